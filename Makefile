@@ -1,0 +1,39 @@
+# `make demo` and `make test` need nothing but Python >= 3.11: each makes .venv and installs into it first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test quality bench style clean
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py images $(DEMO)/pictures --seed 1
+	$(BIN)/python scripts/train.py coop --backbone playground --train_dir $(DEMO)/pictures/train \
+		--test_dir $(DEMO)/pictures/test --shots 16 --output_dir $(DEMO)/coop
+	$(BIN)/python scripts/predict.py $(DEMO)/coop "$$(find $(DEMO)/pictures/test -name '*.png' | sort | head -n 1)"
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+quality: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
+	$(BIN)/lint-imports
+
+style: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/installed
+	$(BIN)/python scripts/benchmark.py coop
+
+clean:
+	rm -rf $(VENV) $(DEMO) runs build *.egg-info src/*.egg-info

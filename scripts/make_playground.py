@@ -1,0 +1,39 @@
+"""Makes what the playground is made of: the tiny CLIP that ships with the package, or the demo's few-shot task."""
+
+import argparse
+
+from hf_prompt_models.playground import write_image_folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    defaults = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+
+    backbone = commands.add_parser(
+        "backbone", help="train the tiny CLIP and write it in the layout of a Hub checkpoint", **defaults
+    )
+    backbone.add_argument("--output_dir", required=True, help="the folder to write")
+    backbone.add_argument("--seed", type=int, default=0, help="of pictures, captions, initial weights and order")
+    backbone.add_argument("--steps", type=int, default=6000, help="optimizer steps")
+    backbone.add_argument("--pictures", type=int, default=80_000, help="pictures to draw")
+
+    images = commands.add_parser(
+        "images", help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png", **defaults
+    )
+    images.add_argument("output_dir", help="the folder to write")
+    images.add_argument("--seed", type=int, default=0, help="names the task: another seed, other pictures")
+    images.add_argument("--train_per_class", type=int, default=32, help="training pictures of each class")
+    images.add_argument("--test_per_class", type=int, default=50, help="test pictures of each class")
+
+    arguments = vars(parser.parse_args())
+    if arguments.pop("command") == "images":
+        write_image_folder(**arguments)
+    else:
+        from hf_prompt_models.playground.pretraining import pretrain
+
+        pretrain(**arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+#!/usr/bin/env python
+"""Train a prompt method from a handful of labelled examples, and test it beside hand-written prompts.
+
+    python scripts/train.py coop --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
+        --shots 16 --seeds 1 2 3 --output_dir runs/coop
+
+The first argument names the method; `train.py coop --help` lists its flags, the data's and the Trainer's.
+"""
+
+import shlex
+import sys
+from importlib import import_module
+
+from transformers.utils import logging
+
+from hf_prompt_models.models import METHODS
+from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.training.arguments import parse_run_arguments
+from hf_prompt_models.training.few_shot import run_few_shot, summarise
+
+
+def main(argv: list[str]) -> None:
+    if not argv or argv[0] not in METHODS:
+        print(f"{__doc__}\nMethods: {', '.join(METHODS)}")
+        sys.exit(0 if argv[:1] in (["-h"], ["--help"]) else 2)
+    method, *flags = argv
+    try:
+        recipe = import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
+    except ModuleNotFoundError:
+        sys.exit(f"{method} learns nothing, so there is nothing to train.")
+    arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
+    if arguments.few_shot.backbone == "playground":
+        arguments.few_shot.backbone = CLIP_DIR
+    logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
+    try:
+        results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
+    except (OSError, TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(summarise(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,24 @@
+"""Multimodal prompt methods as Hugging Face Transformers models.
+
+Importing this package registers every method with the Auto classes, so that
+`AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work.
+"""
+
+from hf_prompt_models.models.clip_zero_shot import (
+    ClipZeroShotConfig,
+    ClipZeroShotForImageClassification,
+    ClipZeroShotProcessor,
+)
+from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.version import __version__
+
+
+__all__ = [
+    "ClipZeroShotConfig",
+    "ClipZeroShotForImageClassification",
+    "ClipZeroShotProcessor",
+    "CoOpConfig",
+    "CoOpForImageClassification",
+    "CoOpProcessor",
+    "__version__",
+]

@@ -1,0 +1,49 @@
+"""What every prompt method's configuration holds."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class PromptConfig(PreTrainedConfig):
+    r"""
+    Base of the configurations of prompt methods.
+
+    base_model_name_or_path (`str`, *optional*):
+        Hub id or absolute path of the backbone that the prompt was learned for.
+    base_model_revision (`str`, *optional*):
+        Revision of that backbone on the Hub.
+    base_model_fingerprint (`dict`, *optional*):
+        Shapes and sampled values of a few of the backbone's tensors, by which another model is told from it.
+    weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
+        What the weights file beside this configuration holds: the learned tensors alone, or the backbone too.
+    """
+
+    base_model_name_or_path: str | None = None
+    base_model_revision: str | None = None
+    base_model_fingerprint: dict[str, Any] | None = None
+    weights_scope: Literal["prompt", "full"] = "full"
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes' names in the order of their indices; names may repeat."""
+        return [self.id2label[index] for index in range(len(self.id2label))]
+
+
+def class_fields(class_names: Sequence[str]) -> dict[str, Any]:
+    """The fields that hold class names: by index in `id2label`; in `label2id` the first of equal names counts."""
+    id2label = dict(enumerate(class_names))
+    return {"id2label": id2label, "label2id": {name: index for index, name in reversed(id2label.items())}}
+
+
+def ids_to_string(ids: list[int]) -> str:
+    """Token ids as configurations keep them: one string a prompt, so that config.json has a line for each."""
+    return " ".join(map(str, ids))
+
+
+def ids_from_string(string: str) -> list[int]:
+    """Inverse of `ids_to_string`."""
+    return [int(token) for token in string.split()]

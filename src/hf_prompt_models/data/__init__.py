@@ -1,0 +1,1 @@
+"""From files to examples: image folders and `datasets`, few-shot sampling, augmentation."""

@@ -1,0 +1,44 @@
+"""The random crops that CLIP-based prompt learning is trained with, on PIL images."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def random_resized_crop(
+    image: Image.Image,
+    size: int,
+    generator: np.random.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Image.Image:
+    """Cut out a random part and resize it (bicubic) to a square.
+
+    Args:
+        image: any PIL image.
+        size: side of the result in pixels.
+        generator: where chance comes from.
+        scale: range of the part's area, as a share of the image's.
+        ratio: range of the part's width over height, drawn evenly on a logarithmic scale.
+    """
+    width, height = image.size
+    for _ in range(10):
+        area = width * height * generator.uniform(*scale)
+        aspect = math.exp(generator.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(generator.integers(width - w + 1)), int(generator.integers(height - h + 1))
+            break
+    else:  # a very long image: its middle, as near to the allowed ratios as it can be
+        w = min(width, round(height * ratio[1]))
+        h = min(height, round(width / ratio[0]))
+        left, top = (width - w) // 2, (height - h) // 2
+    # Cropped first: resizing a box of the whole image would let pixels around it bleed in.
+    return image.crop((left, top, left + w, top + h)).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def augment(image: Image.Image, size: int, generator: np.random.Generator) -> Image.Image:
+    """CoOp's training transform: a random resized crop and, every second time, a mirror image."""
+    image = random_resized_crop(image, size, generator)
+    return ImageOps.mirror(image) if generator.random() < 0.5 else image

@@ -1,0 +1,97 @@
+"""K-shot samples: seeded, nested, written down."""
+
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.images import UnreadableImageError
+from hf_prompt_models.data.labelled_images import LabelledImages, refuse_or_warn
+
+
+def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> dict[int, list[int]]:
+    """The images of each class in a seeded order, of which the first K are its K shots.
+
+    So smaller samples are part of larger ones. A class's order depends on the seed, the class index and its own
+    images' names alone, not on the order of the files, nor on the machine, nor on other classes.
+    """
+    by_class = defaultdict(list)
+    for index in sorted(range(len(labels)), key=lambda index: names[index]):
+        by_class[labels[index]].append(index)
+    for label, indices in by_class.items():
+        random.Random(f"{seed}/{label}").shuffle(indices)
+    return dict(sorted(by_class.items()))
+
+
+def sample_few_shot(images: LabelledImages, shots: int, seed: int, on_unreadable: str = "refuse") -> list[int]:
+    """Draw `shots` images of each class.
+
+    Args:
+        images: what to draw from.
+        shots: images a class.
+        seed: another seed, another sample.
+        on_unreadable: "refuse" raises on an image that cannot be decoded; "skip" names it and draws the next one.
+
+    Returns:
+        Indices, class by class.
+
+    Raises:
+        ValueError: if a class has fewer usable images than `shots`, naming classes and counts.
+    """
+    if shots < 1:
+        raise ValueError(f"shots is the number of images a class, at least 1; got {shots}.")
+    order = few_shot_order(images.labels, images.names, seed)
+    chosen: list[int] = []
+    too_few = []
+    for label, class_name in enumerate(images.class_names):
+        kept: list[int] = []
+        for index in order.get(label, []):
+            if len(kept) == shots:
+                break
+            try:
+                images.load(index, shrink=True)
+                kept.append(index)
+            except UnreadableImageError as error:
+                refuse_or_warn(error, on_unreadable)
+        if len(kept) < shots:
+            too_few.append(f"{class_name} ({len(kept)})")
+        chosen += kept
+    if too_few:
+        raise ValueError(
+            f"{len(too_few)} class(es) of {images.source} have fewer than {shots} images: {', '.join(too_few[:10])}"
+            f"{' …' if len(too_few) > 10 else ''}. Add images, remove those classes, or use fewer shots."
+        )
+    return chosen
+
+
+def write_few_shot_sample(
+    path: str | os.PathLike, images: LabelledImages, indices: Sequence[int], shots: int, seed: int
+) -> None:
+    """Write down which images were drawn, so that the run can be repeated (`read_few_shot_sample`)."""
+    classes = [
+        {"class": name, "images": [images.names[index] for index in indices if images.labels[index] == label]}
+        for label, name in enumerate(images.class_names)
+    ]
+    write_json(path, {"source": images.source, "shots": shots, "seed": seed, "classes": classes})
+
+
+def read_few_shot_sample(path: str | os.PathLike, images: LabelledImages) -> list[int]:
+    """Indices of the images that a file of `write_few_shot_sample` names.
+
+    Raises:
+        ValueError: if the file is not such a file, or names classes or images that are not there.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            classes = {entry["class"]: entry["images"] for entry in json.load(file)["classes"]}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.") from error
+    if list(classes) != list(images.class_names):
+        raise ValueError(f"The classes of the few-shot sample {path} are not those of {images.source}.")
+    index = {name: place for place, name in enumerate(images.names)}
+    names = [name for drawn in classes.values() for name in drawn]
+    if missing := [name for name in names if name not in index]:
+        raise ValueError(f"{images.source} lacks {len(missing)} image(s) of {path}: {', '.join(missing[:5])}.")
+    return [index[name] for name in names]

@@ -1,0 +1,49 @@
+"""Opening image files that somebody else made."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+class UnreadableImageError(ValueError):
+    """An image file that cannot be decoded; the message names it."""
+
+
+def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrink: bool = False) -> Image.Image:
+    """Decode an image to RGB, turned as its EXIF orientation says.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what to call it in an error. Default: the file's path.
+        shrink: decode a JPEG at an eighth of its size, to check quickly that it can be read to its end.
+
+    Raises:
+        UnreadableImageError: if it is missing, damaged, not an image, or larger than Pillow's limit against
+            decompression bombs (about 89 million pixels).
+    """
+    name = name or str(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source)) as image:
+                if shrink:
+                    image.draft("RGB", (1, 1))
+                image.load()
+                # By way of RGBA where a palette has transparency: Pillow warns when it is lost at once.
+                with_alpha = image.convert("RGBA") if "transparency" in image.info else image
+                return ImageOps.exif_transpose(with_alpha).convert("RGB")
+    except (
+        OSError,
+        SyntaxError,  # Pillow's for a broken PNG
+        ValueError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise UnreadableImageError(f"Cannot read the image {name}: {error}") from error

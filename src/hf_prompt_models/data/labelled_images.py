@@ -1,0 +1,196 @@
+"""Labelled images from a folder of class folders, or from a `datasets` data set."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
+
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with class labels, decoded when asked for.
+
+    Attributes:
+        source: the folder or data set they come from.
+        class_names: one name a class, in the order of the labels.
+        labels: the class index of each image.
+        names: what to call each image: its path within the folder, or its row.
+        read: gives the file or the bytes of image `i`.
+    """
+
+    source: str
+    class_names: Sequence[str]
+    labels: Sequence[int]
+    names: Sequence[str]
+    read: Callable[[int], str | os.PathLike | bytes]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, index: int, shrink: bool = False) -> Image.Image:
+        """Decode image `index` to RGB.
+
+        Raises:
+            UnreadableImageError: naming it.
+        """
+        return load_image(self.read(index), f"{self.source}/{self.names[index]}", shrink)
+
+    def select(self, indices: Sequence[int]) -> "LabelledImages":
+        """The images at `indices`, in that order."""
+        indices = list(indices)
+        return LabelledImages(
+            self.source,
+            self.class_names,
+            [self.labels[index] for index in indices],
+            [self.names[index] for index in indices],
+            lambda place: self.read(indices[place]),
+        )
+
+    def with_classes(self, class_names: Sequence[str]) -> "LabelledImages":
+        """The same images labelled by another list of classes, matched by name.
+
+        Raises:
+            ValueError: if a class of these images is not among `class_names`, or names repeat and the lists differ.
+        """
+        if list(class_names) == list(self.class_names):
+            return self
+        if len(set(class_names)) < len(class_names):
+            raise ValueError(
+                f"The classes of {self.source} cannot be matched by name: names repeat and the lists differ."
+            )
+        index = {name: place for place, name in enumerate(class_names)}
+        if unknown := sorted(set(self.class_names) - set(index)):
+            raise ValueError(
+                f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
+                f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
+                f"{' …' if len(class_names) > 5 else ''}."
+            )
+        labels = [index[self.class_names[label]] for label in self.labels]
+        return LabelledImages(self.source, list(class_names), labels, self.names, self.read)
+
+    def readable(self, on_unreadable: str) -> "LabelledImages":
+        """Check that every image can be decoded, before any work depends on it.
+
+        Args:
+            on_unreadable: "refuse" raises at the first that cannot; "skip" names those that cannot in a warning and
+                leaves them out.
+        """
+        kept = []
+        for index in tqdm(range(len(self)), desc=f"Checking images of {Path(self.source).name}", leave=False):
+            try:
+                self.load(index, shrink=True)
+                kept.append(index)
+            except UnreadableImageError as error:
+                refuse_or_warn(error, on_unreadable)
+        return self if len(kept) == len(self) else self.select(kept)
+
+
+def refuse_or_warn(error: UnreadableImageError, on_unreadable: str) -> None:
+    """Raise the error, or, with "skip", say it and go on."""
+    if on_unreadable != "skip":
+        raise UnreadableImageError(
+            f"{error}. Repair or remove it, or leave such images out with --on_unreadable skip."
+        ) from error
+    logger.warning(f"Skipped. {error}")
+
+
+def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
+    """Images laid out as `directory/<class name>/…/image.jpg`, classes and files in the order of their names.
+
+    Hidden files and files that are not images by their suffix are passed over.
+
+    Raises:
+        ValueError: if there are fewer than two classes, or a class has no image.
+    """
+    directory = Path(directory)
+    folders = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) < 2:
+        raise ValueError(
+            f"{directory} has {len(folders)} class folder(s), at least 2 are needed. Lay the images out as "
+            f"{directory / '<class name>' / 'image.jpg'}."
+        )
+    labels: list[int] = []
+    files: list[Path] = []
+    for label, folder in enumerate(folders):
+        found = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        )
+        if not found:
+            raise ValueError(
+                f"The class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): fill or remove it."
+            )
+        labels += [label] * len(found)
+        files += found
+    names = [path.relative_to(directory).as_posix() for path in files]
+    return LabelledImages(str(directory), [folder.name for folder in folders], labels, names, lambda i: files[i])
+
+
+def read_dataset(name_or_path: str, split: str) -> LabelledImages:
+    """Images of a `datasets` data set, by Hub name or local path, with one `Image` and one `ClassLabel` column.
+
+    Raises:
+        ValueError: if the data set has no such split or not these columns.
+    """
+    import datasets  # slow to import, and not needed for folders
+
+    if Path(name_or_path).is_dir() and {"dataset_dict.json", "state.json"} & set(os.listdir(name_or_path)):
+        data: Any = datasets.load_from_disk(name_or_path)
+    else:
+        data = datasets.load_dataset(name_or_path)
+    if isinstance(data, datasets.DatasetDict):
+        if split not in data:
+            raise ValueError(f"The data set {name_or_path!r} has no split {split!r}; it has {', '.join(data)}.")
+        data = data[split]
+    images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    labels = [name for name, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
+    if len(images) != 1 or len(labels) != 1:
+        raise ValueError(
+            f"The data set {name_or_path!r} needs one image column and one class label column; its columns are "
+            f"{dict(data.features)}."
+        )
+    class_names = data.features[labels[0]].names
+    undecoded = data.cast_column(images[0], datasets.Image(decode=False))
+
+    def read(index: int) -> str | bytes:
+        value = undecoded[index][images[0]]
+        return value["bytes"] if value["bytes"] is not None else value["path"]
+
+    names = [f"{split}[{row}]" for row in range(len(data))]
+    return LabelledImages(str(name_or_path), class_names, list(data[labels[0]]), names, read)
+
+
+def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImages:
+    """Images of a folder of class folders, or of a `datasets` data set.
+
+    Args:
+        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`; or the path of a saved data set; or its name on the
+            Hub. A name may say its split: `user/name:validation`.
+        split: the split to read where `source` says none.
+    """
+    directory = Path(source)
+    if directory.is_dir():
+        if {"dataset_dict.json", "state.json"} & set(os.listdir(directory)):
+            return read_dataset(str(source), split)
+        inner = directory / split
+        if inner.is_dir() and any(path.is_dir() for path in inner.iterdir()):
+            directory = inner
+        return read_image_folder(directory)
+    if directory.is_absolute() or str(source).startswith((".", "~")):
+        raise ValueError(f"There is no folder {str(source)!r}.")
+    name, _, named_split = str(source).partition(":")
+    try:
+        return read_dataset(name, named_split or split)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(f"{str(source)!r} is neither a folder here nor a data set that can be loaded.") from error

@@ -1,0 +1,61 @@
+"""Telling one backbone from another by a few sampled values, without reading it whole."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+
+VALUES_PER_TENSOR = 16
+RELATIVE_TOLERANCE = 2**-7
+"""bf16 keeps 8 bits of a value: halved copies differ by up to 2^-9, another model by much more."""
+ABSOLUTE_TOLERANCE = 1e-6
+
+
+def compute_fingerprint(state_dict: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, Any]:
+    """Shapes of the named tensors, and 16 values sampled at even distances along the first row of each."""
+    fingerprint = {}
+    for name in names:
+        tensor = state_dict[name]
+        fingerprint[name] = {
+            "shape": " x ".join(map(str, tensor.shape)),
+            "values": " ".join(f"{value:.5g}" for value in _sample(tensor)),
+        }
+    return fingerprint
+
+
+def check_fingerprint(
+    state_dict: Mapping[str, torch.Tensor], fingerprint: Mapping[str, Any], base: str, checkpoint: str
+) -> None:
+    """Refuse a backbone that is not the one a prompt was learned for.
+
+    Copies in fp16 or bf16, sharded or saved again, pass.
+
+    Args:
+        state_dict: the backbone's.
+        fingerprint: what `compute_fingerprint` said of the backbone at training time.
+        base, checkpoint: where both come from, for the message.
+
+    Raises:
+        ValueError: naming the first tensor that differs.
+    """
+    for name, expected in fingerprint.items():
+        shape = " x ".join(map(str, state_dict[name].shape)) if name in state_dict else "missing"
+        if shape != expected["shape"]:
+            raise ValueError(
+                f"The prompt in {checkpoint!r} does not fit the backbone {base!r}: its {name} is {shape}, the prompt "
+                f"was learned for one of {expected['shape']}. Pass base_model_name_or_path=... with that backbone."
+            )
+        values = torch.tensor([float(value) for value in expected["values"].split()])
+        sample = _sample(state_dict[name])
+        if not torch.allclose(sample, values, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE):
+            raise ValueError(
+                f"The prompt in {checkpoint!r} was learned for another backbone than {base!r}: their sizes agree, the "
+                f"values of {name} do not. Pass base_model_name_or_path=... with the right one."
+            )
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    row = tensor.reshape(-1, tensor.shape[-1])[0]
+    places = torch.linspace(0, len(row) - 1, VALUES_PER_TENSOR).round().long()
+    return row[places.to(row.device)].detach().float().cpu()

@@ -1,0 +1,1 @@
+"""Model cards, and safe reading of foreign checkpoints; knows no model."""

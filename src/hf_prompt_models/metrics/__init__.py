@@ -1,0 +1,1 @@
+"""Plain functions on arrays, and `evaluate.Metric` wrappers of them."""

@@ -1,0 +1,33 @@
+"""Classification metrics."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import confusion_matrix
+
+
+def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
+    """Share of predicted class indices that are right, from 0 to 1."""
+    predictions, references = np.asarray(predictions), np.asarray(references)
+    if predictions.shape != references.shape or not predictions.size:
+        raise ValueError(f"Pass as many predictions as references, and some: {predictions.shape}, {references.shape}.")
+    return float((predictions == references).mean())
+
+
+def mean_class_accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
+    """Mean over the classes in `references` of the share of each that is predicted right, from 0 to 1."""
+    predictions, references = np.asarray(predictions), np.asarray(references)
+    return float(
+        np.mean([accuracy(predictions[references == c], references[references == c]) for c in np.unique(references)])
+    )
+
+
+def confusion_counts(predictions: ArrayLike, references: ArrayLike, num_classes: int) -> np.ndarray:
+    """(classes, classes) counts: rows are true classes, columns predicted ones."""
+    return confusion_matrix(references, predictions, labels=range(num_classes))
+
+
+def mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
+    """`mean` and population standard deviation `std`, as the papers report seeds."""
+    return {"mean": float(np.mean(values)), "std": float(np.std(values))}

@@ -1,0 +1,184 @@
+"""What the methods over a `CLIPModel` share: both towers' normalised features, and class logits by similarity."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional as F
+from transformers import CLIPModel, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.processing_utils import ClipPromptProcessor
+from hf_prompt_models.prompts.class_names import get_tokenizer
+from hf_prompt_models.prompts.packing import PackedPrompts, pack_prompts
+from hf_prompt_models.prompts.text_encoding import check_text_tower, encode_prompts
+
+
+@dataclass
+class ClipClassifierOutput(ModelOutput):
+    """
+    Output of classifiers that compare images with the classes' prompts.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): cross-entropy, if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, classes)`): cosine similarities times CLIP's temperature.
+        image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
+        text_embeds (`torch.FloatTensor` of shape `(classes, dim)`): class features, L2-normalised.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+
+
+class ClipPromptModel(PromptPreTrainedModel):
+    """Base of methods that put prompts through a CLIP's text tower. A subclass says what a class's features are."""
+
+    backbone_class = CLIPModel
+    backbone_name = "clip"
+    processor_class: ClassVar[type[ClipPromptProcessor]]
+    fingerprint_weights = (
+        "text_model.final_layer_norm.weight",
+        "vision_model.post_layernorm.weight",
+        "text_projection.weight",
+        "visual_projection.weight",
+    )
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _no_split_modules: ClassVar[list[str]] = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    # The prompt is tiny and is trained: it stays in full precision whatever the backbone's.
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
+
+    clip: CLIPModel
+
+    def __init__(self, config: PreTrainedConfig, backbone: CLIPModel | None = None):
+        super().__init__(config)
+        self.clip = CLIPModel._from_config(config.clip_config) if backbone is None else backbone
+        check_text_tower(self.clip.text_model)
+        self._packed_prompts: PackedPrompts | None = None
+        self._text_cache: tuple[Any, torch.Tensor] | None = None
+
+    @classmethod
+    def _load_parts(
+        cls,
+        name_or_path: str | os.PathLike,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None,
+        kwargs: dict[str, Any],
+    ) -> tuple[CLIPModel, ClipPromptProcessor | None, PreTrainedTokenizerBase]:
+        """Load what `from_backbone` needs; no processor only where the backbone has no image processor."""
+        clip = cls.load_backbone(name_or_path, **kwargs)
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        if isinstance(tokenizer, ProcessorMixin):
+            return clip, cls.processor_class(tokenizer.image_processor, tokenizer.tokenizer), tokenizer.tokenizer
+        if tokenizer is None:
+            processor = cls.processor_class.from_backbone(name_or_path, **hub_kwargs)
+            return clip, processor, processor.tokenizer
+        get_tokenizer(tokenizer)
+        try:
+            return clip, cls.processor_class.from_backbone(name_or_path, tokenizer, **hub_kwargs), tokenizer
+        except OSError:
+            return clip, None, tokenizer
+
+    def _tokenizer_or_own(self, tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None) -> PreTrainedTokenizerBase:
+        found = tokenizer if tokenizer is not None else self._find_processor()
+        if found is None:
+            raise ValueError("Pass tokenizer=...: no processor was saved beside this model.")
+        return get_tokenizer(found)
+
+    # -- to be said by the method ------------------------------------------------------------------------------------
+
+    def prompt_token_ids(self) -> list[list[int]]:
+        """All prompts as token ids; ids past the vocabulary are context vectors."""
+        raise NotImplementedError
+
+    def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        """From the projected features of all prompts, (prompts, dim), to those of the classes, (classes, dim)."""
+        raise NotImplementedError
+
+    @property
+    def context(self) -> torch.Tensor | None:
+        """The learned context, or `None` where nothing is learned."""
+        raise NotImplementedError
+
+    # -- features ----------------------------------------------------------------------------------------------------
+
+    def get_text_features(self) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in the context.
+
+        Where no gradient is wanted they are computed once and kept until the context, the classes, the dtype or the
+        device change.
+        """
+        context = self.context
+        if context is not None and context.requires_grad and torch.is_grad_enabled():
+            return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
+        # Not keyed by version counters: `tensor.data` changes values without them. The context is small to compare.
+        device_type = self.clip.device.type
+        autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+        setting = (self.clip.device, self.clip.dtype, autocast)
+        cached = self._text_cache
+        if cached is None or cached[0][0] != setting or not _same(cached[0][1], context):
+            # Outside inference mode, whose tensors could take no part in a later graph.
+            with torch.inference_mode(False), torch.no_grad():
+                kept = None if context is None else context.detach().clone()
+                self._text_cache = cached = ((setting, kept), self._encode_classes())
+        return BaseModelOutputWithPooling(pooler_output=cached[1])
+
+    def _encode_classes(self) -> torch.Tensor:
+        if self._packed_prompts is None or self._packed_prompts.input_ids.device != self.clip.device:
+            self._packed_prompts = pack_prompts(self.prompt_token_ids()).to(self.clip.device)
+        pooled = encode_prompts(self.clip.text_model, self._packed_prompts, self.context)
+        return self.class_features(self.clip.text_projection(pooled))
+
+    def _classes_changed(self) -> None:
+        self._packed_prompts = None
+        self._text_cache = None
+
+    def get_image_features(self, pixel_values: torch.Tensor | None) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: image features, (batch, dim), L2-normalised.
+
+        Args:
+            pixel_values: (batch, 3, height, width), as the processor makes them.
+        """
+        outputs = self.clip.get_image_features(pixel_values=pixel_values, return_dict=True)
+        outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
+        return outputs
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        image_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> ClipClassifierOutput | tuple:
+        """Class logits of images, or of image features computed before.
+
+        Args:
+            pixel_values: (batch, 3, height, width).
+            image_embeds: (batch, dim) image features instead of pixels, normalised or not.
+            labels: (batch,) class indices.
+            return_dict: `False` returns a tuple.
+        """
+        if (pixel_values is None) == (image_embeds is None):
+            raise ValueError("Pass either pixel_values or image_embeds.")
+        if image_embeds is not None:
+            image_embeds = F.normalize(image_embeds, dim=-1)
+        else:
+            image_embeds = self.get_image_features(pixel_values).pooler_output
+        text_embeds = self.get_text_features().pooler_output
+        image_embeds = image_embeds.to(text_embeds.dtype)
+        logits = self.clip.logit_scale.exp().to(text_embeds.dtype) * image_embeds @ text_embeds.T
+        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds, text_embeds=text_embeds)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)

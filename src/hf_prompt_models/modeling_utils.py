@@ -1,0 +1,321 @@
+"""What every prompt method's model does the same way: freezing, and checkpoints that hold what was learned."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils.hub import cached_file
+
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
+
+
+HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
+class PromptPreTrainedModel(PreTrainedModel):
+    """Base of the models of prompt methods: a borrowed, frozen backbone and a few learned tensors.
+
+    A subclass names its backbone and takes it in `__init__(self, config, backbone=None)`; without one it builds the
+    backbone from its configuration. Whatever is not under the backbone's attribute is what was learned.
+
+    Checkpoints hold the learned tensors alone (`weights_scope: "prompt"`, the backbone is loaded from
+    `base_model_name_or_path`), or everything (`"full"`). Which of the two is said by the configuration, never guessed
+    from missing keys.
+    """
+
+    config: PromptConfig
+    backbone_class: ClassVar[type[PreTrainedModel]]
+    backbone_name: ClassVar[str]
+    fingerprint_weights: ClassVar[tuple[str, ...]]
+
+    processor: ProcessorMixin | None = None
+    """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
+
+    @property
+    def backbone(self) -> PreTrainedModel:
+        return getattr(self, self.backbone_name)
+
+    # -- frozen means frozen -----------------------------------------------------------------------------------------
+
+    def freeze_backbone(self) -> None:
+        """Stop gradients into the backbone. Called again after loading: transformers 5 un-freezes what it loads."""
+        self.backbone.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but a frozen backbone stays in eval mode, whatever the Trainer calls."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+    # -- loading -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def check_backbone_config(cls, config: PreTrainedConfig) -> None:
+        """Raise `TypeError` if the method cannot use a backbone with this configuration."""
+        raise NotImplementedError
+
+    @classmethod
+    def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+        """Load the borrowed backbone; `kwargs` go to its `from_pretrained`.
+
+        Raises:
+            OSError: if there is no such backbone.
+            TypeError: if it is not of a type that the method can use.
+        """
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        config_class = cls.backbone_class.config_class
+        config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
+        model_type = config_dict.get("model_type", config_class.model_type)
+        if model_type != config_class.model_type:
+            raise TypeError(
+                f"The backbone {str(name_or_path)!r} is of type {model_type!r}, whose text tower {cls.__name__} does "
+                f"not know: it takes {config_class.model_type!r} checkpoints ({cls.backbone_class.__name__})."
+            )
+        try:
+            return cls.backbone_class.from_pretrained(name_or_path, **kwargs)
+        except SafetensorError as error:
+            raise OSError(f"The weights of the backbone {str(name_or_path)!r} are damaged ({error}).") from error
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike | None,
+        *model_args: Any,
+        config: PreTrainedConfig | str | os.PathLike | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a checkpoint; a prompt-only one brings its backbone from `config.base_model_name_or_path`.
+
+        Takes what transformers' `from_pretrained` takes (`dtype`, `device_map`, `attn_implementation`, …, handed to
+        the backbone) and fields of the configuration: `base_model_name_or_path=...` says where the backbone is now.
+
+        Raises:
+            OSError: if files are missing or damaged.
+            ValueError: if the prompt or the backbone does not fit the configuration.
+        """
+        path = pretrained_model_name_or_path
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        if path is not None and not isinstance(config, PreTrainedConfig):
+            config = cls.config_class.from_pretrained(config or path, **hub_kwargs)
+            for field in fields(cls.config_class):
+                if field.name in kwargs and field.name != "dtype":
+                    setattr(config, field.name, kwargs.pop(field.name))
+        if path is not None and isinstance(config, PromptConfig) and config.weights_scope == "prompt":
+            loaded = cls._from_prompt_checkpoint(path, config, hub_kwargs, **kwargs)
+        else:
+            try:
+                loaded = super().from_pretrained(path, *model_args, config=config, **kwargs)
+            except SafetensorError as error:
+                raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.freeze_backbone()
+        return loaded
+
+    @classmethod
+    def _from_prompt_checkpoint(
+        cls,
+        path: str | os.PathLike,
+        config: PromptConfig,
+        hub_kwargs: dict[str, Any],
+        output_loading_info: bool = False,
+        ignore_mismatched_sizes: bool = False,
+        adapter_kwargs: dict | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load the backbone through its own `from_pretrained`, then the learned tensors.
+
+        `ignore_mismatched_sizes` and `adapter_kwargs`, which the Auto classes pass, do not apply here.
+        """
+        base = config.base_model_name_or_path
+        if base is None:
+            raise ValueError(
+                f"{str(path)!r} holds a prompt alone (weights_scope='prompt') and does not say for which backbone: "
+                "pass base_model_name_or_path=..., a Hub id or a folder."
+            )
+        if os.path.isabs(base) and not os.path.isdir(base):
+            raise OSError(
+                f"{str(path)!r} was learned for the backbone in {base!r}, which is not there. Pass "
+                "base_model_name_or_path=... to say where it is now; save_pretrained(..., save_backbone=True) writes "
+                "folders that need none."
+            )
+        prompt = cls._read_prompt(path, config, hub_kwargs)
+        for name in ("revision", "subfolder"):  # those of the prompt's own repository
+            kwargs.pop(name, None)
+        if config.base_model_revision is not None:
+            kwargs["revision"] = config.base_model_revision
+        backbone = cls.load_backbone(base, **kwargs)
+        if config.base_model_fingerprint is not None:
+            check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
+        model = cls._from_parts(config, backbone, prompt)
+        model.name_or_path = str(path)
+        if output_loading_info:
+            empty: dict[str, set] = {key: set() for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+            return model, {**empty, "error_msgs": []}
+        return model
+
+    @classmethod
+    def _from_parts(cls, config: PromptConfig, backbone: PreTrainedModel, prompt: dict[str, torch.Tensor]) -> Self:
+        """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised."""
+        # The very object that the backbone reads; set late, for a new configuration resets its parts' attention.
+        setattr(config, f"{cls.backbone_name}_config", backbone.config)
+        model = cls(config, backbone=backbone)
+        model.load_state_dict(prompt, strict=False)
+        for name, module in model.named_children():
+            if name != cls.backbone_name:
+                module.to(backbone.device)
+        model.freeze_backbone()
+        model._set_weights_scope(config.weights_scope)
+        return model.eval()
+
+    @classmethod
+    def _read_prompt(
+        cls, path: str | os.PathLike, config: PromptConfig, hub_kwargs: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
+        """Read the learned tensors after checking names and shapes against the configuration."""
+        with torch.device("meta"):
+            expected = {
+                name: tuple(tensor.shape)
+                for name, tensor in cls(config).state_dict().items()
+                if not name.startswith(f"{cls.backbone_name}.")
+            }
+        if not expected:
+            return {}
+        file = cached_file(path, SAFE_WEIGHTS_NAME, **hub_kwargs)
+        try:
+            with safe_open(file, framework="pt") as weights:
+                found = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+                if found != expected:
+                    raise ValueError(
+                        f"{file} does not hold what its config.json describes: found {found}, expected {expected}."
+                    )
+                return {name: weights.get_tensor(name) for name in expected}
+        except SafetensorError as error:
+            raise OSError(f"{file} is damaged ({error}): copy or save it again.") from error
+
+    @classmethod
+    def _base_model_fields(
+        cls, name_or_path: str | os.PathLike, backbone: PreTrainedModel, revision: str | None
+    ) -> dict[str, Any]:
+        """The configuration fields that say which backbone a prompt was learned for. Local paths become absolute."""
+        is_local = os.path.isdir(name_or_path)
+        return {
+            "base_model_name_or_path": os.path.abspath(name_or_path) if is_local else str(name_or_path),
+            "base_model_revision": revision,
+            "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights),
+            "weights_scope": "prompt",
+        }
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def _set_weights_scope(self, scope: Literal["prompt", "full"]) -> None:
+        """Say what the next checkpoint holds. The Trainer, resuming, expects just the ignored keys to be missing."""
+        self.config.weights_scope = scope
+        prefix = f"{self.backbone_name}."
+        self._keys_to_ignore_on_save = {
+            name for name in self.state_dict() if scope == "prompt" and name.startswith(prefix)
+        }
+
+    @contextmanager
+    def _saving(self, save_backbone: bool | None) -> Iterator[None]:
+        """Set the scope for one save; `None` keeps the one that the model came with."""
+        before = self.config.weights_scope
+        scope: Literal["prompt", "full"] = "full" if save_backbone else "prompt"
+        scope = before if save_backbone is None else scope
+        if scope == "prompt" and self.config.base_model_name_or_path is None:
+            raise ValueError(
+                "This model's backbone came from no folder or repository, so a prompt alone could not be loaded "
+                "again: save with save_backbone=True."
+            )
+        self._set_weights_scope(scope)
+        try:
+            yield
+        finally:
+            self._set_weights_scope(before)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        save_backbone: bool | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write `config.json`, the processor and the learned tensors to a folder.
+
+        Files are written beside and moved into place, so that a crash leaves the earlier ones whole.
+
+        Args:
+            save_directory: the folder, made if needed.
+            save_backbone: `True` adds the backbone, for a folder that needs nothing else; `False` leaves it out.
+                Default: as the model was loaded, and prompt-only after `from_backbone`.
+            push_to_hub, kwargs: as in transformers.
+        """
+        directory = Path(save_directory)
+        if directory.is_file():
+            raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
+        if push_to_hub:
+            raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
+        directory.mkdir(parents=True, exist_ok=True)
+        with (
+            self._saving(save_backbone),
+            tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging,
+        ):
+            super().save_pretrained(staging, **kwargs)
+            if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
+                processor.save_pretrained(staging)
+            written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
+            weights = {file.name for file in written if file.name.startswith("model")}
+            for file in written:
+                os.replace(file, directory / file.name)
+            if written:  # on the main process: an earlier save's other weights files would be stale
+                for stale in set(directory.glob("model*.safetensors*")):
+                    if stale.name not in weights:
+                        stale.unlink()
+
+    def push_to_hub(
+        self, repo_id: str, *, base_model: str | None = None, save_backbone: bool | None = None, **kwargs: Any
+    ) -> Any:
+        """Upload the checkpoint to the Hub.
+
+        Args:
+            repo_id: where to.
+            base_model: Hub id of the backbone, where it was loaded from a local folder.
+            save_backbone: as in `save_pretrained`.
+            kwargs: as in transformers.
+
+        Raises:
+            ValueError: if the checkpoint would point to a folder of this machine.
+        """
+        if base_model is not None:
+            self.config.base_model_name_or_path = base_model
+        with self._saving(save_backbone):
+            base = self.config.base_model_name_or_path or ""
+            if self.config.weights_scope == "prompt" and os.path.isabs(base):
+                raise ValueError(
+                    f"The backbone of this prompt is a folder of this machine ({base}), which others do not have. "
+                    "Pass base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
+                )
+            return super().push_to_hub(repo_id, **kwargs)
+
+    def _find_processor(self) -> ProcessorMixin | None:
+        if self.processor is None and self.name_or_path:
+            try:
+                self.processor = AutoProcessor.from_pretrained(self.name_or_path)
+            except OSError:  # the folder that the model came from has no processor
+                return None
+        return self.processor
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Only for modules that a subclass owns; the backbone has its own rules."""
+        raise NotImplementedError

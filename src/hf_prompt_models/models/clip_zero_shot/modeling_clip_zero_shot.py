@@ -1,0 +1,131 @@
+"""Zero-shot classification by hand-written prompts (CLIP, arXiv 2103.00020, §3.1.4)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch.nn import functional as F
+from transformers import CLIPModel, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+
+from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.models.clip_zero_shot.configuration_clip_zero_shot import ClipZeroShotConfig
+from hf_prompt_models.models.clip_zero_shot.processing_clip_zero_shot import ClipZeroShotProcessor
+from hf_prompt_models.prompts.class_names import (
+    check_prompt_lengths,
+    clean_class_names,
+    tokenize_prompts,
+)
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates, fill_template
+
+
+class ClipZeroShotPreTrainedModel(ClipPromptModel):
+    config: ClipZeroShotConfig
+    processor_class = ClipZeroShotProcessor
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Nothing is learned, so nothing of ours has weights."""
+
+
+class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
+    """Image classification by the similarity of an image and of the class names in hand-written templates.
+
+    A class's feature is the mean of its normalised features over the templates, normalised again.
+    """
+
+    def __init__(self, config: ClipZeroShotConfig, backbone: CLIPModel | None = None):
+        super().__init__(config, backbone)
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        templates: Sequence[str] = (DEFAULT_TEMPLATE,),
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A classifier from a pretrained CLIP, class names and templates.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel`.
+            class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
+                repeat.
+            templates: sentences with one `{}`; `hf_prompt_models.prompts.templates` has the published lists.
+            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+
+        Raises:
+            ValueError: for a template without `{}`, or a name too long for the text tower.
+            TypeError: if the backbone is not a CLIP.
+        """
+        templates = check_templates(templates)
+        clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
+        config = ClipZeroShotConfig(
+            clip_config=clip.config.to_dict(),
+            **_tokenized_classes(class_names, templates, tokenizer, clip.config),
+            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+        )
+        model = cls._from_parts(config, clip, {})
+        model.processor = processor
+        return model
+
+    def set_classes(
+        self,
+        class_names: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> None:
+        """Classify into other classes from now on.
+
+        Args:
+            class_names: the new names.
+            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
+            templates: new templates, where they change too.
+        """
+        templates = check_templates(self.config.templates if templates is None else templates)
+        tokenizer = self._tokenizer_or_own(tokenizer)
+        self.config.update(_tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
+        self._classes_changed()
+
+    @property
+    def context(self) -> None:
+        return None
+
+    def prompt_token_ids(self) -> list[list[int]]:
+        if self.config.prompt_token_ids is None:
+            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=..., templates=[...]).")
+        return [ids_from_string(ids) for ids in self.config.prompt_token_ids]
+
+    def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        features = F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
+        return F.normalize(features.mean(dim=0), dim=-1)
+
+
+def _tokenized_classes(
+    class_names: Sequence[str], templates: list[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig
+) -> dict[str, Any]:
+    """The configuration fields that hold classes and templates, after checking that every prompt fits."""
+    text_config = clip_config.text_config
+    names = clean_class_names(class_names)
+    texts = [fill_template(template, name) for template in templates for name in names]
+    prompts = tokenize_prompts(tokenizer, texts, text_config)
+    lengths = [len(ids) for ids in tokenizer(names, add_special_tokens=False, verbose=False)["input_ids"]]
+    lengths = lengths * len(templates)
+    check_prompt_lengths(
+        names * len(templates),
+        lengths,
+        text_config.max_position_embeddings,
+        [len(ids) - length for ids, length in zip(prompts, lengths, strict=True)],
+    )
+    return {
+        **class_fields(class_names),
+        "templates": templates,
+        "prompt_token_ids": [ids_to_string(ids) for ids in prompts],
+    }
+
+
+__all__ = ["ClipZeroShotForImageClassification", "ClipZeroShotPreTrainedModel"]

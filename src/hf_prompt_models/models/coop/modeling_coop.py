@@ -1,0 +1,168 @@
+"""CoOp: learnable context in front of class names (arXiv 2109.01134; reference code `trainers/coop.py`)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import CLIPModel, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+
+from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
+from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
+from hf_prompt_models.prompts.class_names import (
+    check_prompt_lengths,
+    clean_class_names,
+    tokenize_prompts,
+)
+from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS, LearnableContext, insert_context
+
+
+class CoOpPreTrainedModel(ClipPromptModel):
+    config: CoOpConfig
+    processor_class = CoOpProcessor
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, LearnableContext):
+            init.normal_(module.context, mean=0.0, std=0.02)
+
+
+class CoOpForImageClassification(CoOpPreTrainedModel):
+    """Image classification by the similarity of an image and of the classes' prompts with learned context."""
+
+    def __init__(self, config: CoOpConfig, backbone: CLIPModel | None = None):
+        super().__init__(config, backbone)
+        num_classes = config.num_labels if config.class_specific_context else None
+        self.prompt_learner = LearnableContext(config.n_ctx, self.clip.text_model.config.hidden_size, num_classes)
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        n_ctx: int = 16,
+        class_token_position: str = "end",
+        class_specific_context: bool = False,
+        context_init: str | None = None,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A new, untrained prompt for a pretrained CLIP.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel`.
+            class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
+                repeat.
+            n_ctx: number of context vectors.
+            class_token_position: "end", "middle" or "front".
+            class_specific_context: whether each class learns a context of its own.
+            context_init: words to start from, such as "a photo of a". Their number of tokens replaces `n_ctx`.
+            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+
+        Raises:
+            ValueError: for an unknown position, or a name too long for the text tower.
+            TypeError: if the backbone is not a CLIP.
+        """
+        if class_token_position not in CLASS_TOKEN_POSITIONS:
+            raise ValueError(
+                f"class_token_position is one of {', '.join(CLASS_TOKEN_POSITIONS)}; got {class_token_position!r}."
+            )
+        clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
+        init_ids = None
+        if context_init is not None:
+            context_init = " ".join(context_init.replace("_", " ").split())
+            init_ids = tokenizer(context_init, add_special_tokens=False)["input_ids"]
+            if not init_ids:
+                raise ValueError("context_init holds no words; leave it out for a random start.")
+            n_ctx = len(init_ids)
+        config = CoOpConfig(
+            clip_config=clip.config.to_dict(),
+            n_ctx=n_ctx,
+            class_token_position=class_token_position,
+            class_specific_context=class_specific_context,
+            context_init=context_init,
+            **_tokenized_classes(class_names, tokenizer, clip.config, n_ctx),
+            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+        )
+        model = cls._from_parts(config, clip, {})
+        model.processor = processor
+        if init_ids is not None:
+            embedding = clip.text_model.embeddings.token_embedding
+            words = embedding(torch.tensor(init_ids, device=embedding.weight.device))
+            with torch.no_grad():
+                model.prompt_learner.context.copy_(words)
+        return model
+
+    def set_classes(
+        self, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None
+    ) -> None:
+        """Classify into other classes from now on, with the learned context as it is.
+
+        Args:
+            class_names: the new names.
+            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
+
+        Raises:
+            ValueError: with class-specific context, which belongs to the classes it was learned for.
+        """
+        if self.config.class_specific_context:
+            raise ValueError(
+                "This prompt has class-specific context: each vector was learned for one class, so it cannot be "
+                "carried to others. Train a prompt with class_specific_context=False to change classes."
+            )
+        fields = _tokenized_classes(
+            class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx
+        )
+        self.config.update(fields)
+        self._classes_changed()
+
+    @property
+    def context(self) -> torch.Tensor:
+        return self.prompt_learner.context
+
+    def prompt_token_ids(self) -> list[list[int]]:
+        config = self.config
+        if config.class_token_ids is None or config.class_name_lengths is None:
+            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=...).")
+        vocab_size = self.clip.text_model.embeddings.token_embedding.num_embeddings
+        prompts = []
+        for index, (ids, length) in enumerate(zip(config.class_token_ids, config.class_name_lengths, strict=True)):
+            first = vocab_size + (index * config.n_ctx if config.class_specific_context else 0)
+            context_ids = range(first, first + config.n_ctx)
+            prompts.append(insert_context(ids_from_string(ids), length, context_ids, config.class_token_position))
+        return prompts
+
+    def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        return F.normalize(prompt_features, dim=-1)
+
+
+def _tokenized_classes(
+    class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig, n_ctx: int
+) -> dict[str, Any]:
+    """The configuration fields that hold the classes, after checking that every prompt fits the text tower."""
+    text_config = clip_config.text_config
+    names = clean_class_names(class_names)
+    prompts = tokenize_prompts(tokenizer, [f"{name}." for name in names], text_config)
+    lengths = [len(ids) for ids in tokenizer(names, add_special_tokens=False, verbose=False)["input_ids"]]
+    check_prompt_lengths(
+        names,
+        lengths,
+        text_config.max_position_embeddings,
+        [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)],
+    )
+    return {
+        **class_fields(class_names),
+        "class_token_ids": [ids_to_string(ids) for ids in prompts],
+        "class_name_lengths": lengths,
+    }
+
+
+__all__ = ["CoOpForImageClassification", "CoOpPreTrainedModel"]

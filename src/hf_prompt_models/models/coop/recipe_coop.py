@@ -1,0 +1,77 @@
+"""How CoOp is trained: its arguments, the paper's settings, its data (arXiv 2109.01134, §4.1; released configs)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_prompt_models.data.image_dataset import ImageDataset
+from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
+from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
+
+
+TITLE = "CoOp"
+
+
+@dataclass
+class Arguments:
+    """The learned prompt."""
+
+    n_ctx: int = field(default=16, metadata={"help": "Number of context vectors (paper: 16; 4 carries over better)."})
+    class_token_position: str = field(
+        default="end",
+        metadata={"help": "Where the class name stands in the prompt.", "choices": ["end", "middle", "front"]},
+    )
+    class_specific_context: bool = field(
+        default=False, metadata={"help": "Learn a context for each class instead of one that all share."}
+    )
+    context_init: str | None = field(
+        default=None,
+        metadata={"help": 'Words to start the context from, such as "a photo of a"; they replace --n_ctx.'},
+    )
+
+
+def training_defaults(shots: int) -> dict[str, Any]:
+    """`TrainingArguments` of the paper: SGD, batches of 32, 50 to 200 epochs by the number of shots."""
+    return {
+        "optim": "sgd",
+        "optim_args": "momentum=0.9",
+        "learning_rate": 2e-3,
+        "weight_decay": 5e-4,
+        "max_grad_norm": 0.0,
+        "num_train_epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200,
+        "per_device_train_batch_size": 32,
+        "per_device_eval_batch_size": 100,
+        "dataloader_drop_last": True,
+    }
+
+
+def read_examples(source: str, split: str) -> LabelledImages:
+    return read_labelled_images(source, split)
+
+
+def build_processor(backbone: str) -> CoOpProcessor:
+    return CoOpProcessor.from_backbone(backbone)
+
+
+def build_model(
+    arguments: Arguments, backbone: str, class_names: Sequence[str], processor: CoOpProcessor
+) -> CoOpForImageClassification:
+    return CoOpForImageClassification.from_backbone(
+        backbone,
+        class_names,
+        n_ctx=arguments.n_ctx,
+        class_token_position=arguments.class_token_position,
+        class_specific_context=arguments.class_specific_context,
+        context_init=arguments.context_init,
+        tokenizer=processor,
+    )
+
+
+def build_train_dataset(images: LabelledImages, processor: CoOpProcessor, seed: int) -> ImageDataset:
+    """Random crops and mirror images, drawn anew each epoch."""
+    return ImageDataset(images, processor.image_processor, augmented=True, seed=seed)
+
+
+def build_test_dataset(images: LabelledImages, processor: CoOpProcessor) -> ImageDataset:
+    return ImageDataset(images, processor.image_processor)

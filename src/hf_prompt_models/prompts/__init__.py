@@ -1,0 +1,1 @@
+"""What a prompt is: templates, class names as tokens, learnable context, packing, the text tower over packed rows."""

@@ -1,0 +1,90 @@
+"""From class names and sentences to the token ids that a prompt is made of."""
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+
+
+def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMixin) -> PreTrainedTokenizerBase:
+    """The tokenizer itself, also where a processor was passed."""
+    if isinstance(tokenizer_or_processor, ProcessorMixin):
+        return tokenizer_or_processor.tokenizer
+    if isinstance(tokenizer_or_processor, PreTrainedTokenizerBase):
+        return tokenizer_or_processor
+    raise TypeError(
+        f"Pass a tokenizer or a processor that holds one, not {type(tokenizer_or_processor).__name__}; "
+        "AutoTokenizer.from_pretrained(backbone) loads the backbone's own."
+    )
+
+
+def clean_class_names(class_names: Sequence[str]) -> list[str]:
+    """Class names as they are read out in a prompt: underscores become spaces, as in CoOp; nothing else changes.
+
+    Raises:
+        ValueError: if there are no names, or one is empty or not a string. Names may repeat: classes are told apart
+            by index.
+    """
+    if isinstance(class_names, str):
+        raise ValueError(f"Pass the class names as a list, not one string: [{class_names!r}].")
+    names = list(class_names)
+    if not names:
+        raise ValueError("Pass at least one class name.")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.replace("_", " ").strip():
+            raise ValueError(f"Class {index} has no usable name: {name!r}. A name is a string with a word in it.")
+    return [" ".join(name.replace("_", " ").split()) for name in names]
+
+
+def tokenize_prompts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], text_config: PreTrainedConfig
+) -> list[list[int]]:
+    """Token ids of whole prompts, from the start token up to the token that the text tower reads.
+
+    Args:
+        tokenizer: the backbone's own.
+        texts: the prompts.
+        text_config: the text tower's. An `eos_token_id` of 2 marks the configurations of OpenAI's checkpoints, where
+            transformers reads the tower at the largest token id; any other is looked up, first place first.
+
+    Raises:
+        ValueError: if a text holds a special token of the tokenizer, or the tokenizer is not this tower's.
+    """
+    eos_token_id = text_config.eos_token_id
+    prompts: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+    trimmed = []
+    for text, ids in zip(texts, prompts, strict=True):
+        end = max(ids) if eos_token_id == 2 else eos_token_id
+        if end not in ids or max(ids) >= text_config.vocab_size:
+            raise ValueError(
+                f"The tokenizer turns {text!r} into {ids}, which does not fit a text tower of "
+                f"{text_config.vocab_size} tokens that reads the token {end}: it is not this backbone's tokenizer."
+            )
+        if ids.index(end) != len(ids) - 1:
+            raise ValueError(f"{text!r} holds the special token {tokenizer.decode([end])!r}: remove it from the text.")
+        trimmed.append(ids)
+    return trimmed
+
+
+def check_prompt_lengths(
+    names: Sequence[str], lengths: Sequence[int], max_length: int, surroundings: Sequence[int]
+) -> None:
+    """Refuse prompts that do not fit the text tower, naming them.
+
+    Args:
+        names: one class name a prompt.
+        lengths: tokens of the name itself, a prompt.
+        max_length: positions of the text tower.
+        surroundings: tokens of the rest of the prompt: context or template, start and end.
+    """
+    too_long = [
+        f"{name!r} has {length} tokens, {max(max_length - rest, 0)} fit"
+        for name, length, rest in zip(names, lengths, surroundings, strict=True)
+        if length + rest > max_length
+    ]
+    if too_long:
+        more = f"; and {len(too_long) - 5} more" if len(too_long) > 5 else ""
+        raise ValueError(
+            f"{len(too_long)} class name(s) too long for the {max_length} positions of the text tower: "
+            f"{'; '.join(too_long[:5])}{more}. Shorten the names, or use fewer context tokens (n_ctx) or a shorter "
+            "template."
+        )

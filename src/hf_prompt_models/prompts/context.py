@@ -1,0 +1,49 @@
+"""Learnable context: the vectors that stand in a prompt in place of hand-written words (CoOp, arXiv 2109.01134, §3.2).
+
+In a prompt's token ids a context vector is a *virtual token*: an id past the end of the vocabulary. So a prompt with
+learned context is a list of ids like any other, and packing needs no word about it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+CLASS_TOKEN_POSITIONS = ("end", "middle", "front")
+
+
+class LearnableContext(nn.Module):
+    """The context vectors.
+
+    Args:
+        n_ctx: vectors a prompt.
+        width: hidden size of the text tower.
+        num_classes: for class-specific context, the number of classes; `None` for one context that all classes share.
+
+    Attributes:
+        context: (n_ctx, width), or (classes, n_ctx, width) if class-specific.
+    """
+
+    def __init__(self, n_ctx: int, width: int, num_classes: int | None = None):
+        super().__init__()
+        shape = (n_ctx, width) if num_classes is None else (num_classes, n_ctx, width)
+        self.context = nn.Parameter(torch.empty(shape))
+
+
+def insert_context(
+    prompt_ids: Sequence[int], name_length: int, context_ids: Sequence[int], class_token_position: str
+) -> list[int]:
+    """Put context ids into a tokenised class name.
+
+    Args:
+        prompt_ids: `start, name, ".", end` as the tokenizer writes it.
+        name_length: tokens of the name alone. A name that ends in punctuation may share its last token with the full
+            stop; that token then moves with the name, as in the released code.
+        context_ids: the virtual tokens of this class's context.
+        class_token_position: "end" (`start context name . end`), "middle" (half of the context, the shorter half if
+            it is odd, before the name) or "front" (`start name context . end`).
+    """
+    start, name, rest = list(prompt_ids[:1]), prompt_ids[1 : 1 + name_length], prompt_ids[1 + name_length :]
+    before = {"end": len(context_ids), "middle": len(context_ids) // 2, "front": 0}[class_token_position]
+    return [*start, *context_ids[:before], *name, *context_ids[before:], *rest]

@@ -1,0 +1,105 @@
+"""The Hugging Face Trainer, with what prompt learning needs on top."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
+
+
+class PromptTrainer(Trainer):
+    """`Trainer` with CoOp's schedule, augmentation by epoch, and one quiet progress bar.
+
+    Args:
+        own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
+        args, kwargs: as for `Trainer`.
+    """
+
+    def __init__(self, *args: Any, own_schedule: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.own_schedule = own_schedule
+        self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
+        self.add_callback(EpochCallback(self))
+        if not self.args.disable_tqdm:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(QuietProgressCallback)
+        self.remove_callback(PrinterCallback)
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        if not self.own_schedule:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            batches = len(self.get_train_dataloader())
+            steps_per_epoch = max(-(-batches // self.args.gradient_accumulation_steps), 1)
+            num_epochs = max(round(num_training_steps / steps_per_epoch), 1)
+            rate = self.args.learning_rate
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,
+                lambda step: epoch_cosine_learning_rate(step // steps_per_epoch, num_epochs, rate) / rate,
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+
+class EpochCallback(TrainerCallback):
+    """Tells the training set which epoch it is, whatever sampler the Trainer wraps around it."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(int(state.epoch + 1e-6))
+
+
+class QuietProgressCallback(ProgressCallback):
+    """A progress bar that shows the loss beside it instead of printing a line for every log."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero and self.training_bar is not None and logs:
+            shown = {name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy") if name in logs}
+            self.training_bar.set_postfix(shown)
+
+
+def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
+    """The newest `checkpoint-N` under a folder that was written to its end, or `None`."""
+    checkpoints = [
+        path
+        for path in Path(directory).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+        if path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit() and _is_whole(path)
+    ]
+    newest = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        with safe_open(checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
+            pass
+    except (OSError, json.JSONDecodeError, SafetensorError):
+        return False
+    # torch writes zip archives, whose directory comes last: a truncated one is none.
+    files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"]
+    return "global_step" in state and all(zipfile.is_zipfile(file) for file in files)

@@ -1,0 +1,95 @@
+"""What every test runs under: no Hub, few threads, and no warning from transformers goes by."""
+
+import os
+
+
+# Read when huggingface_hub and torch are imported, so set before anything is.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ["OMP_NUM_THREADS"] = "1"  # models this small run slower on more, above all on a busy machine
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from transformers.utils import logging as transformers_logging
+
+from tests import stand_ins
+
+
+ALLOWED_RECORDS: dict[str, str] = {}
+"""Beginnings of `transformers` records that may pass, each with its reason."""
+
+torch.set_num_threads(1)
+# The same examples each time: a failure on one machine is a failure on all.
+settings.register_profile("tests", deadline=None, max_examples=15, database=None, derandomize=True)
+settings.load_profile("tests")
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if not message.startswith(tuple(ALLOWED_RECORDS)):
+            self.messages.append(f"{record.name}: {message}")
+
+
+@pytest.fixture(autouse=True)
+def transformers_records() -> Iterator[list[str]]:
+    """Fail a test during which transformers logged a warning. A test that expects one clears the list."""
+    # The library's own root does not propagate, so pytest's caplog never sees it.
+    root, collector = logging.getLogger("transformers"), _Collector()
+    for once in (logging.Logger.warning_once, logging.Logger.info_once):  # said to the first test alone otherwise
+        once.cache_clear()
+    level = root.level
+    root.addHandler(collector)
+    root.setLevel(min(level, logging.WARNING) if level else logging.WARNING)
+    yield collector.messages
+    root.removeHandler(collector)
+    root.setLevel(level)
+    if collector.messages:
+        pytest.fail("transformers logged:\n" + "\n".join(collector.messages), pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_progress_bars() -> None:
+    transformers_logging.disable_progress_bar()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def openai_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for openai/clip-vit-base-patch32."""
+    return stand_ins.openai_clip_vit_base_patch32(tmp_path_factory.mktemp("hub") / "clip-vit-base-patch32")
+
+
+@pytest.fixture(scope="session")
+def modern_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP whose configuration names its end token."""
+    return stand_ins.modern_clip(tmp_path_factory.mktemp("hub") / "modern-clip")
+
+
+@pytest.fixture(scope="session")
+def other_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sizes as `openai_clip`, other weights."""
+    return stand_ins.openai_clip_vit_base_patch32(tmp_path_factory.mktemp("hub") / "clip-other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def wider_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text tower of another width than `openai_clip`'s."""
+    return stand_ins.openai_clip_vit_base_patch32(tmp_path_factory.mktemp("hub") / "clip-wider", text_width=64)
+
+
+@pytest.fixture(scope="session")
+def siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stand_ins.google_siglip_base_patch16_224(tmp_path_factory.mktemp("hub") / "siglip-base-patch16-224")

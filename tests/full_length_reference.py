@@ -1,0 +1,83 @@
+"""CoOp and zero-shot CLIP as the papers' code has them: 77 tokens for each prompt, through `CLIPModel` itself.
+
+Slow and obvious on purpose, and none of `hf_prompt_models` in it. The recipe is `trainers/coop.py`'s: the prompt is
+written with a placeholder letter for each context vector, tokenised and padded to 77, embedded, re-ordered, and the
+tower is read where the tokenised prompt ends.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+from transformers import CLIPModel, PreTrainedTokenizerBase
+
+
+def coop_text_features(
+    clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, names: Sequence[str], context: torch.Tensor, position: str
+) -> torch.Tensor:
+    """(classes, dim), normalised. `context` is (n_ctx, width), or (classes, n_ctx, width)."""
+    prompts = [
+        _embed(clip, tokenizer, name.replace("_", " "), context[index] if context.dim() == 3 else context, position)
+        for index, name in enumerate(names)
+    ]
+    ids, embedded = (torch.cat(parts) for parts in zip(*prompts, strict=True))
+    return F.normalize(_encode(clip, ids, embedded), dim=-1)
+
+
+def _embed(
+    clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, name: str, context: torch.Tensor, position: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    n_ctx = len(context)
+    ids = _tokenize(tokenizer, " ".join(["x"] * n_ctx) + " " + name + ".")
+    embedded = clip.text_model.embeddings.token_embedding(ids)[0]
+    start, suffix = embedded[:1], embedded[1 + n_ctx :]
+    name_length = len(tokenizer(name, add_special_tokens=False)["input_ids"])
+    name_part, rest = suffix[:name_length], suffix[name_length:]
+    half = n_ctx // 2
+    order = {
+        "end": [start, context, name_part, rest],
+        "middle": [start, context[:half], name_part, context[half:], rest],
+        "front": [start, name_part, context, rest],
+    }[position]
+    return ids, torch.cat(order)[None]
+
+
+def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> torch.Tensor:
+    ids = tokenizer(text, padding="max_length", max_length=77, return_tensors="pt")["input_ids"]
+    assert ids.shape == (1, 77)
+    return ids
+
+
+def _encode(clip: CLIPModel, ids: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+    """The tower reads the place of the end token from `ids`, and sees `embedded`."""
+    hook = clip.text_model.embeddings.token_embedding.register_forward_hook(lambda *_: embedded)
+    try:
+        return clip.get_text_features(input_ids=ids).pooler_output
+    finally:
+        hook.remove()
+
+
+def coop_logits(
+    clip: CLIPModel,
+    tokenizer: PreTrainedTokenizerBase,
+    names: Sequence[str],
+    context: torch.Tensor,
+    position: str,
+    image_features: torch.Tensor,
+) -> torch.Tensor:
+    """(batch, classes)."""
+    text_features = coop_text_features(clip, tokenizer, names, context, position)
+    return clip.logit_scale.exp() * F.normalize(image_features, dim=-1) @ text_features.T
+
+
+def ensemble_text_features(
+    clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, names: Sequence[str], templates: Sequence[str]
+) -> torch.Tensor:
+    """(classes, dim): normalise each template's features, take their mean, normalise again."""
+    features = []
+    for name in names:
+        prompts = [template.format(name.replace("_", " ")) for template in templates]
+        encoded = [clip.get_text_features(input_ids=_tokenize(tokenizer, prompt)).pooler_output for prompt in prompts]
+        mean = sum(feature / feature.norm() for feature in encoded) / len(encoded)
+        features.append(mean / mean.norm())
+    return torch.cat(features)

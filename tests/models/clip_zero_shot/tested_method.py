@@ -1,0 +1,27 @@
+"""Zero-shot CLIP prompts, as the common tests run them."""
+
+from pathlib import Path
+
+from transformers import AutoModelForImageClassification
+
+from hf_prompt_models import ClipZeroShotForImageClassification
+from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
+from tests.stand_ins import openai_clip_vit_base_patch32
+
+
+def build(backbone: Path) -> ClipZeroShotForImageClassification:
+    templates = ["a photo of a {}.", "itap of the {}."]
+    return ClipZeroShotForImageClassification.from_backbone(
+        backbone, class_names=["cat", "dog", "the photo"], templates=templates
+    )
+
+
+METHOD = MethodUnderTest(
+    auto_class=AutoModelForImageClassification,
+    pipeline_task="image-classification",
+    learned=frozenset(),
+    write_backbone=openai_clip_vit_base_patch32,
+    build=build,
+    batch=image_batch,
+    check_pipeline=check_image_classification,
+)

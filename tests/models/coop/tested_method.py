@@ -1,0 +1,28 @@
+"""CoOp, as the common tests run it."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForImageClassification
+
+from hf_prompt_models import CoOpForImageClassification
+from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
+from tests.stand_ins import openai_clip_vit_base_patch32
+
+
+def build(backbone: Path) -> CoOpForImageClassification:
+    model = CoOpForImageClassification.from_backbone(backbone, class_names=["cat", "dog", "the photo"], n_ctx=4)
+    with torch.no_grad():
+        model.prompt_learner.context.normal_(std=0.5)
+    return model
+
+
+METHOD = MethodUnderTest(
+    auto_class=AutoModelForImageClassification,
+    pipeline_task="image-classification",
+    learned=frozenset({"prompt_learner.context"}),
+    write_backbone=openai_clip_vit_base_patch32,
+    build=build,
+    batch=image_batch,
+    check_pipeline=check_image_classification,
+)

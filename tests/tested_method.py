@@ -1,0 +1,60 @@
+"""What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import Pipeline, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class MethodUnderTest:
+    """
+    Attributes:
+        auto_class: the Auto class that loads the method's checkpoints.
+        pipeline_task: the task whose pipeline runs them.
+        learned: names of the learned parameters; empty where nothing is learned.
+        write_backbone: writes a backbone's folder; takes a `seed`, too.
+        build: makes a model from a backbone's folder, its learned parameters not as they were initialised.
+        batch: makes so many examples' inputs for a model, with labels.
+        check_pipeline: compares what a pipeline says with a model.
+    """
+
+    auto_class: type
+    pipeline_task: str
+    learned: frozenset[str]
+    write_backbone: Callable[..., Path]
+    build: Callable[[Path], PreTrainedModel]
+    batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
+    check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
+
+
+def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
+    """A small colourful picture, wider than high."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+def image_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
+    """Random pixels and labels for an image classifier over a CLIP."""
+    generator = torch.Generator().manual_seed(size)
+    resolution = model.config.clip_config.vision_config.image_size
+    return {
+        "pixel_values": torch.randn(size, 3, resolution, resolution, generator=generator),
+        "labels": torch.arange(size) % model.config.num_labels,
+    }
+
+
+def check_image_classification(pipe: Pipeline, model: PreTrainedModel) -> None:
+    """The pipeline's labels and scores are the softmax of the model's logits on the prepared image."""
+    image = random_image()
+    answers: list[dict[str, Any]] = pipe(image, top_k=model.config.num_labels)
+    with torch.no_grad():
+        logits = model(**model.processor(images=image, return_tensors="pt")).logits[0]
+    scores, order = logits.float().softmax(-1).sort(descending=True)
+    assert [answer["label"] for answer in answers] == [model.config.id2label[index] for index in order.tolist()]
+    torch.testing.assert_close(torch.tensor([answer["score"] for answer in answers]), scores, rtol=1e-4, atol=1e-5)
