@@ -15,8 +15,8 @@ def main() -> None:
     )
     backbone.add_argument("--output_dir", required=True, help="the folder to write")
     backbone.add_argument("--seed", type=int, default=0, help="of pictures, captions, initial weights and order")
-    backbone.add_argument("--steps", type=int, default=6000, help="optimizer steps")
-    backbone.add_argument("--pictures", type=int, default=80_000, help="pictures to draw")
+    backbone.add_argument("--steps", type=int, default=3500, help="optimizer steps")
+    backbone.add_argument("--pictures", type=int, default=50_000, help="pictures to draw")
 
     images = commands.add_parser(
         "images", help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png", **defaults

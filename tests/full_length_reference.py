@@ -28,7 +28,7 @@ def _embed(
     clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, name: str, context: torch.Tensor, position: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     n_ctx = len(context)
-    ids = _tokenize(tokenizer, " ".join(["x"] * n_ctx) + " " + name + ".")
+    ids = _tokenize(clip, tokenizer, " ".join(["x"] * n_ctx) + " " + name + ".")
     embedded = clip.text_model.embeddings.token_embedding(ids)[0]
     start, suffix = embedded[:1], embedded[1 + n_ctx :]
     name_length = len(tokenizer(name, add_special_tokens=False)["input_ids"])
@@ -42,9 +42,10 @@ def _embed(
     return ids, torch.cat(order)[None]
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> torch.Tensor:
-    ids = tokenizer(text, padding="max_length", max_length=77, return_tensors="pt")["input_ids"]
-    assert ids.shape == (1, 77)
+def _tokenize(clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, text: str) -> torch.Tensor:
+    length = clip.config.text_config.max_position_embeddings  # 77 in OpenAI's
+    ids = tokenizer(text, padding="max_length", max_length=length, return_tensors="pt")["input_ids"]
+    assert ids.shape == (1, length)
     return ids
 
 
@@ -77,7 +78,9 @@ def ensemble_text_features(
     features = []
     for name in names:
         prompts = [template.format(name.replace("_", " ")) for template in templates]
-        encoded = [clip.get_text_features(input_ids=_tokenize(tokenizer, prompt)).pooler_output for prompt in prompts]
+        encoded = [
+            clip.get_text_features(input_ids=_tokenize(clip, tokenizer, prompt)).pooler_output for prompt in prompts
+        ]
         mean = sum(feature / feature.norm() for feature in encoded) / len(encoded)
         features.append(mean / mean.norm())
     return torch.cat(features)

@@ -1,4 +1,4 @@
-"""Random-weight checkpoint folders with the files and the `config.json` fields of the Hub checkpoints users name first.
+"""Random-weight checkpoint folders with the files and `config.json` fields of the Hub checkpoints users name first.
 
 One function a checkpoint, each of which writes a whole folder; widths, depths and vocabularies are cut, nothing else.
 Weights are larger than transformers' initialisation makes them, so that positions, context and neighbours all show in
@@ -49,7 +49,7 @@ def clip_vocabulary() -> dict[str, int]:
 
 
 def openai_clip_vit_base_patch32(folder: str | Path, seed: int = 0, **changes: int) -> Path:
-    """openai/clip-vit-base-patch32: the text tower's configuration holds `eos_token_id: 2`, which is not its end token.
+    """openai/clip-vit-base-patch32: the text tower's configuration says `eos_token_id: 2`, which is not its end token.
 
     Args:
         folder: where to.

@@ -19,6 +19,7 @@ from transformers import (
     AutoProcessor,
     AutoTokenizer,
     PreTrainedModel,
+    ProcessorMixin,
     Trainer,
     TrainingArguments,
     pipeline,
@@ -353,7 +354,12 @@ def test_outputs_do_not_depend_on_the_rest_of_the_batch(built: PreTrainedModel, 
 
 
 def train(
-    method: MethodUnderTest, model: PreTrainedModel, folder: Path, resume: Path | None = None, **arguments: Any
+    method: MethodUnderTest,
+    model: PreTrainedModel,
+    folder: Path,
+    resume: Path | None = None,
+    processing_class: ProcessorMixin | None = None,
+    **arguments: Any,
 ) -> Trainer:
     examples = method.batch(model, 8)
     dataset = [{name: tensor[index] for name, tensor in examples.items()} for index in range(8)]
@@ -370,7 +376,7 @@ def train(
         ),
         train_dataset=dataset,
         eval_dataset=dataset,
-        processing_class=model.processor,
+        processing_class=processing_class,
     )
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     return trainer
@@ -381,7 +387,6 @@ def test_training_changes_what_is_learned_and_no_byte_of_the_backbone(
     scope: str, learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     model = learning.auto_class.from_pretrained(folders[scope])
-    model.processor = AutoProcessor.from_pretrained(folders[scope])
     backbone = digest(model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     train(learning, model, tmp_path)
@@ -395,6 +400,17 @@ def test_training_changes_what_is_learned_and_no_byte_of_the_backbone(
     assert loaded.config.weights_scope == scope
     assert torch.equal(logits(loaded, inputs), logits(model, inputs))
     learning.check_pipeline(pipeline(learning.pipeline_task, model=str(tmp_path / "checkpoint-4")), model)
+
+
+def test_the_trainer_takes_the_processor_without_a_word(
+    learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """It compares the tokenizer's special tokens with the configuration's and warns where they differ."""
+    model = learning.auto_class.from_pretrained(folders["prompt"])
+    processor = AutoProcessor.from_pretrained(folders["prompt"])
+    text_config = model.backbone.config.get_text_config().to_dict()
+    train(learning, model, tmp_path, processing_class=processor, max_steps=1)
+    assert model.backbone.config.get_text_config().to_dict() == text_config
 
 
 @pytest.mark.parametrize("scope", SCOPES)

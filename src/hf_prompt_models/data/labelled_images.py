@@ -1,5 +1,6 @@
 """Labelled images from a folder of class folders, or from a `datasets` data set."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,11 @@ from typing import Any
 
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers.utils import logging
 
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
 
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -79,26 +79,27 @@ def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Tr
         The RGB image and its traits, all of them filled in.
     """
     rng = np.random.default_rng((PRETRAINING_STREAM, seed, index))
-    medium, light = str(rng.choice(MEDIA, p=(0.5, 0.3, 0.2))), str(rng.choice(LIGHTS, p=(0.55, 0.15, 0.15, 0.15)))
-    ground = str(rng.choice(GROUNDS if rng.random() < 0.5 and medium != "drawing" else list(COLOURS)))
+    medium, light = str(rng.choice(MEDIA, p=(0.45, 0.4, 0.15))), str(rng.choice(LIGHTS, p=(0.7, 0.1, 0.1, 0.1)))
+    # Drawings are on white paper: a ground that is always lighter is where a shape is learned first.
+    ground = "white" if medium == "drawing" else str(rng.choice(GROUNDS if rng.random() < 0.4 else list(COLOURS)))
     picture = draw_ground(ground, size, size, rng)
     colour = str(rng.choice([name for name in COLOURS if _contrast(name, picture) > 0.6]))
-    shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES, p=(0.4, 0.15, 0.15, 0.15, 0.15)))
-    diameter = float(np.exp(rng.uniform(np.log(0.45), np.log(1.2))))
+    shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
+    diameter = float(np.exp(rng.uniform(np.log(0.55), np.log(1.05))))
     # A small object may stand anywhere; a large one may be cut by the picture's edge, but never by more than a part.
-    slack = max(1 - diameter, 0.15 + 0.15 * diameter) / 2
+    slack = max(1 - diameter, 0.15) / 2
     placement = Placement(
         *rng.uniform(0.5 - slack, 0.5 + slack, 2),
         diameter,
-        rng.normal(0, 14),
-        rng.uniform(0.75, 1.33),
+        rng.normal(0, 8),
+        rng.uniform(0.85, 1.18),
         rng.random() < 0.5,
     )
     picture = draw_object(picture, shape, colour, texture, placement, rng.uniform(0.4, 1) if medium == "photo" else 0)
     image = to_image(_lit(_as_medium(picture, medium, rng), light))
     if light == "blurry":
         image = image.filter(ImageFilter.GaussianBlur(size / 60))
-    extent = SIZES[0] if diameter < 0.6 else SIZES[1] if diameter < 0.85 else SIZES[2]
+    extent = SIZES[0] if diameter < 0.65 else SIZES[1] if diameter < 0.85 else SIZES[2]
     return image, Traits(shape, colour, texture, extent, ground, medium, light)
 
 

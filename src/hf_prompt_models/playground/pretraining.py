@@ -44,7 +44,7 @@ def tiny_clip_config(tokenizer: CLIPTokenizer) -> CLIPConfig:
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "image_size": IMAGE_SIZE,
-            "patch_size": 8,
+            "patch_size": 12,
             "projection_dim": 64,
         },
         projection_dim=64,
@@ -81,7 +81,7 @@ def contrastive_loss(logits: torch.Tensor, ignored: torch.Tensor) -> torch.Tenso
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
-def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 1500, pictures: int = 60_000) -> None:
+def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures: int = 50_000) -> None:
     """Trains a tokenizer and a tiny CLIP on drawn pictures and writes them in the layout of a Hub checkpoint.
 
     Args:
@@ -120,7 +120,7 @@ def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 1500, pictures:
     )
     shapes = torch.tensor([list(SHAPES).index(traits.shape) for traits in shown])
     order = np.concatenate([rng.permutation(pictures) for _ in range(-(-steps * BATCH_SIZE // pictures))])
-    running = 0.0
+    running = np.zeros(2)
     for step in range(steps):
         batch = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
         captions, said = zip(*(draw_caption(shown[index], rng) for index in batch), strict=True)
@@ -130,7 +130,8 @@ def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 1500, pictures:
             output = model(pixel_values=pixels.permute(0, 3, 1, 2).contiguous(), **tokens)
         logits = output.logits_per_text.float()
         loss = contrastive_loss(logits[:BATCH_SIZE], false_negatives(said, [shown[i] for i in batch]))
-        loss = loss + F.cross_entropy(logits[BATCH_SIZE:].T, shapes[batch])
+        question = F.cross_entropy(logits[BATCH_SIZE:].T, shapes[batch])
+        loss = loss + question
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -138,12 +139,14 @@ def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 1500, pictures:
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
-        running = 0.98 * running + 0.02 * loss.item()
+        running = 0.98 * running + 0.02 * np.array([loss.item(), question.item()])
         if step % 100 == 99:
             print(
-                f"step {step + 1}: loss {running:.3f}, scale {model.logit_scale.exp().item():.1f}, "
+                f"step {step + 1}: loss {running[0]:.3f}, of it shapes {running[1]:.3f}, scale {model.logit_scale.exp().item():.1f}, "
                 f"{time.monotonic() - start:.0f} s",
                 flush=True,
             )
     model.save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
+    # One file each, as CLIP's Hub checkpoints have them; CLIPProcessor reads them as well as its own joint file.
+    processor.image_processor.save_pretrained(output_dir)
+    processor.tokenizer.save_pretrained(output_dir)

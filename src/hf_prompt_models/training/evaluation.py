@@ -14,7 +14,7 @@ from hf_prompt_models.metrics.classification import accuracy, mean_class_accurac
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def compute_image_features(
     model: ClipPromptModel, dataset: ImageDataset, batch_size: int = 100, num_workers: int = 0, progress: bool = True
 ) -> FeatureDataset:
@@ -25,10 +25,10 @@ def compute_image_features(
     for batch in tqdm(loader, desc=description, leave=False, disable=not progress):
         embeds.append(model.get_image_features(batch["pixel_values"].to(model.device)).pooler_output.cpu())
         labels.append(batch["labels"])
-    return FeatureDataset(torch.cat(embeds).clone(), torch.cat(labels))
+    return FeatureDataset(torch.cat(embeds), torch.cat(labels))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict(model: ClipPromptModel, dataset: FeatureDataset, batch_size: int = 1000) -> np.ndarray:
     """(images,) predicted class indices, from features computed before."""
     logits = [

@@ -1,6 +1,7 @@
 """The Hugging Face Trainer, with what prompt learning needs on top."""
 
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -28,11 +29,24 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.own_schedule = own_schedule
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
+        if self.train_dataset is not None and 0 < self.args.save_steps < 1:
+            # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
+            self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
         if not self.args.disable_tqdm:
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return max(math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps), 1)
+
+    def total_steps(self) -> int:
+        """Optimizer steps in the whole training."""
+        if self.args.max_steps > 0:
+            return self.args.max_steps
+        return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -40,8 +54,7 @@ class PromptTrainer(Trainer):
         if not self.own_schedule:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
-            batches = len(self.get_train_dataloader())
-            steps_per_epoch = max(-(-batches // self.args.gradient_accumulation_steps), 1)
+            steps_per_epoch = self.steps_per_epoch()
             num_epochs = max(round(num_training_steps / steps_per_epoch), 1)
             rate = self.args.learning_rate
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(

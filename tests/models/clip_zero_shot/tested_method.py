@@ -5,8 +5,8 @@ from pathlib import Path
 from transformers import AutoModelForImageClassification
 
 from hf_prompt_models import ClipZeroShotForImageClassification
-from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
 from tests.stand_ins import openai_clip_vit_base_patch32
+from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
 
 
 def build(backbone: Path) -> ClipZeroShotForImageClassification:

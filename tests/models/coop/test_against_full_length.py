@@ -13,6 +13,7 @@ from hf_prompt_models import CoOpForImageClassification
 from tests.full_length_reference import coop_logits, coop_text_features
 
 
+TRAINED_CLIP = Path(__file__).parents[4] / "shared" / "models" / "clip-photos-tiny"
 LOGITS_TOLERANCE = 1e-4  # absolute, where logits span ±100
 GRADIENT_TOLERANCE = 1e-4  # largest difference over the largest entry, for each class's context by itself
 
@@ -137,3 +138,19 @@ def test_a_prompt_is_read_at_its_end_token_even_where_the_name_shrinks_before_th
     (prompt,) = model.prompt_token_ids()
     assert prompt[0] == tokenizer.bos_token_id
     assert prompt[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_trained_backbone_with_clips_own_vocabulary_agrees_too(position: str) -> None:
+    if not TRAINED_CLIP.is_dir():
+        pytest.skip("../shared is not here")
+    names = ["granny_smith apple", "kite (bird of prey)", "snoopy (cartoon beagle)", "Crème fraîche", "granny smith"]
+    model = new_coop(TRAINED_CLIP, names, n_ctx=7, class_token_position=position)
+    images, labels = torch.randn(8, 128), torch.randint(len(names), (8,))
+    output = model(image_embeds=images, labels=labels)
+    output.loss.backward()
+    reference = model.prompt_learner.context.detach().clone().requires_grad_()
+    expected = coop_logits(model.clip, model.processor.tokenizer, names, reference, position, images)
+    F.cross_entropy(expected, labels).backward()
+    torch.testing.assert_close(output.logits, expected, rtol=0, atol=LOGITS_TOLERANCE)
+    assert relative_difference(model.prompt_learner.context.grad, reference.grad) < GRADIENT_TOLERANCE

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForImageClassification
 
 from hf_prompt_models import CoOpForImageClassification
-from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
 from tests.stand_ins import openai_clip_vit_base_patch32
+from tests.tested_method import MethodUnderTest, check_image_classification, image_batch
 
 
 def build(backbone: Path) -> CoOpForImageClassification:

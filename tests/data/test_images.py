@@ -1,0 +1,59 @@
+"""Opening image files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hf_prompt_models.data.images import UnreadableImageError, load_image
+
+
+def test_any_mode_becomes_rgb_with_the_same_colours(tmp_path: Path) -> None:
+    for mode, colour, expected in [("L", 90, (90,) * 3), ("RGBA", (9, 8, 7, 255), (9, 8, 7)), ("1", 1, (255,) * 3)]:
+        Image.new(mode, (4, 3), colour).save(tmp_path / "image.png")
+        image = load_image(tmp_path / "image.png")
+        assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (4, 3), expected)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    palette = Image.new("P", (4, 3), 1)
+    palette.putpalette([0, 0, 0, 200, 100, 50])
+    palette.save(tmp_path / "image.png", transparency=bytes([0, 255]))
+    assert load_image(tmp_path / "image.png").getpixel((0, 0)) == (200, 100, 50)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 4, 3), np.uint8)
+    pixels[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(pixels).save(tmp_path / "image.png", exif=exif)
+    turned = np.asarray(load_image(tmp_path / "image.png"))
+    assert turned.shape == (4, 2, 3)
+    assert turned[0, 1, 0] == 255
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+def test_damaged_files_are_refused_by_name(tmp_path: Path, shrink: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    for suffix in ("jpg", "png"):
+        whole = tmp_path / f"whole.{suffix}"
+        Image.fromarray(noise).save(whole)
+        load_image(whole, shrink=shrink)
+        cut = tmp_path / f"cut.{suffix}"
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(UnreadableImageError, match=f"cut.{suffix}"):
+            load_image(cut, shrink=shrink)
+    (tmp_path / "text.jpg").write_text("not an image")
+    for name in ("text.jpg", "absent.jpg"):
+        with pytest.raises(UnreadableImageError, match=name):
+            load_image(tmp_path / name, shrink=shrink)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "bomb.png")
+    for limit in (1000, 500):  # Pillow warns above the limit and raises above its double
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(UnreadableImageError, match="bomb.png"):
+            load_image(tmp_path / "bomb.png")

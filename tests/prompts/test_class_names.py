@@ -1,0 +1,74 @@
+"""Names as they are read out, and names that cannot be."""
+
+import pytest
+from transformers import CLIPTextConfig
+
+from hf_prompt_models.prompts.class_names import (
+    check_prompt_lengths,
+    clean_class_names,
+    get_tokenizer,
+    tokenize_prompts,
+)
+from tests.stand_ins import CLIP_MERGES, END, clip_tokenizer, clip_vocabulary
+
+
+VOCABULARY = clip_vocabulary()
+LEGACY = CLIPTextConfig(vocab_size=len(VOCABULARY), bos_token_id=0, eos_token_id=2, pad_token_id=1)
+MODERN = CLIPTextConfig(
+    vocab_size=len(VOCABULARY), bos_token_id=len(VOCABULARY) - 2, eos_token_id=len(VOCABULARY) - 1, pad_token_id=1
+)
+
+
+def test_underscores_become_spaces_and_nothing_else_changes() -> None:
+    assert clean_class_names(["sea_or_lake", "Mexican hairless", "kite (bird)."]) == [
+        "sea or lake",
+        "Mexican hairless",
+        "kite (bird).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([], "at least one"), ([""], "0"), (["cat", " _ "], "1"), (["cat", None], "1"), ("cat", "list")],
+)
+def test_names_that_cannot_be_read_are_refused(names: list, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        clean_class_names(names)
+
+
+@pytest.mark.parametrize("config", [LEGACY, MODERN])
+def test_prompts_run_from_the_start_token_to_the_end_token(config: CLIPTextConfig) -> None:
+    (ids,) = tokenize_prompts(clip_tokenizer(), ["a photo of a cat."], config)
+    tokens = ["a</w>", "photo</w>", "of</w>", "a</w>", "cat</w>", ".</w>"]
+    assert ids == [len(VOCABULARY) - 2, *(VOCABULARY[token] for token in tokens), len(VOCABULARY) - 1]
+
+
+@pytest.mark.parametrize("config", [LEGACY, MODERN])
+def test_a_name_that_holds_the_end_token_is_refused(config: CLIPTextConfig) -> None:
+    with pytest.raises(ValueError, match="special token"):
+        tokenize_prompts(clip_tokenizer(), [f"a {END} cat."], config)
+
+
+@pytest.mark.parametrize("config", [LEGACY, MODERN])
+@pytest.mark.parametrize(("kind", "text"), [("too large", "cat."), ("no end token", "cat."), ("no end token", "!.")])
+def test_another_towers_tokenizer_is_refused(kind: str, text: str, config: CLIPTextConfig) -> None:
+    tokenizer = clip_tokenizer()
+    if kind == "too large":
+        tokenizer.add_tokens(["cat"])
+    else:  # as GPT-2's: no special tokens around the text
+        tokenizer.backend_tokenizer.post_processor = None
+    with pytest.raises(ValueError, match="not this backbone's tokenizer"):
+        tokenize_prompts(tokenizer, [text], config)
+
+
+def test_a_tokenizer_or_its_processor_is_asked_for() -> None:
+    tokenizer = clip_tokenizer(CLIP_MERGES)
+    assert get_tokenizer(tokenizer) is tokenizer
+    with pytest.raises(TypeError, match=r"not str.*AutoTokenizer"):
+        get_tokenizer("openai/clip-vit-base-patch32")
+
+
+def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
+    check_prompt_lengths(["cat", "dog"], [58, 1], 77, [19, 19])
+    with pytest.raises(ValueError, match=r"1 class name.* 77 .*'dog' has 59 tokens, 58 fit"):
+        check_prompt_lengths(["cat", "dog"], [58, 59], 77, [19, 19])

@@ -1,0 +1,218 @@
+"""Features of both towers, and text that is encoded again when something changed and not otherwise."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hf_prompt_models import ClipZeroShotForImageClassification, CoOpForImageClassification
+from tests.tested_method import random_image
+
+
+NAMES = ["cat", "dog", "the photo"]
+IMAGES = torch.eye(24)
+
+
+@pytest.fixture
+def coop(openai_clip: Path) -> CoOpForImageClassification:
+    return CoOpForImageClassification.from_backbone(openai_clip, class_names=NAMES, n_ctx=4)
+
+
+@pytest.fixture
+def zero_shot(openai_clip: Path) -> ClipZeroShotForImageClassification:
+    return ClipZeroShotForImageClassification.from_backbone(openai_clip, class_names=NAMES)
+
+
+@contextmanager
+def counting(model: CoOpForImageClassification | ClipZeroShotForImageClassification) -> Iterator[list[int]]:
+    """How often the text encoder runs."""
+    calls: list[int] = []
+    hook = model.clip.text_model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    yield calls
+    hook.remove()
+
+
+def fresh(model: CoOpForImageClassification) -> torch.Tensor:
+    """Features without any cache."""
+    with torch.enable_grad():
+        return model.get_text_features().pooler_output.detach()
+
+
+# -- features --------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_normalised_and_the_backbones_own(coop: CoOpForImageClassification) -> None:
+    pixels = coop.processor(images=[random_image(0), random_image(1)], return_tensors="pt").pixel_values
+    features = coop.get_image_features(pixel_values=pixels).pooler_output
+    expected = F.normalize(coop.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+    assert torch.equal(features, expected)
+    assert features.shape == (2, 24)
+    torch.testing.assert_close(coop.get_text_features().pooler_output.norm(dim=-1), torch.ones(3))
+
+
+def test_the_output_holds_both_features_and_their_logits(coop: CoOpForImageClassification) -> None:
+    pixels = torch.randn(2, 3, 224, 224)
+    output = coop(pixel_values=pixels, labels=torch.tensor([0, 2]))
+    assert torch.equal(output.image_embeds, coop.get_image_features(pixel_values=pixels).pooler_output)
+    assert torch.equal(output.text_embeds, coop.get_text_features().pooler_output)
+    expected = coop.clip.logit_scale.exp() * output.image_embeds @ output.text_embeds.T
+    torch.testing.assert_close(output.logits, expected)
+    torch.testing.assert_close(output.loss, F.cross_entropy(expected, torch.tensor([0, 2])))
+
+
+def test_features_computed_before_give_the_same_logits(coop: CoOpForImageClassification) -> None:
+    pixels = torch.randn(2, 3, 224, 224)
+    expected = coop(pixel_values=pixels).logits
+    raw = coop.clip.get_image_features(pixel_values=pixels).pooler_output
+    for embeds in (raw, F.normalize(raw, dim=-1)):
+        torch.testing.assert_close(coop(image_embeds=embeds).logits, expected, rtol=0, atol=1e-4)
+
+
+def test_pixels_and_features_together_or_neither_are_refused(coop: CoOpForImageClassification) -> None:
+    for inputs in ({}, {"pixel_values": torch.zeros(1, 3, 224, 224), "image_embeds": IMAGES[:1]}):
+        with pytest.raises(ValueError, match="either pixel_values or image_embeds"):
+            coop(**inputs)
+
+
+def test_a_tuple_is_returned_on_demand(coop: CoOpForImageClassification) -> None:
+    output = coop(image_embeds=IMAGES, labels=torch.zeros(24, dtype=torch.long))
+    as_tuple = coop(image_embeds=IMAGES, labels=torch.zeros(24, dtype=torch.long), return_dict=False)
+    for one, other in zip(as_tuple, output.to_tuple(), strict=True):
+        assert torch.equal(one, other)
+
+
+# -- the cache -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+def test_text_is_encoded_once_where_no_gradient_is_wanted(coop: CoOpForImageClassification, guard: Callable) -> None:
+    expected = fresh(coop)
+    with counting(coop) as calls, guard():
+        for _ in range(3):
+            assert torch.equal(coop(image_embeds=IMAGES).text_embeds, expected)
+    assert len(calls) == 1
+
+
+def test_text_without_anything_learned_is_encoded_once_under_grad_too(
+    zero_shot: ClipZeroShotForImageClassification,
+) -> None:
+    with counting(zero_shot) as calls:
+        for _ in range(3):
+            zero_shot(image_embeds=IMAGES)
+    assert len(calls) == 1
+
+
+def _assign(model: CoOpForImageClassification) -> None:
+    model.prompt_learner.context.data = torch.randn(4, 32)
+
+
+def _fill_data(model: CoOpForImageClassification) -> None:
+    model.prompt_learner.context.data.copy_(torch.randn(4, 32))
+
+
+def _optimise(model: CoOpForImageClassification) -> None:
+    with torch.enable_grad():
+        model(image_embeds=IMAGES, labels=torch.arange(24) % 3).loss.backward()
+    torch.optim.SGD([model.prompt_learner.context], lr=0.1).step()
+
+
+def _load_state(model: CoOpForImageClassification) -> None:
+    model.load_state_dict({"prompt_learner.context": torch.randn(4, 32)}, strict=False)
+
+
+def _replace(model: CoOpForImageClassification) -> None:
+    model.prompt_learner.context = torch.nn.Parameter(torch.randn(4, 32))
+
+
+@pytest.mark.parametrize("change", [_assign, _fill_data, _optimise, _load_state, _replace])
+def test_a_changed_context_is_encoded_again(coop: CoOpForImageClassification, change: Callable) -> None:
+    with torch.no_grad():
+        before = coop.get_text_features().pooler_output
+        change(coop)
+        after = coop.get_text_features().pooler_output
+    assert torch.equal(after, fresh(coop))
+    assert not torch.allclose(after, before, atol=1e-3)
+
+
+@torch.no_grad()
+def test_other_classes_are_encoded_again(
+    coop: CoOpForImageClassification, zero_shot: ClipZeroShotForImageClassification
+) -> None:
+    for model in (coop, zero_shot):
+        before = model.get_text_features().pooler_output
+        model.set_classes(["bird", "dog"])
+        after = model.get_text_features().pooler_output
+        assert after.shape == (2, 24)
+        torch.testing.assert_close(after[1], before[1], rtol=0, atol=1e-6)
+        assert not torch.allclose(after[0], before[0], atol=1e-3)
+        model.set_classes(NAMES)
+        torch.testing.assert_close(model.get_text_features().pooler_output, before, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_another_dtype_is_encoded_again(
+    coop: CoOpForImageClassification, zero_shot: ClipZeroShotForImageClassification
+) -> None:
+    for model in (coop, zero_shot):
+        full = model.get_text_features().pooler_output
+        model.to(torch.bfloat16)
+        half = model.get_text_features().pooler_output
+        assert half.dtype == torch.bfloat16
+        torch.testing.assert_close(half.float(), full, rtol=0, atol=0.05)
+
+
+@torch.no_grad()
+def test_features_of_autocast_are_not_those_of_full_precision(coop: CoOpForImageClassification) -> None:
+    full = coop.get_text_features().pooler_output
+    with torch.autocast("cpu", torch.bfloat16):
+        half = coop.get_text_features().pooler_output
+    torch.testing.assert_close(half.float(), full, rtol=0, atol=0.05)
+    assert not torch.equal(half.float(), full)
+    assert torch.equal(coop.get_text_features().pooler_output, full)
+
+
+def test_features_are_differentiable_in_eval_mode(coop: CoOpForImageClassification) -> None:
+    coop.eval()
+    with torch.no_grad():
+        coop.get_text_features()
+    coop.get_text_features().pooler_output.sum().backward()
+    assert coop.prompt_learner.context.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("images", ["pixel_values", "image_embeds"])
+def test_gradients_flow_after_inference_mode(coop: CoOpForImageClassification, images: str) -> None:
+    inputs = (
+        {"pixel_values": torch.randn(2, 3, 224, 224)} if images == "pixel_values" else {"image_embeds": IMAGES[:2]}
+    )
+    with torch.inference_mode():
+        coop(**inputs)
+    coop(**inputs, labels=torch.tensor([0, 1])).loss.backward()
+    assert coop.prompt_learner.context.grad.abs().max() > 0
+
+
+def test_cached_features_can_take_part_in_a_graph_after_inference_mode(
+    zero_shot: ClipZeroShotForImageClassification,
+) -> None:
+    with torch.inference_mode():
+        zero_shot(image_embeds=IMAGES)
+    images = IMAGES.clone().requires_grad_()
+    zero_shot(image_embeds=images, labels=torch.zeros(24, dtype=torch.long)).loss.backward()
+    assert images.grad.abs().max() > 0
+
+
+def test_a_frozen_prompt_is_encoded_once_under_grad_too(coop: CoOpForImageClassification) -> None:
+    coop.requires_grad_(False)
+    with counting(coop) as calls:
+        for _ in range(2):
+            coop(image_embeds=IMAGES)
+    assert len(calls) == 1
+
+
+@torch.no_grad()
+def test_what_a_caller_does_to_features_does_not_reach_the_cache(coop: CoOpForImageClassification) -> None:
+    expected = coop.get_text_features().pooler_output.clone()
+    coop.get_text_features().pooler_output.mul_(0)
+    assert torch.equal(coop.get_text_features().pooler_output, expected)

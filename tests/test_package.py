@@ -1,0 +1,23 @@
+"""The package as a whole."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import hf_prompt_models
+from hf_prompt_models.models import METHODS
+
+
+def test_every_methods_public_names_can_be_imported_from_the_package() -> None:
+    for method in METHODS:
+        module = import_module(f"hf_prompt_models.models.{method}")
+        public = [name for name in module.__all__ if not name.endswith("PreTrainedModel")]
+        missing = set(public) - set(hf_prompt_models.__all__)
+        assert not missing, f"export {missing} in hf_prompt_models/__init__.py"
+        assert all(getattr(hf_prompt_models, name) is getattr(module, name) for name in public)
+
+
+def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
+    code = "import sys, hf_prompt_models; print([m for m in ('matplotlib', 'datasets', 'sklearn') if m in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
