@@ -3,9 +3,9 @@
 
     python scripts/benchmark.py coop --classes 10 100 --n_ctx 4 16
 
-Both arms do one training step's text side (features of all classes, and the gradient of the context) with the same random
-weights in ViT-B text shapes (512 wide, 12 layers, 77 positions). The full-length arm pads every prompt to 77 tokens, as the
-reference implementation does.
+Both arms do one training step's text side (features of all classes, and the gradient of the context) with the same
+random weights in ViT-B text shapes (512 wide, 12 layers, 77 positions). The full-length arm pads every prompt to 77
+tokens, as the reference implementation does.
 """
 
 import argparse
@@ -31,7 +31,16 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     logging.set_verbosity_error()
     print(f"{torch.get_num_threads()} threads, fp32, class names of {arguments.name_length} tokens")
-    header = ["classes", "n_ctx", "context", "full-length s", "packed s", "ratio", "features differ", "gradients differ"]
+    header = [
+        "classes",
+        "n_ctx",
+        "context",
+        "full-length s",
+        "packed s",
+        "ratio",
+        "features differ",
+        "gradients differ",
+    ]
     print("  ".join(header))
     clip = CLIPModel(text_only_config()).eval()
     for classes in arguments.classes:

@@ -15,7 +15,7 @@ from hf_prompt_models import ClipZeroShotForImageClassification, CoOpConfig, CoO
 NAMES = ["cat", "dog", "the photo"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def coop(openai_clip: Path) -> CoOpForImageClassification:
     return CoOpForImageClassification.from_backbone(openai_clip, class_names=NAMES, n_ctx=4)
 
@@ -180,23 +180,39 @@ def test_the_configuration_says_where_the_prompt_comes_from(
     assert config["clip_config"]["text_config"]["eos_token_id"] == 2  # as the backbone has it
 
 
-@pytest.mark.parametrize("way_out", [{"base_model": "openai/clip-vit-base-patch32"}, {"save_backbone": True}])
-def test_a_push_takes_either_way_out(
-    way_out: dict, openai_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = CoOpForImageClassification.from_backbone(openai_clip, class_names=NAMES, n_ctx=4)
+@pytest.fixture
+def pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a push would upload."""
     monkeypatch.setattr(PreTrainedModel, "push_to_hub", lambda self, repo_id, **_: self.save_pretrained(tmp_path))
-    model.push_to_hub("user/repository", **way_out)
-    config = json.loads((tmp_path / "config.json").read_text())
-    if "base_model" in way_out:
-        assert (config["base_model_name_or_path"], config["weights_scope"]) == (way_out["base_model"], "prompt")
-        assert str(openai_clip) not in (tmp_path / "config.json").read_text()
-    else:
-        assert config["weights_scope"] == "full"
-        assert len(load_file(tmp_path / "model.safetensors")) == len(model.state_dict())
-    # The model here is still the one that was made here.
-    assert model.config.weights_scope == "prompt"
-    assert model.config.base_model_name_or_path == str(openai_clip)
+    return tmp_path
+
+
+def test_a_push_may_name_the_backbone_on_the_hub(coop: CoOpForImageClassification, pushed: Path) -> None:
+    coop.push_to_hub("user/repository", base_model="openai/clip-vit-base-patch32")
+    config = json.loads((pushed / "config.json").read_text())
+    assert config["base_model_name_or_path"] == "openai/clip-vit-base-patch32"
+    assert config["weights_scope"] == "prompt"
+
+
+def test_a_push_may_hold_the_backbone(coop: CoOpForImageClassification, pushed: Path) -> None:
+    coop.push_to_hub("user/repository", save_backbone=True)
+    assert json.loads((pushed / "config.json").read_text())["weights_scope"] == "full"
+    assert len(load_file(pushed / "model.safetensors")) == len(coop.state_dict())
+
+
+def test_a_push_tells_no_path_of_this_machine(openai_clip: Path, pushed: Path) -> None:
+    model = CoOpForImageClassification.from_backbone(openai_clip, class_names=NAMES, n_ctx=4)
+    model.push_to_hub("user/repository", base_model="openai/clip-vit-base-patch32")
+    for file in pushed.iterdir():
+        assert str(openai_clip).encode() not in file.read_bytes(), file.name
+
+
+def test_a_push_leaves_the_model_here_as_it_was(openai_clip: Path, pushed: Path) -> None:
+    model = CoOpForImageClassification.from_backbone(openai_clip, class_names=NAMES, n_ctx=4)
+    for way_out in ({"base_model": "openai/clip-vit-base-patch32"}, {"save_backbone": True}):
+        model.push_to_hub("user/repository", **way_out)
+        assert model.config.weights_scope == "prompt"
+        assert model.config.base_model_name_or_path == str(openai_clip)
 
 
 def test_loading_info_names_nothing_missing(saved: Path) -> None:

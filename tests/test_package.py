@@ -18,6 +18,8 @@ def test_every_methods_public_names_can_be_imported_from_the_package() -> None:
 
 
 def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
-    code = "import sys, hf_prompt_models; print([m for m in ('matplotlib', 'datasets', 'sklearn') if m in sys.modules])"
+    code = (
+        "import sys, hf_prompt_models; print([m for m in ('matplotlib', 'datasets', 'sklearn') if m in sys.modules])"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

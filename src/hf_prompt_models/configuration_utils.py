@@ -20,12 +20,17 @@ class PromptConfig(PreTrainedConfig):
         Shapes and sampled values of a few of the backbone's tensors, by which another model is told from it.
     weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
         What the weights file beside this configuration holds: the learned tensors alone, or the backbone too.
+    bos_token_id, eos_token_id, pad_token_id (`int`, *optional*):
+        The tokenizer's. Nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
     """
 
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: dict[str, Any] | None = None
     weights_scope: Literal["prompt", "full"] = "full"
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
 
     @property
     def class_names(self) -> list[str]:

@@ -49,6 +49,7 @@ class ClipPromptModel(PromptPreTrainedModel):
     )
     main_input_name = "pixel_values"
     input_modalities = ("image",)
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -128,7 +129,7 @@ class ClipPromptModel(PromptPreTrainedModel):
             with torch.inference_mode(False), torch.no_grad():
                 kept = None if context is None else context.detach().clone()
                 self._text_cache = cached = ((setting, kept), self._encode_classes())
-        return BaseModelOutputWithPooling(pooler_output=cached[1])
+        return BaseModelOutputWithPooling(pooler_output=cached[1].clone())
 
     def _encode_classes(self) -> torch.Tensor:
         if self._packed_prompts is None or self._packed_prompts.input_ids.device != self.clip.device:

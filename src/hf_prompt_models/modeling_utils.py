@@ -111,7 +111,8 @@ class PromptPreTrainedModel(PreTrainedModel):
             config = cls.config_class.from_pretrained(config or path, **hub_kwargs)
             for field in fields(cls.config_class):
                 if field.name in kwargs and field.name != "dtype":
-                    setattr(config, field.name, kwargs.pop(field.name))
+                    value = kwargs.pop(field.name)
+                    setattr(config, field.name, os.fspath(value) if isinstance(value, os.PathLike) else value)
         if path is not None and isinstance(config, PromptConfig) and config.weights_scope == "prompt":
             loaded = cls._from_prompt_checkpoint(path, config, hub_kwargs, **kwargs)
         else:
@@ -144,7 +145,9 @@ class PromptPreTrainedModel(PreTrainedModel):
                 f"{str(path)!r} holds a prompt alone (weights_scope='prompt') and does not say for which backbone: "
                 "pass base_model_name_or_path=..., a Hub id or a folder."
             )
-        if os.path.isabs(base) and not os.path.isdir(base):
+        if os.path.isdir(base):
+            base = config.base_model_name_or_path = os.path.abspath(base)
+        elif os.path.isabs(base):
             raise OSError(
                 f"{str(path)!r} was learned for the backbone in {base!r}, which is not there. Pass "
                 "base_model_name_or_path=... to say where it is now; save_pretrained(..., save_backbone=True) writes "
@@ -153,6 +156,8 @@ class PromptPreTrainedModel(PreTrainedModel):
         prompt = cls._read_prompt(path, config, hub_kwargs)
         for name in ("revision", "subfolder"):  # those of the prompt's own repository
             kwargs.pop(name, None)
+        if config._attn_implementation is not None:  # where the Auto classes leave the argument
+            kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
         backbone = cls.load_backbone(base, **kwargs)
@@ -170,6 +175,7 @@ class PromptPreTrainedModel(PreTrainedModel):
         """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised."""
         # The very object that the backbone reads; set late, for a new configuration resets its parts' attention.
         setattr(config, f"{cls.backbone_name}_config", backbone.config)
+        backbone.config.name_or_path = ""  # said once, in base_model_name_or_path; a full checkpoint need not name it
         model = cls(config, backbone=backbone)
         model.load_state_dict(prompt, strict=False)
         for name, module in model.named_children():
@@ -297,16 +303,19 @@ class PromptPreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: if the checkpoint would point to a folder of this machine.
         """
-        if base_model is not None:
-            self.config.base_model_name_or_path = base_model
+        local_base = self.config.base_model_name_or_path
         with self._saving(save_backbone):
-            base = self.config.base_model_name_or_path or ""
+            base = base_model or local_base or ""
             if self.config.weights_scope == "prompt" and os.path.isabs(base):
                 raise ValueError(
                     f"The backbone of this prompt is a folder of this machine ({base}), which others do not have. "
                     "Pass base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
                 )
-            return super().push_to_hub(repo_id, **kwargs)
+            self.config.base_model_name_or_path = None if os.path.isabs(base) else base or None
+            try:
+                return super().push_to_hub(repo_id, **kwargs)
+            finally:
+                self.config.base_model_name_or_path = local_base
 
     def _find_processor(self) -> ProcessorMixin | None:
         if self.processor is None and self.name_or_path:

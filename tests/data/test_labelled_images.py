@@ -84,9 +84,7 @@ def test_labels_follow_another_list_of_classes_by_name(tmp_path: Path) -> None:
         images.with_classes(["b", "d", "d"])
 
 
-def test_unreadable_images_are_refused_or_named_and_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unreadable_images_are_refused_or_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images = read_labelled_images(write_pictures(tmp_path, {"a": 2, "b": 2}), "test")
     (tmp_path / "b" / "000.png").write_bytes(b"broken")
     with pytest.raises(UnreadableImageError, match=r"b/000\.png.*--on_unreadable skip"):

@@ -111,7 +111,9 @@ def test_several_seeds_have_a_folder_each_and_are_evaluated_each(
     assert not torch.equal(contexts[0], contexts[1])
     assert torch.equal(contexts[0], contexts[2])  # the same seed alone
 
-    script("evaluate.py")([str(tmp_path / "runs"), "--test_dir", str(data / "test"), "--json", str(tmp_path / "f.json")])
+    script("evaluate.py")(
+        [str(tmp_path / "runs"), "--test_dir", str(data / "test"), "--json", str(tmp_path / "f.json")]
+    )
     evaluated = json.loads((tmp_path / "f.json").read_text())
     assert [evaluated["seeds"][seed]["accuracy"] for seed in ("1", "2")] == accuracies
     assert evaluated["accuracy"] == results["accuracy"]
@@ -168,7 +170,9 @@ def test_bad_input_is_refused_before_training_and_leaves_the_output_untouched(
     output = tmp_path / "out"
 
     def message(*more: object, **changed: Path) -> str:
-        return refused("train.py", *flags(changed.get("backbone", modern_clip), changed.get("data", data), output, *more))
+        return refused(
+            "train.py", *flags(changed.get("backbone", modern_clip), changed.get("data", data), output, *more)
+        )
 
     assert "fewer than 9 images: a_photo (6)" in message("--shots", 9)
     assert "must hold '{}' exactly once" in message("--templates", "a photo of a thing")

@@ -1,7 +1,9 @@
-"""The embedded default: pictures drawn by code and a tiny CLIP trained on them, for demos and tests without a download.
+"""The embedded default: pictures drawn by code and a tiny CLIP trained on them, for demos and tests offline.
 
-Pre-training pictures (`draw_picture`) and the demo's few-shot task (`write_image_folder`) share their objects and nothing
-else: the task's styles never occur in pre-training, so a hand-written prompt does poorly on it and a learned one must learn.
+Pre-training pictures (`draw_picture`) and the demo's few-shot task (`write_image_folder`) share their objects and
+nothing else: the task's styles never occur in pre-training, so a hand-written prompt does poorly on it and a learned
+one must learn.
+
 Importing this package needs numpy and Pillow only; `playground.pretraining` is what imports torch and transformers.
 """
 

@@ -79,7 +79,7 @@ def shape_mask(shape: str, placement: Placement, height: int, width: int) -> np.
 
 
 def texture_mask(texture: str, placement: Placement, height: int, width: int) -> np.ndarray:
-    """Where a texture shows its second colour: `(height, width)`, 0 or 1. The pattern turns and scales with the object.
+    """Where a texture shows its second colour: `(height, width)`, 0 or 1. It turns and scales with the object.
 
     Raises:
         ValueError: `texture` is not in `TEXTURES`.
@@ -163,8 +163,8 @@ def draw_object(
 
     Args:
         picture: `(height, width, 3)`, RGB from 0 to 1.
-        shape, colour, texture: names out of `SHAPES`, `COLOURS` and `TEXTURES`. The texture's second colour is a lighter
-            or darker kind of the first, so that the colour's name holds for every texture.
+        shape, colour, texture: names out of `SHAPES`, `COLOURS` and `TEXTURES`. The texture's second colour is a
+            lighter or darker kind of the first, so that the colour's name holds for every texture.
         placement: where, how large and how turned.
         shading: 0 paints flat; up to 1 lights the object from the upper left and lets it throw a shadow.
 

@@ -48,10 +48,16 @@ def draw_example(
     Raises:
         ValueError: `class_name` is not in `CLASS_NAMES`.
     """
+    if class_name not in CLASS_NAMES:
+        raise ValueError(f"Unknown class {class_name!r}; known are {', '.join(CLASS_NAMES)}.")
     rng = np.random.default_rng((_STREAMS[split], seed, CLASS_NAMES.index(class_name), index))
     style = STYLES[rng.integers(len(STYLES))]
     placement = Placement(
-        *rng.uniform(0.45, 0.55, 2), rng.uniform(0.75, 0.95), rng.normal(0, 10), rng.uniform(0.85, 1.18), rng.random() < 0.5
+        *rng.uniform(0.45, 0.55, 2),
+        rng.uniform(0.75, 0.95),
+        rng.normal(0, 10),
+        rng.uniform(0.85, 1.18),
+        rng.random() < 0.5,
     )
     # The styles work on pixels, so they are drawn at twice the size and averaged.
     return to_image(style(shape_mask(class_name, placement, 2 * size, 2 * size), rng)).reduce(2)

@@ -1,6 +1,7 @@
 """Captioned pictures of single objects, the data the playground's backbones are pre-trained on.
 
-Every picture has its own random stream, named by `(seed, index)`: picture 7 is the same picture however many are drawn.
+Every picture has its own random stream, named by `(seed, index)`: picture 7 is the same
+picture however many are drawn.
 """
 
 from dataclasses import astuple, dataclass
@@ -19,7 +20,7 @@ LIGHTS = ("normal", "blurry", "dark", "bright")
 # The first entry of every random stream says what the stream is for, so that no two uses of one seed meet.
 PRETRAINING_STREAM = 0
 
-# Carriers by medium; "{m}" is the medium's word, perhaps with the light's ("dark photo"), "{d}" the object's description.
+# Carriers by medium; "{m}" is the medium's word, perhaps with the light's ("dark photo"), "{d}" describes the object.
 # Long ones put the object's word far back, where the class name stands behind sixteen learned context tokens.
 _CARRIERS = {
     "": (

@@ -105,10 +105,11 @@ def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures:
     std = torch.tensor(processor.image_processor.image_std)
     # Plain attention: for rows this short it is twice as fast on a CPU, in bfloat16, as the fused kernel.
     model = CLIPModel._from_config(tiny_clip_config(tokenizer), attn_implementation="eager").train()
-    # CLIP's own 0.02 drowns in the patches' contents: where a patch is, which shapes are made of, would be learned late.
+    # CLIP's own 0.02 drowns in the patches' contents: where a patch is would be learned late.
     torch.nn.init.normal_(model.vision_model.embeddings.position_embedding.weight, std=0.2)
     print(
-        f"{pictures} pictures after {time.monotonic() - start:.0f} s; {len(tokenizer)} tokens; {model.num_parameters()} parameters"
+        f"{pictures} pictures after {time.monotonic() - start:.0f} s; "
+        f"{len(tokenizer)} tokens; {model.num_parameters()} parameters"
     )
 
     decayed = [weight for weight in model.parameters() if weight.ndim > 1]
@@ -142,8 +143,8 @@ def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures:
         running = 0.98 * running + 0.02 * np.array([loss.item(), question.item()])
         if step % 100 == 99:
             print(
-                f"step {step + 1}: loss {running[0]:.3f}, of it shapes {running[1]:.3f}, scale {model.logit_scale.exp().item():.1f}, "
-                f"{time.monotonic() - start:.0f} s",
+                f"step {step + 1}: loss {running[0]:.3f}, of it shapes {running[1]:.3f}, "
+                f"scale {model.logit_scale.exp().item():.1f}, {time.monotonic() - start:.0f} s",
                 flush=True,
             )
     model.save_pretrained(output_dir)

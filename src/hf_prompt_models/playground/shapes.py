@@ -1,7 +1,7 @@
 """Object outlines: each shape is a short list of polygons, painted or cut out in order.
 
-Coordinates are in object units: the origin is the object's middle, x grows rightwards, y grows downwards, and every shape
-fits the box from -1 to 1. Being polygons, shapes turn, mirror and scale exactly, at any resolution.
+Coordinates are in object units: the origin is the object's middle, x grows rightwards, y grows downwards, and every
+shape fits the box from -1 to 1. Being polygons, shapes turn, mirror and scale exactly, at any resolution.
 """
 
 from typing import NamedTuple

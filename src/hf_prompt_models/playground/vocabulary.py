@@ -3,29 +3,31 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 from transformers import CLIPTokenizer
 
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
-# Words that people write in prompts, or that captions of scenes, clips and product cards will need: as whole words they
-# keep prompts short, even where pre-training never met them.
+# Words that people write in prompts, or that captions of scenes, clips and product cards will need: as whole words
+# they keep prompts short, even where pre-training never met them.
 EVERYDAY_WORDS = """
 a bad good nice weird clean dirty cool old new low high resolution quality many few some several two three four five
-all no not and or of the in on at by to from with without for is are was it its this that these those there here what
-which who how do does did has have can you see we i my your his her our their one more less most than very hard close up
-cropped bright dark blurry pixelated jpeg corrupted black white color colour colours photo photograph picture image
-drawing painting sketch doodle cartoon rendering render sculpture statue origami plastic plush plushie toy embroidered
-tattoo graffiti art artwork cutout paper outline line lines pencil chalk board neon light glowing sign blueprint
-mosaic tile video clip game movie scene frame film show shows showing shown type kind style pattern texture shape object
-objects thing things background ground wall floor table left right above below under over between behind front next near
-far top bottom middle corner side big small large tiny huge middling thin thick long short round flat
-moving moves still stands rolling rolls jumping jumps bouncing bounces falling falls rising rises turning turns spinning
-spins sliding slides growing grows shrinking shrinks shaking flying flies swimming swims driving drives going goes coming
-away toward towards across around up down out into off slowly quickly fast slow then first last before after while
-product price new sale brand made material size set pack item items title description label class category named called
-question answer yes person people man woman child dog cat bird horse animal plant food day night water fire
+all no not and or of the in on at by to from with without for is are was it its this that these those there here
+what which who how do does did has have can you see we i my your his her our their one more less most than very hard
+close up cropped bright dark blurry pixelated jpeg corrupted black white color colour colours photo photograph
+picture image drawing painting sketch doodle cartoon rendering render sculpture statue origami plastic plush plushie
+toy embroidered tattoo graffiti art artwork cutout paper outline line lines pencil chalk board neon light glowing
+sign blueprint mosaic tile video clip game movie scene frame film show shows showing shown type kind style pattern
+texture shape object objects thing things background ground wall floor table left right above below under over
+between behind front next near far top bottom middle corner side big small large tiny huge middling thin thick long
+short round flat moving moves still stands rolling rolls jumping jumps bouncing bounces falling falls rising rises
+turning turns spinning spins sliding slides growing grows shrinking shrinks shaking flying flies swimming swims
+driving drives going goes coming away toward towards across around up down out into off slowly quickly fast slow
+then first last before after while product price new sale brand made material size set pack item items title
+description label class category named called question answer yes person people man woman child dog cat bird horse
+animal plant food day night water fire
 """
 
 
@@ -40,14 +42,17 @@ def byte_symbols() -> list[str]:
 
 
 def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
-    """The first `count` BPE merges of lower-case ASCII `texts`: each joins the most frequent neighbours, ties by alphabet."""
+    """The first `count` BPE merges of ASCII `texts`, fewer where all words are whole.
+
+    Each merge joins the most frequent neighbours; of equally frequent ones, the first in the alphabet.
+    """
     frequency = Counter(word for text in texts for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", text.lower()))
     words = {word: [*word[:-1], f"{word[-1]}</w>"] for word in frequency}
     merges: list[tuple[str, str]] = []
     while len(merges) < count:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, pieces in words.items():
-            for pair in zip(pieces, pieces[1:]):
+            for pair in pairwise(pieces):
                 pairs[pair] += frequency[word]
         if not pairs:
             break
@@ -63,10 +68,10 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
 
 
 def learn_tokenizer(texts: Iterable[str], count: int) -> CLIPTokenizer:
-    """A `CLIPTokenizer` with CLIP's layout: 256 bytes, 256 word-final bytes, at most `count` merges, BOS and, last, EOS.
-    It knows the words of `texts` and the `EVERYDAY_WORDS`.
+    """A `CLIPTokenizer` in CLIP's layout: 256 bytes, 256 word-final bytes, at most `count` merges, BOS and, last, EOS.
 
-    Every text can be encoded, to no unknown token: what has no merge falls back to bytes.
+    It knows the words of `texts` and the `EVERYDAY_WORDS`. Every text can be encoded, to no unknown token: what has no
+    merge falls back to bytes.
     """
     merges = learn_merges([*texts, EVERYDAY_WORDS], count)
     symbols = byte_symbols()

@@ -17,6 +17,11 @@ def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMix
     )
 
 
+def special_token_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
+    """The configuration fields that name the tokenizer's special tokens."""
+    return {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+
+
 def clean_class_names(class_names: Sequence[str]) -> list[str]:
     """Class names as they are read out in a prompt: underscores become spaces, as in CoOp; nothing else changes.
 
@@ -49,12 +54,12 @@ def tokenize_prompts(
     Raises:
         ValueError: if a text holds a special token of the tokenizer, or the tokenizer is not this tower's.
     """
-    eos_token_id = text_config.eos_token_id
+    legacy = text_config.eos_token_id == 2
     prompts: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
     trimmed = []
     for text, ids in zip(texts, prompts, strict=True):
-        end = max(ids) if eos_token_id == 2 else eos_token_id
-        if end not in ids or max(ids) >= text_config.vocab_size:
+        end = tokenizer.eos_token_id if legacy else text_config.eos_token_id
+        if end not in ids or max(ids) >= text_config.vocab_size or (legacy and end != max(ids)):
             raise ValueError(
                 f"The tokenizer turns {text!r} into {ids}, which does not fit a text tower of "
                 f"{text_config.vocab_size} tokens that reads the token {end}: it is not this backbone's tokenizer."

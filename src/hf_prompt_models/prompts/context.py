@@ -44,6 +44,7 @@ def insert_context(
         class_token_position: "end" (`start context name . end`), "middle" (half of the context, the shorter half if
             it is odd, before the name) or "front" (`start name context . end`).
     """
+    name_length = min(name_length, len(prompt_ids) - 2)  # punctuation and the full stop may merge into fewer tokens
     start, name, rest = list(prompt_ids[:1]), prompt_ids[1 : 1 + name_length], prompt_ids[1 + name_length :]
     before = {"end": len(context_ids), "middle": len(context_ids) // 2, "front": 0}[class_token_position]
     return [*start, *context_ids[:before], *name, *context_ids[before:], *rest]

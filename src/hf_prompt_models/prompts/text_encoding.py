@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
 
 from hf_prompt_models.prompts.packing import PackedPrompts
@@ -44,10 +45,14 @@ def encode_prompts(
     if text_model.config._attn_implementation not in ("eager", "sdpa"):
         text_model.set_attn_implementation("sdpa")  # packed rows need a 4-D mask, which flash attention does not take
     # Prompts lie in the rows in order, so each chunk of rows yields its own prompts and one gather restores the order.
-    chunks = [
-        _encode_rows(text_model, _rows(prompts, start, start + ROWS_PER_FORWARD), context)
-        for start in range(0, len(prompts.input_ids), ROWS_PER_FORWARD)
-    ]
+    chunks = []
+    for start in range(0, len(prompts.input_ids), ROWS_PER_FORWARD):
+        arguments = (text_model, _rows(prompts, start, start + ROWS_PER_FORWARD), context)
+        if text_model.encoder.gradient_checkpointing and torch.is_grad_enabled():
+            # Here and not in the tower's layers: those checkpoint in training mode alone, and ours are frozen.
+            chunks.append(checkpoint(_encode_rows, *arguments, use_reentrant=False))
+        else:
+            chunks.append(_encode_rows(*arguments))
     order = torch.argsort(prompts.prompt_rows // ROWS_PER_FORWARD, stable=True)
     return torch.cat(chunks)[torch.argsort(order)]
 

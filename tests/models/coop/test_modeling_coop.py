@@ -244,3 +244,24 @@ def test_the_learned_context_is_the_whole_weights_file(openai_clip: Path, tmp_pa
     assert (tmp_path / "model.safetensors").stat().st_size == header + 16 * 32 * 4
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["n_ctx"], config["class_token_position"], config["class_specific_context"]) == (16, "end", False)
+
+
+def test_gradient_checkpointing_changes_no_gradient(modern_clip: Path) -> None:
+    gradients = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog", "a photo"], n_ctx=3)
+        calls = 0
+
+        def count(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        model.clip.text_model.encoder.register_forward_hook(count)
+        if enabled:
+            model.activation_checkpointing_enable()
+        model.train()
+        model.get_text_features().pooler_output[0].sum().backward()
+        assert calls == (2 if enabled else 1)  # computed again on the way back
+        gradients.append(model.prompt_learner.context.grad)
+    assert torch.equal(*gradients)

@@ -15,6 +15,7 @@ from hf_prompt_models.models.clip_zero_shot.processing_clip_zero_shot import Cli
 from hf_prompt_models.prompts.class_names import (
     check_prompt_lengths,
     clean_class_names,
+    special_token_fields,
     tokenize_prompts,
 )
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates, fill_template
@@ -123,6 +124,7 @@ def _tokenized_classes(
     )
     return {
         **class_fields(class_names),
+        **special_token_fields(tokenizer),
         "templates": templates,
         "prompt_token_ids": [ids_to_string(ids) for ids in prompts],
     }

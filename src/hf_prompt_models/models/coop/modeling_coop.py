@@ -17,6 +17,7 @@ from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
 from hf_prompt_models.prompts.class_names import (
     check_prompt_lengths,
     clean_class_names,
+    special_token_fields,
     tokenize_prompts,
 )
 from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS, LearnableContext, insert_context
@@ -160,6 +161,7 @@ def _tokenized_classes(
     )
     return {
         **class_fields(class_names),
+        **special_token_fields(tokenizer),
         "class_token_ids": [ids_to_string(ids) for ids in prompts],
         "class_name_lengths": lengths,
     }
