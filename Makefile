@@ -15,7 +15,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/python scripts/make_playground.py images $(DEMO)/pictures --seed 1
 	$(BIN)/python scripts/train.py coop --backbone playground --train_dir $(DEMO)/pictures/train \
-		--test_dir $(DEMO)/pictures/test --shots 16 --output_dir $(DEMO)/coop
+		--test_dir $(DEMO)/pictures/test --shots 16 --min_crop_area 0.5 --output_dir $(DEMO)/coop
 	$(BIN)/python scripts/predict.py $(DEMO)/coop "$$(find $(DEMO)/pictures/test -name '*.png' | sort | head -n 1)"
 
 test: $(VENV)/installed

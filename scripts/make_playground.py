@@ -8,10 +8,12 @@ from hf_prompt_models.playground import write_image_folder
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    defaults = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    show_defaults = argparse.ArgumentDefaultsHelpFormatter
 
     backbone = commands.add_parser(
-        "backbone", help="train the tiny CLIP and write it in the layout of a Hub checkpoint", **defaults
+        "backbone",
+        help="train the tiny CLIP and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
     )
     backbone.add_argument("--output_dir", required=True, help="the folder to write")
     backbone.add_argument("--seed", type=int, default=0, help="of pictures, captions, initial weights and order")
@@ -19,7 +21,9 @@ def main() -> None:
     backbone.add_argument("--pictures", type=int, default=50_000, help="pictures to draw")
 
     images = commands.add_parser(
-        "images", help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png", **defaults
+        "images",
+        help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png",
+        formatter_class=show_defaults,
     )
     images.add_argument("output_dir", help="the folder to write")
     images.add_argument("--seed", type=int, default=0, help="names the task: another seed, other pictures")

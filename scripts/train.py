@@ -28,11 +28,11 @@ def main(argv: list[str]) -> None:
         recipe = import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
     except ModuleNotFoundError:
         sys.exit(f"{method} learns nothing, so there is nothing to train.")
-    arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
-    if arguments.few_shot.backbone == "playground":
-        arguments.few_shot.backbone = CLIP_DIR
     logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
     try:
+        arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
+        if arguments.few_shot.backbone == "playground":
+            arguments.few_shot.backbone = CLIP_DIR
         results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
     except (OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -48,3 +48,12 @@ def test_half_of_the_crops_are_mirrored() -> None:
         crop = np.asarray(augment(gradient(128, 128), 16, np.random.default_rng(index))).astype(float)
         mirrored += crop[:, 0, 0].mean() > crop[:, -1, 0].mean()
     assert 75 < mirrored < 125
+
+
+def test_a_larger_least_area_keeps_more_of_the_image() -> None:
+    areas = []
+    for index in range(200):
+        generator = np.random.default_rng(index)
+        crop = np.asarray(random_resized_crop(gradient(256, 256), 64, generator, min_area=0.5)).astype(float)
+        areas.append(np.ptp(crop[..., 0]) / 255 * np.ptp(crop[..., 1]) / 255)
+    assert min(areas) == pytest.approx(0.5, abs=0.03)

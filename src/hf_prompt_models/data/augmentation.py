@@ -10,7 +10,7 @@ def random_resized_crop(
     image: Image.Image,
     size: int,
     generator: np.random.Generator,
-    scale: tuple[float, float] = (0.08, 1.0),
+    min_area: float = 0.08,
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Image.Image:
     """Cut out a random part and resize it (bicubic) to a square.
@@ -19,12 +19,12 @@ def random_resized_crop(
         image: any PIL image.
         size: side of the result in pixels.
         generator: where chance comes from.
-        scale: range of the part's area, as a share of the image's.
+        min_area: the part's area is drawn between this share of the image's and all of it.
         ratio: range of the part's width over height, drawn evenly on a logarithmic scale.
     """
     width, height = image.size
     for _ in range(10):
-        area = width * height * generator.uniform(*scale)
+        area = width * height * generator.uniform(min_area, 1)
         aspect = math.exp(generator.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
@@ -38,7 +38,7 @@ def random_resized_crop(
     return image.crop((left, top, left + w, top + h)).resize((size, size), Image.Resampling.BICUBIC)
 
 
-def augment(image: Image.Image, size: int, generator: np.random.Generator) -> Image.Image:
+def augment(image: Image.Image, size: int, generator: np.random.Generator, min_area: float = 0.08) -> Image.Image:
     """CoOp's training transform: a random resized crop and, every second time, a mirror image."""
-    image = random_resized_crop(image, size, generator)
+    image = random_resized_crop(image, size, generator, min_area)
     return ImageOps.mirror(image) if generator.random() < 0.5 else image

@@ -24,13 +24,22 @@ class ImageDataset(Dataset):
         augmented: draw random crops and mirror images. What is drawn for an image depends on `seed`, the epoch and
             the image's index alone, so that runs can be resumed and repeated whatever the number of workers.
         seed: of the augmentation.
+        min_crop_area: smallest share of an image that a random crop keeps.
     """
 
-    def __init__(self, images: LabelledImages, image_processor: Any, augmented: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        images: LabelledImages,
+        image_processor: Any,
+        augmented: bool = False,
+        seed: int = 0,
+        min_crop_area: float = 0.08,
+    ):
         self.images = images
         self.image_processor = image_processor
         self.augmented = augmented
         self.seed = seed
+        self.min_crop_area = min_crop_area
         # Shared memory: workers that outlive an epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
         self._cache: dict[int, Image.Image] = {}
@@ -47,7 +56,7 @@ class ImageDataset(Dataset):
         image = self._load(index)
         if self.augmented:
             generator = np.random.default_rng([self.seed, int(self._epoch), index])
-            image = augment(image, self._size(), generator)
+            image = augment(image, self._size(), generator, self.min_crop_area)
             inputs = self.image_processor(image, do_resize=False, do_center_crop=False, return_tensors="pt")
         else:
             inputs = self.image_processor(image, return_tensors="pt")

@@ -145,7 +145,7 @@ def draw_ground(ground: str, height: int, width: int, rng: np.random.Generator) 
         case "cloth":
             weave = (np.floor(rows * 9 + shift) + np.floor(columns * 9 + shift)) % 2
             tint = COLOURS[str(rng.choice(list(COLOURS)))]
-            return _blend(tint, tuple(0.55 * value + 0.45 for value in tint), weave)
+            return _blend(tint, 0.55 * np.array(tint) + 0.45, weave)
         case _:
             raise ValueError(f"Unknown ground {ground!r}; known are {', '.join((*COLOURS, *GROUNDS))}.")
 

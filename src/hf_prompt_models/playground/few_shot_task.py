@@ -27,12 +27,12 @@ CLASS_NAMES = (
 
 STYLES = (blueprint, chalk, neon, sketch)
 
-_STREAMS = {"train": 2, "test": 3}  # pictures.py has 0, pretraining.py 1
+Split = Literal["train", "test"]
+
+_STREAMS: dict[Split, int] = {"train": 2, "test": 3}  # pictures.py has 0, pretraining.py 1
 
 
-def draw_example(
-    class_name: str, split: Literal["train", "test"], seed: int, index: int, size: int = 80
-) -> Image.Image:
+def draw_example(class_name: str, split: Split, seed: int, index: int, size: int = 80) -> Image.Image:
     """Draws example `index` of a class: the object, large, in one of `STYLES`.
 
     Args:
@@ -52,8 +52,10 @@ def draw_example(
         raise ValueError(f"Unknown class {class_name!r}; known are {', '.join(CLASS_NAMES)}.")
     rng = np.random.default_rng((_STREAMS[split], seed, CLASS_NAMES.index(class_name), index))
     style = STYLES[rng.integers(len(STYLES))]
+    x, y = rng.uniform(0.45, 0.55, 2)
     placement = Placement(
-        *rng.uniform(0.45, 0.55, 2),
+        float(x),
+        float(y),
         rng.uniform(0.75, 0.95),
         rng.normal(0, 10),
         rng.uniform(0.85, 1.18),
@@ -75,7 +77,8 @@ def write_image_folder(
         seed: names the task, see `draw_example`.
         train_per_class, test_per_class: how many pictures of each class.
     """
-    for split, count in (("train", train_per_class), ("test", test_per_class)):
+    counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
+    for split, count in counts.items():
         for class_name in CLASS_NAMES:
             folder = Path(output_dir) / split / class_name
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple
 from functools import partial
@@ -63,7 +64,7 @@ def draw_pool(count: int, seed: int, workers: int = 2) -> tuple[np.ndarray, list
     return np.stack([pixels for pixels, _ in drawn]), [traits for _, traits in drawn]
 
 
-def false_negatives(said: list[Traits], shown: list[Traits]) -> torch.Tensor:
+def false_negatives(said: Sequence[Traits], shown: Sequence[Traits]) -> torch.Tensor:
     """`(captions, pictures)` bool: which captions are also true of a picture they were not written for.
 
     "a photo of a fish" is no wrong caption for another picture of a fish: such pairs are left out of the loss.

@@ -70,6 +70,32 @@ def tokenize_prompts(
     return trimmed
 
 
+def tokenize_class_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    names: Sequence[str],
+    text_config: PreTrainedConfig,
+    n_ctx: int = 0,
+) -> tuple[list[list[int]], list[int]]:
+    """Token ids of whole prompts and the number of tokens of the class name in each, checked to fit the text tower.
+
+    Args:
+        tokenizer: the backbone's own.
+        texts: the prompts.
+        names: the class name that each holds.
+        text_config: the text tower's.
+        n_ctx: context vectors that will be added to each.
+
+    Raises:
+        ValueError: as `tokenize_prompts` and `check_prompt_lengths` do.
+    """
+    prompts = tokenize_prompts(tokenizer, texts, text_config)
+    lengths = [len(ids) for ids in tokenizer(list(names), add_special_tokens=False, verbose=False)["input_ids"]]
+    surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
+    check_prompt_lengths(names, lengths, text_config.max_position_embeddings, surroundings)
+    return prompts, lengths
+
+
 def check_prompt_lengths(
     names: Sequence[str], lengths: Sequence[int], max_length: int, surroundings: Sequence[int]
 ) -> None:

@@ -153,7 +153,7 @@ def _run_seed(
     trainer = PromptTrainer(
         model=model,
         args=training,
-        train_dataset=recipe.build_train_dataset(sample, processor, training.seed),
+        train_dataset=recipe.build_train_dataset(arguments.method, sample, processor, training.seed),
         eval_dataset=test_features,
         compute_metrics=compute_metrics,
         own_schedule=arguments.own_schedule,

@@ -13,10 +13,9 @@ from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.models.clip_zero_shot.configuration_clip_zero_shot import ClipZeroShotConfig
 from hf_prompt_models.models.clip_zero_shot.processing_clip_zero_shot import ClipZeroShotProcessor
 from hf_prompt_models.prompts.class_names import (
-    check_prompt_lengths,
     clean_class_names,
     special_token_fields,
-    tokenize_prompts,
+    tokenize_class_prompts,
 )
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates, fill_template
 
@@ -110,18 +109,9 @@ def _tokenized_classes(
     class_names: Sequence[str], templates: list[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig
 ) -> dict[str, Any]:
     """The configuration fields that hold classes and templates, after checking that every prompt fits."""
-    text_config = clip_config.text_config
     names = clean_class_names(class_names)
     texts = [fill_template(template, name) for template in templates for name in names]
-    prompts = tokenize_prompts(tokenizer, texts, text_config)
-    lengths = [len(ids) for ids in tokenizer(names, add_special_tokens=False, verbose=False)["input_ids"]]
-    lengths = lengths * len(templates)
-    check_prompt_lengths(
-        names * len(templates),
-        lengths,
-        text_config.max_position_embeddings,
-        [len(ids) - length for ids, length in zip(prompts, lengths, strict=True)],
-    )
+    prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)
     return {
         **class_fields(class_names),
         **special_token_fields(tokenizer),

@@ -15,10 +15,9 @@ from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
 from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
 from hf_prompt_models.prompts.class_names import (
-    check_prompt_lengths,
     clean_class_names,
     special_token_fields,
-    tokenize_prompts,
+    tokenize_class_prompts,
 )
 from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS, LearnableContext, insert_context
 
@@ -149,16 +148,9 @@ def _tokenized_classes(
     class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig, n_ctx: int
 ) -> dict[str, Any]:
     """The configuration fields that hold the classes, after checking that every prompt fits the text tower."""
-    text_config = clip_config.text_config
     names = clean_class_names(class_names)
-    prompts = tokenize_prompts(tokenizer, [f"{name}." for name in names], text_config)
-    lengths = [len(ids) for ids in tokenizer(names, add_special_tokens=False, verbose=False)["input_ids"]]
-    check_prompt_lengths(
-        names,
-        lengths,
-        text_config.max_position_embeddings,
-        [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)],
-    )
+    texts = [f"{name}." for name in names]
+    prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config.text_config, n_ctx)
     return {
         **class_fields(class_names),
         **special_token_fields(tokenizer),

@@ -29,6 +29,17 @@ class Arguments:
         default=None,
         metadata={"help": 'Words to start the context from, such as "a photo of a"; they replace --n_ctx.'},
     )
+    min_crop_area: float = field(
+        default=0.08,
+        metadata={
+            "help": "Smallest share of a picture that a random crop keeps in training (paper: 0.08). "
+            "Where a small part of a picture shows nothing, as in little drawings, 0.5 learns more."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_crop_area <= 1:
+            raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
 
 
 def training_defaults(shots: int) -> dict[str, Any]:
@@ -68,9 +79,13 @@ def build_model(
     )
 
 
-def build_train_dataset(images: LabelledImages, processor: CoOpProcessor, seed: int) -> ImageDataset:
+def build_train_dataset(
+    arguments: Arguments, images: LabelledImages, processor: CoOpProcessor, seed: int
+) -> ImageDataset:
     """Random crops and mirror images, drawn anew each epoch."""
-    return ImageDataset(images, processor.image_processor, augmented=True, seed=seed)
+    return ImageDataset(
+        images, processor.image_processor, augmented=True, seed=seed, min_crop_area=arguments.min_crop_area
+    )
 
 
 def build_test_dataset(images: LabelledImages, processor: CoOpProcessor) -> ImageDataset:
