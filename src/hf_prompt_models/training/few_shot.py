@@ -180,8 +180,9 @@ def _checkpoint(training: TrainingArguments) -> str | None:
 def summarise(results: dict[str, Any]) -> str:
     """The results as a table to read, and what to type next."""
     rows = [("zero-shot, hand-written prompt", results["zero_shot"]["accuracy"])]
+    shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}"
     for seed, run in results["seeds"].items():
-        rows.append((f"{results['method']}, {results['shots']} shots, seed {seed}", run["accuracy"]))
+        rows.append((f"{results['method']}, {shots}, seed {seed}", run["accuracy"]))
     lines = [f"{name:<40} {value:7.2%}" for name, value in rows]
     if len(results["seeds"]) > 1:
         mean, std = results["accuracy"]["mean"], results["accuracy"]["std"]

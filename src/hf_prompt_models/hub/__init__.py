@@ -1,1 +1,0 @@
-"""Model cards, and safe reading of foreign checkpoints; knows no model."""
