@@ -90,12 +90,6 @@ def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Tr
     # A small object may stand anywhere; a large one may be cut by the picture's edge, but never by more than a part.
     slack = max(1 - diameter, 0.15) / 2
     x, y = rng.uniform(0.5 - slack, 0.5 + slack, 2)
-    if rng.random() < 0.5:
-        # Seen through a window, as random crops show objects: a backbone that never met a part of an object, or a
-        # view that misses it, would be sure of its mistakes on them.
-        window = np.sqrt(rng.uniform(0.08, 1))
-        left, top = rng.uniform(0, 1 - window, 2)
-        x, y, diameter = (x - left) / window, (y - top) / window, diameter / window
     placement = Placement(x, y, diameter, rng.normal(0, 8), rng.uniform(0.85, 1.18), rng.random() < 0.5)
     picture = draw_object(picture, shape, colour, texture, placement, rng.uniform(0.4, 1) if medium == "photo" else 0)
     image = to_image(_lit(_as_medium(picture, medium, rng), light))
