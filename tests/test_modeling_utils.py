@@ -236,3 +236,23 @@ def test_a_backbone_without_processor_makes_a_checkpoint_without_one(openai_clip
         loaded.set_classes(["bird"])
     assert "processor" in str(error.value)
     loaded.set_classes(["bird"], tokenizer=donor.processor)
+
+
+def test_the_backbones_own_folder_is_not_saved_into(modern_clip: Path, tmp_path: Path) -> None:
+    backbone = tmp_path / "backbone"
+    shutil.copytree(modern_clip, backbone)
+    model = CoOpForImageClassification.from_backbone(backbone, ["cat", "dog"])
+    for save_backbone in (False, True):
+        with pytest.raises(ValueError, match="folder of the backbone itself"):
+            model.save_pretrained(backbone, save_backbone=save_backbone)
+    CoOpForImageClassification.from_backbone(backbone, ["cat", "dog"])
+
+
+def test_a_half_precision_model_is_loaded_as_it_was_saved(modern_clip: Path, tmp_path: Path) -> None:
+    model = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog"], dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    loaded = CoOpForImageClassification.from_pretrained(tmp_path)
+    assert loaded.clip.dtype == torch.bfloat16
+    pixels = torch.randn(2, 3, 224, 224, dtype=torch.bfloat16)
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels).logits, model(pixels).logits)

@@ -108,6 +108,10 @@ class ClipPromptModel(PromptPreTrainedModel):
         """The learned context, or `None` where nothing is learned."""
         raise NotImplementedError
 
+    @property
+    def num_labels(self) -> int:
+        return self.config.num_labels
+
     # -- features ----------------------------------------------------------------------------------------------------
 
     def get_text_features(self) -> BaseModelOutputWithPooling:

@@ -116,6 +116,8 @@ class PromptPreTrainedModel(PreTrainedModel):
         if path is not None and isinstance(config, PromptConfig) and config.weights_scope == "prompt":
             loaded = cls._from_prompt_checkpoint(path, config, hub_kwargs, **kwargs)
         else:
+            if path is not None:
+                kwargs.setdefault("use_safetensors", True)  # what save_pretrained writes
             try:
                 loaded = super().from_pretrained(path, *model_args, config=config, **kwargs)
             except SafetensorError as error:
@@ -156,6 +158,8 @@ class PromptPreTrainedModel(PreTrainedModel):
         prompt = cls._read_prompt(path, config, hub_kwargs)
         for name in ("revision", "subfolder"):  # those of the prompt's own repository
             kwargs.pop(name, None)
+        if kwargs.get("dtype", kwargs.get("torch_dtype", "auto")) == "auto" and config.dtype is not None:
+            kwargs["dtype"] = config.dtype  # that of the model that was saved, whatever the backbone's on disk
         if config._attn_implementation is not None:  # where the Auto classes leave the argument
             kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.base_model_revision is not None:
@@ -272,6 +276,11 @@ class PromptPreTrainedModel(PreTrainedModel):
             raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
         if push_to_hub:
             raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
+        base = self.config.base_model_name_or_path
+        if base is not None and directory.is_dir() and os.path.isdir(base) and os.path.samefile(directory, base):
+            raise ValueError(
+                f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
+            )
         directory.mkdir(parents=True, exist_ok=True)
         with (
             self._saving(save_backbone),

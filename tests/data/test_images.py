@@ -57,3 +57,8 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(UnreadableImageError, match=r"bomb\.png"):
             load_image(tmp_path / "bomb.png")
+
+
+def test_sixteen_bits_a_pixel_keep_their_brightness(tmp_path: Path) -> None:
+    Image.fromarray(np.full((3, 4), 127 * 256, np.uint16)).save(tmp_path / "deep.png")
+    assert load_image(tmp_path / "deep.png").getpixel((0, 0)) == (127, 127, 127)

@@ -1,5 +1,6 @@
 """Labelled images from folders and data sets."""
 
+import pickle
 from pathlib import Path
 
 import datasets
@@ -93,3 +94,13 @@ def test_unreadable_images_are_refused_or_named_and_skipped(tmp_path: Path, capl
     assert list(kept.names) == ["a/000.png", "a/001.png", "b/001.png"]
     assert list(kept.labels) == [0, 0, 1]
     assert "b/000.png" in caplog.text
+
+
+def test_a_split_of_a_saved_data_set_can_be_named(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "folder", {"cat": 1, "dog": 1})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    files = [str(folder / "cat" / "000.png"), str(folder / "dog" / "000.png")]
+    data = datasets.Dataset.from_dict({"image": files, "label": [0, 1]}, features=features)
+    datasets.DatasetDict({"validation": data}).save_to_disk(tmp_path / "saved")
+    read = read_labelled_images(f"{tmp_path / 'saved'}:validation", "test")
+    assert len(pickle.loads(pickle.dumps(read.select([1, 0]))).load(0).getbands()) == 3  # as spawned workers get it

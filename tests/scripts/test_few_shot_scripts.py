@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, CLIPModel, CLIPProcessor
 
+from hf_prompt_models.training.plots import plot_confusion_matrix
 from tests.pictures import write_pictures
 
 
@@ -223,3 +224,35 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, data: Path) -> None
 
 def test_an_unreadable_image_is_named(run: Path, tmp_path: Path) -> None:
     assert f"Cannot read the image {tmp_path / 'absent.png'}" in refused("predict.py", run, tmp_path / "absent.png")
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(modern_clip: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    script("train.py")(flags(modern_clip, data, output, "--num_train_epochs", 1))
+    resume = ("--num_train_epochs", 1, "--resume_from_checkpoint", "true")
+    for changed in (("--shots", 2), ("--class_token_position", "front")):
+        message = refused("train.py", *flags(modern_clip, data, output, *resume, *changed))
+        assert "belongs to another run" in message
+    script("train.py")(flags(modern_clip, data, output, "--num_train_epochs", 1, "--shots", 2))
+    steps = {int(path.name.split("-")[1]) for path in output.glob("checkpoint-*")}
+    assert steps == {json.loads((output / "results.json").read_text())["seeds"]["1"]["steps"]}
+
+
+def test_the_backbones_own_folder_is_not_trained_into(modern_clip: Path, data: Path, tmp_path: Path) -> None:
+    backbone = tmp_path / "backbone"
+    shutil.copytree(modern_clip, backbone)
+    assert "folder of the backbone itself" in refused("train.py", *flags(backbone, data, backbone))
+    CLIPModel.from_pretrained(backbone)
+
+
+def test_a_sample_says_its_own_shots(modern_clip: Path, data: Path, tmp_path: Path, run: Path) -> None:
+    settings = flags(modern_clip, data, tmp_path, "--few_shot_sample", run / "few_shot.json", "--num_train_epochs", 1)
+    place = settings.index("--shots")
+    script("train.py")(settings[:place] + settings[place + 2 :])
+    assert json.loads((tmp_path / "results.json").read_text())["shots"] == 4
+    assert refused("train.py", *settings, "--shots", 3) == "2"
+
+
+def test_odd_class_names_are_drawn_as_they_are(tmp_path: Path) -> None:
+    plot_confusion_matrix(np.eye(2, dtype=int), ["save $^$ now", "$x$_y"], tmp_path / "matrix.png")
+    assert np.asarray(Image.open(tmp_path / "matrix.png").convert("L")).std() > 5

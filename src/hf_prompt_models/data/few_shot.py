@@ -5,6 +5,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.images import UnreadableImageError
@@ -77,17 +78,34 @@ def write_few_shot_sample(
     write_json(path, {"source": images.source, "shots": shots, "seed": seed, "classes": classes})
 
 
+def read_few_shot_shots(path: str | os.PathLike) -> int:
+    """How many images a class a file of `write_few_shot_sample` holds.
+
+    Raises:
+        ValueError: if the file is not such a file.
+    """
+    return int(_read_json(path)["shots"])
+
+
+def _read_json(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            sample = json.load(file)
+        return {
+            "shots": int(sample["shots"]),
+            "classes": {entry["class"]: entry["images"] for entry in sample["classes"]},
+        }
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.") from error
+
+
 def read_few_shot_sample(path: str | os.PathLike, images: LabelledImages) -> list[int]:
     """Indices of the images that a file of `write_few_shot_sample` names.
 
     Raises:
         ValueError: if the file is not such a file, or names classes or images that are not there.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            classes = {entry["class"]: entry["images"] for entry in json.load(file)["classes"]}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.") from error
+    classes = _read_json(path)["classes"]
     if list(classes) != list(images.class_names):
         raise ValueError(f"The classes of the few-shot sample {path} are not those of {images.source}.")
     index = {name: place for place, name in enumerate(images.names)}

@@ -5,6 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
@@ -35,6 +36,8 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
                 if shrink:
                     image.draft("RGB", (1, 1))
                 image.load()
+                if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+                    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
                 # By way of RGBA where a palette has transparency: Pillow warns when it is lost at once.
                 with_alpha = image.convert("RGBA") if "transparency" in image.info else image
                 return ImageOps.exif_transpose(with_alpha).convert("RGB")

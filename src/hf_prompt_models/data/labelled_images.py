@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class LabelledImages:
             self.class_names,
             [self.labels[index] for index in indices],
             [self.names[index] for index in indices],
-            lambda place: self.read(indices[place]),
+            partial(_read_selected, self.read, indices),
         )
 
     def with_classes(self, class_names: Sequence[str]) -> "LabelledImages":
@@ -134,7 +135,7 @@ def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
         labels += [label] * len(found)
         files += found
     names = [path.relative_to(directory).as_posix() for path in files]
-    return LabelledImages(str(directory), [folder.name for folder in folders], labels, names, lambda i: files[i])
+    return LabelledImages(str(directory), [folder.name for folder in folders], labels, names, files.__getitem__)
 
 
 def read_dataset(name_or_path: str, split: str) -> LabelledImages:
@@ -161,14 +162,19 @@ def read_dataset(name_or_path: str, split: str) -> LabelledImages:
             f"{dict(data.features)}."
         )
     class_names = data.features[labels[0]].names
-    undecoded = data.cast_column(images[0], datasets.Image(decode=False))
-
-    def read(index: int) -> str | bytes:
-        value = undecoded[index][images[0]]
-        return value["bytes"] if value["bytes"] is not None else value["path"]
-
+    read = partial(_read_row, data.cast_column(images[0], datasets.Image(decode=False)), images[0])
     names = [f"{split}[{row}]" for row in range(len(data))]
     return LabelledImages(str(name_or_path), class_names, list(data[labels[0]]), names, read)
+
+
+def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
+    """A function of its own, like `_read_row`: workers that are spawned get it pickled."""
+    return read(indices[place])
+
+
+def _read_row(data: Any, column: str, index: int) -> str | bytes:
+    value = data[index][column]
+    return value["bytes"] if value["bytes"] is not None else value["path"]
 
 
 def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImages:
@@ -187,6 +193,9 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
         if inner.is_dir() and any(path.is_dir() for path in inner.iterdir()):
             directory = inner
         return read_image_folder(directory)
+    name, _, named_split = str(source).rpartition(":")
+    if name and Path(name).is_dir():
+        return read_labelled_images(name, named_split)
     if directory.is_absolute() or str(source).startswith((".", "~")):
         raise ValueError(f"There is no folder {str(source)!r}.")
     name, _, named_split = str(source).partition(":")

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 
+from hf_prompt_models.data.few_shot import read_few_shot_shots
+
 
 @dataclass
 class FewShotArguments:
@@ -78,6 +80,12 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         if "seeds" in given:
             parser.error("--seed n means --seeds n: give one of the two")
         given["seeds"] = [given["seed"]]
+    if "few_shot_sample" in given:
+        shots = read_few_shot_shots(given["few_shot_sample"])
+        if given.setdefault("shots", shots) != shots:
+            parser.error(
+                f"--few_shot_sample holds {shots} images a class, --shots says {given['shots']}: leave it out"
+            )
     few_shot = FewShotArguments(**_of(FewShotArguments, given))
     if few_shot.shots < 1:
         parser.error(f"--shots is the number of training images a class, at least 1; got {few_shot.shots}")

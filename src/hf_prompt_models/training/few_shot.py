@@ -1,7 +1,9 @@
 """Few-shot image classification: sample, train, test, for each seed, beside hand-written prompts."""
 
 import json
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
@@ -32,6 +35,7 @@ from hf_prompt_models.version import __version__
 
 RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
+RUN_FILE = "run.json"
 
 
 def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
@@ -46,11 +50,15 @@ def model_directories(run: str) -> dict[str, Path]:
         ValueError: if there is no model.
     """
     directory = Path(run)
+    if (directory / RESULTS_FILE).is_file():  # read first: an earlier run may have left other models in the folder
+        models = {}
+        for seed, result in json.loads((directory / RESULTS_FILE).read_text(encoding="utf-8"))["seeds"].items():
+            inner = directory / f"seed-{seed}"
+            models[seed] = inner if Path(result["model"]).name == inner.name and inner.is_dir() else directory
+        return models
     if (directory / "config.json").is_file():
-        seeds = [path for path in [directory / SAMPLE_FILE] if path.is_file()]
-        seed = json.loads(seeds[0].read_text(encoding="utf-8"))["seed"] if seeds else "-"
-        return {str(seed): directory}
-    folders = [path for path in directory.glob("seed-*") if (path / "config.json").is_file()]
+        return {"-": directory}
+    folders = [path for path in directory.glob("seed-[0-9]*") if (path / "config.json").is_file()]
     found = {path.name.removeprefix("seed-"): path for path in folders}
     if not found:
         raise ValueError(f"{run} holds no trained model: no config.json in it, nor in folders seed-1, seed-2, ….")
@@ -80,6 +88,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         for seed in few_shot.seeds
     }
     is_main = next(iter(training.values())).process_index == 0
+    for settings in training.values():
+        if os.path.realpath(settings.output_dir) == os.path.realpath(few_shot.backbone):
+            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
 
     train = recipe.read_examples(few_shot.train_dir, "train")
     test = recipe.read_examples(few_shot.test_dir, "test").with_classes(train.class_names)
@@ -144,7 +155,21 @@ def _run_seed(
     is_main: bool,
 ) -> dict[str, Any]:
     few_shot, directory = arguments.few_shot, Path(training.output_dir)
+    checkpoint = _checkpoint(training)
+    record = {
+        "method": recipe.TITLE,
+        "arguments": vars(arguments.method),
+        "backbone": few_shot.backbone,
+        "seed": training.seed,
+        "images": list(sample.names),
+    }
+    if checkpoint is not None:
+        _check_same_run(directory / RUN_FILE, record, checkpoint)
+    elif is_main:
+        for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
+            shutil.rmtree(stale)
     if is_main:
+        write_json(directory / RUN_FILE, record)
         write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
     model = recipe.build_model(arguments.method, few_shot.backbone, sample.class_names, processor)
@@ -158,7 +183,7 @@ def _run_seed(
         compute_metrics=compute_metrics,
         own_schedule=arguments.own_schedule,
     )
-    trainer.train(resume_from_checkpoint=_checkpoint(training))
+    trainer.train(resume_from_checkpoint=checkpoint)
     predictions = predict(model.eval(), test_features)
     if is_main:
         model.save_pretrained(directory)
@@ -167,6 +192,20 @@ def _run_seed(
         plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
     metrics = classification_metrics(predictions, test.labels)
     return metrics | {"model": str(directory), "steps": trainer.state.global_step}
+
+
+def _check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
+    """Refuse to resume a checkpoint of a run with other settings or images."""
+    if not path.is_file():
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in json.loads(json.dumps(record)).items():
+        if earlier.get(name) != value:
+            values = "" if name == "images" else f" ({earlier.get(name)} then, {value} now)"
+            raise ValueError(
+                f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
+                "another --output_dir, or leave out --resume_from_checkpoint to start anew."
+            )
 
 
 def _checkpoint(training: TrainingArguments) -> str | None:

@@ -26,8 +26,8 @@ def plot_confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: 
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     font = min(9.0, 0.55 * 72 * side / size)  # in points: a row is 72 * side / size high
-    axes.set_xticks(range(size), class_names, rotation=90, fontsize=font)
-    axes.set_yticks(range(size), class_names, fontsize=font)
+    axes.set_xticks(range(size), class_names, rotation=90, fontsize=font, parse_math=False)
+    axes.set_yticks(range(size), class_names, fontsize=font, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum()} images right")
@@ -54,7 +54,7 @@ def plot_learning_curve(log_history: Sequence[dict[str, Any]], path: str | os.Pa
     epochs = [entry["epoch"] for entry in training]
     panels[0].plot(epochs, [entry["loss"] for entry in training], color="tab:blue")
     panels[0].set_ylabel("training loss", color="tab:blue")
-    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylim(0, 1.05 * max((entry["loss"] for entry in training), default=1))
     rates = panels[0].twinx()
     rates.plot(epochs, [entry["learning_rate"] for entry in training], color="tab:gray", alpha=0.6, linestyle="--")
     rates.set_ylabel("learning rate (dashed)", color="tab:gray")

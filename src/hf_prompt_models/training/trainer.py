@@ -51,7 +51,7 @@ class PromptTrainer(Trainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        if not self.own_schedule:
+        if not self.own_schedule or self.args.learning_rate == 0:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
             steps_per_epoch = self.steps_per_epoch()
@@ -114,5 +114,5 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, json.JSONDecodeError, SafetensorError):
         return False
     # torch writes zip archives, whose directory comes last: a truncated one is none.
-    files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"]
+    files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
     return "global_step" in state and all(zipfile.is_zipfile(file) for file in files)

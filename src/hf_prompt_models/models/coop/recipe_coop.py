@@ -38,6 +38,8 @@ class Arguments:
     )
 
     def __post_init__(self) -> None:
+        if self.n_ctx < 1:
+            raise ValueError(f"--n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
         if not 0 < self.min_crop_area <= 1:
             raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
 
