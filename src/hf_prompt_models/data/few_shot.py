@@ -84,10 +84,10 @@ def read_few_shot_shots(path: str | os.PathLike) -> int:
     Raises:
         ValueError: if the file is not such a file.
     """
-    return int(_read_json(path)["shots"])
+    return _read_sample(path)["shots"]
 
 
-def _read_json(path: str | os.PathLike) -> dict[str, Any]:
+def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             sample = json.load(file)
@@ -105,7 +105,7 @@ def read_few_shot_sample(path: str | os.PathLike, images: LabelledImages) -> lis
     Raises:
         ValueError: if the file is not such a file, or names classes or images that are not there.
     """
-    classes = _read_json(path)["classes"]
+    classes = _read_sample(path)["classes"]
     if list(classes) != list(images.class_names):
         raise ValueError(f"The classes of the few-shot sample {path} are not those of {images.source}.")
     index = {name: place for place, name in enumerate(images.names)}

@@ -90,7 +90,10 @@ def tokenize_class_prompts(
         ValueError: as `tokenize_prompts` and `check_prompt_lengths` do.
     """
     prompts = tokenize_prompts(tokenizer, texts, text_config)
-    lengths = [len(ids) for ids in tokenizer(list(names), add_special_tokens=False, verbose=False)["input_ids"]]
+    distinct = list(dict.fromkeys(names))  # an ensemble names each class once a template
+    alone = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
+    length_of = {name: len(ids) for name, ids in zip(distinct, alone, strict=True)}
+    lengths = [length_of[name] for name in names]
     surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
     check_prompt_lengths(names, lengths, text_config.max_position_embeddings, surroundings)
     return prompts, lengths
