@@ -17,6 +17,10 @@ from hf_prompt_models.prompts.packing import PackedPrompts, pack_prompts
 from hf_prompt_models.prompts.text_encoding import check_text_tower, encode_prompts
 
 
+CHECKPOINTED_CHUNK_SIZE = 64
+"""Prompts encoded at a time where gradient checkpointing is switched on and nothing else is said."""
+
+
 @dataclass
 class ClipClassifierOutput(ModelOutput):
     """
@@ -63,7 +67,7 @@ class ClipPromptModel(PromptPreTrainedModel):
         super().__init__(config)
         self.clip = CLIPModel._from_config(config.clip_config) if backbone is None else backbone
         check_text_tower(self.clip.text_model)
-        self._packed_prompts: PackedPrompts | None = None
+        self._packed_prompts: tuple[Any, PackedPrompts] | None = None
         self._text_cache: tuple[Any, torch.Tensor] | None = None
 
     @classmethod
@@ -112,6 +116,11 @@ class ClipPromptModel(PromptPreTrainedModel):
     def num_labels(self) -> int:
         return self.config.num_labels
 
+    @property
+    def text_chunk_size(self) -> int | None:
+        """Prompts to encode at a time in training; `None`: all. Bounds memory by computing activations twice."""
+        return CHECKPOINTED_CHUNK_SIZE if self.clip.text_model.encoder.gradient_checkpointing else None
+
     # -- features ----------------------------------------------------------------------------------------------------
 
     def get_text_features(self) -> BaseModelOutputWithPooling:
@@ -136,10 +145,14 @@ class ClipPromptModel(PromptPreTrainedModel):
         return BaseModelOutputWithPooling(pooler_output=cached[1].clone())
 
     def _encode_classes(self) -> torch.Tensor:
-        if self._packed_prompts is None or self._packed_prompts.input_ids.device != self.clip.device:
-            self._packed_prompts = pack_prompts(self.prompt_token_ids()).to(self.clip.device)
-        pooled = encode_prompts(self.clip.text_model, self._packed_prompts, self.context)
-        return self.class_features(self.clip.text_projection(pooled))
+        chunk_size = self.text_chunk_size
+        setting = (self.clip.device, chunk_size)
+        if self._packed_prompts is None or self._packed_prompts[0] != setting:
+            packed = pack_prompts(self.prompt_token_ids(), prompts_per_row=chunk_size).to(self.clip.device)
+            self._packed_prompts = (setting, packed)
+        pooled = encode_prompts(self.clip.text_model, self._packed_prompts[1], self.context, chunk_size)
+        # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
+        return self.class_features(self.clip.text_projection(pooled).float())
 
     def _classes_changed(self) -> None:
         self._packed_prompts = None
@@ -152,7 +165,7 @@ class ClipPromptModel(PromptPreTrainedModel):
             pixel_values: (batch, 3, height, width), as the processor makes them.
         """
         outputs = self.clip.get_image_features(pixel_values=pixel_values, return_dict=True)
-        outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
+        outputs.pooler_output = F.normalize(outputs.pooler_output.float(), dim=-1)
         return outputs
 
     def forward(
@@ -173,13 +186,13 @@ class ClipPromptModel(PromptPreTrainedModel):
         if (pixel_values is None) == (image_embeds is None):
             raise ValueError("Pass either pixel_values or image_embeds.")
         if image_embeds is not None:
-            image_embeds = F.normalize(image_embeds, dim=-1)
+            image_embeds = F.normalize(image_embeds.float(), dim=-1)
         else:
             image_embeds = self.get_image_features(pixel_values).pooler_output
         text_embeds = self.get_text_features().pooler_output
-        image_embeds = image_embeds.to(text_embeds.dtype)
-        logits = self.clip.logit_scale.exp().to(text_embeds.dtype) * image_embeds @ text_embeds.T
-        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        with torch.autocast(image_embeds.device.type, enabled=False):
+            logits = self.clip.logit_scale.float().exp() * image_embeds @ text_embeds.T
+        loss = None if labels is None else F.cross_entropy(logits, labels)
         output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds, text_embeds=text_embeds)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()

@@ -100,6 +100,37 @@ def test_rows_keep_to_their_length(prompts: list[list[int]], row_length: int) ->
     assert packed.input_ids.shape[1] <= max(row_length, *map(len, prompts))
 
 
+@given(prompts=prompt_lists, prompts_per_row=st.integers(1, 4))
+def test_rows_keep_to_their_number_of_prompts(prompts: list[list[int]], prompts_per_row: int) -> None:
+    packed = pack_prompts(prompts, prompts_per_row=prompts_per_row)
+    assert packed.prompt_rows.bincount().max() <= prompts_per_row
+    for prompt, row, column in zip(prompts, packed.prompt_rows, packed.prompt_columns, strict=True):
+        assert packed.input_ids[row, visible_columns(packed, row, column)].tolist() == prompt
+
+
+def padding(packed: PackedPrompts) -> float:
+    """The share of places that no prompt's path passes through."""
+    seen = torch.zeros_like(packed.input_ids, dtype=torch.bool)
+    mask = packed.attention_mask(torch.float32)[:, 0] == 0
+    for row, column in zip(packed.prompt_rows, packed.prompt_columns, strict=True):
+        seen[row] |= mask[row, column]
+    return 1 - seen.float().mean().item()
+
+
+def test_rows_are_filled_evenly() -> None:
+    prompts = [[*range(17), 100 + name, 200 + name, 18, 19] for name in range(100)]  # CoOp's, 16 context vectors
+    packed = pack_prompts(prompts)
+    assert packed.input_ids.numel() <= 17 * 3 + 4 * 102
+    assert padding(packed) < 0.02
+
+
+def test_prompts_that_share_next_to_nothing_get_short_rows() -> None:
+    """Class-specific context: long rows would only cost attention."""
+    packed = pack_prompts([[0, *range(20 * name + 1, 20 * name + 21)] for name in range(50)])
+    assert packed.input_ids.shape[1] <= 2 * 21
+    assert packed.input_ids.numel() <= 50 * 21
+
+
 def test_shared_beginnings_are_laid_out_once() -> None:
     packed = pack_prompts([[1, 2, 3], [1, 2, 4, 5], [1, 2, 3], [1, 2]])
     assert packed.input_ids.tolist() == [[1, 2, 3, 4, 5]]

@@ -8,8 +8,13 @@ Features and gradients are those of every prompt alone: a token sees what it wou
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import torch
+
+
+ATTENTION_COLUMNS = 1280
+"""How many columns of attention cost a token as much as the linear layers (measured at a width of 512, on a CPU)."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +48,87 @@ class PackedPrompts:
         return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
 
-def pack_prompts(prompts: Sequence[Sequence[int]], row_length: int = 256) -> PackedPrompts:
-    """Lay prompts out as rows of about `row_length` tokens (a longer prompt gets a row of its own).
+def pack_prompts(
+    prompts: Sequence[Sequence[int]], row_length: int | None = None, prompts_per_row: int | None = None
+) -> PackedPrompts:
+    """Lay prompts out as rows. The result of encoding them does not depend on how.
 
     Args:
         prompts: token ids of each prompt, its last token being the one that is read. Prompts may repeat.
-        row_length: where to start the next row. It trades attention over a row against repeats of the shared
-            beginning; the result does not depend on it.
+        row_length: where to start the next row (a longer prompt gets a row of its own). Longer rows repeat shared
+            beginnings less often, and cost more attention. Default: what is cheapest for these prompts.
+        prompts_per_row: most prompts in a row, where memory asks for small ones.
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("Pass at least one prompt, and no empty one.")
-    rows: list[_Row] = [_Row()]
-    places: list[tuple[int, int]] = [(0, 0)] * len(prompts)
     # Sorted prompts are a trie's leaves in depth-first order: each shares most with the one before.
-    for index in sorted(range(len(prompts)), key=lambda index: tuple(prompts[index])):
-        ids = prompts[index]
-        if rows[-1].ids and len(rows[-1].ids) + len(ids) - rows[-1].shared(ids) > row_length:
-            rows.append(_Row())
-        places[index] = (len(rows) - 1, rows[-1].add(ids))
+    order = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
+    shared = [0, *(_shared(prompts[one], prompts[next]) for one, next in pairwise(order))]
+    lengths = [len(prompts[index]) for index in order]
+    if row_length is None:
+        row_length = _cheapest_row_length(lengths, shared, prompts_per_row)
+    starts, filled = _row_starts(lengths, shared, row_length, prompts_per_row)
+    longest = max(filled)
 
-    longest = max(len(row.ids) for row in rows)
-    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    input_ids = torch.zeros(len(starts), longest, dtype=torch.long)
     position_ids = torch.zeros_like(input_ids)
-    subtree_ends = torch.arange(1, longest + 1).repeat(len(rows), 1)
-    for number, row in enumerate(rows):
+    subtree_ends = torch.arange(1, longest + 1).repeat(len(starts), 1)
+    places = torch.empty(len(prompts), 2, dtype=torch.long)
+    for number, (start, stop) in enumerate(pairwise([*starts, len(order)])):
+        row = _Row()
+        for place in range(start, stop):
+            column = row.add(prompts[order[place]], shared[place] if place > start else 0)
+            places[order[place]] = torch.tensor([number, column])
         row.close(depth=0)
         input_ids[number, : len(row.ids)] = torch.tensor(row.ids)
         position_ids[number, : len(row.ids)] = torch.tensor(row.depths)
         subtree_ends[number, : len(row.ids)] = torch.tensor(row.ends)
-    prompt_rows, prompt_columns = torch.tensor(places).unbind(1)
+    prompt_rows, prompt_columns = places.unbind(1)
     return PackedPrompts(input_ids, position_ids, subtree_ends, prompt_rows, prompt_columns)  # type: ignore[arg-type]
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many of the first ids are the same."""
+    differ = (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))
+
+
+def _row_starts(
+    lengths: Sequence[int], shared: Sequence[int], row_length: int, prompts_per_row: int | None
+) -> tuple[list[int], list[int]]:
+    """Which of the sorted prompts begin a row, and how many tokens the rows hold."""
+    starts: list[int] = []
+    filled: list[int] = []
+    for place, (length, common) in enumerate(zip(lengths, shared, strict=True)):
+        full = prompts_per_row is not None and starts and place - starts[-1] >= prompts_per_row
+        if not starts or full or filled[-1] + length - common > row_length:
+            starts.append(place)
+            filled.append(length)
+        else:
+            filled[-1] += length - common
+    return starts, filled
+
+
+def _cheapest_row_length(lengths: Sequence[int], shared: Sequence[int], prompts_per_row: int | None) -> int:
+    """Weigh repeats of shared beginnings and padding against attention, for some lengths; then even the rows out."""
+
+    def filled_at(row_length: int) -> list[int]:
+        return _row_starts(lengths, shared, row_length, prompts_per_row)[1]
+
+    def cost(row_length: int) -> int:
+        filled = filled_at(row_length)
+        even = max(shortest, -(-sum(filled) // len(filled)))
+        return len(filled) * even * (ATTENTION_COLUMNS + even)
+
+    shortest = max(lengths)
+    candidates = [shortest, *(length for length in (round(32 * 1.25**n) for n in range(13)) if length > shortest)]
+    low = shortest
+    high = best = min(candidates, key=cost)
+    rows = len(filled_at(best))
+    while low < high:  # the smallest length that needs no more rows pads the last one least
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(filled_at(middle)) <= rows else (middle + 1, high)
+    return low
 
 
 class _Row:
@@ -84,18 +140,9 @@ class _Row:
         self.ends: list[int] = []
         self.path: list[int] = []
 
-    def shared(self, ids: Sequence[int]) -> int:
-        """How many of the first ids stand in the row already."""
-        count = 0
-        for column, token in zip(self.path, ids, strict=False):
-            if self.ids[column] != token:
-                break
-            count += 1
-        return count
-
-    def add(self, ids: Sequence[int]) -> int:
-        """Add a prompt; return the column of its last token."""
-        self.close(self.shared(ids))
+    def add(self, ids: Sequence[int], shared: int) -> int:
+        """Add a prompt whose first `shared` ids are those of the one before; return the column of its last token."""
+        self.close(shared)
         for depth in range(len(self.path), len(ids)):
             self.path.append(len(self.ids))
             self.ids.append(ids[depth])

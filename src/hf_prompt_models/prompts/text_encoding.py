@@ -11,7 +11,7 @@ from hf_prompt_models.prompts.packing import PackedPrompts
 
 
 ROWS_PER_FORWARD = 64
-"""Bounds the memory of large ensembles (80 templates of 1000 classes are about 2000 rows)."""
+"""Bounds the memory of large ensembles (80 templates of 1000 classes: thousands of rows) where no gradient is kept."""
 
 
 def check_text_tower(text_model: nn.Module) -> CLIPTextModel:
@@ -29,7 +29,10 @@ def check_text_tower(text_model: nn.Module) -> CLIPTextModel:
 
 
 def encode_prompts(
-    text_model: CLIPTextModel, prompts: PackedPrompts, context: torch.Tensor | None = None
+    text_model: CLIPTextModel,
+    prompts: PackedPrompts,
+    context: torch.Tensor | None = None,
+    chunk_size: int | None = None,
 ) -> torch.Tensor:
     """The text tower's pooled output for every packed prompt, differentiable with respect to the context.
 
@@ -38,22 +41,30 @@ def encode_prompts(
         prompts: the packed prompts, on the tower's device. Ids past the vocabulary stand for context vectors, in the
             order of the flattened context.
         context: (..., hidden size) context vectors.
+        chunk_size: how many prompts to encode at a time, at least a row of them. In training each chunk's activations
+            are computed again in the backward pass, so that those of one chunk alone are ever held.
 
     Returns:
         (prompts, hidden size), before the projection.
     """
     if text_model.config._attn_implementation not in ("eager", "sdpa"):
         text_model.set_attn_implementation("sdpa")  # packed rows need a 4-D mask, which flash attention does not take
-    # Prompts lie in the rows in order, so each chunk of rows yields its own prompts and one gather restores the order.
+    num_rows, rows = len(prompts.input_ids), ROWS_PER_FORWARD
+    if chunk_size is not None:
+        rows = max(chunk_size // int(prompts.prompt_rows.bincount().max()), 1)
+    elif torch.is_grad_enabled():
+        rows = num_rows
+    if rows >= num_rows and chunk_size is None:
+        return _encode_rows(text_model, prompts, context)
     chunks = []
-    for start in range(0, len(prompts.input_ids), ROWS_PER_FORWARD):
-        arguments = (text_model, _rows(prompts, start, start + ROWS_PER_FORWARD), context)
-        if text_model.encoder.gradient_checkpointing and torch.is_grad_enabled():
-            # Here and not in the tower's layers: those checkpoint in training mode alone, and ours are frozen.
+    for start in range(0, num_rows, rows):
+        arguments = (text_model, _rows(prompts, start, start + rows), context)
+        if torch.is_grad_enabled():
             chunks.append(checkpoint(_encode_rows, *arguments, use_reentrant=False))
         else:
             chunks.append(_encode_rows(*arguments))
-    order = torch.argsort(prompts.prompt_rows // ROWS_PER_FORWARD, stable=True)
+    # Each chunk of rows yields its own prompts, in order: one gather restores the order of all.
+    order = torch.argsort(prompts.prompt_rows // rows, stable=True)
     return torch.cat(chunks)[torch.argsort(order)]
 
 
@@ -81,10 +92,11 @@ def _encode_rows(text_model: CLIPTextModel, prompts: PackedPrompts, context: tor
         )
     # Not `embeddings(...)`: it bounds the length of a row, which here is not that of a prompt.
     hidden_states = hidden_states + text_model.embeddings.position_embedding(prompts.position_ids)
-    outputs = text_model.encoder(
-        inputs_embeds=hidden_states,
-        attention_mask=prompts.attention_mask(hidden_states.dtype),
-        is_causal=False,
-    )
-    read = outputs.last_hidden_state[prompts.prompt_rows, prompts.prompt_columns]
-    return text_model.final_layer_norm(read)
+    attention_mask = prompts.attention_mask(hidden_states.dtype)
+    *layers, last = text_model.encoder.layers
+    for layer in layers:
+        hidden_states = layer(hidden_states, attention_mask, is_causal=False)
+    # The last layer's feed-forward part is needed only where a prompt is read.
+    attended, _ = last.self_attn(last.layer_norm1(hidden_states), attention_mask=attention_mask, is_causal=False)
+    read = (hidden_states + attended)[prompts.prompt_rows, prompts.prompt_columns]
+    return text_model.final_layer_norm(read + last.mlp(last.layer_norm2(read)))

@@ -257,7 +257,7 @@ def test_gradient_checkpointing_changes_no_gradient(modern_clip: Path) -> None:
             nonlocal calls
             calls += 1
 
-        model.clip.text_model.encoder.register_forward_hook(count)
+        model.clip.text_model.encoder.layers[0].register_forward_hook(count)
         if enabled:
             model.activation_checkpointing_enable()
         model.train()
@@ -265,3 +265,52 @@ def test_gradient_checkpointing_changes_no_gradient(modern_clip: Path) -> None:
         assert calls == (2 if enabled else 1)  # computed again on the way back
         gradients.append(model.prompt_learner.context.grad)
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("class_specific_context", [False, True])
+@pytest.mark.parametrize("chunk_size", [1, 2, 5, 100])
+def test_encoding_text_in_chunks_changes_no_gradient(
+    modern_clip: Path, chunk_size: int, class_specific_context: bool
+) -> None:
+    names = ["cat", "dog", "a photo", "cat of the dog", "dog", "catdog", "the"]
+    outcomes = []
+    for size in (None, chunk_size):
+        torch.manual_seed(0)
+        model = coop(
+            modern_clip,
+            class_names=names,
+            n_ctx=3,
+            class_specific_context=class_specific_context,
+            text_chunk_size=size,
+        )
+        features = model.get_text_features().pooler_output
+        features.mul(torch.arange(7.0)[:, None]).sum().backward()
+        outcomes.append((features.detach(), model.context.grad))
+    torch.testing.assert_close(*(features for features, _ in outcomes), rtol=0, atol=1e-6)
+    torch.testing.assert_close(*(gradient for _, gradient in outcomes), rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_bound_what_is_kept_for_the_backward_pass(modern_clip: Path) -> None:
+    """Activations do not grow with the number of classes."""
+
+    def kept(num_classes: int, text_chunk_size: int | None) -> int:
+        names = [f"cat {index}" for index in range(num_classes)]
+        model = coop(modern_clip, class_names=names, text_chunk_size=text_chunk_size)
+        size = 0
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal size
+            size += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.get_text_features()
+        return size
+
+    assert kept(120, None) > 1.7 * kept(60, None)
+    assert kept(120, 10) < 0.2 * kept(120, None)
+
+
+def test_a_chunk_of_no_classes_is_refused(modern_clip: Path) -> None:
+    with pytest.raises(StrictDataclassError, match="text_chunk_size"):
+        coop(modern_clip, text_chunk_size=0)

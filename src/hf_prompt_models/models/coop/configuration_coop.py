@@ -23,6 +23,9 @@ class CoOpConfig(PromptConfig):
         Whether each class learns a context of its own (CSC) instead of sharing one.
     context_init (`str`, *optional*):
         Words whose token embeddings the context started from; `None` for random vectors of deviation 0.02.
+    text_chunk_size (`int`, *optional*):
+        How many classes' prompts to encode at a time in training. Each chunk's activations are computed again in the
+        backward pass, so that thousands of classes fit into memory; gradients do not change. `None`: all at once.
     class_token_ids (`list[str]`, *optional*):
         A string of token ids for each class: `start name . end`.
     class_name_lengths (`list[int]`, *optional*):
@@ -38,6 +41,7 @@ class CoOpConfig(PromptConfig):
     class_token_position: Literal["end", "middle", "front"] = "end"
     class_specific_context: bool = False
     context_init: str | None = None
+    text_chunk_size: int | None = None
     class_token_ids: list[str] | None = None
     class_name_lengths: list[int] | None = None
 
@@ -45,6 +49,8 @@ class CoOpConfig(PromptConfig):
         """Part of `@strict` validation."""
         if self.n_ctx < 1:
             raise ValueError(f"n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
+        if self.text_chunk_size is not None and self.text_chunk_size < 1:
+            raise ValueError(f"text_chunk_size is a number of classes, at least 1; got {self.text_chunk_size}.")
 
 
 __all__ = ["CoOpConfig"]

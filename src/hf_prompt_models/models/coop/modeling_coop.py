@@ -51,6 +51,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         class_token_position: str = "end",
         class_specific_context: bool = False,
         context_init: str | None = None,
+        text_chunk_size: int | None = None,
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
@@ -64,6 +65,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             class_token_position: "end", "middle" or "front".
             class_specific_context: whether each class learns a context of its own.
             context_init: words to start from, such as "a photo of a". Their number of tokens replaces `n_ctx`.
+            text_chunk_size: classes to encode at a time in training, where memory is short of all at once.
             tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
 
@@ -89,6 +91,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             class_token_position=class_token_position,
             class_specific_context=class_specific_context,
             context_init=context_init,
+            text_chunk_size=text_chunk_size,
             **_tokenized_classes(class_names, tokenizer, clip.config, n_ctx),
             **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
         )
@@ -127,6 +130,10 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
     @property
     def context(self) -> torch.Tensor:
         return self.prompt_learner.context
+
+    @property
+    def text_chunk_size(self) -> int | None:
+        return self.config.text_chunk_size or super().text_chunk_size
 
     def prompt_token_ids(self) -> list[list[int]]:
         config = self.config

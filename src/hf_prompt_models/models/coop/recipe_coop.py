@@ -29,6 +29,10 @@ class Arguments:
         default=None,
         metadata={"help": 'Words to start the context from, such as "a photo of a"; they replace --n_ctx.'},
     )
+    text_chunk_size: int | None = field(
+        default=None,
+        metadata={"help": "Classes whose prompts are encoded at a time: bounds memory where there are thousands."},
+    )
     min_crop_area: float = field(
         default=0.08,
         metadata={
@@ -40,6 +44,8 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.n_ctx < 1:
             raise ValueError(f"--n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
+        if self.text_chunk_size is not None and self.text_chunk_size < 1:
+            raise ValueError(f"--text_chunk_size is a number of classes, at least 1; got {self.text_chunk_size}.")
         if not 0 < self.min_crop_area <= 1:
             raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
 
@@ -77,6 +83,7 @@ def build_model(
         class_token_position=arguments.class_token_position,
         class_specific_context=arguments.class_specific_context,
         context_init=arguments.context_init,
+        text_chunk_size=arguments.text_chunk_size,
         tokenizer=processor,
     )
 
