@@ -1,5 +1,6 @@
 """PyTorch data sets of labelled images for the Trainer."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -15,52 +16,83 @@ CACHE_BYTES = 2**30
 """Decoded images kept in memory: a few-shot set is small and is read every epoch."""
 
 
-class ImageDataset(Dataset):
-    """Images as `pixel_values` and `labels`.
+class _Epoch:
+    """The epoch's number, in shared memory: workers that outlive an epoch see it change."""
 
-    Args:
-        images: the labelled images.
-        image_processor: the backbone's. In training it only rescales and normalises: the crop has the size already.
-        augmented: draw random crops and mirror images. What is drawn for an image depends on `seed`, the epoch and
-            the image's index alone, so that runs can be resumed and repeated whatever the number of workers.
-        seed: of the augmentation.
-        min_crop_area: smallest share of an image that a random crop keeps.
-    """
-
-    def __init__(
-        self,
-        images: LabelledImages,
-        image_processor: Any,
-        augmented: bool = False,
-        seed: int = 0,
-        min_crop_area: float = 0.08,
-    ):
-        self.images = images
-        self.image_processor = image_processor
-        self.augmented = augmented
-        self.seed = seed
-        self.min_crop_area = min_crop_area
-        # Shared memory: workers that outlive an epoch see it change.
+    def __init__(self) -> None:
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
-        self._cache: dict[int, Image.Image] = {}
-        self._cache_room = CACHE_BYTES if augmented else 0
 
     def set_epoch(self, epoch: int) -> None:
         """Draw anew for this epoch."""
         self._epoch.fill_(epoch)
 
+
+class ImageDataset(Dataset):
+    """Images as the processor prepares them for testing, with `labels`.
+
+    Args:
+        images: the labelled images.
+        image_processor: the backbone's.
+    """
+
+    def __init__(self, images: LabelledImages, image_processor: Any):
+        self.images = images
+        self.image_processor = image_processor
+
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image = self._load(index)
-        if self.augmented:
-            generator = np.random.default_rng([self.seed, int(self._epoch), index])
-            image = augment(image, self._size(), generator, self.min_crop_area)
-            inputs = self.image_processor(image, do_resize=False, do_center_crop=False, return_tensors="pt")
-        else:
-            inputs = self.image_processor(image, return_tensors="pt")
+        inputs = self.image_processor(self.images.load(index), return_tensors="pt")
         return {"pixel_values": inputs["pixel_values"][0], "labels": self.images.labels[index]}
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(items,) class indices."""
+        return torch.tensor(self.images.labels)
+
+    def key(self, index: int) -> bytes:
+        """32 bytes that tell the item's pixels, but for the processor, from any other's."""
+        return self.images.digest(index)
+
+
+class AugmentedImageDataset(_Epoch, Dataset):
+    """Random crops and mirror images, drawn anew each epoch.
+
+    What is drawn for an image depends on `seed`, the epoch and the image's index alone, so that runs can be resumed and
+    repeated whatever the number of workers.
+
+    Args:
+        images: the labelled images.
+        image_processor: the backbone's. It only rescales and normalises: the crop has the size already.
+        seed: of the augmentation.
+        min_crop_area: smallest share of an image that a random crop keeps.
+    """
+
+    def __init__(self, images: LabelledImages, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
+        super().__init__()
+        self.images = images
+        self.image_processor = image_processor
+        self.seed = seed
+        self.min_crop_area = min_crop_area
+        self._cache: dict[int, Image.Image] = {}
+        self._cache_room = CACHE_BYTES
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = np.random.default_rng([self.seed, int(self._epoch), index])
+        return {
+            "pixel_values": self._augment(self._load(index), generator),
+            "labels": self.images.labels[index],
+        }
+
+    def _augment(self, image: Image.Image, generator: np.random.Generator) -> torch.Tensor:
+        processor = self.image_processor
+        size = (processor.crop_size if processor.do_center_crop else processor.size)["height"]
+        crop = augment(image, size, generator, self.min_crop_area)
+        return processor(crop, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"][0]
 
     def _load(self, index: int) -> Image.Image:
         image = self._cache.get(index)
@@ -72,9 +104,39 @@ class ImageDataset(Dataset):
                 self._cache[index] = image
         return image
 
-    def _size(self) -> int:
-        size = self.image_processor.crop_size if self.image_processor.do_center_crop else self.image_processor.size
-        return size["height"]
+
+class AugmentedViewDataset(AugmentedImageDataset):
+    """A few random crops and mirror images of each image, drawn once: item `i * num_views + v` is view `v` of image `i`.
+
+    What is drawn depends on `seed`, the view's number and what the image's file holds.
+
+    Args:
+        num_views: views an image.
+        images, image_processor, seed, min_crop_area: as for `AugmentedImageDataset`.
+    """
+
+    def __init__(self, num_views: int, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.num_views = num_views
+
+    def __len__(self) -> int:
+        return len(self.images) * self.num_views
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = np.random.default_rng(np.frombuffer(self.key(index), dtype=np.uint32))
+        image = index // self.num_views
+        return {"pixel_values": self._augment(self._load(image), generator), "labels": self.images.labels[image]}
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(items,) class indices."""
+        return torch.tensor(self.images.labels).repeat_interleave(self.num_views)
+
+    def key(self, index: int) -> bytes:
+        """32 bytes that tell the item's pixels, but for the processor, from any other's."""
+        image, view = divmod(index, self.num_views)
+        drawn = f"seed {self.seed}, view {view}, crops from {self.min_crop_area}".encode()
+        return hashlib.sha256(self.images.digest(image) + drawn).digest()
 
 
 class FeatureDataset(Dataset):
@@ -94,3 +156,26 @@ class FeatureDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {"image_embeds": self.image_embeds[index], "labels": self.labels[index]}
+
+
+class ViewFeatureDataset(_Epoch, Dataset):
+    """Features of some views of each image, as `image_embeds` and `labels`; each epoch draws one of an image's views.
+
+    Args:
+        view_embeds: (images, views, dim).
+        labels: (images,).
+        seed: of the drawing.
+    """
+
+    def __init__(self, view_embeds: torch.Tensor, labels: torch.Tensor, seed: int = 0):
+        super().__init__()
+        self.view_embeds = view_embeds
+        self.labels = labels
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        view = np.random.default_rng([self.seed, int(self._epoch), index]).integers(self.view_embeds.shape[1])
+        return {"image_embeds": self.view_embeds[index, view], "labels": self.labels[index]}

@@ -1,5 +1,6 @@
 """Labelled images from a folder of class folders, or from a `datasets` data set."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -45,6 +46,11 @@ class LabelledImages:
             UnreadableImageError: naming it.
         """
         return load_image(self.read(index), f"{self.source}/{self.names[index]}", shrink)
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of what the file of image `index` holds: 32 bytes."""
+        source = self.read(index)
+        return hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes()).digest()
 
     def select(self, indices: Sequence[int]) -> "LabelledImages":
         """The images at `indices`, in that order."""

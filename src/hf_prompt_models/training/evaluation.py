@@ -5,27 +5,60 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
-from hf_prompt_models.data.image_dataset import FeatureDataset, ImageDataset
+from hf_prompt_models.data.image_dataset import AugmentedViewDataset, FeatureDataset, ImageDataset
 from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.training.feature_cache import FeatureCache
+
+
+CACHED_AT_A_TIME = 1000
+"""Images whose features are written to the cache at once: what a stopped run loses at most."""
 
 
 @torch.no_grad()
 def compute_image_features(
-    model: ClipPromptModel, dataset: ImageDataset, batch_size: int = 100, num_workers: int = 0, progress: bool = True
+    model: ClipPromptModel,
+    dataset: ImageDataset | AugmentedViewDataset,
+    batch_size: int = 100,
+    num_workers: int = 0,
+    progress: bool = True,
+    cache: FeatureCache | None = None,
 ) -> FeatureDataset:
-    """Run the frozen image tower over a data set once, for all the prompts that will be compared with it."""
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
-    embeds, labels = [], []
+    """Run the frozen image tower over a data set once, for all the prompts that will be compared with it.
+
+    Args:
+        model: whose image tower.
+        dataset: of one picture an item.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+        cache: where features are looked up first, and kept.
+    """
+    keys = [dataset.key(index) for index in range(len(dataset))] if cache else []
+    known = cache.read(keys) if cache else {}
+    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal pictures are computed once
+    missing = [i for i in range(len(dataset)) if not cache or (keys[i] not in known and first_of[keys[i]] == i)]
+    computed: list[torch.Tensor] = []
     description = f"Image features of {Path(dataset.images.source).name}"
-    for batch in tqdm(loader, desc=description, leave=False, disable=not progress):
-        embeds.append(model.get_image_features(batch["pixel_values"].to(model.device)).pooler_output.cpu())
-        labels.append(batch["labels"])
-    return FeatureDataset(torch.cat(embeds), torch.cat(labels))
+    with tqdm(total=len(missing), desc=description, leave=False, disable=not progress or not missing) as bar:
+        step = CACHED_AT_A_TIME if cache else max(len(missing), 1)
+        for start in range(0, len(missing), step):
+            part = missing[start : start + step]
+            features = []
+            for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
+                inputs = {name: values.to(model.device) for name, values in batch.items() if name != "labels"}
+                features.append(model.get_image_features(**inputs).pooler_output.float().cpu())
+                bar.update(len(features[-1]))
+            computed.append(torch.cat(features))
+            if cache:
+                new = [keys[index] for index in part]
+                cache.write(new, computed[-1])
+                known.update(zip(new, computed[-1], strict=True))
+    embeds = torch.stack([known[key] for key in keys]) if cache else torch.cat(computed)
+    return FeatureDataset(embeds, dataset.labels)
 
 
 @torch.no_grad()
