@@ -85,6 +85,18 @@ def test_labels_follow_another_list_of_classes_by_name(tmp_path: Path) -> None:
         images.with_classes(["b", "d", "d"])
 
 
+def test_a_subset_of_classes_is_relabelled_in_its_order(tmp_path: Path) -> None:
+    images = read_labelled_images(write_pictures(tmp_path, {"a": 2, "b": 1, "c": 1}), "test")
+    subset = images.subset_of_classes([2, 0])
+    assert list(subset.class_names) == ["c", "a"]
+    assert list(subset.names) == ["a/000.png", "a/001.png", "c/000.png"]
+    assert list(subset.labels) == [1, 1, 0]
+    assert np.array_equal(np.asarray(subset.load(2)), np.asarray(images.load(3)))
+    for labels in ([0, 0], [3], [-1]):
+        with pytest.raises(ValueError, match="classes of 0 to 2, each once"):
+            images.subset_of_classes(labels)
+
+
 def test_unreadable_images_are_refused_or_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images = read_labelled_images(write_pictures(tmp_path, {"a": 2, "b": 2}), "test")
     (tmp_path / "b" / "000.png").write_bytes(b"broken")

@@ -12,6 +12,12 @@ from hf_prompt_models.data.images import UnreadableImageError
 from hf_prompt_models.data.labelled_images import LabelledImages, refuse_or_warn
 
 
+def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
+    """The labels of base and of new classes (arXiv 2203.05557, §4.1): the first half, one more if odd, and the rest."""
+    base = (num_classes + 1) // 2
+    return list(range(base)), list(range(base, num_classes))
+
+
 def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> dict[int, list[int]]:
     """The images of each class in a seeded order, of which the first K are its K shots.
 

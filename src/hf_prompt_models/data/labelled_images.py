@@ -1,18 +1,20 @@
-"""Labelled images from a folder of class folders, or from a `datasets` data set."""
+"""Labelled images from a folder of class folders, a list of images, or a `datasets` data set."""
 
 import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
+from hf_prompt_models.data.split_files import read_class_names, read_listed_images
 
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,44 @@ class LabelledImages:
             )
         labels = [index[self.class_names[label]] for label in self.labels]
         return LabelledImages(self.source, list(class_names), labels, self.names, self.read)
+
+    def subset_of_classes(self, labels: Sequence[int]) -> "LabelledImages":
+        """The images of these classes alone, relabelled from 0 in the order of `labels`.
+
+        Raises:
+            ValueError: if a label is not one of these images' classes, or comes twice.
+        """
+        place = {label: new for new, label in enumerate(labels)}
+        if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
+            raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
+        kept = self.select([index for index, label in enumerate(self.labels) if label in place])
+        return replace(
+            kept,
+            class_names=[self.class_names[label] for label in labels],
+            labels=[place[label] for label in kept.labels],
+        )
+
+    def named_as(self, dataset: PublishedDataset) -> "LabelledImages":
+        """Images from class folders of a published data set with the class names that its results are for.
+
+        Folders that are not used are left out. Classes come in the order of the folders. For StanfordCars, Flowers102,
+        SUN397 and FGVCAircraft that need not be the published order, which decides what is a base and what a new
+        class: there use the published lists.
+
+        Raises:
+            ValueError: if a folder cannot be of this data set.
+        """
+        images = self
+        if dataset.letter_folders and all(len(name) == 1 for name in self.class_names):
+            folders = [PurePosixPath(name).parent.as_posix() for name in self.names]
+            classes = sorted(set(folders))
+            place = {folder: label for label, folder in enumerate(classes)}
+            images = replace(self, class_names=classes, labels=[place[folder] for folder in folders])
+        kept = [label for label, folder in enumerate(images.class_names) if folder not in dataset.left_out]
+        if dataset.sorted_without_case:
+            kept.sort(key=lambda label: images.class_names[label].replace("_", "").lower())
+        images = images.subset_of_classes(kept)
+        return replace(images, class_names=[dataset.class_name(folder) for folder in images.class_names])
 
     def readable(self, on_unreadable: str) -> "LabelledImages":
         """Check that every image can be decoded, before any work depends on it.
@@ -173,6 +213,25 @@ def read_dataset(name_or_path: str, split: str) -> LabelledImages:
     return LabelledImages(str(name_or_path), class_names, list(data[labels[0]]), names, read)
 
 
+def _read_listed(source: Path, split: str) -> LabelledImages | None:
+    """Images by a list that says their splits, where `source` has one."""
+    if source.is_dir() and find_dataset(source) is PUBLISHED_DATASETS["imagenet"]:
+        names = read_class_names(source / "classnames.txt")
+        # The test set of all published results is the validation set: the real one's labels are secret.
+        images = read_image_folder(source / "images" / ("val" if split == "test" else split))
+        if unnamed := [folder for folder in images.class_names if folder not in names]:
+            raise ValueError(
+                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of {images.source}: "
+                f"{', '.join(unnamed[:5])}{' …' if len(unnamed) > 5 else ''}."
+            )
+        return replace(images, class_names=[names[folder] for folder in images.class_names])
+    listed = read_listed_images(source, split)
+    if listed is None:
+        return None
+    files = [listed.directory / name for name in listed.names]
+    return LabelledImages(str(listed.directory), listed.class_names, listed.labels, listed.names, files.__getitem__)
+
+
 def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
     """A function of its own, like `_read_row`: workers that are spawned get it pickled."""
     return read(indices[place])
@@ -184,14 +243,17 @@ def _read_row(data: Any, column: str, index: int) -> str | bytes:
 
 
 def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImages:
-    """Images of a folder of class folders, or of a `datasets` data set.
+    """Images of a folder of class folders, of a list of images, or of a `datasets` data set.
 
     Args:
-        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`; or the path of a saved data set; or its name on the
-            Hub. A name may say its split: `user/name:validation`.
+        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`; or one of the eleven published data sets as CoOp lays
+            them out, or any folder with a `split_zhou_*.json`, or such a file; or the path of a saved data set; or its
+            name on the Hub. Each may say its split: `D:train`, `user/name:validation`.
         split: the split to read where `source` says none.
     """
     directory = Path(source)
+    if (listed := _read_listed(directory, split)) is not None:
+        return listed
     if directory.is_dir():
         if {"dataset_dict.json", "state.json"} & set(os.listdir(directory)):
             return read_dataset(str(source), split)
@@ -200,7 +262,7 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
             directory = inner
         return read_image_folder(directory)
     name, _, named_split = str(source).rpartition(":")
-    if name and Path(name).is_dir():
+    if name and (Path(name).is_dir() or Path(name).is_file()):
         return read_labelled_images(name, named_split)
     if directory.is_absolute() or str(source).startswith((".", "~")):
         raise ValueError(f"There is no folder {str(source)!r}.")

@@ -1,0 +1,180 @@
+"""Lists that say which images are for training, validation and testing: CoOp's split files, FGVCAircraft's lists.
+
+A split file is JSON: `{"train": [[image path, label, class name], …], "val": …, "test": …}`.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+
+
+MAX_BYTES = 64 * 2**20
+"""The longest list that is read; the longest published one, Food101's, has about 6 MB."""
+
+
+class ListedImages(NamedTuple):
+    """The images of one split.
+
+    Attributes:
+        directory: what `names` are relative to.
+        names: path of each image.
+        labels: class index of each image.
+        class_names: one name a class, in the order of the labels; names may repeat.
+    """
+
+    directory: Path
+    names: list[str]
+    labels: list[int]
+    class_names: list[str]
+
+
+def read_listed_images(source: Path, split: str) -> ListedImages | None:
+    """The images of a split file, a folder with a `split_zhou_*.json`, or FGVCAircraft's folder; None for others.
+
+    Raises:
+        ValueError: if the list is damaged, leads out of the folder or names images that are not there.
+    """
+    if source.is_file() and source.suffix == ".json":
+        return _read_split_file(source, split)
+    if not source.is_dir():
+        return None
+    files = sorted(source.glob("split_zhou_*.json"))
+    if len(files) > 1:
+        raise ValueError(
+            f"{source} holds {len(files)} split files ({', '.join(file.name for file in files[:5])}): name one, as in "
+            f"{files[0]}:{split}."
+        )
+    if files:
+        return _read_split_file(files[0], split)
+    if find_dataset(source) is PUBLISHED_DATASETS["fgvc_aircraft"]:
+        return _read_aircraft_lists(source, split)
+    return None
+
+
+def read_class_names(path: str | os.PathLike) -> dict[str, str]:
+    """Class names by folder, from lines such as `n01440764 tench`.
+
+    Raises:
+        ValueError: naming a line that is not of this form, or names a folder anew.
+    """
+    names: dict[str, str] = {}
+    for number, line in _lines(Path(path)):
+        folder, _, name = line.partition(" ")
+        if not name.strip() or folder in names:
+            raise ValueError(f"{path}, line {number}: expected a new folder and its class name, got {line[:80]!r}.")
+        names[folder] = name.strip()
+    return names
+
+
+def _read_split_file(path: Path, split: str) -> ListedImages:
+    try:
+        splits = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(splits, dict) or not all(isinstance(entries, list) for entries in splits.values()):
+        raise ValueError(f'{path} is not a split file: expected {{"train": […], "val": […], "test": […]}}.')
+    if not splits.get(split):
+        raise ValueError(f"{path} has no images for {split!r}; it has {', '.join(map(repr, splits)) or 'nothing'}.")
+
+    names: dict[int, str] = {}
+    for part, entries in splits.items():
+        for place, entry in enumerate(entries):
+            where = f"{path}, entry {place} of {part!r}"
+            _, label, name = _entry(entry, where)
+            if names.setdefault(label, name) != name:
+                raise ValueError(f"{where}: label {label} is {name!r} here and {names[label]!r} before.")
+    if len(names) < 2 or sorted(names) != list(range(len(names))):
+        raise ValueError(
+            f"{path}: labels must be 0, 1, 2, … without gaps, at least two; they are "
+            f"{str(sorted(names)[:10])[1:-1]}{' …' if len(names) > 10 else ''}."
+        )
+    images = [str(PurePosixPath(image)) for image, _, _ in splits[split]]
+    labels = [label for _, label, _ in splits[split]]
+    class_names = [names[label] for label in range(len(names))]
+    return _listed(path, _image_folder(path, images[0]), images, labels, class_names)
+
+
+def _entry(entry: Any, where: str) -> tuple[str, int, str]:
+    """An entry of a split file, if it is one."""
+    if (
+        not isinstance(entry, list)
+        or [type(value) for value in entry] != [str, int, str]  # type: bool is an int, but no label
+        or not entry[2].strip()
+    ):
+        raise ValueError(f"{where}: expected [image path, label, class name], got {str(entry)[:80]}.")
+    _check_inside(entry[0], where)
+    return entry[0], entry[1], entry[2]
+
+
+def _check_inside(image: str, where: str) -> None:
+    path = PurePosixPath(image)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{where}: {image[:80]!r} is not a path within the folder of images.")
+
+
+def _image_folder(path: Path, image: str) -> Path:
+    """Where a split file's paths start: for the published files as published, else where the first image is found."""
+    if (dataset := find_dataset(path)) is not None:
+        return path.parent / dataset.image_folder
+    if (path.parent / image).is_file():
+        return path.parent
+    found = [folder for folder in sorted(path.parent.iterdir()) if (folder / image).is_file()]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: {image!r} is in several folders beside it ({', '.join(folder.name for folder in found[:5])}): "
+            "start the paths with the folder's name."
+        )
+    return found[0] if found else path.parent
+
+
+def _read_aircraft_lists(directory: Path, split: str) -> ListedImages:
+    """FGVCAircraft's own lists: lines such as `1025794 707-320`, classes in the order of `variants.txt`."""
+    path = directory / f"images_variant_{split}.txt"
+    if not path.is_file():
+        raise ValueError(f"There is no {path} with the images for {split!r}.")
+    class_names = [line for _, line in _lines(directory / "variants.txt")]
+    index = {name: label for label, name in enumerate(class_names)}
+    if len(index) < len(class_names):
+        raise ValueError(f"{directory / 'variants.txt'} names a variant twice.")
+    images, labels = [], []
+    for number, line in _lines(path):
+        image, _, name = line.partition(" ")
+        if name not in index:
+            raise ValueError(f"{path}, line {number}: {name[:80]!r} is not a variant of variants.txt.")
+        _check_inside(image, f"{path}, line {number}")
+        images.append(f"{image}.jpg")
+        labels.append(index[name])
+    if not images:
+        raise ValueError(f"{path} lists no images.")
+    return _listed(path, directory / PUBLISHED_DATASETS["fgvc_aircraft"].image_folder, images, labels, class_names)
+
+
+def _listed(
+    path: Path, folder: Path, images: Sequence[str], labels: list[int], class_names: list[str]
+) -> ListedImages:
+    if missing := [image for image in images if not (folder / image).is_file()]:
+        raise ValueError(
+            f"{len(missing)} of {len(images)} images that {path} lists are not in {folder}: {str(missing[:5])[1:-1]}"
+            f"{' …' if len(missing) > 5 else ''}."
+        )
+    within = folder.relative_to(path.parent)
+    return ListedImages(path.parent, [(within / image).as_posix() for image in images], labels, class_names)
+
+
+def _text(path: Path) -> str:
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path} has {size} bytes; lists of images are read up to {MAX_BYTES}.")
+    return path.read_text(encoding="utf-8")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that hold something, with their numbers."""
+    try:
+        text = _text(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
