@@ -16,7 +16,8 @@ from transformers.utils import logging
 from hf_prompt_models.models import METHODS
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.arguments import parse_run_arguments
-from hf_prompt_models.training.few_shot import run_few_shot, summarise
+from hf_prompt_models.training.few_shot import run_few_shot
+from hf_prompt_models.training.summary import summarise
 
 
 def main(argv: list[str]) -> None:

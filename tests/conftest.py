@@ -1,10 +1,14 @@
 """What every test runs under: no Hub, few threads, and no warning from transformers goes by."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 
 # Read when huggingface_hub and torch are imported, so set before anything is.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-prompt-models-tests-")  # features of a test are kept for no other
 os.environ["OMP_NUM_THREADS"] = "1"  # models this small run slower on more, above all on a busy machine
 
 import logging
@@ -25,6 +29,7 @@ ALLOWED_RECORDS: dict[str, str] = {
 """Beginnings of `transformers` records that may pass, each with its reason."""
 
 torch.set_num_threads(1)
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 # The same examples each time: a failure on one machine is a failure on all.
 settings.register_profile("tests", deadline=None, max_examples=15, database=None, derandomize=True)
 settings.load_profile("tests")

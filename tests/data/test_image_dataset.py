@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor
 
-from hf_prompt_models.data.image_dataset import ImageDataset
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset, ImageDataset
 from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
 from tests.pictures import write_pictures
 
@@ -32,7 +32,7 @@ def test_test_images_are_what_the_image_processor_makes(images: LabelledImages, 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone(images: LabelledImages, image_processor) -> None:
     def view(seed: int, epoch: int, index: int) -> torch.Tensor:
-        dataset = ImageDataset(images, image_processor, augmented=True, seed=seed)
+        dataset = AugmentedImageDataset(images, image_processor, seed=seed)
         dataset[(index + 1) % 5]  # other reads before
         dataset.set_epoch(epoch)
         return dataset[index]["pixel_values"]
@@ -45,7 +45,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(images: LabelledImag
 
 
 def test_workers_draw_the_same_views_and_see_the_epoch_change(images: LabelledImages, image_processor) -> None:
-    dataset = ImageDataset(images, image_processor, augmented=True, seed=4)
+    dataset = AugmentedImageDataset(images, image_processor, seed=4)
     loader = DataLoader(dataset, batch_size=5, num_workers=1, persistent_workers=True)
     for epoch in (0, 1):
         dataset.set_epoch(epoch)

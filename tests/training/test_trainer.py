@@ -7,7 +7,7 @@ import torch
 from transformers import TrainingArguments
 
 from hf_prompt_models import CoOpForImageClassification
-from hf_prompt_models.data.image_dataset import ImageDataset
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset
 from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer, newest_whole_checkpoint
@@ -42,7 +42,7 @@ def trainer_of(backbone: Path, folder: Path, output_dir: Path, **settings) -> Pr
         | settings
     )
     images = read_labelled_images(folder, "train")
-    dataset = ImageDataset(images, model.processor.image_processor, augmented=True, seed=1)
+    dataset = AugmentedImageDataset(images, model.processor.image_processor, seed=1)
     return PromptTrainer(model=model, args=arguments, train_dataset=dataset)
 
 

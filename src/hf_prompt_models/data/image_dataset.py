@@ -59,8 +59,8 @@ class ImageDataset(Dataset):
 class AugmentedImageDataset(_Epoch, Dataset):
     """Random crops and mirror images, drawn anew each epoch.
 
-    What is drawn for an image depends on `seed`, the epoch and the image's index alone, so that runs can be resumed and
-    repeated whatever the number of workers.
+    What is drawn for an image depends on `seed`, the epoch and the image's index alone, so that runs can be resumed
+    and repeated whatever the number of workers.
 
     Args:
         images: the labelled images.
@@ -106,9 +106,10 @@ class AugmentedImageDataset(_Epoch, Dataset):
 
 
 class AugmentedViewDataset(AugmentedImageDataset):
-    """A few random crops and mirror images of each image, drawn once: item `i * num_views + v` is view `v` of image `i`.
+    """A few random crops and mirror images of each image, drawn once.
 
-    What is drawn depends on `seed`, the view's number and what the image's file holds.
+    Item `i * num_views + v` is view `v` of image `i`. What is drawn depends on `seed`, the view's number and what the
+    image's file holds.
 
     Args:
         num_views: views an image.

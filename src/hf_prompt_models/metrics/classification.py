@@ -31,3 +31,8 @@ def confusion_counts(predictions: ArrayLike, references: ArrayLike, num_classes:
 def mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
     """`mean` and population standard deviation `std`, as the papers report seeds."""
     return {"mean": float(np.mean(values)), "std": float(np.std(values))}
+
+
+def harmonic_mean(base: float, new: float) -> float:
+    """2·B·N / (B + N), as base-to-new accuracies are summed up; 0 if both are."""
+    return 2 * base * new / (base + new) if base + new else 0.0

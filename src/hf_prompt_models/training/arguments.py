@@ -10,6 +10,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 
 
 @dataclass
@@ -21,6 +22,30 @@ class FewShotArguments:
         metadata={"help": "Folder with a folder of images for each class, or a `datasets` data set (`name:split`)."}
     )
     test_dir: str = field(metadata={"help": "Images to test on, likewise."})
+    protocol: str = field(
+        default="few-shot",
+        metadata={
+            "help": "few-shot: train and test on all classes. base-to-new: train on the first half of the classes, "
+            "test that half and the other, each within itself. cross-dataset: also test --target_dirs, whose "
+            "classes the learned prompt has never seen.",
+            "choices": ["few-shot", "base-to-new", "cross-dataset"],
+        },
+    )
+    target_dirs: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Data sets to carry the prompt to (cross-dataset): sources as for --test_dir. NAME=DIR says that "
+            "the class folders are those of a published data set, as --dataset does."
+        },
+    )
+    dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "The data is this published data set, as folders: use its class names and its prompt. "
+            "Not needed for data laid out as CoOp has it, which is recognised.",
+            "choices": list(PUBLISHED_DATASETS),
+        },
+    )
     shots: int = field(default=16, metadata={"help": "Training images a class."})
     seeds: list[int] = field(
         default_factory=lambda: [1], metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`."}
@@ -32,9 +57,19 @@ class FewShotArguments:
         default="refuse",
         metadata={"help": "Images that cannot be read: stop, or name and skip them.", "choices": ["refuse", "skip"]},
     )
-    templates: list[str] = field(
-        default_factory=lambda: ["a photo of a {}."],
-        metadata={"help": "Hand-written prompts for the zero-shot result; several make an ensemble."},
+    templates: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Hand-written prompts for the zero-shot result; several make an ensemble. Default: the published "
+            'data set\'s own, else "a photo of a {}."'
+        },
+    )
+    feature_cache: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder in which image features are kept for the next run. Default: beside what Hugging Face "
+            "libraries fetch. off: keep none."
+        },
     )
 
 
@@ -65,8 +100,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
     """
     classes = (recipe.Arguments, FewShotArguments, TrainingArguments)
     parser = HfArgumentParser(classes, prog=prog, description=recipe.__doc__)
-    recipe_defaults = recipe.training_defaults(FewShotArguments.shots)
-    parser.set_defaults(**recipe_defaults)
+    parser.set_defaults(**recipe.training_defaults(FewShotArguments.shots))
     if {"-h", "--help"} & set(argv):
         parser.parse_args(["--help"])
     for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else
@@ -91,8 +125,15 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         parser.error(f"--shots is the number of training images a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
+    if (few_shot.protocol == "cross-dataset") != bool(few_shot.target_dirs):
+        parser.error("--protocol cross-dataset and --target_dirs D2 D3 … go together: give both or neither")
+    for target in few_shot.target_dirs or []:
+        if "=" in target and target.rpartition("=")[0] not in PUBLISHED_DATASETS:
+            parser.error(f"--target_dirs {target}: before the = stands one of {', '.join(PUBLISHED_DATASETS)}")
     explicit = _of(TrainingArguments, given)
-    defaults = recipe.training_defaults(few_shot.shots) | {
+    found = find_dataset(few_shot.train_dir)
+    dataset = few_shot.dataset or (found.name if found else None)
+    defaults = recipe.training_defaults(few_shot.shots, dataset) | {
         "logging_strategy": "epoch",
         "save_strategy": "steps",
         "save_steps": 0.1,
@@ -104,8 +145,9 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         defaults.pop("optim_args", None)  # they are the recipe's optimizer's
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
+    method = _of(recipe.Arguments, given)
     return RunArguments(
-        method=recipe.Arguments(**_of(recipe.Arguments, given)),
+        method=recipe.Arguments(**recipe.argument_defaults(few_shot.protocol, method) | method),
         few_shot=few_shot,
         training=defaults | explicit,
         own_schedule=not SCHEDULER_FLAGS & set(explicit),

@@ -111,7 +111,7 @@ def _digest_image_tower(model: ClipPromptModel) -> str:
     for name, tensor in sorted(model.clip.state_dict().items()):
         if name.startswith(("vision_model.", "visual_projection.")):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -128,6 +128,6 @@ def _read_file(file: Path) -> tuple[list[bytes], torch.Tensor]:
 
 def _checksum(keys: torch.Tensor, features: torch.Tensor) -> str:
     digest = hashlib.sha256(f"{tuple(keys.shape)} {tuple(features.shape)} {features.dtype}".encode())
-    digest.update(keys.numpy())
-    digest.update(features.numpy())
+    digest.update(keys.numpy().tobytes())
+    digest.update(features.numpy().tobytes())
     return digest.hexdigest()

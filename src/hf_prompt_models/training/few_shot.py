@@ -1,25 +1,34 @@
 """Few-shot image classification: sample, train, test, for each seed, beside hand-written prompts."""
 
+import csv
 import json
 import os
 import platform
+import re
 import shutil
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
-from hf_prompt_models.data.image_dataset import FeatureDataset
+from hf_prompt_models.data.image_dataset import (
+    AugmentedImageDataset,
+    AugmentedViewDataset,
+    FeatureDataset,
+    ViewFeatureDataset,
+)
 from hf_prompt_models.data.labelled_images import LabelledImages
-from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments
 from hf_prompt_models.training.evaluation import (
@@ -28,7 +37,9 @@ from hf_prompt_models.training.evaluation import (
     compute_metrics,
     predict,
 )
+from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
+from hf_prompt_models.training.protocols import TestSet, read_task
 from hf_prompt_models.training.trainer import PromptTrainer, newest_whole_checkpoint
 from hf_prompt_models.version import __version__
 
@@ -36,6 +47,7 @@ from hf_prompt_models.version import __version__
 RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
 RUN_FILE = "run.json"
+PREDICTIONS_FILE = "predictions.csv"
 
 
 def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
@@ -92,31 +104,49 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         if os.path.realpath(settings.output_dir) == os.path.realpath(few_shot.backbone):
             raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
 
-    train = recipe.read_examples(few_shot.train_dir, "train")
-    test = recipe.read_examples(few_shot.test_dir, "test").with_classes(train.class_names)
-    samples = {seed: _draw(few_shot, train, seed) for seed in few_shot.seeds}
-    test = test.readable(few_shot.on_unreadable)
+    task = read_task(few_shot, recipe.read_examples)
+    samples = {seed: _draw(few_shot, task.train, seed) for seed in few_shot.seeds}
+    tests = {
+        role: replace(test, images=test.images.readable(few_shot.on_unreadable)) for role, test in task.tests.items()
+    }
     processor = recipe.build_processor(few_shot.backbone)
+    first = next(iter(tests.values()))
     zero_shot = ClipZeroShotForImageClassification.from_backbone(
-        few_shot.backbone, train.class_names, few_shot.templates, tokenizer=processor
+        few_shot.backbone, first.images.class_names, first.templates, tokenizer=processor
     )
-    recipe.build_model(arguments.method, few_shot.backbone, train.class_names, processor)
+    model = recipe.build_model(arguments.method, few_shot.backbone, task.train.class_names, processor)
+    for test in tests.values():
+        zero_shot.set_classes(test.images.class_names, processor, test.templates)
+        _set_classes(model, test, processor)
+    del model
 
-    device = next(iter(training.values())).device
-    test_features = compute_image_features(zero_shot.to(device), recipe.build_test_dataset(test, processor))
+    settings = next(iter(training.values()))
+    cache = open_feature_cache(few_shot.feature_cache, zero_shot, processor.image_processor)
+    with settings.main_process_first(local=False):  # the others then find the features in the cache
+        features = {
+            role: compute_image_features(
+                zero_shot.to(settings.device),
+                recipe.build_test_dataset(test.images, processor),
+                num_workers=settings.dataloader_num_workers,
+                progress=not settings.disable_tqdm,
+                cache=cache,
+            )
+            for role, test in tests.items()
+        }
     results: dict[str, Any] = {
         "method": recipe.TITLE,
+        "protocol": few_shot.protocol,
         "backbone": few_shot.backbone,
         "data": {
-            "train": train.source,
-            "test": test.source,
-            "classes": len(train.class_names),
-            "test_images": len(test),
+            "name": task.title,
+            "train": task.train.source,
+            "test": first.images.source,
+            "classes": len(first.images.class_names),
+            "test_images": len(first.images),
         },
         "shots": few_shot.shots,
-        "zero_shot": {
-            "templates": few_shot.templates,
-            **classification_metrics(predict(zero_shot, test_features), test.labels),
+        "tests": {
+            role: _test_hand_written(zero_shot, test, features[role], processor) for role, test in tests.items()
         },
         "seeds": {},
         "arguments": vars(arguments.method),
@@ -128,14 +158,60 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         },
         "command": command,
     }
+    results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
+    run = _Run(recipe, arguments, tests, features, processor, cache, is_main)
     for seed in few_shot.seeds:
-        results["seeds"][str(seed)] = _run_seed(
-            recipe, arguments, training[seed], train.select(samples[seed]), test, test_features, processor, is_main
-        )
-        results["accuracy"] = mean_and_deviation([run["accuracy"] for run in results["seeds"].values()])
+        results["seeds"][str(seed)] = _run_seed(run, training[seed], task.train.select(samples[seed]))
+        _sum_up(results)
         if is_main:
             write_json(Path(output_dir) / RESULTS_FILE, results)
     return results
+
+
+def _set_classes(model: Any, test: TestSet, processor: Any) -> None:
+    if list(test.images.class_names) != model.config.class_names:
+        model.set_classes(test.images.class_names, tokenizer=processor)
+
+
+def _test_hand_written(
+    zero_shot: ClipZeroShotForImageClassification, test: TestSet, features: FeatureDataset, processor: Any
+) -> dict[str, Any]:
+    zero_shot.set_classes(test.images.class_names, processor, test.templates)
+    return {
+        "title": test.title,
+        "source": test.images.source,
+        "classes": len(test.images.class_names),
+        "test_images": len(test.images),
+        "templates": test.templates,
+        "zero_shot": classification_metrics(predict(zero_shot, features), test.images.labels),
+    }
+
+
+def _sum_up(results: dict[str, Any]) -> None:
+    """Means over the seeds so far."""
+    runs = results["seeds"].values()
+    results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
+    for role, test in results["tests"].items():
+        test["accuracy"] = mean_and_deviation([run["tests"][role]["accuracy"] for run in runs])
+    if results["protocol"] == "base-to-new":
+        base, new = results["tests"]["base"], results["tests"]["new"]
+        results["harmonic_mean"] = {
+            "zero_shot": harmonic_mean(base["zero_shot"]["accuracy"], new["zero_shot"]["accuracy"]),
+            "learned": harmonic_mean(base["accuracy"]["mean"], new["accuracy"]["mean"]),
+        }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the seeds of a run have in common."""
+
+    recipe: ModuleType
+    arguments: RunArguments
+    tests: dict[str, TestSet]
+    features: dict[str, FeatureDataset]
+    processor: Any
+    cache: FeatureCache | None
+    is_main: bool
 
 
 def _draw(few_shot: FewShotArguments, train: LabelledImages, seed: int) -> list[int]:
@@ -144,54 +220,92 @@ def _draw(few_shot: FewShotArguments, train: LabelledImages, seed: int) -> list[
     return sample_few_shot(train, few_shot.shots, seed, few_shot.on_unreadable)
 
 
-def _run_seed(
-    recipe: ModuleType,
-    arguments: RunArguments,
-    training: TrainingArguments,
-    sample: LabelledImages,
-    test: LabelledImages,
-    test_features: FeatureDataset,
-    processor: Any,
-    is_main: bool,
-) -> dict[str, Any]:
-    few_shot, directory = arguments.few_shot, Path(training.output_dir)
+def _run_seed(run: _Run, training: TrainingArguments, sample: LabelledImages) -> dict[str, Any]:
+    recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
     checkpoint = _checkpoint(training)
     record = {
         "method": recipe.TITLE,
-        "arguments": vars(arguments.method),
-        "backbone": few_shot.backbone,
+        "arguments": vars(run.arguments.method),
+        "backbone": os.path.abspath(few_shot.backbone) if os.path.isdir(few_shot.backbone) else few_shot.backbone,
         "seed": training.seed,
         "images": list(sample.names),
     }
     if checkpoint is not None:
         _check_same_run(directory / RUN_FILE, record, checkpoint)
-    elif is_main:
+    elif run.is_main:
         for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
             shutil.rmtree(stale)
-    if is_main:
+    if run.is_main:
         write_json(directory / RUN_FILE, record)
         write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
-    model = recipe.build_model(arguments.method, few_shot.backbone, sample.class_names, processor)
+    model = recipe.build_model(run.arguments.method, few_shot.backbone, sample.class_names, run.processor)
     # As in the released code, the last partial batch is dropped where there is a whole one.
     training.dataloader_drop_last &= len(sample) >= training.train_batch_size
     trainer = PromptTrainer(
         model=model,
         args=training,
-        train_dataset=recipe.build_train_dataset(arguments.method, sample, processor, training.seed),
-        eval_dataset=test_features,
+        train_dataset=_train_dataset(run, training, model, sample),
+        eval_dataset=next(iter(run.features.values())),
         compute_metrics=compute_metrics,
-        own_schedule=arguments.own_schedule,
+        own_schedule=run.arguments.own_schedule,
     )
     trainer.train(resume_from_checkpoint=checkpoint)
-    predictions = predict(model.eval(), test_features)
-    if is_main:
+    model.eval()
+    if run.is_main:
         model.save_pretrained(directory)
-        counts = confusion_counts(predictions, test.labels, len(test.class_names))
-        plot_confusion_matrix(counts, test.class_names, directory / "confusion_matrix.png")
         plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
-    metrics = classification_metrics(predictions, test.labels)
-    return metrics | {"model": str(directory), "steps": trainer.state.global_step}
+    tested, predictions = {}, {}
+    for role, test in run.tests.items():
+        _set_classes(model, test, run.processor)
+        predictions[role] = predict(model, run.features[role])
+        tested[role] = classification_metrics(predictions[role], test.images.labels)
+        if run.is_main:
+            counts = confusion_counts(predictions[role], test.images.labels, len(test.images.class_names))
+            plot_confusion_matrix(counts, test.images.class_names, directory / _confusion_matrix_file(role, run.tests))
+    if run.is_main:
+        write_predictions(directory / PREDICTIONS_FILE, run.tests, predictions)
+    first = next(iter(tested.values()))
+    return first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested}
+
+
+def _train_dataset(run: _Run, training: TrainingArguments, model: Any, sample: LabelledImages) -> Dataset:
+    """The recipe's, or its features where they are the same in every epoch."""
+    dataset = run.recipe.build_train_dataset(run.arguments.method, sample, run.processor, training.seed)
+    if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
+        return dataset
+    with training.main_process_first(local=False):
+        features = compute_image_features(
+            model.to(training.device),
+            dataset,
+            num_workers=training.dataloader_num_workers,
+            progress=not training.disable_tqdm,
+            cache=run.cache,
+        )
+    if isinstance(dataset, AugmentedViewDataset):
+        return ViewFeatureDataset(
+            features.image_embeds.unflatten(0, (-1, dataset.num_views)), torch.tensor(sample.labels), training.seed
+        )
+    return features
+
+
+def _confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
+    if role == next(iter(tests)):
+        return "confusion_matrix.png"
+    return f"confusion_matrix_{re.sub(r'[^A-Za-z0-9]+', '_', role)}.png"
+
+
+def write_predictions(path: Path, tests: dict[str, TestSet], predictions: dict[str, np.ndarray]) -> None:
+    """Write CSV with a row for each test image, from which every reported number can be counted again."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["test", "image", "label", "class", "predicted_label", "predicted_class"])
+        for role, test in tests.items():
+            names = test.images.class_names
+            for image, label, predicted in zip(test.images.names, test.images.labels, predictions[role], strict=True):
+                writer.writerow([role, image, label, names[label], predicted, names[predicted]])
+    os.replace(beside, path)
 
 
 def _check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
@@ -214,25 +328,3 @@ def _checkpoint(training: TrainingArguments) -> str | None:
     if wanted is None or str(wanted).lower() == "false":
         return None
     return newest_whole_checkpoint(training.output_dir) if str(wanted).lower() == "true" else str(wanted)
-
-
-def summarise(results: dict[str, Any]) -> str:
-    """The results as a table to read, and what to type next."""
-    rows = [("zero-shot, hand-written prompt", results["zero_shot"]["accuracy"])]
-    shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}"
-    for seed, run in results["seeds"].items():
-        rows.append((f"{results['method']}, {shots}, seed {seed}", run["accuracy"]))
-    lines = [f"{name:<40} {value:7.2%}" for name, value in rows]
-    if len(results["seeds"]) > 1:
-        mean, std = results["accuracy"]["mean"], results["accuracy"]["std"]
-        lines.append(f"{results['method'] + ', mean ± deviation':<40} {mean:7.2%} ± {std:.2%}")
-    data = results["data"]
-    model = next(iter(results["seeds"].values()))["model"]
-    return "\n".join(
-        [
-            f"Accuracy on {data['test_images']} test images of {data['classes']} classes:",
-            *lines,
-            "",
-            f"Predict with: {Path(sys.executable).name} scripts/predict.py {model} IMAGE",
-        ]
-    )

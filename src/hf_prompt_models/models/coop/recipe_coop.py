@@ -1,6 +1,6 @@
 """How CoOp is trained: its arguments, the paper's settings, its data (arXiv 2109.01134, §4.1; released configs)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +44,8 @@ class Arguments:
     augmented_views: int | None = field(
         default=None,
         metadata={
-            "help": "Draw so many random crops of each picture once, compute their features once, and train on those "
-            "without the image tower: far faster, not quite the paper's recipe, which draws anew each epoch (the "
+            "help": "Draw so many random crops of each picture once, compute their features, and train on those "
+            "without the image tower: far faster, but not the paper's recipe, which draws anew each epoch (the "
             "default). 0: the pictures as in testing."
         },
     )
@@ -61,15 +61,22 @@ class Arguments:
             raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
 
 
-def training_defaults(shots: int) -> dict[str, Any]:
-    """`TrainingArguments` of the paper: SGD, batches of 32, 50 to 200 epochs by the number of shots."""
+def argument_defaults(protocol: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a prompt is carried to other classes, CoCoOp's paper starts CoOp from words (arXiv 2203.05557, §4)."""
+    if protocol == "few-shot" or {"n_ctx", "context_init"} & set(given):
+        return {}
+    return {"context_init": "a photo of a"}
+
+
+def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
+    """`TrainingArguments` of the paper: SGD, batches of 32, 50 to 200 epochs by the shots, 50 on ImageNet."""
     return {
         "optim": "sgd",
         "optim_args": "momentum=0.9",
         "learning_rate": 2e-3,
         "weight_decay": 5e-4,
         "max_grad_norm": 0.0,
-        "num_train_epochs": 50 if shots <= 1 else 100 if shots <= 4 else 200,
+        "num_train_epochs": 50 if shots <= 1 or dataset == "imagenet" else 100 if shots <= 4 else 200,
         "per_device_train_batch_size": 32,
         "per_device_eval_batch_size": 100,
         "dataloader_drop_last": True,
@@ -104,12 +111,11 @@ def build_train_dataset(
 ) -> ImageDataset | AugmentedImageDataset | AugmentedViewDataset:
     """Random crops and mirror images, drawn anew each epoch unless `augmented_views` says otherwise."""
     image_processor, views = processor.image_processor, arguments.augmented_views
-    augmentation = {"seed": seed, "min_crop_area": arguments.min_crop_area}
     if views is None:
-        return AugmentedImageDataset(images, image_processor, **augmentation)
+        return AugmentedImageDataset(images, image_processor, seed, arguments.min_crop_area)
     if views == 0:
         return ImageDataset(images, image_processor)
-    return AugmentedViewDataset(views, images, image_processor, **augmentation)
+    return AugmentedViewDataset(views, images, image_processor, seed, arguments.min_crop_area)
 
 
 def build_test_dataset(images: LabelledImages, processor: CoOpProcessor) -> ImageDataset:

@@ -1,0 +1,114 @@
+"""What is trained on and what is tested: the protocols that prompt learning is reported under.
+
+Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset, CoCoOp (arXiv 2203.05557, §4.1, §4.2).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hf_prompt_models.data.few_shot import base_and_new_classes
+from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
+from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
+from hf_prompt_models.training.arguments import FewShotArguments
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images to test on.
+
+    Attributes:
+        title: what to call their data set.
+        images: the images, with classes of their own.
+        templates: the hand-written prompts that zero-shot reads their class names in.
+    """
+
+    title: str
+    images: LabelledImages
+    templates: list[str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a protocol makes of its data.
+
+    Attributes:
+        title: of the data set that is trained on.
+        train: the images that K a class are drawn from; their classes are those that the prompt is learned for.
+        tests: by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first is of the
+            classes that were trained on.
+    """
+
+    title: str
+    train: LabelledImages
+    tests: dict[str, TestSet]
+
+
+def read_task(arguments: FewShotArguments, read_examples: Callable[[str, str], LabelledImages]) -> Task:
+    """Read a protocol's data.
+
+    Args:
+        arguments: which protocol, and where the data is.
+        read_examples: the recipe's, called with a source and a split.
+
+    Raises:
+        ValueError: if sources cannot be read or do not fit the protocol.
+    """
+    published = find_dataset(arguments.train_dir)
+    named = None if arguments.dataset is None else PUBLISHED_DATASETS[arguments.dataset]
+    train, test = (
+        _read(read_examples, source, split, named)
+        for source, split in ((arguments.train_dir, "train"), (arguments.test_dir, "test"))
+    )
+    test = test.with_classes(train.class_names)
+    published = named or published
+    title = published.title if published else source_title(arguments.train_dir)
+    templates = _templates(arguments, published)
+
+    if arguments.protocol == "few-shot":
+        return Task(title, train, {"test": TestSet(title, test, templates)})
+    if arguments.protocol == "base-to-new":
+        if len(train.class_names) < 4:
+            raise ValueError(
+                f"{train.source} has {len(train.class_names)} classes: base-to-new needs at least 4, two base and two "
+                "new ones."
+            )
+        base, new = base_and_new_classes(len(train.class_names))
+        halves = {"base": test.subset_of_classes(base), "new": test.subset_of_classes(new)}
+        for role, half in halves.items():
+            if not len(half):
+                raise ValueError(f"{test.source} holds no images of the {role} classes.")
+        tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
+        return Task(title, train.subset_of_classes(base), tests)
+    tests = {"source": TestSet(title, test, templates)}
+    for target in arguments.target_dirs or []:
+        name, _, source = target.rpartition("=")
+        target_published = PUBLISHED_DATASETS[name] if name else find_dataset(source)
+        images = _read(read_examples, source, "test", PUBLISHED_DATASETS[name] if name else None)
+        target_title = target_published.title if target_published else source_title(source)
+        role, number = target_title, 2
+        while role in tests:
+            role, number = f"{target_title} ({number})", number + 1
+        tests[role] = TestSet(role, images, _templates(arguments, target_published))
+    return Task(title, train, tests)
+
+
+def source_title(source: str) -> str:
+    """What to call a source without a name: its folder, or the one above where that only names a split."""
+    path = Path(source)
+    return (path.parent.name or path.name) if path.name in {"train", "test", "val", "validation"} else path.name
+
+
+def _read(
+    read_examples: Callable[[str, str], LabelledImages], source: str, split: str, named: PublishedDataset | None
+) -> LabelledImages:
+    """Images, with the published class names where `named` says what the class folders are."""
+    images = read_examples(source, split)
+    return images if named is None or find_dataset(source) is not None else images.named_as(named)
+
+
+def _templates(arguments: FewShotArguments, published: PublishedDataset | None) -> list[str]:
+    if arguments.templates is not None:
+        return list(arguments.templates)
+    return [DATASET_TEMPLATES[published.name] if published else DEFAULT_TEMPLATE]

@@ -1,0 +1,309 @@
+"""Cached image features: never another setting's, never damaged ones, whoever shares them."""
+
+import json
+import multiprocessing
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hf_prompt_models import ClipZeroShotForImageClassification, CoOpForImageClassification
+from hf_prompt_models.data.image_dataset import (
+    AugmentedImageDataset,
+    AugmentedViewDataset,
+    ImageDataset,
+    ViewFeatureDataset,
+)
+from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.training.evaluation import compute_image_features
+from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
+from tests.pictures import write_pictures
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> LabelledImages:
+    return read_labelled_images(write_pictures(tmp_path_factory.mktemp("images"), {"a": 4, "b": 3}), "train")
+
+
+@pytest.fixture(scope="module")
+def model(modern_clip: Path) -> ClipZeroShotForImageClassification:
+    return ClipZeroShotForImageClassification.from_backbone(modern_clip, ["a", "b"])
+
+
+class CountedModel:
+    """A model that counts the images it sees."""
+
+    def __init__(self, model: ClipZeroShotForImageClassification):
+        self.model = model
+        self.device = model.device
+        self.seen = 0
+
+    def get_image_features(self, pixel_values: torch.Tensor):
+        self.seen += len(pixel_values)
+        return self.model.get_image_features(pixel_values)
+
+
+def features(model, images: LabelledImages, cache: FeatureCache | None) -> tuple[torch.Tensor, int]:
+    """Features of images, and how many had to be computed."""
+    counted = CountedModel(model)
+    dataset = ImageDataset(images, model.processor.image_processor)
+    computed = compute_image_features(counted, dataset, batch_size=3, progress=False, cache=cache)
+    assert computed.labels.tolist() == list(images.labels)
+    return computed.image_embeds, counted.seen
+
+
+@pytest.fixture
+def cache(model, tmp_path: Path) -> FeatureCache:
+    return open_feature_cache(tmp_path / "cache", model, model.processor.image_processor)
+
+
+def alone(model, images: LabelledImages) -> torch.Tensor:
+    """Each image by itself through processor and tower."""
+    rows = []
+    for index in range(len(images)):
+        pixels = model.processor(images=images.load(index), return_tensors="pt")
+        rows.append(model.get_image_features(**pixels).pooler_output)
+    return torch.cat(rows).detach()
+
+
+def test_features_are_computed_once_and_are_the_same(model, images: LabelledImages, cache: FeatureCache) -> None:
+    first, computed = features(model, images, cache)
+    assert computed == 7
+    torch.testing.assert_close(first, alone(model, images), rtol=0, atol=1e-6)
+    again, computed = features(model, images, cache)
+    assert computed == 0
+    assert torch.equal(first, again)
+
+
+def test_other_orders_subsets_and_copies_of_the_images_are_found(
+    model, images: LabelledImages, cache: FeatureCache, tmp_path: Path
+) -> None:
+    all_of_them, _ = features(model, images, cache)
+    order = [5, 0, 5, 3]
+    some, computed = features(model, images.select(order), cache)
+    assert computed == 0
+    assert torch.equal(some, all_of_them[order])
+    shutil.copytree(images.source, tmp_path / "elsewhere")
+    copied, computed = features(model, read_labelled_images(tmp_path / "elsewhere", "train"), cache)
+    assert computed == 0
+    assert torch.equal(copied, all_of_them)
+
+
+def test_a_file_with_other_content_under_the_same_name_is_computed(
+    model, images: LabelledImages, cache: FeatureCache, tmp_path: Path
+) -> None:
+    shutil.copytree(images.source, tmp_path / "copy")
+    copy = read_labelled_images(tmp_path / "copy", "train")
+    features(model, copy, cache)
+    shutil.copy(tmp_path / "copy" / "a" / "001.png", tmp_path / "copy" / "b" / "000.png")
+    shutil.copy(write_pictures(tmp_path / "new", {"c": 1}, seed=5) / "c" / "000.png", tmp_path / "copy" / "a")
+    after, computed = features(model, copy, cache)
+    assert computed == 1  # the new picture; the copied one is known
+    torch.testing.assert_close(after, alone(model, copy), rtol=0, atol=1e-6)
+
+
+def test_equal_pictures_are_computed_once(model, images: LabelledImages, cache: FeatureCache) -> None:
+    twice, computed = features(model, images.select([2, 2, 1, 2]), cache)
+    assert computed == 2
+    assert torch.equal(twice[0], twice[3])
+
+
+def _smaller(model, processor):
+    processor.size = {"shortest_edge": 300}
+
+
+def _unnormalised(model, processor):
+    processor.do_normalize = False
+
+
+def _other_mean(model, processor):
+    processor.image_mean = [0.5, 0.5, 0.5]
+
+
+def _one_weight_in_the_middle(model, processor):
+    with torch.no_grad():
+        model.clip.vision_model.encoder.layers[0].mlp.fc1.weight[3, 2] += 0.5
+
+
+def _half_precision(model, processor):
+    model.to(torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_smaller, _unnormalised, _other_mean, _one_weight_in_the_middle, _half_precision],
+    ids=lambda f: f.__name__,
+)
+def test_features_of_one_setting_are_never_used_under_another(
+    modern_clip: Path, images: LabelledImages, tmp_path: Path, change
+) -> None:
+    def opened() -> FeatureCache:
+        return open_feature_cache(tmp_path, model, model.processor.image_processor)
+
+    model = ClipZeroShotForImageClassification.from_backbone(modern_clip, ["a", "b"])
+    features(model, images, opened())
+    change(model, model.processor.image_processor)
+    _, computed = features(model, images, opened())
+    assert computed == 7
+    _, computed = features(model, images, opened())
+    assert computed == 0
+
+
+def test_models_that_differ_in_the_prompt_alone_share_features(
+    modern_clip: Path, model, images: LabelledImages, cache: FeatureCache, tmp_path: Path
+) -> None:
+    features(model, images, cache)
+    other = CoOpForImageClassification.from_backbone(modern_clip, ["x", "y", "z"], n_ctx=2)
+    shared = open_feature_cache(tmp_path / "cache", other, other.processor.image_processor)
+    assert features(other, images, shared)[1] == 0
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _cut_to_the_header(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:60])
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _zeros_where_a_crash_lost_a_page(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-200:] = bytes(200)
+    file.write_bytes(content)
+
+
+def _one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-50] ^= 1
+    file.write_bytes(content)
+
+
+def _another_picture_s_key(file: Path) -> None:
+    tensors = load_file(file)
+    save_file({**tensors, "keys": tensors["keys"].flip(0).contiguous()}, file)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_cut, _cut_to_the_header, _empty, _zeros_where_a_crash_lost_a_page, _one_bit, _another_picture_s_key],
+    ids=lambda f: f.__name__,
+)
+def test_a_damaged_file_is_repaired_not_trusted(
+    model, images: LabelledImages, cache: FeatureCache, damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = features(model, images, cache)
+    (file,) = cache.directory.glob("*.safetensors")
+    damage(file)
+    again, computed = features(model, images, cache)
+    assert computed == 7
+    torch.testing.assert_close(again, expected, rtol=0, atol=1e-6)
+    assert str(file) in caplog.text
+    assert features(model, images, cache)[1] == 0
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    model, images: LabelledImages, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hf_prompt_models.training.evaluation.CACHED_AT_A_TIME", 2)
+    written = cache.write
+
+    def stop_at_the_third(keys: Sequence[bytes], computed: torch.Tensor) -> None:
+        if len(list(cache.directory.glob("*.safetensors"))) == 2:
+            raise KeyboardInterrupt
+        written(keys, computed)
+
+    monkeypatch.setattr(cache, "write", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        features(model, images, cache)
+    monkeypatch.undo()
+    resumed, computed = features(model, images, cache)
+    assert computed == 7 - 2 * 2
+    torch.testing.assert_close(resumed, alone(model, images), rtol=0, atol=1e-6)
+
+
+def _fill(directory: str, start: int) -> None:
+    torch.set_num_threads(1)
+    cache = FeatureCache(directory, {"for": "a test"})
+    for number in range(start, start + 40):
+        key = number.to_bytes(32, "big")
+        if key not in cache.read([key]):
+            cache.write([key], torch.full((1, 5), float(number)))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_processes_share_a_cache(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")  # spawned ones would spend their time on imports
+    processes = [context.Process(target=_fill, args=(str(tmp_path), start)) for start in (0, 20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    keys = [number.to_bytes(32, "big") for number in range(60)]
+    found = FeatureCache(tmp_path, {"for": "a test"}).read(keys)
+    assert [found[key].tolist() for key in keys] == [[float(number)] * 5 for number in range(60)]
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_setting_is_written_down_for_people(cache: FeatureCache, model, images: LabelledImages) -> None:
+    features(model, images, cache)
+    setting = json.loads((cache.directory / "setting.json").read_text())
+    assert setting["image_processor"]["crop_size"] == {"height": 224, "width": 224}
+
+
+def test_off_means_no_cache(model) -> None:
+    assert open_feature_cache("off", model, model.processor.image_processor) is None
+
+
+# -- augmented views -------------------------------------------------------------------------------------------------
+
+
+def test_views_are_drawn_once_and_differ(model, images: LabelledImages) -> None:
+    dataset = AugmentedViewDataset(3, images, model.processor.image_processor, seed=1, min_crop_area=0.3)
+    assert len(dataset) == 21
+    assert dataset.labels.tolist() == [label for label in images.labels for _ in range(3)]
+    one, again = dataset[4]["pixel_values"], dataset[4]["pixel_values"]
+    assert torch.equal(one, again)
+    assert not torch.equal(one, dataset[5]["pixel_values"])
+    reordered = AugmentedViewDataset(3, images.select([6, 1]), model.processor.image_processor, 1, 0.3)
+    assert torch.equal(one, reordered[4]["pixel_values"])  # whatever its place in a sample
+
+
+def test_views_have_a_key_for_everything_that_is_drawn(model, images: LabelledImages) -> None:
+    def keys(views: int = 2, seed: int = 1, area: float = 0.3) -> list[bytes]:
+        dataset = AugmentedViewDataset(views, images, model.processor.image_processor, seed, area)
+        return [dataset.key(index) for index in range(len(dataset))]
+
+    plain = ImageDataset(images, model.processor.image_processor)
+    everything = [*keys(), *keys(seed=2), *keys(area=0.4), *(plain.key(index) for index in range(7))]
+    assert len(set(everything)) == len(everything)
+    assert set(keys(views=2)) < set(keys(views=3))  # more views add to those that are there
+
+
+def test_each_epoch_draws_one_of_the_views(model, images: LabelledImages, cache: FeatureCache) -> None:
+    views = AugmentedViewDataset(4, images, model.processor.image_processor, seed=1)
+    embeds = compute_image_features(model, views, progress=False, cache=cache).image_embeds.unflatten(0, (-1, 4))
+    dataset = ViewFeatureDataset(embeds, torch.tensor(images.labels), seed=3)
+    drawn = set()
+    for epoch in range(30):
+        dataset.set_epoch(epoch)
+        item = dataset[2]
+        assert torch.equal(item["image_embeds"], dataset[2]["image_embeds"])
+        assert item["labels"] == images.labels[2]
+        (view,) = [v for v in range(4) if torch.equal(item["image_embeds"], embeds[2, v])]
+        drawn.add(view)
+    assert drawn == {0, 1, 2, 3}
+
+
+def test_a_view_is_a_crop_as_training_draws_them(model, images: LabelledImages) -> None:
+    processor = model.processor.image_processor
+    shapes = {AugmentedImageDataset(images, processor)[0]["pixel_values"].shape}
+    shapes.add(AugmentedViewDataset(1, images, processor)[0]["pixel_values"].shape)
+    assert shapes == {(3, 224, 224)}
