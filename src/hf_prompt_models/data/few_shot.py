@@ -13,7 +13,7 @@ from hf_prompt_models.data.labelled_images import LabelledImages, refuse_or_warn
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
-    """The labels of base and of new classes (arXiv 2203.05557, §4.1): the first half, one more if odd, and the rest."""
+    """The labels of base and new classes (arXiv 2203.05557, §4.1): the first half, one more if odd, and the rest."""
     base = (num_classes + 1) // 2
     return list(range(base)), list(range(base, num_classes))
 

@@ -1,7 +1,8 @@
 """Pictures of a run."""
 
 import os
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,4 +63,46 @@ def plot_learning_curve(log_history: Sequence[dict[str, Any]], path: str | os.Pa
         panels[1].plot([e["epoch"] for e in evaluations], [e["eval_accuracy"] for e in evaluations], marker=".")
         panels[1].set_ylabel("test accuracy")
     panels[-1].set_xlabel("epoch")
+    figure.savefig(path, dpi=120)
+
+
+def plot_accuracy_by_shots(
+    lines: Mapping[str, Mapping[int, tuple[float, float]]],
+    zero_shot: float | None,
+    title: str,
+    path: str | os.PathLike,
+) -> None:
+    """Write accuracy against training images a class as PNG: a star at 0 for zero-shot, a line for each variant.
+
+    Args:
+        lines: for each variant by its label, mean and deviation of the accuracy (0 to 1) by number of shots.
+        zero_shot: accuracy of hand-written prompts, or None.
+        title: of the picture.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(6, 4.5 + 0.2 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (label, points) in enumerate(lines.items()):
+        shots = sorted(points)
+        means, deviations = ([100 * points[k][i] for k in shots] for i in (0, 1))
+        bars = deviations if any(deviations) else None  # a bar of no height would be two caps in the marker
+        label = textwrap.fill(label, 80)
+        axes.errorbar(shots, means, yerr=bars, label=label, marker="osD^vPX"[number % 7], markersize=5, capsize=3)
+    if zero_shot is not None:
+        axes.plot(0, 100 * zero_shot, label="zero-shot", color="black", marker="*", markersize=11, linestyle="none")
+    largest = max((k for points in lines.values() for k in points), default=1)
+    ticks = [0]
+    for count in sorted({k for points in lines.values() for k in points}):
+        if count - ticks[-1] >= largest / 20:  # else the numbers would touch
+            ticks.append(count)
+    axes.set_xticks(ticks)
+    axes.set_xlabel("training images a class")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(textwrap.fill(title, 60), fontsize=11, parse_math=False)
+    axes.grid(alpha=0.3)
+    beside = sum(len(label) + 8 for label in lines) < 60
+    legend = figure.legend(loc="outside lower center", ncols=len(lines) + 1 if beside else 1, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     figure.savefig(path, dpi=120)

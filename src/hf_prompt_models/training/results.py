@@ -1,0 +1,177 @@
+"""Reading `results.json` files of many runs."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
+from hf_prompt_models.training.few_shot import RESULTS_FILE
+
+
+MAX_BYTES = 16 * 2**20
+FEW_SHOT, BASE_TO_NEW, CROSS_DATASET = PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy over seeds, from 0 to 1: mean, population standard deviation, number of seeds."""
+
+    mean: float
+    std: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What was tested on one test set.
+
+    Attributes:
+        title: of the test set.
+        test_set: what must agree where two runs are compared on it: numbers of classes and images.
+        templates: of the zero-shot result.
+        zero_shot: accuracy of hand-written prompts, from 0 to 1.
+        learned: accuracy of the method.
+    """
+
+    title: str
+    test_set: tuple[int | None, int | None]
+    templates: tuple[str, ...]
+    zero_shot: float
+    learned: Score
+
+
+@dataclass(frozen=True)
+class Result:
+    """One `results.json`.
+
+    Attributes:
+        path: of the file.
+        protocol: one of `PROTOCOLS`.
+        method: its title.
+        backbone: as the run named it.
+        shots: training images a class.
+        arguments: the method's.
+        dataset: title of the data set that was trained on.
+        tests: by role: "test"; "base" and "new"; or "source" and one for each target.
+        command: what made it, or None.
+    """
+
+    path: Path
+    protocol: str
+    method: str
+    backbone: str
+    shots: int
+    arguments: dict[str, Any]
+    dataset: str
+    tests: dict[str, TestResult]
+    command: str | None
+
+
+def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
+    """Read the results of runs, in the order of their paths.
+
+    Args:
+        runs: `results.json` files, or folders that are searched for them, sub-folders and all.
+
+    Raises:
+        ValueError: if a run holds no results, or a file is not one that `train.py` writes.
+    """
+    paths: dict[Path, Path] = {}
+    for run in map(Path, runs):
+        if not run.exists():
+            raise ValueError(f"There is no {run}.")
+        found = [run] if run.is_file() else sorted(run.rglob(RESULTS_FILE))
+        if not found:
+            raise ValueError(f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of train.py?")
+        paths |= {path.resolve(): path for path in found}  # once, though runs overlap
+    return [read_result(path) for path in sorted(paths.values())]
+
+
+def read_result(path: Path) -> Result:
+    """Read one `results.json`. One that names no protocol is a few-shot result.
+
+    Raises:
+        ValueError: if it is not such a file, naming what is missing or wrong.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of train.py.")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return _result(path, value)
+    except KeyError as error:
+        raise ValueError(f"{path} is not a result as train.py writes it: {error.args[0]} is missing.") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a result as train.py writes it: {error}") from error
+
+
+def _result(path: Path, value: Any) -> Result:
+    protocol = _take(value, "protocol", str) if "protocol" in _is(value, dict, "it") else FEW_SHOT
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"its protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}.")
+    data = _take(value, "data", dict)
+    dataset = _title(_take(data, "name", str) if "name" in data else _folder_name(_take(data, "test", str)))
+    seeds = len(_take(value, "seeds", dict))
+    if not seeds:
+        raise ValueError("it has no seeds.")
+    if "tests" in value:
+        tests = {role: _test(test, seeds) for role, test in _take(value, "tests", dict).items()}
+    else:
+        counts = {"classes": data.get("classes"), "test_images": data.get("test_images")}
+        tests = {"test": _test({"title": dataset, **counts, **value}, seeds)}
+    roles = {FEW_SHOT: {"test"}, BASE_TO_NEW: {"base", "new"}, CROSS_DATASET: {"source"}}[protocol]
+    if missing := roles - set(tests):
+        raise KeyError(f"the test on {' and '.join(sorted(missing))}")
+    return Result(
+        path,
+        protocol,
+        _take(value, "method", str),
+        _take(value, "backbone", str),
+        _take(value, "shots", int),
+        _take(value, "arguments", dict),
+        # Base-to-new has two test sets of one data set; elsewhere the test set's title is the data set's.
+        dataset if protocol == BASE_TO_NEW else tests[next(iter(roles))].title,
+        tests,
+        _take(value, "command", str) if "command" in value else None,
+    )
+
+
+def _test(value: Any, seeds: int) -> TestResult:
+    zero_shot, learned = _take(value, "zero_shot", dict), _take(value, "accuracy", dict)
+    templates = value if "templates" in value else zero_shot
+    return TestResult(
+        _title(_take(value, "title", str)),
+        (value.get("classes"), value.get("test_images")),
+        tuple(str(template) for template in _take(templates, "templates", list)),
+        _share(zero_shot, "accuracy"),
+        Score(_share(learned, "mean"), _share(learned, "std"), seeds),
+    )
+
+
+def _title(name: str) -> str:
+    return PUBLISHED_DATASETS[name].title if name in PUBLISHED_DATASETS else name
+
+
+def _folder_name(source: str) -> str:
+    """What to call a test set that has no name: its folder, or the one above if that only names a split."""
+    path = Path(source)
+    return path.parent.name or path.name if path.name in {"test", "val", "validation"} else path.name
+
+
+def _take(value: Any, key: str, kind: type) -> Any:
+    return _is(_is(value, dict, "it")[key], kind, key)
+
+
+def _is(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
+    return value
+
+
+def _share(value: dict[str, Any], key: str) -> float:
+    share = value[key]
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+        raise ValueError(f"{key} must be a number from 0 to 1, not {str(share)[:40]}.")
+    return float(share)

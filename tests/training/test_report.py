@@ -1,0 +1,323 @@
+"""Tables and curves from results of many runs."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hf_prompt_models.training.plots import plot_accuracy_by_shots
+from hf_prompt_models.training.report import markdown_table, write_report
+from hf_prompt_models.training.results import read_result, read_results
+
+
+Runs = dict[str, dict[str, Any]]
+
+
+def entry(title: str, zero_shot: float, mean: float, std: float = 0.01) -> dict[str, Any]:
+    return {
+        "title": title,
+        "source": "somewhere",
+        "classes": 10,
+        "test_images": 100,
+        "templates": ["a photo of a {}."],
+        "zero_shot": {"accuracy": zero_shot, "mean_class_accuracy": 0.5},
+        "accuracy": {"mean": mean, "std": std},
+    }
+
+
+def run(protocol: str, name: str, tests: dict[str, Any], shots: int = 16, seeds: int = 3, **changes: Any) -> dict:
+    arguments = {"n_ctx": 16, "class_token_position": "end", "class_specific_context": False, "context_init": None}
+    return {
+        "method": "CoOp",
+        "protocol": protocol,
+        "backbone": "openai/clip",
+        "shots": shots,
+        "data": {"name": name, "train": "D", "test": "D", "classes": 10, "test_images": 100},
+        "arguments": arguments | changes.pop("arguments", {}),
+        "tests": tests,
+        "seeds": {str(seed): {} for seed in range(1, seeds + 1)},
+        "command": f"train.py coop --shots {shots}",
+    } | changes
+
+
+def few_shot(name: str, shots: int, mean: float, zero_shot: float = 0.5, **changes: Any) -> dict:
+    return run("few-shot", name, {"test": entry(name, zero_shot, mean)}, shots, **changes)
+
+
+def write(directory: Path, runs: Runs) -> Path:
+    for name, result in runs.items():
+        (directory / name).mkdir(parents=True)
+        (directory / name / "results.json").write_text(json.dumps(result))
+    return directory
+
+
+def tables(directory: Path, runs: Runs) -> dict[str, list[list[str]]]:
+    """The rows of each table of the report, by heading."""
+    report = write_report(read_results([write(directory / "runs", runs)]), directory / "out")
+    found = {}
+    for section in report.split("## ")[1:]:
+        heading, *lines = section.splitlines()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+        found[heading] = [rows[0], *rows[2:]]
+    return found
+
+
+def test_few_shot_rows_are_shots_and_columns_the_papers_data_sets(tmp_path: Path) -> None:
+    runs = {
+        "a": few_shot("my birds", 1, 0.625, zero_shot=0.75),
+        "b": few_shot("EuroSAT", 16, 0.8353, zero_shot=0.3756),
+        "c": few_shot("imagenet", 16, 0.62954, zero_shot=0.58184),
+        "d": few_shot("my birds", 16, 0.7, zero_shot=0.75, seeds=1),
+        "e": few_shot("EuroSAT", 1, 0.5063, zero_shot=0.3756),
+    }
+    assert tables(tmp_path, runs) == {
+        "Few-shot classification, openai/clip": [
+            ["", "ImageNet", "EuroSAT", "my birds", "Average"],
+            ["zero-shot", "58.18", "37.56", "75.00", "56.91"],  # (58.184 + 37.56 + 75) / 3 = 56.9147
+            ["CoOp, 1 shot", "–", "50.63 ± 1.00", "62.50 ± 1.00", "–"],
+            ["CoOp, 16 shots", "62.95 ± 1.00", "83.53 ± 1.00", "70.00", "72.16"],  # (62.954 + 83.53 + 70) / 3
+        ]
+    }
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "over 1 to 3 seeds" in text
+    assert text.count("    train.py coop --shots 16") == 3
+    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert len(pictures) == 4
+    for picture in pictures:
+        with Image.open(tmp_path / "out" / picture) as image:
+            assert image.size[0] > 500
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", *pictures}
+
+
+def test_one_data_set_has_no_average(tmp_path: Path) -> None:
+    assert tables(tmp_path, {"a": few_shot("DTD", 4, 0.5)}) == {
+        "Few-shot classification, openai/clip": [
+            ["", "DTD"],
+            ["zero-shot", "50.00"],
+            ["CoOp, 4 shots", "50.00 ± 1.00"],
+        ]
+    }
+
+
+def test_rows_name_what_differs_between_variants_and_backbones_have_tables_of_their_own(tmp_path: Path) -> None:
+    runs = {
+        "a": few_shot("DTD", 4, 0.51),
+        "b": few_shot("DTD", 4, 0.52, arguments={"class_specific_context": True}),
+        "c": few_shot("DTD", 4, 0.53, arguments={"n_ctx": 4, "context_init": "a photo of a"}),
+        "d": few_shot("DTD", 4, 0.54, backbone="other/clip", arguments={"class_token_position": "middle"}),
+        "e": few_shot("DTD", 4, 0.55, backbone="other/clip"),
+        "f": few_shot("DTD", 4, 0.56, backbone="other/clip", method="Another"),
+    }
+    found = tables(tmp_path, runs)
+    assert [row[0] for row in found["Few-shot classification, openai/clip"][2:]] == [
+        'CoOp (M=4, unified, init "a photo of a"), 4 shots',
+        "CoOp (M=16, unified, random init), 4 shots",
+        "CoOp (M=16, class-specific, random init), 4 shots",
+    ]
+    assert [row[:2] for row in found["Few-shot classification, other/clip"][2:]] == [
+        ["Another, 4 shots", "56.00 ± 1.00"],
+        ["CoOp (end), 4 shots", "55.00 ± 1.00"],
+        ["CoOp (middle), 4 shots", "54.00 ± 1.00"],
+    ]
+
+
+def base_to_new(name: str, zero_shot: tuple[float, float], learned: tuple[float, float], **changes: Any) -> dict:
+    halves = zip(("base", "new"), zero_shot, learned, strict=True)
+    return run("base-to-new", name, {half: entry(half, z, a) for half, z, a in halves}, **changes)
+
+
+def test_base_to_new_has_harmonic_means_and_in_the_average_row_that_of_the_averages(tmp_path: Path) -> None:
+    runs = {
+        # 2 * 0.6 * 0.3 / 0.9 = 0.4; 2 * 0.9 * 0.6 / 1.5 = 0.72
+        "a": base_to_new("DTD", (0.6, 0.3), (0.9, 0.6)),
+        # 2 * 0.8 * 0.8 / 1.6 = 0.8; 2 * 0.7 * 0 / 0.7 = 0
+        "b": base_to_new("OxfordPets", (0.8, 0.8), (0.7, 0.0), seeds=1),
+    }
+    assert tables(tmp_path, runs) == {
+        "Base-to-new, openai/clip, 16 shots": [
+            ["", "zero-shot: Base", "New", "H", "CoOp: Base", "New", "H"],
+            ["OxfordPets", "80.00", "80.00", "80.00", "70.00", "0.00", "0.00"],
+            ["DTD", "60.00", "30.00", "40.00", "90.00 ± 1.00", "60.00 ± 1.00", "72.00"],
+            # Averages 70, 55 and 80, 30: 2 * 70 * 55 / 125 = 61.6; 2 * 80 * 30 / 110 = 43.636
+            ["Average", "70.00", "55.00", "61.60", "80.00", "30.00", "43.64"],
+        ]
+    }
+
+
+def test_base_to_new_averages_have_no_gaps_and_shots_have_tables_of_their_own(tmp_path: Path) -> None:
+    runs = {
+        "a": base_to_new("DTD", (0.5, 0.5), (0.5, 0.5)),
+        "b": base_to_new("EuroSAT", (0.5, 0.5), (0.0, 0.0)),
+        "c": base_to_new("DTD", (0.5, 0.5), (0.5, 0.5), arguments={"n_ctx": 4}),
+        "d": base_to_new("DTD", (0.5, 0.5), (0.5, 0.5), shots=4),
+    }
+    found = tables(tmp_path, runs)
+    assert list(found) == ["Base-to-new, openai/clip, 4 shots", "Base-to-new, openai/clip, 16 shots"]
+    table = found["Base-to-new, openai/clip, 16 shots"]
+    assert table[0][4:] == ["CoOp (M=4): Base", "New", "H", "CoOp (M=16): Base", "New", "H"]
+    assert table[2][4:] == ["–", "–", "–", "0.00 ± 1.00", "0.00 ± 1.00", "0.00"]
+    assert table[3] == ["Average", "50.00", "50.00", "50.00", "–", "–", "–", "25.00", "25.00", "25.00"]
+
+
+def test_cross_dataset_averages_the_targets_without_the_source(tmp_path: Path) -> None:
+    tests = {
+        "source": entry("ImageNet", 0.667, 0.7151),
+        "z": entry("DTD", 0.4, 0.42),
+        "y": entry("Caltech101", 0.9, 0.94),
+    }
+    fewer = {"source": entry("ImageNet", 0.667, 0.72), "z": entry("DTD", 0.4, 0.44)}
+    runs = {
+        "a": run("cross-dataset", "ImageNet", tests),
+        "b": run("cross-dataset", "ImageNet", fewer, arguments={"n_ctx": 4}),
+        "c": run("cross-dataset", "DTD", {"source": entry("DTD", 0.4, 0.5)}),
+    }
+    assert tables(tmp_path, runs) == {
+        "Cross-dataset from DTD, openai/clip, 16 shots": [
+            ["", "DTD (source)", "Average of targets"],
+            ["zero-shot", "40.00", "–"],
+            ["CoOp", "50.00 ± 1.00", "–"],
+        ],
+        "Cross-dataset from ImageNet, openai/clip, 16 shots": [
+            ["", "ImageNet (source)", "Caltech101", "DTD", "Average of targets"],
+            ["zero-shot", "66.70", "90.00", "40.00", "65.00"],
+            ["CoOp (M=4)", "72.00 ± 1.00", "–", "44.00 ± 1.00", "–"],
+            ["CoOp (M=16)", "71.51 ± 1.00", "94.00 ± 1.00", "42.00 ± 1.00", "68.00"],
+        ],
+    }
+
+
+def test_results_without_a_protocol_are_few_shot_results_named_by_their_test_folder(tmp_path: Path) -> None:
+    earlier = few_shot("birds", 2, 0.75, zero_shot=0.25)
+    del earlier["protocol"], earlier["tests"], earlier["data"]["name"]
+    earlier["data"]["test"] = "/data/birds/test"
+    earlier |= {
+        "zero_shot": {"templates": ["{}"], "accuracy": 0.25, "mean_class_accuracy": 0.2},
+        "accuracy": {"mean": 0.75, "std": 0.02},
+    }
+    table = [["", "birds"], ["zero-shot", "25.00"], ["CoOp, 2 shots", "75.00 ± 2.00"]]
+    assert tables(tmp_path, {"a": earlier}) == {"Few-shot classification, openai/clip": table}
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {"first": few_shot("DTD", 4, 0.5), "second": few_shot("dtd", 4, 0.6)},
+        {"first": base_to_new("DTD", (0.5, 0.5), (0.5, 0.5)), "second": base_to_new("DTD", (0.5, 0.5), (0.6, 0.5))},
+        dict.fromkeys(("first", "second"), run("cross-dataset", "DTD", {"source": entry("DTD", 0.4, 0.5)})),
+    ],
+)
+def test_two_results_of_one_cell_are_refused_by_name(tmp_path: Path, runs: Runs) -> None:
+    with pytest.raises(ValueError, match=r"first/results\.json and .*second/results\.json are results of the same"):
+        write_report(read_results([write(tmp_path, runs)]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"templates": ["{}"]}, r"first/.*second/.*their templates on DTD differ"),
+        ({"test_images": 99}, r"numbers of classes and test images on DTD differ \(\(10, 100\) and \(10, 99\)\)"),
+        ({"zero_shot": {"accuracy": 0.506}}, "zero-shot accuracies on DTD differ"),
+    ],
+)
+def test_results_that_cannot_be_compared_are_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    second = few_shot("DTD", 8, 0.6)
+    second["tests"]["test"] |= change
+    with pytest.raises(ValueError, match=message):
+        tables(tmp_path, {"first": few_shot("DTD", 4, 0.5), "second": second})
+
+
+def test_zero_shot_accuracies_may_differ_as_between_machines(tmp_path: Path) -> None:
+    runs = {"a": few_shot("DTD", 4, 0.5, zero_shot=0.5), "b": few_shot("DTD", 8, 0.5, zero_shot=0.5004)}
+    assert tables(tmp_path, runs)["Few-shot classification, openai/clip"][1] == ["zero-shot", "50.00"]
+
+
+def test_targets_of_one_name_are_refused(tmp_path: Path) -> None:
+    tests = {name: entry("DTD", 0.4, 0.5) for name in ("source", "a", "b")}
+    with pytest.raises(ValueError, match="two targets called 'DTD'"):
+        tables(tmp_path, {"a": run("cross-dataset", "DTD", tests)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "line 1"),
+        ("[" * 100_000, "recursion"),
+        ("[]", "it must be of type dict, not list"),
+        ('{"seeds": {}}', "data is missing"),
+        ({"protocol": "zero"}, "its protocol is 'zero', not one of few-shot, base-to-new, cross-dataset"),
+        ({"shots": "16"}, "shots must be of type int, not str"),
+        ({"shots": True}, "shots must be of type int, not bool"),
+        ({"seeds": {}}, "it has no seeds"),
+        ({"protocol": "base-to-new"}, "the test on base and new is missing"),
+        ({"tests": {"test": entry("DTD", 0.5, 50.0)}}, "mean must be a number from 0 to 1, not 50.0"),
+        ({"tests": {"test": entry("DTD", float("nan"), 0.5)}}, "accuracy must be a number from 0 to 1, not nan"),
+        ({"tests": {"test": {"title": "DTD"}}}, "zero_shot is missing"),
+    ],
+)
+def test_other_json_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any], message: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text if isinstance(text, str) else json.dumps(few_shot("DTD", 4, 0.5) | text))
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(str(path))} is not a result as train.py writes it: .*{message}"
+    ):
+        read_result(path)
+
+
+def test_runs_are_searched_and_found_once(tmp_path: Path) -> None:
+    write(tmp_path, {"deep/er/a": few_shot("DTD", 4, 0.5), "b": few_shot("DTD", 8, 0.5)})
+    assert [result.shots for result in read_results([tmp_path, tmp_path / "b" / "results.json"])] == [8, 4]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty holds no results\.json"):
+        read_results([tmp_path / "empty"])
+    with pytest.raises(ValueError, match=r"There is no .*nowhere"):
+        read_results([tmp_path / "nowhere"])
+
+
+def test_backbones_on_disk_are_called_by_their_folders_while_these_differ(tmp_path: Path) -> None:
+    backbones = ["/models/a/clip", "/models/b/clip", "/other/b/clip", "openai/clip"]
+    runs = {str(number): few_shot("DTD", 4, 0.5, backbone=name) for number, name in enumerate(backbones)}
+    assert [heading.rpartition(" ")[2] for heading in tables(tmp_path, runs)] == [
+        "/models/b/clip",
+        "/other/b/clip",
+        "a/clip",
+        "openai/clip",
+    ]
+
+
+def test_names_cannot_break_a_table() -> None:
+    assert markdown_table([["", "a|b\nc"], ["*x*", "1"]]) == "|  | a\\|b c |\n| --- | ---: |\n| \\*x\\* | 1 |"
+
+
+def test_data_sets_whose_files_would_have_one_name_keep_their_pictures(tmp_path: Path) -> None:
+    tables(tmp_path, {"a": few_shot("my/birds", 4, 0.5), "b": few_shot("my birds", 4, 0.6)})
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+def test_curves_show_zero_shot_lines_and_deviations(tmp_path: Path) -> None:
+    def picture(zero_shot: float | None, lines: dict[str, dict[int, tuple[float, float]]]) -> np.ndarray:
+        plot_accuracy_by_shots(lines, zero_shot, "$x, {", tmp_path / "curve.png")
+        with Image.open(tmp_path / "curve.png") as image:
+            return np.asarray(image.convert("RGB")).astype(int)
+
+    blue, orange = (31, 119, 180), (255, 127, 14)
+
+    def count(pixels: np.ndarray, colour: tuple[int, int, int]) -> int:
+        return int((abs(pixels - colour).sum(axis=-1) < 30).sum())
+
+    one = {"$A": {1: (0.4, 0.0), 2: (0.5, 0.0), 16: (0.6, 0.0)}}
+    plain = picture(None, one)
+    assert count(plain, blue) > 500
+    assert count(plain, orange) == 0
+    assert count(picture(None, one | {"B": {1: (0.5, 0.0), 16: (0.4, 0.0)}}), orange) > 500
+    assert count(picture(None, {"$A": {k: (mean, 0.05) for k, (mean, _) in one["$A"].items()}}), blue) > count(
+        plain, blue
+    )
+    black = (0, 0, 0)
+    assert count(picture(0.45, one), black) > count(plain, black) + 30
