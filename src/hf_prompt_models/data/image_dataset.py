@@ -16,11 +16,12 @@ CACHE_BYTES = 2**30
 
 
 class ImageDataset(Dataset):
-    """Images as `pixel_values` and `labels`.
+    """Images as what the image processor makes of them (`pixel_values`, …), and `labels`.
 
     Args:
         images: the labelled images.
         image_processor: the backbone's. In training it only rescales and normalises: the crop has the size already.
+            One that chooses the size itself, by the number of patches (SigLIP 2 NaFlex), does so for the crop.
         augmented: draw random crops and mirror images. What is drawn for an image depends on `seed`, the epoch and
             the image's index alone, so that runs can be resumed and repeated whatever the number of workers.
         seed: of the augmentation.
@@ -56,11 +57,12 @@ class ImageDataset(Dataset):
         image = self._load(index)
         if self.augmented:
             generator = np.random.default_rng([self.seed, int(self._epoch), index])
-            image = augment(image, self._size(), generator, self.min_crop_area)
-            inputs = self.image_processor(image, do_resize=False, do_center_crop=False, return_tensors="pt")
+            size = self._size()
+            image = augment(image, size, generator, self.min_crop_area)
+            inputs = self.image_processor(image, do_resize=size is None, do_center_crop=False, return_tensors="pt")
         else:
             inputs = self.image_processor(image, return_tensors="pt")
-        return {"pixel_values": inputs["pixel_values"][0], "labels": self.images.labels[index]}
+        return {name: tensor[0] for name, tensor in inputs.items()} | {"labels": self.images.labels[index]}
 
     def _load(self, index: int) -> Image.Image:
         image = self._cache.get(index)
@@ -72,9 +74,9 @@ class ImageDataset(Dataset):
                 self._cache[index] = image
         return image
 
-    def _size(self) -> int:
+    def _size(self) -> int | None:
         size = self.image_processor.crop_size if self.image_processor.do_center_crop else self.image_processor.size
-        return size["height"]
+        return None if size is None else size["height"]
 
 
 class FeatureDataset(Dataset):

@@ -23,8 +23,9 @@ def compute_image_features(
     embeds, labels = [], []
     description = f"Image features of {Path(dataset.images.source).name}"
     for batch in tqdm(loader, desc=description, leave=False, disable=not progress):
-        embeds.append(model.get_image_features(batch["pixel_values"].to(model.device)).pooler_output.cpu())
-        labels.append(batch["labels"])
+        labels.append(batch.pop("labels"))
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        embeds.append(model.get_image_features(**inputs).pooler_output.cpu())
     return FeatureDataset(torch.cat(embeds), torch.cat(labels))
 
 
