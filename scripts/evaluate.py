@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     try:
         results = evaluate(arguments)
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     for seed, metrics in results["seeds"].items():
         by_class = metrics["mean_class_accuracy"]

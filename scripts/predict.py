@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
         images = [load_image(path) for path in arguments.images]
         classifier = pipeline("image-classification", model=str(*directories.values()))
         predictions = [classifier(image, top_k=arguments.top_k) for image in images]
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if arguments.json:
         entries = [{"image": path, "predictions": p} for path, p in zip(arguments.images, predictions, strict=True)]

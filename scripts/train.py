@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
         if arguments.few_shot.backbone == "playground":
             arguments.few_shot.backbone = CLIP_DIR
         results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(summarise(results))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
-from transformers import CLIPModel, PreTrainedTokenizerBase
+from transformers import CLIPModel, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def coop_text_features(
@@ -49,13 +49,46 @@ def _tokenize(clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, text: str) ->
     return ids
 
 
-def _encode(clip: CLIPModel, ids: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+def _encode(clip: PreTrainedModel, ids: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
     """The tower reads the place of the end token from `ids`, and sees `embedded`."""
     hook = clip.text_model.embeddings.token_embedding.register_forward_hook(lambda *_: embedded)
     try:
         return clip.get_text_features(input_ids=ids).pooler_output
     finally:
         hook.remove()
+
+
+def coop_text_features_by_offsets(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    names: Sequence[str],
+    context: torch.Tensor,
+    position: str,
+) -> torch.Tensor:
+    """As `coop_text_features`, for backbones whose tokenizers have no placeholder of one token.
+
+    The name is tokenised as it stands after a space and before the full stop, and ends with the token that holds its
+    last character.
+    """
+    features = []
+    for index, name in enumerate(names):
+        vectors = context[index] if context.dim() == 3 else context
+        n_ctx, text = len(vectors), " " + name.replace("_", " ")
+        length = model.config.text_config.max_position_embeddings - n_ctx
+        encoding = tokenizer(text + ".", padding="max_length", max_length=length, return_offsets_mapping=True)
+        ids = torch.tensor(encoding["input_ids"])
+        start = int(ids[0] == tokenizer.bos_token_id) if tokenizer.bos_token_id is not None else 0
+        spans = enumerate(encoding["offset_mapping"])  # special tokens have empty ones
+        end = 1 + max(place for place, (first, last) in spans if first < last and first < len(text))
+        before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
+
+        def put(parts: torch.Tensor, extra: torch.Tensor, start: int, end: int, before: int) -> torch.Tensor:
+            return torch.cat([parts[:start], extra[:before], parts[start:end], extra[before:], parts[end:]])
+
+        embedded = put(model.text_model.embeddings.token_embedding(ids), vectors, start, end, before)
+        placed = put(ids, ids.new_full((n_ctx,), 4), start, end, before)
+        features.append(_encode(model, placed[None], embedded[None]))
+    return F.normalize(torch.cat(features), dim=-1)
 
 
 def coop_logits(

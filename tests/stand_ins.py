@@ -6,12 +6,27 @@ the outputs: a wrong mask or order must not hide below a tolerance.
 """
 
 import json
+import re
+import string
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoConfig, CLIPConfig, CLIPModel, CLIPTokenizer, PreTrainedModel, SiglipConfig, SiglipModel
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoConfig,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    GemmaTokenizer,
+    MetaClip2Model,
+    PreTrainedModel,
+    Siglip2Model,
+    SiglipModel,
+    TokenizersBackend,
+    XLMRobertaTokenizer,
+)
 
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -154,23 +169,113 @@ def modern_clip(folder: str | Path, seed: int = 0) -> Path:
     return folder
 
 
-def google_siglip_base_patch16_224(folder: str | Path, seed: int = 0) -> Path:
-    """google/siglip-base-patch16-224, without its tokenizer: the method refuses the type before it needs one."""
-    widths = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+def google_siglip_base_patch16_224(folder: str | Path, seed: int = 0, **widths: int) -> Path:
+    """google/siglip-base-patch16-224. Its tokenizer is written as a `tokenizer.json`, which needs no sentencepiece."""
+    folder = _write_siglip(folder, seed, len(_UNIGRAM_PIECES), widths)
+    siglip_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def google_siglip2_base_patch16_224(folder: str | Path, seed: int = 0) -> Path:
+    """google/siglip2-base-patch16-224: SigLIP's model, Gemma's tokenizer."""
+    folder = _write_siglip(folder, seed, len(_gemma_vocabulary()), {})
+    _write_gemma_tokenizer(folder)
+    return folder
+
+
+def google_siglip2_base_patch16_naflex(folder: str | Path, seed: int = 0) -> Path:
+    """google/siglip2-base-patch16-naflex: images are sequences of patches."""
+    config = {
+        "architectures": ["Siglip2Model"],
+        "initializer_factor": 1.0,
+        "model_type": "siglip2",
+        "text_config": {
+            "model_type": "siglip2_text_model",
+            "vocab_size": len(_gemma_vocabulary()),
+            "projection_size": 32,
+            **_SMALL,
+        },
+        "torch_dtype": "float32",
+        "transformers_version": "4.49.0.dev0",
+        "vision_config": {"model_type": "siglip2_vision_model", "num_patches": 256, "patch_size": 16, **_SMALL},
+    }
+    folder = _folder(folder)
+    _write_json(folder / "config.json", config)
+    _save(_lively(Siglip2Model(AutoConfig.from_pretrained(folder)), seed), folder)
+    preprocessor = {
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "Siglip2ImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "max_num_patches": 256,
+        "patch_size": 16,
+        "processor_class": "Siglip2Processor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+    }
+    _write_json(folder / "preprocessor_config.json", preprocessor)
+    _write_gemma_tokenizer(folder)
+    return folder
+
+
+def facebook_metaclip_2_worldwide(folder: str | Path, seed: int = 0) -> Path:
+    """facebook/metaclip-2-worldwide-*: CLIP's towers under a tokenizer whose end token really is 2."""
+    text_config = {
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "max_position_embeddings": 77,
+        "model_type": "metaclip_2_text_model",
+        "projection_dim": 24,
+        "vocab_size": 5 + len(_UNIGRAM_PIECES),
+        **_SMALL,
+    }
+    vision_config = {
+        "image_size": 224,
+        "model_type": "metaclip_2_vision_model",
+        "patch_size": 32,
+        "projection_dim": 24,
+        **_SMALL,
+    }
+    config = {
+        "architectures": ["MetaClip2Model"],
+        "initializer_factor": 1.0,
+        "logit_scale_init_value": 2.6592,
+        "model_type": "metaclip_2",
+        "projection_dim": 24,
+        "text_config": text_config,
+        "vision_config": vision_config,
+    }
+    folder = _folder(folder)
+    _write_json(folder / "config.json", config)
+    _save(_lively(MetaClip2Model(AutoConfig.from_pretrained(folder)), seed), folder)
+    _write_openai_preprocessor(folder)
+    specials = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    vocabulary = [*specials, *_UNIGRAM_PIECES[3:], *((token, -9.0) for token in "().!"), ("<mask>", 0.0)]
+    XLMRobertaTokenizer(vocab=vocabulary, model_max_length=77).save_pretrained(folder)
+    return folder
+
+
+def _write_siglip(folder: str | Path, seed: int, vocab_size: int, widths: dict[str, int]) -> Path:
     config = {
         "architectures": ["SiglipModel"],
         "initializer_factor": 1.0,
         "model_type": "siglip",
-        "text_config": {"model_type": "siglip_text_model", "vocab_size": 100, "projection_size": 32, **widths},
+        "text_config": {
+            "model_type": "siglip_text_model",
+            "vocab_size": vocab_size,
+            "projection_size": 32,
+            **_SMALL,
+            **widths,
+        },
         "torch_dtype": "float32",
         "transformers_version": "4.37.0.dev0",
-        "vision_config": {"model_type": "siglip_vision_model", **widths},
+        "vision_config": {"model_type": "siglip_vision_model", **_SMALL},
     }
     folder = _folder(folder)
     _write_json(folder / "config.json", config)
-    torch.manual_seed(seed)
-    model = SiglipModel(SiglipConfig.from_pretrained(folder))
-    save_file(dict(model.state_dict()), folder / "model.safetensors", {"format": "pt"})
+    _save(_lively(SiglipModel(AutoConfig.from_pretrained(folder)), seed), folder)
     preprocessor = {
         "do_normalize": True,
         "do_rescale": True,
@@ -185,6 +290,79 @@ def google_siglip_base_patch16_224(folder: str | Path, seed: int = 0) -> Path:
     }
     _write_json(folder / "preprocessor_config.json", preprocessor)
     return folder
+
+
+_SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+
+_UNIGRAM_PIECES = [
+    *((token, 0.0) for token in ("<pad>", "</s>", "<unk>")),
+    ("▁", -3.0),
+    *((letter, -6.0) for letter in string.ascii_lowercase + string.digits),
+    *((word, -4.0) for word in ("▁a", "▁cat", "▁dog", "▁of", "▁the", "photo", "▁photo", "ing", "an")),
+]
+"""With their log-probabilities, ids in order."""
+
+
+def siglip_tokenizer() -> TokenizersBackend:
+    """SigLIP's tokenizer: lower case, no punctuation, a unigram model, an end token that is the padding too."""
+    backend = Tokenizer(models.Unigram(_UNIGRAM_PIECES, unk_id=2))
+    backend.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(f"[{re.escape(string.punctuation)}]"), ""),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return TokenizersBackend(
+        tokenizer_object=backend,
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="<unk>",
+        model_max_length=64,
+        model_input_names=["input_ids"],
+    )
+
+
+_GEMMA_MERGES = [
+    "a t",
+    "c at",
+    "▁ cat",
+    "▁ a",
+    "p h",
+    "o t",
+    "ph ot",
+    "phot o",
+    "▁ photo",
+    "o f",
+    "▁ of",
+    ") .",
+    "x .",
+    "o x",
+]
+
+
+def _gemma_vocabulary() -> dict[str, int]:
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    symbols = [*(f"<0x{byte:02X}>" for byte in range(256)), "▁", *map(chr, range(ord("!"), ord("~") + 1))]
+    tokens = [*specials, *symbols, *("".join(merge.split()) for merge in _GEMMA_MERGES)]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _write_gemma_tokenizer(folder: Path) -> None:
+    tokenizer = GemmaTokenizer(
+        vocab=_gemma_vocabulary(),
+        merges=[tuple(merge.split()) for merge in _GEMMA_MERGES],
+        add_bos_token=False,
+        add_eos_token=True,
+        padding_side="right",
+        model_max_length=64,
+        model_input_names=["input_ids"],
+    )
+    tokenizer.save_pretrained(folder)
 
 
 def clip_tokenizer(merges: list[str] | None = None) -> CLIPTokenizer:
@@ -295,6 +473,8 @@ def _lively(model: PreTrainedModel, seed: int) -> PreTrainedModel:
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("logit_scale"):
             parameter.fill_(4.6052)
+        elif name.endswith("logit_bias"):
+            parameter.fill_(-12.9)
         elif "norm" in name:
             parameter.copy_((1.0 if name.endswith("weight") else 0.0) + 0.1 * noise)
         elif "embedding" in name and "patch" not in name:
@@ -304,6 +484,12 @@ def _lively(model: PreTrainedModel, seed: int) -> PreTrainedModel:
         else:
             parameter.copy_(0.1 * noise)
     return model
+
+
+def _save(model: PreTrainedModel, folder: Path) -> None:
+    """The weights alone: the configuration stays as the Hub's is written."""
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
 def _folder(folder: str | Path) -> Path:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification, CLIPModel, PreTrainedModel
 
-from hf_prompt_models import ClipZeroShotForImageClassification, CoOpConfig, CoOpForImageClassification
+from hf_prompt_models import CoOpConfig, CoOpForImageClassification
 
 
 NAMES = ["cat", "dog", "the photo"]
@@ -70,14 +70,6 @@ def test_a_copy_of_the_backbone_is_taken(
     loaded = AutoModelForImageClassification.from_pretrained(saved, base_model_name_or_path=str(copy))
     tolerance = 3.0 if kind in ("bf16", "fp16") else 1e-4
     torch.testing.assert_close(logits(loaded).float(), logits(coop), rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("model_class", [CoOpForImageClassification, ClipZeroShotForImageClassification])
-def test_a_backbone_with_another_text_tower_is_refused_by_type(model_class: type, siglip: Path) -> None:
-    with pytest.raises(TypeError, match="'siglip'") as error:
-        model_class.from_backbone(siglip, class_names=NAMES)
-    for part in (str(siglip), "'clip'"):
-        assert part in str(error.value)
 
 
 def test_a_damaged_backbone_is_named(saved: Path, openai_clip: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ class PromptConfig(PreTrainedConfig):
     weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
         What the weights file beside this configuration holds: the learned tensors alone, or the backbone too.
     bos_token_id, eos_token_id, pad_token_id (`int`, *optional*):
-        The tokenizer's. Nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
+        The tokenizer's. Text towers that are read at their last position are padded with `pad_token_id`; beyond that
+        nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
     """
 
     base_model_name_or_path: str | None = None

@@ -34,9 +34,8 @@ class PromptPreTrainedModel(PreTrainedModel):
     """
 
     config: PromptConfig
-    backbone_class: ClassVar[type[PreTrainedModel]]
+    backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
     backbone_name: ClassVar[str]
-    fingerprint_weights: ClassVar[tuple[str, ...]]
 
     processor: ProcessorMixin | None = None
     """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
@@ -62,8 +61,8 @@ class PromptPreTrainedModel(PreTrainedModel):
     # -- loading -----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def check_backbone_config(cls, config: PreTrainedConfig) -> None:
-        """Raise `TypeError` if the method cannot use a backbone with this configuration."""
+    def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
+        """Names of small tensors by which this backbone is told from another."""
         raise NotImplementedError
 
     @classmethod
@@ -75,16 +74,17 @@ class PromptPreTrainedModel(PreTrainedModel):
             TypeError: if it is not of a type that the method can use.
         """
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        config_class = cls.backbone_class.config_class
+        known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
         config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
-        model_type = config_dict.get("model_type", config_class.model_type)
-        if model_type != config_class.model_type:
+        model_type = config_dict.get("model_type", next(iter(known)))
+        if model_type not in known:
+            listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
             raise TypeError(
                 f"The backbone {str(name_or_path)!r} is of type {model_type!r}, whose text tower {cls.__name__} does "
-                f"not know: it takes {config_class.model_type!r} checkpoints ({cls.backbone_class.__name__})."
+                f"not know: it takes checkpoints of {listed}."
             )
         try:
-            return cls.backbone_class.from_pretrained(name_or_path, **kwargs)
+            return known[model_type].from_pretrained(name_or_path, **kwargs)
         except SafetensorError as error:
             raise OSError(f"The weights of the backbone {str(name_or_path)!r} are damaged ({error}).") from error
 
@@ -223,7 +223,7 @@ class PromptPreTrainedModel(PreTrainedModel):
         return {
             "base_model_name_or_path": os.path.abspath(name_or_path) if is_local else str(name_or_path),
             "base_model_revision": revision,
-            "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights),
+            "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights(backbone)),
             "weights_scope": "prompt",
         }
 

@@ -1,4 +1,4 @@
-"""The processor that methods over a `CLIPModel` share."""
+"""The processor that methods over a CLIP or a model like it share."""
 
 import os
 from typing import Any, Self
@@ -7,7 +7,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerB
 
 
 class ClipPromptProcessor(ProcessorMixin):
-    """An image processor for `pixel_values` and the backbone's tokenizer for class names.
+    """An image processor for the image tower's inputs and the backbone's tokenizer for class names.
 
     Images are prepared by PIL, as the published numbers were (torchvision's interpolation differs slightly).
     """

@@ -44,6 +44,32 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(images: LabelledImag
         assert not torch.equal(first, other)
 
 
+def test_a_siglip_has_no_crop_size(images: LabelledImages, siglip: Path) -> None:
+    image_processor = AutoImageProcessor.from_pretrained(siglip, backend="pil")
+    item = AugmentedImageDataset(images, image_processor)[0]
+    assert set(item) == {"pixel_values", "labels"}
+    assert item["pixel_values"].shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_images_as_sequences_of_patches_come_whole_and_of_one_length(
+    augmented: bool, images: LabelledImages, naflex: Path
+) -> None:
+    """The processor chooses the size of a crop, too, and keeps its shape."""
+    image_processor = AutoImageProcessor.from_pretrained(naflex, backend="pil")
+    dataset = (AugmentedImageDataset if augmented else ImageDataset)(images, image_processor)
+    batch = next(iter(DataLoader(dataset, batch_size=5)))
+    assert batch["pixel_values"].shape == (5, 256, 3 * 16**2)
+    assert batch["labels"].tolist() == [0, 0, 0, 1, 1]
+    assert torch.equal(batch["pixel_attention_mask"].sum(1), batch["spatial_shapes"].prod(1))
+    assert (len(batch["spatial_shapes"].unique(dim=0)) > 1) == augmented
+    if not augmented:
+        expected = image_processor(images.load(3), return_tensors="pt")
+        assert {name: tensor[0].tolist() for name, tensor in expected.items()} == {
+            name: batch[name][3].tolist() for name in expected
+        }
+
+
 def test_workers_draw_the_same_views_and_see_the_epoch_change(images: LabelledImages, image_processor) -> None:
     dataset = AugmentedImageDataset(images, image_processor, seed=4)
     loader = DataLoader(dataset, batch_size=5, num_workers=1, persistent_workers=True)

@@ -165,6 +165,25 @@ def test_a_fresh_process_in_another_folder_predicts(run: Path, data: Path, tmp_p
     assert "Traceback" not in printed.stderr
 
 
+@pytest.mark.parametrize("backbone", ["siglip", "naflex"])
+def test_a_siglip_is_trained_tested_and_predicts(
+    backbone: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture
+) -> None:
+    folder = request.getfixturevalue(backbone)
+    script("train.py")(flags(folder, data, tmp_path, "--shots", 2, "--learning_rate", 0.01))
+    trained = json.loads((tmp_path / "results.json").read_text())
+    model = AutoModelForImageClassification.from_pretrained(tmp_path)
+    fresh = type(model).from_backbone(folder, model.config.class_names, n_ctx=2)
+    assert type(model.clip) is type(fresh.clip)
+    assert trained["seeds"]["1"]["steps"] > 0
+    script("evaluate.py")([str(tmp_path), "--test_dir", str(data / "test"), "--json", str(tmp_path / "again.json")])
+    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == trained["accuracy"]
+    capsys.readouterr()
+    script("predict.py")([str(tmp_path), str(data / "test" / "dog" / "001.png"), "--json"])
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert {prediction["label"] for prediction in entry["predictions"]} == set(CLASSES)
+
+
 def test_bad_input_is_refused_before_training_and_leaves_the_output_untouched(
     modern_clip: Path, data: Path, tmp_path: Path
 ) -> None:

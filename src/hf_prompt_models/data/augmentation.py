@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 def random_resized_crop(
     image: Image.Image,
-    size: int,
+    size: int | None,
     generator: np.random.Generator,
     min_area: float = 0.08,
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
@@ -17,7 +17,7 @@ def random_resized_crop(
 
     Args:
         image: any PIL image.
-        size: side of the result in pixels.
+        size: side of the result in pixels; `None` leaves the part as it is.
         generator: where chance comes from.
         min_area: the part's area is drawn between this share of the image's and all of it.
         ratio: range of the part's width over height, drawn evenly on a logarithmic scale.
@@ -35,10 +35,13 @@ def random_resized_crop(
         h = min(height, round(width / ratio[0]))
         left, top = (width - w) // 2, (height - h) // 2
     # Cropped first: resizing a box of the whole image would let pixels around it bleed in.
-    return image.crop((left, top, left + w, top + h)).resize((size, size), Image.Resampling.BICUBIC)
+    part = image.crop((left, top, left + w, top + h))
+    return part if size is None else part.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def augment(image: Image.Image, size: int, generator: np.random.Generator, min_area: float = 0.08) -> Image.Image:
+def augment(
+    image: Image.Image, size: int | None, generator: np.random.Generator, min_area: float = 0.08
+) -> Image.Image:
     """CoOp's training transform: a random resized crop and, every second time, a mirror image."""
     image = random_resized_crop(image, size, generator, min_area)
     return ImageOps.mirror(image) if generator.random() < 0.5 else image

@@ -28,7 +28,7 @@ class _Epoch:
 
 
 class ImageDataset(Dataset):
-    """Images as the processor prepares them for testing, with `labels`.
+    """Images as what the image processor makes of them for testing (`pixel_values`, …), and `labels`.
 
     Args:
         images: the labelled images.
@@ -44,7 +44,7 @@ class ImageDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         inputs = self.image_processor(self.images.load(index), return_tensors="pt")
-        return {"pixel_values": inputs["pixel_values"][0], "labels": self.images.labels[index]}
+        return {name: tensor[0] for name, tensor in inputs.items()} | {"labels": self.images.labels[index]}
 
     @property
     def labels(self) -> torch.Tensor:
@@ -64,7 +64,8 @@ class AugmentedImageDataset(_Epoch, Dataset):
 
     Args:
         images: the labelled images.
-        image_processor: the backbone's. It only rescales and normalises: the crop has the size already.
+        image_processor: the backbone's. It only rescales and normalises: the crop has the size already. One that
+            chooses the size itself, by the number of patches (SigLIP 2 NaFlex), does so for the crop.
         seed: of the augmentation.
         min_crop_area: smallest share of an image that a random crop keeps.
     """
@@ -82,17 +83,15 @@ class AugmentedImageDataset(_Epoch, Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        generator = np.random.default_rng([self.seed, int(self._epoch), index])
-        return {
-            "pixel_values": self._augment(self._load(index), generator),
-            "labels": self.images.labels[index],
-        }
+        return self._augment(index, np.random.default_rng([self.seed, int(self._epoch), index]))
 
-    def _augment(self, image: Image.Image, generator: np.random.Generator) -> torch.Tensor:
+    def _augment(self, index: int, generator: np.random.Generator) -> dict[str, Any]:
         processor = self.image_processor
-        size = (processor.crop_size if processor.do_center_crop else processor.size)["height"]
-        crop = augment(image, size, generator, self.min_crop_area)
-        return processor(crop, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"][0]
+        size = processor.crop_size if processor.do_center_crop else processor.size
+        side = None if size is None else size["height"]
+        crop = augment(self._load(index), side, generator, self.min_crop_area)
+        inputs = processor(crop, do_resize=side is None, do_center_crop=False, return_tensors="pt")
+        return {name: tensor[0] for name, tensor in inputs.items()} | {"labels": self.images.labels[index]}
 
     def _load(self, index: int) -> Image.Image:
         image = self._cache.get(index)
@@ -125,8 +124,7 @@ class AugmentedViewDataset(AugmentedImageDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         generator = np.random.default_rng(np.frombuffer(self.key(index), dtype=np.uint32))
-        image = index // self.num_views
-        return {"pixel_values": self._augment(self._load(image), generator), "labels": self.images.labels[image]}
+        return self._augment(index // self.num_views, generator)
 
     @property
     def labels(self) -> torch.Tensor:

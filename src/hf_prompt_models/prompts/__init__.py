@@ -1,1 +1,1 @@
-"""What a prompt is: templates, class names as tokens, learnable context, packing, the text tower over packed rows."""
+"""What a prompt is: templates, class names as tokens, learnable context, packing, text towers over either layout."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import CLIPTextConfig, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+
+from hf_prompt_models.backbones import find_backbone
 
 
 def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMixin) -> PreTrainedTokenizerBase:
@@ -43,26 +45,29 @@ def clean_class_names(class_names: Sequence[str]) -> list[str]:
 def tokenize_prompts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], text_config: PreTrainedConfig
 ) -> list[list[int]]:
-    """Token ids of whole prompts, from the start token up to the token that the text tower reads.
+    """Token ids of whole prompts, from the start token, if there is one, up to the end token.
 
     Args:
         tokenizer: the backbone's own.
         texts: the prompts.
-        text_config: the text tower's. An `eos_token_id` of 2 marks the configurations of OpenAI's checkpoints, where
-            transformers reads the tower at the largest token id; any other is looked up, first place first.
+        text_config: the text tower's. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's checkpoints, where
+            transformers reads the tower at the largest token id; any other is looked up, first place first. SigLIP's
+            tower is read at its last position: its `eos_token_id` says nothing.
 
     Raises:
         ValueError: if a text holds a special token of the tokenizer, or the tokenizer is not this tower's.
     """
-    legacy = text_config.eos_token_id == 2
+    legacy = isinstance(text_config, CLIPTextConfig) and text_config.eos_token_id == 2
+    by_tokenizer = legacy or not find_backbone(text_config).packs_prompts
+    end = tokenizer.eos_token_id if by_tokenizer else text_config.eos_token_id
     prompts: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
     trimmed = []
     for text, ids in zip(texts, prompts, strict=True):
-        end = tokenizer.eos_token_id if legacy else text_config.eos_token_id
         if end not in ids or max(ids) >= text_config.vocab_size or (legacy and end != max(ids)):
             raise ValueError(
                 f"The tokenizer turns {text!r} into {ids}, which does not fit a text tower of "
-                f"{text_config.vocab_size} tokens that reads the token {end}: it is not this backbone's tokenizer."
+                f"{text_config.vocab_size} tokens whose prompts end with the token {end}: it is not this backbone's "
+                "tokenizer."
             )
         if ids.index(end) != len(ids) - 1:
             raise ValueError(f"{text!r} holds the special token {tokenizer.decode([end])!r}: remove it from the text.")
@@ -82,20 +87,28 @@ def tokenize_class_prompts(
     Args:
         tokenizer: the backbone's own.
         texts: the prompts.
-        names: the class name that each holds.
+        names: the class name that each holds, with the space before it if it stands there.
         text_config: the text tower's.
         n_ctx: context vectors that will be added to each.
 
     Raises:
-        ValueError: as `tokenize_prompts` and `check_prompt_lengths` do.
+        ValueError: as `tokenize_prompts` and `check_prompt_lengths` do, or if the tokenizer drops a whole name.
     """
     prompts = tokenize_prompts(tokenizer, texts, text_config)
+    start_tokens = find_backbone(text_config).start_tokens
     distinct = list(dict.fromkeys(names))  # an ensemble names each class once a template
     alone = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
-    length_of = {name: len(ids) for name, ids in zip(distinct, alone, strict=True)}
-    lengths = [length_of[name] for name in names]
+    ids_of = dict(zip(distinct, alone, strict=True))
+    for name, ids in ids_of.items():
+        if not ids:  # SigLIP's tokenizer removes punctuation
+            raise ValueError(f"The tokenizer leaves nothing of the class name {name.strip()!r}: write it in words.")
+    lengths = [len(ids_of[name]) for name in names]
     surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
-    check_prompt_lengths(names, lengths, text_config.max_position_embeddings, surroundings)
+    check_prompt_lengths([name.strip() for name in names], lengths, text_config.max_position_embeddings, surroundings)
+    if not isinstance(text_config, CLIPTextConfig):  # there the tokens are counted, as in CoOp's released code
+        for index, (name, ids) in enumerate(zip(names, prompts, strict=True)):
+            if ids[start_tokens : start_tokens + lengths[index]] != ids_of[name]:
+                lengths[index] = len(ids) - start_tokens - 1  # what follows changed the name's tokens: it joins them
     return prompts, lengths
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 CLASS_TOKEN_POSITIONS = ("end", "middle", "front")
@@ -31,20 +32,49 @@ class LearnableContext(nn.Module):
         self.context = nn.Parameter(torch.empty(shape))
 
 
+def embed_prompts(
+    token_embedding: nn.Embedding, input_ids: torch.Tensor, context: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Embed token ids, virtual tokens as the vectors they stand for.
+
+    Args:
+        token_embedding: the text tower's.
+        input_ids: (rows, row length); ids past the vocabulary count through the flattened context.
+        context: (..., hidden size) context vectors, differentiable.
+
+    Returns:
+        (rows, row length, hidden size)
+    """
+    if context is None:
+        return token_embedding(input_ids)
+    virtual = input_ids >= token_embedding.num_embeddings
+    embedded = token_embedding(input_ids.masked_fill(virtual, 0))
+    vectors = context.reshape(-1, context.shape[-1]).to(embedded.dtype)
+    places = (input_ids - token_embedding.num_embeddings).clamp(min=0)
+    # Not an assignment to the virtual places: how many there are would be unknown to a compiler.
+    return torch.where(virtual[..., None], F.embedding(places, vectors), embedded)
+
+
 def insert_context(
-    prompt_ids: Sequence[int], name_length: int, context_ids: Sequence[int], class_token_position: str
+    prompt_ids: Sequence[int],
+    name_length: int,
+    context_ids: Sequence[int],
+    class_token_position: str,
+    start_tokens: int = 1,
 ) -> list[int]:
     """Put context ids into a tokenised class name.
 
     Args:
-        prompt_ids: `start, name, ".", end` as the tokenizer writes it.
+        prompt_ids: `start, name, ".", end` as the tokenizer writes it (SigLIP's writes `name, end`).
         name_length: tokens of the name alone. A name that ends in punctuation may share its last token with the full
             stop; that token then moves with the name, as in the released code.
         context_ids: the virtual tokens of this class's context.
         class_token_position: "end" (`start context name . end`), "middle" (half of the context, the shorter half if
             it is odd, before the name) or "front" (`start name context . end`).
+        start_tokens: how many tokens `start` is, none or one.
     """
-    name_length = min(name_length, len(prompt_ids) - 2)  # punctuation and the full stop may merge into fewer tokens
-    start, name, rest = list(prompt_ids[:1]), prompt_ids[1 : 1 + name_length], prompt_ids[1 + name_length :]
+    # Punctuation and the full stop may merge into fewer tokens, of which the end token is none.
+    name_end = min(start_tokens + name_length, len(prompt_ids) - 1)
+    start, name, rest = prompt_ids[:start_tokens], prompt_ids[start_tokens:name_end], prompt_ids[name_end:]
     before = {"end": len(context_ids), "middle": len(context_ids) // 2, "front": 0}[class_token_position]
     return [*start, *context_ids[:before], *name, *context_ids[before:], *rest]

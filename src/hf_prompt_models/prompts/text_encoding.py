@@ -1,31 +1,17 @@
-"""Running a text tower over packed prompts."""
+"""Running a causal text tower that is read at its end token, as CLIP's, over packed prompts."""
 
 from typing import cast
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
 
+from hf_prompt_models.prompts.context import embed_prompts
 from hf_prompt_models.prompts.packing import PackedPrompts
 
 
 ROWS_PER_FORWARD = 64
 """Bounds the memory of large ensembles (80 templates of 1000 classes: thousands of rows) where no gradient is kept."""
-
-
-def check_text_tower(text_model: nn.Module) -> CLIPTextModel:
-    """Return a text tower that packing is exact for: causal, and read at one token.
-
-    Raises:
-        TypeError: for a tower of another type.
-    """
-    if type(text_model) is not CLIPTextModel:
-        raise TypeError(
-            f"Prompts cannot be encoded by a text tower of type {type(text_model).__name__}: only CLIP's "
-            "(transformers' CLIPTextModel) is known to be causal and read at its end token."
-        )
-    return text_model
 
 
 def encode_prompts(
@@ -37,7 +23,7 @@ def encode_prompts(
     """The text tower's pooled output for every packed prompt, differentiable with respect to the context.
 
     Args:
-        text_model: a tower that `check_text_tower` accepts.
+        text_model: the tower, of a backbone that packs prompts.
         prompts: the packed prompts, on the tower's device. Ids past the vocabulary stand for context vectors, in the
             order of the flattened context.
         context: (..., hidden size) context vectors.
@@ -80,16 +66,7 @@ def _rows(prompts: PackedPrompts, start: int, stop: int) -> PackedPrompts:
 
 
 def _encode_rows(text_model: CLIPTextModel, prompts: PackedPrompts, context: torch.Tensor | None) -> torch.Tensor:
-    token_embedding = text_model.embeddings.token_embedding
-    if context is None:
-        hidden_states = token_embedding(prompts.input_ids)
-    else:
-        virtual = prompts.input_ids >= token_embedding.num_embeddings
-        hidden_states = token_embedding(prompts.input_ids.masked_fill(virtual, 0))
-        vectors = context.reshape(-1, context.shape[-1]).to(hidden_states.dtype)
-        hidden_states = hidden_states.index_put(
-            (virtual,), vectors[prompts.input_ids[virtual] - token_embedding.num_embeddings]
-        )
+    hidden_states = embed_prompts(text_model.embeddings.token_embedding, prompts.input_ids, context)
     # Not `embeddings(...)`: it bounds the length of a row, which here is not that of a prompt.
     hidden_states = hidden_states + text_model.embeddings.position_embedding(prompts.position_ids)
     attention_mask = prompts.attention_mask(hidden_states.dtype)

@@ -8,6 +8,7 @@ import torch
 from hf_prompt_models import ClipZeroShotForImageClassification
 from hf_prompt_models.prompts.templates import IMAGENET_TEMPLATES_SELECT
 from tests.full_length_reference import ensemble_text_features
+from tests.tested_method import random_image
 
 
 NAMES = ["cat", "dog", "cat", "sea_or_lake", "kite (bird of prey)", "Mexican hairless"]
@@ -33,7 +34,21 @@ def test_one_template_equals_clip_itself(backbone: str, attention: str, request:
     torch.testing.assert_close(model(pixel_values=pixels).logits, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["openai_clip", "modern_clip"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("backbone", ["siglip", "siglip2", "naflex", "metaclip2"])
+@torch.no_grad()
+def test_one_template_equals_any_other_backbone_itself(
+    backbone: str, attention: str, request: pytest.FixtureRequest
+) -> None:
+    model = zero_shot(request.getfixturevalue(backbone), attn_implementation=attention)
+    images = model.processor(images=[random_image(0), random_image(1, (30, 90))], return_tensors="pt")
+    prompts = [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]
+    ids = model.processor.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
+    expected = model.clip(**images, input_ids=ids).logits_per_image
+    torch.testing.assert_close(model(**images).logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["openai_clip", "modern_clip", "siglip", "naflex", "metaclip2"])
 @torch.no_grad()
 def test_an_ensemble_equals_the_written_out_formula(backbone: str, request: pytest.FixtureRequest) -> None:
     model = zero_shot(request.getfixturevalue(backbone), templates=IMAGENET_TEMPLATES_SELECT)

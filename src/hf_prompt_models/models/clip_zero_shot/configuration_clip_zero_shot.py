@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPConfig
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
 from hf_prompt_models.configuration_utils import PromptConfig
 
@@ -13,8 +14,9 @@ class ClipZeroShotConfig(PromptConfig):
     r"""
     Configuration of [`ClipZeroShotForImageClassification`].
 
-    clip_config (`CLIPConfig` or `dict`, *optional*):
-        The backbone's configuration.
+    clip_config (`PreTrainedConfig` or `dict`, *optional*):
+        The backbone's configuration: a `CLIPConfig`, or that of another model of `hf_prompt_models.backbones`, told by
+        its `model_type`.
     templates (`list[str]`, *optional*):
         Sentences with one `{}` for the class name. Several make an ensemble.
     prompt_token_ids (`list[str]`, *optional*):
@@ -22,10 +24,10 @@ class ClipZeroShotConfig(PromptConfig):
     """
 
     model_type = "clip_zero_shot"
-    sub_configs_defaults: ClassVar[dict] = {"clip_config": CLIPConfig}
+    sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds", "text_embeds"]
 
-    clip_config: dict | CLIPConfig | None = None
+    clip_config: dict | PreTrainedConfig | None = None
     templates: list[str] | None = None
     prompt_token_ids: list[str] | None = None
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import torch
 from torch.nn import functional as F
-from transformers import CLIPModel, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
@@ -34,7 +34,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
     A class's feature is the mean of its normalised features over the templates, normalised again.
     """
 
-    def __init__(self, config: ClipZeroShotConfig, backbone: CLIPModel | None = None):
+    def __init__(self, config: ClipZeroShotConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
         self.post_init()
         self.freeze_backbone()
@@ -48,10 +48,11 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A classifier from a pretrained CLIP, class names and templates.
+        """A classifier from a pretrained CLIP or SigLIP, class names and templates.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel`.
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
+                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2.
             class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
                 repeat.
             templates: sentences with one `{}`; `hf_prompt_models.prompts.templates` has the published lists.
@@ -60,7 +61,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
 
         Raises:
             ValueError: for a template without `{}`, or a name too long for the text tower.
-            TypeError: if the backbone is not a CLIP.
+            TypeError: if the backbone is of another type.
         """
         templates = check_templates(templates)
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)

@@ -3,7 +3,8 @@
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPConfig
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
 from hf_prompt_models.configuration_utils import PromptConfig
 
@@ -13,8 +14,9 @@ class CoOpConfig(PromptConfig):
     r"""
     Configuration of [`CoOpForImageClassification`] (Context Optimization, arXiv 2109.01134).
 
-    clip_config (`CLIPConfig` or `dict`, *optional*):
-        The backbone's configuration.
+    clip_config (`PreTrainedConfig` or `dict`, *optional*):
+        The backbone's configuration: a `CLIPConfig`, or that of another model of `hf_prompt_models.backbones`, told by
+        its `model_type`.
     n_ctx (`int`, *optional*, defaults to 16):
         Number of context vectors M in a prompt.
     class_token_position (`"end"`, `"middle"` or `"front"`, *optional*, defaults to `"end"`):
@@ -27,16 +29,17 @@ class CoOpConfig(PromptConfig):
         How many classes' prompts to encode at a time in training. Each chunk's activations are computed again in the
         backward pass, so that thousands of classes fit into memory; gradients do not change. `None`: all at once.
     class_token_ids (`list[str]`, *optional*):
-        A string of token ids for each class: `start name . end`.
+        A string of token ids for each class: `start name . end`, or what of it the tokenizer
+        writes.
     class_name_lengths (`list[int]`, *optional*):
         How many of those are the name's own.
     """
 
     model_type = "coop"
-    sub_configs_defaults: ClassVar[dict] = {"clip_config": CLIPConfig}
+    sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds", "text_embeds"]
 
-    clip_config: dict | CLIPConfig | None = None
+    clip_config: dict | PreTrainedConfig | None = None
     n_ctx: int = 16
     class_token_position: Literal["end", "middle", "front"] = "end"
     class_specific_context: bool = False

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPModel, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers import initialization as init
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
@@ -35,7 +35,7 @@ class CoOpPreTrainedModel(ClipPromptModel):
 class CoOpForImageClassification(CoOpPreTrainedModel):
     """Image classification by the similarity of an image and of the classes' prompts with learned context."""
 
-    def __init__(self, config: CoOpConfig, backbone: CLIPModel | None = None):
+    def __init__(self, config: CoOpConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
         num_classes = config.num_labels if config.class_specific_context else None
         self.prompt_learner = LearnableContext(config.n_ctx, self.clip.text_model.config.hidden_size, num_classes)
@@ -55,10 +55,11 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A new, untrained prompt for a pretrained CLIP.
+        """A new, untrained prompt for a pretrained CLIP or SigLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel`.
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
+                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2.
             class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
                 repeat.
             n_ctx: number of context vectors.
@@ -71,7 +72,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
 
         Raises:
             ValueError: for an unknown position, or a name too long for the text tower.
-            TypeError: if the backbone is not a CLIP.
+            TypeError: if the backbone is of another type.
         """
         if class_token_position not in CLASS_TOKEN_POSITIONS:
             raise ValueError(
@@ -144,7 +145,15 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         for index, (ids, length) in enumerate(zip(config.class_token_ids, config.class_name_lengths, strict=True)):
             first = vocab_size + (index * config.n_ctx if config.class_specific_context else 0)
             context_ids = range(first, first + config.n_ctx)
-            prompts.append(insert_context(ids_from_string(ids), length, context_ids, config.class_token_position))
+            prompts.append(
+                insert_context(
+                    ids_from_string(ids),
+                    length,
+                    context_ids,
+                    config.class_token_position,
+                    self.backbone_type.start_tokens,
+                )
+            )
         return prompts
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
@@ -155,7 +164,8 @@ def _tokenized_classes(
     class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig, n_ctx: int
 ) -> dict[str, Any]:
     """The configuration fields that hold the classes, after checking that every prompt fits the text tower."""
-    names = clean_class_names(class_names)
+    # As it stands after words, wherever the context will be: the released code writes a placeholder before it.
+    names = [f" {name}" for name in clean_class_names(class_names)]
     texts = [f"{name}." for name in names]
     prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config.text_config, n_ctx)
     return {
