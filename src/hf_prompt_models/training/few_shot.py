@@ -65,6 +65,21 @@ def model_directories(run: str) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
+def model_directory(run: str) -> Path:
+    """The model of a run of one seed, or of a model folder.
+
+    Raises:
+        ValueError: if there is no model, or one for each of several seeds.
+    """
+    directories = model_directories(run)
+    if len(directories) > 1:
+        raise ValueError(
+            f"{run} holds the models of {len(directories)} seeds: name one, such as "
+            f"{next(iter(directories.values()))}."
+        )
+    return next(iter(directories.values()))
+
+
 def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> dict[str, Any]:
     """Train and test a method on K images a class, once for each seed.
 
