@@ -33,7 +33,8 @@ class ClipClassifierOutput(ModelOutput):
         logits (`torch.FloatTensor` of shape `(batch, classes)`): cosine similarities times the backbone's temperature,
             plus SigLIP's bias.
         image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
-        text_embeds (`torch.FloatTensor` of shape `(classes, dim)`): class features, L2-normalised.
+        text_embeds (`torch.FloatTensor` of shape `(classes, dim)`): class features, L2-normalised; an attribute alone,
+            not part of the tuple.
     """
 
     loss: torch.Tensor | None = None
@@ -241,7 +242,9 @@ class ClipPromptModel(PromptPreTrainedModel):
         if self.backbone_type.has_logit_bias:
             logits = logits + self.clip.logit_bias.float()
         loss = None if labels is None else F.cross_entropy(logits, labels)
-        output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds, text_embeds=text_embeds)
+        output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds)
+        # An attribute and no item: pipelines and the Trainer take each item for one value an image.
+        output.text_embeds = text_embeds
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 

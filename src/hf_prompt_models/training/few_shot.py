@@ -20,7 +20,7 @@ from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
-from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.files import replacing, write_json
 from hf_prompt_models.data.image_dataset import (
     AugmentedImageDataset,
     AugmentedViewDataset,
@@ -75,6 +75,21 @@ def model_directories(run: str) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{run} holds no trained model: no config.json in it, nor in folders seed-1, seed-2, ….")
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
+
+
+def model_directory(run: str) -> Path:
+    """The model of a run of one seed, or of a model folder.
+
+    Raises:
+        ValueError: if there is no model, or one for each of several seeds.
+    """
+    directories = model_directories(run)
+    if len(directories) > 1:
+        raise ValueError(
+            f"{run} holds the models of {len(directories)} seeds: name one, such as "
+            f"{next(iter(directories.values()))}."
+        )
+    return next(iter(directories.values()))
 
 
 def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> dict[str, Any]:
@@ -297,15 +312,13 @@ def _confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
 
 def write_predictions(path: Path, tests: dict[str, TestSet], predictions: dict[str, np.ndarray]) -> None:
     """Write CSV with a row for each test image, from which every reported number can be counted again."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["test", "image", "label", "class", "predicted_label", "predicted_class"])
         for role, test in tests.items():
             names = test.images.class_names
             for image, label, predicted in zip(test.images.names, test.images.labels, predictions[role], strict=True):
                 writer.writerow([role, image, label, names[label], predicted, names[predicted]])
-    os.replace(beside, path)
 
 
 def _check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:

@@ -25,7 +25,7 @@ class ClipZeroShotConfig(PromptConfig):
 
     model_type = "clip_zero_shot"
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds", "text_embeds"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 
     clip_config: dict | PreTrainedConfig | None = None
     templates: list[str] | None = None

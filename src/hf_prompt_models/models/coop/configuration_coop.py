@@ -37,7 +37,7 @@ class CoOpConfig(PromptConfig):
 
     model_type = "coop"
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds", "text_embeds"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 
     clip_config: dict | PreTrainedConfig | None = None
     n_ctx: int = 16

@@ -1,0 +1,87 @@
+"""Image files without labels, by name or in folders, for prediction."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
+from hf_prompt_models.data.labelled_images import refuse_or_warn
+
+
+def find_images(directory: str | os.PathLike) -> list[Path]:
+    """The images of a folder and of the folders in it, in the order of their names.
+
+    Hidden files and folders, and files that are not images by their suffix, are passed over.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    directory = Path(directory)
+    found = sorted(
+        path
+        for path in directory.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise ValueError(f"The folder {directory} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return found
+
+
+def list_images(paths: Iterable[str]) -> list[str]:
+    """`paths` with each folder replaced by its images; files stay as they are, whatever their suffix.
+
+    Raises:
+        ValueError: if a folder holds no images.
+    """
+    return [str(image) for path in paths for image in (find_images(path) if os.path.isdir(path) else [path])]
+
+
+def readable_images(paths: Iterable[str], on_unreadable: str, progress: bool = True) -> list[str]:
+    """Check that every image can be decoded, before any work depends on it.
+
+    Args:
+        paths: the files.
+        on_unreadable: "refuse" raises at the first that cannot; "skip" names those that cannot in a warning and
+            leaves them out.
+        progress: show a bar.
+
+    Raises:
+        UnreadableImageError: naming the file; or if none is left.
+    """
+    kept = []
+    for path in tqdm(paths, desc="Checking images", leave=False, disable=not progress):
+        try:
+            load_image(path, shrink=True)
+            kept.append(path)
+        except UnreadableImageError as error:
+            refuse_or_warn(error, on_unreadable)
+    if not kept:
+        raise UnreadableImageError("None of the images can be read.")
+    return kept
+
+
+class ImageFiles(Dataset):
+    """Image files as what an image processor makes of them (`pixel_values`), each decoded when it is asked for.
+
+    Args:
+        paths: the files.
+        image_processor: the model's.
+    """
+
+    def __init__(self, paths: Sequence[str], image_processor: Any):
+        self.paths = paths
+        self.image_processor = image_processor
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        inputs = self.image_processor(load_image(self.paths[index]), return_tensors="pt")
+        return {name: tensor[0] for name, tensor in inputs.items()}
