@@ -14,6 +14,7 @@ from typing import Any
 
 from hf_prompt_models.data.files import write_text
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
+from hf_prompt_models.metrics.classification import harmonic_mean
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
 from hf_prompt_models.training.results import (
     BASE_TO_NEW,
@@ -163,7 +164,7 @@ def _base_to_new(results: Sequence[Result]) -> Section:
         row = ["Average"]
         for group in groups.values():
             averages = [_average([group[t][half].mean if t in group else None for t in titles]) for half in (0, 1)]
-            row += [*map(percent, averages), percent(harmonic_mean(*averages))]
+            row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
         table.append(row)
     note = _note(results) + " H is the harmonic mean of base and new; in the average's row, of the averages."
     return Section(f"Base-to-new, {results[0].backbone}, {_shots(results[0].shots)}", table, note)
@@ -173,7 +174,7 @@ def _halves(scores: tuple[Score, Score] | None) -> list[str]:
     if scores is None:
         return [NO_VALUE] * 3
     base, new = scores
-    return [score_text(base), score_text(new), percent(harmonic_mean(base.mean, new.mean))]
+    return [score_text(base), score_text(new), percent(harmonic_mean_or_gap(base.mean, new.mean))]
 
 
 def _cross_dataset(results: Sequence[Result]) -> Section:
@@ -296,11 +297,8 @@ def _mean(score: Score | None) -> float | None:
     return None if score is None else score.mean
 
 
-def harmonic_mean(base: float | None, new: float | None) -> float | None:
-    """2BN / (B + N)."""
-    if base is None or new is None:
-        return None
-    return 2 * base * new / (base + new) if base + new > 0 else 0.0
+def harmonic_mean_or_gap(base: float | None, new: float | None) -> float | None:
+    return None if base is None or new is None else harmonic_mean(base, new)
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,44 @@
+#!/usr/bin/env python
+"""Convert checkpoints of a method's original code to this package's, and back. Nothing in a checkpoint is run.
+
+    python scripts/convert.py coop --checkpoint prompt_learner/model.pth.tar-50 \\
+        --backbone openai/clip-vit-base-patch16 --class_names names.txt --output_dir my-prompt
+    python scripts/convert.py coop --to_original --checkpoint my-prompt --output_dir original
+
+The first argument names the method; `convert.py coop --help` lists its flags.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+from transformers.utils import logging
+
+from hf_prompt_models.models import METHODS
+from hf_prompt_models.playground import CLIP_DIR
+
+
+def main(argv: list[str]) -> None:
+    if not argv or argv[0] not in METHODS:
+        print(f"{__doc__}\nMethods: {', '.join(METHODS)}")
+        sys.exit(0 if argv[:1] in (["-h"], ["--help"]) else 2)
+    method, *flags = argv
+    try:
+        conversion = import_module(f"hf_prompt_models.models.{method}.convert_{method}")
+    except ModuleNotFoundError:
+        sys.exit(f"{method} has no other format to convert from.")
+    parser = argparse.ArgumentParser(prog=f"convert.py {method}", description=conversion.__doc__)
+    conversion.add_arguments(parser)
+    arguments = parser.parse_args(flags)
+    if arguments.backbone == "playground":
+        arguments.backbone = CLIP_DIR
+    logging.disable_progress_bar()
+    try:
+        report = conversion.convert(arguments)
+    except (OSError, TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Reading and writing checkpoints of other people's code, safely. Knows no model."""

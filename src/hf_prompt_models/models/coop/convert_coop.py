@@ -1,0 +1,352 @@
+"""Prompts of the original CoOp code (https://github.com/KaiyangZhou/CoOp, trainers/coop.py), both ways.
+
+Its checkpoints hold the context, `ctx`, and two buffers for the classes that it was trained on: `token_prefix`, the
+embedding of the start token, and `token_suffix`, those of `name . end pad pad …`. They say neither which backbone nor
+which classes these were, nor where the class name stands; the buffers tell at least whether what the user says can be
+true.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig
+
+from hf_prompt_models.configuration_utils import ids_from_string
+from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.data.files import write_json
+from hf_prompt_models.fingerprint import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from hf_prompt_models.hub.dassl_checkpoints import (
+    DasslCheckpoint,
+    find_dassl_file,
+    read_dassl_checkpoint,
+    write_dassl_checkpoint,
+)
+from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
+from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
+from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS
+
+
+MODEL_NAME = "prompt_learner"
+"""Under which CoOp registers what it learns, so the name of its folder in a run."""
+KEYS = ("ctx", "token_prefix", "token_suffix")
+RECORD_FILE = "conversion.json"
+"""Beside a converted checkpoint: which file it came from, and that file's epoch."""
+DEFAULT_EPOCH = 50
+PAD_TOKEN_ID = 0
+"""OpenAI's tokenizer pads with 0, transformers' with the end token. No prompt's features depend on it."""
+MAX_FROZEN_WORDS = 32
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="prompt_learner/model.pth.tar-N, its folder, or the run's folder; with --to_original a checkpoint of "
+        "this package",
+    )
+    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument(
+        "--to_original",
+        action="store_true",
+        help="write OUTPUT_DIR/prompt_learner/model.pth.tar-EPOCH for the original code",
+    )
+    parser.add_argument("--backbone", help="Hub id or folder of the CLIP that the prompt was learned for")
+    parser.add_argument(
+        "--class_names",
+        metavar="FILE",
+        help="one class name a line, in the order of the labels. Where every line begins with a WordNet id "
+        "(n01440764 tench), the ids are left out",
+    )
+    parser.add_argument(
+        "--class_token_position",
+        choices=CLASS_TOKEN_POSITIONS,
+        default="end",
+        help="TRAINER.COOP.CLASS_TOKEN_POSITION of the training, which the file does not say (default: end)",
+    )
+    parser.add_argument(
+        "--epoch",
+        type=int,
+        help="reading: which file of the folder (default: the one that the text file `checkpoint` names, else the "
+        "best). With --to_original: the epoch in the file and its name (default: that of the file that the prompt "
+        f"was converted from, else {DEFAULT_EPOCH})",
+    )
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Do what the command line says; returns the lines to print."""
+    if arguments.epoch is not None and arguments.epoch < 1:
+        raise ValueError(f"--epoch counts from 1; got {arguments.epoch}.")
+    if arguments.to_original:
+        file = convert_to_original(arguments.checkpoint, arguments.output_dir, arguments.epoch)
+        return [f"wrote {file}"]
+    if arguments.backbone is None or arguments.class_names is None:
+        raise ValueError("--backbone and --class_names are needed: an original checkpoint names neither.")
+    _, report = convert_from_original(
+        arguments.checkpoint,
+        arguments.backbone,
+        read_class_names(arguments.class_names),
+        arguments.class_token_position,
+        arguments.output_dir,
+        arguments.epoch,
+    )
+    return [*report, f"wrote {arguments.output_dir}"]
+
+
+# -- from the original -----------------------------------------------------------------------------------------------
+
+
+def convert_from_original(
+    checkpoint: str | os.PathLike,
+    backbone: str | os.PathLike,
+    class_names: Sequence[str],
+    class_token_position: str = "end",
+    output_dir: str | os.PathLike | None = None,
+    epoch: int | None = None,
+) -> tuple[CoOpForImageClassification, list[str]]:
+    """A prompt of the original code as a model of this package. Nothing in the file is run.
+
+    Args:
+        checkpoint: the file `model.pth.tar-N`, its folder `prompt_learner`, or the run's folder.
+        backbone: Hub id or folder of the CLIP that the prompt was learned for.
+        class_names: one name a class, in the order of the labels.
+        class_token_position: that of the training: "end", "middle" or "front".
+        output_dir: where to save the model, if anywhere.
+        epoch: which file of a folder; default: the last, else the best.
+
+    Returns:
+        The model, and lines that say what was read and what was checked.
+
+    Raises:
+        OSError: if there is no such file or backbone.
+        ValueError: if the file is not a prompt of CoOp, or not one for this backbone; if its context is class-specific
+            and not for these classes.
+    """
+    read = read_dassl_checkpoint(find_dassl_file(checkpoint, MODEL_NAME, epoch))
+    context = _context(read, len(class_names))
+    n_ctx = context.shape[-2]
+    model = CoOpForImageClassification.from_backbone(
+        backbone,
+        class_names,
+        n_ctx=n_ctx,
+        class_token_position=class_token_position,
+        class_specific_context=context.dim() == 3,
+    )
+    width = model.context.shape[-1]
+    if context.shape[-1] != width:
+        raise ValueError(
+            f"The context in {read.file} has vectors of {context.shape[-1]} numbers, the text tower of "
+            f"{str(backbone)!r} has {width}: the prompt was learned for another backbone."
+        )
+    kind = "one for each class" if context.dim() == 3 else "shared by the classes"
+    report = [
+        f"read {read.file}" + (f", epoch {read.epoch}" if read.epoch else ", which names no epoch"),
+        f"  ctx: {' x '.join(map(str, context.shape))}, {str(context.dtype).removeprefix('torch.')}, {kind}",
+        *_check_prefix(model, read, str(backbone)),
+    ]
+    frozen_words, lines = _check_suffix(model, read, n_ctx)
+    report += lines
+    ignored = [*read.ignored, *(name for name in read.state_dict if name not in KEYS)]
+    if ignored:
+        report.append(f"  left out: {_listed(ignored)}")
+    context = context.float()
+    if len(frozen_words):
+        context = torch.cat([context, frozen_words.float()])
+        model = CoOpForImageClassification.from_backbone(backbone, class_names, n_ctx=len(context))
+    with torch.no_grad():
+        model.context.copy_(context)
+    if output_dir is not None:
+        model.save_pretrained(output_dir)
+        write_json(Path(output_dir) / RECORD_FILE, {"converted_from": str(read.file), "epoch": read.epoch})
+    return model, report
+
+
+def _context(read: DasslCheckpoint, num_classes: int) -> torch.Tensor:
+    names = list(read.state_dict)
+    if any("compound_prompts_text" in name for name in names):
+        raise ValueError(f"{read.file} is a checkpoint of MaPLe, which learns prompts in both towers; it is no CoOp.")
+    if any(name.startswith("meta_net.") for name in names):
+        raise ValueError(
+            f"{read.file} is a checkpoint of CoCoOp: its context depends on the image by way of meta_net; it is no "
+            "CoOp."
+        )
+    if "ctx" not in read.state_dict:
+        raise ValueError(f"{read.file} is no prompt of CoOp: there is no 'ctx' in it, but {_listed(names)}.")
+    context = read.state_dict["ctx"]
+    if not context.is_floating_point() or context.dim() not in (2, 3) or not context.numel():
+        raise ValueError(
+            f"'ctx' in {read.file} is {tuple(context.shape)} of {context.dtype}: a context is (n_ctx, width), or "
+            "(classes, n_ctx, width) where it is class-specific, of floating-point numbers."
+        )
+    if not context.isfinite().all():
+        raise ValueError(f"'ctx' in {read.file} holds NaN or infinity: the training had diverged.")
+    if context.dim() == 3 and len(context) != num_classes:
+        raise ValueError(
+            f"The context in {read.file} is class-specific, for {len(context)} classes; you named {num_classes}."
+        )
+    return context
+
+
+def _check_prefix(model: CoOpForImageClassification, read: DasslCheckpoint, backbone: str) -> list[str]:
+    """Compare the start token's embedding with the backbone's."""
+    prefix = read.state_dict.get("token_prefix")
+    if prefix is None:
+        return ["  token_prefix: not in the file, so nothing says whether this is the right backbone"]
+    width = model.context.shape[-1]
+    if prefix.dim() != 3 or prefix.shape[1:] != (1, width):
+        raise ValueError(f"'token_prefix' in {read.file} is {tuple(prefix.shape)}, not (classes, 1, {width}).")
+    start = ids_from_string(_class_token_ids(model)[0])[:1]
+    if not _close(prefix, _embed(model, start).expand(prefix.shape)):
+        raise ValueError(
+            f"The prompt in {read.file} was learned for another backbone than {backbone!r}: their widths agree, the "
+            "embeddings of the start token do not."
+        )
+    return ["  token_prefix: fits the backbone"]
+
+
+def _check_suffix(
+    model: CoOpForImageClassification, read: DasslCheckpoint, n_ctx: int
+) -> tuple[torch.Tensor, list[str]]:
+    """Compare the embeddings of the class names with the backbone's.
+
+    Where the original code starts a context from words, it makes as many vectors as there are words, though some have
+    several tokens ("itap of a" has four). The tokens that are left then stand, never trained, between the context and
+    each name.
+
+    Returns:
+        Those tokens' embeddings, (0 or more, width), and a line for the user.
+    """
+    suffix = read.state_dict.get("token_suffix")
+    none = torch.empty(0, model.context.shape[-1])
+    if suffix is None:
+        return none, ["  token_suffix: not in the file, so nothing says whether these are its classes"]
+    prompts = [ids_from_string(ids)[1:] for ids in _class_token_ids(model)]
+    length = model.clip.text_model.config.max_position_embeddings - 1 - n_ctx
+    if suffix.dim() != 3 or suffix.shape[1:] != (length, none.shape[1]):
+        raise ValueError(
+            f"'token_suffix' in {read.file} is {tuple(suffix.shape)}, not (classes, {length}, {none.shape[1]})."
+        )
+    embedded = [_embed(model, ids) for ids in prompts]
+    if len(suffix) == len(prompts):
+        for count in range(MAX_FROZEN_WORDS + 1):
+            if not all(
+                _close(row[count : count + len(name)], name) for row, name in zip(suffix, embedded, strict=True)
+            ):
+                continue
+            if not count:
+                return none, ["  token_suffix: fits the class names"]
+            if not bool((suffix[:, :count] == suffix[:1, :count]).all()):
+                break
+            if model.config.class_token_position != "end":
+                raise ValueError(
+                    f"The context in {read.file} was started from words of more tokens than vectors; {count} frozen "
+                    f"token(s) precede each name. Such prompts can be converted for the position 'end' alone."
+                )
+            return suffix[0, :count], [
+                f"  token_suffix: fits the class names, after {count} token(s) that the context's first words left "
+                f"untrained; they are kept as {count} more context vector(s)"
+            ]
+    difference = _difference(model, suffix, embedded, prompts)
+    if model.config.class_specific_context:
+        raise ValueError(
+            f"The context in {read.file} is class-specific, and not for the classes named: {difference}. Pass the "
+            "names of the training, in their order."
+        )
+    return none, [
+        f"  token_suffix: for other classes than those named ({difference}). A shared context serves any; the model "
+        "has those that you named"
+    ]
+
+
+def _difference(
+    model: CoOpForImageClassification, suffix: torch.Tensor, embedded: list[torch.Tensor], prompts: list[list[int]]
+) -> str:
+    if len(suffix) != len(prompts):
+        return f"the file has {len(suffix)} classes, {len(prompts)} are named"
+    pairs = enumerate(zip(suffix, embedded, strict=True))
+    index = next(index for index, (row, name) in pairs if not _close(row[: len(name)], name))
+    table, end = _table(model), prompts[index][-1]
+    ids = torch.cdist(suffix[index].float(), table).argmin(-1).tolist()
+    ids = ids[: ids.index(end)] if end in ids else ids
+    tokenizer = model.processor.tokenizer  # type: ignore[union-attr]
+    return f"class {index} reads {tokenizer.decode(ids)!r} in the file, {tokenizer.decode(prompts[index][:-1])!r} here"
+
+
+# -- to the original -------------------------------------------------------------------------------------------------
+
+
+def convert_to_original(
+    checkpoint: str | os.PathLike, output_dir: str | os.PathLike, epoch: int | None = None
+) -> Path:
+    """Write a prompt of this package for the original code.
+
+    Args:
+        checkpoint: a CoOp checkpoint of this package.
+        output_dir: the file becomes `<output_dir>/prompt_learner/model.pth.tar-<epoch>`.
+        epoch: default: that of the file that the prompt was converted from, else 50.
+
+    Returns:
+        The file. The original code must be told the position of the class names itself.
+
+    Raises:
+        OSError: if there is no such checkpoint.
+        ValueError: if it is not one of CoOp.
+    """
+    config, _ = PreTrainedConfig.get_config_dict(checkpoint)
+    if config.get("model_type") != CoOpConfig.model_type:
+        raise ValueError(f"{checkpoint} is of type {config.get('model_type')!r}, not a CoOp checkpoint.")
+    model = CoOpForImageClassification.from_pretrained(checkpoint)
+    epoch = epoch or _recorded_epoch(Path(checkpoint) / RECORD_FILE) or DEFAULT_EPOCH
+    prompts = [ids_from_string(ids) for ids in _class_token_ids(model)]
+    length = model.clip.text_model.config.max_position_embeddings - model.config.n_ctx
+    padded = [ids + [PAD_TOKEN_ID] * (length - len(ids)) for ids in prompts]
+    embedded = torch.stack([_embed(model, ids) for ids in padded])
+    state_dict = {
+        "ctx": model.context.detach().cpu().clone(),
+        "token_prefix": embedded[:, :1].clone(),
+        "token_suffix": embedded[:, 1:].clone(),
+    }
+    return write_dassl_checkpoint(output_dir, MODEL_NAME, state_dict, epoch)
+
+
+def _recorded_epoch(file: Path) -> int | None:
+    if not file.is_file():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    epoch = record.get("epoch") if isinstance(record, dict) else None
+    return epoch if type(epoch) is int and epoch > 0 else None
+
+
+# -- both ------------------------------------------------------------------------------------------------------------
+
+
+def _class_token_ids(model: CoOpForImageClassification) -> list[str]:
+    if model.config.class_token_ids is None:
+        raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=...).")
+    return model.config.class_token_ids
+
+
+def _table(model: CoOpForImageClassification) -> torch.Tensor:
+    return model.clip.text_model.embeddings.token_embedding.weight.detach().float().cpu()
+
+
+def _embed(model: CoOpForImageClassification, ids: list[int]) -> torch.Tensor:
+    weight = model.clip.text_model.embeddings.token_embedding.weight
+    return weight[torch.tensor(ids, device=weight.device)].detach().float().cpu()
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether embeddings agree but for the roundings of fp16 and bf16 copies."""
+    return found.shape == expected.shape and torch.allclose(
+        found.float(), expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:60] for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
