@@ -15,8 +15,11 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.image_dataset import ImageDataset
 from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.evaluation import classification_metrics, compute_image_features, predict
+from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.few_shot import model_directories
 
 
@@ -24,6 +27,18 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
     parser.add_argument("--test_dir", required=True, help="folder with a folder of images for each class")
+    parser.add_argument(
+        "--set_classes",
+        action="store_true",
+        help="classify into the test folder's own classes, whatever the prompt was learned for",
+    )
+    parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
+    parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
+    parser.add_argument("--feature_cache", metavar="DIR", help="where image features are kept; off: nowhere")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
     parser.add_argument("--batch_size", type=int, default=100)
     parser.add_argument("--on_unreadable", choices=["refuse", "skip"], default="refuse", help="unreadable images")
@@ -43,15 +58,25 @@ def main(argv: list[str]) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:
-    test = read_labelled_images(arguments.test_dir, "test").readable(arguments.on_unreadable)
+    test = read_labelled_images(arguments.test_dir, "test")
+    if arguments.dataset and find_dataset(arguments.test_dir) is None:
+        test = test.named_as(PUBLISHED_DATASETS[arguments.dataset])
+    test = test.readable(arguments.on_unreadable)
+    moved = {}
+    if arguments.backbone:
+        moved["base_model_name_or_path"] = CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
     seeds: dict[str, dict[str, Any]] = {}
     features = None
     for seed, directory in model_directories(arguments.run).items():
-        model = AutoModelForImageClassification.from_pretrained(directory)
+        model = AutoModelForImageClassification.from_pretrained(directory, **moved)
+        processor = AutoProcessor.from_pretrained(directory)
+        if arguments.set_classes:
+            model.set_classes(test.class_names, tokenizer=processor)
         test = test.with_classes(model.config.class_names)
         if features is None:  # the seeds share one frozen backbone
-            dataset = ImageDataset(test, AutoProcessor.from_pretrained(directory).image_processor)
-            features = compute_image_features(model, dataset, arguments.batch_size)
+            cache = open_feature_cache(arguments.feature_cache, model, processor.image_processor)
+            dataset = ImageDataset(test, processor.image_processor)
+            features = compute_image_features(model, dataset, arguments.batch_size, cache=cache)
         seeds[seed] = classification_metrics(predict(model, features), test.labels) | {"model": str(directory)}
     return {
         "data": {"test": test.source, "classes": len(test.class_names), "test_images": len(test)},

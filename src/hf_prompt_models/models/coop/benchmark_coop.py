@@ -1,0 +1,370 @@
+"""Measure CoOp here against CoOp as the reference implementation does it, side by side in one run.
+
+Both arms use the same random weights in CLIP's shapes, the same prompts and the same pictures. The full-length arm
+does what the reference does, written plainly: every prompt padded to 77 tokens, the image tower in every step, all
+prompts encoded again for every test batch. Ours is what `CoOpForImageClassification` does by default.
+"""
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from hf_prompt_models.configuration_utils import class_fields, ids_to_string
+from hf_prompt_models.measuring import activation_bytes, count_flops, fastest, markdown_table, matmul_rate
+from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
+from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
+from hf_prompt_models.prompts.packing import pack_prompts
+
+
+SHAPES = {"vit-b-32": 32, "vit-b-16": 16}
+"""Image towers by name, and their patches' side. Their text towers are the same."""
+LAYOUTS = ("end", "middle", "front", "class-specific")
+POSITIONS = 77
+MIB = 2**20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="what to measure (default: all)"
+    )
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], help="default: 10 100")
+    parser.add_argument("--n_ctx", type=int, nargs="+", default=[4, 16], help="context vectors (default: 4 16)")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS, help="default: all")
+    parser.add_argument("--name_length", type=int, default=2, help="tokens of a class name (default: 2)")
+    parser.add_argument("--backbones", nargs="+", choices=SHAPES, default=["vit-b-32"], help="default: vit-b-32")
+    parser.add_argument("--batch_size", type=int, default=32, help="pictures in a training step (default: 32)")
+    parser.add_argument("--eval_batches", type=int, default=10, help="test batches (default: 10)")
+    parser.add_argument("--eval_batch_size", type=int, default=100, help="pictures in a test batch (default: 100)")
+    parser.add_argument("--steps", type=int, default=50, help="SGD steps to compare the learned contexts after")
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        default=100,
+        help="classes that the full-length arm encodes at once; its memory is that of a chunk times their number "
+        "(default: 100; a thousand at once would take 25 GiB)",
+    )
+    parser.add_argument("--autocast", choices=["bf16", "fp16"], help="run ours under autocast; differences show it")
+    parser.add_argument("--compile", action="store_true", help="run our text side under torch.compile (text part)")
+
+
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Markdown, part by part."""
+    threads = torch.get_num_threads()
+    rate = matmul_rate()
+    precision = f"ours under {arguments.autocast} autocast" if arguments.autocast else "fp32"
+    yield (
+        f"{threads} thread{'s' if threads > 1 else ''} on {os.cpu_count()} cores, {precision}, torch "
+        f"{torch.__version__}; matrices of 2048 x 2048 are multiplied at {rate / 1e9:.0f} GFLOP/s in fp32. Class "
+        f"names have {arguments.name_length} tokens."
+    )
+    for part in arguments.parts:
+        yield PARTS[part](arguments)
+
+
+# -- the two arms ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is encoded: a number of classes, context vectors a prompt, and where they stand."""
+
+    classes: int
+    n_ctx: int
+    layout: str
+
+    @property
+    def cells(self) -> list[str]:
+        return [str(self.classes), str(self.n_ctx), self.layout]
+
+
+def each_prompts(arguments: argparse.Namespace) -> Iterator[Prompts]:
+    for classes in arguments.classes:
+        for n_ctx in arguments.n_ctx:
+            for layout in arguments.layouts:
+                yield Prompts(classes, n_ctx, layout)
+
+
+def build_clip(patch_size: int | None = None) -> CLIPModel:
+    """A CLIP of ViT-B shapes with random weights; with next to no image tower where none is measured."""
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+    torch.manual_seed(0)
+    clip = CLIPModel(CLIPConfig(vision_config=small if patch_size is None else {"patch_size": patch_size})).eval()
+    torch.nn.init.constant_(clip.logit_scale, 4.6052)  # CLIP's temperature of 100
+    return clip
+
+
+class Arms:
+    """The same computations both ways, on one model. Each returns what is compared, and the context's gradient."""
+
+    def __init__(self, clip: CLIPModel, prompts: Prompts, arguments: argparse.Namespace):
+        torch.manual_seed(0)
+        names = torch.randint(1000, 40000, (prompts.classes, arguments.name_length)).tolist()
+        specific = prompts.layout == "class-specific"
+        config = CoOpConfig(
+            clip_config=clip.config.to_dict(),
+            n_ctx=prompts.n_ctx,
+            class_token_position="end" if specific else prompts.layout,
+            class_specific_context=specific,
+            class_token_ids=[ids_to_string([49406, *name, 269, 49407]) for name in names],
+            class_name_lengths=[arguments.name_length] * prompts.classes,
+            **class_fields([str(index) for index in range(prompts.classes)]),
+        )
+        self.model = CoOpForImageClassification(config, backbone=clip)
+        self.optimizer = torch.optim.SGD([self.model.context], lr=0.002, momentum=0.9, weight_decay=5e-4)
+        self.classes = prompts.classes
+        self.chunk = min(arguments.chunk, prompts.classes)
+        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(arguments.autocast)
+        self.encode = (
+            torch.compile(self.model.get_text_features) if arguments.compile else self.model.get_text_features
+        )
+        # Where the full-length arm takes long, once is enough.
+        self.repeats = arguments.repeats
+        self.full_repeats = arguments.repeats if prompts.classes <= 10 else 1
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext() if self.dtype is None else torch.autocast("cpu", self.dtype)
+
+    def gradient(self) -> torch.Tensor:
+        """Taken out, so that the next computation starts without one."""
+        gradient, self.model.context.grad = self.model.context.grad, None
+        assert gradient is not None
+        return gradient
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        return ((start, min(start + self.chunk, self.classes)) for start in range(0, self.classes, self.chunk))
+
+    def full_length_features(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """Features of some classes, each prompt in a row of its own, padded to 77 tokens."""
+        text = self.model.clip.text_model
+        prompts = self.model.prompt_token_ids()[start:stop]
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
+        ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts])
+        table = torch.cat([text.embeddings.token_embedding.weight, self.model.context.flatten(0, -2)])
+        hidden = text.embeddings(inputs_embeds=F.embedding(ids, table))
+        hidden = text.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
+        pooled = text.final_layer_norm(hidden)[torch.arange(len(prompts)), ends]
+        return F.normalize(self.model.clip.text_projection(pooled), dim=-1)
+
+    @torch.no_grad()
+    def full_length_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+
+    def full_length_text(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = []
+        for start, stop in self.spans():
+            features = self.full_length_features(start, stop)
+            (features * weights[start:stop]).sum().backward()
+            parts.append(features.detach())
+        return torch.cat(parts), self.gradient()
+
+    def text(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with self.autocast():
+            features = self.encode().pooler_output
+        (features * weights).sum().backward()
+        return features.detach(), self.gradient()
+
+    def full_length_step(self, pixels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        image, parts = self.full_length_image(pixels), []
+        for start, stop in self.spans():
+            logits = self.model.clip.logit_scale.exp() * image @ self.full_length_features(start, stop).T
+            (logits * weights[:, start:stop]).sum().backward()
+            parts.append(logits.detach())
+        return torch.cat(parts, dim=1), self.gradient()
+
+    def step(self, inputs: dict[str, torch.Tensor], weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with self.autocast():
+            logits = self.model(**inputs).logits
+        (logits * weights).sum().backward()
+        return logits.detach(), self.gradient()
+
+    @torch.no_grad()
+    def full_length_batch(self, pixels: torch.Tensor) -> torch.Tensor:
+        image = self.full_length_image(pixels)
+        text = torch.cat([self.full_length_features(start, stop) for start, stop in self.spans()])
+        return self.model.clip.logit_scale.exp() * image @ text.T
+
+    @torch.no_grad()
+    def batches(self, inputs: dict[str, torch.Tensor], count: int) -> torch.Tensor:
+        self.model._classes_changed()  # nothing is known before the first batch
+        with self.autocast():
+            return [self.model(**inputs).logits for _ in range(count)][-1]
+
+    @torch.no_grad()
+    def evaluation_text(self) -> torch.Tensor:
+        self.model._classes_changed()
+        with self.autocast():
+            return self.model.get_text_features().pooler_output
+
+    def train(self, full_length: bool, embeds: torch.Tensor, labels: torch.Tensor, steps: int, size: int) -> float:
+        """SGD on batches of features in turn; returns the last loss."""
+        for step in range(steps):
+            batch = (torch.arange(size) + step * size) % len(embeds)
+            if full_length:
+                logits = self.model.clip.logit_scale.exp() * embeds[batch] @ self.full_length_features().T
+                loss = F.cross_entropy(logits, labels[batch])
+            else:
+                with self.autocast():
+                    loss = self.model(image_embeds=embeds[batch], labels=labels[batch]).loss
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return loss.item()
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> str:
+    """Relative: norm of the difference over the norm."""
+    return f"{((one - other).norm() / other.norm()).item():.1e}"
+
+
+def random(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# -- what is measured ------------------------------------------------------------------------------------------------
+
+
+def measure_text(arguments: argparse.Namespace) -> str:
+    """Features of all classes and the gradient of the context."""
+    rate, clip, rows = matmul_rate(), build_clip(), []
+    for prompts in each_prompts(arguments):
+        arms, weights = Arms(clip, prompts, arguments), random(prompts.classes, 512, seed=1)
+        ours, (features, gradient) = fastest(partial(arms.text, weights), arms.repeats)
+        theirs, (expected, expected_gradient) = fastest(partial(arms.full_length_text, weights), arms.full_repeats)
+        parameters = list(arms.model.parameters())
+        kept = activation_bytes(lambda encode=arms.model.get_text_features: encode().pooler_output, parameters)  # type: ignore[misc]
+        their_kept = activation_bytes(partial(arms.full_length_features, 0, arms.chunk), parameters)
+        their_kept = their_kept * prompts.classes // arms.chunk
+        tokens = pack_prompts(arms.model.prompt_token_ids()).input_ids.numel()
+        rows.append(
+            [
+                *prompts.cells,
+                f"{theirs:.2f}",
+                f"{ours:.3f}",
+                f"{theirs / ours:.1f}",
+                f"{POSITIONS * prompts.classes / tokens:.1f}",
+                f"{their_kept / MIB:.0f}",
+                f"{kept / MIB:.0f}",
+                f"{their_kept / kept:.1f}",
+                difference(features, expected),
+                difference(gradient, expected_gradient),
+                f"{count_flops(partial(arms.text, weights)) / ours / rate:.0%}",
+            ]
+        )
+    header = ["classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "times fewer tokens"]
+    header += ["full-length MiB", "ours MiB", "times less", "features differ", "gradients differ", "of matmul rate"]
+    return (
+        "### Text side of a training step\n\nFeatures of all classes and the gradient of the context. Memory is what "
+        f"the forward pass keeps for the backward pass. Beyond {arguments.chunk} classes the full-length arm runs in "
+        "chunks of so many, and its memory is that of one chunk times their number. The last column is the rate of "
+        "our counted multiplications (attention not counted) over the machine's own.\n\n"
+        + markdown_table(header, rows)
+    )
+
+
+def measure_step(arguments: argparse.Namespace) -> str:
+    """Pictures or their features, all classes, and the gradient."""
+    rows = []
+    for name in arguments.backbones:
+        clip, pixels = build_clip(SHAPES[name]), random(arguments.batch_size, 3, 224, 224, seed=2)
+        for prompts in each_prompts(arguments):
+            arms, weights = Arms(clip, prompts, arguments), random(len(pixels), prompts.classes, seed=1)
+            embeds = arms.full_length_image(pixels)
+            theirs, (logits, gradient) = fastest(partial(arms.full_length_step, pixels, weights), arms.full_repeats)
+            tower, _ = fastest(partial(arms.step, {"pixel_values": pixels}, weights), arms.repeats)
+            cached, ours = fastest(partial(arms.step, {"image_embeds": embeds}, weights), arms.repeats)
+            rows.append(
+                [
+                    name,
+                    *prompts.cells,
+                    f"{theirs:.2f}",
+                    f"{tower:.3f}",
+                    f"{theirs / tower:.1f}",
+                    f"{cached:.3f}",
+                    f"{theirs / cached:.1f}",
+                    f"{(ours[0] - logits).abs().max().item():.1e}",
+                    difference(ours[1], gradient),
+                ]
+            )
+    header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "cached features s"]
+    header += ["times faster", "logits differ at most by", "gradients differ"]
+    return (
+        f"### A whole training step\n\nBatches of {arguments.batch_size} pictures; ours with the image tower, and "
+        "with cached image features.\n\n" + markdown_table(header, rows)
+    )
+
+
+def measure_evaluation(arguments: argparse.Namespace) -> str:
+    """Some test batches: the reference encodes all prompts for each of them."""
+    rows, count = [], arguments.eval_batches
+    for name in arguments.backbones:
+        clip, pixels = build_clip(SHAPES[name]), random(arguments.eval_batch_size, 3, 224, 224, seed=2)
+        for prompts in each_prompts(arguments):
+            arms = Arms(clip, prompts, arguments)
+            embeds = arms.full_length_image(pixels)
+            theirs, logits = fastest(partial(arms.full_length_batch, pixels), arms.full_repeats)
+            theirs *= count  # every batch costs the reference the same
+            cached, ours = fastest(partial(arms.batches, {"image_embeds": embeds}, count), arms.repeats)
+            tower, _ = fastest(partial(arms.batches, {"pixel_values": pixels}, count), 1)
+            text, _ = fastest(arms.evaluation_text, arms.repeats)
+            rows.append(
+                [
+                    name,
+                    *prompts.cells,
+                    f"{theirs:.1f}",
+                    f"{tower:.2f}",
+                    f"{theirs / tower:.1f}",
+                    f"{text / tower:.2%}",
+                    f"{cached:.3f}",
+                    f"{theirs / cached:.0f}",
+                    f"{(ours - logits).abs().max().item():.1e}",
+                ]
+            )
+    header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "of it text"]
+    header += ["cached features s", "times faster", "logits differ at most by"]
+    return (
+        f"### Evaluation\n\n{count} batches of {arguments.eval_batch_size} pictures; ours with the image tower, and "
+        f"with cached image features. (The full-length arm is measured over one batch, times {count}.)\n\n"
+        + markdown_table(header, rows)
+    )
+
+
+def measure_training(arguments: argparse.Namespace) -> str:
+    """The learned contexts of both arms after some steps from the same start."""
+    clip, rows, size = build_clip(), [], arguments.batch_size
+    for layout in arguments.layouts:
+        prompts = Prompts(min(arguments.classes), max(arguments.n_ctx), layout)
+        embeds = F.normalize(random(4 * size, 512, seed=3), dim=-1)
+        labels = torch.arange(4 * size) % prompts.classes
+        theirs, ours = Arms(clip, prompts, arguments), Arms(clip, prompts, arguments)
+        start = ours.model.context.detach().clone()
+        assert torch.equal(start, theirs.model.context)
+        losses = [arms.train(arms is theirs, embeds, labels, arguments.steps, size) for arms in (theirs, ours)]
+        rows.append(
+            [
+                *prompts.cells,
+                f"{((theirs.model.context - start).norm() / start.norm()).item():.2f}",
+                difference(ours.model.context, theirs.model.context),
+                *(f"{loss:.5f}" for loss in losses),
+            ]
+        )
+    header = ["classes", "n_ctx", "context", "moved by", "contexts differ", "full-length loss", "our loss"]
+    return (
+        f"### {arguments.steps} steps of SGD\n\nFrom the same start on the same features: how far the context moved, "
+        "and how far both arms' contexts are apart, relative to their size.\n\n" + markdown_table(header, rows)
+    )
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "text": measure_text,
+    "step": measure_step,
+    "evaluation": measure_evaluation,
+    "training": measure_training,
+}
