@@ -125,15 +125,17 @@ class LabelledImages:
         images = images.subset_of_classes(kept)
         return replace(images, class_names=[dataset.class_name(folder) for folder in images.class_names])
 
-    def readable(self, on_unreadable: str) -> "LabelledImages":
+    def readable(self, on_unreadable: str, progress: bool = True) -> "LabelledImages":
         """Check that every image can be decoded, before any work depends on it.
 
         Args:
             on_unreadable: "refuse" raises at the first that cannot; "skip" names those that cannot in a warning and
                 leaves them out.
+            progress: whether to show a progress bar.
         """
         kept = []
-        for index in tqdm(range(len(self)), desc=f"Checking images of {Path(self.source).name}", leave=False):
+        description = f"Checking images of {Path(self.source).name}"
+        for index in tqdm(range(len(self)), desc=description, leave=False, disable=not progress):
             try:
                 self.load(index, shrink=True)
                 kept.append(index)

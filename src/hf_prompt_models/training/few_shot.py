@@ -121,8 +121,10 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
 
     task = read_task(few_shot, recipe.read_examples)
     samples = {seed: _draw(few_shot, task.train, seed) for seed in few_shot.seeds}
+    progress = not next(iter(training.values())).disable_tqdm
     tests = {
-        role: replace(test, images=test.images.readable(few_shot.on_unreadable)) for role, test in task.tests.items()
+        role: replace(test, images=test.images.readable(few_shot.on_unreadable, progress))
+        for role, test in task.tests.items()
     }
     processor = recipe.build_processor(few_shot.backbone)
     first = next(iter(tests.values()))
@@ -143,7 +145,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
                 zero_shot.to(settings.device),
                 recipe.build_test_dataset(test.images, processor),
                 num_workers=settings.dataloader_num_workers,
-                progress=not settings.disable_tqdm,
+                progress=progress,
                 cache=cache,
             )
             for role, test in tests.items()
