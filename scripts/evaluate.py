@@ -20,7 +20,7 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.evaluation import classification_metrics, compute_image_features, predict
 from hf_prompt_models.training.feature_cache import open_feature_cache
-from hf_prompt_models.training.few_shot import model_directories
+from hf_prompt_models.training.run_folder import model_directories
 
 
 def main(argv: list[str]) -> None:

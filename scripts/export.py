@@ -21,7 +21,7 @@ from hf_prompt_models.data.image_files import list_images
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.onnx_export import export_onnx
 from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
-from hf_prompt_models.training.few_shot import model_directory
+from hf_prompt_models.training.run_folder import model_directory
 
 
 def main(argv: list[str]) -> None:

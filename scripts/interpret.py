@@ -15,7 +15,7 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.prompts.nearest_tokens import nearest_tokens, typical_nearest_score
-from hf_prompt_models.training.few_shot import model_directories
+from hf_prompt_models.training.run_folder import model_directories
 
 
 def main(argv: list[str]) -> None:

@@ -25,8 +25,8 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_models.data.files import replacing
 from hf_prompt_models.data.image_files import list_images, readable_images
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.few_shot import model_directory
 from hf_prompt_models.training.inference import classify_images
+from hf_prompt_models.training.run_folder import model_directory
 
 
 SUMMARY_CLASSES = 20

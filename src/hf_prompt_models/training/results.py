@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
-from hf_prompt_models.training.few_shot import RESULTS_FILE
+from hf_prompt_models.training.run_folder import RESULTS_FILE
 
 
 MAX_BYTES = 16 * 2**20

@@ -127,7 +127,7 @@ class Arms:
         )
         # Where the full-length arm takes long, once is enough.
         self.repeats = arguments.repeats
-        self.full_repeats = arguments.repeats if prompts.classes <= 10 else 1
+        self.full_repeats = arguments.repeats if prompts.classes <= 100 else 1
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self.dtype is None else torch.autocast("cpu", self.dtype)

@@ -1,0 +1,90 @@
+"""Training and testing image classifiers over a frozen image tower: what it says of a picture is computed once."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import TrainingArguments
+
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset, ViewFeatureDataset
+from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
+from hf_prompt_models.training.arguments import RunArguments
+from hf_prompt_models.training.evaluation import classification_metrics, compute_image_features, predict
+from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.training.protocols import TestSet
+
+
+class ImageClassification:
+    """What `run_few_shot` needs to know of pictures.
+
+    Args:
+        recipe: the method's.
+        arguments: the run's.
+        tests: by role.
+        processor: the backbone's.
+        training: of the first seed, for the device and the loading.
+    """
+
+    def __init__(
+        self,
+        recipe: ModuleType,
+        arguments: RunArguments,
+        tests: dict[str, TestSet],
+        processor: Any,
+        training: TrainingArguments,
+    ):
+        self.recipe, self.arguments, self.tests, self.processor = recipe, arguments, tests, processor
+        first = next(iter(tests.values()))
+        self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
+            arguments.few_shot.backbone, first.images.class_names, first.templates, tokenizer=processor
+        ).to(training.device)
+        for test in tests.values():
+            self.zero_shot.set_classes(test.images.class_names, processor, test.templates)
+        self.cache = open_feature_cache(arguments.few_shot.feature_cache, self.zero_shot, processor.image_processor)
+        self._training = training
+
+    def prepare(self) -> None:
+        """Compute the features of the test pictures."""
+        with self._training.main_process_first(local=False):  # the others then find the features in the cache
+            self.features = {
+                role: self._features(self.zero_shot, self.recipe.build_test_dataset(test.images, self.processor))
+                for role, test in self.tests.items()
+            }
+        self.eval_dataset = next(iter(self.features.values()))
+
+    def predict_by_hand(self, role: str) -> np.ndarray:
+        """(images,) classes that the hand-written prompts say."""
+        test = self.tests[role]
+        self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        return predict(self.zero_shot, self.features[role])
+
+    def predict(self, model: Any, role: str) -> np.ndarray:
+        """(images,) classes that a model says, whose classes are the test's."""
+        return predict(model, self.features[role])
+
+    def metrics(self, predictions: np.ndarray, role: str) -> dict[str, float]:
+        return classification_metrics(predictions, self.tests[role].images.labels)
+
+    def train_dataset(self, model: Any, sample: LabelledImages, seed: int) -> Dataset:
+        """The recipe's, or its features where they are the same in every epoch."""
+        dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
+        if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
+            return dataset
+        with self._training.main_process_first(local=False):
+            features = self._features(model.to(self._training.device), dataset)
+        if isinstance(dataset, AugmentedViewDataset):
+            views = features.image_embeds.unflatten(0, (-1, dataset.num_views))
+            return ViewFeatureDataset(views, torch.tensor(sample.labels), seed)
+        return features
+
+    def _features(self, model: Any, dataset: Any) -> Any:
+        return compute_image_features(
+            model,
+            dataset,
+            num_workers=self._training.dataloader_num_workers,
+            progress=not self._training.disable_tqdm,
+            cache=self.cache,
+        )

@@ -1,0 +1,103 @@
+"""What a run leaves in its folder, and finding it again."""
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import TrainingArguments
+
+from hf_prompt_models.data.files import replacing
+from hf_prompt_models.training.protocols import TestSet
+from hf_prompt_models.training.trainer import newest_whole_checkpoint
+
+
+RESULTS_FILE = "results.json"
+SAMPLE_FILE = "few_shot.json"
+RUN_FILE = "run.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
+    """Where the model of a seed lies: in the run's folder itself if there is one seed, else in `seed-<n>`."""
+    return Path(output_dir) if len(seeds) == 1 else Path(output_dir) / f"seed-{seed}"
+
+
+def model_directories(run: str) -> dict[str, Path]:
+    """The models of a run by seed: of the folder itself, or of its `seed-<n>` folders.
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    directory = Path(run)
+    if (directory / RESULTS_FILE).is_file():  # read first: an earlier run may have left other models in the folder
+        models = {}
+        for seed, result in json.loads((directory / RESULTS_FILE).read_text(encoding="utf-8"))["seeds"].items():
+            inner = directory / f"seed-{seed}"
+            models[seed] = inner if Path(result["model"]).name == inner.name and inner.is_dir() else directory
+        return models
+    if (directory / "config.json").is_file():
+        return {"-": directory}
+    folders = [path for path in directory.glob("seed-[0-9]*") if (path / "config.json").is_file()]
+    found = {path.name.removeprefix("seed-"): path for path in folders}
+    if not found:
+        raise ValueError(f"{run} holds no trained model: no config.json in it, nor in folders seed-1, seed-2, ….")
+    return dict(sorted(found.items(), key=lambda item: int(item[0])))
+
+
+def model_directory(run: str) -> Path:
+    """The model of a run of one seed, or of a model folder.
+
+    Raises:
+        ValueError: if there is no model, or one for each of several seeds.
+    """
+    directories = model_directories(run)
+    if len(directories) > 1:
+        raise ValueError(
+            f"{run} holds the models of {len(directories)} seeds: name one, such as "
+            f"{next(iter(directories.values()))}."
+        )
+    return next(iter(directories.values()))
+
+
+def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
+    """The name of a test's confusion matrix: the first test's is plain."""
+    if role == next(iter(tests)):
+        return "confusion_matrix.png"
+    return f"confusion_matrix_{re.sub(r'[^A-Za-z0-9]+', '_', role)}.png"
+
+
+def write_predictions(path: Path, tests: dict[str, TestSet], predictions: dict[str, np.ndarray]) -> None:
+    """Write CSV with a row for each test image, from which every reported number can be counted again."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["test", "image", "label", "class", "predicted_label", "predicted_class"])
+        for role, test in tests.items():
+            names = test.images.class_names
+            for image, label, predicted in zip(test.images.names, test.images.labels, predictions[role], strict=True):
+                writer.writerow([role, image, label, names[label], predicted, names[predicted]])
+
+
+def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
+    """Refuse to resume a checkpoint of a run with other settings or images."""
+    if not path.is_file():
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in json.loads(json.dumps(record)).items():
+        if earlier.get(name) != value:
+            values = "" if name == "images" else f" ({earlier.get(name)} then, {value} now)"
+            raise ValueError(
+                f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
+                "another --output_dir, or leave out --resume_from_checkpoint to start anew."
+            )
+
+
+def wanted_checkpoint(training: TrainingArguments) -> str | None:
+    """`--resume_from_checkpoint true` means the newest whole checkpoint, or none where there is none."""
+    wanted = training.resume_from_checkpoint
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    return newest_whole_checkpoint(training.output_dir) if str(wanted).lower() == "true" else str(wanted)
