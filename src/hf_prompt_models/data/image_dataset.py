@@ -139,22 +139,28 @@ class AugmentedViewDataset(AugmentedImageDataset):
 
 
 class FeatureDataset(Dataset):
-    """Image features computed before, as `image_embeds` and `labels`.
+    """Features computed before, as the model's input of that name, and `labels`.
 
     Args:
-        image_embeds: (images, dim).
+        features: (images, dim); of videos (videos, frames, dim) or (videos, views, frames, dim).
         labels: (images,).
+        name: what the model calls them.
     """
 
-    def __init__(self, image_embeds: torch.Tensor, labels: torch.Tensor):
-        self.image_embeds = image_embeds
+    def __init__(self, features: torch.Tensor, labels: torch.Tensor, name: str = "image_embeds"):
+        self.features = features
         self.labels = labels
+        self.name = name
+
+    @property
+    def image_embeds(self) -> torch.Tensor:
+        return self.features
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"image_embeds": self.image_embeds[index], "labels": self.labels[index]}
+        return {self.name: self.features[index], "labels": self.labels[index]}
 
 
 class ViewFeatureDataset(_Epoch, Dataset):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import average_precision_score, confusion_matrix
 
 
 def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
@@ -36,3 +36,30 @@ def mean_and_deviation(values: Sequence[float]) -> dict[str, float]:
 def harmonic_mean(base: float, new: float) -> float:
     """2·B·N / (B + N), as base-to-new accuracies are summed up; 0 if both are."""
     return 2 * base * new / (base + new) if base + new else 0.0
+
+
+def top_k_accuracy(scores: ArrayLike, references: ArrayLike, k: int) -> float:
+    """Share of examples whose class is among the `k` of the highest scores, from 0 to 1.
+
+    Args:
+        scores: (examples, classes).
+        references: (examples,) class indices.
+        k: how many classes; with fewer than so many every example counts as right.
+    """
+    scores, references = np.asarray(scores), np.asarray(references)
+    best = np.argsort(-scores, axis=-1, kind="stable")[:, :k]
+    return float((best == references[:, None]).any(axis=-1).mean())
+
+
+def mean_average_precision(scores: ArrayLike, references: ArrayLike) -> float:
+    """Mean over the classes that occur of the average precision, from 0 to 1 (Charades' metric).
+
+    Args:
+        scores: (examples, classes).
+        references: (examples, classes) 1 for each class that applies, else 0.
+    """
+    scores, references = np.asarray(scores), np.asarray(references) > 0
+    occurring = np.flatnonzero(references.any(axis=0))
+    if not len(occurring):
+        raise ValueError("No example has a label, so there is no precision to speak of.")
+    return float(np.mean([average_precision_score(references[:, c], scores[:, c]) for c in occurring]))

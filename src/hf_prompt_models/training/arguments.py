@@ -15,7 +15,7 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_da
 
 @dataclass
 class FewShotArguments:
-    """Data and protocol."""
+    """Data and protocol. Examples are pictures or videos, as the method has it."""
 
     backbone: str = field(metadata={"help": "Hub id or folder of the backbone; `playground`: the package's own."})
     train_dir: str = field(
@@ -46,9 +46,18 @@ class FewShotArguments:
             "choices": list(PUBLISHED_DATASETS),
         },
     )
-    shots: int = field(default=16, metadata={"help": "Training images a class."})
+    shots: int | None = field(
+        default=None,
+        metadata={"help": "Training examples a class; 0: all there are. Default: 16 for pictures, all for videos."},
+    )
     seeds: list[int] = field(
         default_factory=lambda: [1], metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`."}
+    )
+    labels: str | None = field(
+        default=None,
+        metadata={
+            "help": "Videos named in lists: the class names, a CSV file with columns id and name, in row order."
+        },
     )
     few_shot_sample: str | None = field(
         default=None, metadata={"help": "A `few_shot.json` of an earlier run: train on its images, draw none."}
@@ -61,7 +70,8 @@ class FewShotArguments:
         default=None,
         metadata={
             "help": "Hand-written prompts for the zero-shot result; several make an ensemble. Default: the published "
-            'data set\'s own, else "a photo of a {}."'
+            'data set\'s own, else "a photo of a {}.". A method whose own prompts are hand-written has these as its '
+            "own; by default ActionCLIP's 16."
         },
     )
     feature_cache: str | None = field(
@@ -84,7 +94,7 @@ class RunArguments:
         method: the method's own arguments.
         few_shot: data and protocol.
         training: keyword arguments for `TrainingArguments`.
-        own_schedule: whether the recipe's learning rate schedule applies: no flag named another.
+        own_schedule: whether CoOp's learning rate schedule applies: neither the recipe nor a flag named another.
     """
 
     method: Any
@@ -100,7 +110,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
     """
     classes = (recipe.Arguments, FewShotArguments, TrainingArguments)
     parser = HfArgumentParser(classes, prog=prog, description=recipe.__doc__)
-    parser.set_defaults(**recipe.training_defaults(FewShotArguments.shots))
+    parser.set_defaults(**recipe.training_defaults(recipe.DEFAULT_SHOTS))
     if {"-h", "--help"} & set(argv):
         parser.parse_args(["--help"])
     for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else
@@ -120,9 +130,12 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
             parser.error(
                 f"--few_shot_sample holds {shots} images a class, --shots says {given['shots']}: leave it out"
             )
+    given.setdefault("shots", recipe.DEFAULT_SHOTS)
     few_shot = FewShotArguments(**_of(FewShotArguments, given))
-    if few_shot.shots < 1:
-        parser.error(f"--shots is the number of training images a class, at least 1; got {few_shot.shots}")
+    if few_shot.shots < 0:
+        parser.error(
+            f"--shots is the number of training examples a class, at least 1, or 0 for all; got {few_shot.shots}"
+        )
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
     if (few_shot.protocol == "cross-dataset") != bool(few_shot.target_dirs):
@@ -150,7 +163,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         method=recipe.Arguments(**recipe.argument_defaults(few_shot.protocol, method) | method),
         few_shot=few_shot,
         training=defaults | explicit,
-        own_schedule=not SCHEDULER_FLAGS & set(explicit),
+        own_schedule=not SCHEDULER_FLAGS & set(defaults | explicit),
     )
 
 

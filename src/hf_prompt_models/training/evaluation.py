@@ -1,6 +1,6 @@
 """Evaluating image classifiers on labelled images."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,55 +19,76 @@ CACHED_AT_A_TIME = 1000
 """Images whose features are written to the cache at once: what a stopped run loses at most."""
 
 
-@torch.no_grad()
 def compute_image_features(
-    model: ClipPromptModel,
-    dataset: ImageDataset | AugmentedViewDataset,
-    batch_size: int = 100,
-    num_workers: int = 0,
-    progress: bool = True,
-    cache: FeatureCache | None = None,
+    model: ClipPromptModel, dataset: ImageDataset | AugmentedViewDataset, batch_size: int = 100, **settings: Any
 ) -> FeatureDataset:
     """Run the frozen image tower over a data set once, for all the prompts that will be compared with it.
 
     Args:
         model: whose image tower.
         dataset: of one picture an item.
+        batch_size, settings: as for `compute_features`.
+    """
+
+    def encode(**inputs: torch.Tensor) -> torch.Tensor:
+        return model.get_image_features(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
+
+    return compute_features(encode, dataset, "image_embeds", batch_size, **settings)
+
+
+@torch.no_grad()
+def compute_features(
+    encode: Callable[..., torch.Tensor],
+    dataset: Any,
+    name: str,
+    batch_size: int,
+    num_workers: int = 0,
+    progress: bool = True,
+    cache: FeatureCache | None = None,
+) -> FeatureDataset:
+    """What a frozen tower makes of each item of a data set, computed once.
+
+    Args:
+        encode: from a batch of the items' tensors to features, (batch, ...).
+        dataset: items with `labels`; has `labels` of all, and a `key` for each.
+        name: what the model calls the features.
         batch_size, num_workers: of the loading.
         progress: whether to show a progress bar.
         cache: where features are looked up first, and kept.
     """
     keys = [dataset.key(index) for index in range(len(dataset))] if cache else []
     known = cache.read(keys) if cache else {}
-    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal pictures are computed once
+    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal items are computed once
     missing = [i for i in range(len(dataset)) if not cache or (keys[i] not in known and first_of[keys[i]] == i)]
     computed: list[torch.Tensor] = []
-    description = f"Image features of {Path(dataset.images.source).name}"
-    with tqdm(total=len(missing), desc=description, leave=False, disable=not progress or not missing) as bar:
+    with tqdm(total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress or not missing) as bar:
         step = CACHED_AT_A_TIME if cache else max(len(missing), 1)
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
             features = []
             for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
-                inputs = {name: values.to(model.device) for name, values in batch.items() if name != "labels"}
-                features.append(model.get_image_features(**inputs).pooler_output.float().cpu())
+                batch.pop("labels")
+                features.append(encode(**batch).float().cpu())
                 bar.update(len(features[-1]))
             computed.append(torch.cat(features))
             if cache:
                 new = [keys[index] for index in part]
                 cache.write(new, computed[-1])
                 known.update(zip(new, computed[-1], strict=True))
-    embeds = torch.stack([known[key] for key in keys]) if cache else torch.cat(computed)
-    return FeatureDataset(embeds, dataset.labels)
+    features_of_all = torch.stack([known[key] for key in keys]) if cache else torch.cat(computed)
+    return FeatureDataset(features_of_all, dataset.labels, name)
 
 
 @torch.no_grad()
-def predict(model: ClipPromptModel, dataset: FeatureDataset, batch_size: int = 1000) -> np.ndarray:
+def class_logits(model: ClipPromptModel, dataset: FeatureDataset, batch_size: int = 1000) -> np.ndarray:
+    """(images, classes) logits, from features computed before."""
+    logits = [model(image_embeds=features.to(model.device)).logits for features in dataset.features.split(batch_size)]
+    return torch.cat(logits).cpu().numpy()
+
+
+def predict(model: ClipPromptModel, dataset: FeatureDataset) -> np.ndarray:
     """(images,) predicted class indices, from features computed before."""
-    logits = [
-        model(image_embeds=features.to(model.device)).logits for features in dataset.image_embeds.split(batch_size)
-    ]
-    return torch.cat(logits).argmax(dim=-1).cpu().numpy()
+    return class_logits(model, dataset).argmax(axis=-1)
 
 
 def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str, float]:

@@ -4,10 +4,12 @@ import os
 import platform
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
@@ -15,10 +17,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
-from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments
-from hf_prompt_models.training.evaluation import compute_metrics
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import TestSet, read_task
@@ -34,6 +36,7 @@ from hf_prompt_models.training.run_folder import (
     write_predictions,
 )
 from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.training.video_classification import VideoClassification
 from hf_prompt_models.version import __version__
 
 
@@ -64,7 +67,10 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         if os.path.realpath(settings.output_dir) == os.path.realpath(few_shot.backbone):
             raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
 
-    task = read_task(few_shot, recipe.read_examples)
+    read_examples = recipe.read_examples
+    if few_shot.labels is not None:
+        read_examples = partial(read_examples, labels=few_shot.labels)
+    task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
     samples = {seed: _draw(few_shot, task.train, seed) for seed in few_shot.seeds}
     progress = not next(iter(training.values())).disable_tqdm
     tests = {
@@ -72,8 +78,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         for role, test in task.tests.items()
     }
     processor = recipe.build_processor(few_shot.backbone)
-    run = ImageClassification(recipe, arguments, tests, processor, next(iter(training.values())))
-    model = recipe.build_model(arguments.method, few_shot.backbone, task.train.class_names, processor)
+    kind = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
+    run = kind(recipe, arguments, tests, processor, next(iter(training.values())))
+    model = run.build_model(task.train.class_names)
     for test in tests.values():
         _set_classes(model, test, processor)
     del model
@@ -117,7 +124,7 @@ def _set_classes(model: Any, test: TestSet, processor: Any) -> None:
         model.set_classes(test.images.class_names, tokenizer=processor)
 
 
-def _test_by_hand(run: ImageClassification, role: str) -> dict[str, Any]:
+def _test_by_hand(run: ImageClassification | VideoClassification, role: str) -> dict[str, Any]:
     test = run.tests[role]
     return {
         "title": test.title,
@@ -143,14 +150,18 @@ def _sum_up(results: dict[str, Any]) -> None:
         }
 
 
-def _draw(few_shot: FewShotArguments, train: LabelledImages, seed: int) -> list[int]:
+def _draw(few_shot: FewShotArguments, train: LabelledFiles, seed: int) -> list[int]:
     if few_shot.few_shot_sample is not None:
         return read_few_shot_sample(few_shot.few_shot_sample, train)
+    if few_shot.shots == 0:
+        return list(range(len(train)))
+    if isinstance(train, LabelledVideos) and train.multi_label:
+        raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
     return sample_few_shot(train, few_shot.shots, seed, few_shot.on_unreadable)
 
 
 def _run_seed(
-    run: ImageClassification, training: TrainingArguments, sample: LabelledImages, is_main: bool
+    run: ImageClassification | VideoClassification, training: TrainingArguments, sample: LabelledFiles, is_main: bool
 ) -> dict[str, Any]:
     recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
     checkpoint = wanted_checkpoint(training)
@@ -168,9 +179,10 @@ def _run_seed(
             shutil.rmtree(stale)
     if is_main:
         write_json(directory / RUN_FILE, record)
-        write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
+        if not run.multi_label:
+            write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
-    model = recipe.build_model(run.arguments.method, few_shot.backbone, sample.class_names, run.processor)
+    model = run.build_model(sample.class_names)
     # As in the released code, the last partial batch is dropped where there is a whole one.
     training.dataloader_drop_last &= len(sample) >= training.train_batch_size
     trainer = PromptTrainer(
@@ -178,7 +190,8 @@ def _run_seed(
         args=training,
         train_dataset=run.train_dataset(model, sample, training.seed),
         eval_dataset=run.eval_dataset,
-        compute_metrics=compute_metrics,
+        compute_metrics=run.compute_metrics,
+        learning_rate_factors=run.learning_rate_factors,
         own_schedule=run.arguments.own_schedule,
     )
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -186,15 +199,16 @@ def _run_seed(
     if is_main:
         model.save_pretrained(directory)
         plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
-    tested, predictions = {}, {}
+    tested: dict[str, Any] = {}
+    scores: dict[str, np.ndarray] = {}
     for role, test in run.tests.items():
         _set_classes(model, test, run.processor)
-        predictions[role] = run.predict(model, role)
-        tested[role] = run.metrics(predictions[role], role)
-        if is_main:
-            counts = confusion_counts(predictions[role], test.images.labels, len(test.images.class_names))
+        scores[role] = run.predict(model, role)
+        tested[role] = run.metrics(scores[role], role)
+        if is_main and not run.multi_label:
+            counts = confusion_counts(scores[role].argmax(axis=-1), test.images.labels, len(test.images.class_names))
             plot_confusion_matrix(counts, test.images.class_names, directory / confusion_matrix_file(role, run.tests))
     if is_main:
-        write_predictions(directory / PREDICTIONS_FILE, run.tests, predictions)
+        write_predictions(directory / PREDICTIONS_FILE, run.tests, scores)
     first = next(iter(tested.values()))
     return first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested}

@@ -1,7 +1,8 @@
 """Training and testing image classifiers over a frozen image tower: what it says of a picture is computed once."""
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,13 +13,22 @@ from hf_prompt_models.data.image_dataset import AugmentedImageDataset, Augmented
 from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.training.arguments import RunArguments
-from hf_prompt_models.training.evaluation import classification_metrics, compute_image_features, predict
+from hf_prompt_models.training.evaluation import (
+    class_logits,
+    classification_metrics,
+    compute_image_features,
+    compute_metrics,
+)
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.protocols import TestSet
 
 
 class ImageClassification:
     """What `run_few_shot` needs to know of pictures.
+
+    Attributes:
+        multi_label: whether a picture may have several labels.
+        learning_rate_factors: by the beginning of parameters' names, how much faster than the others they learn.
 
     Args:
         recipe: the method's.
@@ -27,6 +37,10 @@ class ImageClassification:
         processor: the backbone's.
         training: of the first seed, for the device and the loading.
     """
+
+    multi_label = False
+    learning_rate_factors: ClassVar[dict[str, float]] = {}
+    compute_metrics = staticmethod(compute_metrics)
 
     def __init__(
         self,
@@ -55,18 +69,24 @@ class ImageClassification:
             }
         self.eval_dataset = next(iter(self.features.values()))
 
+    def build_model(self, class_names: Sequence[str]) -> Any:
+        """A new model."""
+        few_shot = self.arguments.few_shot
+        return self.recipe.build_model(self.arguments.method, few_shot.backbone, class_names, self.processor)
+
     def predict_by_hand(self, role: str) -> np.ndarray:
-        """(images,) classes that the hand-written prompts say."""
+        """(images, classes) logits of the hand-written prompts."""
         test = self.tests[role]
         self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
-        return predict(self.zero_shot, self.features[role])
+        return class_logits(self.zero_shot, self.features[role])
 
     def predict(self, model: Any, role: str) -> np.ndarray:
-        """(images,) classes that a model says, whose classes are the test's."""
-        return predict(model, self.features[role])
+        """(images, classes) logits of a model, whose classes are the test's."""
+        return class_logits(model, self.features[role])
 
-    def metrics(self, predictions: np.ndarray, role: str) -> dict[str, float]:
-        return classification_metrics(predictions, self.tests[role].images.labels)
+    def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        """`accuracy` and `mean_class_accuracy`, from 0 to 1."""
+        return classification_metrics(scores.argmax(axis=-1), self.tests[role].images.labels)
 
     def train_dataset(self, model: Any, sample: LabelledImages, seed: int) -> Dataset:
         """The recipe's, or its features where they are the same in every epoch."""
@@ -76,7 +96,7 @@ class ImageClassification:
         with self._training.main_process_first(local=False):
             features = self._features(model.to(self._training.device), dataset)
         if isinstance(dataset, AugmentedViewDataset):
-            views = features.image_embeds.unflatten(0, (-1, dataset.num_views))
+            views = features.features.unflatten(0, (-1, dataset.num_views))
             return ViewFeatureDataset(views, torch.tensor(sample.labels), seed)
         return features
 

@@ -3,12 +3,12 @@
 Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset, CoCoOp (arXiv 2203.05557, §4.1, §4.2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_prompt_models.data.few_shot import base_and_new_classes
-from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
 from hf_prompt_models.training.arguments import FewShotArguments
@@ -25,7 +25,7 @@ class TestSet:
     """
 
     title: str
-    images: LabelledImages
+    images: LabelledFiles
     templates: list[str]
 
 
@@ -41,16 +41,21 @@ class Task:
     """
 
     title: str
-    train: LabelledImages
+    train: LabelledFiles
     tests: dict[str, TestSet]
 
 
-def read_task(arguments: FewShotArguments, read_examples: Callable[[str, str], LabelledImages]) -> Task:
+def read_task(
+    arguments: FewShotArguments,
+    read_examples: Callable[..., LabelledFiles],
+    default_templates: Sequence[str] = (DEFAULT_TEMPLATE,),
+) -> Task:
     """Read a protocol's data.
 
     Args:
         arguments: which protocol, and where the data is.
         read_examples: the recipe's, called with a source and a split.
+        default_templates: of data sets that have none of their own.
 
     Raises:
         ValueError: if sources cannot be read or do not fit the protocol.
@@ -64,7 +69,7 @@ def read_task(arguments: FewShotArguments, read_examples: Callable[[str, str], L
     test = test.with_classes(train.class_names)
     published = named or published
     title = published.title if published else source_title(arguments.train_dir)
-    templates = _templates(arguments, published)
+    templates = _templates(arguments, published, default_templates)
 
     if arguments.protocol == "few-shot":
         return Task(title, train, {"test": TestSet(title, test, templates)})
@@ -90,7 +95,7 @@ def read_task(arguments: FewShotArguments, read_examples: Callable[[str, str], L
         role, number = target_title, 2
         while role in tests:
             role, number = f"{target_title} ({number})", number + 1
-        tests[role] = TestSet(role, images, _templates(arguments, target_published))
+        tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
     return Task(title, train, tests)
 
 
@@ -101,14 +106,16 @@ def source_title(source: str) -> str:
 
 
 def _read(
-    read_examples: Callable[[str, str], LabelledImages], source: str, split: str, named: PublishedDataset | None
-) -> LabelledImages:
+    read_examples: Callable[[str, str], LabelledFiles], source: str, split: str, named: PublishedDataset | None
+) -> LabelledFiles:
     """Images, with the published class names where `named` says what the class folders are."""
     images = read_examples(source, split)
     return images if named is None or find_dataset(source) is not None else images.named_as(named)
 
 
-def _templates(arguments: FewShotArguments, published: PublishedDataset | None) -> list[str]:
+def _templates(
+    arguments: FewShotArguments, published: PublishedDataset | None, default_templates: Sequence[str]
+) -> list[str]:
     if arguments.templates is not None:
         return list(arguments.templates)
-    return [DATASET_TEMPLATES[published.name] if published else DEFAULT_TEMPLATE]
+    return [DATASET_TEMPLATES[published.name]] if published else list(default_templates)

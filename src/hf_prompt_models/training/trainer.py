@@ -22,11 +22,20 @@ class PromptTrainer(Trainer):
 
     Args:
         own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
+        learning_rate_factors: by the beginning of parameters' names, what to multiply their learning rate with. Given
+            some, weight decay applies to all parameters, as ActionCLIP's code has it.
         args, kwargs: as for `Trainer`.
     """
 
-    def __init__(self, *args: Any, own_schedule: bool = True, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        own_schedule: bool = True,
+        learning_rate_factors: dict[str, float] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
+        self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
         if self.train_dataset is not None and 0 < self.args.save_steps < 1:
@@ -47,6 +56,22 @@ class PromptTrainer(Trainer):
         if self.args.max_steps > 0:
             return self.args.max_steps
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if not self.learning_rate_factors or self.optimizer is not None:
+            return super().create_optimizer(model)
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                factors = (factor for start, factor in self.learning_rate_factors.items() if name.startswith(start))
+                groups.setdefault(next(factors, 1.0), []).append(parameter)
+        optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args)
+        decay = {"weight_decay": self.args.weight_decay}
+        self.optimizer = optimizer_class(
+            [{"params": group, "lr": factor * self.args.learning_rate, **decay} for factor, group in groups.items()],
+            **settings,
+        )
+        return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

@@ -8,9 +8,12 @@ from hf_prompt_models.data.image_dataset import AugmentedImageDataset, Augmented
 from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
 from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
 from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
 TITLE = "CoOp"
+DEFAULT_SHOTS = 16
+DEFAULT_TEMPLATES = [DEFAULT_TEMPLATE]
 
 
 @dataclass
@@ -76,7 +79,7 @@ def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
         "learning_rate": 2e-3,
         "weight_decay": 5e-4,
         "max_grad_norm": 0.0,
-        "num_train_epochs": 50 if shots <= 1 or dataset == "imagenet" else 100 if shots <= 4 else 200,
+        "num_train_epochs": 50 if shots == 1 or dataset == "imagenet" else 100 if 0 < shots <= 4 else 200,
         "per_device_train_batch_size": 32,
         "per_device_eval_batch_size": 100,
         "dataloader_drop_last": True,

@@ -1,0 +1,161 @@
+"""Training and testing video classifiers: several views a clip, a frozen tower's features of the frames kept on disk."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+from transformers import EvalPrediction, TrainingArguments
+
+from hf_prompt_models.data.image_dataset import FeatureDataset
+from hf_prompt_models.data.labelled_videos import LabelledVideos
+from hf_prompt_models.metrics.classification import mean_average_precision, top_k_accuracy
+from hf_prompt_models.training.arguments import RunArguments
+from hf_prompt_models.training.evaluation import classification_metrics, compute_features
+from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.training.protocols import TestSet
+
+
+class VideoClassification:
+    """What `run_few_shot` needs to know of videos.
+
+    Attributes:
+        multi_label: whether a video may have several labels.
+        learning_rate_factors: by the beginning of parameters' names, how much faster than the others they learn.
+
+    Args:
+        recipe: the method's.
+        arguments: the run's.
+        tests: by role.
+        processor: the backbone's.
+        training: of the first seed, for the device and the loading.
+    """
+
+    def __init__(
+        self,
+        recipe: ModuleType,
+        arguments: RunArguments,
+        tests: dict[str, TestSet],
+        processor: Any,
+        training: TrainingArguments,
+    ):
+        self.recipe, self.arguments, self.tests, self.processor = recipe, arguments, tests, processor
+        self._training = training
+        first = next(iter(tests.values()))
+        self.multi_label = first.images.multi_label
+        self.learning_rate_factors: dict[str, float] = recipe.learning_rate_factors(arguments.method)
+        self.zero_shot = recipe.build_zero_shot(
+            arguments.method,
+            arguments.few_shot.backbone,
+            first.images.class_names,
+            processor,
+            first.templates,
+            self.multi_label,
+        ).to(training.device)
+        for test in tests.values():
+            self.zero_shot.set_classes(test.images.class_names, processor, test.templates)
+        self.cache = open_feature_cache(arguments.few_shot.feature_cache, self.zero_shot, processor.image_processor)
+        self._datasets = {
+            role: recipe.build_test_dataset(arguments.method, test.images, processor) for role, test in tests.items()
+        }
+
+    def build_model(self, class_names: Sequence[str]) -> Any:
+        """A new model."""
+        first = next(iter(self.tests.values()))
+        return self.recipe.build_model(
+            self.arguments.method,
+            self.arguments.few_shot.backbone,
+            class_names,
+            self.processor,
+            first.templates,
+            self.multi_label,
+        )
+
+    def prepare(self) -> None:
+        """Compute the frames' features that hand-written prompts, and models over a frozen tower, are tested on."""
+        with self._training.main_process_first(local=False):  # the others then find the features in the cache
+            self._features = {
+                role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
+            }
+        role = next(iter(self.tests))
+        self.eval_dataset = self._features[role] if self._is_frozen else self._datasets[role]
+
+    def predict_by_hand(self, role: str) -> np.ndarray:
+        """(videos, classes) probabilities by hand-written prompts and the mean of the frames."""
+        test = self.tests[role]
+        self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        return self._probabilities(self.zero_shot.eval(), self._features[role])
+
+    def predict(self, model: Any, role: str) -> np.ndarray:
+        """(videos, classes) probabilities by a model, whose classes are the test's; the mean over a video's views."""
+        return self._probabilities(model, self._features[role] if self._is_frozen else self._datasets[role])
+
+    def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """For the Trainer's own evaluations (`--eval_strategy epoch`), of one view a video."""
+        return self.metrics(prediction.predictions, next(iter(self.tests)))
+
+    def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        """From 0 to 1: `accuracy`, `top5_accuracy` and `mean_class_accuracy`; `mean_average_precision` of many labels.
+
+        What counts as the accuracy of videos with several labels is the mean average precision.
+        """
+        labels = self._datasets[role].labels.numpy()
+        if self.multi_label:
+            precision = mean_average_precision(scores, labels)
+            return {"accuracy": precision, "mean_average_precision": precision}
+        return classification_metrics(scores.argmax(axis=-1), labels) | {
+            "top5_accuracy": top_k_accuracy(scores, labels, 5)
+        }
+
+    def train_dataset(self, model: Any, sample: LabelledVideos, seed: int) -> Dataset:
+        """The recipe's, or its frames' features where the tower is frozen."""
+        dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
+        if not self._is_frozen:
+            return dataset
+        with self._training.main_process_first(local=False):
+            return self._frame_features(model.to(self._training.device), dataset)
+
+    @property
+    def _is_frozen(self) -> bool:
+        method = self.arguments.method
+        return method.trainable == "head" and method.pre_network is None and method.in_network is None
+
+    def _frame_features(self, model: Any, dataset: Any) -> FeatureDataset:
+        return compute_features(
+            lambda pixel_values: _by_view(model.get_frame_features, pixel_values.to(model.device)),
+            dataset,
+            "frame_embeds",
+            batch_size=self._training.per_device_eval_batch_size,
+            num_workers=self._training.dataloader_num_workers,
+            progress=not self._training.disable_tqdm,
+            cache=self.cache,
+        )
+
+    @torch.no_grad()
+    def _probabilities(self, model: Any, dataset: Any) -> np.ndarray:
+        from_features = isinstance(dataset, FeatureDataset)
+        loader = DataLoader(
+            dataset,
+            batch_size=self._training.per_device_eval_batch_size,
+            num_workers=0 if from_features else self._training.dataloader_num_workers,
+        )
+        probabilities = []
+        for batch in tqdm(loader, desc="Testing", leave=False, disable=self._training.disable_tqdm):
+            (name, inputs), *_ = ((name, value) for name, value in batch.items() if name != "labels")
+            inputs = inputs.to(model.device)
+            has_views = inputs.dim() == (4 if from_features else 6)
+            views = inputs.flatten(0, 1) if has_views else inputs
+            logits = model(**{name: views}).logits
+            each = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
+            probabilities.append(each.unflatten(0, (len(inputs), -1)).mean(dim=1).cpu())
+        return torch.cat(probabilities).numpy()
+
+
+def _by_view(encode: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Features of (batch, frames, 3, height, width) or (batch, views, frames, …)."""
+    if pixel_values.dim() == 5:
+        return encode(pixel_values).pooler_output
+    return encode(pixel_values.flatten(0, 1)).pooler_output.unflatten(0, pixel_values.shape[:2])
