@@ -1,4 +1,4 @@
-"""Makes what the playground is made of: the tiny CLIP that ships with the package, or the demo's few-shot task."""
+"""Makes what the playground is made of: the tiny CLIP that ships with the package, or a demo's pictures or clips."""
 
 import argparse
 
@@ -30,13 +30,36 @@ def main() -> None:
     images.add_argument("--train_per_class", type=int, default=32, help="training pictures of each class")
     images.add_argument("--test_per_class", type=int, default=50, help="test pictures of each class")
 
-    arguments = vars(parser.parse_args())
-    if arguments.pop("command") == "images":
-        write_image_folder(**arguments)
-    else:
-        from hf_prompt_models.playground.pretraining import pretrain
+    clips = commands.add_parser(
+        "clips",
+        help="write clips whose class no single frame tells, OUTPUT_DIR/{train,test}/<class name>/*.mp4",
+        formatter_class=show_defaults,
+    )
+    clips.add_argument("output_dir", help="the folder to write")
+    clips.add_argument(
+        "--task",
+        choices=("motions", "combinations"),
+        default="motions",
+        help="motions: 12 classes such as 'moving left'; combinations: 60 labels such as 'a key moving left' to learn "
+        "from, and 20 others of the same words to test on",
+    )
+    clips.add_argument("--seed", type=int, default=0, help="names the task: another seed, other clips")
+    clips.add_argument("--train_per_class", type=int, default=32, help="training clips of each class")
+    clips.add_argument("--test_per_class", type=int, default=10, help="test clips of each class")
 
-        pretrain(**arguments)
+    arguments = vars(parser.parse_args())
+    # What only one command needs (PyAV, torch) is imported by that command.
+    match arguments.pop("command"):
+        case "images":
+            write_image_folder(**arguments)
+        case "clips":
+            from hf_prompt_models.playground.clips import write_clip_folder
+
+            write_clip_folder(**arguments)
+        case "backbone":
+            from hf_prompt_models.playground.pretraining import pretrain
+
+            pretrain(**arguments)
 
 
 if __name__ == "__main__":

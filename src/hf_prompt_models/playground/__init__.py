@@ -4,7 +4,11 @@ Pre-training pictures (`draw_picture`) and the demo's few-shot task (`write_imag
 nothing else: the task's styles never occur in pre-training, so a hand-written prompt does poorly on it and a learned
 one must learn.
 
-Importing this package needs numpy and Pillow only; `playground.pretraining` is what imports torch and transformers.
+Clips (`playground.motions` draws them, `playground.clips` writes them as videos) are a task whose classes no single
+frame tells.
+
+Importing this package needs numpy and Pillow only; `playground.pretraining` is what imports torch and transformers,
+`playground.clips` PyAV.
 """
 
 from pathlib import Path

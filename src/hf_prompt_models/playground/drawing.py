@@ -156,6 +156,11 @@ def _blend(
     return np.array(low) + (np.array(high) - np.array(low)) * amount[..., None]
 
 
+def contrast(colour: str, picture: np.ndarray) -> float:
+    """How far a colour of `COLOURS` is from a picture's mean, from 0 to 3: the sum over red, green and blue."""
+    return float(np.abs(np.array(COLOURS[colour]) - picture.mean(axis=(0, 1))).sum())
+
+
 def draw_object(
     picture: np.ndarray, shape: str, colour: str, texture: str, placement: Placement, shading: float = 0.0
 ) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .drawing import COLOURS, GROUNDS, TEXTURES, Placement, draw_ground, draw_object, smooth_noise, to_image
+from .drawing import COLOURS, GROUNDS, TEXTURES, Placement, contrast, draw_ground, draw_object, smooth_noise, to_image
 from .shapes import SHAPES
 
 
@@ -64,10 +64,6 @@ class Traits:
         return all(mine in ("", theirs) for mine, theirs in zip(astuple(self), astuple(other), strict=True))
 
 
-def _contrast(colour: str, picture: np.ndarray) -> float:
-    return float(np.abs(np.array(COLOURS[colour]) - picture.mean(axis=(0, 1))).sum())
-
-
 def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Traits]:
     """Draws picture `index` of the stream `seed`: one object, anywhere, on any ground, in any of `MEDIA`.
 
@@ -84,7 +80,7 @@ def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Tr
     # Drawings are on white paper: a ground that is always lighter is where a shape is learned first.
     ground = "white" if medium == "drawing" else str(rng.choice(GROUNDS if rng.random() < 0.4 else list(COLOURS)))
     picture = draw_ground(ground, size, size, rng)
-    colour = str(rng.choice([name for name in COLOURS if _contrast(name, picture) > 0.6]))
+    colour = str(rng.choice([name for name in COLOURS if contrast(name, picture) > 0.6]))
     shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
     diameter = float(np.exp(rng.uniform(np.log(0.55), np.log(1.05))))
     # A small object may stand anywhere; a large one may be cut by the picture's edge, but never by more than a part.

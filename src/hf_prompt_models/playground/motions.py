@@ -1,0 +1,126 @@
+"""Clips of drawn objects whose motion no single frame tells.
+
+Motions come in pairs, and a pair's two clips are made of the very same frames: one plays them in the order drawn, the
+other backwards ("blinking" and "vanishing": reordered). Whatever looks at frames one by one and forgets their order,
+mean pooling above all, can only guess within a pair.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .drawing import COLOURS, GROUNDS, TEXTURES, Placement, contrast, draw_ground, draw_object, to_image
+
+
+PAIRS = (
+    ("moving right", "moving left"),
+    ("moving down", "moving up"),
+    ("growing", "shrinking"),
+    ("turning right", "turning left"),
+    ("two objects parting", "two objects colliding"),
+    ("blinking", "vanishing"),
+)
+"""Motions and their opposites. Turning right is clockwise: the object's top goes to the right."""
+
+OBJECTS = ("bottle", "cactus", "crown", "hammer", "key", "mushroom", "plane", "snowman", "tree", "triangle")
+"""Shapes with an upright position, so that turning shows, and that the packaged CLIP knows well."""
+
+FRAMES = (16, 32)
+"""The fewest and the most frames of a clip."""
+
+
+class Track(NamedTuple):
+    """An object's course over `n` frames: arrays `(n,)` named as in `Placement`, and whether it is visible."""
+
+    x: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
+    angle: np.ndarray
+    visible: np.ndarray
+
+
+def draw_opposites(
+    pair: tuple[str, str], rng: np.random.Generator, shape: str | None = None, size: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a clip of each motion of a pair, out of the same frames.
+
+    Object, colour, texture, ground, speed, place and number of frames vary from one draw to the next.
+
+    Args:
+        pair: one of `PAIRS`.
+        rng: decides everything that varies.
+        shape: the object, one of `SHAPES`; by default one of `OBJECTS`, drawn by lot.
+        size: height and width in pixels.
+
+    Returns:
+        The clips of the pair's first and second motion, each `(frames, size, size, 3)`, RGB, uint8. The second has the
+        first's frames in another order: from last to first, but for "vanishing", which shows all frames with an object
+        before all without.
+
+    Raises:
+        ValueError: `pair` is not one of `PAIRS`.
+    """
+    count = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
+    tracks = _tracks(pair, count, rng)
+    ground = draw_ground(str(rng.choice(GROUNDS if rng.random() < 0.3 else list(COLOURS))), size, size, rng)
+    pictures = [ground] * count
+    for track in tracks:
+        pictures = _with_object(pictures, shape or str(rng.choice(OBJECTS)), track, ground, rng)
+    frames = np.stack([np.asarray(to_image(picture)) for picture in pictures])
+    order = np.argsort(~tracks[0].visible, kind="stable") if "vanishing" in pair else np.arange(count)[::-1]
+    return frames, frames[order]
+
+
+def _with_object(
+    pictures: list[np.ndarray], shape: str, track: Track, ground: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Copies of the pictures, with one object of lasting looks where its track has it."""
+    colour = str(rng.choice([name for name in COLOURS if contrast(name, ground) > 0.6]))
+    texture = str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
+    tilt, stretch = rng.normal(0, 6), rng.uniform(0.85, 1.18)
+    return [
+        draw_object(picture, shape, colour, texture, Placement(x, y, diameter, tilt + angle, stretch))
+        if visible
+        else picture
+        for picture, x, y, diameter, angle, visible in zip(pictures, *track, strict=True)
+    ]
+
+
+def _tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> list[Track]:
+    """What the objects of a pair's first motion do: one track an object."""
+    time = np.linspace(0, 1, count)
+
+    def between(start: float, end: float) -> np.ndarray:
+        return start + (end - start) * time
+
+    still = np.ones(count)
+    always = np.ones(count, dtype=bool)
+    level = still * 0
+    match pair[0]:
+        case "moving right" | "moving down":
+            along = between(rng.uniform(0.1, 0.22), rng.uniform(0.78, 0.9))
+            across = still * rng.uniform(0.32, 0.68)
+            x, y = (along, across) if pair[0] == "moving right" else (across, along)
+            return [Track(x, y, still * rng.uniform(0.42, 0.56), level, always)]
+        case "growing":
+            x, y = rng.uniform(0.38, 0.62, 2)
+            return [Track(still * x, still * y, between(rng.uniform(0.2, 0.32), rng.uniform(0.7, 0.9)), level, always)]
+        case "turning right":
+            x, y = rng.uniform(0.4, 0.6, 2)
+            angle = between(-rng.uniform(75, 105), rng.uniform(75, 105))
+            return [Track(still * x, still * y, still * rng.uniform(0.65, 0.85), angle, always)]
+        case "two objects parting":
+            centre, across = rng.uniform(0.46, 0.54), still * rng.uniform(0.35, 0.65)
+            diameter = still * rng.uniform(0.32, 0.42)
+            away = between(rng.uniform(0.42, 0.5) * diameter[0], rng.uniform(0.34, 0.4))
+            courses = [(centre + side * away, across) for side in (-1, 1)]
+            if rng.random() < 0.5:
+                courses = [(across, along) for along, across in courses]
+            return [Track(x, y, diameter, level, always) for x, y in courses]
+        case "blinking":
+            x, y = rng.uniform(0.35, 0.65, 2)
+            # Two or three times on and off, starting with either; each spell outlasts the gap between 8 samples.
+            visible = (time * 0.999 * 2 * rng.integers(2, 4)).astype(int) % 2 == rng.integers(2)
+            return [Track(still * x, still * y, still * rng.uniform(0.5, 0.75), level, visible)]
+        case _:
+            raise ValueError(f"Unknown pair {pair!r}; known are {', '.join(map(repr, PAIRS))}.")
