@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hf_prompt_models.data.files import write_json
-from hf_prompt_models.data.images import UnreadableImageError
-from hf_prompt_models.data.labelled_images import LabelledImages, refuse_or_warn
+from hf_prompt_models.data.files import UnreadableFileError, write_json
+from hf_prompt_models.data.labelled import LabelledFiles, refuse_or_warn
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
@@ -32,11 +31,11 @@ def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> di
     return dict(sorted(by_class.items()))
 
 
-def sample_few_shot(images: LabelledImages, shots: int, seed: int, on_unreadable: str = "refuse") -> list[int]:
+def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable: str = "refuse") -> list[int]:
     """Draw `shots` images of each class.
 
     Args:
-        images: what to draw from.
+        images: what to draw from, images or videos, each with one label.
         shots: images a class.
         seed: another seed, another sample.
         on_unreadable: "refuse" raises on an image that cannot be decoded; "skip" names it and draws the next one.
@@ -45,10 +44,15 @@ def sample_few_shot(images: LabelledImages, shots: int, seed: int, on_unreadable
         Indices, class by class.
 
     Raises:
-        ValueError: if a class has fewer usable images than `shots`, naming classes and counts.
+        ValueError: if a class has fewer usable images than `shots`, naming classes and counts; or if an image may have
+            several labels.
     """
     if shots < 1:
-        raise ValueError(f"shots is the number of images a class, at least 1; got {shots}.")
+        raise ValueError(f"shots is the number of {images.kind}s a class, at least 1; got {shots}.")
+    if any(isinstance(label, list) for label in images.labels):
+        raise ValueError(
+            f"{images.source} gives its {images.kind}s several labels each: there are no shots of a class."
+        )
     order = few_shot_order(images.labels, images.names, seed)
     chosen: list[int] = []
     too_few = []
@@ -58,23 +62,24 @@ def sample_few_shot(images: LabelledImages, shots: int, seed: int, on_unreadable
             if len(kept) == shots:
                 break
             try:
-                images.load(index, shrink=True)
+                images.check(index)
                 kept.append(index)
-            except UnreadableImageError as error:
+            except UnreadableFileError as error:
                 refuse_or_warn(error, on_unreadable)
         if len(kept) < shots:
             too_few.append(f"{class_name} ({len(kept)})")
         chosen += kept
     if too_few:
         raise ValueError(
-            f"{len(too_few)} class(es) of {images.source} have fewer than {shots} images: {', '.join(too_few[:10])}"
-            f"{' …' if len(too_few) > 10 else ''}. Add images, remove those classes, or use fewer shots."
+            f"{len(too_few)} class(es) of {images.source} have fewer than {shots} {images.kind}s: "
+            f"{', '.join(too_few[:10])}{' …' if len(too_few) > 10 else ''}. Add {images.kind}s, remove "
+            "those classes, or use fewer shots."
         )
     return chosen
 
 
 def write_few_shot_sample(
-    path: str | os.PathLike, images: LabelledImages, indices: Sequence[int], shots: int, seed: int
+    path: str | os.PathLike, images: LabelledFiles, indices: Sequence[int], shots: int, seed: int
 ) -> None:
     """Write down which images were drawn, so that the run can be repeated (`read_few_shot_sample`)."""
     classes = [
@@ -105,7 +110,7 @@ def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.") from error
 
 
-def read_few_shot_sample(path: str | os.PathLike, images: LabelledImages) -> list[int]:
+def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list[int]:
     """Indices of the images that a file of `write_few_shot_sample` names.
 
     Raises:
@@ -117,5 +122,5 @@ def read_few_shot_sample(path: str | os.PathLike, images: LabelledImages) -> lis
     index = {name: place for place, name in enumerate(images.names)}
     names = [name for drawn in classes.values() for name in drawn]
     if missing := [name for name in names if name not in index]:
-        raise ValueError(f"{images.source} lacks {len(missing)} image(s) of {path}: {', '.join(missing[:5])}.")
+        raise ValueError(f"{images.source} lacks {len(missing)} {images.kind}(s) of {path}: {', '.join(missing[:5])}.")
     return [index[name] for name in names]

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the earlier one whole."""
+"""Writing files so that a crash leaves the earlier one whole, and the error of those that cannot be read."""
 
 import json
 import os
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+class UnreadableFileError(ValueError):
+    """An image or a video that cannot be decoded; the message names it."""
 
 
 @contextmanager

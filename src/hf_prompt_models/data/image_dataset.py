@@ -16,7 +16,7 @@ CACHE_BYTES = 2**30
 """Decoded images kept in memory: a few-shot set is small and is read every epoch."""
 
 
-class _Epoch:
+class Epoch:
     """The epoch's number, in shared memory: workers that outlive an epoch see it change."""
 
     def __init__(self) -> None:
@@ -25,6 +25,11 @@ class _Epoch:
     def set_epoch(self, epoch: int) -> None:
         """Draw anew for this epoch."""
         self._epoch.fill_(epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this epoch."""
+        return int(self._epoch)
 
 
 class ImageDataset(Dataset):
@@ -56,7 +61,7 @@ class ImageDataset(Dataset):
         return self.images.digest(index)
 
 
-class AugmentedImageDataset(_Epoch, Dataset):
+class AugmentedImageDataset(Epoch, Dataset):
     """Random crops and mirror images, drawn anew each epoch.
 
     What is drawn for an image depends on `seed`, the epoch and the image's index alone, so that runs can be resumed
@@ -83,7 +88,7 @@ class AugmentedImageDataset(_Epoch, Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._augment(index, np.random.default_rng([self.seed, int(self._epoch), index]))
+        return self._augment(index, np.random.default_rng([self.seed, self.epoch, index]))
 
     def _augment(self, index: int, generator: np.random.Generator) -> dict[str, Any]:
         processor = self.image_processor
@@ -163,7 +168,7 @@ class FeatureDataset(Dataset):
         return {self.name: self.features[index], "labels": self.labels[index]}
 
 
-class ViewFeatureDataset(_Epoch, Dataset):
+class ViewFeatureDataset(Epoch, Dataset):
     """Features of some views of each image, as `image_embeds` and `labels`; each epoch draws one of an image's views.
 
     Args:
@@ -182,5 +187,5 @@ class ViewFeatureDataset(_Epoch, Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        view = np.random.default_rng([self.seed, int(self._epoch), index]).integers(self.view_embeds.shape[1])
+        view = np.random.default_rng([self.seed, self.epoch, index]).integers(self.view_embeds.shape[1])
         return {"image_embeds": self.view_embeds[index, view], "labels": self.labels[index]}

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
-from hf_prompt_models.data.labelled_images import refuse_or_warn
+from hf_prompt_models.data.labelled import refuse_or_warn
 
 
 def find_images(directory: str | os.PathLike) -> list[Path]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hf_prompt_models.data.files import UnreadableFileError
+
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(UnreadableFileError):
     """An image file that cannot be decoded; the message names it."""
 
 

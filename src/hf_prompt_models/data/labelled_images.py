@@ -1,45 +1,28 @@
 """Labelled images from a folder of class folders, a list of images, or a `datasets` data set."""
 
 import hashlib
-import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
-from tqdm.auto import tqdm
 
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
+from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
 from hf_prompt_models.data.split_files import read_class_names, read_listed_images
 
 
-logger = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images with class labels, decoded when asked for.
+class LabelledImages(LabelledFiles):
+    """Images with class labels, decoded when asked for."""
 
-    Attributes:
-        source: the folder or data set they come from.
-        class_names: one name a class, in the order of the labels.
-        labels: the class index of each image.
-        names: what to call each image: its path within the folder, or its row.
-        read: gives the file or the bytes of image `i`.
-    """
-
-    source: str
-    class_names: Sequence[str]
-    labels: Sequence[int]
-    names: Sequence[str]
     read: Callable[[int], str | os.PathLike | bytes]
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    kind: ClassVar[str] = "image"
 
     def load(self, index: int, shrink: bool = False) -> Image.Image:
         """Decode image `index` to RGB.
@@ -47,61 +30,20 @@ class LabelledImages:
         Raises:
             UnreadableImageError: naming it.
         """
-        return load_image(self.read(index), f"{self.source}/{self.names[index]}", shrink)
+        return load_image(self.read(index), self.path(index), shrink)
+
+    def check(self, index: int) -> None:
+        """See whether image `index` can be decoded.
+
+        Raises:
+            UnreadableImageError: naming it.
+        """
+        self.load(index, shrink=True)
 
     def digest(self, index: int) -> bytes:
         """SHA-256 of what the file of image `index` holds: 32 bytes."""
         source = self.read(index)
         return hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes()).digest()
-
-    def select(self, indices: Sequence[int]) -> "LabelledImages":
-        """The images at `indices`, in that order."""
-        indices = list(indices)
-        return LabelledImages(
-            self.source,
-            self.class_names,
-            [self.labels[index] for index in indices],
-            [self.names[index] for index in indices],
-            partial(_read_selected, self.read, indices),
-        )
-
-    def with_classes(self, class_names: Sequence[str]) -> "LabelledImages":
-        """The same images labelled by another list of classes, matched by name.
-
-        Raises:
-            ValueError: if a class of these images is not among `class_names`, or names repeat and the lists differ.
-        """
-        if list(class_names) == list(self.class_names):
-            return self
-        if len(set(class_names)) < len(class_names):
-            raise ValueError(
-                f"The classes of {self.source} cannot be matched by name: names repeat and the lists differ."
-            )
-        index = {name: place for place, name in enumerate(class_names)}
-        if unknown := sorted(set(self.class_names) - set(index)):
-            raise ValueError(
-                f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
-                f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
-                f"{' …' if len(class_names) > 5 else ''}."
-            )
-        labels = [index[self.class_names[label]] for label in self.labels]
-        return LabelledImages(self.source, list(class_names), labels, self.names, self.read)
-
-    def subset_of_classes(self, labels: Sequence[int]) -> "LabelledImages":
-        """The images of these classes alone, relabelled from 0 in the order of `labels`.
-
-        Raises:
-            ValueError: if a label is not one of these images' classes, or comes twice.
-        """
-        place = {label: new for new, label in enumerate(labels)}
-        if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
-            raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
-        kept = self.select([index for index, label in enumerate(self.labels) if label in place])
-        return replace(
-            kept,
-            class_names=[self.class_names[label] for label in labels],
-            labels=[place[label] for label in kept.labels],
-        )
 
     def named_as(self, dataset: PublishedDataset) -> "LabelledImages":
         """Images from class folders of a published data set with the class names that its results are for.
@@ -124,33 +66,6 @@ class LabelledImages:
             kept.sort(key=lambda label: images.class_names[label].replace("_", "").lower())
         images = images.subset_of_classes(kept)
         return replace(images, class_names=[dataset.class_name(folder) for folder in images.class_names])
-
-    def readable(self, on_unreadable: str, progress: bool = True) -> "LabelledImages":
-        """Check that every image can be decoded, before any work depends on it.
-
-        Args:
-            on_unreadable: "refuse" raises at the first that cannot; "skip" names those that cannot in a warning and
-                leaves them out.
-            progress: whether to show a progress bar.
-        """
-        kept = []
-        description = f"Checking images of {Path(self.source).name}"
-        for index in tqdm(range(len(self)), desc=description, leave=False, disable=not progress):
-            try:
-                self.load(index, shrink=True)
-                kept.append(index)
-            except UnreadableImageError as error:
-                refuse_or_warn(error, on_unreadable)
-        return self if len(kept) == len(self) else self.select(kept)
-
-
-def refuse_or_warn(error: UnreadableImageError, on_unreadable: str) -> None:
-    """Raise the error, or, with "skip", say it and go on."""
-    if on_unreadable != "skip":
-        raise UnreadableImageError(
-            f"{error}. Repair or remove it, or leave such images out with --on_unreadable skip."
-        ) from error
-    logger.warning(f"Skipped. {error}")
 
 
 def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
@@ -234,12 +149,8 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
     return LabelledImages(str(listed.directory), listed.class_names, listed.labels, listed.names, files.__getitem__)
 
 
-def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
-    """A function of its own, like `_read_row`: workers that are spawned get it pickled."""
-    return read(indices[place])
-
-
 def _read_row(data: Any, column: str, index: int) -> str | bytes:
+    """A function of its own: workers that are spawned get it pickled."""
     value = data[index][column]
     return value["bytes"] if value["bytes"] is not None else value["path"]
 

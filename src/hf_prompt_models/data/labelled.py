@@ -1,0 +1,167 @@
+"""What labelled images and labelled videos have in common."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from tqdm.auto import tqdm
+
+from hf_prompt_models.data.files import UnreadableFileError
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelledFiles(ABC):
+    """Files with class labels, decoded when asked for.
+
+    Attributes:
+        source: the folder or data set they come from.
+        class_names: one name a class, in the order of the labels.
+        labels: the class index of each file, or a list of them where there may be several.
+        names: what to call each file: its path within the folder, or its row.
+        read: gives the file or the bytes of item `i`.
+        kind: what one of them is called.
+    """
+
+    source: str
+    class_names: Sequence[str]
+    labels: Sequence[Any]
+    names: Sequence[str]
+    read: Callable[[int], Any]
+
+    kind: ClassVar[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def check(self, index: int) -> None:
+        """See whether item `index` can be decoded.
+
+        Raises:
+            UnreadableFileError: naming it.
+        """
+
+    @abstractmethod
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of what item `index` holds: 32 bytes."""
+
+    def path(self, index: int) -> str:
+        """What errors call item `index`."""
+        return os.path.join(self.source, self.names[index])
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """The items at `indices`, in that order."""
+        indices = list(indices)
+        return replace(
+            self,
+            labels=[self.labels[index] for index in indices],
+            names=[self.names[index] for index in indices],
+            read=partial(_read_selected, self.read, indices),
+        )
+
+    def with_classes(self, class_names: Sequence[str]) -> Self:
+        """The same items labelled by another list of classes, matched by name.
+
+        Raises:
+            ValueError: if a class of these items is not among `class_names`, or names repeat and the lists differ.
+        """
+        if list(class_names) == list(self.class_names):
+            return self
+        if len(set(class_names)) < len(class_names):
+            raise ValueError(
+                f"The classes of {self.source} cannot be matched by name: names repeat and the lists differ."
+            )
+        index = {name: place for place, name in enumerate(class_names)}
+        if unknown := sorted(set(self.class_names) - set(index)):
+            raise ValueError(
+                f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
+                f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
+                f"{' …' if len(class_names) > 5 else ''}."
+            )
+        place = {label: index[name] for label, name in enumerate(self.class_names)}
+        labels = [_relabelled(label, place) for label in self.labels]
+        return replace(self, class_names=list(class_names), labels=labels)
+
+    def subset_of_classes(self, labels: Sequence[int]) -> Self:
+        """The items of these classes alone, relabelled from 0 in the order of `labels`.
+
+        Raises:
+            ValueError: if a label is not one of these items' classes, or comes twice.
+        """
+        place = {label: new for new, label in enumerate(labels)}
+        if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
+            raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
+        new_labels = [_relabelled(label, place) for label in self.labels]
+        kept = [index for index, label in enumerate(new_labels) if label is not None and label != []]
+        return replace(
+            self.select(kept),
+            class_names=[self.class_names[label] for label in labels],
+            labels=[new_labels[index] for index in kept],
+        )
+
+    def readable(self, on_unreadable: str, progress: bool = True) -> Self:
+        """Check that every item can be decoded, before any work depends on it.
+
+        Args:
+            on_unreadable: "refuse" raises once all are checked, with a list of those that cannot; "skip" names each of
+                them in a warning, counts them and leaves them out.
+            progress: whether to show a progress bar.
+
+        Raises:
+            UnreadableFileError: naming the items that cannot be decoded.
+        """
+        kept = []
+        broken: list[UnreadableFileError] = []
+        description = f"Checking {self.kind}s of {Path(self.source).name}"
+        for index in tqdm(range(len(self)), desc=description, leave=False, disable=not progress):
+            try:
+                self.check(index)
+                kept.append(index)
+            except UnreadableFileError as error:
+                if on_unreadable == "skip":
+                    refuse_or_warn(error, on_unreadable)
+                broken.append(error)
+        if not broken:
+            return self
+        if on_unreadable != "skip":
+            refuse(broken)
+        logger.warning(f"Skipped {len(broken)} of the {len(self)} {self.kind}s of {self.source}.")
+        return self.select(kept)
+
+
+def _relabelled(label: Any, place: dict[int, int]) -> Any:
+    """A label in other classes: None, or a shorter list, where a class is not among them."""
+    return [place[part] for part in label if part in place] if isinstance(label, list) else place.get(label)
+
+
+def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
+    """A function of its own: workers that are spawned get it pickled."""
+    return read(indices[place])
+
+
+def refuse(errors: Sequence[UnreadableFileError]) -> None:
+    """Raise one error for all of them.
+
+    Raises:
+        UnreadableFileError: of the first one's type.
+    """
+    advice = "Repair or remove it, or leave such files out with --on_unreadable skip."
+    if len(errors) == 1:
+        raise type(errors[0])(f"{errors[0]} {advice}") from errors[0]
+    lines = "\n".join(f"- {error}" for error in errors)
+    raise type(errors[0])(f"{len(errors)} files cannot be read. {advice}\n{lines}") from errors[0]
+
+
+def refuse_or_warn(error: UnreadableFileError, on_unreadable: str) -> None:
+    """Raise the error, or, with "skip", say it and go on."""
+    if on_unreadable != "skip":
+        refuse([error])
+    logger.warning(f"Skipped. {error}")

@@ -1,0 +1,220 @@
+"""Labelled videos from a folder of class folders, or from lists."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from hf_prompt_models.data.frame_folders import FrameFolder, is_frame, read_frame_list, read_list_text
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.videos import VIDEO_SUFFIXES, VideoSource, check_video, load_video, load_video_views
+
+
+@dataclass(frozen=True)
+class LabelledVideos(LabelledFiles):
+    """Videos with class labels, decoded when asked for: one label a video, or a list of labels."""
+
+    read: Callable[[int], VideoSource]
+
+    kind: ClassVar[str] = "video"
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several labels."""
+        return any(isinstance(label, list) for label in self.labels)
+
+    def load(self, index: int, num_frames: int, generator: np.random.Generator | None = None) -> list[Image.Image]:
+        """`num_frames` frames of video `index`, as `videos.load_video` takes them.
+
+        Raises:
+            UnreadableVideoError: naming it.
+        """
+        return load_video(self.read(index), num_frames, generator, self.path(index))
+
+    def load_views(self, index: int, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[list[Image.Image]]:
+        """Several lists of frames of video `index`, as `videos.load_video_views` takes them.
+
+        Raises:
+            UnreadableVideoError: naming it.
+        """
+        return load_video_views(self.read(index), choose, self.path(index))
+
+    def check(self, index: int) -> None:
+        """See whether video `index` can be read to its end.
+
+        Raises:
+            UnreadableVideoError: naming it.
+        """
+        check_video(self.read(index), self.path(index))
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of what the file of video `index`, or its frames' files, hold: 32 bytes."""
+        source = self.read(index)
+        if isinstance(source, bytes):
+            return hashlib.sha256(source).digest()
+        if not isinstance(source, FrameFolder):
+            if not Path(source).is_dir():
+                return _file_digest(Path(source))
+            source = FrameFolder(Path(source))
+        return hashlib.sha256(b"".join(map(_file_digest, source.files(self.path(index))))).digest()
+
+
+def _file_digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def read_labelled_videos(
+    source: str | os.PathLike, split: str, labels: str | os.PathLike | None = None
+) -> LabelledVideos:
+    """Videos of a folder of class folders, or of a list.
+
+    Args:
+        source: one of
+
+            - a folder `D` with `D/<class>/…` or `D/<split>/<class>/…`, in which a video is a file or a folder of its
+              frames. May say its split: `D:train`;
+            - a text file with lines `<folder of frames or video> <number of frames> <class index>`, as ActionCLIP and
+              TSN have them;
+            - a CSV file with columns `path` and `labels`, where a video has one or more class names, separated by
+              semicolons: its labels are lists then.
+
+            Paths of lists may be relative to the list's folder.
+        split: the split to read where `source` says none.
+        labels: a CSV file with columns `id` and `name`, one row a class in the order of the class indices. A text file
+            needs it; for a CSV it says classes and their order, else they are those named, sorted.
+
+    Raises:
+        ValueError: if the source is none of these, or a class has no video.
+    """
+    path = Path(source)
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return _read_multi_label(path, None if labels is None else read_labels(labels))
+        if labels is None:
+            raise ValueError(f"{path} holds class indices: pass their names as a CSV file with columns id and name.")
+        return _read_list(path, read_labels(labels))
+    if path.is_dir():
+        if labels is not None:
+            raise ValueError(f"The classes of {path} are its folders: a file of labels goes with a list.")
+        inner = path / split
+        return read_video_folder(inner if inner.is_dir() and any(_folders(inner)) else path)
+    name, _, named_split = str(source).rpartition(":")
+    if name and Path(name).is_dir():
+        if not (Path(name) / named_split).is_dir():
+            raise ValueError(f"{name} has no folder {named_split!r}.")
+        return read_labelled_videos(Path(name) / named_split, split, labels)
+    raise ValueError(f"There is no folder or list {str(source)!r}.")
+
+
+def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
+    """Videos laid out as `directory/<class name>/…/video.mp4`, classes and videos in the order of their names.
+
+    A folder that holds pictures is a video of its own. Hidden files and folders, and other files, are passed over.
+
+    Raises:
+        ValueError: if there are fewer than two classes, or a class has no video.
+    """
+    directory = Path(directory)
+    classes = _folders(directory)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{directory} has {len(classes)} class folder(s), at least 2 are needed. Lay the videos out as "
+            f"{directory / '<class name>' / 'video.mp4'}."
+        )
+    labels: list[int] = []
+    found: list[Path] = []
+    for label, folder in enumerate(classes):
+        videos = _find_videos(folder)
+        if not videos:
+            raise ValueError(
+                f"The class folder {folder} holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or folders of "
+                "frames): fill or remove it."
+            )
+        if videos == [folder]:
+            raise ValueError(f"The class folder {folder} holds pictures: put the frames of each video in a folder.")
+        labels += [label] * len(videos)
+        found += videos
+    names = [path.relative_to(directory).as_posix() for path in found]
+    return LabelledVideos(str(directory), [folder.name for folder in classes], labels, names, found.__getitem__)
+
+
+def _folders(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _find_videos(folder: Path) -> list[Path]:
+    """The videos of a folder and of the folders in it; the folder itself if it holds pictures alone."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    videos = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    for inner in _folders(folder):
+        videos += _find_videos(inner)
+    if not videos and any(is_frame(path.name) and path.is_file() for path in entries):
+        return [folder]
+    return sorted(videos)
+
+
+def read_labels(path: str | os.PathLike) -> list[str]:
+    """Class names of a CSV file with columns `id` and `name`, in the order of the rows.
+
+    The ids are not read, so rows have to be in their order, as those of ActionCLIP's `lists/*_labels.csv` are.
+
+    Raises:
+        ValueError: if the file has other columns, an empty name, or fewer than two classes.
+    """
+    names = [row["name"].strip() for row in _rows(Path(path), ["id", "name"])]
+    if len(names) < 2 or "" in names:
+        raise ValueError(f"{path} must name at least two classes, each on a line with a name; it has {len(names)}.")
+    return names
+
+
+def _rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
+    try:
+        reader = csv.DictReader(read_list_text(path).splitlines(), strict=True)
+        rows: list[dict[Any, Any]] = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as CSV: {error}.") from error
+    if list(reader.fieldnames or []) != columns:
+        raise ValueError(f"{path} must begin with the line '{','.join(columns)}'; it has {reader.fieldnames}.")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(
+                f"{path}, row {number}: expected {len(columns)} columns; put names with commas in quotes."
+            )
+    return rows
+
+
+def _read_list(path: Path, class_names: list[str]) -> LabelledVideos:
+    videos = read_frame_list(path)
+    if unnamed := [video.label for video in videos if video.label >= len(class_names)]:
+        raise ValueError(f"{path} has class index {unnamed[0]}; {len(class_names)} classes are named, from 0.")
+    sources: list[VideoSource] = []
+    for video in videos:
+        place = path.parent / video.path
+        sources.append(place if place.is_file() else FrameFolder(place, video.num_frames))
+    labels = [video.label for video in videos]
+    return LabelledVideos(str(path.parent), class_names, labels, [video.path for video in videos], sources.__getitem__)
+
+
+def _read_multi_label(path: Path, class_names: list[str] | None) -> LabelledVideos:
+    rows = _rows(path, ["path", "labels"])
+    named = [[name.strip() for name in row["labels"].split(";")] for row in rows]
+    if class_names is None:
+        class_names = sorted({name for names in named for name in names})
+    if len(class_names) < 2 or len(set(class_names)) < len(class_names):
+        raise ValueError(f"{path} needs at least two classes with names of their own; they are {class_names[:10]}.")
+    place = {name: label for label, name in enumerate(class_names)}
+    for number, (row, names) in enumerate(zip(rows, named, strict=True), start=1):
+        if not row["path"] or "" in names or len(set(names)) < len(names):
+            raise ValueError(f"{path}, row {number}: expected a path and class names, each once, got {row}.")
+        if unknown := [name for name in names if name not in place]:
+            raise ValueError(f"{path}, row {number}: {unknown[0]!r} is not one of the {len(class_names)} classes.")
+    labels = [sorted(place[name] for name in names) for names in named]
+    files = [path.parent / row["path"] for row in rows]
+    return LabelledVideos(str(path.parent), class_names, labels, [row["path"] for row in rows], files.__getitem__)
