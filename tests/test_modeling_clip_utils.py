@@ -58,6 +58,7 @@ def test_the_output_holds_both_features_and_their_logits(coop: CoOpForImageClass
     output = coop(pixel_values=pixels, labels=torch.tensor([0, 2]))
     assert torch.equal(output.image_embeds, coop.get_image_features(pixel_values=pixels).pooler_output)
     assert torch.equal(output.text_embeds, coop.get_text_features().pooler_output)
+    assert list(output) == ["loss", "logits", "image_embeds"]  # each item has a row an image
     expected = coop.clip.logit_scale.exp() * output.image_embeds @ output.text_embeds.T
     torch.testing.assert_close(output.logits, expected)
     torch.testing.assert_close(output.loss, F.cross_entropy(expected, torch.tensor([0, 2])))

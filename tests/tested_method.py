@@ -1,7 +1,7 @@
 """What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class MethodUnderTest:
         build: makes a model from a backbone's folder, its learned parameters not as they were initialised.
         batch: makes so many examples' inputs for a model, with labels.
         check_pipeline: compares what a pipeline says with a model.
+        variants: other forms of the method, by name, that go through the same checks.
     """
 
     auto_class: type
@@ -30,6 +31,7 @@ class MethodUnderTest:
     build: Callable[[Path], PreTrainedModel]
     batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
+    variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
 
 
 def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:

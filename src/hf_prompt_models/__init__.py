@@ -1,9 +1,17 @@
 """Multimodal prompt methods as Hugging Face Transformers models.
 
 Importing this package registers every method with the Auto classes, so that
-`AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work.
+`AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work,
+and likewise for videos.
 """
 
+from hf_prompt_models.models.action_clip import (
+    ActionClipConfig,
+    ActionClipForVideoClassification,
+    ActionClipImageProcessor,
+    ActionClipProcessor,
+    ActionClipVideoClassificationPipeline,
+)
 from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotConfig,
     ClipZeroShotForImageClassification,
@@ -14,6 +22,11 @@ from hf_prompt_models.version import __version__
 
 
 __all__ = [
+    "ActionClipConfig",
+    "ActionClipForVideoClassification",
+    "ActionClipImageProcessor",
+    "ActionClipProcessor",
+    "ActionClipVideoClassificationPipeline",
     "ClipZeroShotConfig",
     "ClipZeroShotForImageClassification",
     "ClipZeroShotProcessor",

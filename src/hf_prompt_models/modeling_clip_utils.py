@@ -1,6 +1,7 @@
 """What the methods over a CLIP or a model like it share: normalised features of both towers, and class logits."""
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,11 +12,18 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from hf_prompt_models.backbones import BACKBONES, find_backbone
+from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.processing_utils import ClipPromptProcessor
-from hf_prompt_models.prompts.class_names import get_tokenizer
+from hf_prompt_models.prompts.class_names import (
+    clean_class_names,
+    get_tokenizer,
+    special_token_fields,
+    tokenize_class_prompts,
+)
 from hf_prompt_models.prompts.packing import PackedPrompts, pack_prompts
 from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts
+from hf_prompt_models.prompts.templates import check_templates, fill_template
 from hf_prompt_models.prompts.text_encoding import encode_prompts
 
 
@@ -33,17 +41,17 @@ class ClipClassifierOutput(ModelOutput):
         logits (`torch.FloatTensor` of shape `(batch, classes)`): cosine similarities times the backbone's temperature,
             plus SigLIP's bias.
         image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
-        text_embeds (`torch.FloatTensor` of shape `(classes, dim)`): class features, L2-normalised; an attribute alone,
-            not part of the tuple.
+
+    Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(classes, dim)`): class features,
+    L2-normalised.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     image_embeds: torch.Tensor | None = None
-    text_embeds: torch.Tensor | None = None
 
 
-class ClipPromptModel(PromptPreTrainedModel):
+class TextPromptModel(PromptPreTrainedModel):
     """Base of methods that put prompts through the text tower of a CLIP, or of another model of `backbones.BACKBONES`.
 
     A subclass says what a class's features are.
@@ -53,7 +61,6 @@ class ClipPromptModel(PromptPreTrainedModel):
     backbone_name = "clip"
     processor_class: ClassVar[type[ClipPromptProcessor]]
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -68,7 +75,7 @@ class ClipPromptModel(PromptPreTrainedModel):
         self.backbone_type = find_backbone(config.clip_config.get_text_config())
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
         self._prompts: tuple[Any, PackedPrompts | torch.Tensor] | None = None
-        self._text_cache: tuple[Any, torch.Tensor] | None = None
+        self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
@@ -127,52 +134,63 @@ class ClipPromptModel(PromptPreTrainedModel):
 
     # -- features ----------------------------------------------------------------------------------------------------
 
-    def get_text_features(self) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in the context.
+    def learned_text_tensors(self) -> list[torch.Tensor]:
+        """What of the things that make the classes' features may change by learning."""
+        return [] if self.context is None else [self.context]
 
-        Where no gradient is wanted they are computed once and kept until the context, the classes, the dtype or the
-        device change.
+    def _wants_text_gradient(self) -> bool:
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.learned_text_tensors())
+
+    def get_text_features(self) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in what is learned.
+
+        Where no gradient is wanted they are computed once and kept until a value of `learned_text_tensors`, the
+        classes, the dtype or the device change.
         """
-        context = self.context
-        if context is not None and context.requires_grad and torch.is_grad_enabled():
+        if self._wants_text_gradient():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
-        # Not keyed by version counters: `tensor.data` changes values without them. The context is small to compare.
+        # Values, not version counters: `tensor.data` changes values without them, and comparing costs little beside
+        # the image tower.
         device_type = self.clip.device.type
         autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
         setting = (self.clip.device, self.clip.dtype, autocast)
+        learned = self.learned_text_tensors()
         cached = self._text_cache
-        if cached is None or cached[0][0] != setting or not _same(cached[0][1], context):
+        if cached is None or cached[0] != setting or not _same(cached[1], learned):
             # Outside inference mode, whose tensors could take no part in a later graph.
             with torch.inference_mode(False), torch.no_grad():
-                kept = None if context is None else context.detach().clone()
-                self._text_cache = cached = ((setting, kept), self._encode_classes())
-        return BaseModelOutputWithPooling(pooler_output=cached[1].clone())
+                kept = [tensor.detach().clone() for tensor in learned]
+                self._text_cache = cached = (setting, kept, self._encode_classes())
+        return BaseModelOutputWithPooling(pooler_output=cached[2].clone())
 
     def _encode_classes(self) -> torch.Tensor:
-        chunk_size = self.text_chunk_size
-        setting = (self.clip.device, chunk_size)
+        setting = (self.clip.device, self.text_chunk_size)
         if self._prompts is None or self._prompts[0] != setting:
-            self._prompts = (setting, self._lay_out_prompts(chunk_size).to(self.clip.device))
-        prompts = self._prompts[1]
+            self._prompts = (setting, self._lay_out_prompts(self.prompt_token_ids()))
+        return self.class_features(self._encode_prompts(self._prompts[1]))
+
+    def _encode_prompts(self, prompts: PackedPrompts | torch.Tensor) -> torch.Tensor:
+        """Projected features of prompts, (prompts, dim)."""
         if isinstance(prompts, PackedPrompts):
-            pooled = encode_prompts(self.clip.text_model, prompts, self.context, chunk_size)
+            pooled = encode_prompts(self.clip.text_model, prompts, self.context, self.text_chunk_size)
             features = self.clip.text_projection(pooled)
         else:
-            features = encode_padded_prompts(self.clip.text_model, prompts, self.context, chunk_size)
+            features = encode_padded_prompts(self.clip.text_model, prompts, self.context, self.text_chunk_size)
         # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
-        return self.class_features(features.float())
+        return at_least_float32(features)
 
-    def _lay_out_prompts(self, chunk_size: int | None) -> PackedPrompts | torch.Tensor:
+    def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
         """As few rows where the text tower allows, else padded to all of its positions."""
-        prompts, pad_token_id = self.prompt_token_ids(), self.config.pad_token_id
+        pad_token_id = self.config.pad_token_id
         if self.backbone_type.packs_prompts:
-            return pack_prompts(prompts, prompts_per_row=chunk_size)
+            return pack_prompts(prompts, prompts_per_row=self.text_chunk_size).to(self.clip.device)
         if pad_token_id is None:
             raise ValueError(
                 "This model's configuration has no pad_token_id to fill its prompts up with: call "
                 "set_classes(names, tokenizer=...) with the backbone's own tokenizer."
             )
-        return pad_prompts(prompts, self.config.clip_config.text_config.max_position_embeddings, pad_token_id)
+        length = self.config.clip_config.text_config.max_position_embeddings
+        return pad_prompts(prompts, length, pad_token_id).to(self.clip.device)
 
     def _classes_changed(self) -> None:
         self._prompts = None
@@ -212,6 +230,12 @@ class ClipPromptModel(PromptPreTrainedModel):
         outputs.pooler_output = F.normalize(outputs.pooler_output.float(), dim=-1)
         return outputs
 
+
+class ClipPromptModel(TextPromptModel):
+    """Base of methods that classify images by the similarity of their features and of the classes'."""
+
+    input_modalities = ("image",)
+
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -243,11 +267,82 @@ class ClipPromptModel(PromptPreTrainedModel):
             logits = logits + self.clip.logit_bias.float()
         loss = None if labels is None else F.cross_entropy(logits, labels)
         output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds)
-        # An attribute and no item: pipelines and the Trainer take each item for one value an image.
+        # No field, for fields are items: pipelines and the Trainer take each item for one value an image.
         output.text_embeds = text_embeds
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
 
-def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    return one is other if one is None or other is None else torch.equal(one, other)
+class TemplatePromptModel(TextPromptModel):
+    """Base of methods whose prompts are class names in hand-written templates.
+
+    The configuration has `templates` and `prompt_token_ids`, a string of token ids for each prompt: all classes in the
+    first template, then in the second, ….
+    """
+
+    def set_classes(
+        self,
+        class_names: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        templates: Sequence[str] | None = None,
+    ) -> None:
+        """Classify into other classes from now on.
+
+        Args:
+            class_names: the new names.
+            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
+            templates: new templates, where they change too.
+        """
+        templates = check_templates(self.config.templates if templates is None else templates)
+        tokenizer = self._tokenizer_or_own(tokenizer)
+        self.config.update(self._tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
+        self._classes_changed()
+
+    @property
+    def context(self) -> None:
+        return None
+
+    @property
+    def num_templates(self) -> int:
+        return len(self.config.templates)
+
+    def prompt_token_ids(self, indices: Iterable[int] | None = None) -> list[list[int]]:
+        """All prompts as token ids, or those at some places of `config.prompt_token_ids`."""
+        strings = self.config.prompt_token_ids
+        if strings is None:
+            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=..., templates=[...]).")
+        chosen = range(len(strings)) if indices is None else indices
+        return [ids_from_string(strings[index]) for index in chosen]
+
+    @staticmethod
+    def names_in_prompts(class_names: Sequence[str]) -> list[str]:
+        """Class names as they are read out in a prompt."""
+        return clean_class_names(class_names)
+
+    @classmethod
+    def _tokenized_classes(
+        cls,
+        class_names: Sequence[str],
+        templates: list[str],
+        tokenizer: PreTrainedTokenizerBase,
+        clip_config: PreTrainedConfig,
+    ) -> dict[str, Any]:
+        """The configuration fields that hold classes and templates, after checking that every prompt fits."""
+        names = cls.names_in_prompts(class_names)
+        texts = [fill_template(template, name) for template in templates for name in names]
+        prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)
+        return {
+            **class_fields(class_names),
+            **special_token_fields(tokenizer),
+            "templates": templates,
+            "prompt_token_ids": [ids_to_string(ids) for ids in prompts],
+        }
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """In single precision, unless it is in double."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))

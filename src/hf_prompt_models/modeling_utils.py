@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -19,11 +19,12 @@ from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
 
 
+BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
 HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
 class PromptPreTrainedModel(PreTrainedModel):
-    """Base of the models of prompt methods: a borrowed, frozen backbone and a few learned tensors.
+    """Base of the models of prompt methods: a borrowed backbone, frozen unless it says otherwise, and learned tensors.
 
     A subclass names its backbone and takes it in `__init__(self, config, backbone=None)`; without one it builds the
     backbone from its configuration. Whatever is not under the backbone's attribute is what was learned.
@@ -46,17 +47,36 @@ class PromptPreTrainedModel(PreTrainedModel):
 
     # -- frozen means frozen -----------------------------------------------------------------------------------------
 
+    def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters of the backbone that are trained with the prompt. None, unless a subclass names some."""
+        return ()
+
     def freeze_backbone(self) -> None:
-        """Stop gradients into the backbone. Called again after loading: transformers 5 un-freezes what it loads."""
+        """Stop gradients into the backbone, but for `trained_backbone_parameters`.
+
+        Called again after loading: transformers 5 un-freezes what it loads.
+        """
         self.backbone.requires_grad_(False)
+        for parameter in self.trained_backbone_parameters():
+            parameter.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but a frozen backbone stays in eval mode, whatever the Trainer calls."""
+        """As `nn.Module.train`, but frozen towers of the backbone stay in eval mode, whatever the Trainer calls."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
-            self.backbone.eval()
+        for part in (self.backbone, *self.backbone.children()):
+            if {parameter.requires_grad for parameter in part.parameters()} == {False}:
+                part.eval()
         return self
+
+    def _trains_backbone(self) -> bool:
+        return any(True for _ in self.trained_backbone_parameters())
+
+    def _own_trained_backbone(self) -> None:
+        """A backbone that is trained becomes another: from now on weights files hold it, and name no base."""
+        if self._trains_backbone():
+            self.config.update(dict.fromkeys(BASE_MODEL_FIELDS))
+            self._set_weights_scope("full")
 
     # -- loading -----------------------------------------------------------------------------------------------------
 
@@ -124,6 +144,7 @@ class PromptPreTrainedModel(PreTrainedModel):
                 raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_backbone()
+        model._own_trained_backbone()
         return loaded
 
     @classmethod
@@ -187,6 +208,7 @@ class PromptPreTrainedModel(PreTrainedModel):
                 module.to(backbone.device)
         model.freeze_backbone()
         model._set_weights_scope(config.weights_scope)
+        model._own_trained_backbone()
         return model.eval()
 
     @classmethod
@@ -243,10 +265,10 @@ class PromptPreTrainedModel(PreTrainedModel):
         before = self.config.weights_scope
         scope: Literal["prompt", "full"] = "full" if save_backbone else "prompt"
         scope = before if save_backbone is None else scope
-        if scope == "prompt" and self.config.base_model_name_or_path is None:
+        if scope == "prompt" and (self.config.base_model_name_or_path is None or self._trains_backbone()):
             raise ValueError(
-                "This model's backbone came from no folder or repository, so a prompt alone could not be loaded "
-                "again: save with save_backbone=True."
+                "This model's backbone is in no other folder or repository (it was trained, or made from a "
+                "configuration), so a prompt alone could not be loaded again: save with save_backbone=True."
             )
         self._set_weights_scope(scope)
         try:
@@ -268,7 +290,8 @@ class PromptPreTrainedModel(PreTrainedModel):
         Args:
             save_directory: the folder, made if needed.
             save_backbone: `True` adds the backbone, for a folder that needs nothing else; `False` leaves it out.
-                Default: as the model was loaded, and prompt-only after `from_backbone`.
+                Default: as the model was loaded, and prompt-only after `from_backbone`; a backbone that is trained is
+                always saved.
             push_to_hub, kwargs: as in transformers.
         """
         directory = Path(save_directory)

@@ -24,8 +24,8 @@ def special_token_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | 
     return {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
-def clean_class_names(class_names: Sequence[str]) -> list[str]:
-    """Class names as they are read out in a prompt: underscores become spaces, as in CoOp; nothing else changes.
+def check_class_names(class_names: Sequence[str]) -> list[str]:
+    """The class names as a list, each as it is.
 
     Raises:
         ValueError: if there are no names, or one is empty or not a string. Names may repeat: classes are told apart
@@ -39,7 +39,16 @@ def clean_class_names(class_names: Sequence[str]) -> list[str]:
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.replace("_", " ").strip():
             raise ValueError(f"Class {index} has no usable name: {name!r}. A name is a string with a word in it.")
-    return [" ".join(name.replace("_", " ").split()) for name in names]
+    return names
+
+
+def clean_class_names(class_names: Sequence[str]) -> list[str]:
+    """Class names as they are read out in a prompt: underscores become spaces, as in CoOp; nothing else changes.
+
+    Raises:
+        ValueError: as `check_class_names` does.
+    """
+    return [" ".join(name.replace("_", " ").split()) for name in check_class_names(class_names)]
 
 
 def tokenize_prompts(

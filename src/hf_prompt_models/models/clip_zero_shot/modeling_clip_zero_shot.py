@@ -6,21 +6,15 @@ from typing import Any, Self
 
 import torch
 from torch.nn import functional as F
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel, TemplatePromptModel
 from hf_prompt_models.models.clip_zero_shot.configuration_clip_zero_shot import ClipZeroShotConfig
 from hf_prompt_models.models.clip_zero_shot.processing_clip_zero_shot import ClipZeroShotProcessor
-from hf_prompt_models.prompts.class_names import (
-    clean_class_names,
-    special_token_fields,
-    tokenize_class_prompts,
-)
-from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates, fill_template
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
-class ClipZeroShotPreTrainedModel(ClipPromptModel):
+class ClipZeroShotPreTrainedModel(TemplatePromptModel, ClipPromptModel):
     config: ClipZeroShotConfig
     processor_class = ClipZeroShotProcessor
 
@@ -67,58 +61,16 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
         config = ClipZeroShotConfig(
             clip_config=clip.config.to_dict(),
-            **_tokenized_classes(class_names, templates, tokenizer, clip.config),
+            **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
             **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
         )
         model = cls._from_parts(config, clip, {})
         model.processor = processor
         return model
 
-    def set_classes(
-        self,
-        class_names: Sequence[str],
-        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
-        templates: Sequence[str] | None = None,
-    ) -> None:
-        """Classify into other classes from now on.
-
-        Args:
-            class_names: the new names.
-            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
-            templates: new templates, where they change too.
-        """
-        templates = check_templates(self.config.templates if templates is None else templates)
-        tokenizer = self._tokenizer_or_own(tokenizer)
-        self.config.update(_tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
-        self._classes_changed()
-
-    @property
-    def context(self) -> None:
-        return None
-
-    def prompt_token_ids(self) -> list[list[int]]:
-        if self.config.prompt_token_ids is None:
-            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=..., templates=[...]).")
-        return [ids_from_string(ids) for ids in self.config.prompt_token_ids]
-
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
         features = F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
         return F.normalize(features.mean(dim=0), dim=-1)
-
-
-def _tokenized_classes(
-    class_names: Sequence[str], templates: list[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig
-) -> dict[str, Any]:
-    """The configuration fields that hold classes and templates, after checking that every prompt fits."""
-    names = clean_class_names(class_names)
-    texts = [fill_template(template, name) for template in templates for name in names]
-    prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)
-    return {
-        **class_fields(class_names),
-        **special_token_fields(tokenizer),
-        "templates": templates,
-        "prompt_token_ids": [ids_to_string(ids) for ids in prompts],
-    }
 
 
 __all__ = ["ClipZeroShotForImageClassification", "ClipZeroShotPreTrainedModel"]

@@ -1,0 +1,165 @@
+"""ActionCLIP's post-network prompts: one vector of the frames' vectors (released code: `modules/Visual_Prompt.py`).
+
+Each head is made of an `ActionClipConfig`, maps (batch, frames, dim) to (batch, dim), and starts as the released code's.
+The frame positions, which each head has there and `transf` alone reads, are here in `transf` alone.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig, PreTrainedConfig
+from transformers import initialization as init
+from transformers.models.clip.modeling_clip import CLIPEncoder
+
+
+class FrameHead(nn.Module):
+    """Base of the heads."""
+
+    def init_part(self, part: nn.Module) -> None:
+        """Fill the parameters of the head itself or of a module in it, but not those of modules in that."""
+        if isinstance(part, nn.LayerNorm):
+            init.ones_(part.weight)
+            init.zeros_(part.bias)
+
+
+class MeanHead(FrameHead):
+    """The mean over the frames."""
+
+    def __init__(self, config: PreTrainedConfig, dim: int):
+        super().__init__()
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.mean(dim=1)
+
+
+class Conv1dHead(FrameHead):
+    """A depth-wise convolution of kernel 3 over time, added to the frames, then the mean.
+
+    It starts as a shift: a quarter of the channels takes the frame before, half its own, a quarter the next one.
+    """
+
+    def __init__(self, config: PreTrainedConfig, dim: int):
+        super().__init__()
+        self.legacy_layout = config.legacy_conv1d_layout
+        self.conv = nn.Conv1d(dim, dim, kernel_size=3, padding=1, groups=dim, bias=False)
+
+    def init_part(self, part: nn.Module) -> None:
+        if part is self.conv:
+            dim = len(self.conv.weight)
+            taps = torch.ones(dim, dtype=torch.long)
+            taps[: dim // 4] = 0
+            taps[dim - dim // 4 :] = 2
+            init.copy_(self.conv.weight, nn.functional.one_hot(taps, 3)[:, None])
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        batch, num_frames, dim = frames.shape
+        channels = frames.reshape(batch, dim, num_frames) if self.legacy_layout else frames.transpose(1, 2)
+        return (frames + self.conv(channels).transpose(1, 2)).mean(dim=1)
+
+
+class LstmHead(FrameHead):
+    """An LSTM of one layer, added to the frames, then the mean."""
+
+    def __init__(self, config: PreTrainedConfig, dim: int):
+        super().__init__()
+        self.lstm = nn.LSTM(dim, dim, batch_first=True)
+
+    def init_part(self, part: nn.Module) -> None:
+        for parameter in part.parameters(recurse=False):
+            init.uniform_(parameter, -(self.lstm.hidden_size**-0.5), self.lstm.hidden_size**-0.5)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return (frames + self.lstm(frames)[0]).mean(dim=1)
+
+
+class TransfHead(FrameHead):
+    """A transformer over the frames, added to the frames without their positions, then the mean.
+
+    Blocks are CLIP's: norms first, QuickGELU, a feed-forward part four times as wide; there is no norm at the end.
+    """
+
+    def __init__(self, config: PreTrainedConfig, dim: int):
+        super().__init__()
+        heads = config.head_num_attention_heads or max(config.clip_config.text_config.hidden_size // 64, 1)
+        self.frame_position_embeddings = nn.Embedding(config.max_frames, dim)
+        encoder_config = CLIPVisionConfig(
+            hidden_size=dim,
+            intermediate_size=4 * dim,
+            num_hidden_layers=config.head_num_layers,
+            num_attention_heads=_check_heads(heads, dim),
+            hidden_act="quick_gelu",
+            layer_norm_eps=config.head_layer_norm_eps,
+            attn_implementation="sdpa",
+        )
+        self.encoder = CLIPEncoder(encoder_config)
+
+    def init_part(self, part: nn.Module) -> None:
+        super().init_part(part)
+        if isinstance(part, nn.Embedding):
+            init.normal_(part.weight, std=0.02)
+        elif isinstance(part, nn.Linear):
+            init.zeros_(part.bias)
+            attentions = (layer.self_attn for layer in self.encoder.layers)
+            if any(part in (each.q_proj, each.k_proj, each.v_proj) for each in attentions):
+                bound = math.sqrt(6 / (4 * part.in_features))  # Xavier's for the three as one matrix
+                init.uniform_(part.weight, -bound, bound)
+            else:
+                init.normal_(part.weight, std=0.02)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        hidden_states = frames + self.frame_position_embeddings.weight[: frames.shape[1]]
+        return (frames + self.encoder(inputs_embeds=hidden_states).last_hidden_state).mean(dim=1)
+
+
+class TransfClsHead(FrameHead):
+    """A transformer over a class token and the frames, read at the class token.
+
+    Blocks are torch's: norms last, ReLU, a feed-forward part of 2048, dropout 0.1; a norm at the end.
+    """
+
+    def __init__(self, config: PreTrainedConfig, dim: int):
+        super().__init__()
+        heads = _check_heads(config.head_num_attention_heads or 8, dim)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.empty(1, config.num_frames + 1, dim))
+        layer = nn.TransformerEncoderLayer(dim, heads, dim_feedforward=2048, dropout=0.1, batch_first=True)
+        self.encoder = nn.TransformerEncoder(
+            layer, config.head_num_layers, norm=nn.LayerNorm(dim), enable_nested_tensor=False
+        )
+
+    def init_part(self, part: nn.Module) -> None:
+        super().init_part(part)
+        if part is self:
+            init.trunc_normal_(self.cls_token, std=0.02)
+            init.trunc_normal_(self.pos_embed, std=0.02)
+        elif isinstance(part, nn.MultiheadAttention):
+            init.xavier_uniform_(part.in_proj_weight)
+            init.zeros_(part.in_proj_bias)
+        elif isinstance(part, nn.Linear):
+            init.trunc_normal_(part.weight, std=0.02)
+            init.zeros_(part.bias)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        tokens = torch.cat([self.cls_token.expand(len(frames), 1, -1), frames], dim=1)
+        return self.encoder(tokens + self.pos_embed)[:, 0]
+
+
+HEADS: dict[str, Callable[[PreTrainedConfig, int], FrameHead]] = {
+    "mean": MeanHead,
+    "conv1d": Conv1dHead,
+    "lstm": LstmHead,
+    "transf": TransfHead,
+    "transf_cls": TransfClsHead,
+}
+"""By `post_network`; each takes the configuration and the dimension of the backbone's features."""
+
+
+def _check_heads(heads: int, dim: int) -> int:
+    if dim % heads:
+        raise ValueError(
+            f"The backbone's features of dimension {dim} cannot be divided among {heads} attention heads: pass a "
+            "head_num_attention_heads that divides it."
+        )
+    return heads

@@ -1,0 +1,367 @@
+"""ActionCLIP: actions in videos by the similarity of a video and of sentences about it (arXiv 2109.08472)."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import (
+    CLIPModel,
+    MetaClip2Model,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.backbones import find_backbone
+from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
+from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
+from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
+from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches, gather_examples
+from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
+from hf_prompt_models.models.action_clip.visual_prompts_action_clip import JointSpaceTime, encode_with_shift
+from hf_prompt_models.prompts.class_names import check_class_names
+from hf_prompt_models.prompts.templates import ACTION_TEMPLATES, check_templates
+
+
+@dataclass
+class ActionClipOutput(ModelOutput):
+    """
+    Output of [`ActionClipForVideoClassification`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the bidirectional KL divergence, if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, classes)`, *optional*): in eval mode, the logarithm of the mean
+            of the templates' probabilities, so that softmax gives that mean; for several labels a video its log-odds,
+            so that the sigmoid does.
+        video_embeds (`torch.FloatTensor` of shape `(batch, dim)`): video features, L2-normalised.
+
+    Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(templates, classes, dim)`): the
+    sentences' features, L2-normalised; in train mode those of the sentences that were drawn, `(batch, dim)`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+
+
+class ActionClipPreTrainedModel(TemplatePromptModel):
+    config: ActionClipConfig
+    processor_class = ActionClipProcessor
+    backbone_classes = (CLIPModel, MetaClip2Model)
+    input_modalities = ("video",)
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["pre_network", "post_network"]
+
+    post_network: FrameHead
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, JointSpaceTime):
+            init.zeros_(module.time_embedding)
+        else:
+            self.post_network.init_part(module)
+
+    @staticmethod
+    def names_in_prompts(class_names: Sequence[str]) -> list[str]:
+        """As they are: the released code changes nothing in a label."""
+        return check_class_names(class_names)
+
+
+class ActionClipForVideoClassification(ActionClipPreTrainedModel):
+    """Video classification by the similarity of a video and of each class in hand-written sentences.
+
+    In training a sentence is drawn for each video, and the loss compares the batch's videos and sentences with each
+    other. In eval mode all sentences of all classes are encoded once, and the templates' probabilities are averaged.
+
+    Attributes:
+        pre_network: the visual prompt before the image tower, or `None`.
+        post_network: the head, which makes one vector of the frames'.
+    """
+
+    def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
+        backbone_class = find_backbone(config.clip_config.get_text_config()).model_class
+        if backbone_class not in self.backbone_classes:
+            known = " or ".join(known.__name__ for known in self.backbone_classes)
+            raise TypeError(f"ActionCLIP takes a {known} as its backbone, not a {backbone_class.__name__}.")
+        super().__init__(config, backbone)
+        vision_width = self.clip.vision_model.config.hidden_size
+        joint = config.pre_network == "joint"
+        self.pre_network = JointSpaceTime(config.num_frames, vision_width) if joint else None
+        self.post_network = HEADS[config.post_network](config, self.clip.config.projection_dim)
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None = None,
+        pre_network: Literal["joint"] | None = None,
+        in_network: Literal["shift"] | None = None,
+        post_network: str = "transf",
+        num_frames: int = 8,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        trainable: Literal["all", "image", "head"] = "all",
+        problem_type: Literal["single_label_classification", "multi_label_classification"] | None = None,
+        head_num_layers: int = 6,
+        head_num_attention_heads: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A new model from a pretrained CLIP.
+
+        With `post_network="mean"` it classifies at once, as CLIP does; the other heads are to be trained first.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel` or `MetaClip2Model`.
+            class_names: one name a class, in the order of the labels. They are used as they are; names may repeat.
+            templates: sentences with one `{}`. Default: ActionCLIP's 16;
+                `hf_prompt_models.prompts.templates.ACTION_TEMPLATES` says of which kind each is.
+            pre_network, in_network, post_network: the visual prompts, see [`ActionClipConfig`].
+            num_frames: frames that `pipeline()` samples from a video.
+            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
+            trainable: what training changes: `"all"`, `"image"` (all but the text side) or `"head"` (the backbone
+                stays frozen).
+            problem_type: `"multi_label_classification"` for several labels a video.
+            head_num_layers, head_num_attention_heads: of the `"transf"` and `"transf_cls"` heads.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+
+        Raises:
+            ValueError: for a template without `{}`, a name too long for the text tower, or visual prompts that do not
+                go together.
+            TypeError: if the backbone is of another type.
+        """
+        templates = check_templates([each.text for each in ACTION_TEMPLATES] if templates is None else templates)
+        choices = {
+            "pre_network": pre_network,
+            "in_network": in_network,
+            "post_network": post_network,
+            "num_frames": num_frames,
+            "trainable": trainable,
+            "problem_type": problem_type,
+            "head_num_layers": head_num_layers,
+            "head_num_attention_heads": head_num_attention_heads,
+        }
+        ActionClipConfig(**choices)  # refused before a backbone is loaded
+        clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
+        config = ActionClipConfig(
+            clip_config=clip.config.to_dict(),
+            **choices,
+            **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
+            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+        )
+        model = cls._from_parts(config, clip, {})
+        model.processor = processor
+        return model
+
+    # -- what is trained ---------------------------------------------------------------------------------------------
+
+    def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        trainable = self.config.trainable
+        if trainable == "all":
+            yield from self.clip.parameters()
+        elif trainable == "image":
+            yield from self.clip.vision_model.parameters()
+            yield from self.clip.visual_projection.parameters()
+            yield self.clip.logit_scale
+
+    def learned_text_tensors(self) -> list[torch.Tensor]:
+        if self.config.trainable != "all":
+            return []
+        return [*self.clip.text_model.parameters(), *self.clip.text_projection.parameters()]
+
+    def _wants_text_gradient(self) -> bool:
+        # Not in eval mode: a forgotten `no_grad` would keep the activations of all templates of all classes.
+        return self.training and super()._wants_text_gradient()
+
+    # -- features ----------------------------------------------------------------------------------------------------
+
+    def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        return F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
+
+    def get_text_features(self) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: the features of all classes in all templates, (templates, classes, dim), L2-normalised.
+
+        In eval mode, and where the text tower is frozen, they are computed once and kept until the text tower, the
+        classes, the dtype or the device change, and carry no gradient. In train mode they are differentiable.
+        """
+        return super().get_text_features()
+
+    def get_frame_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: the image tower's features of each frame, (batch, frames, dim), as they come out of its
+        projection. With `pre_network="joint"` there is one for all frames, (batch, 1, dim).
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+
+        Raises:
+            ValueError: for another shape, or a number of frames that the model cannot take.
+        """
+        if pixel_values.dim() != 5:
+            raise ValueError(
+                "pixel_values of videos are (batch, frames, 3, height, width), as the processor makes them; got "
+                f"{tuple(pixel_values.shape)}. pixel_values[None] makes a batch of one video's frames."
+            )
+        self.config.check_num_frames(pixel_values.shape[1])
+        if self.pre_network is not None:
+            pooled = self.pre_network(self.clip.vision_model, pixel_values)
+        elif self.config.in_network == "shift":
+            pooled = encode_with_shift(self.clip.vision_model, pixel_values)
+        else:
+            pooled = self.clip.vision_model(pixel_values=pixel_values.flatten(0, 1)).pooler_output
+            pooled = pooled.unflatten(0, pixel_values.shape[:2])
+        return BaseModelOutputWithPooling(pooler_output=self.clip.visual_projection(pooled))
+
+    def get_video_features(
+        self, pixel_values: torch.Tensor | None = None, frame_embeds: torch.Tensor | None = None
+    ) -> BaseModelOutputWithPooling:
+        """`.pooler_output`: video features, (batch, dim), L2-normalised.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            frame_embeds: (batch, frames, dim) instead, features of `get_frame_features` computed before.
+
+        Raises:
+            ValueError: for another shape, or a number of frames that the model cannot take.
+        """
+        if pixel_values is not None and frame_embeds is None:
+            frame_embeds = self.get_frame_features(pixel_values).pooler_output
+        elif frame_embeds is not None and pixel_values is None:
+            if self.pre_network is None:
+                self.config.check_num_frames(frame_embeds.shape[1])
+        else:
+            raise ValueError("Pass either pixel_values or frame_embeds.")
+        # In full precision from here on, as in the released code.
+        with torch.autocast(frame_embeds.device.type, enabled=False):
+            frames = at_least_float32(frame_embeds)
+            parameter = next(self.post_network.parameters(), frames)
+            video_embeds = F.normalize(self.post_network(frames.to(parameter.dtype)), dim=-1)
+        return BaseModelOutputWithPooling(pooler_output=at_least_float32(video_embeds))
+
+    # -- classification ----------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        frame_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> ActionClipOutput | tuple:
+        """Class logits of videos in eval mode, the loss where labels are given.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            frame_embeds: (batch, frames, dim) instead, features of `get_frame_features` computed before.
+            labels: (batch,) class indices; if `config.problem_type` is `"multi_label_classification"`, (batch,
+                classes) 1 for each class that applies, else 0. In train mode they are needed, and in training by
+                several processes each has equally many examples.
+            return_dict: `False` returns a tuple.
+
+        Raises:
+            ValueError: for pixels or labels of another form.
+        """
+        if labels is not None:
+            self._check_labels(labels)
+        video_embeds = self.get_video_features(pixel_values, frame_embeds).pooler_output
+        loss = logits = None
+        if self.training:
+            if labels is None:
+                raise ValueError("In train mode the model returns a loss and needs labels: call eval() for logits.")
+            text_embeds, classes = self._draw_sentences(labels)
+            with torch.autocast(video_embeds.device.type, enabled=False):
+                loss = self._training_loss(video_embeds, text_embeds, labels, classes)
+        else:
+            text_embeds = self.get_text_features().pooler_output
+            with torch.autocast(video_embeds.device.type, enabled=False):
+                logits = self._logits(video_embeds, text_embeds)
+                if labels is not None:
+                    loss = self._mean_loss(video_embeds, text_embeds, labels)
+        output = ActionClipOutput(loss=loss, logits=logits, video_embeds=video_embeds)
+        # No field, for fields are items: pipelines and the Trainer take each item for one value a video.
+        output.text_embeds = text_embeds
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    @property
+    def _multi_label(self) -> bool:
+        return self.config.problem_type == "multi_label_classification"
+
+    def _check_labels(self, labels: torch.Tensor) -> None:
+        classes = self.config.num_labels
+        if self._multi_label:
+            if labels.dim() != 2 or labels.shape[1] != classes:
+                raise ValueError(
+                    f"Labels of videos with several are (batch, {classes}), 1 for each class that applies; got "
+                    f"{tuple(labels.shape)}."
+                )
+        elif labels.dim() != 1 or labels.is_floating_point():
+            raise ValueError(
+                f"Labels are (batch,) class indices; got {tuple(labels.shape)} of {labels.dtype}. For several labels "
+                "a video set config.problem_type = 'multi_label_classification'."
+            )
+        elif not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ValueError(f"Labels are 0 to {classes - 1} here; got {int(labels.min())} to {int(labels.max())}.")
+
+    def _temperature(self) -> torch.Tensor:
+        return at_least_float32(self.clip.logit_scale).exp()
+
+    def _draw_sentences(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A sentence about each example: its features, (batch, dim), and its class, (batch,)."""
+        # On the CPU, whose generator the Trainer saves and which is the same for every device.
+        templates = torch.randint(self.num_templates, (len(labels),))
+        classes = self._draw_classes(labels.cpu()) if self._multi_label else labels.cpu()
+        if self.config.trainable == "all":
+            sentences = (templates * self.config.num_labels + classes).tolist()
+            prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
+            text_embeds = F.normalize(self._encode_prompts(prompts), dim=-1)
+        else:
+            features = self.get_text_features().pooler_output
+            text_embeds = features[templates.to(features.device), classes.to(features.device)]
+        return text_embeds, classes.to(labels.device)
+
+    def _training_loss(
+        self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss over all processes' examples."""
+        matches = find_matches(gather_examples(labels), gather_examples(classes))
+        videos, texts = gather_examples(video_embeds), gather_examples(text_embeds)
+        return bidirectional_kl(videos, texts, matches, self._temperature())
+
+    @staticmethod
+    def _draw_classes(labels: torch.Tensor) -> torch.Tensor:
+        """One of each video's own classes."""
+        own = (labels > 0).float()
+        without = torch.nonzero(own.sum(dim=1) == 0).flatten().tolist()
+        if without:
+            raise ValueError(
+                f"The videos {without} of the batch have no label, so that nothing can be said about them: leave "
+                "videos without labels out of training."
+            )
+        return torch.multinomial(own, 1).flatten()
+
+    def _mean_loss(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean over the templates of the loss of this batch, each video with all of its own classes' sentences."""
+        classes = labels.nonzero()[:, 1] if self._multi_label else labels
+        matches = find_matches(labels, classes)
+        losses = [bidirectional_kl(video_embeds, each[classes], matches, self._temperature()) for each in text_embeds]
+        return torch.stack(losses).mean()
+
+    def _logits(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        scale = self._temperature() if self.config.eval_logit_scale is None else self.config.eval_logit_scale
+        similarities = scale * torch.einsum("bd,kcd->bkc", video_embeds, text_embeds)
+        log_sum = similarities.log_softmax(dim=-1).logsumexp(dim=1)
+        log_mean = log_sum - torch.tensor(len(text_embeds), dtype=log_sum.dtype, device=log_sum.device).log()
+        if not self._multi_label:
+            return log_mean
+        log_mean = log_mean.clamp(max=-torch.finfo(log_mean.dtype).eps)  # a probability of 1 has no finite log-odds
+        return log_mean - torch.log(-torch.expm1(log_mean))
+
+
+__all__ = ["ActionClipForVideoClassification", "ActionClipPreTrainedModel"]

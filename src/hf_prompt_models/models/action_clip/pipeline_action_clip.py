@@ -1,0 +1,63 @@
+"""The pipeline "video-classification" for ActionCLIP, and for every other model as it was."""
+
+import os
+from io import BytesIO
+from typing import Any
+
+from huggingface_hub.utils import httpx
+from PIL import Image
+from transformers import BatchFeature, Pipeline, VideoClassificationPipeline
+from transformers.pipelines import SUPPORTED_TASKS
+
+from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
+
+
+class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
+    """transformers' pipeline, which for an ActionCLIP model samples the whole video instead of its first frames.
+
+    A video is a path, a link, the frames themselves as a list of PIL images, or an array or tensor of them (frames, 3,
+    height, width). Frames that are passed are taken as they are; a file is sampled at the centres of `num_frames`
+    (`config.num_frames`) equal segments.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if isinstance(kwargs.get("model", args[0] if args else None), ActionClipForVideoClassification):
+            # Past the stock constructor, whose say is that image processors are going out of use: ours takes videos.
+            Pipeline.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+
+    @property
+    def _is_action_clip(self) -> bool:
+        return isinstance(self.model, ActionClipForVideoClassification)
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        if self._is_action_clip and isinstance(inputs, list) and inputs and isinstance(inputs[0], Image.Image):
+            return super().__call__([inputs], **kwargs)[0]  # one video, which would be taken for many inputs
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, video: Any, num_frames: int | None = None, frame_sampling_rate: int = 1) -> BatchFeature:
+        if not self._is_action_clip:
+            return super().preprocess(video, num_frames=num_frames, frame_sampling_rate=frame_sampling_rate)
+        if frame_sampling_rate != 1:
+            raise ValueError(
+                "frame_sampling_rate does not apply: ActionCLIP samples the whole video. Leave it out, or pass "
+                "num_frames, or the frames themselves."
+            )
+        if isinstance(video, str | os.PathLike):
+            from hf_prompt_models.data.videos import load_video  # PyAV is needed for files alone
+
+            name = os.fspath(video)
+            source: Any = video
+            if name.startswith(("http://", "https://")):
+                source = BytesIO(httpx.get(name, follow_redirects=True).raise_for_status().content)
+            video = load_video(source, num_frames or self.model.config.num_frames, name=name)
+        return self.image_processor(video, return_tensors="pt").to(self.dtype)
+
+
+def replace_stock_pipeline() -> None:
+    """Put the pipeline in the stock one's place; `register_pipeline` would write it into saved configurations."""
+    SUPPORTED_TASKS["video-classification"]["impl"] = ActionClipVideoClassificationPipeline
+
+
+__all__ = ["ActionClipVideoClassificationPipeline"]

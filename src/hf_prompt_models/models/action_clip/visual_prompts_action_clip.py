@@ -1,0 +1,66 @@
+"""ActionCLIP's visual prompts before and inside the image tower.
+
+The tower is transformers' own, run part by part; the released code is `clip/model.py` (joint, which does not run
+there) and `modules/temporal_shift.py`. Pixels are (batch, frames, 3, height, width).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+
+SHIFT_DIVISOR = 8
+"""One eighth of the channels comes from each side."""
+
+
+class JointSpaceTime(nn.Module):
+    """Attention over all frames' patches at once, behind one class token for the whole video.
+
+    Attributes:
+        time_embedding: (frames, width) added to the patches of each frame. It starts at zero: the model starts as
+            CLIP over all patches, and with one frame as CLIP itself.
+    """
+
+    def __init__(self, num_frames: int, width: int):
+        super().__init__()
+        self.time_embedding = nn.Parameter(torch.empty(num_frames, width))
+
+    def forward(self, vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The tower's pooled output, (batch, 1, width)."""
+        batch, num_frames = pixel_values.shape[:2]
+        embedded = vision_model.embeddings(pixel_values.flatten(0, 1)).unflatten(0, (batch, num_frames))
+        class_token = embedded[:, 0, :1]  # before the first block it is the same in each frame
+        patches = embedded[:, :, 1:] + self.time_embedding[:num_frames, None].to(embedded.dtype)
+        hidden_states = vision_model.pre_layrnorm(torch.cat([class_token, patches.flatten(1, 2)], dim=1))
+        hidden_states = vision_model.encoder(inputs_embeds=hidden_states).last_hidden_state
+        return vision_model.post_layernorm(hidden_states[:, :1])
+
+
+def encode_with_shift(vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """The tower's pooled output for each frame, (batch, frames, width), with `shift_frames` before every block."""
+    batch, num_frames = pixel_values.shape[:2]
+    hidden_states = vision_model.pre_layrnorm(vision_model.embeddings(pixel_values.flatten(0, 1)))
+    for layer in vision_model.encoder.layers:
+        hidden_states = layer(shift_frames(hidden_states, num_frames), None)
+    return vision_model.post_layernorm(hidden_states[:, 0]).unflatten(0, (batch, num_frames))
+
+
+def shift_frames(hidden_states: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """Move an eighth of the channels one frame back, and another one frame forward; zeros come in at the ends.
+
+    Args:
+        hidden_states: (batch * frames, 1 + patches, width), the frames of a video in a row.
+        num_frames: frames of each video.
+
+    Returns:
+        The same shape. In the first eighth stands the next frame, in the second the frame before; the rest, and the
+        class token, are their own.
+    """
+    class_token, patches = hidden_states[:, :1], hidden_states[:, 1:].unflatten(0, (-1, num_frames))
+    fold = patches.shape[-1] // SHIFT_DIVISOR
+    from_next, from_previous, own = patches.split([fold, fold, patches.shape[-1] - 2 * fold], dim=-1)
+    from_next = F.pad(from_next[:, 1:], (0, 0, 0, 0, 0, 1))
+    from_previous = F.pad(from_previous[:, :-1], (0, 0, 0, 0, 1, 0))
+    shifted = torch.cat([from_next, from_previous, own], dim=-1).flatten(0, 1)
+    return torch.cat([class_token, shifted], dim=1)
