@@ -41,6 +41,11 @@ class LabelledFiles(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether one of them may have several labels."""
+        return any(isinstance(label, list) for label in self.labels)
+
     @abstractmethod
     def check(self, index: int) -> None:
         """See whether item `index` can be decoded.

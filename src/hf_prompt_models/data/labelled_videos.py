@@ -24,11 +24,6 @@ class LabelledVideos(LabelledFiles):
 
     kind: ClassVar[str] = "video"
 
-    @property
-    def multi_label(self) -> bool:
-        """Whether a video may have several labels."""
-        return any(isinstance(label, list) for label in self.labels)
-
     def load(self, index: int, num_frames: int, generator: np.random.Generator | None = None) -> list[Image.Image]:
         """`num_frames` frames of video `index`, as `videos.load_video` takes them.
 

@@ -32,6 +32,11 @@ class _Videos(Dataset):
         """(videos,) class indices, or (videos, classes) ones and zeros."""
         return torch.stack([torch.as_tensor(self._label(index)) for index in range(len(self))])
 
+    def _pixels(self, frames: Sequence[Image.Image], **settings: Any) -> torch.Tensor:
+        """(frames, 3, height, width), whether the processor takes the frames for one video or for many images."""
+        pixels = self.image_processor(list(frames), return_tensors="pt", **settings)["pixel_values"]
+        return pixels.reshape(len(frames), *pixels.shape[-3:])
+
     def _label(self, index: int) -> int | torch.Tensor:
         label = self.videos.labels[index]
         if not self._multi_label:
@@ -53,8 +58,7 @@ class VideoDataset(_Videos):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         frames = self.videos.load(index, self.num_frames)
-        pixels = self.image_processor(frames, return_tensors="pt")["pixel_values"]
-        return {"pixel_values": pixels, "labels": self._label(index)}
+        return {"pixel_values": self._pixels(frames), "labels": self._label(index)}
 
     def key(self, index: int) -> bytes:
         """32 bytes that tell the item's pixels, but for the processor, from any other's."""
@@ -105,13 +109,10 @@ class VideoViewsDataset(VideoDataset):
         """Tensors of (frames, 3, height, width), one a spatial view."""
         processor = self.image_processor
         if self.spatial_views == 1:
-            return [processor(frames, return_tensors="pt")["pixel_values"]]
+            return [self._pixels(frames)]
         side = processor.crop_size["height"]
         crops = [three_crops(frame, side, processor.resample) for frame in frames]
-        return [
-            processor(list(view), do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
-            for view in zip(*crops, strict=True)
-        ]
+        return [self._pixels(view, do_resize=False, do_center_crop=False) for view in zip(*crops, strict=True)]
 
 
 class AugmentedVideoDataset(Epoch, _Videos):
@@ -148,8 +149,10 @@ class AugmentedVideoDataset(Epoch, _Videos):
         generator = np.random.default_rng([self.seed, self.epoch, index])
         frames = self.videos.load(index, self.num_frames, generator if self.random_segments else None)
         frames = augment_video(frames, self.image_processor.crop_size["height"], generator, **self.augmentation)
-        inputs = self.image_processor(frames, do_resize=False, do_center_crop=False, return_tensors="pt")
-        return {"pixel_values": inputs["pixel_values"], "labels": self._label(index)}
+        return {
+            "pixel_values": self._pixels(frames, do_resize=False, do_center_crop=False),
+            "labels": self._label(index),
+        }
 
 
 def three_crops(image: Image.Image, side: int, resample: int = Image.Resampling.BICUBIC) -> Sequence[Image.Image]:

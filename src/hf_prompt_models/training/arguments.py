@@ -46,8 +46,8 @@ class FewShotArguments:
             "choices": list(PUBLISHED_DATASETS),
         },
     )
-    shots: int | None = field(
-        default=None,
+    shots: int = field(
+        default=16,
         metadata={"help": "Training examples a class; 0: all there are. Default: 16 for pictures, all for videos."},
     )
     seeds: list[int] = field(

@@ -155,7 +155,7 @@ def _draw(few_shot: FewShotArguments, train: LabelledFiles, seed: int) -> list[i
         return read_few_shot_sample(few_shot.few_shot_sample, train)
     if few_shot.shots == 0:
         return list(range(len(train)))
-    if isinstance(train, LabelledVideos) and train.multi_label:
+    if train.multi_label:
         raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
     return sample_few_shot(train, few_shot.shots, seed, few_shot.on_unreadable)
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
 from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset, ViewFeatureDataset
-from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.training.arguments import RunArguments
 from hf_prompt_models.training.evaluation import (
@@ -88,7 +88,7 @@ class ImageClassification:
         """`accuracy` and `mean_class_accuracy`, from 0 to 1."""
         return classification_metrics(scores.argmax(axis=-1), self.tests[role].images.labels)
 
-    def train_dataset(self, model: Any, sample: LabelledImages, seed: int) -> Dataset:
+    def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
         """The recipe's, or its features where they are the same in every epoch."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):

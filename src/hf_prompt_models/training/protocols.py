@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hf_prompt_models.data.few_shot import base_and_new_classes
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
 from hf_prompt_models.training.arguments import FewShotArguments
@@ -109,8 +110,12 @@ def _read(
     read_examples: Callable[[str, str], LabelledFiles], source: str, split: str, named: PublishedDataset | None
 ) -> LabelledFiles:
     """Images, with the published class names where `named` says what the class folders are."""
-    images = read_examples(source, split)
-    return images if named is None or find_dataset(source) is not None else images.named_as(named)
+    files = read_examples(source, split)
+    if named is None or find_dataset(source) is not None:
+        return files
+    if not isinstance(files, LabelledImages):
+        raise ValueError(f"{named.title} is a data set of pictures, and {source} holds videos: leave out --dataset.")
+    return files.named_as(named)
 
 
 def _templates(

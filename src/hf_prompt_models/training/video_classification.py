@@ -1,4 +1,4 @@
-"""Training and testing video classifiers: several views a clip, a frozen tower's features of the frames kept on disk."""
+"""Training and testing video classifiers: several views a clip, a frozen tower's features of frames kept on disk."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction, TrainingArguments
 
 from hf_prompt_models.data.image_dataset import FeatureDataset
-from hf_prompt_models.data.labelled_videos import LabelledVideos
+from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.metrics.classification import mean_average_precision, top_k_accuracy
 from hf_prompt_models.training.arguments import RunArguments
 from hf_prompt_models.training.evaluation import classification_metrics, compute_features
@@ -110,7 +110,7 @@ class VideoClassification:
             "top5_accuracy": top_k_accuracy(scores, labels, 5)
         }
 
-    def train_dataset(self, model: Any, sample: LabelledVideos, seed: int) -> Dataset:
+    def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
         """The recipe's, or its frames' features where the tower is frozen."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if not self._is_frozen:

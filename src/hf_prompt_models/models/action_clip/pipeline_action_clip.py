@@ -1,7 +1,6 @@
 """The pipeline "video-classification" for ActionCLIP, and for every other model as it was."""
 
 import os
-from io import BytesIO
 from typing import Any
 
 from huggingface_hub.utils import httpx
@@ -50,7 +49,7 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
             name = os.fspath(video)
             source: Any = video
             if name.startswith(("http://", "https://")):
-                source = BytesIO(httpx.get(name, follow_redirects=True).raise_for_status().content)
+                source = httpx.get(name, follow_redirects=True).raise_for_status().content
             video = load_video(source, num_frames or self.model.config.num_frames, name=name)
         return self.image_processor(video, return_tensors="pt").to(self.dtype)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 from torch.utils.data import Dataset
 
@@ -25,7 +25,7 @@ class Arguments:
     post_network: str = field(
         default="transf",
         metadata={
-            "help": "What makes one vector of the frames' (visual prompt behind the image tower). conv1d, lstm, transf and "
+            "help": "What makes one vector of the frames' (visual prompt behind the tower). conv1d, lstm, transf and "
             "transf_cls see the order of frames, mean does not.",
             "choices": ["mean", "conv1d", "lstm", "transf", "transf_cls"],
         },
@@ -45,8 +45,8 @@ class Arguments:
     trainable: str = field(
         default="all",
         metadata={
-            "help": "all: the whole CLIP is fine-tuned, as in the paper. image: all but its text side. head: the CLIP stays "
-            "frozen and its features of the frames are computed once; for little data, and fast.",
+            "help": "all: the whole CLIP is fine-tuned, as in the paper. image: all but its text side. head: the CLIP "
+            "stays frozen and its features of the frames are computed once; for little data, and fast.",
             "choices": ["all", "image", "head"],
         },
     )
@@ -130,11 +130,11 @@ def build_model(
         backbone,
         class_names,
         templates=templates,
-        pre_network=arguments.pre_network,
-        in_network=arguments.in_network,
+        pre_network=cast(Literal["joint"] | None, arguments.pre_network),
+        in_network=cast(Literal["shift"] | None, arguments.in_network),
         post_network=arguments.post_network,
         num_frames=arguments.num_frames,
-        trainable=arguments.trainable,
+        trainable=cast(Literal["all", "image", "head"], arguments.trainable),
         problem_type="multi_label_classification" if multi_label else None,
         tokenizer=processor,
     )
