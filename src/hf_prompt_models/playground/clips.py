@@ -77,7 +77,9 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = F
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1  # the encoder's choices depend on the number of threads, so on the machine
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            # In one thread: the threads of a converter that is collected late hang a process forked later.
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
+            container.mux(stream.encode(picture))
         container.mux(stream.encode())
     os.replace(partial, path)
 

@@ -37,6 +37,7 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
+        self.optimizer: torch.optim.Optimizer | None
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
         if self.train_dataset is not None and 0 < self.args.save_steps < 1:
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
@@ -58,7 +59,7 @@ class PromptTrainer(Trainer):
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if not self.learning_rate_factors or self.optimizer is not None:
+        if not self.learning_rate_factors:
             return super().create_optimizer(model)
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
@@ -67,11 +68,12 @@ class PromptTrainer(Trainer):
                 groups.setdefault(next(factors, 1.0), []).append(parameter)
         optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args)
         decay = {"weight_decay": self.args.weight_decay}
-        self.optimizer = optimizer_class(
+        optimizer = optimizer_class(
             [{"params": group, "lr": factor * self.args.learning_rate, **decay} for factor, group in groups.items()],
             **settings,
         )
-        return self.optimizer
+        self.optimizer = optimizer
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
