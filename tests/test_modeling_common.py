@@ -47,7 +47,7 @@ def test_a_method_is_found_by_its_model_type(name: str) -> None:
     assert AutoConfig.for_model(name).model_type == name
 
 
-def tested_methods() -> dict[str, MethodUnderTest]:
+def methods_and_variants() -> dict[str, MethodUnderTest]:
     """Every method by its name, its variants behind it."""
     tested = {}
     for name in METHODS:
@@ -57,7 +57,7 @@ def tested_methods() -> dict[str, MethodUnderTest]:
     return tested
 
 
-TESTED = tested_methods()
+TESTED = methods_and_variants()
 
 
 @pytest.fixture(scope="module", params=TESTED)

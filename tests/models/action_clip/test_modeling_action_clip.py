@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoModelForVideoClassification, Trainer, TrainingArguments
+from transformers import AutoImageProcessor, AutoModelForVideoClassification, Trainer, TrainingArguments
 
-from hf_prompt_models import ActionClipConfig, ActionClipForVideoClassification
+from hf_prompt_models import ActionClipConfig, ActionClipForVideoClassification, ActionClipImageProcessor
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
 from tests.models.action_clip import written_out
 from tests.tested_method import random_image
@@ -452,14 +452,23 @@ def test_many_videos_make_a_batch_whatever_form_their_frames_have(model: ActionC
         assert torch.equal(model.processor(images=video, return_tensors="pt").pixel_values, batch[:1])
 
 
+@pytest.mark.parametrize("backend", [None, "pil", "torchvision"])
+def test_frames_are_prepared_by_pil_whatever_is_installed(
+    backend: str | None, model: ActionClipForVideoClassification, tmp_path: Path
+) -> None:
+    model.processor.save_pretrained(tmp_path)
+    loaded = AutoImageProcessor.from_pretrained(tmp_path, backend=backend)
+    assert type(loaded) is ActionClipImageProcessor
+    assert loaded.to_dict() == model.processor.image_processor.to_dict()
+
+
 def test_the_settings_follow_the_backbones_size(model: ActionClipForVideoClassification) -> None:
     settings = model.processor.image_processor.to_dict()
     assert settings["size"] == {"shortest_edge": 256}
     assert settings["crop_size"] == {"height": 224, "width": 224}
     assert settings["resample"] == 3
     own = copy.deepcopy(model.processor.image_processor)
-    own.crop_size = {"height": 336, "width": 336}
-    own.crop_size = type(model.processor.image_processor.crop_size)(height=336, width=336)
+    own.crop_size = type(own.crop_size)(height=336, width=336)
     larger = type(own).from_image_processor(own).to_dict()
     assert larger["size"] == {"shortest_edge": 384}
     assert larger["crop_size"] == {"height": 336, "width": 336}

@@ -1,7 +1,6 @@
 """ActionCLIP's post-network prompts: one vector of the frames' vectors (released code: `modules/Visual_Prompt.py`).
 
-Each head is made of an `ActionClipConfig`, maps (batch, frames, dim) to (batch, dim), and starts as the released
-code's.
+Each head is made of an `ActionClipConfig`, maps (batch, frames, dim) to (batch, dim) and starts as the released one.
 The frame positions, which each head has there and `transf` alone reads, are here in `transf` alone.
 """
 
