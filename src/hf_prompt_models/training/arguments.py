@@ -48,7 +48,7 @@ class FewShotArguments:
     )
     shots: int = field(
         default=16,
-        metadata={"help": "Training examples a class; 0: all there are. Default: 16 for pictures, all for videos."},
+        metadata={"help": "Training examples a class. Default: 16 pictures; all videos there are, which is 0."},
     )
     seeds: list[int] = field(
         default_factory=lambda: [1], metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`."}
@@ -132,10 +132,8 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
             )
     given.setdefault("shots", recipe.DEFAULT_SHOTS)
     few_shot = FewShotArguments(**_of(FewShotArguments, given))
-    if few_shot.shots < 0:
-        parser.error(
-            f"--shots is the number of training examples a class, at least 1, or 0 for all; got {few_shot.shots}"
-        )
+    if few_shot.shots < min(recipe.DEFAULT_SHOTS, 1):
+        parser.error(f"--shots is the number of training examples a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
     if (few_shot.protocol == "cross-dataset") != bool(few_shot.target_dirs):

@@ -10,7 +10,7 @@ from hf_prompt_models.metrics.classification import harmonic_mean
 def summarise(results: dict[str, Any]) -> str:
     """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, for each test set."""
     tests, method = results["tests"], results["method"]
-    shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}"
+    shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}" if results["shots"] else "all examples"
     rows = {"zero-shot, hand-written prompt": {role: test["zero_shot"]["accuracy"] for role, test in tests.items()}}
     for seed, run in results["seeds"].items():
         rows[f"{method}, {shots}, seed {seed}"] = {role: run["tests"][role]["accuracy"] for role in tests}

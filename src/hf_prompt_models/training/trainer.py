@@ -37,7 +37,7 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
-        self.optimizer: torch.optim.Optimizer | None
+        self.optimizer: torch.optim.Optimizer
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
         if self.train_dataset is not None and 0 < self.args.save_steps < 1:
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
