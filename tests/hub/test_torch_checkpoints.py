@@ -6,9 +6,11 @@ import os
 import pickle
 import re
 import struct
+import sys
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,37 @@ def test_optimizers_and_schedulers_are_read_as_their_names(tmp_path: Path) -> No
     assert torch.equal(read["optimizer"]["state"][0]["momentum_buffer"], torch.ones(2))
 
 
+class HistoryBuffer:
+    """As OpenMMLab's code keeps what it logs."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.max_length = 1000000
+        self._log_history = np.array(values)
+        self._count_history = np.ones(len(values), dtype=np.int64)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_logs_of_openmmlabs_code_are_read_as_their_names(
+    protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mmengine.logging.history_buffer"
+    with monkeypatch.context() as patch:
+        for module in ("mmengine", "mmengine.logging", name):
+            patch.setitem(sys.modules, module, ModuleType(module))
+        patch.setattr(sys.modules[name], "HistoryBuffer", HistoryBuffer, raising=False)
+        patch.setattr(HistoryBuffer, "__module__", name)
+        hub = {length: HistoryBuffer([0.1] * length) for length in (0, 1, 31)}
+        path = saved(tmp_path / "file.pt", {"message_hub": hub, "iter": 5}, pickle_protocol=protocol)
+    read = read_torch_checkpoint(path)
+    assert read == {"message_hub": dict.fromkeys(hub, OpaqueObject(f"{name}.HistoryBuffer")), "iter": 5}
+
+
+def test_long_logs_are_passed_over_and_not_copied(tmp_path: Path) -> None:
+    value = [np.zeros(100_000), np.zeros((2, 3), dtype=np.float32), np.array([])]
+    read = read_torch_checkpoint(saved(tmp_path / "file.pt", value))
+    assert read == [OpaqueObject("numpy.ndarray")] * 3
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 ATTACKS = {
@@ -134,7 +167,8 @@ CONTENT_OF_A_DICT = b"\x80\x02}X\x01\x00\x00\x00a"  # then a value, then "s."
 STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
 NOT_A_STORAGE = STORAGE.replace(b"ctorch\nFloatStorage\n", b"ccollections\nOrderedDict\n")
 GETATTR = b"cbuiltins\ngetattr\n(cbuiltins\n__import__\nX\x02\x00\x00\x00os\x85RX\x06\x00\x00\x00systemtR."
-ENCODE = b"c_codecs\nencode\nX\x11\x00\x00\x00aaaaaaaaaaaaaaaaaX\x06\x00\x00\x00latin1\x86R."
+ENCODE = b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 NUMPY_DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
 BY_HAND = {
     "a name": (b"\x80\x02cos\nsystem\n.", "asks for 'os.system'"),
@@ -176,7 +210,10 @@ BY_HAND = {
     "leaves an open mark": (b"\x80\x02(K\x01.", "more than one object"),
     "does not stop": (b"\x80\x02K\x01", "before seeing STOP"),
     "leaves nothing": (b"\x80\x02.", "takes more objects than it makes"),
-    "a long text as bytes": (b"\x80\x02" + ENCODE, "calls _codecs.encode with"),
+    "a text in another code": (b"\x80\x02" + ENCODE, "calls _codecs.encode with"),
+    "bytes of a length": (b"\x80\x02cbuiltins\nbytes\nK\x09\x85R.", "calls builtins.bytes with"),
+    "an array of somebody's class": (b"\x80\x02" + RECONSTRUCT + b"cos\nsystem\n\x85R.", "asks for 'os.system'"),
+    "an array of no array": (b"\x80\x02" + RECONSTRUCT + b"cnumpy\ndtype\n\x85R.", "_reconstruct with"),
     "a NumPy object": (b"\x80\x02" + NUMPY_DTYPE.replace(b"f8", b"O8") + b".", "calls numpy.dtype with"),
     "a NumPy number without bytes": (
         b"\x80\x03cnumpy.core.multiarray\nscalar\n" + NUMPY_DTYPE + b"C\x00\x86R.",
@@ -272,6 +309,13 @@ def test_records_that_overlap_are_refused(tmp_path: Path) -> None:
 def test_a_pickle_too_large_to_be_a_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_checkpoints, "MAX_PICKLE_BYTES", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
+        read_torch_checkpoint(saved(tmp_path / "file.pt", list(range(1000))))
+
+
+def test_a_pickle_of_too_many_instructions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_checkpoints, "MAX_INSTRUCTIONS", 1000)
+    assert read_torch_checkpoint(saved(tmp_path / "file.pt", list(range(900)))) == list(range(900))
+    with pytest.raises(ValueError, match="more than 1000 instructions"):
         read_torch_checkpoint(saved(tmp_path / "file.pt", list(range(1000))))
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, AutoModelForVideoClassification
 
 from hf_prompt_models.playground import CLIP_DIR
+from tests.models.action_clip.original_action_clip import VOCABULARY, Original, write_backbone
+from tests.models.action_clip.original_action_clip import write_original as write_original_video_model
 from tests.models.coop.original_coop import write_original
 
 
@@ -67,6 +69,22 @@ def test_there_and_back(
         loaded = torch.load(back / f"model.pth.tar-{epoch}", weights_only=True)
         assert loaded["epoch"] == epoch
         assert torch.equal(loaded["state_dict"]["ctx"], contexts[0].float())
+
+
+def test_a_video_classifier_of_the_original_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "labels.csv").write_text('id,name\n0,cat\n1,"the dog, of the cat"\n')
+    flags = ("--backbone", write_backbone(tmp_path / "clip"), "--output_dir", tmp_path / "out")
+    flags += ("--labels", tmp_path / "labels.csv")
+    file = write_original_video_model(tmp_path / "vit-b-32-8f.pt", Original(VOCABULARY, "LSTM"))
+    convert("action_clip", "--checkpoint", file, *flags, "--num_frames", 5)
+    printed = capsys.readouterr().out
+    assert "dropped: 'frame_position_embeddings.weight'" in printed
+    assert printed.endswith(f"wrote {tmp_path / 'out'}\n")
+    model = AutoModelForVideoClassification.from_pretrained(tmp_path / "out")
+    assert (model.config.post_network, model.config.num_frames) == ("lstm", 5)
+    assert model.config.class_names == ["cat", "the dog, of the cat"]
+    assert "error: --num_frames is" in refused("action_clip", "--checkpoint", file, *flags, "--num_frames", 0)
+    assert "zip format" in refused("action_clip", "--checkpoint", tmp_path / "labels.csv", *flags)
 
 
 def test_the_playgrounds_clip_goes_by_its_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,15 +164,30 @@ def read_labels(path: str | os.PathLike) -> list[str]:
     Raises:
         ValueError: if the file has other columns, an empty name, or fewer than two classes.
     """
-    names = [row["name"].strip() for row in _rows(Path(path), ["id", "name"])]
-    if len(names) < 2 or "" in names:
-        raise ValueError(f"{path} must name at least two classes, each on a line with a name; it has {len(names)}.")
+    names = [name.strip() for _, name in read_label_rows(path)]
+    if len(names) < 2:
+        raise ValueError(f"{path} must name at least two classes; it has {len(names)}.")
     return names
+
+
+def read_label_rows(path: str | os.PathLike) -> list[tuple[str, str]]:
+    """Ids and class names of a CSV file with columns `id` and `name`, as they are written there.
+
+    Raises:
+        ValueError: if the file has other columns, no rows or an empty name.
+    """
+    rows = [(row["id"], row["name"]) for row in _rows(Path(path), ["id", "name"])]
+    if not rows:
+        raise ValueError(f"{path} names no classes: below 'id,name' each has a line.")
+    for number, (_, name) in enumerate(rows, start=1):
+        if not name.strip():
+            raise ValueError(f"{path}, row {number}: the class has no name.")
+    return rows
 
 
 def _rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
     try:
-        reader = csv.DictReader(read_list_text(path).splitlines(), strict=True)
+        reader = csv.DictReader(io.StringIO(read_list_text(path), newline=""), strict=True)
         rows: list[dict[Any, Any]] = list(reader)
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}.") from error

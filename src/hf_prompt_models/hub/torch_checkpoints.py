@@ -20,8 +20,12 @@ import numpy as np
 import torch
 
 
-MAX_PICKLE_BYTES = 2 * 2**20
-"""A model of 10,000 tensors needs about 1.5 MB. At the limit the worst takes some seconds and a few 100 MB."""
+MAX_PICKLE_BYTES = 64 * 2**20
+"""Logs of a training lie in the pickle as long strings: some numbers an iteration make tens of MB."""
+MAX_INSTRUCTIONS = 2 * 2**20
+"""A model of 10,000 tensors needs about 300,000. At the limit the worst takes some seconds and a few 100 MB."""
+MAX_BYTES = 16
+"""Of a byte string that is read: a number's. Longer ones are what an array holds, and stay as they are."""
 MAX_DIMENSIONS = 16
 
 STORAGE_DTYPES = {
@@ -55,13 +59,15 @@ OPAQUE_CLASSES = {
     "dassl.optim.radam.RAdam",
     "dassl.optim.lr_scheduler.ConstantWarmupScheduler",
     "dassl.optim.lr_scheduler.LinearWarmupScheduler",
+    "mmengine.logging.history_buffer.HistoryBuffer",  # of each logged number, in the checkpoints of OpenMMLab's code
 }
 """Classes of objects that training code leaves in checkpoints. They become `OpaqueObject`s; nothing is imported."""
 DICT_CLASSES = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
 BUILTIN_CLASSES = {
-    f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float")
+    f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("bytes", "dict", "list", "int", "float")
 }
 NUMPY_SCALARS = {"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
+NUMPY_ARRAYS = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
 NUMPY_DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
 ALLOWED_GLOBALS = {
     *STORAGE_DTYPES,
@@ -69,7 +75,9 @@ ALLOWED_GLOBALS = {
     *DICT_CLASSES,
     *BUILTIN_CLASSES,
     *NUMPY_SCALARS,
+    *NUMPY_ARRAYS,
     "numpy.dtype",
+    "numpy.ndarray",
     "_codecs.encode",  # how Python 3 writes bytes for old readers
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
@@ -78,7 +86,7 @@ ALLOWED_GLOBALS = {
 
 @dataclass(frozen=True)
 class OpaqueObject:
-    """In place of an object of somebody's class: its class's name and nothing else."""
+    """In place of an object of somebody's class, an array or a long byte string: the class's name and nothing else."""
 
     class_name: str
 
@@ -105,7 +113,8 @@ class _NumpyDtype:
 def read_torch_checkpoint(path: str | os.PathLike) -> Any:
     """What a file of `torch.save` holds: dicts, lists, tuples, numbers, strings and tensors, on the CPU.
 
-    Dicts of all kinds become `dict`, parameters become tensors, optimizers and schedulers become `OpaqueObject`s.
+    Dicts of all kinds become `dict`, parameters become tensors; optimizers, schedulers and NumPy's arrays become
+    `OpaqueObject`s.
 
     Args:
         path: a file in the zip format that `torch.save` has written since PyTorch 1.6.
@@ -190,7 +199,9 @@ class _Interpreter:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        for opcode, argument, _ in pickletools.genops(self.records.pickle()):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self.records.pickle())):
+            if count >= MAX_INSTRUCTIONS:
+                raise ValueError(f"its data.pkl has more than {MAX_INSTRUCTIONS} instructions.")
             self.step(opcode.name, argument)
         value = self.pop()
         if self.stack or self.marked:
@@ -318,8 +329,12 @@ class _Interpreter:
                 return {}
             case "collections.Counter", (dict(counts),):
                 return counts
-            case "_codecs.encode", (str(text), "latin1") if len(text) <= 16:
-                return text.encode("latin1")
+            case "_codecs.encode", (str(text), "latin1"):
+                return text.encode("latin1") if len(text) <= MAX_BYTES else OpaqueObject("builtins.bytes")
+            case "builtins.bytes" | "__builtin__.bytes", ():
+                return b""
+            case name, (_Global("numpy.ndarray"), *_) if name in NUMPY_ARRAYS:
+                return OpaqueObject("numpy.ndarray")
             case "numpy.dtype", (str(code), *_) if code in NUMPY_DTYPES:
                 return _NumpyDtype(code)
             case name, (_NumpyDtype(code), bytes(value)) if name in NUMPY_SCALARS:
@@ -334,7 +349,10 @@ def _global(module: Any, name: Any) -> _Global:
         raise ValueError("its pickle refers to a global by something that is no name.")
     full_name = f"{module}.{name}"
     if full_name not in ALLOWED_GLOBALS:
-        raise ValueError(f"it asks for {full_name[:100]!r}, which is not part of plain data.")
+        raise ValueError(
+            f"it asks for {full_name[:100]!r}, which is not part of plain data. If you trust the file, load it with "
+            "the code that wrote it, and save its tensors alone."
+        )
     return _Global(full_name)
 
 

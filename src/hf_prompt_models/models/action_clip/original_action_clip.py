@@ -1,0 +1,284 @@
+"""How the original ActionCLIP code and mmaction2's port of it name and shape their tensors.
+
+The original saves a dict of `model_state_dict`, a CLIP with OpenAI's names, and `fusion_model_state_dict`, the head
+(`utils/saving.py`, `modules/Visual_Prompt.py`); mmaction2 a `state_dict` with `clip.` and `adapter.` before the names
+(`projects/actionclip`). Here tensors of both go by mmaction2's names.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
+
+
+ENTRIES = {"clip": "model_state_dict", "adapter": "fusion_model_state_dict"}
+DEFAULT_NUM_FRAMES = 8
+TEXT_WIDTH_PER_HEAD = 64
+TRANSF_CLS_HEADS = 8
+MAX_HEAD_LAYERS = 100
+
+WHOLE_NAMES = {
+    "clip.logit_scale": "clip.logit_scale",
+    "clip.vision_model.embeddings.class_embedding": "clip.visual.class_embedding",
+    "clip.vision_model.embeddings.patch_embedding.weight": "clip.visual.conv1.weight",
+    "clip.vision_model.embeddings.position_embedding.weight": "clip.visual.positional_embedding",
+    "clip.visual_projection.weight": "clip.visual.proj",
+    "clip.text_model.embeddings.token_embedding.weight": "clip.token_embedding.weight",
+    "clip.text_model.embeddings.position_embedding.weight": "clip.positional_embedding",
+    "clip.text_projection.weight": "clip.text_projection",
+    "pre_network.time_embedding": "clip.visual.time_embedding",
+    "post_network.frame_position_embeddings.weight": "adapter.frame_position_embeddings.weight",
+    "post_network.conv.weight": "adapter.shift.weight",
+    "post_network.cls_token": "adapter.transformer.cls_token",
+    "post_network.pos_embed": "adapter.transformer.pos_embed",
+}
+TRANSPOSED = ("clip.visual_projection.weight", "clip.text_projection.weight")
+PREFIXES = {
+    "clip.vision_model.pre_layrnorm.": "clip.visual.ln_pre.",
+    "clip.vision_model.post_layernorm.": "clip.visual.ln_post.",
+    "clip.text_model.final_layer_norm.": "clip.ln_final.",
+    "post_network.lstm.": "adapter.lstm_visual.",
+}
+BLOCKS = {
+    "clip.vision_model.encoder.layers.": "clip.visual.transformer.resblocks.",
+    "clip.text_model.encoder.layers.": "clip.transformer.resblocks.",
+    "post_network.encoder.layers.": "adapter.transformer.resblocks.",
+}
+BLOCK_PARTS = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+ATTENTION_THIRDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+"""In the order in which the original has them in one matrix."""
+
+
+@dataclass(frozen=True)
+class OriginalCheckpoint:
+    """
+    Args:
+        file: where it was read.
+        is_mmaction2: whether it is mmaction2's.
+        epoch: of the training; `None` if the file does not say.
+        tensors: by mmaction2's names, without the `module.` of a model in parallel.
+        left_out: the file's other entries.
+    """
+
+    file: Path
+    is_mmaction2: bool
+    epoch: int | None
+    tensors: dict[str, torch.Tensor]
+    left_out: list[str]
+
+    @property
+    def code(self) -> str:
+        """Whose layout it has."""
+        return "mmaction2" if self.is_mmaction2 else "the original code"
+
+    def entry(self, part: str) -> str:
+        """What the file calls one of the parts `"clip"` and `"adapter"`."""
+        return part if self.is_mmaction2 else ENTRIES[part]
+
+    def shown(self, name: str) -> str:
+        """A tensor's name as the file has it."""
+        part, _, rest = name.partition(".")
+        return repr(name) if self.is_mmaction2 else f"{rest!r} of {ENTRIES[part]}"
+
+    def size(self, name: str, dim: int) -> int | None:
+        """A tensor's length along `dim`; `None` if it is not there, or has no such dimension."""
+        shape = self.tensors[name].shape if name in self.tensors else ()
+        return shape[dim] if -len(shape) <= dim < len(shape) else None
+
+    def count_layers(self, prefix: str) -> int:
+        """How many numbers stand behind a prefix."""
+        names = (name.removeprefix(prefix) for name in self.tensors if name.startswith(prefix))
+        return len({name.partition(".")[0] for name in names})
+
+
+def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
+    """Read one file, without running anything in it.
+
+    Raises:
+        OSError, ValueError: as `read_torch_checkpoint` does, or if the file is none of the two codes'.
+    """
+    content = read_torch_checkpoint(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds a {type(content).__name__}, not a checkpoint of ActionCLIP.")
+    entries = [name for name in content if isinstance(name, str)]
+    tensors: dict[str, torch.Tensor] = {}
+    if any(entry in content for entry in ENTRIES.values()):
+        for part, entry in ENTRIES.items():
+            if entry not in content:
+                raise ValueError(f"{file} has no {entry}, but {', '.join(entries)[:300]}.")
+            found = _read_tensors(content[entry], entry, file)
+            tensors |= {f"{part}.{name}": tensor for name, tensor in found.items()}
+        used, epoch = {*ENTRIES.values(), "epoch"}, content.get("epoch")
+        is_mmaction2 = False
+    else:
+        # mmengine's loader, too, takes a file that is the state_dict itself.
+        state_dict = content.get("state_dict", content)
+        if not isinstance(state_dict, dict) or not any(
+            isinstance(name, str) and re.match(r"(module\.)?clip\.visual\.", name) for name in state_dict
+        ):
+            raise ValueError(
+                f"{file} is no checkpoint of ActionCLIP: it has neither {' and '.join(ENTRIES.values())}, as those of "
+                "the original code, nor a state_dict with names that begin with 'clip.visual.', as mmaction2's. It "
+                f"has {', '.join(entries)[:300] or 'nothing'}."
+            )
+        tensors = _read_tensors(state_dict, "state_dict", file)
+        used = {"state_dict"} if "state_dict" in content else set(entries)
+        meta = content.get("meta")
+        epoch = meta.get("epoch") if isinstance(meta, dict) else None
+        is_mmaction2 = True
+    return OriginalCheckpoint(
+        file=Path(file),
+        is_mmaction2=is_mmaction2,
+        epoch=epoch if type(epoch) is int else None,
+        tensors=tensors,
+        left_out=[name for name in entries if name not in used],
+    )
+
+
+def _read_tensors(state_dict: Any, entry: str, file: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """By their names without the `module.` of a model in parallel, which all of them have or none."""
+    if not isinstance(state_dict, dict) or not all(isinstance(name, str) for name in state_dict):
+        raise ValueError(f"{entry} in {file} is not a dict of named tensors.")
+    for name, tensor in state_dict.items():
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            raise ValueError(f"{name[:100]!r} of {entry} in {file} is not a tensor of floating-point numbers.")
+    in_parallel = all(name.startswith("module.") for name in state_dict)
+    return {name.removeprefix("module.") if in_parallel else name: tensor for name, tensor in state_dict.items()}
+
+
+def infer_visual_prompts(read: OriginalCheckpoint, num_frames: int | None = None) -> dict[str, Any]:
+    """What the names and shapes say of the model: fields of its `ActionClipConfig`.
+
+    Args:
+        read: the checkpoint.
+        num_frames: frames to sample, where the head leaves a choice. Default: what the checkpoint tells, else 8.
+
+    Raises:
+        ValueError: if the visual prompts do not go together, or the head does not take so many frames.
+    """
+    names = read.tensors
+    choices: dict[str, Any] = {"post_network": _infer_head(read)}
+    if any(re.match(r"clip\.visual\.transformer\.resblocks\.\d+\.net\.", name) for name in names):
+        choices["in_network"] = "shift"
+    if "clip.visual.time_embedding" in names:
+        choices["pre_network"] = "joint"
+        if choices["post_network"] != "mean" or "in_network" in choices:
+            raise ValueError(
+                f"{read.file} has {read.shown('clip.visual.time_embedding')}, with which all frames become one "
+                "vector, beside a head of frames or the shift between them, which cannot be."
+            )
+    text_width = read.size("clip.ln_final.weight", 0) or 0
+    match choices["post_network"]:
+        case "conv1d":
+            choices["legacy_conv1d_layout"] = True
+        case "transf":
+            choices["head_num_layers"] = _count_head_layers(read, "adapter.transformer.resblocks.")
+            choices["head_num_attention_heads"] = max(text_width // TEXT_WIDTH_PER_HEAD, 1)
+            choices["head_layer_norm_eps"] = 1e-5 if read.is_mmaction2 else 1e-12
+            if rows := read.size("adapter.frame_position_embeddings.weight", 0):
+                choices["max_frames"] = rows
+        case "transf_cls":
+            choices["head_num_layers"] = _count_head_layers(read, "adapter.transformer.transformer_enc.layers.")
+            choices["head_num_attention_heads"] = TRANSF_CLS_HEADS
+    choices["num_frames"] = _infer_num_frames(read, choices, num_frames)
+    return choices
+
+
+def _infer_head(read: OriginalCheckpoint) -> str:
+    names = read.tensors
+    if read.is_mmaction2:
+        return "transf"
+    if "adapter.shift.weight" in names:
+        return "conv1d"
+    if any(name.startswith("adapter.lstm_visual.") for name in names):
+        return "lstm"
+    if any(name.startswith("adapter.transformer.resblocks.") for name in names):
+        return "transf"
+    return "transf_cls" if any(name.startswith("adapter.transformer.") for name in names) else "mean"
+
+
+def _count_head_layers(read: OriginalCheckpoint, prefix: str) -> int:
+    layers = read.count_layers(prefix)
+    if layers > MAX_HEAD_LAYERS:
+        raise ValueError(f"The head in {read.file} has {layers} layers, more than {MAX_HEAD_LAYERS}.")
+    return max(layers, 1)  # with none, those of one are missing
+
+
+def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_frames: int | None) -> int:
+    if num_frames is not None and num_frames < 1:
+        raise ValueError(f"--num_frames is a number, at least 1; got {num_frames}.")
+    exact = None
+    if choices["post_network"] == "transf_cls":
+        name = "adapter.transformer.pos_embed"
+        exact = (read.size(name, 1) or 0) - 1  # a position is the class token's
+    elif "pre_network" in choices:
+        name = "clip.visual.time_embedding"
+        exact = read.size(name, 0) or 0
+    if exact is not None and exact > 0:
+        if num_frames not in (None, exact):
+            raise ValueError(
+                f"{read.shown(name)} in {read.file} is for {exact} frames, not for {num_frames}: leave --num_frames "
+                "out."
+            )
+        return exact
+    most = choices.get("max_frames")
+    if most is not None and num_frames is not None and num_frames > most:
+        raise ValueError(
+            f"{read.shown('adapter.frame_position_embeddings.weight')} in {read.file} is for {most} frames at most, "
+            f"--num_frames asks for {num_frames}."
+        )
+    if num_frames is not None:
+        return num_frames
+    if most is None:
+        return DEFAULT_NUM_FRAMES
+    return most if read.is_mmaction2 else min(DEFAULT_NUM_FRAMES, most)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a tensor of ours is in a checkpoint: the whole of a tensor, maybe transposed, or a third of its rows."""
+
+    name: str
+    transposed: bool = False
+    third: int | None = None
+
+    def original_shape(self, tensor: torch.Tensor) -> tuple[int, ...]:
+        """The shape of the tensor in the checkpoint for one of ours."""
+        shape = tuple(tensor.shape[::-1] if self.transposed else tensor.shape)
+        return shape if self.third is None else (3 * shape[0], *shape[1:])
+
+    def take(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Our tensor out of the checkpoint's, in float32."""
+        tensor = tensors[self.name]
+        if self.third is not None:
+            tensor = tensor.chunk(3)[self.third]
+        return (tensor.T if self.transposed else tensor).float()
+
+
+def find_source(name: str, choices: dict[str, Any]) -> Source:
+    """The place of our parameter `name` in checkpoints with these visual prompts."""
+    if name in WHOLE_NAMES:
+        return Source(WHOLE_NAMES[name], transposed=name in TRANSPOSED)
+    if choices["post_network"] == "transf_cls" and name.startswith("post_network."):
+        return Source(name.replace("post_network.encoder.", "adapter.transformer.transformer_enc."))
+    for prefix, original in PREFIXES.items():
+        if name.startswith(prefix):
+            return Source(original + name.removeprefix(prefix))
+    prefix = next(prefix for prefix in BLOCKS if name.startswith(prefix))
+    layer, _, rest = name.removeprefix(prefix).partition(".")
+    net = ".net" if choices.get("in_network") and prefix.startswith("clip.vision_model.") else ""
+    part, _, kind = rest.rpartition(".")
+    if part in ATTENTION_THIRDS:
+        return Source(f"{BLOCKS[prefix]}{layer}{net}.attn.in_proj_{kind}", third=ATTENTION_THIRDS.index(part))
+    return Source(f"{BLOCKS[prefix]}{layer}{net}.{BLOCK_PARTS[part]}.{kind}")
