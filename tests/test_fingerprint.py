@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
+from hf_prompt_models.fingerprint import change_marks, check_fingerprint, compute_fingerprint
 
 
 NAMES = ("norm.weight", "projection.weight")
@@ -67,3 +67,55 @@ def test_two_backbones_without_any_values_differ_by_nothing() -> None:
     check_fingerprint(zero, fingerprint, "base", "prompt")
     with pytest.raises(ValueError, match=r"projection\.weight"):
         check_fingerprint(zero | {"projection.weight": weights()["projection.weight"]}, fingerprint, "base", "prompt")
+
+
+def _write_one_value_behind_its_back(tensor: torch.Tensor) -> None:
+    tensor.data[7, 300] += 0.001
+
+
+def _write_one_value(tensor: torch.Tensor) -> None:
+    tensor[7, 300] += 1e-9
+
+
+def _swap_columns_behind_its_back(tensor: torch.Tensor) -> None:
+    tensor.data.copy_(tensor.data.roll(1, 1))
+
+
+def _swap_rows_behind_its_back(tensor: torch.Tensor) -> None:
+    tensor.data.copy_(tensor.data.flip(0))
+
+
+def _assign(tensor: torch.Tensor) -> None:
+    tensor.data = tensor.data.clone()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _write_one_value_behind_its_back,
+        _write_one_value,
+        _swap_columns_behind_its_back,
+        _swap_rows_behind_its_back,
+        _assign,
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_marks_tell_a_tensor_from_itself_before_a_change(dtype: torch.dtype, change: Callable) -> None:
+    """Of a text tower's size: what is compared is a small part of it."""
+    tensors = [torch.randn(512, generator=torch.Generator().manual_seed(0)), 0.02 * torch.randn(512, 512)]
+    tensors = [torch.nn.Parameter(tensor.to(dtype), requires_grad=False) for tensor in tensors]
+    before = [mark.clone() for mark in change_marks(tensors)]
+    assert all(map(torch.equal, change_marks(tensors), before))
+    assert sum(mark.numel() for mark in before) < 200
+    change(tensors[1])
+    assert not all(map(torch.equal, change_marks(tensors), before))
+
+
+def test_nothing_has_no_marks_and_tensors_of_inference_mode_have_some() -> None:
+    assert change_marks([]) == []
+    with torch.inference_mode():
+        tensor = torch.randn(3, 3)
+    before = [mark.clone() for mark in change_marks([tensor])]
+    with torch.inference_mode():
+        tensor[1, 1] += 1
+    assert not all(map(torch.equal, change_marks([tensor]), before))

@@ -1,4 +1,4 @@
-"""Telling one backbone from another by a few sampled values, without reading it whole."""
+"""Telling one backbone from another, or from itself before a change, without reading it whole."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ VALUES_PER_TENSOR = 16
 RELATIVE_TOLERANCE = 2**-7
 """bf16 keeps 8 bits of a value: halved copies differ by up to 2^-9, another model by much more."""
 ABSOLUTE_TOLERANCE = 1e-6
+MARKED_VALUES = 64
 
 
 def compute_fingerprint(state_dict: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, Any]:
@@ -53,6 +54,24 @@ def check_fingerprint(
                 f"The prompt in {checkpoint!r} was learned for another backbone than {base!r}: their sizes agree, the "
                 f"values of {name} do not. Pass base_model_name_or_path=... with the right one."
             )
+
+
+def change_marks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """What differs after tensors were changed: where they lie, how often they were written to, sums and some values.
+
+    Every change in place is counted but those through `tensor.data`. Of these, a change of a few values shows in its
+    tensor's sum, and values that changed places in 64 of them, spread over all of the tensor.
+
+    Returns:
+        Three tensors, or none of no tensors.
+    """
+    if not tensors:
+        return []
+    counted = [[tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version] for tensor in tensors]
+    sums = [tensor.detach().sum(dtype=torch.float32) for tensor in tensors]
+    # An odd distance: an even one could meet the same column in each row.
+    sampled = [tensor.detach().reshape(-1)[:: tensor.numel() // MARKED_VALUES | 1] for tensor in tensors]
+    return [torch.tensor(counted), torch.stack(sums), torch.cat(sampled)]
 
 
 def _sample(tensor: torch.Tensor) -> torch.Tensor:

@@ -138,28 +138,32 @@ class TextPromptModel(PromptPreTrainedModel):
         """What of the things that make the classes' features may change by learning."""
         return [] if self.context is None else [self.context]
 
+    def text_state(self) -> list[torch.Tensor]:
+        """What differs wherever something that is learned for the classes' features has changed."""
+        # Values, not version counters: `tensor.data` changes values without them, and comparing a context costs little
+        # beside the image tower.
+        return self.learned_text_tensors()
+
     def _wants_text_gradient(self) -> bool:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.learned_text_tensors())
 
     def get_text_features(self) -> BaseModelOutputWithPooling:
         """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in what is learned.
 
-        Where no gradient is wanted they are computed once and kept until a value of `learned_text_tensors`, the
-        classes, the dtype or the device change.
+        Where no gradient is wanted they are computed once and kept until `text_state`, the classes, the dtype or the
+        device change.
         """
         if self._wants_text_gradient():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
-        # Values, not version counters: `tensor.data` changes values without them, and comparing costs little beside
-        # the image tower.
         device_type = self.clip.device.type
         autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
         setting = (self.clip.device, self.clip.dtype, autocast)
-        learned = self.learned_text_tensors()
+        state = self.text_state()
         cached = self._text_cache
-        if cached is None or cached[0] != setting or not _same(cached[1], learned):
+        if cached is None or cached[0] != setting or not _same(cached[1], state):
             # Outside inference mode, whose tensors could take no part in a later graph.
             with torch.inference_mode(False), torch.no_grad():
-                kept = [tensor.detach().clone() for tensor in learned]
+                kept = [tensor.detach().clone() for tensor in state]
                 self._text_cache = cached = (setting, kept, self._encode_classes())
         return BaseModelOutputWithPooling(pooler_output=cached[2].clone())
 

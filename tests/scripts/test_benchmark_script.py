@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hf_prompt_models.models.action_clip.benchmark_action_clip import token_ids
+from hf_prompt_models.playground import CLIP_DIR
+
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -31,6 +34,49 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
     for row in rows(markdown, "3 steps"):
         assert float(row["moved by"]) > 0.01
         assert float(row["contexts differ"]) < 1e-5
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "estimated"])
+def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixture) -> None:
+    flags = f"--backbone {CLIP_DIR} --num_classes 5 --num_templates 3 --chunk 4 --num_frames 2 --num_clips 2"
+    flags += " --seconds 0.2 --num_workers 1 --batch_size 2 --eval_batch_sizes 2 --repeats 1 --post_network lstm"
+    parts = ["--full"] if full else ["--sampled_classes", "2", "--parts", "text"]
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    script(["action_clip", *flags.split(), *parts])
+    markdown = capsys.readouterr().out
+    assert ("**Estimated:** 6 of 15 sentences" in markdown) != full
+    (first,) = rows(markdown, "Text side")
+    assert (first["classes"], first["templates"]) == ("5", "3")
+    assert float(first["features differ"]) < 1e-5
+    assert float(first["times fewer tokens"]) > 1
+    assert float(first["ours later s"]) < float(first["ours first s"])
+    (later,) = rows(markdown, "Prediction of further batches")
+    assert float(later["logits differ at most by"]) < 1e-3
+    if not full:
+        return
+    clips = rows(markdown, "Clips per second")
+    assert all(float(row["clips a second"]) > 0 for row in clips)
+    assert [row["features differ"] for row in clips if row["what"].startswith(("image", "both"))] == ["0.0e+00"] * 3
+    (step,) = rows(markdown, "A training step")
+    assert float(step["losses differ"]) < 1e-5
+    assert float(step["gradients differ"]) < 1e-4
+    assert float(step["cached features s"]) < float(step["with the tower s"])
+
+
+def test_stand_in_tokens_are_pieces_of_words() -> None:
+    first, second = token_ids(["Playing guitar", "the playing, somersaulting"])
+    assert first[0] == second[0] == 49406
+    assert first[-1] == second[-1] == 49407
+    assert len(first) == 2 + 2 + 1  # playin|g, guitar
+    assert len(second) == 2 + 1 + 2 + 1 + 3
+    assert first[1:3] == second[2:4]
+
+
+@pytest.mark.parametrize("flag", ["--num_classes 401", "--num_templates 17", "--num_clips 1", "--batch_size 0"])
+def test_sizes_that_make_no_sense_are_refused(flag: str) -> None:
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    with pytest.raises(SystemExit, match=flag.split()[0]):
+        script(["action_clip", *flag.split()])
 
 
 def test_methods_are_listed(capsys: pytest.CaptureFixture) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import AutoModelForVideoClassification, pipeline
+import torch
+from transformers import AutoModelForVideoClassification, CLIPVisionModel, pipeline
 
+from hf_prompt_models.data.video_writing import write_video
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.playground.clips import write_video
 from tests.scripts.test_few_shot_scripts import refused, script
 
 
@@ -74,6 +75,30 @@ def test_several_views_are_averaged(data: Path, tmp_path: Path) -> None:
     assert {name for name, p in model.named_parameters() if p.requires_grad} <= {
         name for name, _ in model.named_parameters() if name.startswith("post_network.")
     }
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_frozen_tower_sees_each_clip_once_for_all_epochs(
+    cache: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a cache once for all seeds and runs too; without, once a seed."""
+    frames: list[int] = []
+    forward = CLIPVisionModel.forward
+
+    def counted(self: CLIPVisionModel, pixel_values: torch.Tensor, **settings: object) -> object:
+        frames.append(len(pixel_values))
+        return forward(self, pixel_values=pixel_values, **settings)
+
+    monkeypatch.setattr(CLIPVisionModel, "forward", counted)
+    settings = ["--trainable", "head", "--post_network", "conv1d", "--seeds", 1, 2, "--num_train_epochs", 3]
+    settings += ["--feature_cache", tmp_path / "cache" if cache == "on" else "off"]
+    script("train.py")(flags(data, tmp_path / "first", *settings))
+    train, test = 3 * 9, 3 * 6  # 3 frames each
+    assert sum(frames) == (train + test if cache == "on" else 2 * train + test)
+    frames.clear()
+    if cache == "on":
+        script("train.py")(flags(data, tmp_path / "second", *settings))
+        assert not frames
 
 
 def test_broken_videos_are_listed_or_skipped(data: Path, tmp_path: Path) -> None:

@@ -1,19 +1,17 @@
 """The demo's video tasks: drawn motions written as mp4 files, one folder a class."""
 
-import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import av
 import numpy as np
+
+from hf_prompt_models.data.video_writing import write_video
 
 from .motions import OBJECTS, PAIRS, draw_opposites
 
 
 Task = Literal["motions", "combinations"]
 Split = Literal["train", "test"]
-
-FRAMES_PER_SECOND = 12
 
 # few_shot_task.py has streams 2 and 3.
 _STREAMS: dict[tuple[Task, Split], int] = {
@@ -57,31 +55,6 @@ def clip_class_names(task: Task, split: Split) -> list[str]:
         split: "train" or "test".
     """
     return [name for opposites in _opposites(task, split) for name in opposites.class_names]
-
-
-def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = FRAMES_PER_SECOND) -> None:
-    """Writes an mp4 file: H.264 where PyAV was built with libx264, else MPEG-4 part 2.
-
-    Args:
-        path: the file to write, in a folder that exists.
-        frames: `(frames, height, width, 3)`, RGB, uint8; height and width are even.
-        frames_per_second: how fast to play them.
-    """
-    codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # With its macroblock tree, x264 encodes pictures this small a little differently from one run to the next.
-    options = {"libx264": {"crf": "18", "x264-params": "mbtree=0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}[codec]
-    partial = Path(path).with_suffix(".part")
-    with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=frames_per_second, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # the encoder's choices depend on the number of threads, so on the machine
-        for frame in frames:
-            # In one thread: the threads of a converter that is collected late hang a process forked later.
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    os.replace(partial, path)
 
 
 def write_clip_folder(

@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from hf_prompt_models.backbones import find_backbone
+from hf_prompt_models.fingerprint import change_marks
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
@@ -176,6 +177,11 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         if self.config.trainable != "all":
             return []
         return [*self.clip.text_model.parameters(), *self.clip.text_projection.parameters()]
+
+    def text_state(self) -> list[torch.Tensor]:
+        # Not all values: comparing a whole text tower's for every batch would cost as much as encoding a frame, and
+        # keeping them as much memory as the tower.
+        return change_marks(self.learned_text_tensors())
 
     def _wants_text_gradient(self) -> bool:
         # Not in eval mode: a forgotten `no_grad` would keep the activations of all templates of all classes.
