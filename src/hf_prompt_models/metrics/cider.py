@@ -48,7 +48,7 @@ def cider_d_scores(predictions: Sequence[str], references: References, tokenize:
 
 
 class _Vector(NamedTuple):
-    """A text: for each order the weights of its n-grams, and its number of pairs of words."""
+    """A text: for each order the weights of its n-grams, and its number of words."""
 
     weights: list[dict[tuple[str, ...], float]]
     length: int
@@ -65,7 +65,7 @@ class _Rarity(NamedTuple):
         for ngram, count in _counts(tokens).items():
             # What occurs in no reference is taken to occur in one.
             weights[len(ngram) - 1][ngram] = count * (self.log_total - math.log(max(1, self.documents[ngram])))
-        return _Vector(weights, max(0, len(tokens) - 1))
+        return _Vector(weights, len(tokens))
 
 
 def _counts(tokens: Sequence[str]) -> Counter[tuple[str, ...]]:
