@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_prompt_models.data.files import replacing
+from hf_prompt_models.data.files import check_inside, read_json, read_json_lines, read_text, replacing
 
 
 def write_and_fail(file: Path) -> None:
@@ -26,3 +26,43 @@ def test_an_error_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> No
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="it is a folder"), replacing(tmp_path):
         pytest.fail("work was begun")
+
+
+def test_text_is_read_within_bounds_and_in_utf8_alone(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes("\ufeffé\n".encode())
+    assert read_text(file, 100, "lists") == "é\n"
+    with pytest.raises(ValueError, match=r"list\.txt has 6 bytes; lists are read up to 5"):
+        read_text(file, 5, "lists")
+    file.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"list\.txt is not a text file in UTF-8"):
+        read_text(file, 100, "lists")
+
+
+def test_json_lines_come_with_their_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "list.jsonl"
+    file.write_text('{"a": "one\u2028line"}\n\n  {"a": 2}\r\n', encoding="utf-8")
+    assert read_json_lines(file, 100, "lists") == [(1, {"a": "one\u2028line"}), (3, {"a": 2})]
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "7", "[" * 100_000, '{"a": 1} {}'])
+def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "list.jsonl"
+    file.write_text(f'{{"a": 1}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"list\.jsonl, line 2: "):
+        read_json_lines(file, 1_000_000, "lists")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_a_file_that_is_no_json_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "list.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"list\.json cannot be read as JSON"):
+        read_json(file, 1_000_000, "lists")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/etc/passwd", "a/../../b"])
+def test_names_that_lead_out_of_a_folder_are_refused(name: str) -> None:
+    check_inside("a/b.png", "here")
+    with pytest.raises(ValueError, match=r"^here: .* is not a path within the folder"):
+        check_inside(name, "here")

@@ -1,15 +1,76 @@
-"""Writing files so that a crash leaves the earlier one whole, and the error of those that cannot be read."""
+"""Reading files that others wrote, within bounds, and writing files so that a crash leaves the earlier one whole."""
 
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 
 class UnreadableFileError(ValueError):
     """An image or a video that cannot be decoded; the message names it."""
+
+
+def read_text(path: str | os.PathLike, max_bytes: int, kind: str) -> str:
+    """The text of a file in UTF-8.
+
+    Args:
+        path: the file.
+        max_bytes: the most that is read.
+        kind: what an error calls such files, in the plural.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is longer, or not UTF-8.
+    """
+    path = Path(path)
+    if (size := path.stat().st_size) > max_bytes:
+        raise ValueError(f"{path} has {size} bytes; {kind} are read up to {max_bytes}.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+
+
+def read_json(path: str | os.PathLike, max_bytes: int, kind: str) -> Any:
+    """The value of a JSON file. Arguments and errors as for `read_text`; not being JSON is a ValueError, too."""
+    text = read_text(path, max_bytes, kind)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def read_json_lines(path: str | os.PathLike, max_bytes: int, kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with the numbers of their lines; empty lines are passed over.
+
+    Arguments and errors as for `read_text`; a line that is not a JSON object is a ValueError that names it.
+    """
+    rows = []
+    # Not splitlines: JSON may hold the other characters that end a line for it.
+    for number, line in enumerate(read_text(path, max_bytes, kind).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: cannot be read as JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:80]!r}.")
+        rows.append((number, row))
+    return rows
+
+
+def check_inside(name: str, where: str) -> None:
+    """See that a file's name, which somebody else wrote, does not lead out of the folder that it is relative to.
+
+    Raises:
+        ValueError: beginning with `where`.
+    """
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
 
 
 @contextmanager

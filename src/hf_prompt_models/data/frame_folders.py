@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from hf_prompt_models.data.files import read_text
 from hf_prompt_models.data.images import UnreadableImageError, load_image
 from hf_prompt_models.data.video_decoding import MAX_FRAMES, UnreadableVideoError, VideoReader
 
@@ -136,9 +137,4 @@ def read_list_text(path: Path) -> str:
     Raises:
         ValueError: if it is too long or not in UTF-8.
     """
-    if (size := path.stat().st_size) > MAX_LIST_BYTES:
-        raise ValueError(f"{path} has {size} bytes; lists of videos are read up to {MAX_LIST_BYTES}.")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+    return read_text(path, MAX_LIST_BYTES, "lists of videos")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
+from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
@@ -109,14 +110,7 @@ def read_dataset(name_or_path: str, split: str) -> LabelledImages:
     """
     import datasets  # slow to import, and not needed for folders
 
-    if Path(name_or_path).is_dir() and {"dataset_dict.json", "state.json"} & set(os.listdir(name_or_path)):
-        data: Any = datasets.load_from_disk(name_or_path)
-    else:
-        data = datasets.load_dataset(name_or_path)
-    if isinstance(data, datasets.DatasetDict):
-        if split not in data:
-            raise ValueError(f"The data set {name_or_path!r} has no split {split!r}; it has {', '.join(data)}.")
-        data = data[split]
+    data = load_split(name_or_path, split)
     images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
     labels = [name for name, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or len(labels) != 1:
@@ -151,8 +145,7 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
 
 def _read_row(data: Any, column: str, index: int) -> str | bytes:
     """A function of its own: workers that are spawned get it pickled."""
-    value = data[index][column]
-    return value["bytes"] if value["bytes"] is not None else value["path"]
+    return stored_image(data[index][column])
 
 
 def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImages:
@@ -168,7 +161,7 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
     if (listed := _read_listed(directory, split)) is not None:
         return listed
     if directory.is_dir():
-        if {"dataset_dict.json", "state.json"} & set(os.listdir(directory)):
+        if is_saved_dataset(directory):
             return read_dataset(str(source), split)
         inner = directory / split
         if inner.is_dir() and any(path.is_dir() for path in inner.iterdir()):

@@ -3,12 +3,12 @@
 A split file is JSON: `{"train": [[image path, label, class name], …], "val": …, "test": …}`.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from hf_prompt_models.data.files import check_inside, read_json, read_text
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 
 
@@ -71,10 +71,7 @@ def read_class_names(path: str | os.PathLike) -> dict[str, str]:
 
 
 def _read_split_file(path: Path, split: str) -> ListedImages:
-    try:
-        splits = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    splits = read_json(path, MAX_BYTES, "lists of images")
     if not isinstance(splits, dict) or not all(isinstance(entries, list) for entries in splits.values()):
         raise ValueError(f'{path} is not a split file: expected {{"train": […], "val": […], "test": […]}}.')
     if not splits.get(split):
@@ -106,14 +103,8 @@ def _entry(entry: Any, where: str) -> tuple[str, int, str]:
         or not entry[2].strip()
     ):
         raise ValueError(f"{where}: expected [image path, label, class name], got {str(entry)[:80]}.")
-    _check_inside(entry[0], where)
+    check_inside(entry[0], where)
     return entry[0], entry[1], entry[2]
-
-
-def _check_inside(image: str, where: str) -> None:
-    path = PurePosixPath(image)
-    if not path.name or path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{where}: {image[:80]!r} is not a path within the folder of images.")
 
 
 def _image_folder(path: Path, image: str) -> Path:
@@ -145,7 +136,7 @@ def _read_aircraft_lists(directory: Path, split: str) -> ListedImages:
         image, _, name = line.partition(" ")
         if name not in index:
             raise ValueError(f"{path}, line {number}: {name[:80]!r} is not a variant of variants.txt.")
-        _check_inside(image, f"{path}, line {number}")
+        check_inside(image, f"{path}, line {number}")
         images.append(f"{image}.jpg")
         labels.append(index[name])
     if not images:
@@ -165,16 +156,7 @@ def _listed(
     return ListedImages(path.parent, [(within / image).as_posix() for image in images], labels, class_names)
 
 
-def _text(path: Path) -> str:
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path} has {size} bytes; lists of images are read up to {MAX_BYTES}.")
-    return path.read_text(encoding="utf-8")
-
-
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Lines that hold something, with their numbers."""
-    try:
-        text = _text(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+    text = read_text(path, MAX_BYTES, "lists of images")
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

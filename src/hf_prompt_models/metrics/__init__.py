@@ -1,1 +1,1 @@
-"""Plain functions on arrays, and `evaluate.Metric` wrappers of them."""
+"""Plain functions on arrays and texts, and `evaluate.Metric` wrappers of them."""

@@ -1,0 +1,54 @@
+"""What the metrics of written text have in common: words, n-grams, and references beside predictions."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+
+Tokenize: TypeAlias = Callable[[str], Sequence[str]]
+"""Makes tokens of a text; `str.split` for texts that are tokenised already."""
+
+References: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
+"""One reference for each prediction, or several."""
+
+WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:[-'’]\w+)*")
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers; punctuation is left out.
+
+    Hyphens and apostrophes within a word, and points and commas within a number, belong to it. Published captioning
+    results use the Penn Treebank tokeniser of COCO's evaluation, which takes `don't` and `t-shirt's` apart: they can
+    differ from these in the third digit.
+    """
+    return WORD.findall(text.lower())
+
+
+def ngram_counts(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    """How often each run of `order` tokens occurs."""
+    return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
+
+
+def tokenized_pairs(
+    predictions: Sequence[str], references: References, tokenize: Tokenize
+) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
+    """The tokens of each prediction, and of its references.
+
+    Raises:
+        ValueError: if there is no prediction, references are not as many, or one has none.
+    """
+    if isinstance(predictions, str) or isinstance(references, str):
+        raise ValueError("Pass lists of texts, not one text.")
+    if len(predictions) != len(references) or not predictions:
+        raise ValueError(
+            f"Pass as many references as predictions, and some: {len(predictions)} predictions, "
+            f"{len(references)} references."
+        )
+    several = [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+    if empty := [place for place, texts in enumerate(several) if not texts]:
+        raise ValueError(f"Prediction {empty[0]} has no reference.")
+    return [
+        (tokenize(prediction), [tokenize(text) for text in texts])
+        for prediction, texts in zip(predictions, several, strict=True)
+    ]

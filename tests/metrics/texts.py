@@ -1,0 +1,8 @@
+"""Random texts of a few words, so that n-grams meet."""
+
+from hypothesis import strategies as st
+
+
+TEXT = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=9).map(" ".join)
+PAIRS = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=3)), min_size=1, max_size=5)
+"""Predictions, each with its references."""
