@@ -1,4 +1,4 @@
-"""400 names of actions for the benchmark, of one to five words and as long as labels of large video data sets."""
+"""400 names of actions for the benchmark, of one to four words and as long as labels of large video data sets."""
 
 _NAMES = """
 abseiling; applauding; applying lipstick; archery; arguing; arranging flowers; assembling a bicycle; backflip;
