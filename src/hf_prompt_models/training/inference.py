@@ -42,15 +42,19 @@ class Kind:
     prepare: Callable[[Sequence[str], Pipeline], Dataset]
     batch_size: int
 
-    def load_classifier(self, directory: str | os.PathLike, backbone: str | None = None) -> Pipeline:
-        """The pipeline of a saved model.
+    def load_model(self, directory: str | os.PathLike, backbone: str | None = None) -> Any:
+        """A saved model.
 
         Args:
             directory: of the model.
             backbone: where the backbone is now, if it moved since training.
         """
         moved = {} if backbone is None else {"base_model_name_or_path": backbone}
-        model = self.auto_class.from_pretrained(directory, **moved)
+        return self.auto_class.from_pretrained(directory, **moved)
+
+    def load_classifier(self, directory: str | os.PathLike, backbone: str | None = None) -> Pipeline:
+        """The pipeline of a saved model; arguments are as for `load_model`."""
+        model = self.load_model(directory, backbone)
         task: Any = f"{self.name}-classification"
         return pipeline(task, model=model, image_processor=AutoImageProcessor.from_pretrained(directory))
 
