@@ -105,8 +105,6 @@ def evaluate(arguments: argparse.Namespace) -> dict:
     tested = (test_videos if kind is VIDEOS else test_images)(models, arguments)
     first = next(iter(tested.values())).files
     if arguments.confusion_matrix:
-        if first.multi_label:
-            raise ValueError("--confusion_matrix is of one label each, and these have several: leave it out.")
         counts = [
             confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
             for each in tested.values()
@@ -132,9 +130,12 @@ def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str
 def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
     if arguments.dataset:
         raise ValueError(f"--dataset names a data set of images, and {arguments.run} classifies videos: leave it out.")
+    videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
+    if arguments.confusion_matrix and videos.multi_label:
+        raise ValueError(f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out.")
     return evaluate_videos(
         models,
-        read_labelled_videos(arguments.test_dir, "test", arguments.labels).readable(arguments.on_unreadable),
+        videos.readable(arguments.on_unreadable),
         arguments.batch_size or VIDEOS.batch_size,
         arguments.num_workers,
         arguments.temporal_views,

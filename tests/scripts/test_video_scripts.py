@@ -3,6 +3,9 @@
 import csv
 import json
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from hf_prompt_models.data.videos import load_video
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.playground.clips import write_video
 from hf_prompt_models.training.saved_models import ModelsToTest, evaluate_videos
-from tests.scripts.test_few_shot_scripts import refused, script
+from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.videos import write_frames
 
 
@@ -420,5 +423,46 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
     assert "Few-shot classification of videos" in table
     assert ": mAP |" in table
     assert f"| ActionCLIP, all examples | {100 * expected:.2f} |" in table
+    picture = ("--confusion_matrix", tmp_path / "c.png")
+    message = refused("evaluate.py", run, "--test_dir", tmp_path / "test.csv", *picture)
+    assert "gives several: leave it out" in message
     with_shots = flags(tmp_path, tmp_path / "other", *sources, "--shots", 1)
     assert "leave out --shots" in refused("train.py", *with_shots)
+
+
+# -- several processes -----------------------------------------------------------------------------------------------
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForVideoClassification.from_pretrained(directory).state_dict()
+
+
+@pytest.mark.parametrize("trainable", ["all", "head"])
+def test_two_processes_train_the_model_of_one_with_the_whole_batch(trainable: str, data: Path, tmp_path: Path) -> None:
+    """Frames, crops, colours and sentences are drawn for each clip by seed, epoch and place alone."""
+    settings: tuple[object, ...] = ("--trainable", trainable, "--post_network", "conv1d", "--feature_cache", "off")
+    # Plain gradient descent: Adam divides by the gradient's size, and would make steps of its rounding errors.
+    settings += ("--optim", "sgd", "--learning_rate", 0.01, "--lr_scheduler_type", "constant", "--use_cpu", "true")
+    script("train.py")(flags(data, tmp_path / "one", *settings, "--per_device_train_batch_size", 4))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
+    command = [sys.executable, *launcher, "--master_port", port]
+    command += [str(SCRIPTS / "train.py"), *flags(data, tmp_path / "two", *settings)]
+    command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert finished.stdout.count("Predict with") == 1
+    one, two, untrained = (
+        weights(tmp_path / "one"),
+        weights(tmp_path / "two"),
+        build(post_network="conv1d").state_dict(),
+    )
+    moved = max((one[name] - untrained[name]).abs().max().item() for name in one if "position_ids" not in name)
+    apart = max((one[name] - two[name]).abs().max().item() for name in one)
+    # In float32 sums over two halves differ in the last digits; another sentence or crop moves weights by far more.
+    assert apart < 1e-4 * moved
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two")]
+    assert [result["seeds"]["1"]["steps"] for result in results] == [4, 4]
+    assert results[0]["accuracy"] == results[1]["accuracy"]

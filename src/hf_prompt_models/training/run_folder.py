@@ -71,7 +71,7 @@ def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
 
 
 def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video, from which every reported accuracy can be counted again.
+    """Write CSV with a row for each test image or video, from which top-1 accuracies can be counted again.
 
     Several labels of one are parted by semicolons.
     """

@@ -102,12 +102,12 @@ class VideoClassification:
         return video_metrics(scores, self._datasets[role].labels.numpy())
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
-        """The recipe's, or its frames' features where the tower is frozen."""
+        """The recipe's, of its frames' features where the tower is frozen."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
-        if not self._is_frozen:
-            return dataset
-        with self._training.main_process_first(local=False):
-            return self._frame_features(model.to(self._training.device), dataset)
+        if self._is_frozen:
+            with self._training.main_process_first(local=False):
+                dataset = self._frame_features(model.to(self._training.device), dataset)
+        return self.recipe.finish_train_dataset(dataset, seed)
 
     @property
     def _is_frozen(self) -> bool:
