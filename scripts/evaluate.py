@@ -1,56 +1,92 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images.
+"""Test a trained model, or each seed's model of a run, on labelled images or videos.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
+python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
+
+Whether the models take images or videos stands in their configuration. Of videos with several labels the mean average
+precision is given.
 """
 
 import argparse
 import sys
-from typing import Any
 
-from transformers import AutoModelForImageClassification, AutoProcessor
+import numpy as np
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_models.data.files import write_json
-from hf_prompt_models.data.image_dataset import ImageDataset
 from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
-from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.evaluation import classification_metrics, compute_image_features, predict
-from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.training.inference import VIDEOS, kind_of_model
+from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
+from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+
+
+TITLES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5",
+    "mean_class_accuracy": "mean over classes",
+    "mean_average_precision": "mean average precision",
+}
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
-    parser.add_argument("--test_dir", required=True, help="folder with a folder of images for each class")
+    parser.add_argument(
+        "--test_dir",
+        required=True,
+        help="labelled images or videos, as for train.py: a folder with a folder for each class, or a list",
+    )
     parser.add_argument(
         "--set_classes",
         action="store_true",
-        help="classify into the test folder's own classes, whatever the prompt was learned for",
+        help="classify into the test set's own classes, whatever the prompt was learned for",
     )
+    parser.add_argument(
+        "--labels", metavar="FILE", help="of videos in a list: the class names, a CSV file, as for train.py"
+    )
+    parser.add_argument("--temporal_views", type=int, default=1, help="of videos: samples of frames to average")
+    parser.add_argument("--spatial_views", type=int, default=1, choices=[1, 3], help="of videos: crops to average")
     parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
     parser.add_argument(
         "--backbone",
         metavar="DIR",
         help="where the backbone is now, if it moved since training; `playground`: the package's own",
     )
-    parser.add_argument("--feature_cache", metavar="DIR", help="where image features are kept; off: nowhere")
+    parser.add_argument(
+        "--feature_cache", metavar="DIR", help="where features of a frozen tower are kept; off: nowhere"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
-    parser.add_argument("--batch_size", type=int, default=100)
-    parser.add_argument("--on_unreadable", choices=["refuse", "skip"], default="refuse", help="unreadable images")
+    parser.add_argument(
+        "--confusion_matrix", metavar="FILE", help="also draw the confusion matrix, a PNG; of several seeds, their sum"
+    )
+    parser.add_argument("--batch_size", type=int, help="files at a time (default: 100 images, or 8 videos)")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
+    parser.add_argument(
+        "--on_unreadable",
+        choices=["refuse", "skip"],
+        default="refuse",
+        help="files that cannot be decoded: stop and list them, or name, count and skip them",
+    )
     arguments = parser.parse_args(argv)
+    for name, least in (("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
     try:
         results = evaluate(arguments)
     except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     for seed, metrics in results["seeds"].items():
-        by_class = metrics["mean_class_accuracy"]
-        print(f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, mean over classes {by_class:.2%}")
+        several = "mean_average_precision" in metrics  # which is then the accuracy, too
+        shown = [name for name in TITLES if name in metrics and not (several and name == "accuracy")]
+        print(f"seed {seed:<8} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
     if len(results["seeds"]) > 1:
         print(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     if arguments.json:
@@ -58,31 +94,53 @@ def main(argv: list[str]) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:
-    test = read_labelled_images(arguments.test_dir, "test")
-    if arguments.dataset and find_dataset(arguments.test_dir) is None:
-        test = test.named_as(PUBLISHED_DATASETS[arguments.dataset])
-    test = test.readable(arguments.on_unreadable)
-    moved = {}
-    if arguments.backbone:
-        moved["base_model_name_or_path"] = CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
-    seeds: dict[str, dict[str, Any]] = {}
-    features = None
-    for seed, directory in model_directories(arguments.run).items():
-        model = AutoModelForImageClassification.from_pretrained(directory, **moved)
-        processor = AutoProcessor.from_pretrained(directory)
-        if arguments.set_classes:
-            model.set_classes(test.class_names, tokenizer=processor)
-        test = test.with_classes(model.config.class_names)
-        if features is None:  # the seeds share one frozen backbone
-            cache = open_feature_cache(arguments.feature_cache, model, processor.image_processor)
-            dataset = ImageDataset(test, processor.image_processor)
-            features = compute_image_features(model, dataset, arguments.batch_size, cache=cache)
-        seeds[seed] = classification_metrics(predict(model, features), test.labels) | {"model": str(directory)}
+    directories = model_directories(arguments.run)
+    models = ModelsToTest(
+        directories,
+        arguments.set_classes,
+        CLIP_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.feature_cache,
+    )
+    kind = kind_of_model(next(iter(directories.values())))
+    tested = (test_videos if kind is VIDEOS else test_images)(models, arguments)
+    first = next(iter(tested.values())).files
+    if arguments.confusion_matrix:
+        counts = [
+            confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
+            for each in tested.values()
+        ]
+        plot_confusion_matrix(np.sum(counts, axis=0), first.class_names, arguments.confusion_matrix, kind.name)
     return {
-        "data": {"test": test.source, "classes": len(test.class_names), "test_images": len(test)},
-        "seeds": seeds,
-        "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
+        "data": {"test": first.source, "classes": len(first.class_names), f"test_{kind.name}s": len(first)},
+        "seeds": {seed: each.metrics | {"model": str(directories[seed])} for seed, each in tested.items()},
+        "accuracy": mean_and_deviation([each.metrics["accuracy"] for each in tested.values()]),
     }
+
+
+def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+    if arguments.labels or (arguments.temporal_views, arguments.spatial_views) != (1, 1):
+        raise ValueError(f"--labels and views are of videos, and {arguments.run} classifies images: leave them out.")
+    images = read_labelled_images(arguments.test_dir, "test")
+    if arguments.dataset and find_dataset(arguments.test_dir) is None:
+        images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
+    images = images.readable(arguments.on_unreadable)
+    return evaluate_images(models, images, arguments.batch_size or 100, arguments.num_workers)
+
+
+def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+    if arguments.dataset:
+        raise ValueError(f"--dataset names a data set of images, and {arguments.run} classifies videos: leave it out.")
+    videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
+    if arguments.confusion_matrix and videos.multi_label:
+        raise ValueError(f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out.")
+    return evaluate_videos(
+        models,
+        videos.readable(arguments.on_unreadable),
+        arguments.batch_size or VIDEOS.batch_size,
+        arguments.num_workers,
+        arguments.temporal_views,
+        arguments.spatial_views,
+    )
 
 
 if __name__ == "__main__":

@@ -1,57 +1,74 @@
 #!/usr/bin/env python
-"""Classify images, or folders of images, with a trained model.
+"""Classify images or videos, or folders of them, with a trained model.
 
 python scripts/predict.py runs/coop photo.jpg other.jpg --top_k 5
 python scripts/predict.py runs/coop photos/ --csv predictions.csv
+python scripts/predict.py runs/action_clip clip.mp4 --frame_strip clip.png
 
-Of images given by name the best classes are printed; of folders, how many images went to each class. Scores are the
-probabilities that pipeline("image-classification") gives.
+Whether the model takes images or videos stands in its configuration. A video is a file, or a folder of its frames as
+pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
+are the probabilities that pipeline("image-classification") or pipeline("video-classification") gives; where a video
+may have several labels, each class's own.
 """
 
 import argparse
 import csv
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_models.data.files import replacing
-from hf_prompt_models.data.image_files import list_images, readable_images
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.inference import classify_images
+from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
+from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import model_directory
 
 
 SUMMARY_CLASSES = 20
 
 Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
-"""Images, each with its best classes as `pipeline()` gives them: `label` and `score`."""
+"""Files, each with its best classes as `pipeline()` gives them: `label` and `score`."""
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model folder")
     parser.add_argument(
-        "images", nargs="+", metavar="PATH", help="image files, or folders, whose images at any depth are taken"
+        "files",
+        nargs="+",
+        metavar="PATH",
+        help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
+        "taken",
     )
-    parser.add_argument("--top_k", type=int, default=5, help="classes to give for each image (default: 5)")
-    parser.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each image")
+    parser.add_argument("--top_k", type=int, default=5, help="classes to give for each file (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each file")
     parser.add_argument(
         "--csv",
         metavar="FILE",
-        help="write a table with the columns image, rank, label, score: for each image top_k rows, the best (rank 1) "
-        "first; with --top_k 1, a row an image",
+        help="write a table with the columns image or video, rank, label, score: for each file top_k rows, the best "
+        "(rank 1) first; with --top_k 1, a row a file",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="images classified at a time (default: 32)")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode images (default: 0, none)")
-    parser.add_argument("--on_unreadable", choices=["refuse", "skip"], default="refuse", help="unreadable images")
+    parser.add_argument(
+        "--frame_strip",
+        metavar="FILE_OR_DIR",
+        help="videos: draw the frames that the model saw and its best classes, as FILE.png of one video, or in a "
+        "folder, one picture a video",
+    )
+    parser.add_argument("--batch_size", type=int, help="files classified at a time (default: 32 images, or 8 videos)")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
+    parser.add_argument(
+        "--on_unreadable",
+        choices=["refuse", "skip"],
+        default="refuse",
+        help="files that cannot be decoded: stop and list them, or name, count and skip them",
+    )
     parser.add_argument(
         "--backbone",
         metavar="DIR",
@@ -60,8 +77,8 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.top_k < 1:
         parser.error(f"--top_k is a number of classes, at least 1; got {arguments.top_k}")
-    if arguments.batch_size < 1:
-        parser.error(f"--batch_size is a number of images, at least 1; got {arguments.batch_size}")
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        parser.error(f"--batch_size is a number of files, at least 1; got {arguments.batch_size}")
     if arguments.num_workers < 0:
         parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
     logging.disable_progress_bar()
@@ -73,38 +90,48 @@ def main(argv: list[str]) -> None:
 
 def classify(arguments: argparse.Namespace) -> None:
     directory = model_directory(arguments.model)
-    has_folders = any(os.path.isdir(path) for path in arguments.images)
-    images = readable_images(list_images(arguments.images), arguments.on_unreadable, progress=has_folders)
-    moved = {}
-    if arguments.backbone:
-        moved["base_model_name_or_path"] = CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
-    model = AutoModelForImageClassification.from_pretrained(directory, **moved)
-    image_processor = AutoImageProcessor.from_pretrained(directory)
-    classifier = pipeline("image-classification", model=model, image_processor=image_processor)
-    results = classify_images(
-        classifier, images, arguments.top_k, batch_size=arguments.batch_size, num_workers=arguments.num_workers
+    kind = kind_of_model(directory)
+    if arguments.frame_strip and kind is not VIDEOS:
+        raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
+    files = kind.list_files(arguments.files)
+    has_folders = files != arguments.files
+    files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
+    strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
+    classifier = kind.load_classifier(
+        directory, CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
     )
-    bar = tqdm(results, total=len(images), desc="Predictions", leave=False, disable=not has_folders)
-    predictions: Predictions = zip(images, bar, strict=True)
+    results = classify_files(
+        classifier,
+        kind.prepare(files, classifier),
+        arguments.top_k,
+        batch_size=arguments.batch_size or kind.batch_size,
+        num_workers=arguments.num_workers,
+    )
+    bar = tqdm(results, total=len(files), desc="Predictions", leave=False, disable=not has_folders)
+    predictions: Predictions = zip(files, bar, strict=True)
     if arguments.csv:
-        predictions = kept_as_csv(predictions, arguments.csv)
+        predictions = kept_as_csv(predictions, arguments.csv, kind.name)
+    if strips:
+        predictions = drawn(predictions, strips, classifier.model.config.num_frames)
 
     if arguments.json:
-        entries = [{"image": path, "predictions": classes} for path, classes in predictions]
+        entries = [{kind.name: path, "predictions": classes} for path, classes in predictions]
         print(json.dumps(entries, indent=2, ensure_ascii=False))
         return
     if has_folders:
-        print(summarise(Counter(classes[0]["label"] for _, classes in predictions)))
+        print(summarise(Counter(classes[0]["label"] for _, classes in predictions), kind.name))
     else:
         for path, classes in list(predictions):
             print(path)
             for entry in classes:
                 print(f"  {entry['score']:7.2%}  {entry['label']}")
     if arguments.csv:
-        print(f"\nEach image's classes and scores are in {arguments.csv}.")
+        print(f"\nEach {kind.name}'s classes and scores are in {arguments.csv}.")
+    if strips:
+        print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
 
 
-def kept_as_csv(predictions: Predictions, path: str) -> Predictions:
+def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
     """The same predictions, written to a file as they go by."""
     with (
         replacing(path) as beside,
@@ -112,19 +139,26 @@ def kept_as_csv(predictions: Predictions, path: str) -> Predictions:
         open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["image", "rank", "label", "score"])
-        for image, classes in predictions:
-            writer.writerows([image, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
-            yield image, classes
+        writer.writerow([kind, "rank", "label", "score"])
+        for name, classes in predictions:
+            writer.writerows([name, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
+            yield name, classes
 
 
-def summarise(counts: Counter[str]) -> str:
-    """How many images went to each class, the most frequent first."""
+def drawn(predictions: Predictions, strips: list[Path], num_frames: int) -> Predictions:
+    """The same predictions, drawn with the frames they are about as they go by."""
+    for (video, classes), strip in zip(predictions, strips, strict=True):
+        write_frame_strip(video, num_frames, classes, strip)
+        yield video, classes
+
+
+def summarise(counts: Counter[str], kind: str) -> str:
+    """How many files went to each class, the most frequent first."""
     shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
     lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
     if others > 0:
         lines.append(f"  and {counts.total() - sum(count for _, count in shown)} in {others} other classes")
-    return "\n".join([f"{counts.total()} images, by the best class:", *lines])
+    return "\n".join([f"{counts.total()} {kind}s, by the best class:", *lines])
 
 
 if __name__ == "__main__":

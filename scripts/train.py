@@ -3,7 +3,10 @@
 
     python scripts/train.py coop --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
         --shots 16 --seeds 1 2 3 --output_dir runs/coop
+    python scripts/train.py action_clip --backbone openai/clip-vit-base-patch16 --train_dir D/train \\
+        --test_dir D/test --output_dir runs/action_clip
 
+The second learns from videos; `torchrun --nproc_per_node 2 scripts/train.py …` trains with two processes.
 The first argument names the method; `train.py coop --help` lists its flags, the data's and the Trainer's.
 """
 
@@ -11,6 +14,7 @@ import shlex
 import sys
 from importlib import import_module
 
+from accelerate import PartialState
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS
@@ -37,7 +41,8 @@ def main(argv: list[str]) -> None:
         results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
     except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
-    print(summarise(results))
+    if PartialState().is_main_process:
+        print(summarise(results))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import hashlib
 import logging
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
+from hf_prompt_models.data.labelled import readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos, read_labels
 from hf_prompt_models.data.videos import UnreadableVideoError
 from tests.videos import number_of, numbered, write_frames, write_video
@@ -170,3 +172,35 @@ def test_a_digest_tells_what_a_video_holds(directory: Path) -> None:
     assert videos.digest(2) == videos.digest(4)  # equal frames
     (directory / "run" / "f" / "img_00001.jpg").write_bytes(b"other")
     assert videos.digest(2) != videos.digest(4)
+
+
+def test_folders_are_named_in_words_and_a_list_of_labels_as_it_is(directory: Path) -> None:
+    (directory / "jump").rename(directory / "long__jump_")
+    videos = read_labelled_videos(directory, "train")
+    assert list(videos.class_names) == ["long jump", "run"]
+    assert videos.names[0] == "long__jump_/a b.mp4"
+    (directory / "labels.csv").write_text("id,name\n0,long_jump\n1,Run_\n")
+    assert read_labels(directory / "labels.csv") == ["long_jump", "Run_"]
+    # A model that was made of such a list is tested on such folders.
+    renamed = videos.with_classes(["run", "long_jump", "sit"])
+    assert list(renamed.class_names) == ["run", "long_jump", "sit"]
+    assert list(renamed.labels) == [1, 1, 1, 0, 0]
+
+
+def test_what_is_broken_in_several_sets_is_listed_at_once(directory: Path, tmp_path: Path) -> None:
+    whole = read_labelled_videos(directory, "train")
+    other = read_labelled_videos(shutil.copytree(directory, tmp_path / "other"), "train")
+    (directory / "jump" / "c.avi").write_bytes(b"")
+    (tmp_path / "other" / "run" / "deep" / "d.mp4").write_bytes(b"")
+    with pytest.raises(UnreadableVideoError, match=r"(?s)2 files.*clips/jump/c\.avi.*other/run/deep/d\.mp4"):
+        readable_sets([whole, other], "refuse")
+    assert [len(kept) for kept in readable_sets([whole, other], "skip", progress=False)] == [4, 4]
+    with pytest.raises(UnreadableVideoError, match="None of the videos of"):
+        whole.select([1]).readable("skip")
+
+
+def test_all_broken_videos_that_would_be_drawn_are_listed(directory: Path) -> None:
+    for name in ("jump/c.avi", "run/deep/d.mp4"):
+        (directory / name).write_bytes(b"")
+    with pytest.raises(UnreadableVideoError, match=r"(?s)2 files.*c\.avi.*d\.mp4"):
+        sample_few_shot(read_labelled_videos(directory, "train"), 3, seed=0)

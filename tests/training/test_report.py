@@ -321,3 +321,60 @@ def test_curves_show_zero_shot_lines_and_deviations(tmp_path: Path) -> None:
     )
     black = (0, 0, 0)
     assert count(picture(0.45, one), black) > count(plain, black) + 30
+
+
+# -- videos ----------------------------------------------------------------------------------------------------------
+
+
+def of_videos(name: str, shots: int, mean: float, **changes: Any) -> dict[str, Any]:
+    test = entry(name, 0.25, mean)
+    test["test_videos"] = test.pop("test_images")
+    test["zero_shot"]["top5_accuracy"] = 0.75
+    test["top5_accuracy"] = {"mean": 0.875, "std": 0.005}
+    return run("few-shot", name, {"test": test}, shots, kind="video", method="ActionCLIP") | changes
+
+
+def of_several_labels(name: str, mean: float) -> dict[str, Any]:
+    result = of_videos(name, 0, mean)
+    test = result["tests"]["test"]
+    test["zero_shot"] = {"accuracy": 0.125, "mean_average_precision": 0.125}
+    return result
+
+
+def test_results_of_videos_have_a_table_of_their_own_with_top5(tmp_path: Path) -> None:
+    runs = {"a": of_videos("hmdb", 0, 0.5), "b": of_videos("hmdb", 2, 0.375), "c": few_shot("DTD", 2, 0.5)}
+    found = tables(tmp_path, runs)
+    assert list(found) == ["Few-shot classification, openai/clip", "Few-shot classification of videos, openai/clip"]
+    assert found["Few-shot classification of videos, openai/clip"] == [
+        ["", "hmdb: top-1", "hmdb: top-5"],
+        ["zero-shot", "25.00", "75.00"],
+        ["ActionCLIP, all examples", "50.00 ± 1.00", "87.50 ± 0.50"],
+        ["ActionCLIP, 2 shots", "37.50 ± 1.00", "87.50 ± 0.50"],
+    ]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert re.findall(r"\]\((.*)\.png\)", report) == [
+        "few-shot-DTD-openai-clip",
+        "few-shot-hmdb-openai-clip",
+    ]
+
+
+def test_training_on_all_examples_alone_makes_no_curve(tmp_path: Path) -> None:
+    tables(tmp_path, {"a": of_videos("hmdb", 0, 0.5)})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.md"]
+
+
+def test_mean_average_precision_is_named_and_not_averaged_with_accuracy(tmp_path: Path) -> None:
+    runs = {"a": of_videos("hmdb", 0, 0.5), "b": of_several_labels("charades", 0.25)}
+    (table,) = tables(tmp_path, runs).values()
+    assert table == [
+        ["", "charades: mAP", "hmdb: top-1", "hmdb: top-5"],
+        ["zero-shot", "12.50", "25.00", "75.00"],
+        ["ActionCLIP, all examples", "25.00 ± 1.00", "50.00 ± 1.00", "87.50 ± 0.50"],
+    ]
+    assert "mean average precision (mAP), in %" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"a": of_videos("hmdb", 0, 0.5, kind="sound")})
+    with pytest.raises(ValueError, match="its kind is 'sound', not one of image, video"):
+        read_results([tmp_path])

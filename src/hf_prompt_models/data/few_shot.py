@@ -1,6 +1,7 @@
 """K-shot samples: seeded, nested, written down."""
 
 import json
+import logging
 import os
 import random
 from collections import defaultdict
@@ -8,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hf_prompt_models.data.files import UnreadableFileError, write_json
-from hf_prompt_models.data.labelled import LabelledFiles, refuse_or_warn
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.readable import refuse
+
+
+logger = logging.getLogger(__name__)
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
@@ -38,7 +43,8 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
         images: what to draw from, images or videos, each with one label.
         shots: images a class.
         seed: another seed, another sample.
-        on_unreadable: "refuse" raises on an image that cannot be decoded; "skip" names it and draws the next one.
+        on_unreadable: "skip" names an image that cannot be decoded and draws the next one; "refuse" raises for all
+            of those met.
 
     Returns:
         Indices, class by class.
@@ -56,6 +62,7 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
     order = few_shot_order(images.labels, images.names, seed)
     chosen: list[int] = []
     too_few = []
+    broken: list[UnreadableFileError] = []
     for label, class_name in enumerate(images.class_names):
         kept: list[int] = []
         for index in order.get(label, []):
@@ -65,10 +72,14 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
                 images.check(index)
                 kept.append(index)
             except UnreadableFileError as error:
-                refuse_or_warn(error, on_unreadable)
+                if on_unreadable == "skip":
+                    logger.warning(f"Skipped. {error}")
+                broken.append(error)
         if len(kept) < shots:
             too_few.append(f"{class_name} ({len(kept)})")
         chosen += kept
+    if on_unreadable != "skip":
+        refuse(broken)
     if too_few:
         raise ValueError(
             f"{len(too_few)} class(es) of {images.source} have fewer than {shots} {images.kind}s: "

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image
-from hf_prompt_models.data.labelled import refuse_or_warn
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 
 
 def find_images(directory: str | os.PathLike) -> list[Path]:
@@ -48,22 +47,19 @@ def readable_images(paths: Iterable[str], on_unreadable: str, progress: bool = T
 
     Args:
         paths: the files.
-        on_unreadable: "refuse" raises at the first that cannot; "skip" names those that cannot in a warning and
+        on_unreadable: "refuse" raises for those that cannot; "skip" names each of them in a warning, counts them and
             leaves them out.
         progress: show a bar.
 
     Raises:
-        UnreadableImageError: naming the file; or if none is left.
+        UnreadableImageError: naming the files; or if none is left.
     """
-    kept = []
-    for path in tqdm(paths, desc="Checking images", leave=False, disable=not progress):
-        try:
-            load_image(path, shrink=True)
-            kept.append(path)
-        except UnreadableImageError as error:
-            refuse_or_warn(error, on_unreadable)
-    if not kept:
-        raise UnreadableImageError("None of the images can be read.")
+    kept, broken = check_all(
+        paths, lambda path: load_image(path, shrink=True), on_unreadable, "Checking images", progress
+    )
+    if on_unreadable != "skip":
+        refuse(broken)
+    report_skipped(kept, broken, "images")
     return kept
 
 

@@ -1,20 +1,17 @@
 """What labelled images and labelled videos have in common."""
 
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
-from tqdm.auto import tqdm
-
-from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 
 
-logger = logging.getLogger(__name__)
+Files = TypeVar("Files", bound="LabelledFiles")
 
 
 @dataclass(frozen=True)
@@ -73,25 +70,26 @@ class LabelledFiles(ABC):
         )
 
     def with_classes(self, class_names: Sequence[str]) -> Self:
-        """The same items labelled by another list of classes, matched by name.
+        """The same items labelled by another list of classes, matched by name; an underscore is a space.
 
         Raises:
             ValueError: if a class of these items is not among `class_names`, or names repeat and the lists differ.
         """
         if list(class_names) == list(self.class_names):
             return self
-        if len(set(class_names)) < len(class_names):
+        index = {words(name): place for place, name in enumerate(class_names)}
+        own = [words(name) for name in self.class_names]
+        if len(index) < len(class_names):
             raise ValueError(
                 f"The classes of {self.source} cannot be matched by name: names repeat and the lists differ."
             )
-        index = {name: place for place, name in enumerate(class_names)}
-        if unknown := sorted(set(self.class_names) - set(index)):
+        if unknown := sorted(name for name in self.class_names if words(name) not in index):
             raise ValueError(
                 f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
                 f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
                 f"{' …' if len(class_names) > 5 else ''}."
             )
-        place = {label: index[name] for label, name in enumerate(self.class_names)}
+        place = {label: index[name] for label, name in enumerate(own)}
         labels = [_relabelled(label, place) for label in self.labels]
         return replace(self, class_names=list(class_names), labels=labels)
 
@@ -121,25 +119,37 @@ class LabelledFiles(ABC):
             progress: whether to show a progress bar.
 
         Raises:
-            UnreadableFileError: naming the items that cannot be decoded.
+            UnreadableFileError: naming the items that cannot be decoded; or if none can.
         """
-        kept = []
-        broken: list[UnreadableFileError] = []
-        description = f"Checking {self.kind}s of {Path(self.source).name}"
-        for index in tqdm(range(len(self)), desc=description, leave=False, disable=not progress):
-            try:
-                self.check(index)
-                kept.append(index)
-            except UnreadableFileError as error:
-                if on_unreadable == "skip":
-                    refuse_or_warn(error, on_unreadable)
-                broken.append(error)
-        if not broken:
-            return self
-        if on_unreadable != "skip":
-            refuse(broken)
-        logger.warning(f"Skipped {len(broken)} of the {len(self)} {self.kind}s of {self.source}.")
-        return self.select(kept)
+        return readable_sets([self], on_unreadable, progress)[0]
+
+
+def readable_sets(sets: Sequence[Files], on_unreadable: str, progress: bool = True) -> list[Files]:
+    """`LabelledFiles.readable` of several sets at once: an error lists what is broken in any of them.
+
+    Raises:
+        UnreadableFileError: naming the items that cannot be decoded; or if none of a set can.
+    """
+    checked = [
+        check_all(
+            range(len(files)),
+            files.check,
+            on_unreadable,
+            f"Checking {files.kind}s of {Path(files.source).name}",
+            progress,
+        )
+        for files in sets
+    ]
+    if on_unreadable != "skip":
+        refuse([error for _, broken in checked for error in broken])
+    for files, (kept, broken) in zip(sets, checked, strict=True):
+        report_skipped(kept, broken, f"{files.kind}s of {files.source}")
+    return [files.select(kept) if broken else files for files, (kept, broken) in zip(sets, checked, strict=True)]
+
+
+def words(name: str) -> str:
+    """A class name, or a class folder's, with its words apart: underscores are spaces."""
+    return " ".join(name.replace("_", " ").split())
 
 
 def _relabelled(label: Any, place: dict[int, int]) -> Any:
@@ -150,23 +160,3 @@ def _relabelled(label: Any, place: dict[int, int]) -> Any:
 def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
     """A function of its own: workers that are spawned get it pickled."""
     return read(indices[place])
-
-
-def refuse(errors: Sequence[UnreadableFileError]) -> None:
-    """Raise one error for all of them.
-
-    Raises:
-        UnreadableFileError: of the first one's type.
-    """
-    advice = "Repair or remove it, or leave such files out with --on_unreadable skip."
-    if len(errors) == 1:
-        raise type(errors[0])(f"{errors[0]} {advice}") from errors[0]
-    lines = "\n".join(f"- {error}" for error in errors)
-    raise type(errors[0])(f"{len(errors)} files cannot be read. {advice}\n{lines}") from errors[0]
-
-
-def refuse_or_warn(error: UnreadableFileError, on_unreadable: str) -> None:
-    """Raise the error, or, with "skip", say it and go on."""
-    if on_unreadable != "skip":
-        refuse([error])
-    logger.warning(f"Skipped. {error}")

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from hf_prompt_models.data.frame_folders import FrameFolder, is_frame, read_frame_list, read_list_text
-from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.frame_folders import FrameFolder, read_frame_list, read_list_text
+from hf_prompt_models.data.labelled import LabelledFiles, words
+from hf_prompt_models.data.video_files import folders_in, videos_in
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, VideoSource, check_video, load_video, load_video_views
 
 
@@ -100,7 +101,7 @@ def read_labelled_videos(
         if labels is not None:
             raise ValueError(f"The classes of {path} are its folders: a file of labels goes with a list.")
         inner = path / split
-        return read_video_folder(inner if inner.is_dir() and any(_folders(inner)) else path)
+        return read_video_folder(inner if inner.is_dir() and any(folders_in(inner)) else path)
     name, _, named_split = str(source).rpartition(":")
     if name and Path(name).is_dir():
         if not (Path(name) / named_split).is_dir():
@@ -112,13 +113,14 @@ def read_labelled_videos(
 def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
     """Videos laid out as `directory/<class name>/…/video.mp4`, classes and videos in the order of their names.
 
-    A folder that holds pictures is a video of its own. Hidden files and folders, and other files, are passed over.
+    Class names are the folders' names with spaces for underscores, as sentences have them. A folder that holds
+    pictures is a video of its own. Hidden files and folders, and other files, are passed over.
 
     Raises:
         ValueError: if there are fewer than two classes, or a class has no video.
     """
     directory = Path(directory)
-    classes = _folders(directory)
+    classes = folders_in(directory)
     if len(classes) < 2:
         raise ValueError(
             f"{directory} has {len(classes)} class folder(s), at least 2 are needed. Lay the videos out as "
@@ -127,7 +129,7 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
     labels: list[int] = []
     found: list[Path] = []
     for label, folder in enumerate(classes):
-        videos = _find_videos(folder)
+        videos = videos_in(folder)
         if not videos:
             raise ValueError(
                 f"The class folder {folder} holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or folders of "
@@ -138,22 +140,8 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
         labels += [label] * len(videos)
         found += videos
     names = [path.relative_to(directory).as_posix() for path in found]
-    return LabelledVideos(str(directory), [folder.name for folder in classes], labels, names, found.__getitem__)
-
-
-def _folders(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _find_videos(folder: Path) -> list[Path]:
-    """The videos of a folder and of the folders in it; the folder itself if it holds pictures alone."""
-    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    videos = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
-    for inner in _folders(folder):
-        videos += _find_videos(inner)
-    if not videos and any(is_frame(path.name) and path.is_file() for path in entries):
-        return [folder]
-    return sorted(videos)
+    class_names = [words(folder.name) for folder in classes]
+    return LabelledVideos(str(directory), class_names, labels, names, found.__getitem__)
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:

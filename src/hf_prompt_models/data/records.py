@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from hf_prompt_models.data.id_split import split_by_id
 from hf_prompt_models.data.images import UnreadableImageError
-from hf_prompt_models.data.labelled import logger, refuse, refuse_or_warn
+from hf_prompt_models.data.readable import check_all, logger, refuse
 from hf_prompt_models.data.stored_images import StoredImage
 
 
@@ -91,20 +90,18 @@ class Records(Generic[R]):
             UnreadableImageError: naming the images that cannot be decoded; or if no record is left.
         """
         images = {image.name: image for record in self.records for image in record.images}
-        broken: dict[str, UnreadableImageError] = {}
-        description = f"Checking images of {Path(self.source).name}"
-        for image in tqdm(images.values(), desc=description, leave=False, disable=not progress):
-            try:
-                image.load(shrink=True)
-            except UnreadableImageError as error:
-                if on_unreadable == "skip":
-                    refuse_or_warn(error, on_unreadable)
-                broken[image.name] = error
+        readable, broken = check_all(
+            images,
+            lambda name: images[name].load(shrink=True),
+            on_unreadable,
+            f"Checking images of {Path(self.source).name}",
+            progress,
+        )
         if not broken:
             return self
         if on_unreadable != "skip":
-            refuse(list(broken.values()))
-        names = frozenset(broken)
+            refuse(broken)
+        names = frozenset(images) - frozenset(readable)
         kept = [record for record in (record.without(names) for record in self.records) if record is not None]
         if not kept:
             raise UnreadableImageError(f"No record of {self.source} is left: none of its images can be read.")

@@ -13,6 +13,7 @@ from hf_prompt_models.data.frame_sampling import segment_views
 from hf_prompt_models.data.image_dataset import Epoch
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.data.video_augmentation import augment_video
+from hf_prompt_models.data.video_files import prepare_frames
 
 
 class _Videos(Dataset):
@@ -31,11 +32,6 @@ class _Videos(Dataset):
     def labels(self) -> torch.Tensor:
         """(videos,) class indices, or (videos, classes) ones and zeros."""
         return torch.stack([torch.as_tensor(self._label(index)) for index in range(len(self))])
-
-    def _pixels(self, frames: Sequence[Image.Image], **settings: Any) -> torch.Tensor:
-        """(frames, 3, height, width), whether the processor takes the frames for one video or for many images."""
-        pixels = self.image_processor(list(frames), return_tensors="pt", **settings)["pixel_values"]
-        return pixels.reshape(len(frames), *pixels.shape[-3:])
 
     def _label(self, index: int) -> int | torch.Tensor:
         label = self.videos.labels[index]
@@ -58,7 +54,7 @@ class VideoDataset(_Videos):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         frames = self.videos.load(index, self.num_frames)
-        return {"pixel_values": self._pixels(frames), "labels": self._label(index)}
+        return {"pixel_values": prepare_frames(self.image_processor, frames), "labels": self._label(index)}
 
     def key(self, index: int) -> bytes:
         """32 bytes that tell the item's pixels, but for the processor, from any other's."""
@@ -109,10 +105,13 @@ class VideoViewsDataset(VideoDataset):
         """Tensors of (frames, 3, height, width), one a spatial view."""
         processor = self.image_processor
         if self.spatial_views == 1:
-            return [self._pixels(frames)]
+            return [prepare_frames(self.image_processor, frames)]
         side = processor.crop_size["height"]
         crops = [three_crops(frame, side, processor.resample) for frame in frames]
-        return [self._pixels(view, do_resize=False, do_center_crop=False) for view in zip(*crops, strict=True)]
+        return [
+            prepare_frames(self.image_processor, view, do_resize=False, do_center_crop=False)
+            for view in zip(*crops, strict=True)
+        ]
 
 
 class AugmentedVideoDataset(Epoch, _Videos):
@@ -150,7 +149,7 @@ class AugmentedVideoDataset(Epoch, _Videos):
         frames = self.videos.load(index, self.num_frames, generator if self.random_segments else None)
         frames = augment_video(frames, self.image_processor.crop_size["height"], generator, **self.augmentation)
         return {
-            "pixel_values": self._pixels(frames, do_resize=False, do_center_crop=False),
+            "pixel_values": prepare_frames(self.image_processor, frames, do_resize=False, do_center_crop=False),
             "labels": self._label(index),
         }
 

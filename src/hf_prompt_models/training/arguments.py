@@ -19,9 +19,14 @@ class FewShotArguments:
 
     backbone: str = field(metadata={"help": "Hub id or folder of the backbone; `playground`: the package's own."})
     train_dir: str = field(
-        metadata={"help": "Folder with a folder of images for each class, or a `datasets` data set (`name:split`)."}
+        metadata={
+            "help": "Folder with a folder of images or videos for each class; images: or a `datasets` data set "
+            "(`name:split`); videos: or a list, `<folder of frames or video> <number of frames> <class index>` (with "
+            "--labels), or a CSV file of columns path and labels, where a video has one or more class names, "
+            "separated by semicolons."
+        }
     )
-    test_dir: str = field(metadata={"help": "Images to test on, likewise."})
+    test_dir: str = field(metadata={"help": "What to test on, likewise."})
     protocol: str = field(
         default="few-shot",
         metadata={
@@ -60,11 +65,15 @@ class FewShotArguments:
         },
     )
     few_shot_sample: str | None = field(
-        default=None, metadata={"help": "A `few_shot.json` of an earlier run: train on its images, draw none."}
+        default=None,
+        metadata={"help": "A `few_shot.json` of an earlier run: train on its images or videos, draw none."},
     )
     on_unreadable: str = field(
         default="refuse",
-        metadata={"help": "Images that cannot be read: stop, or name and skip them.", "choices": ["refuse", "skip"]},
+        metadata={
+            "help": "Files that cannot be decoded: stop and list all of them, or name, count and skip them.",
+            "choices": ["refuse", "skip"],
+        },
     )
     templates: list[str] | None = field(
         default=None,
@@ -77,8 +86,8 @@ class FewShotArguments:
     feature_cache: str | None = field(
         default=None,
         metadata={
-            "help": "Folder in which image features are kept for the next run. Default: beside what Hugging Face "
-            "libraries fetch. off: keep none."
+            "help": "Folder in which features of a frozen image tower are kept for the next run. Default: beside "
+            "what Hugging Face libraries fetch. off: keep none."
         },
     )
 
@@ -128,7 +137,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         shots = read_few_shot_shots(given["few_shot_sample"])
         if given.setdefault("shots", shots) != shots:
             parser.error(
-                f"--few_shot_sample holds {shots} images a class, --shots says {given['shots']}: leave it out"
+                f"--few_shot_sample holds {shots} examples a class, --shots says {given['shots']}: leave it out"
             )
     given.setdefault("shots", recipe.DEFAULT_SHOTS)
     few_shot = FewShotArguments(**_of(FewShotArguments, given))

@@ -1,4 +1,4 @@
-"""Few-shot image classification: sample, train, test, for each seed, beside hand-written prompts."""
+"""Few-shot classification of images or videos: sample, train, test, for each seed, beside hand-written prompts."""
 
 import os
 import platform
@@ -17,13 +17,13 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
-from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
-from hf_prompt_models.training.protocols import TestSet, read_task
+from hf_prompt_models.training.protocols import Task, TestSet, read_task
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -41,7 +41,7 @@ from hf_prompt_models.version import __version__
 
 
 def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> dict[str, Any]:
-    """Train and test a method on K images a class, once for each seed.
+    """Train and test a method on K images or videos a class, or on all there are, once for each seed.
 
     Everything that can be wrong with the input is found out before the first step. Results are written after each
     seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
@@ -71,12 +71,8 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     if few_shot.labels is not None:
         read_examples = partial(read_examples, labels=few_shot.labels)
     task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
-    samples = {seed: _draw(few_shot, task.train, seed) for seed in few_shot.seeds}
     progress = not next(iter(training.values())).disable_tqdm
-    tests = {
-        role: replace(test, images=test.images.readable(few_shot.on_unreadable, progress))
-        for role, test in task.tests.items()
-    }
+    samples, tests = _readable(few_shot, task, progress)
     processor = recipe.build_processor(few_shot.backbone)
     kind = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
     run = kind(recipe, arguments, tests, processor, next(iter(training.values())))
@@ -90,13 +86,14 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     results: dict[str, Any] = {
         "method": recipe.TITLE,
         "protocol": few_shot.protocol,
+        "kind": task.train.kind,
         "backbone": few_shot.backbone,
         "data": {
             "name": task.title,
             "train": task.train.source,
             "test": first.images.source,
             "classes": len(first.images.class_names),
-            "test_images": len(first.images),
+            f"test_{task.train.kind}s": len(first.images),
         },
         "shots": few_shot.shots,
         "tests": {role: _test_by_hand(run, role) for role in tests},
@@ -112,7 +109,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     }
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
     for seed in few_shot.seeds:
-        results["seeds"][str(seed)] = _run_seed(run, training[seed], task.train.select(samples[seed]), is_main)
+        results["seeds"][str(seed)] = _run_seed(run, training[seed], samples[seed], is_main)
         _sum_up(results)
         if is_main:
             write_json(Path(output_dir) / RESULTS_FILE, results)
@@ -130,7 +127,7 @@ def _test_by_hand(run: ImageClassification | VideoClassification, role: str) -> 
         "title": test.title,
         "source": test.images.source,
         "classes": len(test.images.class_names),
-        "test_images": len(test.images),
+        f"test_{test.images.kind}s": len(test.images),
         "templates": test.templates,
         "zero_shot": run.metrics(run.predict_by_hand(role), role),
     }
@@ -141,7 +138,8 @@ def _sum_up(results: dict[str, Any]) -> None:
     runs = results["seeds"].values()
     results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
     for role, test in results["tests"].items():
-        test["accuracy"] = mean_and_deviation([run["tests"][role]["accuracy"] for run in runs])
+        for name in test["zero_shot"]:
+            test[name] = mean_and_deviation([run["tests"][role][name] for run in runs])
     if results["protocol"] == "base-to-new":
         base, new = results["tests"]["base"], results["tests"]["new"]
         results["harmonic_mean"] = {
@@ -150,14 +148,28 @@ def _sum_up(results: dict[str, Any]) -> None:
         }
 
 
-def _draw(few_shot: FewShotArguments, train: LabelledFiles, seed: int) -> list[int]:
+def _readable(
+    few_shot: FewShotArguments, task: Task, progress: bool
+) -> tuple[dict[int, LabelledFiles], dict[str, TestSet]]:
+    """What each seed trains on, and what is tested; all of it can be decoded."""
+    samples: dict[int, LabelledFiles] = {}
+    same: list[LabelledFiles] = []  # what is trained on if it is the same for every seed
     if few_shot.few_shot_sample is not None:
-        return read_few_shot_sample(few_shot.few_shot_sample, train)
-    if few_shot.shots == 0:
-        return list(range(len(train)))
-    if train.multi_label:
+        same = [task.train.select(read_few_shot_sample(few_shot.few_shot_sample, task.train))]
+    elif few_shot.shots == 0:
+        same = [task.train]
+    elif task.train.multi_label:
         raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
-    return sample_few_shot(train, few_shot.shots, seed, few_shot.on_unreadable)
+    else:
+        for seed in few_shot.seeds:
+            indices = sample_few_shot(task.train, few_shot.shots, seed, few_shot.on_unreadable)
+            samples[seed] = task.train.select(indices)
+    sets = [*same, *(test.images for test in task.tests.values())]
+    sets = readable_sets(sets, few_shot.on_unreadable, progress)
+    if same:
+        samples = dict.fromkeys(few_shot.seeds, sets.pop(0))
+    tests = {role: replace(test, images=files) for (role, test), files in zip(task.tests.items(), sets, strict=True)}
+    return samples, tests
 
 
 def _run_seed(
@@ -183,8 +195,8 @@ def _run_seed(
             write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
     model = run.build_model(sample.class_names)
-    # As in the released code, the last partial batch is dropped where there is a whole one.
-    training.dataloader_drop_last &= len(sample) >= training.train_batch_size
+    # As in the released code, the last partial batch is dropped where there is a whole one for each process.
+    training.dataloader_drop_last &= len(sample) >= training.train_batch_size * training.world_size
     trainer = PromptTrainer(
         model=model,
         args=training,
@@ -207,7 +219,8 @@ def _run_seed(
         tested[role] = run.metrics(scores[role], role)
         if is_main and not run.multi_label:
             counts = confusion_counts(scores[role].argmax(axis=-1), test.images.labels, len(test.images.class_names))
-            plot_confusion_matrix(counts, test.images.class_names, directory / confusion_matrix_file(role, run.tests))
+            picture = directory / confusion_matrix_file(role, run.tests)
+            plot_confusion_matrix(counts, test.images.class_names, picture, test.images.kind)
     if is_main:
         write_predictions(directory / PREDICTIONS_FILE, run.tests, scores)
     first = next(iter(tested.values()))

@@ -1,36 +1,107 @@
-"""Classifying many image files, a batch at a time."""
+"""Classifying many image or video files, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader
-from transformers import ImageClassificationPipeline
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForVideoClassification,
+    BatchFeature,
+    Pipeline,
+    pipeline,
+)
+from transformers.modeling_outputs import ImageClassifierOutput
 
-from hf_prompt_models.data.image_files import ImageFiles
+from hf_prompt_models.data.image_files import ImageFiles, list_images, readable_images
+from hf_prompt_models.data.video_files import VideoFiles, list_videos, readable_videos
 
 
-def classify_images(
-    classifier: ImageClassificationPipeline,
-    paths: Sequence[str],
-    top_k: int = 5,
-    batch_size: int = 32,
-    num_workers: int = 0,
+@dataclass(frozen=True)
+class Kind:
+    """What a model classifies.
+
+    Attributes:
+        name: of one of them: "image" or "video".
+        auto_class: loads the model.
+        list_files: paths with each folder replaced by what it holds.
+        readable: those that can be decoded.
+        prepare: from paths and a classifier to its inputs.
+        batch_size: a default.
+    """
+
+    name: str
+    auto_class: Any
+    list_files: Callable[[Iterable[str]], list[str]]
+    readable: Callable[..., list[str]]
+    prepare: Callable[[Sequence[str], Pipeline], Dataset]
+    batch_size: int
+
+    def load_model(self, directory: str | os.PathLike, backbone: str | None = None) -> Any:
+        """A saved model.
+
+        Args:
+            directory: of the model.
+            backbone: where the backbone is now, if it moved since training.
+        """
+        moved = {} if backbone is None else {"base_model_name_or_path": backbone}
+        return self.auto_class.from_pretrained(directory, **moved)
+
+    def load_classifier(self, directory: str | os.PathLike, backbone: str | None = None) -> Pipeline:
+        """The pipeline of a saved model; arguments are as for `load_model`."""
+        model = self.load_model(directory, backbone)
+        task: Any = f"{self.name}-classification"
+        return pipeline(task, model=model, image_processor=AutoImageProcessor.from_pretrained(directory))
+
+
+IMAGES = Kind(
+    "image",
+    AutoModelForImageClassification,
+    list_images,
+    readable_images,
+    lambda paths, classifier: ImageFiles(paths, classifier.image_processor),
+    batch_size=32,
+)
+
+VIDEOS = Kind(
+    "video",
+    AutoModelForVideoClassification,
+    list_videos,
+    readable_videos,
+    lambda paths, classifier: VideoFiles(paths, classifier.image_processor, classifier.model.config.num_frames),
+    batch_size=8,
+)
+
+
+def kind_of_model(directory: str | os.PathLike) -> Kind:
+    """Whether a saved model classifies images or videos, by its configuration."""
+    config = AutoConfig.from_pretrained(directory)
+    return VIDEOS if type(config) in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING else IMAGES
+
+
+def classify_files(
+    classifier: Pipeline, files: Dataset, top_k: int = 5, batch_size: int = 32, num_workers: int = 0
 ) -> Iterator[list[dict[str, Any]]]:
-    """The best classes of each image, as `classifier(image, top_k=...)` gives them: dicts of `label` and `score`.
+    """The best classes of each file, as `classifier(file, top_k=...)` gives them: dicts of `label` and `score`.
 
-    The pipeline's own steps, on a loader of ours that decodes each image when its batch comes.
+    The pipeline's own steps, on a loader of ours that decodes each file when its batch comes.
 
     Args:
         classifier: the pipeline of a model that was loaded with its image processor.
-        paths: image files; each is decoded when its batch comes.
-        top_k: classes for each image.
-        batch_size: images that go through the model at once.
-        num_workers: processes that decode and prepare images; 0 does it in this one.
+        files: the inputs that `Kind.prepare` makes of them.
+        top_k: classes for each.
+        batch_size: files that go through the model at once.
+        num_workers: processes that decode and prepare files; 0 does it in this one.
 
     Raises:
-        UnreadableImageError: naming the file.
+        UnreadableFileError: naming the file.
     """
-    images = ImageFiles(paths, classifier.image_processor)
-    for batch in DataLoader(images, batch_size=batch_size, num_workers=num_workers):
-        for logits in classifier.forward(batch).logits:
-            yield classifier.postprocess({"logits": logits[None]}, top_k=top_k)
+    for batch in DataLoader(files, batch_size=batch_size, num_workers=num_workers):
+        inputs = BatchFeature(batch).to(classifier.dtype)
+        for logits in classifier.forward(inputs).logits:
+            yield classifier.postprocess(ImageClassifierOutput(logits=logits[None]), top_k=top_k)

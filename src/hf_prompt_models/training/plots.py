@@ -9,14 +9,19 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hf_prompt_models.data.files import replacing
 
-def plot_confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: str | os.PathLike) -> None:
+
+def plot_confusion_matrix(
+    counts: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, kind: str = "image"
+) -> None:
     """Write a confusion matrix as PNG: rows are true classes, colour is the share of a row, small ones get numbers.
 
     Args:
         counts: (classes, classes), rows true, columns predicted.
         class_names: one name a class.
         path: of the PNG.
+        kind: what one of those counted is called.
     """
     size = len(class_names)
     totals = counts.sum(axis=1, keepdims=True)
@@ -31,13 +36,14 @@ def plot_confusion_matrix(counts: np.ndarray, class_names: Sequence[str], path: 
     axes.set_yticks(range(size), class_names, fontsize=font, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum()} images right")
+    axes.set_title(f"{np.trace(counts) / max(counts.sum(), 1):.1%} of {counts.sum()} {kind}s right")
     if size <= 20:
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font)
     figure.colorbar(picture, ax=axes, shrink=0.6, label="share of the true class")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=120, format="png")
 
 
 def plot_learning_curve(log_history: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
@@ -71,14 +77,16 @@ def plot_accuracy_by_shots(
     zero_shot: float | None,
     title: str,
     path: str | os.PathLike,
+    kind: str = "image",
 ) -> None:
-    """Write accuracy against training images a class as PNG: a star at 0 for zero-shot, a line for each variant.
+    """Write accuracy against training examples a class as PNG: a star at 0 for zero-shot, a line for each variant.
 
     Args:
         lines: for each variant by its label, mean and deviation of the accuracy (0 to 1) by number of shots.
         zero_shot: accuracy of hand-written prompts, or None.
         title: of the picture.
         path: of the PNG.
+        kind: what one of those trained on is called.
     """
     figure = Figure(figsize=(6, 4.5 + 0.2 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -97,7 +105,7 @@ def plot_accuracy_by_shots(
         if count - ticks[-1] >= largest / 20:  # else the numbers would touch
             ticks.append(count)
     axes.set_xticks(ticks)
-    axes.set_xlabel("training images a class")
+    axes.set_xlabel(f"training {kind}s a class")
     axes.set_ylabel("accuracy (%)")
     axes.set_title(textwrap.fill(title, 60), fontsize=11, parse_math=False)
     axes.grid(alpha=0.3)

@@ -41,6 +41,7 @@ class Curves:
     title: str
     zero_shot: float | None
     lines: dict[str, dict[int, tuple[float, float]]]
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,18 @@ class Section:
 
 
 def build_sections(results: Sequence[Result]) -> list[Section]:
-    """One table for each protocol and backbone; in base-to-new and cross-dataset also for each number of shots.
+    """One table for each protocol, images or videos, and backbone; in base-to-new and cross-dataset also for each
+    number of shots.
 
     Raises:
         ValueError: if two results are of the same cell of a table, or of the same test set and cannot be compared.
     """
-    groups: dict[tuple[int, str, int, str], list[Result]] = {}
+    groups: dict[tuple[int, str, str, int, str], list[Result]] = {}
     backbones = backbone_titles(results)
     for result in (replace(result, backbone=backbones[result.backbone]) for result in results):
         shots = 0 if result.protocol == FEW_SHOT else result.shots
         source = result.dataset if result.protocol == CROSS_DATASET else ""
-        key = (PROTOCOLS.index(result.protocol), result.backbone, shots, source)
+        key = (PROTOCOLS.index(result.protocol), result.kind, result.backbone, shots, source)
         groups.setdefault(key, []).append(result)
     build = {FEW_SHOT: _few_shot, BASE_TO_NEW: _base_to_new, CROSS_DATASET: _cross_dataset}
     return [build[groups[key][0].protocol](groups[key]) for key in sorted(groups)]
@@ -92,7 +94,9 @@ def write_report(results: Sequence[Result], output_dir: str | os.PathLike) -> st
                 number += 1
                 name = f"{stem}-{number}"
             taken.add(name.lower())
-            plot_accuracy_by_shots(curves.lines, curves.zero_shot, curves.title, output_dir / f"{name}.png")
+            plot_accuracy_by_shots(
+                curves.lines, curves.zero_shot, curves.title, output_dir / f"{name}.png", curves.kind
+            )
             blocks.append(f"![{escape(curves.title)}]({name}.png)")
     if commands := [result.command for result in results if result.command]:
         blocks.append("## Commands\n\n" + "\n".join(f"    {' '.join(command.split())}" for command in commands))
@@ -101,7 +105,10 @@ def write_report(results: Sequence[Result], output_dir: str | os.PathLike) -> st
 
 
 def _few_shot(results: Sequence[Result]) -> Section:
-    """Rows: zero-shot, then each variant by shots. Columns: data sets and, where there are several, their average."""
+    """Rows: zero-shot, then each variant by shots. Columns: data sets and, where there are several, their average.
+
+    Of videos there is a column for top-5, too. Mean average precision is never averaged with accuracy.
+    """
     labels = variant_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
     cells: dict[tuple[str, int], dict[str, Result]] = {}
@@ -112,34 +119,56 @@ def _few_shot(results: Sequence[Result]) -> Section:
     averages = {row: _average([_mean(scores[row].get(title)) for title in titles]) for row in cells}
     zero_shot_average = _average(list(zero_shot.values()))
 
-    several = len(titles) > 1
-    table = [["", *titles, *["Average"] * several]]
-    table.append(_row(ZERO_SHOT, [percent(zero_shot[title]) for title in titles], zero_shot_average, several))
+    tests = {title: [r.tests["test"] for r in results if r.dataset == title] for title in titles}
+    several = len(titles) > 1 and len({test.several_labels for of_title in tests.values() for test in of_title}) == 1
+    has_top5 = {title: any(test.zero_shot_top5 is not None for test in tests[title]) for title in titles}
+    header = [
+        [f"{title}: top-1", f"{title}: top-5"] if has_top5[title] else [_column(title, tests[title])]
+        for title in titles
+    ]
+    table = [["", *(column for of_title in header for column in of_title), *["Average"] * several]]
+    row = []
+    for title in titles:
+        row += [percent(zero_shot[title])] + [percent(tests[title][0].zero_shot_top5)] * has_top5[title]
+    table.append(_row(ZERO_SHOT, row, zero_shot_average, several))
     rows = [
         (label, shots)
         for label in dict.fromkeys(labels.values())
         for shots in sorted(s for name, s in cells if name == label)
     ]
     for label, shots in rows:
-        row = [score_text(scores[label, shots].get(title)) for title in titles]
+        row = []
+        for title in titles:
+            result_there = cells[label, shots].get(title)
+            top5 = result_there.tests["test"].learned_top5 if result_there else None
+            row += [score_text(scores[label, shots].get(title))] + [score_text(top5)] * has_top5[title]
         table.append(_row(f"{label}, {_shots(shots)}", row, averages[label, shots], several))
 
-    backbone = results[0].backbone
+    backbone, kind = results[0].backbone, results[0].kind
     pictures = []
     for title in titles:
         lines: dict[str, dict[int, tuple[float, float]]] = {}
         for label, shots in rows:
-            if (score := scores[label, shots].get(title)) is not None:
+            if shots and (score := scores[label, shots].get(title)) is not None:
                 lines.setdefault(label, {})[shots] = (score.mean, score.std)
-        pictures.append(Curves(f"{title}, {backbone}", zero_shot[title], lines))
+        if lines:
+            pictures.append(Curves(f"{title}, {backbone}", zero_shot[title], lines, kind))
     lines = {}
     for label, shots in rows:
-        if several and (average := averages[label, shots]) is not None:
+        if several and shots and (average := averages[label, shots]) is not None:
             lines.setdefault(label, {})[shots] = (average, 0.0)
     if lines:
-        pictures.append(Curves(f"Average over {len(titles)} data sets, {backbone}", zero_shot_average, lines))
+        pictures.append(Curves(f"Average over {len(titles)} data sets, {backbone}", zero_shot_average, lines, kind))
     note = _note(results) + (" The average is over data sets and only where all have a value." if several else "")
-    return Section(f"Few-shot classification, {backbone}", table, note, tuple(pictures))
+    return Section(_heading("Few-shot classification", results), table, note, tuple(pictures))
+
+
+def _column(title: str, tests: Sequence[TestResult]) -> str:
+    return f"{title}: mAP" if any(test.several_labels for test in tests) else title
+
+
+def _heading(text: str, results: Sequence[Result]) -> str:
+    return f"{text}{' of videos' if results[0].kind == 'video' else ''}, {results[0].backbone}"
 
 
 def _base_to_new(results: Sequence[Result]) -> Section:
@@ -167,7 +196,7 @@ def _base_to_new(results: Sequence[Result]) -> Section:
             row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
         table.append(row)
     note = _note(results) + " H is the harmonic mean of base and new; in the average's row, of the averages."
-    return Section(f"Base-to-new, {results[0].backbone}, {_shots(results[0].shots)}", table, note)
+    return Section(f"{_heading('Base-to-new', results)}, {_shots(results[0].shots)}", table, note)
 
 
 def _halves(scores: tuple[Score, Score] | None) -> list[str]:
@@ -203,7 +232,7 @@ def _cross_dataset(results: Sequence[Result]) -> Section:
         scores = [targets[title].learned if title in targets else None for title in titles]
         learned = [cells[label].tests["source"].learned, *scores]
         table.append([label, *map(score_text, learned), percent(_average([_mean(score) for score in scores]))])
-    heading = f"Cross-dataset from {source}, {results[0].backbone}, {_shots(results[0].shots)}"
+    heading = f"{_heading(f'Cross-dataset from {source}', results)}, {_shots(results[0].shots)}"
     return Section(heading, table, _note(results))
 
 
@@ -273,7 +302,7 @@ def _zero_shot(tests: Iterable[tuple[Result, TestResult]]) -> float:
     (first, test), *others = tests
     for result, other in others:
         compared: dict[str, tuple[Any, Any]] = {
-            "numbers of classes and test images": (test.test_set, other.test_set),
+            f"numbers of classes and test {first.kind}s": (test.test_set, other.test_set),
             "templates": (test.templates, other.templates),
         }
         if abs(test.zero_shot - other.zero_shot) > ZERO_SHOT_TOLERANCE:
@@ -313,7 +342,7 @@ def score_text(score: Score | None) -> str:
 
 
 def _shots(shots: int) -> str:
-    return f"{shots} shot{'s' if shots > 1 else ''}"
+    return f"{shots} shot{'s' if shots > 1 else ''}" if shots else "all examples"
 
 
 def _row(name: str, cells: list[str], average: float | None, several: bool) -> list[str]:
@@ -322,10 +351,12 @@ def _row(name: str, cells: list[str], average: float | None, several: bool) -> l
 
 def _note(results: Sequence[Result]) -> str:
     seeds = sorted({test.learned.seeds for result in results for test in result.tests.values()})
+    several = any(test.several_labels for result in results for test in result.tests.values())
+    measure = "Accuracy, of several labels mean average precision (mAP)," if several else "Accuracy"
     if seeds == [1]:
-        return "Accuracy in %, one seed."
+        return f"{measure} in %, one seed."
     counts = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    return f"Accuracy in %, mean ± population deviation over {counts} seeds."
+    return f"{measure} in %, mean ± population deviation over {counts} seeds."
 
 
 def escape(text: str) -> str:

@@ -13,6 +13,7 @@ from hf_prompt_models.training.run_folder import RESULTS_FILE
 
 MAX_BYTES = 16 * 2**20
 FEW_SHOT, BASE_TO_NEW, CROSS_DATASET = PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset")
+KINDS = ("image", "video")
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class TestResult:
 
     Attributes:
         title: of the test set.
-        test_set: what must agree where two runs are compared on it: numbers of classes and images.
+        test_set: what must agree where two runs are compared on it: numbers of classes and of images or videos.
         templates: of the zero-shot result.
-        zero_shot: accuracy of hand-written prompts, from 0 to 1.
-        learned: accuracy of the method.
+        zero_shot: accuracy of hand-written prompts, from 0 to 1; of several labels the mean average precision.
+        learned: the same of the method.
+        several_labels: whether there are several labels each.
+        zero_shot_top5, learned_top5: top-5 accuracies, where they were counted.
     """
 
     title: str
@@ -41,6 +44,9 @@ class TestResult:
     templates: tuple[str, ...]
     zero_shot: float
     learned: Score
+    several_labels: bool = False
+    zero_shot_top5: float | None = None
+    learned_top5: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,12 @@ class Result:
         protocol: one of `PROTOCOLS`.
         method: its title.
         backbone: as the run named it.
-        shots: training images a class.
+        shots: training images or videos a class; 0: all.
         arguments: the method's.
         dataset: title of the data set that was trained on.
         tests: by role: "test"; "base" and "new"; or "source" and one for each target.
         command: what made it, or None.
+        kind: what was classified, "image" or "video".
     """
 
     path: Path
@@ -68,6 +75,7 @@ class Result:
     dataset: str
     tests: dict[str, TestResult]
     command: str | None
+    kind: str = "image"
 
 
 def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
@@ -111,16 +119,22 @@ def _result(path: Path, value: Any) -> Result:
     protocol = _take(value, "protocol", str) if "protocol" in _is(value, dict, "it") else FEW_SHOT
     if protocol not in PROTOCOLS:
         raise ValueError(f"its protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}.")
+    kind = _take(value, "kind", str) if "kind" in value else "image"
+    if kind not in KINDS:
+        raise ValueError(f"its kind is {kind!r}, not one of {', '.join(KINDS)}.")
     data = _take(value, "data", dict)
     dataset = _title(_take(data, "name", str) if "name" in data else _folder_name(_take(data, "test", str)))
     seeds = len(_take(value, "seeds", dict))
     if not seeds:
         raise ValueError("it has no seeds.")
     if "tests" in value:
-        tests = {role: _test(test, seeds) for role, test in _take(value, "tests", dict).items()}
+        tests = {role: _test(test, seeds, kind) for role, test in _take(value, "tests", dict).items()}
     else:
-        counts = {"classes": data.get("classes"), "test_images": data.get("test_images")}
-        tests = {"test": _test({"title": dataset, **counts, **value}, seeds)}
+        counts = {
+            "classes": data.get("classes"),
+            "test_images": data.get("test_images"),
+        }  # of before there were videos
+        tests = {"test": _test({"title": dataset, **counts, **value}, seeds, kind)}
     roles = {FEW_SHOT: {"test"}, BASE_TO_NEW: {"base", "new"}, CROSS_DATASET: {"source"}}[protocol]
     if missing := roles - set(tests):
         raise KeyError(f"the test on {' and '.join(sorted(missing))}")
@@ -135,19 +149,28 @@ def _result(path: Path, value: Any) -> Result:
         dataset if protocol == BASE_TO_NEW else tests[next(iter(roles))].title,
         tests,
         _take(value, "command", str) if "command" in value else None,
+        kind,
     )
 
 
-def _test(value: Any, seeds: int) -> TestResult:
-    zero_shot, learned = _take(value, "zero_shot", dict), _take(value, "accuracy", dict)
+def _test(value: Any, seeds: int, kind: str) -> TestResult:
+    zero_shot = _take(value, "zero_shot", dict)
+    top5 = "top5_accuracy" in zero_shot
     templates = value if "templates" in value else zero_shot
     return TestResult(
         _title(_take(value, "title", str)),
-        (value.get("classes"), value.get("test_images")),
+        (value.get("classes"), value.get(f"test_{kind}s")),
         tuple(str(template) for template in _take(templates, "templates", list)),
         _share(zero_shot, "accuracy"),
-        Score(_share(learned, "mean"), _share(learned, "std"), seeds),
+        _score(_take(value, "accuracy", dict), seeds),
+        "mean_average_precision" in zero_shot,
+        _share(zero_shot, "top5_accuracy") if top5 else None,
+        _score(_take(value, "top5_accuracy", dict), seeds) if top5 else None,
     )
+
+
+def _score(value: dict[str, Any], seeds: int) -> Score:
+    return Score(_share(value, "mean"), _share(value, "std"), seeds)
 
 
 def _title(name: str) -> str:

@@ -71,20 +71,21 @@ def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
 
 
 def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video, from which every reported accuracy can be counted again.
+    """Write CSV with a row for each test image or video, from which top-1 accuracies can be counted again.
 
     Several labels of one are parted by semicolons.
     """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["test", "image", "label", "class", "predicted_label", "predicted_class"])
+        kind = next(iter(tests.values())).images.kind
+        writer.writerow(["test", kind, "label", "class", "predicted_label", "predicted_class"])
         for role, test in tests.items():
             names = test.images.class_names
             predictions = scores[role].argmax(axis=-1)
-            for image, label, predicted in zip(test.images.names, test.images.labels, predictions, strict=True):
+            for name, label, predicted in zip(test.images.names, test.images.labels, predictions, strict=True):
                 labels = label if isinstance(label, list) else [label]
                 shown = [";".join(map(str, labels)), ";".join(names[each] for each in labels)]
-                writer.writerow([role, image, *shown, predicted, names[predicted]])
+                writer.writerow([role, name, *shown, predicted, names[predicted]])
 
 
 def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:

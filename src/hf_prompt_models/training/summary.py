@@ -1,5 +1,6 @@
 """A run's results as a table to read, and what to type next."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hf_prompt_models.metrics.classification import harmonic_mean
 
 def summarise(results: dict[str, Any]) -> str:
     """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, for each test set."""
-    tests, method = results["tests"], results["method"]
+    tests, method, kind = results["tests"], results["method"], results["kind"]
     shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}" if results["shots"] else "all examples"
     rows = {"zero-shot, hand-written prompt": {role: test["zero_shot"]["accuracy"] for role, test in tests.items()}}
     for seed, run in results["seeds"].items():
@@ -20,7 +21,7 @@ def summarise(results: dict[str, Any]) -> str:
     several = len(results["seeds"]) > 1
 
     lines = [
-        f"Accuracy on {test['test_images']} test images of {test['classes']} classes"
+        f"{_measure(test)} on {test[f'test_{kind}s']} test {kind}s of {test['classes']} classes"
         + (":" if len(tests) == 1 else f" ({role}{'' if role == test['title'] else ', ' + test['title']})")
         for role, test in tests.items()
     ]
@@ -38,8 +39,19 @@ def summarise(results: dict[str, Any]) -> str:
             f"{mean[role]:7.2%} ± {deviation[role]:.2%}".rjust(widths[role] if len(tests) > 1 else 0) for role in tests
         ]
         lines.append(f"{method + ', mean ± deviation':<40} " + "  ".join(cells) + _cell(sum_up(mean), title))
-    model = next(iter(results["seeds"].values()))["model"]
-    return "\n".join([*lines, "", f"Predict with: {Path(sys.executable).name} scripts/predict.py {model} IMAGE"])
+    for role, test in tests.items():
+        if "top5_accuracy" in test:
+            top5 = [run["tests"][role]["top5_accuracy"] for run in results["seeds"].values()]
+            by_hand = test["zero_shot"]["top5_accuracy"]
+            of = "" if len(tests) == 1 else f", {role}"
+            lines.append(f"Top-5 accuracy{of}: zero-shot {by_hand:.2%}, {method} {sum(top5) / len(top5):.2%}")
+    model = shlex.quote(next(iter(results["seeds"].values()))["model"])
+    python = Path(sys.executable).name
+    return "\n".join([*lines, "", f"Predict with: {python} scripts/predict.py {model} {kind.upper()}"])
+
+
+def _measure(test: dict[str, Any]) -> str:
+    return "Mean average precision" if "mean_average_precision" in test["zero_shot"] else "Accuracy"
 
 
 def _cell(value: float | None, title: str) -> str:

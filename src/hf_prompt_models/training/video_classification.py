@@ -87,7 +87,7 @@ class VideoClassification:
         """(videos, classes) probabilities by hand-written prompts and the mean of the frames."""
         test = self.tests[role]
         self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
-        return self._probabilities(self.zero_shot.eval(), self._features[role])
+        return self._probabilities(self.zero_shot, self._features[role])
 
     def predict(self, model: Any, role: str) -> np.ndarray:
         """(videos, classes) probabilities by a model, whose classes are the test's; the mean over a video's views."""
@@ -98,64 +98,104 @@ class VideoClassification:
         return self.metrics(prediction.predictions, next(iter(self.tests)))
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
-        """From 0 to 1: `accuracy`, `top5_accuracy` and `mean_class_accuracy`; `mean_average_precision` of many labels.
-
-        What counts as the accuracy of videos with several labels is the mean average precision.
-        """
-        labels = self._datasets[role].labels.numpy()
-        if self.multi_label:
-            precision = mean_average_precision(scores, labels)
-            return {"accuracy": precision, "mean_average_precision": precision}
-        return classification_metrics(scores.argmax(axis=-1), labels) | {
-            "top5_accuracy": top_k_accuracy(scores, labels, 5)
-        }
+        """As `video_metrics` gives them."""
+        return video_metrics(scores, self._datasets[role].labels.numpy())
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
-        """The recipe's, or its frames' features where the tower is frozen."""
+        """The recipe's, of its frames' features where the tower is frozen."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
-        if not self._is_frozen:
-            return dataset
-        with self._training.main_process_first(local=False):
-            return self._frame_features(model.to(self._training.device), dataset)
+        if self._is_frozen:
+            with self._training.main_process_first(local=False):
+                dataset = self._frame_features(model.to(self._training.device), dataset)
+        return self.recipe.finish_train_dataset(dataset, seed)
 
     @property
     def _is_frozen(self) -> bool:
-        method = self.arguments.method
-        return method.trainable == "head" and method.pre_network is None and method.in_network is None
+        return has_frozen_frames(self.arguments.method)
 
     def _frame_features(self, model: Any, dataset: Any) -> FeatureDataset:
-        return compute_features(
-            lambda pixel_values: _by_view(model.get_frame_features, pixel_values.to(model.device)),
+        return compute_frame_features(
+            model,
             dataset,
-            "frame_embeds",
-            batch_size=self._training.per_device_eval_batch_size,
+            self._training.per_device_eval_batch_size,
             num_workers=self._training.dataloader_num_workers,
             progress=not self._training.disable_tqdm,
             cache=self.cache,
         )
 
-    @torch.no_grad()
     def _probabilities(self, model: Any, dataset: Any) -> np.ndarray:
-        from_features = isinstance(dataset, FeatureDataset)
-        loader = DataLoader(
+        return class_probabilities(
+            model,
             dataset,
-            batch_size=self._training.per_device_eval_batch_size,
-            num_workers=0 if from_features else self._training.dataloader_num_workers,
+            self._training.per_device_eval_batch_size,
+            self._training.dataloader_num_workers,
+            progress=not self._training.disable_tqdm,
         )
-        probabilities = []
-        for batch in tqdm(loader, desc="Testing", leave=False, disable=self._training.disable_tqdm):
-            (name, inputs), *_ = ((name, value) for name, value in batch.items() if name != "labels")
-            inputs = inputs.to(model.device)
-            has_views = inputs.dim() == (4 if from_features else 6)
-            views = inputs.flatten(0, 1) if has_views else inputs
-            logits = model(**{name: views}).logits
-            each = logits.sigmoid() if self.multi_label else logits.softmax(dim=-1)
-            probabilities.append(each.unflatten(0, (len(inputs), -1)).mean(dim=1).cpu())
-        return torch.cat(probabilities).numpy()
 
 
-def _by_view(encode: Any, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Features of (batch, frames, 3, height, width) or (batch, views, frames, …)."""
-    if pixel_values.dim() == 5:
-        return encode(pixel_values).pooler_output
-    return encode(pixel_values.flatten(0, 1)).pooler_output.unflatten(0, pixel_values.shape[:2])
+def has_frozen_frames(settings: Any) -> bool:
+    """Whether all models of these settings, a configuration or a recipe's arguments, have one frozen tower in common,
+    which sees each frame for itself."""
+    return settings.trainable == "head" and settings.pre_network is None and settings.in_network is None
+
+
+def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings: Any) -> FeatureDataset:
+    """Run the frozen image tower over the frames of videos once.
+
+    Args:
+        model: whose image tower; it must see each frame for itself.
+        dataset: of one or several views a video.
+        batch_size, settings: as for `compute_features`.
+    """
+
+    def encode(pixel_values: torch.Tensor) -> torch.Tensor:
+        pixels = pixel_values.to(model.device, model.clip.dtype)
+        if pixels.dim() == 5:
+            return model.get_frame_features(pixels).pooler_output
+        return model.get_frame_features(pixels.flatten(0, 1)).pooler_output.unflatten(0, pixels.shape[:2])
+
+    return compute_features(encode, dataset, "frame_embeds", batch_size, **settings)
+
+
+@torch.no_grad()
+def class_probabilities(
+    model: Any, dataset: Any, batch_size: int, num_workers: int = 0, progress: bool = True
+) -> np.ndarray:
+    """(videos, classes) probabilities, the mean over a video's views; of several labels each class's own.
+
+    Args:
+        model: the classifier, which is put in eval mode.
+        dataset: of one or several views a video, as pixels or as features of frames.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+    """
+    model.eval()
+    from_features = isinstance(dataset, FeatureDataset)
+    loader = DataLoader(dataset, batch_size=batch_size, num_workers=0 if from_features else num_workers)
+    probabilities = []
+    for batch in tqdm(loader, desc="Testing", leave=False, disable=not progress):
+        (name, inputs), *_ = ((name, value) for name, value in batch.items() if name != "labels")
+        inputs = inputs.to(model.device) if from_features else inputs.to(model.device, model.clip.dtype)
+        has_views = inputs.dim() == (4 if from_features else 6)
+        logits = model(**{name: inputs.flatten(0, 1) if has_views else inputs}).logits
+        several = model.config.problem_type == "multi_label_classification"
+        each = logits.sigmoid() if several else logits.softmax(dim=-1)
+        probabilities.append(each.unflatten(0, (len(inputs), -1)).mean(dim=1).cpu())
+    return torch.cat(probabilities).numpy()
+
+
+def video_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """From 0 to 1: `accuracy`, `top5_accuracy` and `mean_class_accuracy`; `mean_average_precision` of several labels.
+
+    What counts as the accuracy of videos with several labels is the mean average precision.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos,) class indices, or (videos, classes) 1 for each class that applies.
+    """
+    if labels.ndim == 2:
+        precision = mean_average_precision(scores, labels)
+        return {"accuracy": precision, "mean_average_precision": precision}
+    return classification_metrics(scores.argmax(axis=-1), labels) | {
+        "top5_accuracy": top_k_accuracy(scores, labels, 5)
+    }

@@ -72,7 +72,7 @@ def test_training_compares_videos_with_the_sentences_that_were_drawn(openai_clip
     torch.manual_seed(5)
     output = model(frame_embeds=frames, labels=LABELS)
     torch.manual_seed(5)
-    drawn = torch.randint(16, (6,))
+    drawn = torch.randint(2**31, (6, 2))[:, 0] % 16
     assert len(set(drawn.tolist())) > 2
     texts = model.eval().get_text_features().pooler_output[drawn, LABELS]
     torch.testing.assert_close(output.text_embeds, texts, rtol=0, atol=1e-9)
@@ -125,8 +125,10 @@ def test_with_several_labels_a_row_is_spread_over_those_that_were_drawn(openai_c
     torch.manual_seed(1)
     output = model(frame_embeds=frames, labels=SEVERAL)
     torch.manual_seed(1)
-    drawn = torch.randint(16, (4,))
-    classes = torch.multinomial(SEVERAL.float(), 1).flatten()
+    draws = torch.randint(2**31, (4, 2))
+    drawn = draws[:, 0] % 16
+    own = [[index for index in range(3) if labels[index]] for labels in SEVERAL]
+    classes = torch.tensor([each[int(draw) % len(each)] for each, draw in zip(own, draws[:, 1], strict=True)])
     assert all(SEVERAL[video, index] for video, index in enumerate(classes))
     texts = model.eval().get_text_features().pooler_output[drawn, classes]
     matches = torch.tensor([[float(labels[index]) for index in classes] for labels in SEVERAL], dtype=torch.float64)
@@ -170,6 +172,27 @@ def test_labels_of_another_form_are_refused(
     model = build(openai_clip, problem_type="multi_label_classification" if several else None).train()
     with pytest.raises(ValueError, match=message):
         model(frame_embeds=torch.randn(2, 2, 24), labels=labels)
+
+
+def test_draws_say_the_sentences_whatever_else_is_in_the_batch(openai_clip: Path) -> None:
+    model = build(openai_clip, problem_type="multi_label_classification").double().train()
+    frames, draws = torch.randn(4, 2, 24, dtype=torch.float64), torch.tensor([[17, 1], [0, 0], [3, 5], [2**31 - 1, 4]])
+    texts = model(frame_embeds=frames, labels=SEVERAL, draws=draws).text_embeds
+    parts = [model(frame_embeds=frames[i : i + 2], labels=SEVERAL[i : i + 2], draws=draws[i : i + 2]) for i in (0, 2)]
+    torch.testing.assert_close(texts, torch.cat([part.text_embeds for part in parts]), rtol=0, atol=1e-9)
+    features = model.eval().get_text_features().pooler_output
+    torch.testing.assert_close(texts, features[[1, 0, 3, 15], [2, 1, 2, 2]], rtol=0, atol=1e-9)
+    model.train()
+    for wrong in (draws[:2], draws[:, :1], draws.double(), -draws):
+        with pytest.raises(ValueError, match="draws are"):
+            model(frame_embeds=frames, labels=SEVERAL, draws=wrong)
+
+
+def test_each_of_a_videos_labels_is_drawn(openai_clip: Path) -> None:
+    labels = torch.tensor([[1.0, 0, 1]]).expand(40, 3)
+    draws = torch.randint(2**31, (40, 2), generator=torch.Generator().manual_seed(0))
+    classes = ActionClipForVideoClassification._draw_classes(labels, draws[:, 1]).tolist()
+    assert {classes.count(0) > 10, classes.count(2) > 10, classes.count(1) == 0} == {True}
 
 
 # -- several processes -----------------------------------------------------------------------------------------------

@@ -258,6 +258,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         pixel_values: torch.Tensor | None = None,
         frame_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        draws: torch.Tensor | None = None,
         return_dict: bool | None = None,
     ) -> ActionClipOutput | tuple:
         """Class logits of videos in eval mode, the loss where labels are given.
@@ -268,6 +269,9 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             labels: (batch,) class indices; if `config.problem_type` is `"multi_label_classification"`, (batch,
                 classes) 1 for each class that applies, else 0. In train mode they are needed, and in training by
                 several processes each has equally many examples.
+            draws: (batch, 2) random whole numbers from 0, used in train mode: by the first one of an example its
+                template is drawn, by the second one, where it has several labels, which of them the sentence is about.
+                Default: torch's generator on the CPU draws them, in each process for itself.
             return_dict: `False` returns a tuple.
 
         Raises:
@@ -280,7 +284,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         if self.training:
             if labels is None:
                 raise ValueError("In train mode the model returns a loss and needs labels: call eval() for logits.")
-            text_embeds, classes = self._draw_sentences(labels)
+            text_embeds, classes = self._draw_sentences(labels, draws)
             with torch.autocast(video_embeds.device.type, enabled=False):
                 loss = self._training_loss(video_embeds, text_embeds, labels, classes)
         else:
@@ -318,11 +322,16 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     def _temperature(self) -> torch.Tensor:
         return at_least_float32(self.clip.logit_scale).exp()
 
-    def _draw_sentences(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _draw_sentences(self, labels: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """A sentence about each example: its features, (batch, dim), and its class, (batch,)."""
-        # On the CPU, whose generator the Trainer saves and which is the same for every device.
-        templates = torch.randint(self.num_templates, (len(labels),))
-        classes = self._draw_classes(labels.cpu()) if self._multi_label else labels.cpu()
+        if draws is None:
+            # On the CPU, whose generator the Trainer saves and which is the same for every device.
+            draws = torch.randint(2**31, (len(labels), 2))
+        elif draws.shape != (len(labels), 2) or draws.is_floating_point() or draws.min() < 0:
+            raise ValueError(f"draws are ({len(labels)}, 2) whole numbers from 0; got {tuple(draws.shape)}.")
+        template_draws, class_draws = draws.cpu().unbind(dim=1)
+        templates = template_draws % self.num_templates
+        classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
         if self.config.trainable == "all":
             sentences = (templates * self.config.num_labels + classes).tolist()
             prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
@@ -341,16 +350,18 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         return bidirectional_kl(videos, texts, matches, self._temperature())
 
     @staticmethod
-    def _draw_classes(labels: torch.Tensor) -> torch.Tensor:
+    def _draw_classes(labels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         """One of each video's own classes."""
-        own = (labels > 0).float()
-        without = torch.nonzero(own.sum(dim=1) == 0).flatten().tolist()
+        own = labels > 0
+        counts = own.sum(dim=1)
+        without = torch.nonzero(counts == 0).flatten().tolist()
         if without:
             raise ValueError(
                 f"The videos {without} of the batch have no label, so that nothing can be said about them: leave "
                 "videos without labels out of training."
             )
-        return torch.multinomial(own, 1).flatten()
+        wanted = draws % counts
+        return ((own.cumsum(dim=1) == wanted[:, None] + 1) & own).long().argmax(dim=1)
 
     def _mean_loss(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The mean over the templates of the loss of this batch, each video with all of its own classes' sentences."""

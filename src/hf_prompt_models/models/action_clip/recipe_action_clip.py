@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset
 
+from hf_prompt_models.data.image_dataset import Epoch
 from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos
 from hf_prompt_models.data.video_dataset import AugmentedVideoDataset, VideoDataset, VideoViewsDataset
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
@@ -169,6 +172,41 @@ def build_train_dataset(
         flip=arguments.flip,
         rand_augment=(2, 9) if arguments.rand_augment else None,
     )
+
+
+class DrawnSentences(Epoch, Dataset):
+    """A data set to train on, whose items also say by `draws` which sentences they are trained with.
+
+    What is drawn depends on `seed`, the epoch and the item's index alone: a run by several processes is that of one.
+
+    Args:
+        dataset: items with the model's inputs.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int):
+        super().__init__()
+        self.dataset: Any = dataset
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw anew for this epoch."""
+        super().set_epoch(epoch)
+        if isinstance(self.dataset, Epoch):
+            self.dataset.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        # The last number parts these from what is drawn of the pictures.
+        generator = np.random.default_rng([self.seed, self.epoch, index, 1])
+        return self.dataset[index] | {"draws": torch.from_numpy(generator.integers(2**31, size=2))}
+
+
+def finish_train_dataset(dataset: Dataset, seed: int) -> Dataset:
+    """What `build_train_dataset` made, or the features of its frames, with the sentences drawn."""
+    return DrawnSentences(dataset, seed)
 
 
 def build_test_dataset(arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor) -> Dataset:
