@@ -12,6 +12,7 @@ import argparse
 import sys
 from importlib import import_module
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     try:
         report = conversion.convert(arguments)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(report))
 

@@ -12,6 +12,7 @@ import argparse
 import sys
 
 import numpy as np
+from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     try:
         results = evaluate(arguments)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     for seed, metrics in results["seeds"].items():
         several = "mean_average_precision" in metrics  # which is then the accuracy, too

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging
 
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     try:
         export(arguments)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     try:
         classify(arguments)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -15,6 +15,7 @@ import sys
 from importlib import import_module
 
 from accelerate import PartialState
+from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> None:
         if arguments.few_shot.backbone == "playground":
             arguments.few_shot.backbone = CLIP_DIR
         results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
         print(summarise(results))

@@ -490,3 +490,8 @@ def test_two_processes_train_the_model_of_one_with_the_whole_batch(trainable: st
     results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two")]
     assert [result["seeds"]["1"]["steps"] for result in results] == [4, 4]
     assert results[0]["accuracy"] == results[1]["accuracy"]
+
+
+def test_visual_prompts_that_do_not_go_together_are_refused_before_a_video_is_read(tmp_path: Path) -> None:
+    message = refused("train.py", *flags(tmp_path / "absent", tmp_path / "out", "--pre_network", "joint"))
+    assert "pass post_network='mean'" in message

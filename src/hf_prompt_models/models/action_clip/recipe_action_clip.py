@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from hf_prompt_models.data.image_dataset import Epoch
 from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos
 from hf_prompt_models.data.video_dataset import AugmentedVideoDataset, VideoDataset, VideoViewsDataset
+from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
@@ -81,6 +82,10 @@ class Arguments:
             raise ValueError(f"--head_learning_rate_factor is above 0; got {self.head_learning_rate_factor}.")
         if self.trainable == "head" and self.post_network == "mean" and self.pre_network is None:
             raise ValueError("--trainable head leaves nothing to train with --post_network mean: choose another head.")
+        choices: dict[str, Any] = {
+            name: getattr(self, name) for name in ("pre_network", "in_network", "post_network", "num_frames")
+        }
+        ActionClipConfig(**choices)  # what does not go together is refused before a video is read
 
 
 def argument_defaults(protocol: str, given: Mapping[str, Any]) -> dict[str, Any]:
