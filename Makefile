@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test quality bench style clean
+CLIPS := $(DEMO)/clips
+
+.PHONY: demo demo-clips test quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +19,16 @@ demo: $(VENV)/installed
 	$(BIN)/python scripts/train.py coop --backbone playground --train_dir $(DEMO)/pictures/train \
 		--test_dir $(DEMO)/pictures/test --shots 16 --min_crop_area 0.5 --output_dir $(DEMO)/coop
 	$(BIN)/python scripts/predict.py $(DEMO)/coop "$$(find $(DEMO)/pictures/test -name '*.png' | sort | head -n 1)"
+
+demo-clips: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py clips $(CLIPS) --seed 1 --train_per_class 64 --test_per_class 25
+	$(BIN)/python scripts/train.py action_clip --backbone playground --train_dir $(CLIPS)/train --test_dir $(CLIPS)/test \
+		--flip false --rand_augment false --post_network mean --learning_rate 5e-4 --num_train_epochs 5 \
+		--output_dir $(DEMO)/mean
+	$(BIN)/python scripts/train.py action_clip --backbone playground --train_dir $(CLIPS)/train --test_dir $(CLIPS)/test \
+		--flip false --trainable head --post_network transf --learning_rate 1e-4 --num_train_epochs 100 \
+		--output_dir $(DEMO)/transf
+	$(BIN)/python scripts/predict.py $(DEMO)/transf "$(CLIPS)/test/growing/000.mp4" --frame_strip $(DEMO)/growing.png
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
