@@ -18,6 +18,7 @@ from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotProcessor,
 )
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.models.cpt import OscarConfig, OscarForMaskedLM, OscarModel
 from hf_prompt_models.version import __version__
 
 
@@ -33,5 +34,8 @@ __all__ = [
     "CoOpConfig",
     "CoOpForImageClassification",
     "CoOpProcessor",
+    "OscarConfig",
+    "OscarForMaskedLM",
+    "OscarModel",
     "__version__",
 ]
