@@ -33,6 +33,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def read_json(path: str | os.PathLike, max_bytes: int) -> Any:
+    """Read a JSON file that somebody else made.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: naming it, if it is longer than `max_bytes` or not JSON in UTF-8.
+    """
+    path = Path(path)
+    if (size := path.stat().st_size) > max_bytes:
+        raise ValueError(f"{path} has {size} bytes; such files are read up to {max_bytes}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON beside and move it into place. Folders are made if needed."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
