@@ -18,6 +18,12 @@ from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotProcessor,
 )
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.models.cpt import (
+    CptConfig,
+    CptForVisualGrounding,
+    CptProcessor,
+    VisualGroundingPipeline,
+)
 from hf_prompt_models.version import __version__
 
 
@@ -33,5 +39,9 @@ __all__ = [
     "CoOpConfig",
     "CoOpForImageClassification",
     "CoOpProcessor",
+    "CptConfig",
+    "CptForVisualGrounding",
+    "CptProcessor",
+    "VisualGroundingPipeline",
     "__version__",
 ]

@@ -134,7 +134,7 @@ def mask_boxes(masks: Sequence[np.ndarray]) -> list[Box]:
     """The smallest box around each mask."""
     boxes = []
     for mask in masks:
-        rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         boxes.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
     return boxes
 

@@ -1,7 +1,7 @@
 """Other marks than colour that point a CLIP at a region: a red circle, a crop, a blurred or grey surrounding.
 
-Zero-shot they do better than colour on backbones of this kind (Shtedritski et al., arXiv 2304.06712; Subramanian et al.,
-arXiv 2204.05991; Yang et al., arXiv 2306.04356).
+Zero-shot they do better than colour on backbones of this kind (Shtedritski et al., arXiv 2304.06712; Subramanian et
+al., arXiv 2204.05991; Yang et al., arXiv 2306.04356).
 """
 
 from collections.abc import Sequence

@@ -95,7 +95,7 @@ class MaskedLanguageAdapter(Adapter):
 
     def blank_logits(self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None) -> torch.Tensor:
         example, copy = inputs["copy_mask"].nonzero(as_tuple=True)
-        num_texts, num_blanks = inputs["mask_positions"].shape[2:]
+        num_texts = inputs["mask_positions"].shape[2]
 
         def run(rows: torch.Tensor) -> torch.Tensor:
             of_example, of_copy, of_text = example[rows // num_texts], copy[rows // num_texts], rows % num_texts
@@ -104,7 +104,7 @@ class MaskedLanguageAdapter(Adapter):
                 for name in ("input_ids", "attention_mask", "token_type_ids")
             }
             pictures = {
-                name: inputs[name][of_example, of_copy]
+                name: inputs[name][of_example, of_copy].to(tower.dtype)
                 for name in ("pixel_values", "region_features")
                 if name in inputs
             }

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -195,7 +195,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
             )
         colors, none = palette_logits(logits, color_ids, none_ids)
         scores = color_scores(colors, none, self.config.score)
-        proposal_logits = region_scores(scores, regions, example, tuple(region_mask.shape))
+        proposal_logits = region_scores(scores, regions, example, *region_mask.shape)
         loss = None
         if labels is not None:
             if self.config.loss == "listwise":

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from hf_prompt_models.models.cpt.text_cpt import (
     check_template,
     clean_phrase,
     encode_sentence,
-    fill_template,
     single_piece,
 )
 from hf_prompt_models.prompts.colors import (
@@ -37,7 +36,7 @@ from hf_prompt_models.prompts.colors import (
     clip_boxes,
     paint_regions,
 )
-from hf_prompt_models.prompts.region_marks import MARKS, mark_regions
+from hf_prompt_models.prompts.region_marks import MARKS, Mark, mark_regions
 
 
 DEFAULT_TEMPLATE = "{} is in [MASK] color."
@@ -70,9 +69,9 @@ class CptProcessor(ProcessorMixin):
     """Pictures, regions and phrases to painted copies and sentences with a blank.
 
     Attributes:
-        mode: `"single_color"` (a copy for each region, all in the first colour; the released code), `"multi_color"` (as
-            many regions in a copy as there are colours; the paper), or for a CLIP one or more of `"circle"`, `"crop"`,
-            `"blur"`, `"grey"`, an ensemble whose scores are averaged.
+        mode: `"single_color"` (a copy for each region, all in the first colour; the released code), `"multi_color"`
+            (as many regions in a copy as there are colours; the paper), or for a CLIP one or more of `"circle"`,
+            `"crop"`, `"blur"`, `"grey"`, an ensemble whose scores are averaged.
         colors: (name, rgb) pairs in order; a name must be one piece for the tokenizer.
         template: a sentence with one `{}` for the phrase and one `[MASK]`; for marks without `[MASK]`.
         alpha: of 255, how much a colour covers.
@@ -115,8 +114,8 @@ class CptProcessor(ProcessorMixin):
             raise ValueError(f"calibration is 'none' or 'anchor'; got {calibration!r}.")
         if calibration == "anchor" and (self.mode != "multi_color" or len(self.colors) < 2):
             raise ValueError(
-                "calibration='anchor' paints the first region in every copy beside others: it needs mode='multi_color' "
-                f"and two colours at least; got mode={self.mode!r} and {len(self.colors)}."
+                "calibration='anchor' paints the first region in every copy beside others: it needs "
+                f"mode='multi_color' and two colours at least; got mode={self.mode!r} and {len(self.colors)}."
             )
         self.calibration = calibration
         self.reference_phrases = list(reference_phrases)
@@ -125,11 +124,11 @@ class CptProcessor(ProcessorMixin):
                 single_piece(name, tokenizer)
 
     @property
-    def marks(self) -> list[str]:
+    def marks(self) -> list[Mark]:
         """The marks other than colour; empty in the colour modes."""
         if self.mode in ("single_color", "multi_color"):
             return []
-        return [self.mode] if isinstance(self.mode, str) else self.mode
+        return cast(list[Mark], [self.mode] if isinstance(self.mode, str) else self.mode)
 
     @property
     def used_colors(self) -> list[Color]:
@@ -150,8 +149,8 @@ class CptProcessor(ProcessorMixin):
             )
         if self.marks and not self.matches_sentences:
             raise ValueError(
-                f"mode={self.mode!r} leaves no blank in the sentence, and the backbone ({self.backbone_type}) fills in "
-                "blanks: use a CLIP, or a colour mode."
+                f"mode={self.mode!r} leaves no blank in the sentence, and the backbone ({self.backbone_type}) fills "
+                "in blanks: use a CLIP, or a colour mode."
             )
 
     @classmethod
@@ -251,9 +250,10 @@ class CptProcessor(ProcessorMixin):
             raise ValueError("Pass images and text: a picture and a phrase for each example.")
         if isinstance(text, str):
             images, text = [images], [text]
-            boxes, masks, target_boxes, tags = (
-                value if value is None else [value] for value in (boxes, masks, target_boxes, tags)
+            boxes, masks, target_boxes = (
+                value if value is None else [value] for value in (boxes, masks, target_boxes)
             )
+            tags = None if tags is None else [tags]  # type: ignore[list-item]  # of one example a flat list
             if not callable(region_features) and region_features is not None:
                 region_features = [region_features]
         phrases = [clean_phrase(phrase, self.tokenizer, index) for index, phrase in enumerate(text)]
@@ -384,11 +384,13 @@ class CptProcessor(ProcessorMixin):
         return data
 
     def _pixels(self, pictures: list[Image.Image]) -> torch.Tensor:
-        """(copies, 3, height, width). Nothing of a picture is cut off: a square tower sees it squeezed."""
-        if self.image_side is not None:
-            side = (self.image_side, self.image_side)
-            pictures = [picture.resize(side, Image.Resampling.BICUBIC) for picture in pictures]
-        return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        """(copies, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
+        if self.image_side is None:
+            return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        side = (self.image_side, self.image_side)
+        squeezed = [picture.resize(side, Image.Resampling.BICUBIC) for picture in pictures]
+        inputs = self.image_processor(squeezed, do_resize=False, do_center_crop=False, return_tensors="pt")
+        return inputs["pixel_values"]
 
     def _region_features(
         self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
@@ -401,16 +403,14 @@ class CptProcessor(ProcessorMixin):
             )
         features = []
         for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
-            if callable(given):
-                arrays = [given(copy.picture, of_example) for copy in copies]
-            else:
-                arrays = list(given[index])
+            arrays = [given(copy.picture, of_example) for copy in copies] if callable(given) else given[index]
             tensors = [torch.as_tensor(np.asarray(array), dtype=torch.float32) for array in arrays]
             shapes = {tuple(tensor.shape) for tensor in tensors}
             if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
                 raise ValueError(
-                    f"The region features of example {index} are {len(tensors)} arrays of the shapes {sorted(shapes)}; "
-                    f"expected {len(copies)}, one for each copy, of the shape ({len(of_example)} regions, dim)."
+                    f"The region features of example {index} are {len(tensors)} arrays of the shapes "
+                    f"{sorted(shapes)}; expected {len(copies)}, one for each copy, of the shape ({len(of_example)} "
+                    "regions, dim)."
                 )
             features.append(torch.stack(tensors))
         return features

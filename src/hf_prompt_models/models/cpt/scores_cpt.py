@@ -44,7 +44,7 @@ def color_scores(colors: torch.Tensor, none: torch.Tensor, score: Score) -> torc
 
 
 def region_scores(
-    scores: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor, size: tuple[int, int]
+    scores: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor, num_examples: int, num_regions: int
 ) -> torch.Tensor:
     """Scores of regions from those of colours.
 
@@ -54,7 +54,7 @@ def region_scores(
             and one region is the first in all of an example's, it is the anchor: in each copy its score is subtracted,
             and its score in the first copy added. Otherwise a region's score is the mean over the copies that show it.
         example: (copies,) which example a copy belongs to, ascending.
-        size: examples, and regions of the longest.
+        num_examples, num_regions: how many there are, regions of the example with the most.
 
     Returns:
         (examples, regions), -inf where an example has fewer.
@@ -70,10 +70,11 @@ def region_scores(
         anchored = value - value[:, :1] + value[first_copy, :1]
         value = torch.where(repeats_anchor[:, None], anchored, value)
         painted = torch.cat([painted[:, :1] & ~repeats_anchor[:, None], painted[:, 1:]], dim=1)
-    place = (example[:, None] * size[1] + region_index)[painted]
-    total = value.new_zeros(size[0] * size[1]).index_add(0, place, value[painted])
-    count = value.new_zeros(size[0] * size[1]).index_add(0, place, torch.ones_like(value[painted]))
-    return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf).view(size)
+    place = (example[:, None] * num_regions + region_index)[painted]
+    zeros = value.new_zeros(num_examples * num_regions)
+    total = zeros.index_add(0, place, value[painted])
+    count = zeros.index_add(0, place, torch.ones_like(value[painted]))
+    return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf).view(num_examples, num_regions)
 
 
 def copy_targets(labels: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor) -> torch.Tensor:

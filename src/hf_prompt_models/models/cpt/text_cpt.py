@@ -1,4 +1,4 @@
-"""Sentences with a blank: phrases put into templates so that they fit a text tower, and the ids of words to fill in."""
+"""Sentences with a blank: phrases put into templates so that they fit a text tower, and the words to fill in."""
 
 from collections.abc import Sequence
 
