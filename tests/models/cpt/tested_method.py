@@ -19,7 +19,7 @@ PHRASES = ["the horse", "a dog watched by the woman.", "left", "the cat on the r
 
 def build(**choices: Any) -> Callable[[Path], CptForVisualGrounding]:
     def from_backbone(backbone: Path) -> CptForVisualGrounding:
-        model = CptForVisualGrounding.from_backbone(backbone, score="logit")
+        model = CptForVisualGrounding.from_backbone(backbone, score="logit", loss="listwise")
         model.processor = CptProcessor.from_backbone(backbone, **choices)
         return model
 
