@@ -20,6 +20,8 @@ from hf_prompt_models.models.clip_zero_shot import (
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
 from hf_prompt_models.models.cpt import (
     CptConfig,
+    CptForRegionClassification,
+    CptForRelationDetection,
     CptForVisualGrounding,
     CptProcessor,
     VisualGroundingPipeline,
@@ -40,6 +42,8 @@ __all__ = [
     "CoOpForImageClassification",
     "CoOpProcessor",
     "CptConfig",
+    "CptForRegionClassification",
+    "CptForRelationDetection",
     "CptForVisualGrounding",
     "CptProcessor",
     "VisualGroundingPipeline",

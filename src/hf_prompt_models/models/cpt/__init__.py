@@ -4,13 +4,24 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding, CptPreTrainedModel
+from hf_prompt_models.models.cpt.modeling_cpt_words import CptForRegionClassification, CptForRelationDetection
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline, register
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 
 
 AutoConfig.register(CptConfig.model_type, CptConfig, exist_ok=True)
-AutoModel.register(CptConfig, (CptForVisualGrounding,), exist_ok=True)
+AutoModel.register(
+    CptConfig, (CptForVisualGrounding, CptForRegionClassification, CptForRelationDetection), exist_ok=True
+)
 AutoProcessor.register(CptConfig, CptProcessor, exist_ok=True)
 register()
 
-__all__ = ["CptConfig", "CptForVisualGrounding", "CptPreTrainedModel", "CptProcessor", "VisualGroundingPipeline"]
+__all__ = [
+    "CptConfig",
+    "CptForRegionClassification",
+    "CptForRelationDetection",
+    "CptForVisualGrounding",
+    "CptPreTrainedModel",
+    "CptProcessor",
+    "VisualGroundingPipeline",
+]

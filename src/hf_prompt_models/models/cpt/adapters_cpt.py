@@ -21,6 +21,19 @@ from transformers import (
 
 
 Inputs = Mapping[str, torch.Tensor]
+INPUT_NAMES = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "copy_mask",
+    "mask_positions",
+    "pixel_values",
+    "image_sizes",
+    "region_features",
+    "region_mask",
+    "region_geometry",
+)
+"""What backbones read, as far as it applies to them; `CptForVisualGrounding.forward` says what each is."""
 
 
 class Adapter(ABC):

@@ -1,17 +1,17 @@
 """CPT: visual grounding as filling in the colour of a painted region (arXiv 2109.11797)."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, INPUT_NAMES, find_adapter
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.scores_cpt import (
@@ -76,8 +76,17 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         """Nothing of ours has weights."""
 
     @classmethod
-    def _load(cls, name_or_path: str | os.PathLike, fields: dict[str, Any], kwargs: dict[str, Any]) -> Self:
-        """A model from a backbone and fields of the configuration, with a processor as the backbone needs it."""
+    def _load(
+        cls,
+        name_or_path: str | os.PathLike,
+        fields: dict[str, Any],
+        kwargs: dict[str, Any],
+        word_fields: Callable[[PreTrainedTokenizerBase], dict[str, Any]] | None = None,
+    ) -> Self:
+        """A model from a backbone and fields of the configuration, with a processor as the backbone needs it.
+
+        `word_fields` makes further fields, which hold words as token ids.
+        """
         tower = cls.load_backbone(name_or_path, **kwargs)
         processor = CptProcessor.from_backbone(
             name_or_path, **{name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
@@ -89,16 +98,21 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             **fields,
+            **(word_fields(tokenizer) if word_fields else {}),
             **cls._base_model_fields(name_or_path, tower, kwargs.get("revision")),
         )
         model = cls._from_parts(config, tower, {})
         model.processor = processor
         return model
 
-    def blank_logits(self, inputs: dict[str, torch.Tensor | None]) -> torch.Tensor:
-        """Logits at the blanks of all copies of a batch, (copies, texts, blanks, vocabulary), in full precision."""
-        given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        return self.adapter.blank_logits(self.tower, given, self.config.max_copies_per_forward).float()
+    def blank_logits(self, arguments: Mapping[str, Any]) -> torch.Tensor:
+        """Logits at the blanks of all copies of a batch, (copies, texts, blanks, vocabulary), in full precision.
+
+        Args:
+            arguments: of `forward`; those in `INPUT_NAMES` are the backbone's.
+        """
+        inputs = {name: arguments[name] for name in INPUT_NAMES if arguments[name] is not None}
+        return self.adapter.blank_logits(self.tower, inputs, self.config.max_copies_per_forward).float()
 
 
 class CptForVisualGrounding(CptPreTrainedModel):
@@ -172,20 +186,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
             region_geometry: (batch, regions, 6) their x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H.
             labels: (batch, regions) each region's overlap (IoU) with the true box; above 0.5 it is positive.
         """
-        logits = self.blank_logits(
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-                "copy_mask": copy_mask,
-                "mask_positions": mask_positions,
-                "pixel_values": pixel_values,
-                "image_sizes": image_sizes,
-                "region_features": region_features,
-                "region_mask": region_mask,
-                "region_geometry": region_geometry,
-            }
-        )[:, :, 0]
+        logits = self.blank_logits(locals())[:, :, 0]
         example, copy = copy_mask.nonzero(as_tuple=True)
         regions, color_ids, none_ids = (t[example, copy] for t in (region_index, color_token_ids, none_token_ids))
         if self.config.score in ("logit_ratio", "prob") and (none_ids < 0).any():

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BatchEncoding, BatchFeature, ProcessorMixin
 
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
+from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
 from hf_prompt_models.models.cpt.regions_cpt import (
     Region,
     assign_colors,
@@ -25,6 +25,12 @@ from hf_prompt_models.models.cpt.text_cpt import (
     clean_phrase,
     encode_sentence,
     single_piece,
+)
+from hf_prompt_models.models.cpt.words_cpt import (
+    REGION_TEMPLATE,
+    RELATION_TEMPLATE,
+    region_copies,
+    relation_copies,
 )
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
@@ -48,21 +54,6 @@ NONE = "none"
 
 RegionFeatures = Callable[[Image.Image, list[Box]], Any]
 """Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
-
-
-@dataclass
-class Copy:
-    """A painted copy of a picture.
-
-    Attributes:
-        picture: the copy.
-        painted: regions in it by number, in the order of the colours that they have.
-        sentences: its texts.
-    """
-
-    picture: Image.Image
-    painted: list[int]
-    sentences: list[BatchEncoding]
 
 
 class CptProcessor(ProcessorMixin):
@@ -324,7 +315,7 @@ class CptProcessor(ProcessorMixin):
     def _sentences(self, phrase: str, tags: str | None) -> list[BatchEncoding]:
         """The phrase's sentence, and those of the reference phrases."""
         return [
-            encode_sentence(self.template, words, self.tokenizer, self.max_length, tags)
+            encode_sentence(self.template, [words], self.tokenizer, self.max_length, tags)
             for words in (phrase, *self.reference_phrases)
         ]
 
@@ -332,7 +323,7 @@ class CptProcessor(ProcessorMixin):
         """For a CLIP: each sentence with each of the words in the blank."""
         templates = [self.template.replace(MASK, word) for word in ([""] if self.marks else self._words())]
         return [
-            [encode_sentence(template, words, self.tokenizer, self.max_length) for template in templates]
+            [encode_sentence(template, [words], self.tokenizer, self.max_length) for template in templates]
             for words in (phrase, *self.reference_phrases)
         ]
 
@@ -347,6 +338,70 @@ class CptProcessor(ProcessorMixin):
             return list(range(len(self.used_colors))), len(self.used_colors)
         *colors, none = (single_piece(word, self.tokenizer) for word in self._words())
         return colors, none
+
+    # -- words about regions ------------------------------------------------------------------------------------------
+
+    def for_region_classification(
+        self,
+        images: Any,
+        num_blanks: Sequence[int],
+        boxes: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        template: str = REGION_TEMPLATE,
+        labels: Sequence[Sequence[int]] | None = None,
+        region_features: RegionFeatures | Sequence[Any] | None = None,
+    ) -> BatchFeature:
+        """Inputs of [`CptForRegionClassification`]: a copy for each region, which asks what it is.
+
+        Args:
+            images, boxes, masks, region_features: lists, as in `__call__`.
+            num_blanks: the model's, the numbers of pieces that its labels have.
+            template: with `{}` for the colour's name and one `[MASK]`.
+            labels: for each example the class of each region by index, -100 for none.
+
+        Raises:
+            ValueError: as in `__call__`.
+        """
+        copies, boxes, sizes = region_copies(self, images, boxes, masks, template, num_blanks)
+        data = self.collate(copies, boxes, sizes, region_features)
+        if labels is not None:
+            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
+        return BatchFeature(data)
+
+    def for_relation_detection(
+        self,
+        images: Any,
+        names: Sequence[Sequence[str]],
+        pairs: Sequence[Sequence[tuple[int, int]]],
+        num_blanks: Sequence[int],
+        boxes: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        template: str = RELATION_TEMPLATE,
+        colors: tuple[str, str] = ("red", "blue"),
+        labels: Sequence[Sequence[int]] | None = None,
+        region_features: RegionFeatures | Sequence[Any] | None = None,
+    ) -> BatchFeature:
+        """Inputs of [`CptForRelationDetection`]: a copy for each pair, which asks what one is to the other.
+
+        Args:
+            images, boxes, masks, region_features: lists, as in `__call__`.
+            names: for each example a word for each region, like "horse".
+            pairs: for each example the (subject, object) pairs to ask about, by the regions' places. One copy serves
+                both directions: (0, 1) asks about (1, 0) too.
+            num_blanks: the model's, the numbers of pieces that its predicates have.
+            template: with one `[MASK]`, `{subject}`, `{object}`, `{subject_color}` and `{object_color}`.
+            colors: names of the subject's and the object's colour in the palette.
+            labels: for each example the predicate from subject to object of each pair by index, 0 for no relation,
+                -100 where it is not known.
+
+        Raises:
+            ValueError: as in `__call__`, and for a pair that is none of the example's.
+        """
+        copies, boxes, sizes = relation_copies(self, images, boxes, masks, names, pairs, template, num_blanks, colors)
+        data = self.collate(copies, boxes, sizes, region_features)
+        if labels is not None:
+            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
+        return BatchFeature(data)
 
     # -- copies as tensors --------------------------------------------------------------------------------------------
 
@@ -453,40 +508,6 @@ class CptProcessor(ProcessorMixin):
 
 def fill_up(numbers: list[int], length: int) -> list[int]:
     return numbers + [-1] * (length - len(numbers))
-
-
-def pad_sentences(sentences: Any, mask_id: int | None = None) -> dict[str, torch.Tensor]:
-    """Nested lists of encoded sentences as padded tensors, (…, tokens) each.
-
-    Args:
-        sentences: lists of lists of lists of encoded sentences.
-        mask_id: the mask token, whose places become `mask_positions` (…, blanks), -1 for fewer.
-    """
-
-    def gather(value: Callable[[BatchEncoding], list[int]], padding: int) -> torch.Tensor:
-        return pad_stack(
-            [
-                pad_stack(
-                    [pad_stack([torch.tensor(value(encoded)) for encoded in texts], padding) for texts in example],
-                    padding,
-                )
-                for example in sentences
-            ],
-            padding,
-        )
-
-    data = {
-        "input_ids": gather(lambda encoded: encoded.input_ids, 0),
-        "attention_mask": gather(lambda encoded: encoded.attention_mask, 0),
-    }
-    if mask_id is not None:
-        data["token_type_ids"] = gather(
-            lambda encoded: encoded.get("token_type_ids") or [0] * len(encoded.input_ids), 0
-        )
-        data["mask_positions"] = gather(
-            lambda encoded: [place for place, token in enumerate(encoded.input_ids) if token == mask_id], -1
-        )
-    return data
 
 
 __all__ = ["CptProcessor"]

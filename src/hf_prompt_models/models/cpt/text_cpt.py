@@ -34,52 +34,54 @@ def check_template(template: str, num_blanks: int) -> str:
     return template
 
 
-def fill_template(template: str, phrase: str) -> str:
-    return template.replace("{}", phrase).strip()
-
-
 def encode_sentence(
-    template: str, phrase: str, tokenizer: PreTrainedTokenizerBase, max_length: int, tags: str | None = None
+    template: str,
+    phrases: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    tags: str | None = None,
 ) -> BatchEncoding:
-    """Token ids of a template filled with a phrase, which is cut at its end until all fits; the template never is.
+    """Token ids of a template filled with phrases, which are cut at their ends until all fits; the template never is.
 
     Args:
-        template: with one `{}`, and `[MASK]` for blanks.
-        phrase: of `clean_phrase`.
+        template: with a `{}` for each phrase, and `[MASK]` for blanks.
+        phrases: of `clean_phrase`. Where all is too long, the longest gives way first.
         tokenizer: the backbone's.
         max_length: tokens that the text tower takes, special tokens included.
-        tags: a second segment (Oscar's object tags), which gives way to the phrase: it is cut first, at its end.
+        tags: a second segment (Oscar's object tags), which gives way to the sentence: it is cut first, at its end.
 
     Raises:
         ValueError: if the template alone is too long.
     """
     template = template.replace(MASK, tokenizer.mask_token or MASK)
-
-    def encode(words: str) -> BatchEncoding:
-        return tokenizer(fill_template(template, words), verbose=False)
-
-    encoded = encode(phrase)
-    if len(encoded.input_ids) > max_length:
-        ends = [
-            end
-            for _, end in tokenizer(
-                phrase, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-            ).offset_mapping
-        ]
-        kept = max(len(ends) - (len(encoded.input_ids) - max_length), 0)
-        while len((encoded := encode(phrase[: ends[kept - 1]] if kept else "")).input_ids) > max_length:
-            if not kept:
-                raise ValueError(
-                    f"The template {template!r} alone is {len(encoded.input_ids)} tokens; the text tower takes "
-                    f"{max_length}. Write a shorter one."
-                )
-            kept -= 1
-        phrase = phrase[: ends[kept - 1]] if kept else ""
-    if tags:
-        filled = fill_template(template, phrase)
-        if len(tokenizer(filled, "", verbose=False).input_ids) < max_length:
-            return tokenizer(filled, tags, truncation="only_second", max_length=max_length, verbose=False)
+    ends = [piece_ends(phrase, tokenizer)[:max_length] for phrase in phrases]
+    while True:
+        kept = [phrase[: of_phrase[-1]] if of_phrase else "" for phrase, of_phrase in zip(phrases, ends, strict=True)]
+        sentence = fill_template(template, kept)
+        encoded = tokenizer(sentence, verbose=False)
+        if len(encoded.input_ids) <= max_length:
+            break
+        if not any(ends):
+            raise ValueError(
+                f"The template {template!r} alone is {len(encoded.input_ids)} tokens; the text tower takes "
+                f"{max_length}. Write a shorter one."
+            )
+        max(ends, key=len).pop()
+    if tags and len(tokenizer(sentence, "", verbose=False).input_ids) < max_length:
+        return tokenizer(sentence, tags, truncation="only_second", max_length=max_length, verbose=False)
     return encoded
+
+
+def piece_ends(phrase: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Where each piece of a phrase ends, in characters."""
+    spans = tokenizer(phrase, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
+    return [end for _, end in spans]
+
+
+def fill_template(template: str, phrases: Sequence[str]) -> str:
+    """The sentence; a brace within a phrase is a character like others."""
+    parts = template.split("{}")
+    return "".join(part + phrase for part, phrase in zip(parts, [*phrases, ""], strict=True)).strip()
 
 
 def word_pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
