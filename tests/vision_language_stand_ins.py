@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    AddedToken,
     AutoConfig,
     BertTokenizer,
     BridgeTowerForMaskedLM,
@@ -184,7 +185,8 @@ def roberta_tokenizer() -> RobertaTokenizer:
                     merges.append((merged, letter))
                 merged += letter
     vocabulary = {token: index for index, token in enumerate([*tokens, "<mask>"])}
-    return RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=60)
+    mask = AddedToken("<mask>", lstrip=True, normalized=True, special=True)
+    return RobertaTokenizer(vocab=vocabulary, merges=merges, mask_token=mask, model_max_length=60)
 
 
 def facebook_flava_full(folder: str | Path, seed: int = 0) -> Path:

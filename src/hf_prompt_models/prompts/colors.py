@@ -1,10 +1,12 @@
 """Colourful prompts: regions of a picture painted in colours that a text can name (CPT, arXiv 2109.11797, §3.1)."""
 
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from PIL import Image
 
 
@@ -36,6 +38,21 @@ FREQUENCY_COLORS: tuple[Color, ...] = (
 
 DEFAULT_ALPHA = 127
 """Of 255, the released code's: the picture shows through."""
+
+
+SEARCH_TEMPLATE = "a photo in [MASK] color."
+BLOCK_SIDE = 128
+"""Pixels: the released code's blocks of one colour."""
+FINEST_STEP = 5
+"""The released code's grid; a refinement that is finer than this tells nothing."""
+
+
+class WordModel(Protocol):
+    """What the search for colours needs of a model, as the models of CPT have it."""
+
+    def word_probabilities(
+        self, processor: Any, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
+    ) -> torch.Tensor: ...
 
 
 def check_colors(colors: Sequence[Any]) -> list[Color]:
@@ -168,3 +185,64 @@ def paint_regions(
         else:
             paint_box(painted, region, rgb, alpha)
     return painted
+
+
+def search_color_prompts(
+    model: WordModel,
+    processor: Any,
+    names: Sequence[str],
+    rgb_step: int = 32,
+    template: str = SEARCH_TEMPLATE,
+    alpha: int = 255,
+    background: Rgb = (128, 128, 128),
+    batch_size: int = 64,
+) -> list[tuple[str, Rgb, float]]:
+    """For each colour word the appearance to which a backbone gives it the highest probability (CPT, §3.3).
+
+    Blocks of one colour are shown with a sentence whose blank the backbone fills in. A coarse grid of appearances is
+    refined around the best of each word, in steps of half the size; each appearance goes through the backbone once.
+
+    Args:
+        model, processor: of one backbone, like a `CptForVisualGrounding` and its `CptProcessor`.
+        names: candidate words, each one piece for the tokenizer.
+        rgb_step: of the coarse grid in each channel: 32 makes 512 appearances, the released code's 5 makes 140,608.
+        template: a sentence with one `[MASK]`.
+        alpha: of 255, how much the colour covers of the background.
+        background: behind a colour that does not cover all.
+        batch_size: appearances that go through the backbone at once.
+
+    Returns:
+        (name, rgb, probability), the most probable first: a palette is made of the first few.
+    """
+    if not 1 <= rgb_step <= 255:
+        raise ValueError(f"rgb_step is the distance of appearances on the grid, from 1 to 255; got {rgb_step}.")
+    check_alpha(alpha)
+    behind = Image.new("RGB", (BLOCK_SIDE, BLOCK_SIDE), background)
+    seen: dict[Rgb, list[float]] = {}
+
+    def show(appearances: Iterable[Rgb]) -> None:
+        new = sorted(set(appearances) - set(seen))
+        for start in range(0, len(new), batch_size):
+            batch = new[start : start + batch_size]
+            blocks = [paint_regions(behind, [(0, 0, BLOCK_SIDE, BLOCK_SIDE)], [rgb], alpha) for rgb in batch]
+            probabilities = model.word_probabilities(processor, blocks, template, names)
+            seen.update(zip(batch, probabilities.tolist(), strict=True))
+
+    def best(word: int) -> Rgb:
+        return max(seen, key=lambda rgb: seen[rgb][word])
+
+    grid = range(0, 256, rgb_step)
+    show(itertools.product(grid, grid, grid))
+    step = rgb_step
+    while step >= FINEST_STEP:
+        around = {best(word) for word in range(len(names))}
+        show(neighbour for rgb in around for neighbour in neighbours(rgb, step))
+        step //= 2
+    found = [(name, best(word), seen[best(word)][word]) for word, name in enumerate(names)]
+    return sorted(found, key=lambda entry: -entry[2])
+
+
+def neighbours(rgb: Rgb, step: int) -> Iterable[Rgb]:
+    """The appearances one step away in any channels, within 0 to 255."""
+    red, green, blue = ((max(part - step, 0), part, min(part + step, 255)) for part in rgb)
+    return itertools.product(red, green, blue)

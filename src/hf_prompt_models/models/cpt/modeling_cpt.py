@@ -1,11 +1,12 @@
 """CPT: visual grounding as filling in the colour of a painted region (arXiv 2109.11797)."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
@@ -111,8 +112,24 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         Args:
             arguments: of `forward`; those in `INPUT_NAMES` are the backbone's.
         """
-        inputs = {name: arguments[name] for name in INPUT_NAMES if arguments[name] is not None}
+        inputs = {name: arguments[name] for name in INPUT_NAMES if arguments.get(name) is not None}
         return self.adapter.blank_logits(self.tower, inputs, self.config.max_copies_per_forward).float()
+
+    @torch.no_grad()
+    def word_probabilities(
+        self, processor: CptProcessor, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
+    ) -> torch.Tensor:
+        """The probability of each word in the blank of a sentence about each picture, (images, words).
+
+        Args:
+            processor: the backbone's.
+            images: unpainted, or painted by the caller.
+            sentence: with one `[MASK]`.
+            words: each one piece for the tokenizer. With a CLIP probabilities are among these words alone.
+        """
+        inputs, ids = processor.for_words(images, sentence, words)
+        logits = self.blank_logits(inputs.to(self.device))
+        return logits[:, 0, 0].softmax(dim=-1)[:, ids]
 
 
 class CptForVisualGrounding(CptPreTrainedModel):

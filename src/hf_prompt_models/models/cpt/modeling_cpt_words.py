@@ -60,8 +60,8 @@ class CptWordModel(CptPreTrainedModel):
     def _check_texts(self, input_ids: torch.Tensor, expected: int) -> None:
         if input_ids.shape[2] != expected:
             raise ValueError(
-                f"These inputs have {input_ids.shape[2]} sentences for each copy, this model's labels need {expected}: "
-                f"pass num_blanks={self.num_blanks} (model.num_blanks) to the processor."
+                f"These inputs have {input_ids.shape[2]} sentences for each copy, this model's labels need {expected}:"
+                f" pass num_blanks={self.num_blanks} (model.num_blanks) to the processor."
             )
 
     def word_scores(self, logits: torch.Tensor) -> torch.Tensor:

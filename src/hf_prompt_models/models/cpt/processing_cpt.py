@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BatchEncoding, BatchFeature, ProcessorMixin
+from transformers.utils import PROCESSOR_NAME
 
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
@@ -200,6 +201,14 @@ class CptProcessor(ProcessorMixin):
         if ADAPTERS[(processor_dict or {})["backbone_type"]].reads_regions:
             return [None, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
         return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As of every processor. To upload, save first, then call `push_to_hub(repo_id)`."""
+        if self.image_processor is not None:
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        os.makedirs(save_directory, exist_ok=True)
+        self.tokenizer.save_pretrained(save_directory)
+        self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
 
     # -- grounding ----------------------------------------------------------------------------------------------------
 
@@ -402,6 +411,38 @@ class CptProcessor(ProcessorMixin):
         if labels is not None:
             data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
         return BatchFeature(data)
+
+    def for_words(
+        self, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
+    ) -> tuple[BatchFeature, list[int]]:
+        """Inputs that ask a backbone for a word about whole pictures, and which of its logits are the words'.
+
+        Args:
+            images: PIL images.
+            sentence: with one `[MASK]`.
+            words: each one piece for the tokenizer.
+
+        Raises:
+            ValueError: for a sentence without its blank, a word of several pieces, or a backbone that reads regions.
+        """
+        if sentence.count(MASK) != 1:
+            raise ValueError(f"A sentence about a picture has one {MASK}; got {sentence!r}.")
+        if ADAPTERS[self.backbone_type].reads_regions:
+            raise ValueError(f"The backbone ({self.backbone_type}) reads features of regions, not whole pictures.")
+        if self.matches_sentences:
+            filled = [sentence.replace(MASK, word) for word in words]
+            texts = [encode_sentence(each, [], self.tokenizer, self.max_length) for each in filled]
+            ids = list(range(len(words)))
+        else:
+            texts = [encode_sentence(sentence, [], self.tokenizer, self.max_length)]
+            ids = [single_piece(word, self.tokenizer) for word in words]
+        copies = [[Copy(image.convert("RGB"), [], texts)] for image in images]
+        data = self.collate(
+            copies, [[(0, 0, *image.size)] for image in images], [image.size for image in images], None
+        )
+        if self.matches_sentences:
+            data |= pad_sentences([[texts]] * len(images))
+        return BatchFeature(data), ids
 
     # -- copies as tensors --------------------------------------------------------------------------------------------
 
