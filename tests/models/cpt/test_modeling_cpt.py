@@ -425,6 +425,26 @@ def test_the_backbone_may_be_gone_after_saving_with_it(tmp_path: Path) -> None:
     assert torch.equal(found, expected)
 
 
+def test_a_processor_that_was_saved_first_stays(vilt: Path, tmp_path: Path) -> None:
+    model = CptForVisualGrounding.from_backbone(vilt)
+    CptProcessor.from_backbone(vilt, mode="multi_color", alpha=99).save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    assert CptProcessor.from_pretrained(tmp_path).alpha == 99
+    model.processor = CptProcessor.from_backbone(vilt, alpha=50)  # one that was chosen goes there
+    model.save_pretrained(tmp_path)
+    assert CptProcessor.from_pretrained(tmp_path).alpha == 50
+    assert CptProcessor.from_pretrained(tmp_path).mode == "single_color"
+
+
+def test_a_zero_shot_checkpoint_can_be_tuned_on(vilt: Path, tmp_path: Path) -> None:
+    CptForVisualGrounding.from_backbone(vilt).save_pretrained(tmp_path / "zero-shot")
+    model = CptForVisualGrounding.from_pretrained(tmp_path / "zero-shot", trainable="all", loss="palette_ce")
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model.save_pretrained(tmp_path / "tuned")
+    assert list((tmp_path / "tuned").glob("*.safetensors"))
+    assert AutoModel.from_pretrained(tmp_path / "tuned").config.loss == "palette_ce"
+
+
 def test_another_backbone_of_the_same_size_is_refused(vilt: Path, tmp_path: Path) -> None:
     model = CptForVisualGrounding.from_backbone(vilt)
     model.save_pretrained(tmp_path / "saved")

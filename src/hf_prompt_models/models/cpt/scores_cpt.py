@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from hf_prompt_models.models.cpt.regions_cpt import POSITIVE_IOU
+
 
 Score = Literal["log_odds", "logit", "logit_ratio", "prob"]
 Loss = Literal["vocab_ce", "palette_ce", "listwise"]
-POSITIVE_IOU = 0.5
-"""A region is meant if it overlaps the true box by more (strictly), as in the released code."""
 
 
 def palette_logits(
