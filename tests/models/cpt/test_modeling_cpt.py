@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from transformers import (
     AutoImageProcessor,
     AutoModel,
+    AutoProcessor,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
@@ -422,6 +423,20 @@ def test_the_backbone_may_be_gone_after_saving_with_it(tmp_path: Path) -> None:
     assert loaded.config.score == "logit"
     again = CptProcessor.from_pretrained(tmp_path / "saved")
     found = proposal_logits(again, loaded, random_image(size=SIZE), PHRASE, random_boxes(7, SIZE))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("scope", ["prompt", "full"])
+@pytest.mark.parametrize("name", [*MASKED[1:], "openai_clip"])
+def test_every_backbone_is_saved_and_loaded(
+    name: str, scope: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    processor, model = parts(request.getfixturevalue(name))
+    expected = proposal_logits(processor, model, random_image(size=SIZE), PHRASE, random_boxes(2, SIZE))
+    model.save_pretrained(tmp_path, save_backbone=scope == "full")
+    loaded, again = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert loaded.config.weights_scope == scope
+    found = proposal_logits(again, loaded, random_image(size=SIZE), PHRASE, random_boxes(2, SIZE))
     assert torch.equal(found, expected)
 
 

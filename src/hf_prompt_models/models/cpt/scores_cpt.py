@@ -65,7 +65,7 @@ def region_scores(
     value = values[:, 0] - values[:, 1:].mean(dim=1) if values.shape[1] > 1 else values[:, 0]
     if region_index.shape[1] > 1:
         copies = torch.arange(len(example), device=example.device)
-        first_copy = torch.searchsorted(example, example)
+        first_copy = torch.searchsorted(example.contiguous(), example.contiguous())
         repeats_anchor = (region_index[:, 0] == region_index[first_copy, 0]) & (copies != first_copy)
         anchored = value - value[:, :1] + value[first_copy, :1]
         value = torch.where(repeats_anchor[:, None], anchored, value)
