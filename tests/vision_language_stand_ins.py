@@ -149,6 +149,7 @@ def bridgetower_base_itm_mlm(folder: str | Path, seed: int = 0) -> Path:
         },
     }
     preprocessor = {
+        "crop_size": {"shortest_edge": 64},
         "do_center_crop": True,
         "do_normalize": True,
         "do_pad": True,

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hf_prompt_models.prompts.colors import (
@@ -14,6 +15,7 @@ from hf_prompt_models.prompts.colors import (
     clip_boxes,
     mask_boxes,
     paint_regions,
+    search_color_prompts,
 )
 
 
@@ -155,3 +157,63 @@ def test_a_palette_keeps_its_order_through_json() -> None:
 def test_a_palette_that_is_none_is_refused(colors: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_colors(colors)  # type: ignore[arg-type]
+
+
+# -- the search ------------------------------------------------------------------------------------------------------
+
+
+class NearestColor:
+    """Gives a word the more probability the nearer a block is to the word's own colour."""
+
+    def __init__(self, places: dict[str, tuple[int, int, int]]):
+        self.places, self.shown = places, []
+
+    def word_probabilities(
+        self, processor: object, images: list[Image.Image], sentence: str, words: list[str]
+    ) -> torch.Tensor:
+        assert (processor, sentence) == ("its processor", "a photo in [MASK] color.")
+        pixels = np.stack([np.asarray(image) for image in images]).reshape(len(images), -1, 3).astype(float)
+        assert (pixels == pixels[:, :1]).all()  # blocks of one colour
+        self.shown += [tuple(map(int, block)) for block in pixels[:, 0]]
+        distances = [np.abs(pixels[:, 0] - self.places[word]).sum(axis=1) for word in words]
+        return torch.tensor(np.stack(distances, axis=1)).neg().div(100).exp()
+
+
+PLACES = {"mud": (93, 66, 21), "snow": (255, 250, 255), "sea": (1, 120, 170)}
+
+
+def test_the_search_finds_each_word_s_own_colour_and_shows_each_appearance_once() -> None:
+    model = NearestColor(PLACES)
+    found = search_color_prompts(model, "its processor", list(PLACES), rgb_step=64)
+    assert len(model.shown) == len(set(model.shown)) < 64 + 3 * 27 * 4
+    for name, rgb, probability in found:
+        assert max(abs(part - true) for part, true in zip(rgb, PLACES[name], strict=True)) <= 4
+        distance = sum(abs(part - true) for part, true in zip(rgb, PLACES[name], strict=True))
+        assert probability == pytest.approx(np.exp(-distance / 100))
+    assert [entry[2] for entry in found] == sorted((entry[2] for entry in found), reverse=True)
+    assert check_colors([(name, rgb) for name, rgb, _ in found])
+
+
+def test_the_search_shows_what_alpha_leaves_of_the_background() -> None:
+    model = NearestColor(PLACES)
+    search_color_prompts(model, "its processor", ["mud"], rgb_step=255, alpha=127, background=(100, 100, 100))
+    assert (50, 50, 50) in model.shown  # black over grey
+    assert (177, 50, 50) in model.shown
+
+
+def test_the_coarse_grid_is_512_appearances_in_batches() -> None:
+    model, sizes = NearestColor(PLACES), []
+    inner = model.word_probabilities
+
+    def word_probabilities(processor: object, images: list[Image.Image], *rest: object) -> torch.Tensor:
+        sizes.append(len(images))
+        return inner(processor, images, *rest)  # type: ignore[arg-type]
+
+    model.word_probabilities = word_probabilities  # type: ignore[method-assign]
+    search_color_prompts(model, "its processor", ["sea"], batch_size=100)
+    assert sizes[:6] == [100, 100, 100, 100, 100, 12]
+
+
+def test_a_grid_without_a_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="rgb_step is the distance"):
+        search_color_prompts(NearestColor(PLACES), "its processor", ["sea"], rgb_step=0)

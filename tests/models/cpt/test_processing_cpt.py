@@ -1,6 +1,8 @@
 """How pictures, regions and phrases become painted copies and sentences."""
 
 import json
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
-from hf_prompt_models import CptProcessor
-from hf_prompt_models.models.cpt.regions_cpt import assign_colors, box_overlaps
+from hf_prompt_models import CptForVisualGrounding, CptProcessor
+from hf_prompt_models.models.cpt.regions_cpt import assign_colors, box_overlaps, choose_training_regions
 from hf_prompt_models.prompts.colors import SEARCHED_COLORS
 from tests.models.cpt.scenes import random_boxes
 from tests.tested_method import random_image
@@ -258,6 +260,26 @@ def test_a_processor_without_pictures_is_saved_and_loaded(visualbert: Path, tmp_
     assert loaded.backbone_type == "visual_bert"
 
 
+def test_a_tokenizer_can_come_from_elsewhere(visualbert: Path, vilt: Path, tmp_path: Path) -> None:
+    """uclanlp's VisualBERT has none beside it."""
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(visualbert / name, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(vilt)
+    assert CptProcessor.from_backbone(tmp_path, tokenizer=tokenizer).tokenizer is tokenizer
+    assert CptForVisualGrounding.from_backbone(tmp_path, tokenizer=tokenizer).processor.tokenizer is tokenizer
+
+
+def test_reference_phrases_are_phrases(vilt: Path) -> None:
+    assert CptProcessor.from_backbone(vilt, reference_phrases=["", "a  dog."]).reference_phrases == ["", "a dog"]
+    with pytest.raises(ValueError, match="special token"):
+        CptProcessor.from_backbone(vilt, reference_phrases=["[MASK]"])
+
+
+def test_a_picture_of_which_no_patch_is_left_is_refused(processor: CptProcessor) -> None:
+    with pytest.raises(ValueError, match="a picture of 900 x 10 pixels"):
+        processor(images=random_image(size=(900, 10)), text="the horse", boxes=[[0, 0, 9, 9]])
+
+
 # -- training --------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +295,21 @@ def test_labels_are_overlaps_in_inclusive_pixels(processor: CptProcessor) -> Non
     )
     expected = torch.tensor([[1.0, 50 / 150, 0.0], [50 / 150, -1.0, -1.0]])
     torch.testing.assert_close(inputs["labels"], expected)
+
+
+def test_as_many_negative_regions_are_trained_with_as_positive_ones() -> None:
+    overlaps = [0.1, 0.9, 0.5, 0.0, 0.51, 0.3]
+    for seed in range(20):
+        chosen = choose_training_regions(overlaps, random.Random(seed))
+        assert {1, 4} <= set(chosen)
+        assert len(chosen) == len(set(chosen)) == 4
+        one = choose_training_regions(overlaps, random.Random(seed), max_positives=1)
+        assert len(one) == 2
+        assert len({1, 4} & set(one)) == 1
+    drawn = {tuple(choose_training_regions(overlaps, random.Random(seed))) for seed in range(20)}
+    assert len(drawn) > 2
+    assert choose_training_regions([0.9, 0.8, 0.1], random.Random(0)) == [0, 1, 2]  # too few negative ones
+    assert choose_training_regions([0.5, 0.1], random.Random(0)) == [0]
 
 
 # -- region features -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -58,6 +59,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
     _supports_attention_backend = True
 
     tower: PreTrainedModel
+    _unchosen_processor: CptProcessor | None = None
 
     def __init__(self, config: CptConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
@@ -81,6 +83,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         cls,
         name_or_path: str | os.PathLike,
         fields: dict[str, Any],
+        tokenizer: PreTrainedTokenizerBase | None,
         kwargs: dict[str, Any],
         word_fields: Callable[[PreTrainedTokenizerBase], dict[str, Any]] | None = None,
     ) -> Self:
@@ -89,9 +92,8 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         `word_fields` makes further fields, which hold words as token ids.
         """
         tower = cls.load_backbone(name_or_path, **kwargs)
-        processor = CptProcessor.from_backbone(
-            name_or_path, **{name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        )
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        processor = CptProcessor.from_backbone(name_or_path, tokenizer=tokenizer, **hub_kwargs)
         tokenizer = processor.tokenizer
         config = CptConfig(
             tower_config=tower.config.to_dict(),
@@ -103,8 +105,21 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             **cls._base_model_fields(name_or_path, tower, kwargs.get("revision")),
         )
         model = cls._from_parts(config, tower, {})
-        model.processor = processor
+        model.processor = model._unchosen_processor = processor
         return model
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As of every prompt method's model; but a processor that is in the folder stays, if none was chosen here.
+
+        `from_backbone` gives a model a processor with the defaults, so that a folder is complete for `pipeline()`. It
+        does not take the place of one whose palette and template the user saved there.
+        """
+        if self.processor is not None and self.processor is self._unchosen_processor:
+            with suppress(OSError, ValueError, KeyError):  # no processor there, or none of ours
+                kept = CptProcessor.from_pretrained(save_directory)
+                if kept.backbone_type == self.tower.config.model_type:
+                    self.processor = kept
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def blank_logits(self, arguments: Mapping[str, Any]) -> torch.Tensor:
         """Logits at the blanks of all copies of a batch, (copies, texts, blanks, vocabulary), in full precision.
@@ -148,6 +163,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
         max_copies_per_forward: int | None = None,
         loss: str = "vocab_ce",
         trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
         """A model from a pretrained backbone; it grounds phrases at once (zero-shot).
@@ -155,6 +171,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
         Args:
             name_or_path: Hub id or folder of the backbone: a ViLT, BridgeTower, FLAVA, VisualBERT, LXMERT or CLIP.
             score, max_copies_per_forward, loss, trainable: see [`CptConfig`]; `trainable="all"` for tuning.
+            tokenizer: where the backbone's is not beside it.
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
 
         Raises:
@@ -166,7 +183,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
             "loss": loss,
             "trainable": trainable,
         }
-        return cls._load(name_or_path, fields, kwargs)
+        return cls._load(name_or_path, fields, tokenizer, kwargs)
 
     def forward(
         self,

@@ -93,6 +93,7 @@ class CptForRegionClassification(CptWordModel):
         class_names: Sequence[str],
         max_copies_per_forward: int | None = None,
         trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
         """A zero-shot classifier of regions from a pretrained backbone.
@@ -101,6 +102,7 @@ class CptForRegionClassification(CptWordModel):
             name_or_path: Hub id or folder of the backbone.
             class_names: the labels, each of one or several pieces.
             max_copies_per_forward, trainable: see [`CptConfig`].
+            tokenizer: where the backbone's is not beside it.
             kwargs: for the backbone's `from_pretrained`.
 
         Raises:
@@ -109,11 +111,11 @@ class CptForRegionClassification(CptWordModel):
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
 
-        def word_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-            ids = [ids_to_string(word_pieces(name, tokenizer)) for name in class_names]
+        def word_fields(known: PreTrainedTokenizerBase) -> dict[str, Any]:
+            ids = [ids_to_string(word_pieces(name, known)) for name in class_names]
             return {"label_token_ids": ids, **class_fields(class_names)}
 
-        return cls._load(name_or_path, fields, kwargs, word_fields)
+        return cls._load(name_or_path, fields, tokenizer, kwargs, word_fields)
 
     def forward(
         self,
@@ -160,6 +162,7 @@ class CptForRelationDetection(CptWordModel):
         negatives: Mapping[int, str] | None = None,
         max_copies_per_forward: int | None = None,
         trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
         """A zero-shot relation detector from a pretrained backbone.
@@ -170,6 +173,7 @@ class CptForRelationDetection(CptWordModel):
             negatives: for each number of pieces the words that training puts where there is no relation. Default:
                 `NEGATIVES`, the released code's.
             max_copies_per_forward, trainable: see [`CptConfig`].
+            tokenizer: where the backbone's is not beside it.
             kwargs: for the backbone's `from_pretrained`.
 
         Raises:
@@ -178,7 +182,7 @@ class CptForRelationDetection(CptWordModel):
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
         said = NEGATIVES if negatives is None else negatives
-        return cls._load(name_or_path, fields, kwargs, lambda tokenizer: cls._fields(predicates, said, tokenizer))
+        return cls._load(name_or_path, fields, tokenizer, kwargs, lambda known: cls._fields(predicates, said, known))
 
     @staticmethod
     def _fields(

@@ -118,7 +118,11 @@ class VisualGroundingPipeline(Pipeline):
         ]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Save the model with its processor, which the stock pipeline would leave out."""
+        """Save the model with its processor.
+
+        The stock pipeline would leave the processor out, and would note its own code in the configuration as custom,
+        so that loading asked for `trust_remote_code` although the task is registered.
+        """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
 
@@ -152,11 +156,10 @@ def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | N
 
 
 def register() -> None:
-    """Make the task known, without `_registered_impl`: that would be saved, and need `trust_remote_code` to load."""
+    """Make the task known to `pipeline()`."""
     PIPELINE_REGISTRY.register_pipeline(
         TASK, pipeline_class=VisualGroundingPipeline, pt_model=AutoModel, type="multimodal"
     )
-    del VisualGroundingPipeline._registered_impl
 
 
 __all__ = ["VisualGroundingPipeline"]

@@ -1,17 +1,26 @@
 """Processor for CPT: pictures, regions and phrases become painted copies and sentences with a blank."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BatchEncoding, BatchFeature, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    BatchEncoding,
+    BatchFeature,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 from transformers.utils import PROCESSOR_NAME
 
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
+from hf_prompt_models.models.cpt.processing_cpt_words import RegionFeatures, WordPromptsMixin
 from hf_prompt_models.models.cpt.regions_cpt import (
     Region,
     assign_colors,
@@ -26,12 +35,6 @@ from hf_prompt_models.models.cpt.text_cpt import (
     clean_phrase,
     encode_sentence,
     single_piece,
-)
-from hf_prompt_models.models.cpt.words_cpt import (
-    REGION_TEMPLATE,
-    RELATION_TEMPLATE,
-    region_copies,
-    relation_copies,
 )
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
@@ -53,11 +56,8 @@ DEFAULT_MARK_TEMPLATE = "a photo of {}"
 NONE = "none"
 """The word for "not one of this copy's regions"."""
 
-RegionFeatures = Callable[[Image.Image, list[Box]], Any]
-"""Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
 
-
-class CptProcessor(ProcessorMixin):
+class CptProcessor(WordPromptsMixin, ProcessorMixin):
     """Pictures, regions and phrases to painted copies and sentences with a blank.
 
     Attributes:
@@ -110,7 +110,9 @@ class CptProcessor(ProcessorMixin):
                 f"mode='multi_color' and two colours at least; got mode={self.mode!r} and {len(self.colors)}."
             )
         self.calibration = calibration
-        self.reference_phrases = list(reference_phrases)
+        self.reference_phrases = [
+            phrase and clean_phrase(phrase, tokenizer, index) for index, phrase in enumerate(reference_phrases)
+        ]
         if not self.matches_sentences:
             for name, _ in self.used_colors:
                 single_piece(name, tokenizer)
@@ -125,11 +127,6 @@ class CptProcessor(ProcessorMixin):
     @property
     def used_colors(self) -> list[Color]:
         return self.colors if self.mode == "multi_color" else self.colors[:1]
-
-    @property
-    def matches_sentences(self) -> bool:
-        """Whether the backbone compares pictures with whole sentences, as CLIP does."""
-        return ADAPTERS[self.backbone_type].matches_sentences
 
     def _check_mode(self) -> None:
         if not isinstance(self.mode, str) and not self.mode:
@@ -155,6 +152,7 @@ class CptProcessor(ProcessorMixin):
         alpha: int = DEFAULT_ALPHA,
         calibration: Literal["none", "anchor"] = "none",
         reference_phrases: Sequence[str] = (),
+        tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
         """A processor for a pretrained backbone, with its image processor and tokenizer.
@@ -162,6 +160,7 @@ class CptProcessor(ProcessorMixin):
         Args:
             name_or_path: Hub id or folder of the backbone.
             mode, colors, template, alpha, calibration, reference_phrases: see [`CptProcessor`].
+            tokenizer: where the backbone's is not beside it (VisualBERT's have none and read bert-base-uncased's).
             kwargs: `revision`, `token`, `cache_dir`, … for the loading.
 
         Raises:
@@ -176,7 +175,7 @@ class CptProcessor(ProcessorMixin):
             image_processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
         return cls(
             image_processor,
-            AutoTokenizer.from_pretrained(name_or_path, **kwargs),
+            AutoTokenizer.from_pretrained(name_or_path, **kwargs) if tokenizer is None else tokenizer,
             mode=mode,
             colors=colors,
             template=template,
@@ -348,102 +347,6 @@ class CptProcessor(ProcessorMixin):
         *colors, none = (single_piece(word, self.tokenizer) for word in self._words())
         return colors, none
 
-    # -- words about regions ------------------------------------------------------------------------------------------
-
-    def for_region_classification(
-        self,
-        images: Any,
-        num_blanks: Sequence[int],
-        boxes: Sequence[Any] | None = None,
-        masks: Sequence[Any] | None = None,
-        template: str = REGION_TEMPLATE,
-        labels: Sequence[Sequence[int]] | None = None,
-        region_features: RegionFeatures | Sequence[Any] | None = None,
-    ) -> BatchFeature:
-        """Inputs of [`CptForRegionClassification`]: a copy for each region, which asks what it is.
-
-        Args:
-            images, boxes, masks, region_features: lists, as in `__call__`.
-            num_blanks: the model's, the numbers of pieces that its labels have.
-            template: with `{}` for the colour's name and one `[MASK]`.
-            labels: for each example the class of each region by index, -100 for none.
-
-        Raises:
-            ValueError: as in `__call__`.
-        """
-        copies, boxes, sizes = region_copies(self, images, boxes, masks, template, num_blanks)
-        data = self.collate(copies, boxes, sizes, region_features)
-        if labels is not None:
-            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
-        return BatchFeature(data)
-
-    def for_relation_detection(
-        self,
-        images: Any,
-        names: Sequence[Sequence[str]],
-        pairs: Sequence[Sequence[tuple[int, int]]],
-        num_blanks: Sequence[int],
-        boxes: Sequence[Any] | None = None,
-        masks: Sequence[Any] | None = None,
-        template: str = RELATION_TEMPLATE,
-        colors: tuple[str, str] = ("red", "blue"),
-        labels: Sequence[Sequence[int]] | None = None,
-        region_features: RegionFeatures | Sequence[Any] | None = None,
-    ) -> BatchFeature:
-        """Inputs of [`CptForRelationDetection`]: a copy for each pair, which asks what one is to the other.
-
-        Args:
-            images, boxes, masks, region_features: lists, as in `__call__`.
-            names: for each example a word for each region, like "horse".
-            pairs: for each example the (subject, object) pairs to ask about, by the regions' places. One copy serves
-                both directions: (0, 1) asks about (1, 0) too.
-            num_blanks: the model's, the numbers of pieces that its predicates have.
-            template: with one `[MASK]`, `{subject}`, `{object}`, `{subject_color}` and `{object_color}`.
-            colors: names of the subject's and the object's colour in the palette.
-            labels: for each example the predicate from subject to object of each pair by index, 0 for no relation,
-                -100 where it is not known.
-
-        Raises:
-            ValueError: as in `__call__`, and for a pair that is none of the example's.
-        """
-        copies, boxes, sizes = relation_copies(self, images, boxes, masks, names, pairs, template, num_blanks, colors)
-        data = self.collate(copies, boxes, sizes, region_features)
-        if labels is not None:
-            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
-        return BatchFeature(data)
-
-    def for_words(
-        self, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
-    ) -> tuple[BatchFeature, list[int]]:
-        """Inputs that ask a backbone for a word about whole pictures, and which of its logits are the words'.
-
-        Args:
-            images: PIL images.
-            sentence: with one `[MASK]`.
-            words: each one piece for the tokenizer.
-
-        Raises:
-            ValueError: for a sentence without its blank, a word of several pieces, or a backbone that reads regions.
-        """
-        if sentence.count(MASK) != 1:
-            raise ValueError(f"A sentence about a picture has one {MASK}; got {sentence!r}.")
-        if ADAPTERS[self.backbone_type].reads_regions:
-            raise ValueError(f"The backbone ({self.backbone_type}) reads features of regions, not whole pictures.")
-        if self.matches_sentences:
-            filled = [sentence.replace(MASK, word) for word in words]
-            texts = [encode_sentence(each, [], self.tokenizer, self.max_length) for each in filled]
-            ids = list(range(len(words)))
-        else:
-            texts = [encode_sentence(sentence, [], self.tokenizer, self.max_length)]
-            ids = [single_piece(word, self.tokenizer) for word in words]
-        copies = [[Copy(image.convert("RGB"), [], texts)] for image in images]
-        data = self.collate(
-            copies, [[(0, 0, *image.size)] for image in images], [image.size for image in images], None
-        )
-        if self.matches_sentences:
-            data |= pad_sentences([[texts]] * len(images))
-        return BatchFeature(data), ids
-
     # -- copies as tensors --------------------------------------------------------------------------------------------
 
     def collate(
@@ -482,7 +385,14 @@ class CptProcessor(ProcessorMixin):
     def _pixels(self, pictures: list[Image.Image]) -> torch.Tensor:
         """(copies, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
         if self.image_side is None:
-            return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+            width, height = pictures[0].size
+            try:
+                return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+            except ValueError as error:
+                raise ValueError(
+                    f"The image processor cannot prepare a picture of {width} x {height} pixels ({error}): one that "
+                    "is much longer than wide has no patch left when its longer side is shrunk. Crop it."
+                ) from error
         side = (self.image_side, self.image_side)
         squeezed = [picture.resize(side, Image.Resampling.BICUBIC) for picture in pictures]
         inputs = self.image_processor(squeezed, do_resize=False, do_center_crop=False, return_tensors="pt")

@@ -1,5 +1,6 @@
 """Regions of pictures on their way into tensors: checked, shared out over copies, measured, padded."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_b
 
 Region = Box | np.ndarray
 """A box, or a mask (height, width)."""
+POSITIVE_IOU = 0.5
+"""A region is meant if it overlaps the true box by more (strictly), as in the released code."""
 
 
 def as_picture(image: Any, index: int) -> Image.Image:
@@ -94,6 +97,30 @@ def box_overlaps(boxes: Sequence[Sequence[float]], target: Sequence[float]) -> t
     area = (corners[:, 2:] - corners[:, :2] + 1).prod(dim=1)
     shared = overlap.prod(dim=1)
     return shared / (area + (true[2:] - true[:2] + 1).prod() - shared)
+
+
+def choose_training_regions(
+    overlaps: Sequence[float] | torch.Tensor, generator: random.Random, max_positives: int | None = None
+) -> list[int]:
+    """The regions to train with: the positive ones, and as many negative ones drawn at random (the released code).
+
+    Pass these regions' boxes alone to the processor: few copies are painted, and both kinds count the same.
+
+    Args:
+        overlaps: each region's IoU with the true box; above 0.5 it is positive.
+        generator: draws.
+        max_positives: draw so many of the positive ones; the released code takes one where it has 16 examples in all.
+
+    Returns:
+        Places of regions, ascending. Where none is positive, the first alone.
+    """
+    positive = [place for place, overlap in enumerate(overlaps) if overlap > POSITIVE_IOU]
+    negative = [place for place, overlap in enumerate(overlaps) if overlap <= POSITIVE_IOU]
+    if not positive:
+        return [0]
+    if max_positives is not None:
+        positive = generator.sample(positive, min(max_positives, len(positive)))
+    return sorted([*positive, *generator.sample(negative, min(len(positive), len(negative)))])
 
 
 def region_geometry(boxes: Sequence[Box], size: tuple[int, int]) -> torch.Tensor:

@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from hf_prompt_models.models.cpt.regions_cpt import POSITIVE_IOU
+
 
 Score = Literal["log_odds", "logit", "logit_ratio", "prob"]
 Loss = Literal["vocab_ce", "palette_ce", "listwise"]
-POSITIVE_IOU = 0.5
-"""A region is meant if it overlaps the true box by more (strictly), as in the released code."""
 
 
 def palette_logits(
@@ -65,7 +65,7 @@ def region_scores(
     value = values[:, 0] - values[:, 1:].mean(dim=1) if values.shape[1] > 1 else values[:, 0]
     if region_index.shape[1] > 1:
         copies = torch.arange(len(example), device=example.device)
-        first_copy = torch.searchsorted(example, example)
+        first_copy = torch.searchsorted(example.contiguous(), example.contiguous())
         repeats_anchor = (region_index[:, 0] == region_index[first_copy, 0]) & (copies != first_copy)
         anchored = value - value[:, :1] + value[first_copy, :1]
         value = torch.where(repeats_anchor[:, None], anchored, value)
