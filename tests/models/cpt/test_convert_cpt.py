@@ -67,6 +67,16 @@ def test_a_fine_tuned_head_of_its_own_is_not_replaced_by_the_words(tmp_path: Pat
     assert torch.equal(loaded.cls.predictions.decoder.bias, state["cls.bias"])
 
 
+def test_files_of_the_time_are_read(tmp_path: Path) -> None:
+    """Oscar's and VinVL's were written before PyTorch 1.6."""
+    state = original_state("oscar")
+    folder = write_original(tmp_path / "original", state)
+    torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    convert_from_original(folder, tmp_path / "ours")
+    convert_to_original(tmp_path / "ours", tmp_path / "back")
+    assert same(torch.load(tmp_path / "back" / "pytorch_model.bin", weights_only=True), state)
+
+
 def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
     state = original_state("oscar") | {"bert.embeddings.position_ids": torch.arange(60)[None], "extra": torch.ones(2)}
     _, report = convert_from_original(write_original(tmp_path / "original", state), tmp_path / "ours")

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer
 
 from hf_prompt_models.data.files import read_json, replacing, write_json, write_text
+from hf_prompt_models.hub.legacy_checkpoints import is_legacy_checkpoint, read_legacy_checkpoint
 from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
 from hf_prompt_models.models.cpt.configuration_oscar import OscarConfig
 from hf_prompt_models.models.cpt.modeling_oscar import OscarForMaskedLM
@@ -163,7 +164,7 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
     file = Path(checkpoint)
     if file.is_dir():
         file = file / WEIGHTS_FILE
-    content = read_torch_checkpoint(file)
+    content = read_legacy_checkpoint(file) if is_legacy_checkpoint(file) else read_torch_checkpoint(file)
     if not isinstance(content, dict) or not any(isinstance(value, torch.Tensor) for value in content.values()):
         raise ValueError(f"{file} holds no tensors by name, so it is no {WEIGHTS_FILE} of Oscar.")
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
