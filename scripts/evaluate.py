@@ -1,8 +1,7 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or, where it grounds phrases, on phrases.
+"""Test a trained model, or each seed's model of a run, on labelled images.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
-python scripts/evaluate.py runs/cpt --test_dir refcoco_val.json --test_images train2014 --test_proposals dets.json
 """
 
 import argparse
@@ -27,10 +26,10 @@ from hf_prompt_models.training.visual_grounding import evaluate_grounding, groun
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test_images", metavar="DIR", help="of phrases in a JSON file: the folder of the pictures")
+    parser.add_argument("--test_proposals", metavar="FILE", help="of phrases: the candidate regions, a JSON file")
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
-    parser.add_argument(
-        "--test_dir", required=True, help="as for train.py: a folder with a folder of images for each class; phrases"
-    )
+    parser.add_argument("--test_dir", required=True, help="folder with a folder of images for each class")
     parser.add_argument(
         "--set_classes",
         action="store_true",
@@ -43,42 +42,34 @@ def main(argv: list[str]) -> None:
         help="where the backbone is now, if it moved since training; `playground`: the package's own",
     )
     parser.add_argument("--feature_cache", metavar="DIR", help="where image features are kept; off: nowhere")
-    parser.add_argument("--test_images", metavar="DIR", help="of phrases in a JSON file: the folder of the pictures")
-    parser.add_argument("--test_proposals", metavar="FILE", help="of phrases: the candidate regions, a JSON file")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
     parser.add_argument("--batch_size", type=int, default=100)
     parser.add_argument("--on_unreadable", choices=["refuse", "skip"], default="refuse", help="unreadable images")
     arguments = parser.parse_args(argv)
     logging.disable_progress_bar()
     try:
-        if grounds_phrases(arguments.run):
-            print(summarise_evaluation(results := test_grounding(arguments)))
-        else:
-            results = evaluate(arguments)
-            print_accuracies(results)
+        if grounds_phrases(arguments.run):  # its --test_dir has phrases
+            print(report_grounding(arguments))
+            return
+        results = evaluate(arguments)
     except (ImportError, OSError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
-    if arguments.json:
-        write_json(arguments.json, results)
-
-
-def print_accuracies(results: dict) -> None:
     for seed, metrics in results["seeds"].items():
         by_class = metrics["mean_class_accuracy"]
         print(f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, mean over classes {by_class:.2%}")
     if len(results["seeds"]) > 1:
         print(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    if arguments.json:
+        write_json(arguments.json, results)
 
 
-def test_grounding(arguments: argparse.Namespace) -> dict:
-    return evaluate_grounding(
-        arguments.run,
-        arguments.test_dir,
-        arguments.test_images,
-        arguments.test_proposals,
-        arguments.backbone,
-        min(arguments.batch_size, 8),
+def report_grounding(arguments: argparse.Namespace) -> str:
+    results = evaluate_grounding(
+        arguments.run, arguments.test_dir, arguments.test_images, arguments.test_proposals, arguments.backbone
     )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return summarise_evaluation(results)
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:
