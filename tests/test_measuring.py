@@ -2,7 +2,14 @@
 
 import torch
 
-from hf_prompt_models.measuring import activation_bytes, count_flops, fastest, markdown_table, matmul_rate
+from hf_prompt_models.measuring import (
+    activation_bytes,
+    count_flops,
+    fastest,
+    fastest_in_turn,
+    markdown_table,
+    matmul_rate,
+)
 
 
 def test_kept_bytes_are_those_of_distinct_storages_that_are_no_parameters() -> None:
@@ -22,6 +29,14 @@ def test_the_first_of_several_calls_is_not_counted(monkeypatch) -> None:
     times = iter([0.0, 100.0, 100.0, 103.0, 103.0, 105.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     assert fastest(lambda: "result", 2) == (2.0, "result")
+
+
+def test_arms_take_turns(monkeypatch) -> None:
+    clock, calls = iter([0.0, 3.0, 3.0, 8.0, 8.0, 10.0, 10.0, 14.0]), []
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    arms = [lambda: calls.append("one"), lambda: calls.append("other") or len(calls)]
+    assert fastest_in_turn(arms, 2) == [(2.0, None), (4.0, 4)]
+    assert calls == ["one", "other", "one", "other"]
 
 
 def test_the_rate_of_multiplication_is_of_this_world() -> None:

@@ -149,6 +149,8 @@ def test_a_palette_keeps_its_order_through_json() -> None:
         ([("red", (1, 2, 3)), ("red", (4, 5, 6))], "red stands in it more often"),
         ([("red", (256, 0, 0))], "'red' is three whole numbers from 0 to 255"),
         ([("red", (0.5, 0, 0))], "'red' is three whole numbers"),
+        ([("red", (float("nan"), 0, 0))], "'red' is three whole numbers"),
+        ([("red", "#f0")], "'red' is three whole numbers"),
         ([("red", (1, 2))], "a pair like"),
         ({"red": (1, 2, 3)}, "a pair like"),
         ([(" ", (1, 2, 3))], "name is a word"),

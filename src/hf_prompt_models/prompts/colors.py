@@ -81,7 +81,7 @@ def check_colors(colors: Sequence[Any]) -> list[Color]:
 
 def check_rgb(rgb: Sequence[Any], name: str) -> Rgb:
     """Three whole numbers from 0 to 255; `name` is for the error."""
-    if any(isinstance(part, bool) or part != int(part) or not 0 <= part <= 255 for part in rgb):
+    if not all(isinstance(part, int | float | np.integer) and 0 <= part <= 255 and part == int(part) for part in rgb):
         raise ValueError(f"The colour {name!r} is three whole numbers from 0 to 255; got {tuple(rgb)}.")
     red, green, blue = map(int, rgb)
     return red, green, blue

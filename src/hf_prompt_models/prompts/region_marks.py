@@ -4,7 +4,8 @@ Zero-shot they do better than colour on backbones of this kind (Shtedritski et a
 al., arXiv 2204.05991; Yang et al., arXiv 2306.04356).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -35,18 +36,25 @@ def mark_regions(image: Image.Image, regions: Sequence[Box | np.ndarray], mark: 
     Raises:
         ValueError: for another mark.
     """
+    return [draw() for draw in region_markers(image, regions, mark)]
+
+
+def region_markers(
+    image: Image.Image, regions: Sequence[Box | np.ndarray], mark: Mark
+) -> list[Callable[[], Image.Image]]:
+    """As `mark_regions`, but what makes the pictures: many of a large photo need not be there at once."""
     boxes = [mask_boxes([region])[0] if isinstance(region, np.ndarray) else region for region in regions]
     if mark == "crop":
-        return [image.crop(box) for box in boxes]
+        return [partial(image.crop, box) for box in boxes]
     if mark == "circle":
-        return [circled(image, box) for box in boxes]
+        return [partial(circled, image, box) for box in boxes]
     if mark == "blur":
         outside = image.filter(ImageFilter.GaussianBlur(BLUR_SIGMA))
     elif mark == "grey":
         outside = image.convert("L").convert("RGB")
     else:
         raise ValueError(f"There is no mark {mark!r}: take one of {', '.join(MARKS)}.")
-    return [with_region_of(image, outside, region) for region in regions]
+    return [partial(with_region_of, image, outside, region) for region in regions]
 
 
 def circled(image: Image.Image, box: Box) -> Image.Image:

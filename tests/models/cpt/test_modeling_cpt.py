@@ -440,6 +440,29 @@ def test_every_backbone_is_saved_and_loaded(
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("name", [*MASKED, "openai_clip"])
+@pytest.mark.parametrize("halved", ["backbone", "autocast"])
+def test_every_backbone_is_tuned_in_bf16(name: str, halved: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(name)
+    processor = CptProcessor.from_backbone(folder)
+    dtype = torch.bfloat16 if halved == "backbone" else torch.float32
+    model = CptForVisualGrounding.from_backbone(folder, trainable="all", max_copies_per_forward=2, dtype=dtype)
+    inputs = processor(
+        [random_image(0, (60, 40)), random_image(1, (40, 60))],
+        ["the horse", "a dog"],
+        [random_boxes(3, (60, 40)), random_boxes(2, (40, 60))],
+        target_boxes=[[0, 0, 9, 9]] * 2,
+        **features_for(processor),
+    )
+    exact = CptForVisualGrounding.from_backbone(folder)(**inputs)
+    with torch.autocast("cpu", torch.bfloat16, enabled=halved == "autocast"):
+        outputs = model(**inputs)
+    outputs.loss.backward()
+    assert outputs.loss.dtype == torch.float32
+    torch.testing.assert_close(outputs.loss, exact.loss, rtol=0.2, atol=0.2)
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
 def test_a_processor_that_was_saved_first_stays(vilt: Path, tmp_path: Path) -> None:
     model = CptForVisualGrounding.from_backbone(vilt)
     CptProcessor.from_backbone(vilt, mode="multi_color", alpha=99).save_pretrained(tmp_path)

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
+from hf_prompt_models.models.cpt import processing_cpt
 from hf_prompt_models.models.cpt.regions_cpt import assign_colors, box_overlaps, choose_training_regions
-from hf_prompt_models.prompts.colors import SEARCHED_COLORS
+from hf_prompt_models.prompts.colors import SEARCHED_COLORS, paint_regions
 from tests.models.cpt.scenes import random_boxes
 from tests.tested_method import random_image
 
@@ -345,3 +347,28 @@ def test_features_that_are_missing_or_do_not_fit_are_refused(lxmert: Path) -> No
         processor(**inputs, region_features=np.zeros((1, 2, 12)))
     with pytest.raises(ValueError, match="region features of example 0"):
         processor(**inputs, region_features=lambda picture, boxes: np.zeros((1, 12)))
+
+
+# -- many regions of a large photo -----------------------------------------------------------------------------------
+
+
+def test_painted_copies_are_not_all_kept(vilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[Image.Image]] = []
+    most = 0
+
+    def paint_and_count(*args: Any) -> Image.Image:
+        nonlocal most
+        painted = paint_regions(*args)
+        alive.append(weakref.ref(painted))
+        most = max(most, sum(each() is not None for each in alive))
+        return painted
+
+    monkeypatch.setattr(processing_cpt, "paint_regions", paint_and_count)
+    CptProcessor.from_backbone(vilt)(images=random_image(), text="the horse", boxes=random_boxes(20, SIZE))
+    assert len(alive) == 20
+    assert most <= 2
+
+
+def test_a_palette_of_the_user_s_is_checked_whole(vilt: Path) -> None:
+    with pytest.raises(ValueError, match="'cyan' is not one piece"):
+        CptProcessor.from_backbone(vilt, colors=[("red", (1, 2, 3)), ("cyan", (0, 255, 255))])

@@ -7,27 +7,35 @@ prompts encoded again for every test batch. Ours is what `CoOpForImageClassifica
 
 import argparse
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPModel
 
 from hf_prompt_models.configuration_utils import class_fields, ids_to_string
-from hf_prompt_models.measuring import activation_bytes, count_flops, fastest, markdown_table, matmul_rate
+from hf_prompt_models.measuring import (
+    CLIP_SHAPES,
+    MIB,
+    activation_bytes,
+    build_random_clip,
+    count_flops,
+    describe_machine,
+    fastest,
+    markdown_table,
+    matmul_rate,
+    random_tensor,
+    relative_difference,
+)
 from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
 from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
 from hf_prompt_models.prompts.packing import pack_prompts
 
 
-SHAPES = {"vit-b-32": 32, "vit-b-16": 16}
-"""Image towers by name, and their patches' side. Their text towers are the same."""
 LAYOUTS = ("end", "middle", "front", "class-specific")
 POSITIONS = 77
-MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n_ctx", type=int, nargs="+", default=[4, 16], help="context vectors (default: 4 16)")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS, help="default: all")
     parser.add_argument("--name_length", type=int, default=2, help="tokens of a class name (default: 2)")
-    parser.add_argument("--backbones", nargs="+", choices=SHAPES, default=["vit-b-32"], help="default: vit-b-32")
+    parser.add_argument("--backbones", nargs="+", choices=CLIP_SHAPES, default=["vit-b-32"], help="default: vit-b-32")
     parser.add_argument("--batch_size", type=int, default=32, help="pictures in a training step (default: 32)")
     parser.add_argument("--eval_batches", type=int, default=10, help="test batches (default: 10)")
     parser.add_argument("--eval_batch_size", type=int, default=100, help="pictures in a test batch (default: 100)")
@@ -57,14 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Markdown, part by part."""
-    threads = torch.get_num_threads()
-    rate = matmul_rate()
     precision = f"ours under {arguments.autocast} autocast" if arguments.autocast else "fp32"
-    yield (
-        f"{threads} thread{'s' if threads > 1 else ''} on {os.cpu_count()} cores, {precision}, torch "
-        f"{torch.__version__}; matrices of 2048 x 2048 are multiplied at {rate / 1e9:.0f} GFLOP/s in fp32. Class "
-        f"names have {arguments.name_length} tokens."
-    )
+    yield f"{describe_machine(precision)} Class names have {arguments.name_length} tokens."
     for part in arguments.parts:
         yield PARTS[part](arguments)
 
@@ -90,15 +92,6 @@ def each_prompts(arguments: argparse.Namespace) -> Iterator[Prompts]:
         for n_ctx in arguments.n_ctx:
             for layout in arguments.layouts:
                 yield Prompts(classes, n_ctx, layout)
-
-
-def build_clip(patch_size: int | None = None) -> CLIPModel:
-    """A CLIP of ViT-B shapes with random weights; with next to no image tower where none is measured."""
-    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
-    torch.manual_seed(0)
-    clip = CLIPModel(CLIPConfig(vision_config=small if patch_size is None else {"patch_size": patch_size})).eval()
-    torch.nn.init.constant_(clip.logit_scale, 4.6052)  # CLIP's temperature of 100
-    return clip
 
 
 class Arms:
@@ -219,23 +212,14 @@ class Arms:
         return loss.item()
 
 
-def difference(one: torch.Tensor, other: torch.Tensor) -> str:
-    """Relative: norm of the difference over the norm."""
-    return f"{((one - other).norm() / other.norm()).item():.1e}"
-
-
-def random(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 # -- what is measured ------------------------------------------------------------------------------------------------
 
 
 def measure_text(arguments: argparse.Namespace) -> str:
     """Features of all classes and the gradient of the context."""
-    rate, clip, rows = matmul_rate(), build_clip(), []
+    rate, clip, rows = matmul_rate(), build_random_clip(), []
     for prompts in each_prompts(arguments):
-        arms, weights = Arms(clip, prompts, arguments), random(prompts.classes, 512, seed=1)
+        arms, weights = Arms(clip, prompts, arguments), random_tensor(prompts.classes, 512, seed=1)
         ours, (features, gradient) = fastest(partial(arms.text, weights), arms.repeats)
         theirs, (expected, expected_gradient) = fastest(partial(arms.full_length_text, weights), arms.full_repeats)
         parameters = list(arms.model.parameters())
@@ -253,8 +237,8 @@ def measure_text(arguments: argparse.Namespace) -> str:
                 f"{their_kept / MIB:.0f}",
                 f"{kept / MIB:.0f}",
                 f"{their_kept / kept:.1f}",
-                difference(features, expected),
-                difference(gradient, expected_gradient),
+                relative_difference(features, expected),
+                relative_difference(gradient, expected_gradient),
                 f"{count_flops(partial(arms.text, weights)) / ours / rate:.0%}",
             ]
         )
@@ -273,9 +257,9 @@ def measure_step(arguments: argparse.Namespace) -> str:
     """Pictures or their features, all classes, and the gradient."""
     rows = []
     for name in arguments.backbones:
-        clip, pixels = build_clip(SHAPES[name]), random(arguments.batch_size, 3, 224, 224, seed=2)
+        clip, pixels = build_random_clip(CLIP_SHAPES[name]), random_tensor(arguments.batch_size, 3, 224, 224, seed=2)
         for prompts in each_prompts(arguments):
-            arms, weights = Arms(clip, prompts, arguments), random(len(pixels), prompts.classes, seed=1)
+            arms, weights = Arms(clip, prompts, arguments), random_tensor(len(pixels), prompts.classes, seed=1)
             embeds = arms.full_length_image(pixels)
             theirs, (logits, gradient) = fastest(partial(arms.full_length_step, pixels, weights), arms.full_repeats)
             tower, _ = fastest(partial(arms.step, {"pixel_values": pixels}, weights), arms.repeats)
@@ -290,7 +274,7 @@ def measure_step(arguments: argparse.Namespace) -> str:
                     f"{cached:.3f}",
                     f"{theirs / cached:.1f}",
                     f"{(ours[0] - logits).abs().max().item():.1e}",
-                    difference(ours[1], gradient),
+                    relative_difference(ours[1], gradient),
                 ]
             )
     header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "cached features s"]
@@ -305,7 +289,10 @@ def measure_evaluation(arguments: argparse.Namespace) -> str:
     """Some test batches: the reference encodes all prompts for each of them."""
     rows, count = [], arguments.eval_batches
     for name in arguments.backbones:
-        clip, pixels = build_clip(SHAPES[name]), random(arguments.eval_batch_size, 3, 224, 224, seed=2)
+        clip, pixels = (
+            build_random_clip(CLIP_SHAPES[name]),
+            random_tensor(arguments.eval_batch_size, 3, 224, 224, seed=2),
+        )
         for prompts in each_prompts(arguments):
             arms = Arms(clip, prompts, arguments)
             embeds = arms.full_length_image(pixels)
@@ -338,10 +325,10 @@ def measure_evaluation(arguments: argparse.Namespace) -> str:
 
 def measure_training(arguments: argparse.Namespace) -> str:
     """The learned contexts of both arms after some steps from the same start."""
-    clip, rows, size = build_clip(), [], arguments.batch_size
+    clip, rows, size = build_random_clip(), [], arguments.batch_size
     for layout in arguments.layouts:
         prompts = Prompts(min(arguments.classes), max(arguments.n_ctx), layout)
-        embeds = F.normalize(random(4 * size, 512, seed=3), dim=-1)
+        embeds = F.normalize(random_tensor(4 * size, 512, seed=3), dim=-1)
         labels = torch.arange(4 * size) % prompts.classes
         theirs, ours = Arms(clip, prompts, arguments), Arms(clip, prompts, arguments)
         start = ours.model.context.detach().clone()
@@ -351,7 +338,7 @@ def measure_training(arguments: argparse.Namespace) -> str:
             [
                 *prompts.cells,
                 f"{((theirs.model.context - start).norm() / start.norm()).item():.2f}",
-                difference(ours.model.context, theirs.model.context),
+                relative_difference(ours.model.context, theirs.model.context),
                 *(f"{loss:.5f}" for loss in losses),
             ]
         )

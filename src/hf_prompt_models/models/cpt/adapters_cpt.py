@@ -119,7 +119,7 @@ class MaskedLanguageAdapter(Adapter):
                 for name in ("input_ids", "attention_mask", "token_type_ids")
             }
             pictures = {
-                name: inputs[name][of_example, of_copy].to(tower.dtype)
+                name: inputs[name][of_example, of_copy]
                 for name in ("pixel_values", "region_features")
                 if name in inputs
             }
@@ -127,6 +127,9 @@ class MaskedLanguageAdapter(Adapter):
                 name: inputs[name][of_example]
                 for name in ("image_sizes", "region_mask", "region_geometry")
                 if name in inputs
+            }
+            pictures = {
+                name: value.to(tower.dtype) if value.is_floating_point() else value for name, value in pictures.items()
             }
             states = self.text_states(tower, texts, pictures)
             positions = inputs["mask_positions"][of_example, of_copy, of_text].clamp(min=0)

@@ -16,12 +16,13 @@ class Copy:
     """A painted copy of a picture.
 
     Attributes:
-        picture: the copy.
+        paint: makes the copy. Only when it is prepared for the backbone: all copies of a photo at once would fill
+            gigabytes.
         painted: regions in it by number, in the order of the colours that they have.
         sentences: its texts.
     """
 
-    picture: Image.Image
+    paint: Callable[[], Image.Image]
     painted: list[int]
     sentences: list[BatchEncoding]
 

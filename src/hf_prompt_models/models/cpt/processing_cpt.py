@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -46,7 +47,7 @@ from hf_prompt_models.prompts.colors import (
     clip_boxes,
     paint_regions,
 )
-from hf_prompt_models.prompts.region_marks import MARKS, Mark, mark_regions
+from hf_prompt_models.prompts.region_marks import MARKS, Mark, region_markers
 
 
 DEFAULT_TEMPLATE = "{} is in [MASK] color."
@@ -114,7 +115,8 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
             phrase and clean_phrase(phrase, tokenizer, index) for index, phrase in enumerate(reference_phrases)
         ]
         if not self.matches_sentences:
-            for name, _ in self.used_colors:
+            given = self.used_colors if self.colors == list(SEARCHED_COLORS) else self.colors
+            for name in (*(name for name, _ in given), NONE):  # a palette of the user's is checked whole
                 single_piece(name, tokenizer)
 
     @property
@@ -202,9 +204,11 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
         return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As of every processor. To upload, save first, then call `push_to_hub(repo_id)`."""
+        """As of every processor."""
         if self.image_processor is not None:
             return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if push_to_hub:
+            raise ValueError("Save first, then call push_to_hub(repo_id) on the processor.")
         os.makedirs(save_directory, exist_ok=True)
         self.tokenizer.save_pretrained(save_directory)
         self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
@@ -298,17 +302,16 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
         """The painted copies of one example."""
         if self.marks:
             return [
-                Copy(marked, [number], [])
+                Copy(paint, [number], [])
                 for mark in self.marks
-                for number, marked in enumerate(mark_regions(picture, regions, mark))
+                for number, paint in enumerate(region_markers(picture, regions, mark))
             ]
         copies = []
         without_tags = None if tags is not None or self.matches_sentences else self._sentences(phrase, None)
         for numbers in assign_colors(len(regions), len(self.used_colors), anchored=self.calibration == "anchor"):
             colors = self.used_colors[: len(numbers)]
-            painted = paint_regions(
-                picture, [regions[number] for number in numbers], [rgb for _, rgb in colors], self.alpha
-            )
+            painted = [regions[number] for number in numbers]
+            paint = partial(paint_regions, picture, painted, [rgb for _, rgb in colors], self.alpha)
             if self.matches_sentences:
                 sentences = []
             elif without_tags is not None:
@@ -317,7 +320,7 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
                 names = {number: name for number, (name, _) in zip(numbers, colors, strict=True)}
                 said = [f"{names[number]} {tag}" if number in names else tag for number, tag in enumerate(tags or [])]
                 sentences = self._sentences(phrase, " ".join(said))
-            copies.append(Copy(painted, numbers, sentences))
+            copies.append(Copy(paint, numbers, sentences))
         return copies
 
     def _sentences(self, phrase: str, tags: str | None) -> list[BatchEncoding]:
@@ -374,7 +377,7 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
             geometry = [region_geometry(of_example, size) for of_example, size in zip(boxes, sizes, strict=True)]
             data["region_geometry"] = pad_stack(geometry)
         else:
-            pixels = [self._pixels([copy.picture for copy in copies]) for copies in examples]
+            pixels = [torch.cat([self._pixels(copy.paint()) for copy in copies]) for copies in examples]
             data["pixel_values"] = pad_stack(pixels)
             data["image_sizes"] = torch.tensor([list(tensor.shape[2:]) for tensor in pixels])
         if not self.matches_sentences:
@@ -382,21 +385,19 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
             data |= pad_sentences([[copy.sentences for copy in copies] for copies in examples], mask_id)
         return data
 
-    def _pixels(self, pictures: list[Image.Image]) -> torch.Tensor:
-        """(copies, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
-        if self.image_side is None:
-            width, height = pictures[0].size
-            try:
-                return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
-            except ValueError as error:
-                raise ValueError(
-                    f"The image processor cannot prepare a picture of {width} x {height} pixels ({error}): one that "
-                    "is much longer than wide has no patch left when its longer side is shrunk. Crop it."
-                ) from error
-        side = (self.image_side, self.image_side)
-        squeezed = [picture.resize(side, Image.Resampling.BICUBIC) for picture in pictures]
-        inputs = self.image_processor(squeezed, do_resize=False, do_center_crop=False, return_tensors="pt")
-        return inputs["pixel_values"]
+    def _pixels(self, picture: Image.Image) -> torch.Tensor:
+        """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
+        if self.image_side is not None:
+            squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
+            as_it_is = {"do_resize": False, "do_center_crop": False}
+            return self.image_processor(squeezed, **as_it_is, return_tensors="pt")["pixel_values"]
+        try:
+            return self.image_processor(picture, return_tensors="pt")["pixel_values"]
+        except ValueError as error:
+            raise ValueError(
+                f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."
+                " One that is much longer than wide has no patch left when its longer side is shrunk: crop it."
+            ) from error
 
     def _region_features(
         self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
@@ -409,7 +410,7 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
             )
         features = []
         for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
-            arrays = [given(copy.picture, of_example) for copy in copies] if callable(given) else given[index]
+            arrays = [given(copy.paint(), of_example) for copy in copies] if callable(given) else given[index]
             tensors = [torch.as_tensor(np.asarray(array), dtype=torch.float32) for array in arrays]
             shapes = {tuple(tensor.shape) for tensor in tensors}
             if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):

@@ -1,6 +1,7 @@
 """The processor's prompts that ask for words: what a region is, what one is to another (CPT, §3.2 and §4)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ class WordPromptsMixin:
         else:
             texts = [encode_sentence(sentence, [], self.tokenizer, self.max_length)]
             ids = [single_piece(word, self.tokenizer) for word in words]
-        copies = [[Copy(image.convert("RGB"), [], texts)] for image in images]
+        copies = [[Copy(partial(image.convert, "RGB"), [], texts)] for image in images]
         data = self.collate(
             copies, [[(0, 0, *image.size)] for image in images], [image.size for image in images], None
         )
@@ -157,7 +158,7 @@ class WordPromptsMixin:
         pictures, regions, region_boxes = find_regions(images, boxes, masks, len(images))
         copies = [
             [
-                Copy(paint_regions(picture, [region], [rgb], self.alpha), [number], sentences)
+                Copy(partial(paint_regions, picture, [region], [rgb], self.alpha), [number], sentences)
                 for number, region in enumerate(of_example)
             ]
             for picture, of_example in zip(pictures, regions, strict=True)
@@ -198,9 +199,8 @@ class WordPromptsMixin:
                     raise ValueError(
                         f"Example {index}: {(subject, other)} is no pair of two different regions out of {len(words)}."
                     )
-                painted = paint_regions(
-                    picture, [of_example[subject], of_example[other]], [subject_rgb, object_rgb], self.alpha
-                )
+                painted = [of_example[subject], of_example[other]]
+                paint = partial(paint_regions, picture, painted, [subject_rgb, object_rgb], self.alpha)
                 directions = (
                     ((words[subject], subject_color), (words[other], object_color)),
                     ((words[other], object_color), (words[subject], subject_color)),
@@ -215,7 +215,7 @@ class WordPromptsMixin:
                     for first, second in directions
                     for count in num_blanks
                 ]
-                copies[-1].append(Copy(painted, [subject, other], sentences))
+                copies[-1].append(Copy(paint, [subject, other], sentences))
         return copies, region_boxes, [picture.size for picture in pictures]
 
 
