@@ -26,6 +26,7 @@ from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
 
 
 TITLES = {
@@ -38,6 +39,8 @@ TITLES = {
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test_images", metavar="DIR", help="of phrases in a JSON file: the folder of the pictures")
+    parser.add_argument("--test_proposals", metavar="FILE", help="of phrases: the candidate regions, a JSON file")
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
@@ -81,6 +84,9 @@ def main(argv: list[str]) -> None:
             parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
     try:
+        if grounds_phrases(arguments.run):  # its --test_dir has phrases
+            print(report_grounding(arguments))
+            return
         results = evaluate(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
@@ -92,6 +98,15 @@ def main(argv: list[str]) -> None:
         print(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     if arguments.json:
         write_json(arguments.json, results)
+
+
+def report_grounding(arguments: argparse.Namespace) -> str:
+    results = evaluate_grounding(
+        arguments.run, arguments.test_dir, arguments.test_images, arguments.test_proposals, arguments.backbone
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return summarise_evaluation(results)
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:

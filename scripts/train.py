@@ -22,7 +22,9 @@ from hf_prompt_models.models import METHODS
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.arguments import parse_run_arguments
 from hf_prompt_models.training.few_shot import run_few_shot
+from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
 from hf_prompt_models.training.summary import summarise
+from hf_prompt_models.training.visual_grounding import run_grounding, summarise_grounding
 
 
 def main(argv: list[str]) -> None:
@@ -34,12 +36,17 @@ def main(argv: list[str]) -> None:
         recipe = import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
     except ModuleNotFoundError:
         sys.exit(f"{method} learns nothing, so there is nothing to train.")
+    command = shlex.join(["python", "scripts/train.py", *argv])
     logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
     try:
+        if recipe.TASK == "visual-grounding":
+            grounding = parse_grounding_arguments(recipe, flags, prog=f"train.py {method}")
+            print(summarise_grounding(run_grounding(recipe, grounding, command)))
+            return
         arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
         if arguments.few_shot.backbone == "playground":
             arguments.few_shot.backbone = CLIP_DIR
-        results = run_few_shot(recipe, arguments, shlex.join(["python", "scripts/train.py", *argv]))
+        results = run_few_shot(recipe, arguments, command)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:

@@ -21,6 +21,7 @@ class MethodUnderTest:
         build: makes a model from a backbone's folder, its learned parameters not as they were initialised.
         batch: makes so many examples' inputs for a model, with labels.
         check_pipeline: compares what a pipeline says with a model.
+        logits_name: which field of the model's output the tests compare.
         variants: other forms of the method, by name, that go through the same checks.
     """
 
@@ -31,6 +32,7 @@ class MethodUnderTest:
     build: Callable[[Path], PreTrainedModel]
     batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
+    logits_name: str = "logits"
     variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
 
 

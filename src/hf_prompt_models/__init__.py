@@ -18,6 +18,17 @@ from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotProcessor,
 )
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.models.cpt import (
+    CptConfig,
+    CptForRegionClassification,
+    CptForRelationDetection,
+    CptForVisualGrounding,
+    CptProcessor,
+    OscarConfig,
+    OscarForMaskedLM,
+    OscarModel,
+    VisualGroundingPipeline,
+)
 from hf_prompt_models.version import __version__
 
 
@@ -33,5 +44,14 @@ __all__ = [
     "CoOpConfig",
     "CoOpForImageClassification",
     "CoOpProcessor",
+    "CptConfig",
+    "CptForRegionClassification",
+    "CptForRelationDetection",
+    "CptForVisualGrounding",
+    "CptProcessor",
+    "OscarConfig",
+    "OscarForMaskedLM",
+    "OscarModel",
+    "VisualGroundingPipeline",
     "__version__",
 ]

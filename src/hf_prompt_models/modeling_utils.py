@@ -1,5 +1,6 @@
 """What every prompt method's model does the same way: freezing, and checkpoints that hold what was learned."""
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -217,9 +218,11 @@ class PromptPreTrainedModel(PreTrainedModel):
     ) -> dict[str, torch.Tensor]:
         """Read the learned tensors after checking names and shapes against the configuration."""
         with torch.device("meta"):
+            # A copy: building a model writes its choice of attention into the configuration, and the backbone's own
+            # class is still to make one.
             expected = {
                 name: tuple(tensor.shape)
-                for name, tensor in cls(config).state_dict().items()
+                for name, tensor in cls(copy.deepcopy(config)).state_dict().items()
                 if not name.startswith(f"{cls.backbone_name}.")
             }
         if not expected:

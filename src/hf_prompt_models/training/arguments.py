@@ -117,22 +117,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    classes = (recipe.Arguments, FewShotArguments, TrainingArguments)
-    parser = HfArgumentParser(classes, prog=prog, description=recipe.__doc__)
-    parser.set_defaults(**recipe.training_defaults(recipe.DEFAULT_SHOTS))
-    if {"-h", "--help"} & set(argv):
-        parser.parse_args(["--help"])
-    for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else
-        action.default = argparse.SUPPRESS
-    parser._defaults.clear()
-    given = vars(parser.parse_args(list(argv)))
-
-    if "output_dir" not in given:
-        parser.error("the following arguments are required: --output_dir")
-    if "seed" in given:
-        if "seeds" in given:
-            parser.error("--seed n means --seeds n: give one of the two")
-        given["seeds"] = [given["seed"]]
+    parser, given = parse_given(recipe, FewShotArguments, argv, prog)
     if "few_shot_sample" in given:
         shots = read_few_shot_shots(given["few_shot_sample"])
         if given.setdefault("shots", shots) != shots:
@@ -140,7 +125,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
                 f"--few_shot_sample holds {shots} examples a class, --shots says {given['shots']}: leave it out"
             )
     given.setdefault("shots", recipe.DEFAULT_SHOTS)
-    few_shot = FewShotArguments(**_of(FewShotArguments, given))
+    few_shot = FewShotArguments(**fields_of(FewShotArguments, given))
     if few_shot.shots < min(recipe.DEFAULT_SHOTS, 1):
         parser.error(f"--shots is the number of training examples a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
@@ -150,10 +135,50 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
     for target in few_shot.target_dirs or []:
         if "=" in target and target.rpartition("=")[0] not in PUBLISHED_DATASETS:
             parser.error(f"--target_dirs {target}: before the = stands one of {', '.join(PUBLISHED_DATASETS)}")
-    explicit = _of(TrainingArguments, given)
+    explicit = fields_of(TrainingArguments, given)
     found = find_dataset(few_shot.train_dir)
     dataset = few_shot.dataset or (found.name if found else None)
-    defaults = recipe.training_defaults(few_shot.shots, dataset) | {
+    training = training_settings(recipe.training_defaults(few_shot.shots, dataset), explicit)
+    method = fields_of(recipe.Arguments, given)
+    return RunArguments(
+        method=recipe.Arguments(**recipe.argument_defaults(few_shot.protocol, method) | method),
+        few_shot=few_shot,
+        training=training,
+        own_schedule=not SCHEDULER_FLAGS & set(training),
+    )
+
+
+def parse_given(
+    recipe: ModuleType, data: type, argv: Sequence[str], prog: str
+) -> tuple[HfArgumentParser, dict[str, Any]]:
+    """What a command line says by itself, no defaults among it, and the parser, for its errors.
+
+    Args:
+        recipe: the method's.
+        data: the dataclass of the arguments for data and protocol.
+        argv: the command line.
+        prog: what the program is called.
+    """
+    parser = HfArgumentParser((recipe.Arguments, data, TrainingArguments), prog=prog, description=recipe.__doc__)
+    parser.set_defaults(**recipe.training_defaults(recipe.DEFAULT_SHOTS))
+    if {"-h", "--help"} & set(argv):
+        parser.parse_args(["--help"])
+    for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else
+        action.default = argparse.SUPPRESS
+    parser._defaults.clear()
+    given = vars(parser.parse_args(list(argv)))
+    if "output_dir" not in given:
+        parser.error("the following arguments are required: --output_dir")
+    if "seed" in given:
+        if "seeds" in given:
+            parser.error("--seed n means --seeds n: give one of the two")
+        given["seeds"] = [given["seed"]]
+    return parser, given
+
+
+def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `TrainingArguments`: this package's, above them the recipe's, above them the flags'."""
+    defaults = recipes | {
         "logging_strategy": "epoch",
         "save_strategy": "steps",
         "save_steps": 0.1,
@@ -165,14 +190,9 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         defaults.pop("optim_args", None)  # they are the recipe's optimizer's
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
-    method = _of(recipe.Arguments, given)
-    return RunArguments(
-        method=recipe.Arguments(**recipe.argument_defaults(few_shot.protocol, method) | method),
-        few_shot=few_shot,
-        training=defaults | explicit,
-        own_schedule=not SCHEDULER_FLAGS & set(defaults | explicit),
-    )
+    return defaults | explicit
 
 
-def _of(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+def fields_of(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that a dataclass has."""
     return {f.name: given[f.name] for f in fields(cls) if f.name in given}

@@ -58,6 +58,11 @@ class PromptTrainer(Trainer):
             return self.args.max_steps
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """As `Trainer`'s, but for tied weights, which checkpoints hold once."""
+        missing = [name for name in load_result.missing_keys if name not in self.model.all_tied_weights_keys]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if not self.learning_rate_factors:
             return super().create_optimizer(model)

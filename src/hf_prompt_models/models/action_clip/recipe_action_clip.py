@@ -18,6 +18,7 @@ from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
 
 
 TITLE = "ActionCLIP"
+TASK = "video-classification"
 DEFAULT_SHOTS = 0
 DEFAULT_TEMPLATES = [template.text for template in ACTION_TEMPLATES]
 

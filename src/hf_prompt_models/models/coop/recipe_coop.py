@@ -12,6 +12,7 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
 TITLE = "CoOp"
+TASK = "image-classification"
 DEFAULT_SHOTS = 16
 DEFAULT_TEMPLATES = [DEFAULT_TEMPLATE]
 

@@ -1,0 +1,146 @@
+"""Measure grounding here against one forward per region and phrase, as the original code does, in one run.
+
+Expressions a second, from pictures to scores: a ViLT's own class on one painted copy after another, in one colour;
+then a processor and a model in one colour, all copies of an expression in one batch; then in several colours, fewer
+copies. All have the same weights and pictures and take turns, and how far the scores in one colour differ stands
+beside. Without a backbone's folder the weights are random, in the shapes of dandelin/vilt-b32-mlm.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    BertTokenizer,
+    PreTrainedModel,
+    ViltConfig,
+    ViltForMaskedLM,
+    ViltImageProcessorPil,
+)
+
+from hf_prompt_models.measuring import describe_machine, fastest_in_turn, markdown_table, relative_difference
+from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
+from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
+from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
+from hf_prompt_models.models.cpt.text_cpt import single_piece
+from hf_prompt_models.prompts.colors import SEARCHED_COLORS, Box, clip_boxes, paint_regions
+
+
+PHRASE = "the horse on the left watched by the woman"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", metavar="DIR", help="folder or Hub id of a ViLT (default: random weights)")
+    parser.add_argument("--regions", type=int, nargs="+", default=[10, 50], help="of a picture (default: 10 50)")
+    parser.add_argument("--colors", type=int, default=6, help="colours in a copy (default: 6, the searched ones)")
+    parser.add_argument("--size", type=int, nargs=2, default=[640, 480], help="width and height (default: 640 480)")
+    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many rounds (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Markdown, part by part.
+
+    Raises:
+        ValueError: for numbers that make no sense.
+    """
+    if not 1 <= arguments.colors <= len(SEARCHED_COLORS):
+        raise ValueError(f"--colors is between 1 and {len(SEARCHED_COLORS)}; got {arguments.colors}.")
+    for name in ("regions", "size", "repeats"):
+        if min(np.atleast_1d(getattr(arguments, name))) < 1:
+            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+    yield describe_machine()
+    yield grounding_table(arguments)
+
+
+@torch.no_grad()
+def grounding_table(arguments: argparse.Namespace) -> str:
+    tower, image_processor, tokenizer = load_parts(arguments.backbone)
+    model = CptForVisualGrounding(CptConfig(tower_config=tower.config.to_dict()), backbone=tower).eval()
+    length = tower.config.max_position_embeddings
+    single, several = (
+        CptProcessor(
+            image_processor, tokenizer, mode=mode, colors=SEARCHED_COLORS[: arguments.colors], max_length=length
+        )
+        for mode in ("single_color", "multi_color")
+    )
+    picture = noise(*arguments.size)
+    rows = []
+    for count in arguments.regions:
+        boxes = random_boxes(count, picture.size)
+
+        def one_by_one(boxes: list[Box] = boxes) -> torch.Tensor:
+            return own_scores(tower, image_processor, tokenizer, picture, boxes)
+
+        def in_one_color(boxes: list[Box] = boxes) -> torch.Tensor:
+            return model(**single(picture, PHRASE, boxes)).proposal_logits[0]
+
+        def in_several_colors(boxes: list[Box] = boxes) -> torch.Tensor:
+            return model(**several(picture, PHRASE, boxes)).proposal_logits[0]
+
+        timed = fastest_in_turn([one_by_one, in_one_color, in_several_colors], arguments.repeats)
+        (slow, expected), (batched, found), (fast, _) = timed
+        rows.append(
+            [
+                str(count),
+                f"{1 / slow:.3f}",
+                f"{1 / batched:.3f}",
+                f"{1 / fast:.3f}",
+                f"{slow / batched:.1f} x",
+                f"{slow / fast:.1f} x",
+                relative_difference(found, expected),
+            ]
+        )
+    header = ["regions", "one by one", "one colour", f"{arguments.colors} colours", "gain", "gain", "difference"]
+    return (
+        "Expressions a second: a forward for each region and phrase; all copies in one batch in one colour, and in "
+        f"several; the gain of each, and how far scores in one colour differ.\n\n{markdown_table(header, rows)}"
+    )
+
+
+def load_parts(backbone: str | None) -> tuple[PreTrainedModel, ViltImageProcessorPil, BertTokenizer]:
+    if backbone is not None:
+        tower = CptForVisualGrounding.load_backbone(backbone)
+        if not isinstance(tower, ViltForMaskedLM):
+            raise ValueError(f"--backbone is a ViLT; {backbone!r} is a {type(tower).__name__}.")
+        image_processor = AutoImageProcessor.from_pretrained(backbone, backend="pil")
+        return tower.eval(), image_processor, AutoTokenizer.from_pretrained(backbone)
+    torch.manual_seed(0)
+    words = sorted({*PHRASE.split(), *(name for name, _ in SEARCHED_COLORS), "none", "is", "in", "color", "."})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    tokenizer = BertTokenizer(vocab={token: index for index, token in enumerate(tokens)})
+    return ViltForMaskedLM(ViltConfig()).eval(), ViltImageProcessorPil(), tokenizer
+
+
+def own_scores(
+    tower: PreTrainedModel,
+    image_processor: ViltImageProcessorPil,
+    tokenizer: BertTokenizer,
+    picture: Image.Image,
+    boxes: list[Box],
+) -> torch.Tensor:
+    """The log-odds of the first colour, by a ViLT's own forward for one region after the other."""
+    (name, rgb), *_ = SEARCHED_COLORS
+    text = tokenizer(f"{PHRASE} is in {tokenizer.mask_token} color.", return_tensors="pt")
+    place = text["input_ids"][0].tolist().index(tokenizer.mask_token_id)
+    red, none = single_piece(name, tokenizer), single_piece("none", tokenizer)
+    scores = []
+    for box in boxes:
+        pixels = image_processor(paint_regions(picture, [box], [rgb]), return_tensors="pt")
+        logits = tower(**text, **pixels).logits[0, place]
+        scores.append(logits[red] - logits[none])
+    return torch.stack(scores)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def random_boxes(count: int, size: tuple[int, int]) -> list[Box]:
+    """Boxes of a quarter of the picture's width and height."""
+    corners = np.random.default_rng(count).uniform(0, 0.75, (count, 2)) * size
+    sides = np.maximum(np.array(size) / 4, 1)
+    return clip_boxes(np.concatenate([corners, corners + sides], axis=1).tolist(), size)

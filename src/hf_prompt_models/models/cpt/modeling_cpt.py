@@ -1,0 +1,251 @@
+"""CPT: visual grounding as filling in the colour of a painted region (arXiv 2109.11797)."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, INPUT_NAMES, find_adapter
+from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
+from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
+from hf_prompt_models.models.cpt.scores_cpt import (
+    color_scores,
+    copy_targets,
+    listwise_loss,
+    palette_logits,
+    palette_loss,
+    region_scores,
+    vocab_loss,
+)
+
+
+@dataclass
+class CptVisualGroundingOutput(ModelOutput):
+    """
+    Output of [`CptForVisualGrounding`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): as `config.loss` says, if labels were given.
+        proposal_logits (`torch.FloatTensor` of shape `(batch, most regions)`): a score for each region, -inf where an
+            example has fewer.
+        mask_logits (`torch.FloatTensor` of shape `(batch, most copies, vocabulary)`): what the backbone says at the
+            blank of each painted copy; 0 where an example has fewer. With a CLIP the vocabulary is the sentences.
+    """
+
+    loss: torch.Tensor | None = None
+    proposal_logits: torch.Tensor | None = None
+    mask_logits: torch.Tensor | None = None
+
+
+class CptPreTrainedModel(PromptPreTrainedModel):
+    """Base of the models: a backbone that fills in blanks, and nothing else; the prompt has no parameters."""
+
+    config: CptConfig
+    backbone_classes = tuple(adapter.model_class for adapter in ADAPTERS.values())
+    backbone_name = "tower"
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    tower: PreTrainedModel
+    _unchosen_processor: CptProcessor | None = None
+
+    def __init__(self, config: CptConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config)
+        self.adapter = find_adapter(config.tower_config)
+        self.tower = self.adapter.model_class._from_config(config.tower_config) if backbone is None else backbone
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
+        return find_adapter(backbone.config).fingerprint_weights
+
+    def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        return self.tower.parameters() if self.config.trainable == "all" else ()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing of ours has weights."""
+
+    @classmethod
+    def _load(
+        cls,
+        name_or_path: str | os.PathLike,
+        fields: dict[str, Any],
+        tokenizer: PreTrainedTokenizerBase | None,
+        kwargs: dict[str, Any],
+        word_fields: Callable[[PreTrainedTokenizerBase], dict[str, Any]] | None = None,
+    ) -> Self:
+        """A model from a backbone and fields of the configuration, with a processor as the backbone needs it.
+
+        `word_fields` makes further fields, which hold words as token ids.
+        """
+        tower = cls.load_backbone(name_or_path, **kwargs)
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        processor = CptProcessor.from_backbone(name_or_path, tokenizer=tokenizer, **hub_kwargs)
+        tokenizer = processor.tokenizer
+        config = CptConfig(
+            tower_config=tower.config.to_dict(),
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **fields,
+            **(word_fields(tokenizer) if word_fields else {}),
+            **cls._base_model_fields(name_or_path, tower, kwargs.get("revision")),
+        )
+        model = cls._from_parts(config, tower, {})
+        model.processor = model._unchosen_processor = processor
+        return model
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As of every prompt method's model; but a processor that is in the folder stays, if none was chosen here.
+
+        `from_backbone` gives a model a processor with the defaults, so that a folder is complete for `pipeline()`. It
+        does not take the place of one whose palette and template the user saved there.
+        """
+        if self.processor is not None and self.processor is self._unchosen_processor:
+            with suppress(OSError, ValueError, KeyError):  # no processor there, or none of ours
+                kept = CptProcessor.from_pretrained(save_directory)
+                if kept.backbone_type == self.tower.config.model_type:
+                    self.processor = kept
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def blank_logits(self, arguments: Mapping[str, Any]) -> torch.Tensor:
+        """Logits at the blanks of all copies of a batch, (copies, texts, blanks, vocabulary), in full precision.
+
+        Args:
+            arguments: of `forward`; those in `INPUT_NAMES` are the backbone's.
+        """
+        inputs = {name: arguments[name] for name in INPUT_NAMES if arguments.get(name) is not None}
+        return self.adapter.blank_logits(self.tower, inputs, self.config.max_copies_per_forward).float()
+
+    @torch.no_grad()
+    def word_probabilities(
+        self, processor: CptProcessor, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
+    ) -> torch.Tensor:
+        """The probability of each word in the blank of a sentence about each picture, (images, words).
+
+        Args:
+            processor: the backbone's.
+            images: unpainted, or painted by the caller.
+            sentence: with one `[MASK]`.
+            words: each one piece for the tokenizer. With a CLIP probabilities are among these words alone.
+        """
+        inputs, ids = processor.for_words(images, sentence, words)
+        logits = self.blank_logits(inputs.to(self.device))
+        return logits[:, 0, 0].softmax(dim=-1)[:, ids]
+
+
+class CptForVisualGrounding(CptPreTrainedModel):
+    """Visual grounding: which of the given regions of a picture a phrase means.
+
+    Regions are painted in colours that words name, and the backbone fills in the blank of "the horse is in [MASK]
+    color". [`CptProcessor`] makes the painted copies and the sentences; the model makes scores of what the backbone
+    says at the blank.
+    """
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        score: str = "log_odds",
+        max_copies_per_forward: int | None = None,
+        loss: str = "vocab_ce",
+        trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A model from a pretrained backbone; it grounds phrases at once (zero-shot).
+
+        Args:
+            name_or_path: Hub id or folder of the backbone: a ViLT, BridgeTower, FLAVA, VisualBERT, LXMERT or CLIP.
+            score, max_copies_per_forward, loss, trainable: see [`CptConfig`]; `trainable="all"` for tuning.
+            tokenizer: where the backbone's is not beside it.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+
+        Raises:
+            TypeError: if the backbone is of another type.
+        """
+        fields = {
+            "score": score,
+            "max_copies_per_forward": max_copies_per_forward,
+            "loss": loss,
+            "trainable": trainable,
+        }
+        return cls._load(name_or_path, fields, tokenizer, kwargs)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        copy_mask: torch.Tensor,
+        region_index: torch.Tensor,
+        region_mask: torch.Tensor,
+        color_token_ids: torch.Tensor,
+        none_token_ids: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        mask_positions: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_geometry: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> CptVisualGroundingOutput | tuple:
+        """
+        Args:
+            input_ids, attention_mask, token_type_ids: (batch, copies, texts, tokens); the first text is the phrase's,
+                the mean score of the others is subtracted. For a CLIP (batch, texts, words, tokens): the sentence
+                with each word in the blank.
+            copy_mask: (batch, copies) 1 where there is a painted copy.
+            region_index: (batch, copies, colours) which region has the colour in a copy, -1 for none.
+            region_mask: (batch, regions) 1 where there is a region.
+            color_token_ids: (batch, copies, colours) the colours' words, -1 for none.
+            none_token_ids: (batch, copies) the word for "no region of this copy".
+            mask_positions: (batch, copies, texts, 1) where the blank is.
+            pixel_values: (batch, copies, 3, height, width), padded at the right and the bottom.
+            image_sizes: (batch, 2) height and width of the copies without padding.
+            region_features: (batch, copies, regions, dim), for backbones that read regions.
+            region_geometry: (batch, regions, 6) their x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H.
+            labels: (batch, regions) each region's overlap (IoU) with the true box; above 0.5 it is positive.
+        """
+        logits = self.blank_logits(locals())[:, :, 0]
+        example, copy = copy_mask.nonzero(as_tuple=True)
+        regions, color_ids, none_ids = (t[example, copy] for t in (region_index, color_token_ids, none_token_ids))
+        if self.config.score in ("logit_ratio", "prob") and (none_ids < 0).any():
+            raise ValueError(
+                f"score={self.config.score!r} compares a colour with 'none', and sentences without a blank have "
+                "neither: use score='logit'."
+            )
+        colors, none = palette_logits(logits, color_ids, none_ids)
+        scores = color_scores(colors, none, self.config.score)
+        proposal_logits = region_scores(scores, regions, example, *region_mask.shape)
+        loss = None
+        if labels is not None:
+            if self.config.loss == "listwise":
+                loss = listwise_loss(proposal_logits, labels)
+            else:
+                if (none_ids < 0).any():
+                    raise ValueError(f"loss={self.config.loss!r} needs sentences with a blank: use loss='listwise'.")
+                targets = copy_targets(labels, regions, example)
+                if self.config.loss == "vocab_ce":
+                    loss = vocab_loss(logits[:, 0], color_ids, none_ids, targets)
+                else:
+                    loss = palette_loss(colors[:, 0], none[:, 0], targets)
+        mask_logits = logits.new_zeros(*copy_mask.shape, logits.shape[-1]).index_put((example, copy), logits[:, 0])
+        output = CptVisualGroundingOutput(loss=loss, proposal_logits=proposal_logits, mask_logits=mask_logits)
+        return output.to_tuple() if return_dict is False else output
+
+
+__all__ = ["CptForVisualGrounding", "CptPreTrainedModel", "CptVisualGroundingOutput"]

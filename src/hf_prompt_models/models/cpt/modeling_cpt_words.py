@@ -1,0 +1,262 @@
+"""CPT for words about regions: classification of regions, and relations between them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
+from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
+from hf_prompt_models.models.cpt.text_cpt import word_pieces
+
+
+NO_RELATION = "no relation"
+NEGATIVES = {1: "irrelevant", 2: "no relation", 3: "no relation with"}
+"""What the released code learns to say where there is no relation, for each number of blanks."""
+
+
+@dataclass
+class CptRegionOutput(ModelOutput):
+    """
+    Output of [`CptForRegionClassification`] and [`CptForRelationDetection`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, regions, classes)`, or `(batch, pairs, 2, 1 + predicates)`): 0
+            where an example has fewer regions or pairs.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+
+
+class CptWordModel(CptPreTrainedModel):
+    """Base of the models that score words, of one or several pieces, in the blanks of a sentence."""
+
+    def __init__(self, config: CptConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        if self.adapter.matches_sentences:
+            raise TypeError(
+                f"{type(self).__name__} fills in blanks, which a {self.adapter.model_class.__name__} cannot: take a "
+                "backbone with a masked-language head."
+            )
+
+    @property
+    def label_pieces(self) -> list[list[int]]:
+        """Token ids of each label."""
+        return [ids_from_string(ids) for ids in self.config.label_token_ids or []]
+
+    @property
+    def num_blanks(self) -> list[int]:
+        """The different numbers of pieces that labels have: the processor writes a sentence for each."""
+        return sorted({len(pieces) for pieces in self.label_pieces})
+
+    def _check_texts(self, input_ids: torch.Tensor, expected: int) -> None:
+        if input_ids.shape[2] != expected:
+            raise ValueError(
+                f"These inputs have {input_ids.shape[2]} sentences for each copy, this model's labels need {expected}:"
+                f" pass num_blanks={self.num_blanks} (model.num_blanks) to the processor."
+            )
+
+    def word_scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """The mean log-probability of each label's pieces.
+
+        Args:
+            logits: (rows, numbers of blanks, blanks, vocabulary).
+
+        Returns:
+            (rows, labels).
+        """
+        blanks = self.num_blanks
+        texts = torch.tensor([blanks.index(len(pieces)) for pieces in self.label_pieces], device=logits.device)
+        most = logits.shape[2]
+        pieces = torch.tensor([ids + [-1] * (most - len(ids)) for ids in self.label_pieces], device=logits.device)
+        places = torch.arange(most, device=logits.device)
+        log_probs = logits[:, texts[:, None], places, pieces.clamp(min=0)] - logits.logsumexp(-1)[:, texts]
+        there = pieces >= 0
+        return (log_probs * there).sum(dim=-1) / there.sum(dim=-1)
+
+
+class CptForRegionClassification(CptWordModel):
+    """What a region is: the words that the backbone puts into "the [MASK] is in red color"."""
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        max_copies_per_forward: int | None = None,
+        trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A zero-shot classifier of regions from a pretrained backbone.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            class_names: the labels, each of one or several pieces.
+            max_copies_per_forward, trainable: see [`CptConfig`].
+            tokenizer: where the backbone's is not beside it.
+            kwargs: for the backbone's `from_pretrained`.
+
+        Raises:
+            ValueError: for a name that the tokenizer does not know.
+            TypeError: if the backbone is of another type, or fills in no blanks.
+        """
+        fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
+
+        def word_fields(known: PreTrainedTokenizerBase) -> dict[str, Any]:
+            ids = [ids_to_string(word_pieces(name, known)) for name in class_names]
+            return {"label_token_ids": ids, **class_fields(class_names)}
+
+        return cls._load(name_or_path, fields, tokenizer, kwargs, word_fields)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        copy_mask: torch.Tensor,
+        region_mask: torch.Tensor,
+        mask_positions: torch.Tensor,
+        token_type_ids: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_geometry: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> CptRegionOutput | tuple:
+        """
+        Args:
+            labels: (batch, regions) the class of each region, -100 for none: cross-entropy over the classes.
+
+        The others are those of `CptForVisualGrounding.forward`, a copy for each region and in `mask_positions` a
+        column for each blank; `CptProcessor.for_region_classification` makes them.
+        """
+        self._check_texts(input_ids, len(self.num_blanks))
+        scores = self.word_scores(self.blank_logits(locals()))
+        example, copy = copy_mask.nonzero(as_tuple=True)
+        logits = scores.new_zeros(*copy_mask.shape, scores.shape[1]).index_put((example, copy), scores)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        output = CptRegionOutput(loss=loss, logits=logits)
+        return output.to_tuple() if return_dict is False else output
+
+
+class CptForRelationDetection(CptWordModel):
+    """What one region is to another: the words in "horse in red color is [MASK] a woman in blue color".
+
+    Class 0 is no relation, whose logit is 0.
+    """
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        predicates: Sequence[str],
+        negatives: Mapping[int, str] | None = None,
+        max_copies_per_forward: int | None = None,
+        trainable: str = "none",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A zero-shot relation detector from a pretrained backbone.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            predicates: like "riding" or "in front of", of 1 to 3 pieces.
+            negatives: for each number of pieces the words that training puts where there is no relation. Default:
+                `NEGATIVES`, the released code's.
+            max_copies_per_forward, trainable: see [`CptConfig`].
+            tokenizer: where the backbone's is not beside it.
+            kwargs: for the backbone's `from_pretrained`.
+
+        Raises:
+            ValueError: for a predicate or negative words of another number of pieces, or unknown to the tokenizer.
+            TypeError: if the backbone is of another type, or fills in no blanks.
+        """
+        fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
+        said = NEGATIVES if negatives is None else negatives
+        return cls._load(name_or_path, fields, tokenizer, kwargs, lambda known: cls._fields(predicates, said, known))
+
+    @staticmethod
+    def _fields(
+        predicates: Sequence[str], negatives: Mapping[int, str], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, Any]:
+        ids = [word_pieces(predicate, tokenizer) for predicate in predicates]
+        for predicate, pieces in zip(predicates, ids, strict=True):
+            if len(pieces) > 3:
+                raise ValueError(
+                    f"The predicate {predicate!r} is {len(pieces)} pieces for the tokenizer of the backbone; "
+                    "predicates have 1 to 3: shorten it."
+                )
+        negative_ids = []
+        for count in sorted({len(pieces) for pieces in ids}):
+            pieces = word_pieces(negatives[count], tokenizer)
+            if len(pieces) != count:
+                raise ValueError(
+                    f"The negative words {negatives[count]!r} are {len(pieces)} pieces for the tokenizer of the "
+                    f"backbone, not {count}: pass negatives= with words that are."
+                )
+            negative_ids.append(ids_to_string(pieces))
+        return {
+            "label_token_ids": [ids_to_string(pieces) for pieces in ids],
+            "negative_token_ids": negative_ids,
+            **class_fields([NO_RELATION, *predicates]),
+        }
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        copy_mask: torch.Tensor,
+        region_mask: torch.Tensor,
+        mask_positions: torch.Tensor,
+        token_type_ids: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_geometry: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> CptRegionOutput | tuple:
+        """
+        Args:
+            labels: (batch, pairs) the predicate from subject to object, 0 for no relation, -100 where it is not known:
+                cross-entropy over the vocabulary at all blanks. The sentence with as many blanks as the predicate has
+                pieces is to say it, the others their negative words.
+
+        The others are those of `CptForVisualGrounding.forward`, a copy for each pair and in `mask_positions` a column
+        for each blank; `CptProcessor.for_relation_detection` makes them. In the output's `logits` place 0 of the third
+        dimension is from subject to object, place 1 from object to subject.
+        """
+        self._check_texts(input_ids, 2 * len(self.num_blanks))
+        blanks = self.blank_logits(locals()).unflatten(1, (2, len(self.num_blanks)))
+        scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
+        example, copy = copy_mask.nonzero(as_tuple=True)
+        logits = scores.new_zeros(*copy_mask.shape, *scores.shape[1:]).index_put((example, copy), scores)
+        loss = None if labels is None else self._loss(blanks[:, 0], labels[example, copy])
+        output = CptRegionOutput(loss=loss, logits=logits)
+        return output.to_tuple() if return_dict is False else output
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Of the blanks from subject to object (pairs, numbers of blanks, blanks, vocabulary)."""
+        negatives = [ids_from_string(ids) for ids in self.config.negative_token_ids or []]
+        most, pieces = logits.shape[2], self.label_pieces
+        said = []
+        for label in labels.tolist():
+            words = [list(negative) for negative in negatives]
+            if label > 0:
+                words[self.num_blanks.index(len(pieces[label - 1]))] = pieces[label - 1]
+            if label < 0:
+                words = [[] for _ in negatives]
+            said.append([ids + [-100] * (most - len(ids)) for ids in words])
+        return F.cross_entropy(logits.flatten(0, 2), torch.tensor(said, device=logits.device).flatten())
+
+
+__all__ = ["CptForRegionClassification", "CptForRelationDetection", "CptRegionOutput", "CptWordModel"]

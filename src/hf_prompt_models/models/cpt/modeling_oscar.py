@@ -1,0 +1,163 @@
+"""Oscar (arXiv 2004.06165): BERT that reads detected regions behind the words, the backbone of CPT's released code.
+
+The modules are transformers' BERT; a region has no position and no segment, so it joins behind the text's embeddings.
+Parameters are named as in the released checkpoints (microsoft/Oscar, oscar/modeling/modeling_bert.py).
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
+from transformers.models.bert.modeling_bert import (
+    BertEmbeddings,
+    BertEncoder,
+    BertOnlyMLMHead,
+    BertPreTrainedModel,
+)
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs, can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
+
+from hf_prompt_models.models.cpt.configuration_oscar import OscarConfig
+
+
+class OscarPreTrainedModel(BertPreTrainedModel):
+    """Base of the models."""
+
+    config: OscarConfig
+
+
+class OscarModel(OscarPreTrainedModel):
+    """The encoder over words and regions, without BERT's pooler."""
+
+    def __init__(self, config: OscarConfig):
+        super().__init__(config)
+        self.embeddings = BertEmbeddings(config)
+        self.img_embedding = nn.Linear(config.region_feature_size, config.hidden_size)
+        if config.use_region_layer_norm:
+            self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.region_layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.encoder = BertEncoder(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings.word_embeddings = value
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """
+        Args:
+            input_ids: (batch, words) token ids.
+            attention_mask: (batch, words) 1 where there is a word, 0 where padding. Default: words everywhere.
+            token_type_ids: (batch, words) 0 for the sentence, 1 for the object tags. Default: 0.
+            region_features: (batch, regions, region_feature_size). Default: no regions.
+            region_attention_mask: (batch, regions) 1 where there is a region. Default: regions everywhere.
+            position_ids: (batch, words). Default: 0, 1, 2, ….
+
+        Returns:
+            `last_hidden_state` (batch, words + regions, hidden_size).
+
+        Raises:
+            ValueError: if features have another shape.
+        """
+        embeddings = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if region_features is not None:
+            regions = self._embed_regions(region_features, len(input_ids))
+            if region_attention_mask is None:
+                region_attention_mask = attention_mask.new_ones(regions.shape[:2])
+            embeddings = torch.cat([embeddings, regions], dim=1)
+            attention_mask = torch.cat([attention_mask, region_attention_mask.to(attention_mask)], dim=1)
+        mask = create_bidirectional_mask(self.config, inputs_embeds=embeddings, attention_mask=attention_mask)
+        return BaseModelOutput(self.encoder(embeddings, attention_mask=mask, **kwargs).last_hidden_state)
+
+    def _embed_regions(self, features: torch.Tensor, batch_size: int) -> torch.Tensor:
+        size = self.config.region_feature_size
+        if features.dim() != 3 or features.shape[0] != batch_size or features.shape[2] != size:
+            raise ValueError(
+                f"region_features are {tuple(features.shape)}; expected ({batch_size}, regions, {size}): batch, "
+                "regions, and the numbers that describe a region."
+            )
+        regions = self.img_embedding(features.to(self.img_embedding.weight.dtype))
+        if self.config.use_region_layer_norm:
+            regions = self.LayerNorm(regions)
+        return self.dropout(regions)
+
+
+class OscarForMaskedLM(OscarPreTrainedModel):
+    """Oscar that fills in masked words of a text about an image's regions."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: OscarConfig):
+        super().__init__(config)
+        self.bert = OscarModel(config)
+        self.cls = BertOnlyMLMHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.bias = new_embeddings.bias
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> MaskedLMOutput:
+        """
+        Args:
+            input_ids, attention_mask, token_type_ids, region_features, region_attention_mask, position_ids: as of
+                `OscarModel`.
+            labels: (batch, words) the right token ids, -100 where there is nothing to learn.
+
+        Returns:
+            `logits` (batch, words, vocab_size), and with labels the `loss`: mean cross-entropy over labelled words.
+
+        Raises:
+            ValueError: if features have another shape.
+        """
+        outputs = self.bert(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            region_features,
+            region_attention_mask,
+            position_ids,
+            **kwargs,
+        )
+        logits = self.cls(outputs.last_hidden_state[:, : input_ids.shape[1]])
+        loss = None
+        if labels is not None:
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )

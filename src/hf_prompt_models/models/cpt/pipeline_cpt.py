@@ -1,0 +1,165 @@
+"""The pipeline "visual-grounding": a picture, a phrase and candidate regions in; the regions with scores out."""
+
+import os
+from typing import Any
+
+import numpy as np
+from huggingface_hub.utils import httpx
+from PIL import Image
+from transformers import AutoConfig, AutoModel, Pipeline, pipeline
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
+    MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from hf_prompt_models.data.images import load_image
+from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
+from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
+
+
+TASK = "visual-grounding"
+
+
+class VisualGroundingPipeline(Pipeline):
+    """Which region of a picture a phrase means.
+
+    ```python
+    pipe = pipeline("visual-grounding", model=folder)
+    pipe({"image": "photo.jpg", "text": "the horse watched by the woman", "boxes": [[x1, y1, x2, y2], ...]})
+    ```
+
+    `masks` may stand in place of `boxes`. Where neither is given, `proposals` finds the regions: the name or folder of
+    an object-detection or mask-generation model, or such a pipeline itself. `region_features` is the processor's.
+
+    Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}`: every region once, best first;
+    scores sum to 1 over the regions, and the label is the phrase. For a list of inputs a list of such lists.
+    """
+
+    _load_processor = True
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+    _load_video_processor = False
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self._proposers: dict[str, Pipeline] = {}
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.model, CptForVisualGrounding):
+            raise TypeError(f"{TASK!r} needs a CptForVisualGrounding; this is a {type(self.model).__name__}.")
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """See the class. `inputs`: a dict of `image`, `text` and `boxes` or `masks`, or a list of such dicts.
+
+        Raises:
+            ValueError: for inputs without an image or a text, or regions that are none.
+        """
+        if kwargs.get("batch_size") not in (None, 1):
+            raise ValueError(
+                "All painted copies of a picture already go through the backbone together: leave batch_size at 1. To "
+                "ground many phrases at once, call the processor and the model."
+            )
+        return super().__call__(inputs, **kwargs)
+
+    def _sanitize_parameters(
+        self, proposals: Any = None, region_features: Any = None, **unknown: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
+        given = {"proposals": self._proposer(proposals), "region_features": region_features}
+        return {name: value for name, value in given.items() if value is not None}, {}, {}
+
+    def _proposer(self, proposals: Any) -> Any:
+        """The pipeline that proposes regions; loaded once where it is named."""
+        if not isinstance(proposals, str | os.PathLike):
+            return proposals
+        name = os.fspath(proposals)
+        if name not in self._proposers:
+            model_type = AutoConfig.from_pretrained(name).model_type
+            if model_type in MODEL_FOR_MASK_GENERATION_MAPPING_NAMES:
+                self._proposers[name] = pipeline("mask-generation", model=name, device=self.device)
+            elif model_type in MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES:
+                self._proposers[name] = pipeline("object-detection", model=name, device=self.device)
+            else:
+                raise ValueError(
+                    f"proposals={name!r} is a {model_type!r}, which neither detects objects nor generates masks. Name "
+                    "a model that does, or pass the pipeline itself."
+                )
+        return self._proposers[name]
+
+    def preprocess(self, inputs: Any, proposals: Any = None, region_features: Any = None) -> dict[str, Any]:
+        if not isinstance(inputs, dict) or not {"image", "text"} <= set(inputs):
+            raise ValueError(
+                f"{TASK!r} takes a dict like {{'image': 'photo.jpg', 'text': 'the horse', 'boxes': [...]}}; got "
+                f"{sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__}."
+            )
+        if unknown := set(inputs) - {"image", "text", "boxes", "masks"}:
+            raise ValueError(f"{TASK!r} knows no {', '.join(sorted(unknown))}: image, text, boxes, masks.")
+        picture = open_picture(inputs["image"])
+        boxes, masks = inputs.get("boxes"), inputs.get("masks")
+        if boxes is None and masks is None and proposals is not None:
+            boxes, masks = propose_regions(proposals, picture)
+        of_boxes, of_masks = (None if each is None else [each] for each in (boxes, masks))
+        _, _, (kept,) = find_regions([picture], of_boxes, of_masks, 1)
+        prepared = self.processor(
+            images=picture, text=inputs["text"], boxes=boxes, masks=masks, region_features=region_features
+        )
+        return {"model_inputs": dict(prepared), "boxes": kept, "text": inputs["text"]}
+
+    def _forward(self, prepared: dict[str, Any]) -> dict[str, Any]:
+        return prepared | {"outputs": self.model(**prepared["model_inputs"])}
+
+    def postprocess(self, answered: dict[str, Any]) -> list[dict[str, Any]]:
+        (found,) = self.processor.post_process_visual_grounding(answered["outputs"], [answered["boxes"]])
+        names = ("xmin", "ymin", "xmax", "ymax")
+        return [
+            {"score": score, "label": answered["text"], "box": dict(zip(names, box, strict=True))}
+            for score, box in zip(found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        ]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save the model with its processor.
+
+        The stock pipeline would leave the processor out, and would note its own code in the configuration as custom,
+        so that loading asked for `trust_remote_code` although the task is registered.
+        """
+        self.model.processor = self.processor
+        self.model.save_pretrained(save_directory, **kwargs)
+
+
+def open_picture(image: Any) -> Image.Image:
+    """The picture of a path, a link, a PIL image or an array (height, width, 3)."""
+    if not isinstance(image, str | os.PathLike):
+        return as_picture(image, 0)
+    name = os.fspath(image)
+    if name.startswith(("http://", "https://")):
+        return load_image(httpx.get(name, follow_redirects=True).raise_for_status().content, name=name)
+    return load_image(name)
+
+
+def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | None, list[Any] | None]:
+    """Boxes or masks of a picture, as an object-detection or a mask-generation pipeline gives them.
+
+    Raises:
+        ValueError: if nothing was found.
+    """
+    answers = proposals(picture)
+    if isinstance(answers, dict):
+        masks = [np.asarray(mask) for mask in answers["masks"]]
+        boxes, masks = None, [mask for mask in masks if mask.any()]
+    else:
+        places = [answer["box"] for answer in answers]
+        boxes, masks = [[box["xmin"], box["ymin"], box["xmax"], box["ymax"]] for box in places], None
+    if not boxes and not masks:
+        raise ValueError("The proposals pipeline found no region in the picture: lower its threshold or pass boxes.")
+    return boxes, masks
+
+
+def register() -> None:
+    """Make the task known to `pipeline()`."""
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK, pipeline_class=VisualGroundingPipeline, pt_model=AutoModel, type="multimodal"
+    )
+
+
+__all__ = ["VisualGroundingPipeline"]

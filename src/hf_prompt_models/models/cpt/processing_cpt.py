@@ -1,0 +1,465 @@
+"""Processor for CPT: pictures, regions and phrases become painted copies and sentences with a blank."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    BatchEncoding,
+    BatchFeature,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+from transformers.utils import PROCESSOR_NAME
+
+from hf_prompt_models.boxes import box_iou
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
+from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
+from hf_prompt_models.models.cpt.processing_cpt_words import RegionFeatures, WordPromptsMixin
+from hf_prompt_models.models.cpt.regions_cpt import (
+    Region,
+    assign_colors,
+    find_regions,
+    pad_stack,
+    region_geometry,
+)
+from hf_prompt_models.models.cpt.text_cpt import (
+    MASK,
+    check_template,
+    clean_phrase,
+    encode_sentence,
+    single_piece,
+)
+from hf_prompt_models.prompts.colors import (
+    DEFAULT_ALPHA,
+    SEARCHED_COLORS,
+    Box,
+    Color,
+    check_alpha,
+    check_colors,
+    clip_boxes,
+    paint_regions,
+)
+from hf_prompt_models.prompts.region_marks import MARKS, Mark, region_markers
+
+
+DEFAULT_TEMPLATE = "{} is in [MASK] color."
+"""Template 3 of the released code, with a full stop."""
+DEFAULT_MARK_TEMPLATE = "a photo of {}"
+"""ReCLIP's, for marks that are no colours."""
+NONE = "none"
+"""The word for "not one of this copy's regions"."""
+
+
+class CptProcessor(WordPromptsMixin, ProcessorMixin):
+    """Pictures, regions and phrases to painted copies and sentences with a blank.
+
+    Attributes:
+        mode: `"single_color"` (a copy for each region, all in the first colour; the released code), `"multi_color"`
+            (as many regions in a copy as there are colours; the paper), or for a CLIP one or more of `"circle"`,
+            `"crop"`, `"blur"`, `"grey"`, an ensemble whose scores are averaged.
+        colors: (name, rgb) pairs in order; a name must be one piece for the tokenizer.
+        template: a sentence with one `{}` for the phrase and one `[MASK]`; for marks without `[MASK]`.
+        alpha: of 255, how much a colour covers.
+        calibration: what makes the copies of one example comparable in multi-colour mode: `"none"`, the word for no
+            colour, which the model's `log_odds` compare with; or `"anchor"`, the first region, painted in the first
+            colour of each copy.
+        reference_phrases: the mean score of these is subtracted from the phrase's; `""` is an empty phrase. Each costs
+            a forward of every copy (of the sentences alone with a CLIP).
+        backbone_type, max_length, image_side: the backbone's `model_type`, the tokens it takes, and the side of the
+            square that it takes (to which a picture is resized whole), or `None`.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        mode: str | Sequence[str] = "single_color",
+        colors: Sequence[Any] = SEARCHED_COLORS,
+        template: str | None = None,
+        alpha: int = DEFAULT_ALPHA,
+        calibration: Literal["none", "anchor"] = "none",
+        reference_phrases: Sequence[str] = (),
+        backbone_type: str = "vilt",
+        max_length: int = 40,
+        image_side: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(image_processor, tokenizer, **kwargs)
+        self.backbone_type = backbone_type
+        self.max_length = max_length
+        self.image_side = image_side
+        self.mode = mode if isinstance(mode, str) else list(mode)
+        self._check_mode()
+        self.colors: list[Color] = check_colors(colors)
+        if template is None:
+            template = DEFAULT_MARK_TEMPLATE if self.marks else DEFAULT_TEMPLATE
+        self.template = check_template(template, num_blanks=0 if self.marks else 1)
+        self.alpha = check_alpha(alpha)
+        if calibration not in ("none", "anchor"):
+            raise ValueError(f"calibration is 'none' or 'anchor'; got {calibration!r}.")
+        if calibration == "anchor" and (self.mode != "multi_color" or len(self.colors) < 2):
+            raise ValueError(
+                "calibration='anchor' paints the first region in every copy beside others: it needs "
+                f"mode='multi_color' and two colours at least; got mode={self.mode!r} and {len(self.colors)}."
+            )
+        self.calibration = calibration
+        self.reference_phrases = [
+            phrase and clean_phrase(phrase, tokenizer, index) for index, phrase in enumerate(reference_phrases)
+        ]
+        if not self.matches_sentences:
+            given = self.used_colors if self.colors == list(SEARCHED_COLORS) else self.colors
+            for name in (*(name for name, _ in given), NONE):  # a palette of the user's is checked whole
+                single_piece(name, tokenizer)
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The marks other than colour; empty in the colour modes."""
+        if self.mode in ("single_color", "multi_color"):
+            return []
+        return cast(list[Mark], [self.mode] if isinstance(self.mode, str) else self.mode)
+
+    @property
+    def used_colors(self) -> list[Color]:
+        return self.colors if self.mode == "multi_color" else self.colors[:1]
+
+    def _check_mode(self) -> None:
+        if not isinstance(self.mode, str) and not self.mode:
+            raise ValueError(f"mode is an empty list: name at least one of {', '.join(MARKS)}.")
+        if unknown := set(self.marks) - set(MARKS):
+            raise ValueError(
+                f"mode is 'single_color', 'multi_color', or one or more of {', '.join(map(repr, MARKS))}; got "
+                f"{', '.join(map(repr, sorted(unknown)))}."
+            )
+        if self.marks and not self.matches_sentences:
+            raise ValueError(
+                f"mode={self.mode!r} leaves no blank in the sentence, and the backbone ({self.backbone_type}) fills "
+                "in blanks: use a CLIP, or a colour mode."
+            )
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        mode: str | Sequence[str] = "single_color",
+        colors: Sequence[Any] = SEARCHED_COLORS,
+        template: str | None = None,
+        alpha: int = DEFAULT_ALPHA,
+        calibration: Literal["none", "anchor"] = "none",
+        reference_phrases: Sequence[str] = (),
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A processor for a pretrained backbone, with its image processor and tokenizer.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            mode, colors, template, alpha, calibration, reference_phrases: see [`CptProcessor`].
+            tokenizer: where the backbone's is not beside it (VisualBERT's have none and read bert-base-uncased's).
+            kwargs: `revision`, `token`, `cache_dir`, … for the loading.
+
+        Raises:
+            ValueError: for a colour word of several pieces, a template without its blank, or choices that do not go
+                together.
+            TypeError: if the backbone is of another type.
+        """
+        config = AutoConfig.from_pretrained(name_or_path, **kwargs)
+        adapter = find_adapter(config)
+        image_processor = None
+        if not adapter.reads_regions:
+            image_processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
+        return cls(
+            image_processor,
+            AutoTokenizer.from_pretrained(name_or_path, **kwargs) if tokenizer is None else tokenizer,
+            mode=mode,
+            colors=colors,
+            template=template,
+            alpha=alpha,
+            calibration=calibration,
+            reference_phrases=reference_phrases,
+            backbone_type=config.model_type,
+            max_length=adapter.text_length(config),
+            image_side=adapter.image_side(config),
+        )
+
+    # -- backbones that read features of regions have no image processor ----------------------------------------------
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        if argument is not None:
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: dict | None = None, **kwargs: Any
+    ) -> list[Any]:
+        if ADAPTERS[(processor_dict or {})["backbone_type"]].reads_regions:
+            return [None, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As of every processor."""
+        if self.image_processor is not None:
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if push_to_hub:
+            raise ValueError("Save first, then call push_to_hub(repo_id) on the processor.")
+        os.makedirs(save_directory, exist_ok=True)
+        self.tokenizer.save_pretrained(save_directory)
+        self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
+
+    # -- grounding ----------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        boxes: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        target_boxes: Sequence[Any] | None = None,
+        tags: Sequence[Sequence[str]] | None = None,
+        region_features: RegionFeatures | Sequence[Any] | None = None,
+        return_tensors: Literal["pt"] = "pt",
+    ) -> BatchFeature:
+        """Inputs of [`CptForVisualGrounding`] for one or more pictures, each with its phrase and its regions.
+
+        With a single phrase (a string), all other arguments are those of one example.
+
+        Args:
+            images: PIL images, or arrays (height, width, 3) of bytes, in their original size.
+            text: a phrase for each.
+            boxes: for each a list of x1, y1, x2, y2 in pixels of the original picture; cut to whole numbers, clipped.
+            masks: for each a list of masks (height, width), arrays or PIL images, which are then painted in place of
+                the boxes; one for each box where both are given.
+            target_boxes: for each the true box, for training: makes `labels`, the overlap of each region with it.
+            tags: for each a word for each region (Oscar's object tags), read behind the sentence; the tag of a painted
+                region has its colour's name before it.
+            region_features: for backbones that read regions: a function of a painted picture and the regions' boxes
+                that returns an array (regions, dim); or such arrays for each copy of each example.
+
+        Raises:
+            ValueError: for an example without regions, regions that are empty or not in the picture, a phrase that
+                contains a special token, counts that differ; the message names the example or the region.
+            TypeError: for an image of another type.
+        """
+        if return_tensors != "pt":
+            raise ValueError(f"return_tensors is 'pt'; got {return_tensors!r}.")
+        if text is None or images is None:
+            raise ValueError("Pass images and text: a picture and a phrase for each example.")
+        if isinstance(text, str):
+            images, text = [images], [text]
+            boxes, masks, target_boxes = (
+                value if value is None else [value] for value in (boxes, masks, target_boxes)
+            )
+            tags = None if tags is None else [tags]  # type: ignore[list-item]  # of one example a flat list
+            if not callable(region_features) and region_features is not None:
+                region_features = [region_features]
+        phrases = [clean_phrase(phrase, self.tokenizer, index) for index, phrase in enumerate(text)]
+        pictures, regions, region_boxes = find_regions(images, boxes, masks, len(phrases))
+        for name, given in (("target_boxes", target_boxes), ("tags", tags)):
+            if given is not None and len(given) != len(phrases):
+                raise ValueError(f"{name} are for {len(given)} examples; there are {len(phrases)}.")
+        examples = [
+            self._copies(picture, phrase, painted, self._check_tags(tags, index, len(painted)))
+            for index, (picture, phrase, painted) in enumerate(zip(pictures, phrases, regions, strict=True))
+        ]
+        data = self.collate(examples, region_boxes, [picture.size for picture in pictures], region_features)
+        if self.matches_sentences:
+            data |= pad_sentences([self._sentences_with_words(phrase) for phrase in phrases])
+        num_slots = len(self.used_colors)
+        word_ids, none_id = self._word_ids()
+        slots = pad_stack(
+            [torch.tensor([fill_up(copy.painted, num_slots) for copy in copies]) for copies in examples], -1
+        )
+        data["region_index"] = slots
+        data["color_token_ids"] = torch.where(slots >= 0, torch.tensor(word_ids), -1)
+        data["none_token_ids"] = torch.where(data["copy_mask"] > 0, none_id, -1)
+        if target_boxes is not None:
+            overlaps = [
+                box_iou(given, [target])[:, 0].float()
+                for given, target in zip(boxes if boxes is not None else region_boxes, target_boxes, strict=True)
+            ]
+            data["labels"] = pad_stack(overlaps, -1.0)
+        return BatchFeature(data)
+
+    def _check_tags(self, tags: Sequence[Sequence[str]] | None, index: int, count: int) -> Sequence[str] | None:
+        if tags is None:
+            return None
+        if len(tags[index]) != count:
+            raise ValueError(
+                f"Example {index} has {len(tags[index])} tags and {count} regions: one tag for each region."
+            )
+        return tags[index]
+
+    def _copies(
+        self, picture: Image.Image, phrase: str, regions: list[Region], tags: Sequence[str] | None
+    ) -> list[Copy]:
+        """The painted copies of one example."""
+        if self.marks:
+            return [
+                Copy(paint, [number], [])
+                for mark in self.marks
+                for number, paint in enumerate(region_markers(picture, regions, mark))
+            ]
+        copies = []
+        without_tags = None if tags is not None or self.matches_sentences else self._sentences(phrase, None)
+        for numbers in assign_colors(len(regions), len(self.used_colors), anchored=self.calibration == "anchor"):
+            colors = self.used_colors[: len(numbers)]
+            painted = [regions[number] for number in numbers]
+            paint = partial(paint_regions, picture, painted, [rgb for _, rgb in colors], self.alpha)
+            if self.matches_sentences:
+                sentences = []
+            elif without_tags is not None:
+                sentences = without_tags
+            else:
+                names = {number: name for number, (name, _) in zip(numbers, colors, strict=True)}
+                said = [f"{names[number]} {tag}" if number in names else tag for number, tag in enumerate(tags or [])]
+                sentences = self._sentences(phrase, " ".join(said))
+            copies.append(Copy(paint, numbers, sentences))
+        return copies
+
+    def _sentences(self, phrase: str, tags: str | None) -> list[BatchEncoding]:
+        """The phrase's sentence, and those of the reference phrases."""
+        return [
+            encode_sentence(self.template, [words], self.tokenizer, self.max_length, tags)
+            for words in (phrase, *self.reference_phrases)
+        ]
+
+    def _sentences_with_words(self, phrase: str) -> list[list[BatchEncoding]]:
+        """For a CLIP: each sentence with each of the words in the blank."""
+        templates = [self.template.replace(MASK, word) for word in ([""] if self.marks else self._words())]
+        return [
+            [encode_sentence(template, [words], self.tokenizer, self.max_length) for template in templates]
+            for words in (phrase, *self.reference_phrases)
+        ]
+
+    def _words(self) -> list[str]:
+        return [*(name for name, _ in self.used_colors), NONE]
+
+    def _word_ids(self) -> tuple[list[int], int]:
+        """Of the colours' words and of "none": in the vocabulary, or among a CLIP's sentences."""
+        if self.marks:
+            return [0], -1
+        if self.matches_sentences:
+            return list(range(len(self.used_colors))), len(self.used_colors)
+        *colors, none = (single_piece(word, self.tokenizer) for word in self._words())
+        return colors, none
+
+    # -- copies as tensors --------------------------------------------------------------------------------------------
+
+    def collate(
+        self,
+        examples: list[list[Copy]],
+        boxes: list[list[Box]],
+        sizes: list[tuple[int, int]],
+        region_features: RegionFeatures | Sequence[Any] | None,
+    ) -> dict[str, torch.Tensor]:
+        """Padded tensors of all copies: pictures, sentences, and which are there.
+
+        Args:
+            examples: the copies of each.
+            boxes: the regions' boxes of each.
+            sizes: width and height of the original pictures.
+            region_features: as in `__call__`.
+        """
+        data = {
+            "copy_mask": pad_stack([torch.ones(len(copies), dtype=torch.long) for copies in examples]),
+            "region_mask": pad_stack([torch.ones(len(of_example), dtype=torch.long) for of_example in boxes]),
+        }
+        if ADAPTERS[self.backbone_type].reads_regions:
+            features = self._region_features(examples, boxes, region_features)
+            data["region_features"] = pad_stack(features)
+            geometry = [region_geometry(of_example, size) for of_example, size in zip(boxes, sizes, strict=True)]
+            data["region_geometry"] = pad_stack(geometry)
+        else:
+            pixels = [torch.cat([self._pixels(copy.paint()) for copy in copies]) for copies in examples]
+            data["pixel_values"] = pad_stack(pixels)
+            data["image_sizes"] = torch.tensor([list(tensor.shape[2:]) for tensor in pixels])
+        if not self.matches_sentences:
+            mask_id = self.tokenizer.mask_token_id
+            data |= pad_sentences([[copy.sentences for copy in copies] for copies in examples], mask_id)
+        return data
+
+    def _pixels(self, picture: Image.Image) -> torch.Tensor:
+        """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
+        if self.image_side is not None:
+            squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
+            as_it_is = {"do_resize": False, "do_center_crop": False}
+            return self.image_processor(squeezed, **as_it_is, return_tensors="pt")["pixel_values"]
+        try:
+            return self.image_processor(picture, return_tensors="pt")["pixel_values"]
+        except ValueError as error:
+            raise ValueError(
+                f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."
+                " One that is much longer than wide has no patch left when its longer side is shrunk: crop it."
+            ) from error
+
+    def _region_features(
+        self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
+    ) -> list[torch.Tensor]:
+        """(copies, regions, dim) for each example."""
+        if given is None:
+            raise ValueError(
+                f"The backbone ({self.backbone_type}) reads features of regions, not pixels: pass region_features=, a "
+                "function of a painted picture and its regions' boxes, or arrays for each copy of each example."
+            )
+        features = []
+        for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
+            arrays = [given(copy.paint(), of_example) for copy in copies] if callable(given) else given[index]
+            tensors = [torch.as_tensor(np.asarray(array), dtype=torch.float32) for array in arrays]
+            shapes = {tuple(tensor.shape) for tensor in tensors}
+            if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
+                raise ValueError(
+                    f"The region features of example {index} are {len(tensors)} arrays of the shapes "
+                    f"{sorted(shapes)}; expected {len(copies)}, one for each copy, of the shape ({len(of_example)} "
+                    "regions, dim)."
+                )
+            features.append(torch.stack(tensors))
+        return features
+
+    # -- after the model ----------------------------------------------------------------------------------------------
+
+    def post_process_visual_grounding(
+        self, outputs: Any, boxes: Sequence[Any], target_sizes: Sequence[tuple[int, int]] | torch.Tensor | None = None
+    ) -> list[dict[str, torch.Tensor]]:
+        """Every region of each example, best first.
+
+        Args:
+            outputs: of [`CptForVisualGrounding`].
+            boxes: as they went into the processor, in pixels.
+            target_sizes: height and width of the original pictures, to which boxes are clipped. Default: they are not.
+
+        Returns:
+            For each example `scores` (regions,), the softmax of its proposal logits; `boxes` (regions, 4); and `index`
+            (regions,), the regions' places in `boxes`.
+
+        Raises:
+            ValueError: if counts differ.
+        """
+        logits = outputs.proposal_logits
+        if len(boxes) != len(logits) or (target_sizes is not None and len(target_sizes) != len(logits)):
+            raise ValueError(f"boxes and target_sizes are for as many examples as outputs, {len(logits)}.")
+        results = []
+        for index, of_example in enumerate(boxes):
+            count = int(logits[index].isfinite().sum())
+            if count != len(of_example):
+                raise ValueError(f"Example {index} has {len(of_example)} boxes; its outputs are for {count} regions.")
+            if target_sizes is not None:
+                height, width = (int(side) for side in target_sizes[index])
+                of_example = clip_boxes(of_example, (width, height))
+            scores, order = logits[index, :count].float().softmax(dim=0).sort(descending=True, stable=True)
+            kept = torch.as_tensor(np.asarray(of_example), device=order.device)
+            results.append({"scores": scores, "boxes": kept[order], "index": order})
+        return results
+
+
+def fill_up(numbers: list[int], length: int) -> list[int]:
+    return numbers + [-1] * (length - len(numbers))
+
+
+__all__ = ["CptProcessor"]

@@ -1,0 +1,236 @@
+"""The processor's prompts that ask for words: what a region is, what one is to another (CPT, §3.2 and §4)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import BatchFeature, PreTrainedTokenizerBase
+
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
+from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
+from hf_prompt_models.models.cpt.regions_cpt import find_regions, pad_stack
+from hf_prompt_models.models.cpt.text_cpt import MASK, clean_phrase, encode_sentence, single_piece
+from hf_prompt_models.prompts.colors import Box, Color, paint_regions
+
+
+REGION_TEMPLATE = "the [MASK] is in {} color."
+RELATION_TEMPLATE = "{subject} in {subject_color} color is [MASK] a {object} in {object_color} color"
+"""The released code's, without a full stop."""
+
+RegionFeatures = Callable[[Image.Image, list[Box]], Any]
+"""Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
+Copies = tuple[list[list[Copy]], list[list[Box]], list[tuple[int, int]]]
+"""The copies of each example, its regions' boxes, and its picture's width and height."""
+
+
+class WordPromptsMixin:
+    """What `CptProcessor` makes for region classification, relation detection and the search for colours."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    backbone_type: str
+    colors: list[Color]
+    alpha: int
+    collate: Callable[..., dict[str, torch.Tensor]]
+
+    @property
+    def matches_sentences(self) -> bool:
+        """Whether the backbone compares pictures with whole sentences, as CLIP does."""
+        return ADAPTERS[self.backbone_type].matches_sentences
+
+    def for_region_classification(
+        self,
+        images: Any,
+        num_blanks: Sequence[int],
+        boxes: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        template: str = REGION_TEMPLATE,
+        labels: Sequence[Sequence[int]] | None = None,
+        region_features: RegionFeatures | Sequence[Any] | None = None,
+    ) -> BatchFeature:
+        """Inputs of [`CptForRegionClassification`]: a copy for each region, which asks what it is.
+
+        Args:
+            images, boxes, masks, region_features: lists, as in `__call__`.
+            num_blanks: the model's, the numbers of pieces that its labels have.
+            template: with `{}` for the colour's name and one `[MASK]`.
+            labels: for each example the class of each region by index, -100 for none.
+
+        Raises:
+            ValueError: as in `__call__`.
+        """
+        copies, boxes, sizes = self._region_copies(images, boxes, masks, template, num_blanks)
+        data = self.collate(copies, boxes, sizes, region_features)
+        if labels is not None:
+            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
+        return BatchFeature(data)
+
+    def for_relation_detection(
+        self,
+        images: Any,
+        names: Sequence[Sequence[str]],
+        pairs: Sequence[Sequence[tuple[int, int]]],
+        num_blanks: Sequence[int],
+        boxes: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        template: str = RELATION_TEMPLATE,
+        colors: tuple[str, str] = ("red", "blue"),
+        labels: Sequence[Sequence[int]] | None = None,
+        region_features: RegionFeatures | Sequence[Any] | None = None,
+    ) -> BatchFeature:
+        """Inputs of [`CptForRelationDetection`]: a copy for each pair, which asks what one is to the other.
+
+        Args:
+            images, boxes, masks, region_features: lists, as in `__call__`.
+            names: for each example a word for each region, like "horse".
+            pairs: for each example the (subject, object) pairs to ask about, by the regions' places. One copy serves
+                both directions: (0, 1) asks about (1, 0) too.
+            num_blanks: the model's, the numbers of pieces that its predicates have.
+            template: with one `[MASK]`, `{subject}`, `{object}`, `{subject_color}` and `{object_color}`.
+            colors: names of the subject's and the object's colour in the palette.
+            labels: for each example the predicate from subject to object of each pair by index, 0 for no relation,
+                -100 where it is not known.
+
+        Raises:
+            ValueError: as in `__call__`, and for a pair that is none of the example's.
+        """
+        copies, boxes, sizes = self._relation_copies(images, boxes, masks, names, pairs, template, num_blanks, colors)
+        data = self.collate(copies, boxes, sizes, region_features)
+        if labels is not None:
+            data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
+        return BatchFeature(data)
+
+    def for_words(
+        self, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
+    ) -> tuple[BatchFeature, list[int]]:
+        """Inputs that ask a backbone for a word about whole pictures, and which of its logits are the words'.
+
+        Args:
+            images: PIL images.
+            sentence: with one `[MASK]`.
+            words: each one piece for the tokenizer.
+
+        Raises:
+            ValueError: for a sentence without its blank, a word of several pieces, or a backbone that reads regions.
+        """
+        if sentence.count(MASK) != 1:
+            raise ValueError(f"A sentence about a picture has one {MASK}; got {sentence!r}.")
+        if ADAPTERS[self.backbone_type].reads_regions:
+            raise ValueError(f"The backbone ({self.backbone_type}) reads features of regions, not whole pictures.")
+        if self.matches_sentences:
+            filled = [sentence.replace(MASK, word) for word in words]
+            texts = [encode_sentence(each, [], self.tokenizer, self.max_length) for each in filled]
+            ids = list(range(len(words)))
+        else:
+            texts = [encode_sentence(sentence, [], self.tokenizer, self.max_length)]
+            ids = [single_piece(word, self.tokenizer) for word in words]
+        copies = [[Copy(partial(image.convert, "RGB"), [], texts)] for image in images]
+        data = self.collate(
+            copies, [[(0, 0, *image.size)] for image in images], [image.size for image in images], None
+        )
+        if self.matches_sentences:
+            data |= pad_sentences([[texts]] * len(images))
+        return BatchFeature(data), ids
+
+    def _find_color(self, name: str) -> Color:
+        for color in self.colors:
+            if color[0] == name:
+                return color
+        listed = ", ".join(color for color, _ in self.colors)
+        raise ValueError(f"There is no colour {name!r} in the palette ({listed}): name two that are.")
+
+    def _region_copies(
+        self,
+        images: Sequence[Any],
+        boxes: Sequence[Any] | None,
+        masks: Sequence[Any] | None,
+        template: str,
+        num_blanks: Sequence[int],
+    ) -> Copies:
+        """For each region a copy with it in the first colour, and a sentence for each number of blanks."""
+        name, rgb = self.colors[0]
+        sentences = [
+            encode_sentence(with_blanks(template, count), [name], self.tokenizer, self.max_length)
+            for count in num_blanks
+        ]
+        pictures, regions, region_boxes = find_regions(images, boxes, masks, len(images))
+        copies = [
+            [
+                Copy(partial(paint_regions, picture, [region], [rgb], self.alpha), [number], sentences)
+                for number, region in enumerate(of_example)
+            ]
+            for picture, of_example in zip(pictures, regions, strict=True)
+        ]
+        return copies, region_boxes, [picture.size for picture in pictures]
+
+    def _relation_copies(
+        self,
+        images: Sequence[Any],
+        boxes: Sequence[Any] | None,
+        masks: Sequence[Any] | None,
+        names: Sequence[Sequence[str]],
+        pairs: Sequence[Sequence[tuple[int, int]]],
+        template: str,
+        num_blanks: Sequence[int],
+        colors: tuple[str, str],
+    ) -> Copies:
+        """For each pair a copy with the subject in one colour and the object in the other.
+
+        Its sentences: from subject to object for each number of blanks, then from object to subject.
+        """
+        pictures, regions, region_boxes = find_regions(images, boxes, masks, len(images))
+        (subject_color, subject_rgb), (object_color, object_rgb) = (self._find_color(name) for name in colors)
+        if len(names) != len(pictures) or len(pairs) != len(pictures):
+            raise ValueError(
+                f"names are for {len(names)} examples, pairs for {len(pairs)}; there are {len(pictures)}."
+            )
+        copies: list[list[Copy]] = []
+        for index, (picture, of_example) in enumerate(zip(pictures, regions, strict=True)):
+            if len(names[index]) != len(of_example):
+                raise ValueError(f"Example {index} has {len(names[index])} names and {len(of_example)} regions.")
+            words = [clean_phrase(name, self.tokenizer, index) for name in names[index]]
+            if not pairs[index]:
+                raise ValueError(f"Example {index} has no pairs: pass at least one.")
+            copies.append([])
+            for subject, other in pairs[index]:
+                if subject == other or not (0 <= subject < len(words) and 0 <= other < len(words)):
+                    raise ValueError(
+                        f"Example {index}: {(subject, other)} is no pair of two different regions out of {len(words)}."
+                    )
+                painted = [of_example[subject], of_example[other]]
+                paint = partial(paint_regions, picture, painted, [subject_rgb, object_rgb], self.alpha)
+                directions = (
+                    ((words[subject], subject_color), (words[other], object_color)),
+                    ((words[other], object_color), (words[subject], subject_color)),
+                )
+                sentences = [
+                    encode_sentence(
+                        in_order(with_blanks(template, count), first[1], second[1]),
+                        [first[0], second[0]],
+                        self.tokenizer,
+                        self.max_length,
+                    )
+                    for first, second in directions
+                    for count in num_blanks
+                ]
+                copies[-1].append(Copy(paint, [subject, other], sentences))
+        return copies, region_boxes, [picture.size for picture in pictures]
+
+
+def with_blanks(template: str, count: int) -> str:
+    """A template whose blank takes so many pieces."""
+    if template.count(MASK) != 1:
+        raise ValueError(
+            f"A template has one {MASK}, which is repeated for words of several pieces; got {template!r}."
+        )
+    return template.replace(MASK, " ".join([MASK] * count))
+
+
+def in_order(template: str, subject_color: str, object_color: str) -> str:
+    """A relation template with its colours, and `{}` for the subject and the object."""
+    filled = template.replace("{subject_color}", subject_color).replace("{object_color}", object_color)
+    if filled.count("{subject}") != 1 or filled.count("{object}") != 1 or "{object}" in filled.split("{subject}")[0]:
+        raise ValueError(f"A relation template has {{subject}} once, then {{object}} once; got {template!r}.")
+    return filled.replace("{subject}", "{}").replace("{object}", "{}")

@@ -1,0 +1,75 @@
+"""Other marks than colour that point a CLIP at a region: a red circle, a crop, a blurred or grey surrounding.
+
+Zero-shot they do better than colour on backbones of this kind (Shtedritski et al., arXiv 2304.06712; Subramanian et
+al., arXiv 2204.05991; Yang et al., arXiv 2306.04356).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from hf_prompt_models.prompts.colors import Box, mask_boxes
+
+
+Mark = Literal["circle", "crop", "blur", "grey"]
+MARKS: tuple[Mark, ...] = ("circle", "crop", "blur", "grey")
+
+CIRCLE_COLOR = (255, 0, 0)
+CIRCLE_WIDTH = 0.01
+"""Of the picture's longer side; at least 2 pixels."""
+BLUR_SIGMA = 100
+"""Pixels: ReCLIP's and FGVP's."""
+
+
+def mark_regions(image: Image.Image, regions: Sequence[Box | np.ndarray], mark: Mark) -> list[Image.Image]:
+    """For each region a picture that points at it.
+
+    Args:
+        image: RGB.
+        regions: boxes of `clip_boxes` or masks of `check_masks`.
+        mark: `"circle"` draws an ellipse that fills the region's box, `"crop"` cuts the box out, `"blur"` and `"grey"`
+            leave the region as it is and blur what is outside or take its colour away.
+
+    Raises:
+        ValueError: for another mark.
+    """
+    return [draw() for draw in region_markers(image, regions, mark)]
+
+
+def region_markers(
+    image: Image.Image, regions: Sequence[Box | np.ndarray], mark: Mark
+) -> list[Callable[[], Image.Image]]:
+    """As `mark_regions`, but what makes the pictures: many of a large photo need not be there at once."""
+    boxes = [mask_boxes([region])[0] if isinstance(region, np.ndarray) else region for region in regions]
+    if mark == "crop":
+        return [partial(image.crop, box) for box in boxes]
+    if mark == "circle":
+        return [partial(circled, image, box) for box in boxes]
+    if mark == "blur":
+        outside = image.filter(ImageFilter.GaussianBlur(BLUR_SIGMA))
+    elif mark == "grey":
+        outside = image.convert("L").convert("RGB")
+    else:
+        raise ValueError(f"There is no mark {mark!r}: take one of {', '.join(MARKS)}.")
+    return [partial(with_region_of, image, outside, region) for region in regions]
+
+
+def circled(image: Image.Image, box: Box) -> Image.Image:
+    x1, y1, x2, y2 = box
+    drawn = image.copy()
+    width = max(2, round(CIRCLE_WIDTH * max(image.size)))
+    ImageDraw.Draw(drawn).ellipse((x1, y1, x2 - 1, y2 - 1), outline=CIRCLE_COLOR, width=width)
+    return drawn
+
+
+def with_region_of(inside: Image.Image, outside: Image.Image, region: Box | np.ndarray) -> Image.Image:
+    """One picture within a region, another around it."""
+    combined = outside.copy()
+    if isinstance(region, np.ndarray):
+        combined.paste(inside, (0, 0), Image.fromarray(region.astype(np.uint8) * np.uint8(255)))
+    else:
+        combined.paste(inside.crop(region), region[:2])
+    return combined

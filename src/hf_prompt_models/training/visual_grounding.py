@@ -1,0 +1,351 @@
+"""Few-shot and full tuning of visual grounding: draw expressions, train, test, for each seed, beside zero-shot."""
+
+import csv
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import (
+    AutoModel,
+    AutoProcessor,
+    EvalPrediction,
+    PreTrainedConfig,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from hf_prompt_models.boxes import Box, box_iou
+from hf_prompt_models.data.files import replacing, write_json
+from hf_prompt_models.data.grounding_dataset import POSITIVE_IOU, GroundingCollator, GroundingDataset
+from hf_prompt_models.data.referring_expressions import (
+    ReferringExpressions,
+    draw_expressions,
+    read_drawn_expressions,
+    read_referring_expressions,
+    write_drawn_expressions,
+)
+from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
+from hf_prompt_models.models.cpt import CptForVisualGrounding
+from hf_prompt_models.training.grounding_arguments import GroundingArguments, GroundingDataArguments
+from hf_prompt_models.training.plots import plot_learning_curve
+from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_folder import (
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    RUN_FILE,
+    SAMPLE_FILE,
+    check_same_run,
+    model_directories,
+    seed_directory,
+    wanted_checkpoint,
+)
+from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.version import __version__
+
+
+ZERO_SHOT_FILE = "zero_shot_predictions.csv"
+
+
+@dataclass(frozen=True)
+class GroundedExpressions:
+    """What a model makes of phrases.
+
+    Attributes:
+        expressions: the phrases.
+        scores: of each, one for each of its candidate regions.
+    """
+
+    expressions: ReferringExpressions
+    scores: list[np.ndarray]
+
+    @property
+    def chosen(self) -> list[Box]:
+        """The box that is chosen for each."""
+        pairs = zip(self.expressions.proposals, self.scores, strict=True)
+        return [regions.boxes[int(scores.argmax())] for regions, scores in pairs]
+
+    def metrics(self) -> dict[str, float]:
+        """`accuracy`, and `proposal_oracle`, what the best choice would reach, from 0 to 1."""
+        references = self.expressions.boxes
+        return {
+            "accuracy": grounding_accuracy(self.chosen, references),
+            "proposal_oracle": proposal_oracle([regions.boxes for regions in self.expressions.proposals], references),
+        }
+
+
+@torch.no_grad()
+def ground_expressions(
+    model: Any,
+    processor: Any,
+    expressions: ReferringExpressions,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    progress: bool = True,
+) -> GroundedExpressions:
+    """Score the candidate regions of each phrase.
+
+    Args:
+        model: a `CptForVisualGrounding`, in eval mode.
+        processor: its `CptProcessor`.
+        expressions: with candidate regions.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+    """
+    loader = DataLoader(
+        GroundingDataset(expressions), batch_size, collate_fn=GroundingCollator(processor), num_workers=num_workers
+    )
+    rows: list[np.ndarray] = []
+    for batch in tqdm(loader, desc="Grounding", leave=False, disable=not progress):
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+        rows += list(model(**inputs).proposal_logits.float().cpu().numpy())
+    pairs = zip(rows, expressions.proposals, strict=True)
+    return GroundedExpressions(expressions, [row[: len(regions)] for row, regions in pairs])
+
+
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """For the Trainer's own evaluations (`--eval_strategy epoch`): labels are the regions' overlaps."""
+    scores = np.where(prediction.label_ids < 0, -np.inf, prediction.predictions)  # padding
+    chosen = np.take_along_axis(prediction.label_ids, scores.argmax(axis=1)[:, None], axis=1)
+    return {"accuracy": float((chosen > POSITIVE_IOU).mean())}
+
+
+def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
+    """Train and test a method on N expressions, once for each seed.
+
+    Everything that can be wrong with the input is found out before the first step. Results are written after each
+    seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
+
+    Args:
+        recipe: the method's `recipe_<method>` module.
+        arguments: from `parse_grounding_arguments`.
+        command: the command line, for the results.
+
+    Returns:
+        What `results.json` in the output folder holds.
+    """
+    data, output_dir = arguments.data, arguments.training["output_dir"]
+    training = {
+        seed: TrainingArguments(
+            **arguments.training | {"output_dir": str(seed_directory(output_dir, seed, data.seeds)), "seed": seed}
+        )
+        for seed in data.seeds
+    }
+    first = next(iter(training.values()))
+    for settings in training.values():
+        if os.path.realpath(settings.output_dir) == os.path.realpath(data.backbone):
+            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
+    train = read_referring_expressions(data.train_dir, "train", data.train_images, data.train_proposals)
+    test = read_referring_expressions(
+        data.test_dir,
+        "test",
+        data.test_images or data.train_images,
+        data.test_proposals or data.train_proposals,
+    )
+    samples = {seed: _draw(data, train, seed) for seed in data.seeds}
+    for index in {index for sample in samples.values() for index in sample}:
+        train.check(index)
+    processor = recipe.build_processor(arguments.method, data.backbone)
+    run = _Run(recipe, arguments, processor, test, first)
+    zero_shot = run.ground(recipe.build_model(arguments.method, data.backbone, processor).to(first.device).eval())
+    if first.process_index == 0:
+        write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
+    title = source_title(data.test_dir)
+    results: dict[str, Any] = {
+        "method": recipe.TITLE,
+        "protocol": "few-shot",
+        "backbone": data.backbone,
+        "data": {
+            "name": source_title(data.train_dir),
+            "train": train.source,
+            "test": test.source,
+            "test_expressions": len(test),
+        },
+        "shots": data.shots,
+        "tests": {
+            "test": {
+                "title": title,
+                "source": test.source,
+                "test_expressions": len(test),
+                "templates": [processor.template],
+                "zero_shot": zero_shot.metrics(),
+            }
+        },
+        "seeds": {},
+        "arguments": vars(arguments.method),
+        "versions": {
+            "hf_prompt_models": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "command": command,
+    }
+    results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
+    for seed in data.seeds:
+        results["seeds"][str(seed)] = run.train(training[seed], train.select(samples[seed]))
+        results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
+        results["tests"]["test"]["accuracy"] = results["accuracy"]
+        if first.process_index == 0:
+            write_json(Path(output_dir) / RESULTS_FILE, results)
+    return results
+
+
+def _draw(data: GroundingDataArguments, train: ReferringExpressions, seed: int) -> list[int]:
+    if data.few_shot_sample is not None:
+        return read_drawn_expressions(data.few_shot_sample, train)
+    return draw_expressions(len(train), data.shots, seed) if data.shots else list(range(len(train)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    recipe: ModuleType
+    arguments: GroundingArguments
+    processor: Any
+    test: ReferringExpressions
+    settings: TrainingArguments
+
+    def ground(self, model: Any) -> GroundedExpressions:
+        return ground_expressions(
+            model,
+            self.processor,
+            self.test,
+            self.settings.per_device_eval_batch_size,
+            self.settings.dataloader_num_workers,
+            not self.settings.disable_tqdm,
+        )
+
+    def train(self, training: TrainingArguments, sample: ReferringExpressions) -> dict[str, Any]:
+        method, data, directory = self.arguments.method, self.arguments.data, Path(training.output_dir)
+        is_main = training.process_index == 0
+        checkpoint = wanted_checkpoint(training)
+        record = {
+            "method": self.recipe.TITLE,
+            "arguments": vars(method),
+            "backbone": os.path.abspath(data.backbone) if os.path.isdir(data.backbone) else data.backbone,
+            "seed": training.seed,
+            "expressions": list(sample.names),
+        }
+        if checkpoint is not None:
+            check_same_run(directory / RUN_FILE, record, checkpoint)
+        elif is_main:
+            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
+                shutil.rmtree(stale)
+        if is_main:
+            write_json(directory / RUN_FILE, record)
+            write_drawn_expressions(directory / SAMPLE_FILE, sample, range(len(sample)), data.shots, training.seed)
+        set_seed(training.seed)
+        model = self.recipe.build_model(method, data.backbone, self.processor)
+        trainer = PromptTrainer(
+            model=model,
+            args=training,
+            train_dataset=self.recipe.build_train_dataset(method, sample, training.seed),
+            eval_dataset=GroundingDataset(self.test),
+            data_collator=GroundingCollator(self.processor),
+            compute_metrics=compute_metrics,
+            own_schedule=False,
+        )
+        trainer.train(resume_from_checkpoint=checkpoint)
+        model.eval()
+        grounded = self.ground(model)
+        if is_main:
+            model.save_pretrained(directory)
+            plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
+            write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)
+        metrics = grounded.metrics()
+        return metrics | {
+            "model": str(directory),
+            "steps": trainer.state.global_step,
+            "tests": {"test": metrics},
+        }
+
+
+def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpressions) -> None:
+    """Write CSV with a row for each phrase, from which the accuracy can be counted again: the last column's mean."""
+    expressions = grounded.expressions
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "right"])
+        for index, (box, scores) in enumerate(zip(grounded.chosen, grounded.scores, strict=True)):
+            overlap = box_iou([box], [expressions.boxes[index]]).item()
+            row = [expressions.names[index], expressions.pictures[index], expressions.texts[index]]
+            writer.writerow([*row, int(scores.argmax()), *box, f"{overlap:.4f}", int(overlap > POSITIVE_IOU)])
+
+
+def summarise_grounding(results: dict[str, Any]) -> str:
+    """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
+    shots = f"{results['shots']} expressions" if results["shots"] else "all expressions"
+    rows = {"zero-shot": results["zero_shot"]["accuracy"]}
+    rows |= {f"{results['method']}, {shots}, seed {s}": run["accuracy"] for s, run in results["seeds"].items()}
+    lines = [
+        f"Accuracy on {results['data']['test_expressions']} expressions, of which "
+        f"{results['zero_shot']['proposal_oracle']:.2%} have a right candidate region:",
+        *(f"{name:<40} {value:7.2%}" for name, value in rows.items()),
+    ]
+    if len(results["seeds"]) > 1:
+        mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
+        lines.append(f"{results['method'] + ', mean ± deviation':<40} {mean:7.2%} ± {deviation:.2%}")
+    model = next(iter(results["seeds"].values()))["model"]
+    return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
+
+
+def grounds_phrases(run: str) -> bool:
+    """Whether the models of a run, or a model folder, ground phrases."""
+    config, _ = PreTrainedConfig.get_config_dict(next(iter(model_directories(run).values())))
+    return config.get("architectures") == [CptForVisualGrounding.__name__]
+
+
+def evaluate_grounding(
+    run: str,
+    test: str,
+    images: str | None = None,
+    proposals: str | None = None,
+    backbone: str | None = None,
+    batch_size: int = 8,
+) -> dict[str, Any]:
+    """Test a trained model, or each seed's model of a run, on phrases.
+
+    Args:
+        run: the folder of a model, or of a run of several seeds.
+        test, images, proposals: as of `read_referring_expressions`.
+        backbone: where it is now, if it moved since a model without it was saved.
+        batch_size: phrases at a time.
+
+    Returns:
+        What `evaluate.py --json` writes.
+    """
+    expressions = read_referring_expressions(test, "test", images, proposals)
+    moved = {} if backbone is None else {"base_model_name_or_path": backbone}
+    seeds: dict[str, dict[str, Any]] = {}
+    for seed, directory in model_directories(run).items():
+        model = AutoModel.from_pretrained(directory, **moved).eval()
+        processor = AutoProcessor.from_pretrained(directory)
+        metrics = ground_expressions(model, processor, expressions, batch_size, progress=False).metrics()
+        seeds[seed] = metrics | {"model": str(directory)}
+    return {
+        "data": {"test": expressions.source, "test_expressions": len(expressions)},
+        "seeds": seeds,
+        "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
+    }
+
+
+def summarise_evaluation(results: dict[str, Any]) -> str:
+    """The lines that `evaluate.py` prints."""
+    lines = [
+        f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, regions' oracle {metrics['proposal_oracle']:.2%}"
+        for seed, metrics in results["seeds"].items()
+    ]
+    if len(lines) > 1:
+        lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    return "\n".join(lines)

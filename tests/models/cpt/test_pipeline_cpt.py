@@ -1,0 +1,207 @@
+"""The pipeline "visual-grounding", and its answer as a picture."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil, pipeline
+
+from hf_prompt_models import CptForRegionClassification, CptForVisualGrounding, CptProcessor, VisualGroundingPipeline
+from hf_prompt_models.models.cpt.drawing_cpt import BEST_COLOR, draw_grounding, ground_and_draw
+from tests.models.cpt.scenes import random_boxes
+from tests.tested_method import random_image
+from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
+
+
+SIZE = (70, 50)
+BOXES = random_boxes(5, SIZE)
+
+
+@pytest.fixture(scope="module")
+def folder(vilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    saved = tmp_path_factory.mktemp("saved")
+    CptForVisualGrounding.from_backbone(vilt).save_pretrained(saved)
+    return saved
+
+
+@pytest.fixture(scope="module")
+def pipe(folder: Path) -> VisualGroundingPipeline:
+    return pipeline("visual-grounding", model=str(folder))
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    return {"image": random_image(size=SIZE), "text": "the horse.", "boxes": BOXES, **changes}
+
+
+def test_every_region_comes_back_once_best_first(pipe: VisualGroundingPipeline, folder: Path) -> None:
+    answers = pipe(asked())
+    model, processor = CptForVisualGrounding.from_pretrained(folder), CptProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        chances = model(**processor(random_image(size=SIZE), "the horse", BOXES)).proposal_logits[0].softmax(0)
+    order = chances.argsort(descending=True).tolist()
+    assert [list(answer["box"].values()) for answer in answers] == [BOXES[place] for place in order]
+    assert [answer["score"] for answer in answers] == pytest.approx(chances[order].tolist(), rel=1e-4, abs=1e-6)
+    assert {answer["label"] for answer in answers} == {"the horse."}
+    assert list(answers[0]) == ["score", "label", "box"]
+    assert list(answers[0]["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+    json.dumps(answers)
+
+
+def test_files_arrays_and_lists_of_inputs_are_taken(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:
+    answers = pipe(asked())
+    random_image(size=SIZE).save(tmp_path / "photo.png")
+    for image in (str(tmp_path / "photo.png"), tmp_path / "photo.png", np.asarray(random_image(size=SIZE))):
+        assert pipe(asked(image=image)) == answers
+    assert pipe([asked(), asked(boxes=BOXES[:2])]) == [answers, pipe(asked(boxes=BOXES[:2]))]
+
+
+def test_boxes_are_cut_to_whole_pixels_of_the_picture(pipe: VisualGroundingPipeline) -> None:
+    (answer,) = pipe(asked(boxes=[[-5.5, 3.9, 99.0, 20.2]]))
+    assert answer["score"] == 1.0
+    assert list(answer["box"].values()) == [0, 3, 70, 20]
+
+
+def test_masks_stand_in_place_of_boxes(pipe: VisualGroundingPipeline) -> None:
+    mask = np.zeros((50, 70), dtype=bool)
+    mask[10:20, 5:30] = True
+    mask[15:40, 5:10] = True
+    answers = pipe({"image": random_image(size=SIZE), "text": "the horse", "masks": [mask, ~mask]})
+    assert sorted(list(answer["box"].values()) for answer in answers) == [[0, 0, 70, 50], [5, 10, 30, 40]]
+
+
+def test_it_survives_saving_and_loading_with_the_backbone_gone(tmp_path: Path) -> None:
+    backbone = dandelin_vilt_b32_mlm(tmp_path / "backbone")
+    model = CptForVisualGrounding.from_backbone(backbone, score="logit")
+    colors = [("yellow", (255, 255, 0)), ("blue", (0, 0, 255))]
+    processor = CptProcessor.from_backbone(backbone, mode="multi_color", colors=colors, alpha=90)
+    before = VisualGroundingPipeline(model=model, processor=processor)
+    expected = before(asked())
+    before.save_pretrained(tmp_path / "saved", save_backbone=True)
+    shutil.rmtree(backbone)
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert "custom_pipelines" not in config
+    assert "auto_map" not in config
+    loaded = pipeline("visual-grounding", model=str(tmp_path / "saved"))
+    assert loaded(asked()) == expected
+    assert loaded.processor.colors == colors
+    assert loaded.processor.alpha == 90
+    loaded.save_pretrained(tmp_path / "again")
+    assert pipeline("visual-grounding", model=str(tmp_path / "again"))(asked()) == expected
+
+
+def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_path: Path) -> None:
+    random_image(size=SIZE).save(tmp_path / "photo.png")
+    code = (
+        "import json, hf_prompt_models; from transformers import pipeline; "
+        f"pipe = pipeline('visual-grounding', model={str(folder)!r}); "
+        f"print(json.dumps(pipe({{'image': 'photo.png', 'text': 'the horse', 'boxes': {BOXES}}})))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"image": random_image(), "text": "the horse"}, "Pass boxes or masks"),
+        ({"image": random_image(), "text": "the horse", "boxes": []}, "no regions"),
+        ({"image": random_image(), "boxes": [[0, 0, 9, 9]]}, "takes a dict like"),
+        ({"image": random_image(), "text": "a [MASK]", "boxes": [[0, 0, 9, 9]]}, "special token"),
+        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "knows no points"),
+        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes and 0 masks"),
+        ({"image": "nowhere.jpg", "text": "a", "boxes": [[0, 0, 9, 9]]}, "nowhere.jpg"),
+        ("photo.jpg", "takes a dict like"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(inputs: Any, message: str, pipe: VisualGroundingPipeline) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipe(inputs)
+
+
+def test_unknown_parameters_and_batches_are_refused(pipe: VisualGroundingPipeline) -> None:
+    with pytest.raises(ValueError, match="knows no boxes"):
+        pipe(asked(), boxes=BOXES)
+    with pytest.raises(ValueError, match="leave batch_size at 1"):
+        pipe([asked(), asked()], batch_size=2)
+
+
+def test_a_model_for_another_task_is_refused(vilt: Path, tmp_path: Path) -> None:
+    CptForRegionClassification.from_backbone(vilt, ["dog"]).save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="needs a CptForVisualGrounding"):
+        pipeline("visual-grounding", model=str(tmp_path))
+
+
+# -- proposals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_detector_proposes_the_regions(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:
+    config = YolosConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=[32, 32],
+        num_detection_tokens=6,
+        num_labels=3,
+    )
+    YolosForObjectDetection(config).save_pretrained(tmp_path)
+    YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64}).save_pretrained(tmp_path)
+    detector = pipeline("object-detection", model=str(tmp_path), threshold=0.0)
+    image = random_image(size=SIZE)
+    found = [list(answer["box"].values()) for answer in detector(image)]
+    asked_for = {"image": image, "text": "the horse"}
+    answers = pipe(asked_for, proposals=detector)
+    assert answers == pipe({**asked_for, "boxes": found})
+    with pytest.raises(ValueError, match="found no region"):  # by its name, at the detector's own threshold
+        pipe(asked_for, proposals=str(tmp_path))
+
+
+def test_a_mask_generator_proposes_the_regions(pipe: VisualGroundingPipeline) -> None:
+    masks = torch.zeros(3, 50, 70, dtype=torch.bool)
+    masks[0, 5:20, 5:20] = masks[1, 30:40, 50:60] = True
+    answers = pipe(
+        {"image": random_image(size=SIZE), "text": "the horse"}, proposals=lambda image: {"masks": list(masks)}
+    )
+    assert sorted(list(answer["box"].values()) for answer in answers) == [[5, 5, 20, 20], [50, 30, 60, 40]]
+
+
+def test_proposals_of_a_model_that_proposes_none_are_refused(pipe: VisualGroundingPipeline, vilt: Path) -> None:
+    with pytest.raises(ValueError, match="neither detects objects nor generates masks"):
+        pipe({"image": random_image(size=SIZE), "text": "the horse"}, proposals=str(vilt))
+
+
+# -- the answer as a picture -----------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:
+    random_image(size=(140, 100)).save(tmp_path / "photo.jpg")
+    boxes = [[10, 60, 50, 90], [60, 40, 130, 95]]
+    answers = ground_and_draw(pipe, tmp_path / "photo.jpg", "the horse", tmp_path / "out" / "answer.png", boxes=boxes)
+    with Image.open(tmp_path / "out" / "answer.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert pixels.shape == (100, 140, 3)
+    best, other = ([*answer["box"].values()] for answer in answers)
+    assert tuple(pixels[best[3] - 1, best[0] + 5]) == BEST_COLOR
+    assert tuple(pixels[other[3] - 1, other[0] + 5]) != BEST_COLOR
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["answer.png"]
+
+
+def test_a_picture_of_no_known_format_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no image format"):
+        ground_and_draw(None, "nowhere.jpg", "the horse", tmp_path / "answer.txt")  # type: ignore[arg-type]
+
+
+def test_drawing_leaves_the_picture_as_it_was() -> None:
+    image = random_image(size=SIZE)
+    box = {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
+    drawn = draw_grounding(image, [{"score": 0.5, "label": "ein Pferd – schön", "box": box}])
+    assert np.array_equal(image, random_image(size=SIZE))
+    assert not np.array_equal(drawn, image)

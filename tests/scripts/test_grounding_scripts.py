@@ -1,0 +1,175 @@
+"""train.py and evaluate.py on referring expressions, as a user runs them."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
+
+from hf_prompt_models import CptForVisualGrounding, CptProcessor
+from hf_prompt_models.data.referring_expressions import draw_expressions
+from tests.scripts.test_few_shot_scripts import refused, script
+from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
+
+
+@pytest.fixture(scope="module")
+def vilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dandelin_vilt_b32_mlm(tmp_path_factory.mktemp("hub") / "vilt-b32-mlm")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures with three regions each, of which the phrase means one, and in the last none."""
+    directory = tmp_path_factory.mktemp("scenes")
+    boxes = [[0, 0, 20, 20], [22, 4, 20, 30], [44, 0, 16, 40]]
+    for split, count in (("train", 4), ("test", 5)):
+        folder = directory / split
+        folder.mkdir()
+        items, proposals = [], {}
+        for number in range(count):
+            pixels = np.random.default_rng([len(split), number]).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            means = boxes[number % 3] if number < 4 else [0, 0, 60, 40]
+            items.append({"id": number, "file_name": f"{number}.png", "caption": "the dog on the left", "bbox": means})
+            proposals[f"{number}.png"] = [{"box": box} for box in boxes]
+        (folder / "annotations.json").write_text(json.dumps(items))
+        (folder / "proposals.json").write_text(json.dumps(proposals))
+    return directory
+
+
+def flags(data: Path, vilt: Path, output_dir: Path, *more: object) -> list[str]:
+    settings = {
+        "--backbone": vilt,
+        "--train_dir": data / "train",
+        "--test_annotations": data / "test",
+        "--output_dir": output_dir,
+        "--shots": 2,
+        "--seeds": 0,
+        "--num_train_epochs": 2,
+        "--learning_rate": 1e-3,
+        "--disable_tqdm": "true",
+    }
+    return ["cpt", *(str(part) for item in settings.items() for part in item), *map(str, more)]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_models_whose_predictions_are_those_reported(
+    data: Path, vilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    script("train.py")([*flags(data, vilt, tmp_path), "--seeds", "0", "3"])
+    assert "80.00% have a right candidate region" in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    accuracies = []
+    for seed in (0, 3):
+        folder, result = tmp_path / f"seed-{seed}", results["seeds"][str(seed)]
+        rows = read_rows(folder / "predictions.csv")
+        accuracies.append(sum(int(row["right"]) for row in rows) / 5)
+        assert (result["accuracy"], result["proposal_oracle"], result["steps"]) == (accuracies[-1], 0.8, 2)
+        drawn = json.loads((folder / "few_shot.json").read_text())
+        assert [int(each["id"]) for each in drawn["expressions"]] == draw_expressions(4, 2, seed)
+        ground = pipeline("visual-grounding", model=str(folder))
+        for number, row in enumerate(rows):
+            picture = Image.open(data / "test" / row["image"])
+            boxes = [[0, 0, 19, 19], [22, 4, 41, 33], [44, 0, 59, 39]]
+            best = ground({"image": picture, "text": row["text"], "boxes": boxes})[0]
+            assert list(best["box"].values()) == boxes[int(row["region"])], number
+    assert results["accuracy"] == pytest.approx({"mean": np.mean(accuracies), "std": np.std(accuracies)})
+    script("evaluate.py")([str(tmp_path), "--test_dir", str(data / "test"), "--json", str(tmp_path / "e.json")])
+    assert "oracle 80.00%" in capsys.readouterr().out
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    assert [evaluated["seeds"][seed]["accuracy"] for seed in ("0", "3")] == accuracies
+    script("report.py")([str(tmp_path / "results.json"), "--output_dir", str(tmp_path / "report")])
+    assert "CPT" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_training_changes_the_backbone_and_zero_shot_is_the_backbone_as_it_is(
+    data: Path, vilt: Path, tmp_path: Path
+) -> None:
+    script("train.py")(flags(data, vilt, tmp_path, "--shots", 0, "--mode", "multi_color", "--loss", "palette_ce"))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["arguments"]["sample_regions"] is False
+    assert results["seeds"]["0"]["steps"] == 2
+    model, zero_shot = AutoModel.from_pretrained(tmp_path).eval(), CptForVisualGrounding.from_backbone(vilt).eval()
+    learned, before = (each.tower.mlm_score.transform.dense.weight for each in (model, zero_shot))
+    assert not torch.equal(learned, before)
+    processor = CptProcessor.from_backbone(vilt, mode="multi_color")
+    assert AutoProcessor.from_pretrained(tmp_path).mode == "multi_color"
+    rows = read_rows(tmp_path / "zero_shot_predictions.csv")
+    for row in rows:
+        boxes = [[0, 0, 19, 19], [22, 4, 41, 33], [44, 0, 59, 39]]
+        picture = Image.open(data / "test" / row["image"])
+        with torch.no_grad():
+            logits = zero_shot(**processor(images=picture, text=row["text"], boxes=boxes)).proposal_logits
+        assert int(row["region"]) == int(logits.argmax())
+        assert [float(row[side]) for side in ("x1", "y1", "x2", "y2")] == boxes[int(row["region"])]
+    assert results["zero_shot"]["accuracy"] == sum(int(row["right"]) for row in rows) / 5
+
+
+def test_files_may_lie_apart_and_regions_may_be_masks(data: Path, vilt: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        content = json.loads((data / split / "annotations.json").read_text())
+        (tmp_path / f"{split}.json").write_text(json.dumps(content[:2]))
+    polygons = [[{"polygons": [[x, 0, x + 18, 0, x + 18, 30]]} for x in (0, 20, 40)]] * 2
+    (tmp_path / "segs.json").write_text(json.dumps({f"{n}.png": regions for n, regions in enumerate(polygons)}))
+    more = ["--train_annotations", str(tmp_path / "train.json"), "--test_dir", str(tmp_path / "test.json")]
+    more += ["--train_images", str(data / "train"), "--test_images", str(data / "test")]
+    more += ["--train_proposals", str(tmp_path / "segs.json"), "--eval_strategy", "epoch"]
+    script("train.py")([*flags(data, vilt, tmp_path / "run"), *more])
+    assert len(read_rows(tmp_path / "run" / "predictions.csv")) == 2
+    more = ["--test_images", str(data / "test"), "--test_proposals", str(tmp_path / "segs.json")]
+    script("evaluate.py")([str(tmp_path / "run"), "--test_dir", str(tmp_path / "test.json"), *more])
+
+
+def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, vilt: Path, tmp_path: Path) -> None:
+    settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10)
+    script("train.py")(flags(data, vilt, tmp_path / "whole", *settings))
+    script("train.py")(flags(data, vilt, tmp_path / "cut", *settings))
+    for later in (tmp_path / "cut").glob("checkpoint-[34]"):
+        later.rename(tmp_path / f"lost-{later.name}")
+    script("train.py")(flags(data, vilt, tmp_path / "cut", *settings, "--resume_from_checkpoint", "true"))
+    sample = ("--few_shot_sample", tmp_path / "whole" / "few_shot.json")
+    script("train.py")(flags(data, vilt, tmp_path / "again", *settings, *sample))
+    whole, *others = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "cut", "again"))
+    for other in others:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in whole.items())
+    message = refused(
+        "train.py",
+        *flags(data, vilt, tmp_path / "cut", *settings, "--resume_from_checkpoint", "true", "--loss", "listwise"),
+    )
+    assert "belongs to another run: its arguments differ" in message
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--shots", 5), "1 to the 4 there are; got 5"),
+        (("--train_dir", "/nowhere"), "There is no file or folder '/nowhere'"),
+        (("--template", "no blank {}"), "MASK"),
+    ],
+)
+def test_wrong_input_is_refused_before_training(
+    data: Path, vilt: Path, tmp_path: Path, more: tuple[object, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.Trainer.train", lambda *args, **kwargs: pytest.fail("it trained"))
+    assert message in refused("train.py", *flags(data, vilt, tmp_path, *more))
+
+
+def test_defaults_are_the_released_codes() -> None:
+    from hf_prompt_models.models.cpt import recipe_cpt
+    from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
+
+    given = ["--backbone", "b", "--train_dir", "t", "--test_dir", "e", "--output_dir", "o"]
+    arguments = parse_grounding_arguments(recipe_cpt, given, "train.py cpt")
+    assert arguments.data.seeds == [0, 1, 2, 3, 4]
+    training = TrainingArguments(**arguments.training)
+    assert (training.learning_rate, training.adam_beta2, training.weight_decay) == (3e-5, 0.98, 0.01)
+    assert (training.num_train_epochs, training.per_device_train_batch_size) == (500, 16)
+    assert (arguments.method.mode, arguments.method.sample_regions) == ("single_color", True)
