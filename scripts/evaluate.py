@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or videos.
+"""Test a trained model, or each seed's model of a run, on labelled images or videos, or on phrases.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
 python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
+python scripts/evaluate.py runs/cpt --test_dir scenes/test
 
-Whether the models take images or videos stands in their configuration. Of videos with several labels the mean average
+What the models take stands in their configuration. Of videos with several labels the mean average
 precision is given.
 """
 
@@ -39,8 +40,6 @@ TITLES = {
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test_images", metavar="DIR", help="of phrases in a JSON file: the folder of the pictures")
-    parser.add_argument("--test_proposals", metavar="FILE", help="of phrases: the candidate regions, a JSON file")
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
@@ -78,6 +77,11 @@ def main(argv: list[str]) -> None:
         default="refuse",
         help="files that cannot be decoded: stop and list them, or name, count and skip them",
     )
+    grounding = parser.add_argument_group("models that ground phrases")
+    grounding.add_argument(
+        "--test_images", metavar="DIR", help="the folder of the pictures that --test_dir, a file, names"
+    )
+    grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
     arguments = parser.parse_args(argv)
     for name, least in (("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Classify images or videos, or folders of them, with a trained model.
+"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means.
 
 python scripts/predict.py runs/coop photo.jpg other.jpg --top_k 5
 python scripts/predict.py runs/coop photos/ --csv predictions.csv
 python scripts/predict.py runs/action_clip clip.mp4 --frame_strip clip.png
+python scripts/predict.py runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
 
-Whether the model takes images or videos stands in its configuration. A video is a file, or a folder of its frames as
+What the model takes stands in its configuration. A video is a file, or a folder of its frames as
 pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
 are the probabilities that pipeline("image-classification") or pipeline("video-classification") gives; where a video
 may have several labels, each class's own.
@@ -28,8 +29,10 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_models.data.files import replacing
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
+from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.visual_grounding import grounds_phrases
 
 
 SUMMARY_CLASSES = 20
@@ -75,6 +78,24 @@ def main(argv: list[str]) -> None:
         metavar="DIR",
         help="where the backbone is now, if it moved since training; `playground`: the package's own",
     )
+    grounding = parser.add_argument_group("models that ground phrases")
+    grounding.add_argument("--text", metavar="PHRASE", help="what to find in the image")
+    grounding.add_argument(
+        "--box",
+        dest="boxes",
+        nargs=4,
+        type=float,
+        action="append",
+        metavar=("X1", "Y1", "X2", "Y2"),
+        help="a candidate region, in pixels; once for each",
+    )
+    grounding.add_argument("--masks", nargs="+", metavar="FILE", help="instead, an image for each, not black inside")
+    grounding.add_argument(
+        "--proposals", metavar="MODEL", help="instead, an object-detection or mask-generation model that finds them"
+    )
+    grounding.add_argument(
+        "--drawing", metavar="FILE", help="the picture with the answer (default: IMAGE-grounded.png, in this folder)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.top_k < 1:
         parser.error(f"--top_k is a number of classes, at least 1; got {arguments.top_k}")
@@ -84,7 +105,10 @@ def main(argv: list[str]) -> None:
         parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
     logging.disable_progress_bar()
     try:
-        classify(arguments)
+        if grounds_phrases(arguments.model):
+            ground(arguments)
+        else:
+            classify(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
 
@@ -92,6 +116,8 @@ def main(argv: list[str]) -> None:
 def classify(arguments: argparse.Namespace) -> None:
     directory = model_directory(arguments.model)
     kind = kind_of_model(directory)
+    if arguments.text is not None:
+        raise ValueError(f"--text is for models that ground phrases, and {directory} classifies {kind.name}s.")
     if arguments.frame_strip and kind is not VIDEOS:
         raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
     files = kind.list_files(arguments.files)
@@ -130,6 +156,34 @@ def classify(arguments: argparse.Namespace) -> None:
         print(f"\nEach {kind.name}'s classes and scores are in {arguments.csv}.")
     if strips:
         print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
+
+
+def ground(arguments: argparse.Namespace) -> None:
+    if arguments.text is None or len(arguments.files) != 1:
+        raise ValueError(f"{arguments.model} grounds phrases: pass one image, and the phrase as --text.")
+    if (arguments.boxes is not None) + (arguments.masks is not None) + (arguments.proposals is not None) != 1:
+        raise ValueError("Say where candidate regions are: --box once for each, or --masks, or --proposals.")
+    image = arguments.files[0]
+    drawing = arguments.drawing or f"{Path(image).stem}-grounded.png"
+    answers = ground_phrase(
+        model_directory(arguments.model),
+        image,
+        arguments.text,
+        drawing,
+        boxes=arguments.boxes,
+        masks=arguments.masks,
+        proposals=arguments.proposals,
+        backbone=arguments.backbone,
+    )
+    if arguments.json:
+        print(json.dumps([{"image": image, "predictions": answers}], indent=2, ensure_ascii=False))
+        return
+    print(f"{image}: {arguments.text}")
+    for answer in answers[: arguments.top_k]:
+        box = answer["box"]
+        corners = ", ".join(f"{box[side]:g}" for side in ("xmin", "ymin", "xmax", "ymax"))
+        print(f"  {answer['score']:7.2%}  ({corners})")
+    print(f"\nThe answer is drawn in {drawing}.")
 
 
 def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:

@@ -173,3 +173,41 @@ def test_defaults_are_the_released_codes() -> None:
     assert (training.learning_rate, training.adam_beta2, training.weight_decay) == (3e-5, 0.98, 0.01)
     assert (training.num_train_epochs, training.per_device_train_batch_size) == (500, 16)
     assert (arguments.method.mode, arguments.method.sample_regions) == ("single_color", True)
+
+
+def test_predict_grounds_a_phrase_as_the_pipeline_and_draws_the_answer(
+    data: Path, vilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = CptForVisualGrounding.from_backbone(vilt)
+    model.save_pretrained(tmp_path / "model", save_backbone=True)
+    image, boxes = data / "test" / "0.png", [[0, 0, 20, 20], [22, 4, 42, 34]]
+    flags = [tmp_path / "model", image, "--text", "the dog", "--drawing", tmp_path / "out" / "answer.png"]
+    corners = [str(part) for box in boxes for part in ("--box", *box)]
+    script("predict.py")([*map(str, flags), *corners, "--json"])
+    (entry,) = json.loads(capsys.readouterr().out)
+    expected = pipeline("visual-grounding", model=str(tmp_path / "model"))(
+        {"image": str(image), "text": "the dog", "boxes": boxes}
+    )
+    assert entry == {"image": str(image), "predictions": expected}
+    with Image.open(tmp_path / "out" / "answer.png") as drawn, Image.open(image) as plain:
+        assert drawn.size == plain.size
+        best = expected[0]["box"]
+        assert drawn.getpixel((int(best["xmax"]) - 1, int(best["ymax"]) - 1)) == (230, 30, 60)
+
+    masks = []
+    for number, (x1, y1, x2, y2) in enumerate(boxes):
+        mask = np.zeros((40, 60), dtype=np.uint8)
+        mask[y1:y2, x1:x2] = 255
+        Image.fromarray(mask).save(tmp_path / f"{number}.png")
+        masks.append(str(tmp_path / f"{number}.png"))
+    script("predict.py")([*map(str, flags), "--masks", *masks])  # of whole boxes: the same
+    printed = capsys.readouterr().out
+    assert f"{expected[0]['score']:.2%}" in printed
+    assert "answer.png" in printed
+
+
+def test_predict_says_what_grounding_needs(data: Path, vilt: Path, tmp_path: Path) -> None:
+    CptForVisualGrounding.from_backbone(vilt).save_pretrained(tmp_path / "model", save_backbone=True)
+    image = data / "test" / "0.png"
+    assert "--text" in refused("predict.py", tmp_path / "model", image)
+    assert "--box" in refused("predict.py", tmp_path / "model", image, "--text", "the dog")
