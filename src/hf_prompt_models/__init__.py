@@ -2,7 +2,7 @@
 
 Importing this package registers every method with the Auto classes, so that
 `AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work,
-and likewise for videos.
+and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
 from hf_prompt_models.models.action_clip import (
@@ -18,6 +18,13 @@ from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotProcessor,
 )
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.models.frozen import (
+    FrozenConfig,
+    FrozenForConditionalGeneration,
+    FrozenProcessor,
+    build_fewshot_prompt,
+)
+from hf_prompt_models.models.mantis import MantisConfig, MantisForConditionalGeneration, MantisProcessor
 from hf_prompt_models.version import __version__
 
 
@@ -33,5 +40,12 @@ __all__ = [
     "CoOpConfig",
     "CoOpForImageClassification",
     "CoOpProcessor",
+    "FrozenConfig",
+    "FrozenForConditionalGeneration",
+    "FrozenProcessor",
+    "MantisConfig",
+    "MantisForConditionalGeneration",
+    "MantisProcessor",
     "__version__",
+    "build_fewshot_prompt",
 ]
