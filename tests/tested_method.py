@@ -21,6 +21,8 @@ class MethodUnderTest:
         build: makes a model from a backbone's folder, its learned parameters not as they were initialised.
         batch: makes so many examples' inputs for a model, with labels.
         check_pipeline: compares what a pipeline says with a model.
+        kept: names of the tensors that are saved with the learned parameters though training changes none of them by
+            gradients: statistics of batch norms, a frozen tower that is part of the prompt.
         variants: other forms of the method, by name, that go through the same checks.
     """
 
@@ -31,6 +33,7 @@ class MethodUnderTest:
     build: Callable[[Path], PreTrainedModel]
     batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
+    kept: frozenset[str] = frozenset()
     variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
 
 
