@@ -27,6 +27,9 @@ ALLOWED_RECORDS: dict[str, str] = {
     # google/siglip*'s configurations do not name special tokens, and the defaults are CLIP's.
     "Model config: bos_token_id must be": "SigLIP's tower does not read it",
     "Model config: eos_token_id must be": "SigLIP's tower does not read it",
+    "\x1b[1mResNetModel LOAD REPORT": "the checkpoint is an image classifier, whose last layer is left behind",
+    "\x1b[1mCLIPVisionModel LOAD REPORT": "the text tower is left behind",
+    "\x1b[1mSiglipVisionModel LOAD REPORT": "the text tower is left behind",
     "mtime may not be reliable": "checkpoints of a test are written within one tick of the file system's clock",
 }
 """Beginnings of `transformers` records that may pass, each with its reason."""

@@ -44,7 +44,11 @@ def test_a_method_has_its_mirror_and_its_card(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_found_by_its_model_type(name: str) -> None:
-    assert AutoConfig.for_model(name).model_type == name
+    module = import_module(f"hf_prompt_models.models.{name}")
+    configs = [getattr(module, public) for public in module.__all__ if public.endswith("Config")]
+    for config in configs:
+        assert type(AutoConfig.for_model(config.model_type)) is config
+    assert any(config.model_type.startswith(name) for config in configs)  # a folder may bring a backbone's, too
 
 
 def methods_and_variants() -> dict[str, MethodUnderTest]:
@@ -144,9 +148,10 @@ def test_a_prompt_checkpoint_holds_the_learned_tensors_alone(
         return
     assert weights(folder) == {"model.safetensors"}
     with safe_open(folder / "model.safetensors", "pt") as file:
-        assert set(file.keys()) == method.learned
-    learned = sum(built.get_parameter(name).nbytes for name in method.learned)
-    assert (folder / "model.safetensors").stat().st_size < learned + 5_000
+        names = set(file.keys())
+    assert names == method.learned | method.kept
+    nbytes = sum(built.state_dict()[name].nbytes for name in names)
+    assert (folder / "model.safetensors").stat().st_size < nbytes + 1_000 + 200 * len(names)
 
 
 def test_a_full_checkpoint_holds_the_backbone_too(built: PreTrainedModel, folders: dict[str, Path]) -> None:
@@ -273,7 +278,7 @@ def test_a_loaded_model_can_be_saved_again_with_its_processor(
 def test_saving_over_a_checkpoint_of_the_other_scope_leaves_nothing_stale(
     method: MethodUnderTest, built: PreTrainedModel, batch: dict, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    built.save_pretrained(tmp_path, save_backbone=True, max_shard_size="200KB")
+    built.save_pretrained(tmp_path, save_backbone=True, max_shard_size="50KB")
     assert len(weights(tmp_path)) > 1
     assert torch.equal(logits(method.auto_class.from_pretrained(tmp_path), batch), logits(built, batch))
     built.save_pretrained(tmp_path)

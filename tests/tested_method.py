@@ -22,6 +22,8 @@ class MethodUnderTest:
         batch: makes so many examples' inputs for a model, with labels.
         check_pipeline: compares what a pipeline says with a model.
         logits_name: which field of the model's output the tests compare.
+        kept: names of the tensors that are saved with the learned parameters though training changes none of them by
+            gradients: statistics of batch norms, a frozen tower that is part of the prompt.
         variants: other forms of the method, by name, that go through the same checks.
     """
 
@@ -33,6 +35,7 @@ class MethodUnderTest:
     batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
     logits_name: str = "logits"
+    kept: frozenset[str] = frozenset()
     variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 Importing this package registers every method with the Auto classes, so that
 `AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work,
-and likewise for videos.
+and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
 from hf_prompt_models.models.action_clip import (
@@ -29,6 +29,13 @@ from hf_prompt_models.models.cpt import (
     OscarModel,
     VisualGroundingPipeline,
 )
+from hf_prompt_models.models.frozen import (
+    FrozenConfig,
+    FrozenForConditionalGeneration,
+    FrozenProcessor,
+    build_fewshot_prompt,
+)
+from hf_prompt_models.models.mantis import MantisConfig, MantisForConditionalGeneration, MantisProcessor
 from hf_prompt_models.version import __version__
 
 
@@ -53,5 +60,12 @@ __all__ = [
     "OscarForMaskedLM",
     "OscarModel",
     "VisualGroundingPipeline",
+    "FrozenConfig",
+    "FrozenForConditionalGeneration",
+    "FrozenProcessor",
+    "MantisConfig",
+    "MantisForConditionalGeneration",
+    "MantisProcessor",
     "__version__",
+    "build_fewshot_prompt",
 ]

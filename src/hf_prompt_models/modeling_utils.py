@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
@@ -46,6 +46,11 @@ class PromptPreTrainedModel(PreTrainedModel):
     def backbone(self) -> PreTrainedModel:
         return getattr(self, self.backbone_name)
 
+    @classmethod
+    def backbone_config_name(cls) -> str:
+        """The configuration's field that holds the backbone's."""
+        return f"{cls.backbone_name}_config"
+
     # -- frozen means frozen -----------------------------------------------------------------------------------------
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
@@ -75,9 +80,11 @@ class PromptPreTrainedModel(PreTrainedModel):
 
     def _own_trained_backbone(self) -> None:
         """A backbone that is trained becomes another: from now on weights files hold it, and name no base."""
+        scope = self.config.weights_scope
         if self._trains_backbone():
             self.config.update(dict.fromkeys(BASE_MODEL_FIELDS))
-            self._set_weights_scope("full")
+            scope = "full"
+        self._set_weights_scope(scope)
 
     # -- loading -----------------------------------------------------------------------------------------------------
 
@@ -191,6 +198,8 @@ class PromptPreTrainedModel(PreTrainedModel):
             check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
         model = cls._from_parts(config, backbone, prompt)
         model.name_or_path = str(path)
+        if model.can_generate():
+            model.generation_config = GenerationConfig.from_pretrained(path, **hub_kwargs)
         if output_loading_info:
             empty: dict[str, set] = {key: set() for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
             return model, {**empty, "error_msgs": []}
@@ -200,7 +209,7 @@ class PromptPreTrainedModel(PreTrainedModel):
     def _from_parts(cls, config: PromptConfig, backbone: PreTrainedModel, prompt: dict[str, torch.Tensor]) -> Self:
         """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised."""
         # The very object that the backbone reads; set late, for a new configuration resets its parts' attention.
-        setattr(config, f"{cls.backbone_name}_config", backbone.config)
+        setattr(config, cls.backbone_config_name(), backbone.config)
         backbone.config.name_or_path = ""  # said once, in base_model_name_or_path; a full checkpoint need not name it
         model = cls(config, backbone=backbone)
         model.load_state_dict(prompt, strict=False)
@@ -208,7 +217,6 @@ class PromptPreTrainedModel(PreTrainedModel):
             if name != cls.backbone_name:
                 module.to(backbone.device)
         model.freeze_backbone()
-        model._set_weights_scope(config.weights_scope)
         model._own_trained_backbone()
         return model.eval()
 
@@ -258,8 +266,9 @@ class PromptPreTrainedModel(PreTrainedModel):
         """Say what the next checkpoint holds. The Trainer, resuming, expects just the ignored keys to be missing."""
         self.config.weights_scope = scope
         prefix = f"{self.backbone_name}."
+        tied = self.all_tied_weights_keys
         self._keys_to_ignore_on_save = {
-            name for name in self.state_dict() if scope == "prompt" and name.startswith(prefix)
+            name for name in self.state_dict() if name in tied or (scope == "prompt" and name.startswith(prefix))
         }
 
     @contextmanager
@@ -308,6 +317,7 @@ class PromptPreTrainedModel(PreTrainedModel):
                 f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
             )
         directory.mkdir(parents=True, exist_ok=True)
+        kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
         with (
             self._saving(save_backbone),
             tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging,

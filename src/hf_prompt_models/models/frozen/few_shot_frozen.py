@@ -1,0 +1,43 @@
+"""Prompts of interleaved examples, as the paper evaluates them (arXiv 2106.13884, section 4.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
+
+
+def build_fewshot_prompt(
+    induction: str, shots: Sequence[tuple[Any, str]], query: tuple[Any, str], repeats: int = 0
+) -> tuple[str, list[Any]]:
+    """A prompt that tells the task by examples, and asks about one more image.
+
+    ```python
+    text, images = build_fewshot_prompt(
+        "Answer with dax or blicket.",
+        shots=[(dog, "This is a dax."), (cat, "This is a blicket.")],
+        query=(another_dog, "Q: What is this? A: This is a"),
+    )
+    inputs = processor(images=[images], text=[text], return_tensors="pt")
+    ```
+
+    Args:
+        induction: the text in front, which may be empty.
+        shots: examples, an image and the text about it, in their order.
+        query: the image asked about, and the beginning of the text that the model goes on with.
+        repeats: how often the shots come again after their first time.
+
+    Returns:
+        The text, with `<image>` in front of each image's own, and the images in their order.
+
+    Raises:
+        ValueError: if a text holds `<image>` itself, or `repeats` is negative.
+    """
+    if repeats < 0:
+        raise ValueError(f"repeats is how often the shots come again, at least 0; got {repeats}.")
+    examples = [*list(shots) * (1 + repeats), query]
+    if any(IMAGE_TOKEN in text for text in (induction, *(text for _, text in examples))):
+        raise ValueError(
+            f"{IMAGE_TOKEN} is written in front of each example's text by itself: take it out of the texts."
+        )
+    parts = [induction] * bool(induction) + [f"{IMAGE_TOKEN}{text}" for _, text in examples]
+    return " ".join(parts), [image for image, _ in examples]

@@ -1,0 +1,59 @@
+"""Processor for Frozen."""
+
+import os
+from typing import Any, Self
+
+from PIL import Image, ImageOps
+
+from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
+
+
+class FrozenProcessor(PrefixLMProcessor):
+    """Text with images in it to prompts, and answers to labels behind them.
+
+    Pictures are padded with black to a square, then resized, so that nothing is cut off (section 4 of the paper).
+
+    Args:
+        image_processor, tokenizer, max_positions, blind: as in [`PrefixLMProcessor`].
+        num_image_tokens: slots that an image takes.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        num_image_tokens: int = 2,
+        max_positions: int | None = None,
+        blind: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(image_processor, tokenizer, num_image_tokens, max_positions, blind, **kwargs)
+
+    @classmethod
+    def from_backbone(
+        cls,
+        language_model: str | os.PathLike,
+        vision_model: str | os.PathLike,
+        num_image_tokens: int = 2,
+        **kwargs: Any,
+    ) -> Self:
+        return super().from_backbone(language_model, vision_model, num_image_tokens, **kwargs)
+
+    def _prepare_picture(self, image: Image.Image) -> Image.Image:
+        side = max(image.size)
+        square = ImageOps.pad(image, (side, side), color=(0, 0, 0))
+        return square.resize((self._side, self._side), Image.Resampling.BICUBIC)
+
+    @property
+    def _side(self) -> int:
+        """Of the pictures that the vision backbone takes."""
+        size = self.image_processor.size
+        if self.image_processor.do_center_crop:
+            size = self.image_processor.crop_size
+        return size.height or size.shortest_edge
+
+    def _process_pictures(self, pictures: list[Image.Image]) -> Any:
+        return self.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
+
+
+__all__ = ["FrozenProcessor"]

@@ -1,0 +1,156 @@
+"""MAnTiS: a product's pictures and title as the prefix of its description (arXiv 2109.01229).
+
+There is no released code, and the paper says little of the parts: what is not in its abstract is our choice, and said
+so where it stands.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+
+from hf_prompt_models.models.mantis.configuration_mantis import MantisConfig
+from hf_prompt_models.models.mantis.processing_mantis import MantisProcessor
+from hf_prompt_models.prefix_lm.modeling_prefix_lm import PrefixLMModel
+from hf_prompt_models.prefix_lm.vision import feature_width
+
+
+IMAGE, TITLE, DESCRIPTION = range(3)
+
+
+class MantisImageProjection(nn.Module):
+    """Features averaged over a grid of cells, each cell mapped to a token's vector (the grid and map are MMBT's)."""
+
+    def __init__(self, grid: tuple[int, int], in_features: int, out_features: int):
+        super().__init__()
+        self.grid = grid
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """(images, channels, rows, columns) to (images, cells, dim)."""
+        cells = F.adaptive_avg_pool2d(feature_map, self.grid).flatten(2).transpose(1, 2)
+        return self.linear(cells)
+
+
+class MantisSegments(nn.Embedding):
+    """A vector each for image, title and description, added to those of their tokens."""
+
+
+class MantisPreTrainedModel(PrefixLMModel):
+    config: MantisConfig
+    processor_class = MantisProcessor
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, MantisImageProjection):
+            init.normal_(module.linear.weight, mean=0.0, std=0.02)
+            init.zeros_(module.linear.bias)
+        elif isinstance(module, MantisSegments):
+            init.zeros_(module.weight)  # so that the pretrained language model is what it was at step 0
+
+
+class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
+    """Writes a text, such as a product's description, from pictures and a title.
+
+    The language model reads `image slots, title, <sep>` and goes on with the description. Language model and vision
+    backbone are trained together, unless the configuration freezes one.
+    """
+
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = [*PrefixLMModel._keep_in_fp32_modules_strict, "segments"]
+
+    def __init__(self, config: MantisConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        if config.separator_token_id is None:
+            raise ValueError("The configuration names no separator_token_id: make the model by from_backbone(...).")
+        self.separator_token_id = config.separator_token_id
+        grid, width = config.grids[config.num_image_tokens], feature_width(config.vision_config)
+        self.image_projection = MantisImageProjection(grid, width, self.token_dim)
+        self.segments = MantisSegments(3, self.token_dim)
+        self.post_init()
+        self._add_rows(max(self.own_token_ids) + 1)  # here, for post_init would draw them
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        language_model: str | os.PathLike,
+        vision_model: str | os.PathLike = "microsoft/resnet-152",
+        num_image_tokens: int = 1,
+        freeze_vision: bool = False,
+        freeze_text: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """A new model around a pretrained language model and a pretrained vision backbone.
+
+        Args:
+            language_model: Hub id or folder of any causal language model.
+            vision_model: Hub id or folder of any model that takes images.
+            num_image_tokens: cells, 1 to 9, that an image is pooled to, each a slot in the language model's input.
+            freeze_vision: train no weight of the vision backbone.
+            freeze_text: train no weight of the language model, so that checkpoints need not hold it.
+            kwargs: for the language model's `from_pretrained`: `revision`, `dtype`, `device_map`,
+                `attn_implementation`, …; `token`, `cache_dir` and the like for both.
+
+        Raises:
+            OSError: if there is no such backbone.
+            TypeError: if one is no causal language model, or takes no images.
+            ValueError: if the tokenizer has no end token.
+        """
+        return cls._from_backbones(
+            language_model,
+            vision_model,
+            kwargs,
+            num_image_tokens=num_image_tokens,
+            freeze_vision=freeze_vision,
+            freeze_text=freeze_text,
+        )
+
+    @property
+    def own_token_ids(self) -> tuple[int, ...]:
+        return (self.image_token_id, self.separator_token_id)
+
+    def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        return () if self.config.freeze_text else self.language_model.parameters()
+
+    @torch.no_grad()
+    def _add_rows(self, num_tokens: int) -> None:
+        """Make room for the method's tokens in the language model's vocabulary.
+
+        The new rows are the mean of the others, not drawn from around it as in transformers: a checkpoint without the
+        language model must find the same ones again.
+        """
+        model = self.language_model
+        before = model.get_input_embeddings().num_embeddings
+        if num_tokens <= before:
+            return
+        model.resize_token_embeddings(num_tokens, mean_resizing=False)
+        embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+        for tensor in (embeddings.weight, head.weight, head.bias):
+            if tensor is not None:
+                tensor[before:] = tensor[:before].float().mean(dim=0).to(tensor.dtype)
+
+    def _embed(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
+        embeds = super()._embed(input_ids, features)
+        return embeds + self.segments(self._segment_ids(input_ids)).to(embeds.dtype)
+
+    def _segment_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Title is what a separator follows; so generated tokens, which come alone, are description."""
+        is_separator = (input_ids == self.separator_token_id).long()
+        separators_ahead = is_separator.flip(1).cumsum(1).flip(1) - is_separator
+        segments = torch.where(separators_ahead > 0, TITLE, DESCRIPTION)
+        return segments.masked_fill(input_ids == self.image_token_id, IMAGE)
+
+    def _check_continuation(self, input_ids: torch.Tensor) -> None:
+        if bool((input_ids == self.separator_token_id).any()):
+            raise ValueError(
+                "Images, title and separator must be read at once, for the separator says what the others are: leave "
+                "prefill_chunk_size out."
+            )
+
+
+__all__ = ["MantisForConditionalGeneration", "MantisPreTrainedModel"]

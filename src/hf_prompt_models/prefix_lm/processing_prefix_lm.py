@@ -1,0 +1,317 @@
+"""What the processors of methods over a language model share: examples of text and images to a model's inputs."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    AddedToken,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    BatchFeature,
+    ProcessorMixin,
+)
+from transformers.image_transforms import to_pil_image
+
+from hf_prompt_models.data.images import UnreadableImageError, load_image
+
+
+IMAGE_TOKEN = "<image>"
+IGNORED = -100
+"""The label of tokens that nothing is learned from."""
+
+
+class PrefixLMProcessor(ProcessorMixin):
+    """An image processor for the vision backbone, and the language model's tokenizer with the method's own tokens.
+
+    Args:
+        image_processor: the vision backbone's.
+        tokenizer: the language model's; it needs an end and a padding token.
+        num_image_tokens: slots that an image takes.
+        max_positions: tokens that the language model can read; `None`: as many as there are.
+        blind: make every picture black, for baselines that see nothing.
+
+    Raises:
+        ValueError: if the tokenizer lacks one of these tokens.
+    """
+
+    own_tokens: ClassVar[dict[str, str]] = {"image_token_id": IMAGE_TOKEN}
+    """The method's tokens by the configuration's field that holds their ids."""
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        num_image_tokens: int = 1,
+        max_positions: int | None = None,
+        blind: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(image_processor, tokenizer, **kwargs)
+        if tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"The tokenizer {tokenizer.name_or_path!r} has no end token (eos_token), by which a text is known to "
+                "be over: set tokenizer.eos_token to the one that the language model was trained with."
+            )
+        if tokenizer.pad_token_id is None:
+            raise ValueError(
+                f"The tokenizer {tokenizer.name_or_path!r} has no padding token (pad_token): set tokenizer.pad_token "
+                "= tokenizer.eos_token, as from_backbone does; padding is masked, whatever stands there."
+            )
+        tokens = [AddedToken(token, special=True, normalized=False) for token in self.own_tokens.values()]
+        tokenizer.add_tokens(tokens, special_tokens=True)
+        tokenizer.padding_side = "left"  # as pipelines pad; not saved with it
+        self.num_image_tokens = num_image_tokens
+        self.max_positions = max_positions
+        self.blind = blind
+        self.image_token = IMAGE_TOKEN
+        self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        # What the tokenizer writes in front of a text; what it may write behind one would end it before its time.
+        encoded = tokenizer("a", return_special_tokens_mask=True)
+        self._start_ids = encoded["input_ids"][: encoded["special_tokens_mask"].index(0)]
+
+    @classmethod
+    def from_backbone(
+        cls,
+        language_model: str | os.PathLike,
+        vision_model: str | os.PathLike,
+        num_image_tokens: int = 1,
+        **kwargs: Any,
+    ) -> Self:
+        """Load the language model's tokenizer and the vision backbone's image processor.
+
+        A tokenizer without a padding token pads with its end token. Images are prepared by PIL, where torchvision is
+        there too: its interpolation differs slightly.
+
+        Args:
+            language_model: Hub id or folder.
+            vision_model: Hub id or folder.
+            num_image_tokens: slots that an image takes.
+            kwargs: `token`, `cache_dir`, … for the loading; `revision` is the language model's.
+        """
+        vision_kwargs = {name: value for name, value in kwargs.items() if name not in ("revision", "subfolder")}
+        image_processor = AutoImageProcessor.from_pretrained(vision_model, backend="pil", **vision_kwargs)
+        tokenizer = AutoTokenizer.from_pretrained(language_model, **kwargs)
+        tokenizer.chat_template = None  # the language model's own, which knows no images
+        if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+            tokenizer.pad_token = tokenizer.eos_token
+        text_config = AutoConfig.from_pretrained(language_model, **kwargs).get_text_config()
+        max_positions = getattr(text_config, "max_position_embeddings", None)  # ALiBi models have none
+        return cls(image_processor, tokenizer, num_image_tokens=num_image_tokens, max_positions=max_positions)
+
+    # -- to be said by the method ------------------------------------------------------------------------------------
+
+    def _end_of_prompt(self) -> list[int]:
+        """Token ids behind the text, before what is generated."""
+        return []
+
+    def _prepare_example(self, index: int, text: str, images: list[Any]) -> tuple[str, list[Any]]:
+        """What of an example is used."""
+        return text, images
+
+    def _prepare_picture(self, image: Image.Image) -> Image.Image:
+        """What happens to a picture, RGB, before the image processor."""
+        return image
+
+    # -- calling -----------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        suffix: str | Sequence[str] | None = None,
+        padding: bool | str = False,
+        padding_side: str | None = None,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Examples to a model's inputs: a prompt each, and what is to be written behind it where `suffix` is given.
+
+        Args:
+            images: a list for each example (`[[a, b], [], [c]]`), as PIL images, arrays of bytes, or files. A flat
+                list goes to the placeholders in their order; without any, to the only text, or one to each text.
+            text: a text for each example; it may be empty. `<image>` stands where an image goes. Where a text has
+                none, its images go in front. Default: empty ones.
+            suffix: texts that the model shall learn to write. Each is followed by the end token.
+            padding: `True` or `"longest"` pads to the longest example, `"max_length"` to `max_length`.
+            padding_side: `"left"`, for generation, or `"right"`. Default: right with `suffix`, else left.
+            truncation: cut the ends of texts that are longer than `max_length` or than the language model's
+                positions. An image's slots are never cut.
+            max_length: in tokens.
+            return_tensors: `"pt"` for tensors.
+
+        Returns:
+            `input_ids` and `attention_mask`, (batch, length); `pixel_values`, (images, 3, height, width), flat over
+            the batch, if there are images; with `suffix` `labels`, (batch, length), -100 but for suffixes and their
+            ends.
+
+        Raises:
+            ValueError: if images and placeholders differ in number, a suffix is empty, or a text is too long.
+            UnreadableImageError: naming the file.
+        """
+        examples = [
+            self._prepare_example(index, each, pictures)
+            for index, (each, pictures) in enumerate(zip(*_arrange(images, text), strict=True))
+        ]
+        texts = [self._place_images(index, each, len(own)) for index, (each, own) in enumerate(examples)]
+        suffixes = [None] * len(texts) if suffix is None else [suffix] if isinstance(suffix, str) else list(suffix)
+        if len(suffixes) != len(texts):
+            raise ValueError(f"There are {len(texts)} examples and {len(suffixes)} suffixes: pass one for each.")
+        limits = [self.max_positions, max_length if truncation else None]
+        limit = min((limit for limit in limits if limit is not None), default=None)
+        rows = [
+            self._tokenize(index, each, suffix, limit, truncation)
+            for index, (each, suffix) in enumerate(zip(texts, suffixes, strict=True))
+        ]
+        side = padding_side or ("left" if suffix is None else "right")
+        length = _padded_length([len(ids) for ids, _ in rows], padding, max_length)
+        data: dict[str, Any] = {
+            "input_ids": [_pad(ids, self.tokenizer.pad_token_id, length, side) for ids, _ in rows],
+            "attention_mask": [_pad([1] * len(ids), 0, length, side) for ids, _ in rows],
+        }
+        if suffix is not None:
+            labels = [[IGNORED] * prompt + ids[prompt:] for ids, prompt in rows]
+            data["labels"] = [_pad(row, IGNORED, length, side) for row in labels]
+        pictures = [self._read_picture(image) for _, own in examples for image in own]
+        if pictures:
+            data["pixel_values"] = self._process_pictures(pictures)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def _place_images(self, index: int, text: str, count: int) -> str:
+        """The text with a placeholder for each slot of its images, in front where it has none."""
+        typed = text.count(IMAGE_TOKEN)
+        if typed == 0:
+            text = IMAGE_TOKEN * count + text
+        elif typed != count:
+            raise ValueError(
+                f"Example {index} has {count} images and {typed} placeholders {IMAGE_TOKEN} in its text: write one "
+                "for each image, or none."
+            )
+        return text.replace(IMAGE_TOKEN, IMAGE_TOKEN * self.num_image_tokens)
+
+    def _tokenize(
+        self, index: int, text: str, suffix: str | None, limit: int | None, truncation: bool
+    ) -> tuple[list[int], int]:
+        """Token ids of an example, and how many of them are the prompt."""
+        tokens, end = self._start_ids + self._token_ids(text), self._end_of_prompt()
+        suffix_ids = [] if suffix is None else self._suffix_ids(index, suffix)
+        total = len(tokens) + len(end) + len(suffix_ids)
+        if limit is not None and total > limit:
+            slots, excess = tokens.count(self.image_token_id), total - limit
+            if not truncation:
+                raise ValueError(
+                    f"Example {index} has {total} tokens, {slots} of them image slots, and the language model "
+                    f"reads {limit}: shorten its text, or pass truncation=True."
+                )
+            # The suffix's end first, down to a token; then the end of the text.
+            kept = max(len(suffix_ids) - excess, min(len(suffix_ids), 1))
+            room = limit - len(end) - kept
+            tokens, suffix_ids = tokens[: max(room, 0)], suffix_ids[:kept]
+            if room < 0 or tokens.count(self.image_token_id) < slots:
+                raise ValueError(
+                    f"Example {index} does not fit into {limit} tokens even without its text: its {slots} image slots "
+                    "are never cut. Pass fewer images, or a larger max_length."
+                )
+        prompt = tokens + end
+        return prompt + suffix_ids, len(prompt)
+
+    def _suffix_ids(self, index: int, suffix: str) -> list[int]:
+        if not suffix.strip():
+            raise ValueError(f"The suffix of example {index} is empty, so that nothing can be learned: leave it out.")
+        for token in self.own_tokens.values():
+            if token in suffix:
+                raise ValueError(f"The suffix of example {index} holds {token}, which is never written: take it out.")
+        return [*self._token_ids(suffix), self.tokenizer.eos_token_id]
+
+    def _token_ids(self, text: str) -> list[int]:
+        # Not verbose: it would warn of long texts, which are cut or refused here.
+        return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
+
+    # -- pictures ----------------------------------------------------------------------------------------------------
+
+    def _read_picture(self, image: Any) -> Image.Image:
+        if isinstance(image, str | os.PathLike):
+            image = load_image(image)
+        elif isinstance(image, np.ndarray | torch.Tensor):
+            image = to_pil_image(np.asarray(image))
+        elif not isinstance(image, Image.Image):
+            raise ValueError(f"An image is a PIL image, an array or a file; got {type(image).__name__}.")
+        try:
+            image = image.convert("RGB")
+        except (OSError, SyntaxError) as error:  # of a file that was opened and is read now
+            name = getattr(image, "filename", "") or "without a file name"
+            raise UnreadableImageError(f"Cannot read the image {name}: {error}") from error
+        return self._prepare_picture(Image.new("RGB", image.size) if self.blind else image)
+
+    def _process_pictures(self, pictures: list[Image.Image]) -> Any:
+        return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+
+
+def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
+    """A text and a list of images for each example."""
+    if images is not None and _is_image(images):
+        images = [images]
+    nested = images is not None and any(not _is_image(image) for image in images)
+    if text is None:
+        if images is None:
+            raise ValueError("Pass images, text, or both.")
+        texts = [""] * len(images)
+    else:
+        texts = [text] if isinstance(text, str) else list(text)
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("text is a string, or a list of strings.")
+    if images is None:
+        return texts, [[] for _ in texts]
+    if nested:
+        lists = [[image] if _is_image(image) else list(image) for image in images]
+    else:
+        lists = _deal_out(list(images), [each.count(IMAGE_TOKEN) for each in texts])
+    if len(lists) != len(texts):
+        raise ValueError(
+            f"There are {len(texts)} texts and {len(lists)} lists of images: pass one for each text, empty where it "
+            "has none."
+        )
+    return texts, lists
+
+
+def _is_image(value: Any) -> bool:
+    return not isinstance(value, list | tuple)
+
+
+def _deal_out(images: list[Any], placeholders: list[int]) -> list[list[Any]]:
+    """A flat list of images to the texts, by their placeholders if they have any."""
+    if not any(placeholders):
+        return [images] if len(placeholders) == 1 else [[image] for image in images]
+    if sum(placeholders) != len(images):
+        raise ValueError(
+            f"There are {len(images)} images and {sum(placeholders)} placeholders {IMAGE_TOKEN} in the texts: write "
+            "one for each image, or none."
+        )
+    remaining = iter(images)
+    return [[next(remaining) for _ in range(count)] for count in placeholders]
+
+
+def _padded_length(lengths: list[int], padding: bool | str, max_length: int | None) -> int:
+    """0 for no padding."""
+    if padding is False or padding == "do_not_pad":
+        return 0
+    if padding == "max_length":
+        if max_length is None:
+            raise ValueError("padding='max_length' needs max_length=..., in tokens.")
+        return max_length
+    if padding not in (True, "longest"):
+        raise ValueError(f"padding is True, False, 'longest' or 'max_length'; got {padding!r}.")
+    return max(lengths)
+
+
+def _pad(row: list[int], value: int, length: int, side: str) -> list[int]:
+    padding = [value] * (length - len(row))
+    return padding + row if side == "left" else row + padding
+
+
+__all__ = ["IMAGE_TOKEN", "PrefixLMProcessor"]

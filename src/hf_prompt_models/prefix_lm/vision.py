@@ -1,0 +1,71 @@
+"""Vision backbones of any kind as one thing: pixels to a map of features."""
+
+import math
+import os
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+
+def load_vision_model(
+    name_or_path: str | os.PathLike, from_scratch: bool = False, **hub_kwargs: Any
+) -> PreTrainedModel:
+    """A vision backbone in full precision; of a two-tower model (CLIP, SigLIP) its image tower.
+
+    Args:
+        name_or_path: Hub id or folder of any model that `AutoModel` knows and that takes `pixel_values`.
+        from_scratch: take its configuration alone, with new weights.
+        hub_kwargs: `token`, `cache_dir`, … for the loading.
+
+    Raises:
+        OSError: if there is no such backbone, or it is damaged.
+        TypeError: if it does not take images.
+    """
+    config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
+    if "vision_config" in config.sub_configs:
+        config = config.vision_config
+    if from_scratch:
+        model = AutoModel.from_config(config, dtype=torch.float32)
+    else:
+        try:
+            model = AutoModel.from_pretrained(name_or_path, config=config, dtype=torch.float32, **hub_kwargs)
+        except SafetensorError as error:
+            raise OSError(f"The weights of the vision model {str(name_or_path)!r} are damaged ({error}).") from error
+    if model.main_input_name != "pixel_values":
+        raise TypeError(
+            f"The vision model {str(name_or_path)!r} is of type {config.model_type!r}, which takes "
+            f"{model.main_input_name}, not images: name a ResNet, ViT, CLIP, ConvNeXt, …."
+        )
+    model.config.name_or_path = ""  # its weights travel with the checkpoint: where they came from is nobody's concern
+    return model.eval()
+
+
+def feature_width(config: PreTrainedConfig) -> int:
+    """Channels of a vision backbone's last features. Convolutional ones name the widths of all of their stages."""
+    fields = config.to_dict()
+    return fields["hidden_sizes"][-1] if fields.get("hidden_sizes") else config.hidden_size
+
+
+def encode_feature_map(vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """The backbone's last features where they are in the image: (images, channels, rows, columns).
+
+    Transformers return a sequence: its patches are laid out as a square again, tokens in front of them (the class
+    token, registers) are dropped.
+
+    Args:
+        vision_model: as `load_vision_model` returns it.
+        pixel_values: (images, 3, height, width); for transformers height = width.
+    """
+    hidden = vision_model(pixel_values).last_hidden_state
+    if hidden.dim() == 4:
+        return hidden
+    if pixel_values.shape[-1] != pixel_values.shape[-2]:
+        raise ValueError(
+            f"Images for a {type(vision_model).__name__} must be square, got {tuple(pixel_values.shape[-2:])}: let "
+            "the image processor crop them or resize them to equal sides."
+        )
+    side = math.isqrt(hidden.shape[1])
+    patches = hidden[:, hidden.shape[1] - side * side :]
+    return patches.transpose(1, 2).unflatten(-1, (side, side))

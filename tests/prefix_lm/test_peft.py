@@ -1,0 +1,45 @@
+"""LoRA on the language model, through peft where it is installed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.prefix_lm.backbones import METHODS, examples, make
+
+
+peft = pytest.importorskip("peft")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_low_rank_updates_of_the_language_model_are_trained_and_saved_alone(method: str, tmp_path: Path) -> None:
+    model = make(method, "llama")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    new = ["image_projection", "segments"] if method == "mantis" else ["image_projection"]
+    config = peft.LoraConfig(r=4, target_modules=r"language_model\..*(q|v)_proj", modules_to_save=new)
+    adapted = peft.get_peft_model(model, config)
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    batch, prompt = examples(model, [0, 1, 2, 3], suffix=["red", "a", "it", "is"]), examples(model, [0, 1, 2, 3])
+    adapted.train()
+    losses = []
+    for _ in range(10):
+        loss = adapted(**batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    adapted.eval()
+    written = adapted.generate(**prompt, max_new_tokens=6)
+
+    adapted.save_pretrained(tmp_path)
+    size = (tmp_path / "adapter_model.safetensors").stat().st_size
+    assert size < sum(parameter.nbytes for parameter in trained) + 5_000
+
+    loaded = peft.PeftModel.from_pretrained(make(method, "llama"), tmp_path)
+    assert torch.equal(loaded.generate(**prompt, max_new_tokens=6), written)
+    for name, tensor in loaded.unload().state_dict().items():
+        if name.startswith("language_model."):
+            assert torch.equal(tensor, before[name])

@@ -1,0 +1,84 @@
+"""What the common tests must know of the methods over a language model."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, Pipeline, PreTrainedModel, ResNetModel
+
+from tests.stand_ins_language import RESNET_CONFIG, gpt2, resnet_152
+from tests.tested_method import MethodUnderTest, random_image
+
+
+VISION = "vision"
+
+
+def write_backbones(folder: Path, seed: int = 0) -> Path:
+    """A language model's folder with a vision model's in it."""
+    resnet_152(folder / VISION, seed)
+    return gpt2(folder, seed)
+
+
+def build(model_class: Any, backbone: Path, **choices: Any) -> PreTrainedModel:
+    return liven(model_class.from_backbone(language_model=backbone, vision_model=backbone / VISION, **choices))
+
+
+def liven(model: PreTrainedModel) -> PreTrainedModel:
+    """Fill what is new in a model, so that images and segments show in the outputs."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(("language_model.", "vision_model.")):
+                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
+    """Texts of several lengths about an image each, with labels."""
+    texts = ["a red mug", "", "the mug", "red"]
+    inputs = model._find_processor()(
+        images=[[random_image(index)] for index in range(size)],
+        text=[texts[index % 4] for index in range(size)],
+        suffix=[texts[index % 3] + " is red" for index in range(size)],
+        padding="max_length",
+        max_length=24,
+        return_tensors="pt",
+    )
+    return dict(inputs)
+
+
+def check_pipeline(pipe: Pipeline, model: PreTrainedModel) -> None:
+    """The pipeline writes what `generate` does."""
+    images = [random_image(0), random_image(1, (30, 50))]
+    answers: list[dict[str, Any]] = pipe(images=images, text="a red", max_new_tokens=6, return_full_text=False)
+    processor = model._find_processor()
+    prompt = processor(images=[images], text=["a red"], return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=6)[0, prompt["input_ids"].shape[1] :]
+    assert len(written) > 0
+    assert answers[0]["generated_text"] == processor.decode(written, skip_special_tokens=True)
+
+
+def method(model_class: Any, learned: set[str], **choices: Any) -> Callable[..., MethodUnderTest]:
+    """
+    Args:
+        model_class: the method's model.
+        learned: what is learned beside the vision backbone.
+        choices: for its `from_backbone`.
+    """
+    with torch.device("meta"):
+        vision = ResNetModel(RESNET_CONFIG)
+    trained = [] if choices.get("freeze_vision") else [name for name, _ in vision.named_parameters()]
+    kept = {name for name, _ in vision.state_dict().items()} - set(trained)
+    return partial(
+        MethodUnderTest,
+        auto_class=AutoModelForImageTextToText,
+        pipeline_task="image-text-to-text",
+        learned=frozenset(learned | {f"vision_model.{name}" for name in trained}),
+        kept=frozenset(f"vision_model.{name}" for name in kept),
+        write_backbone=write_backbones,
+        build=partial(build, model_class, **choices),
+        batch=batch,
+        check_pipeline=check_pipeline,
+    )
