@@ -103,7 +103,8 @@ def folders(built: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) ->
 
 @torch.no_grad()
 def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return model(**batch)[TESTED[model.config.model_type].logits_name]
+    folder = type(model).__module__.split(".")[2]  # hf_prompt_models.models.<method>.…
+    return model(**batch)[TESTED[folder].logits_name]
 
 
 def trainable(model: PreTrainedModel) -> set[str]:
