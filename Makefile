@@ -31,7 +31,7 @@ demo-clips: $(VENV)/installed
 	$(BIN)/python scripts/predict.py $(DEMO)/transf "$(CLIPS)/test/growing/000.mp4" --frame_strip $(DEMO)/growing.png
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check
