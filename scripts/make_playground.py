@@ -1,8 +1,10 @@
-"""Makes what the playground is made of: the tiny CLIP that ships with the package, or a demo's pictures or clips."""
+"""Makes what the playground is made of: the tiny models that ship with the package, or a demo's pictures or clips."""
 
 import argparse
 
 from hf_prompt_models.playground import write_image_folder
+from hf_prompt_models.playground.scene_files import KINDS, write_scene_folder
+from hf_prompt_models.playground.scenes import MOST_OBJECTS, SCENE_SIZE
 
 
 def main() -> None:
@@ -47,6 +49,35 @@ def main() -> None:
     clips.add_argument("--train_per_class", type=int, default=32, help="training clips of each class")
     clips.add_argument("--test_per_class", type=int, default=10, help="test clips of each class")
 
+    scenes = commands.add_parser(
+        "scenes",
+        help="write scenes to ground phrases in, OUTPUT_DIR/{train,test}/{annotations.json,proposals.json,*.png}",
+        formatter_class=show_defaults,
+    )
+    scenes.add_argument("output_dir", help="the folder to write")
+    scenes.add_argument("--seed", type=int, default=0, help="names the scenes: another seed, other scenes")
+    scenes.add_argument(
+        "--phrases",
+        choices=tuple(KINDS),
+        default="attributes",
+        help="attributes: by shape, size and place; colors: 'the red ring', which paint over it hides in part; "
+        "relations: 'the ring left of the heart'",
+    )
+    scenes.add_argument("--train", type=int, default=500, help="examples to learn from")
+    scenes.add_argument("--test", type=int, default=1000, help="examples to test on")
+    scenes.add_argument("--objects", type=int, default=MOST_OBJECTS, help="objects in every scene")
+    scenes.add_argument("--size", type=int, default=SCENE_SIZE, help="height and width in pixels")
+
+    vilt = commands.add_parser(
+        "vilt",
+        help="train the tiny ViLT on scenes and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    vilt.add_argument("output_dir", help="the folder to write")
+    vilt.add_argument("--seed", type=int, default=0, help="of scenes, captions, initial weights and order")
+    vilt.add_argument("--steps", type=int, default=5000, help="optimizer steps at the full learning rate")
+    vilt.add_argument("--cooldown_steps", type=int, default=2600, help="further steps, while it falls")
+
     arguments = vars(parser.parse_args())
     # What only one command needs (PyAV, torch) is imported by that command.
     match arguments.pop("command"):
@@ -60,6 +91,12 @@ def main() -> None:
             from hf_prompt_models.playground.pretraining import pretrain
 
             pretrain(**arguments)
+        case "scenes":
+            write_scene_folder(**arguments)
+        case "vilt":
+            from hf_prompt_models.playground.grounding_pretraining import pretrain_vilt
+
+            pretrain_vilt(**arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The embedded default: pictures drawn by code and a tiny CLIP trained on them, for demos and tests offline.
+"""The embedded default: pictures drawn by code and tiny models trained on them, for demos and tests offline.
 
 Pre-training pictures (`draw_picture`) and the demo's few-shot task (`write_image_folder`) share their objects and
 nothing else: the task's styles never occur in pre-training, so a hand-written prompt does poorly on it and a learned
@@ -7,8 +7,11 @@ one must learn.
 Clips (`playground.motions` draws them, `playground.clips` writes them as videos) are a task whose classes no single
 frame tells.
 
-Importing this package needs numpy and Pillow only; `playground.pretraining` is what imports torch and transformers,
-`playground.clips` PyAV.
+Scenes of several objects are for grounding phrases: `playground.scenes` draws them, `scene_phrases` says what means
+one of their objects, `scene_files` writes them. The tiny ViLT knows their words and has never seen a region painted.
+
+Importing this package needs numpy and Pillow only; `playground.pretraining` and `playground.grounding_pretraining` are
+what imports torch and transformers, `playground.clips` PyAV.
 """
 
 from pathlib import Path
@@ -20,9 +23,13 @@ from .pictures import Traits, draw_caption, draw_picture
 CLIP_DIR = str(Path(__file__).parent / "clip")
 """The shipped tiny CLIP: a folder in the layout of a Hub checkpoint, for `from_pretrained`."""
 
+VILT_DIR = str(Path(__file__).parent / "vilt")
+"""The shipped tiny ViLT (`ViltForMaskedLM`): likewise."""
+
 __all__ = [
     "CLASS_NAMES",
     "CLIP_DIR",
+    "VILT_DIR",
     "Traits",
     "draw_caption",
     "draw_example",
