@@ -22,7 +22,7 @@ from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
-from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
@@ -106,7 +106,11 @@ def main(argv: list[str]) -> None:
 
 def report_grounding(arguments: argparse.Namespace) -> str:
     results = evaluate_grounding(
-        arguments.run, arguments.test_dir, arguments.test_images, arguments.test_proposals, arguments.backbone
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_images,
+        arguments.test_proposals,
+        VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
     )
     if arguments.json:
         write_json(arguments.json, results)

@@ -27,7 +27,7 @@ from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_models.data.files import replacing
-from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
@@ -173,7 +173,7 @@ def ground(arguments: argparse.Namespace) -> None:
         boxes=arguments.boxes,
         masks=arguments.masks,
         proposals=arguments.proposals,
-        backbone=arguments.backbone,
+        backbone=VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
     )
     if arguments.json:
         print(json.dumps([{"image": image, "predictions": answers}], indent=2, ensure_ascii=False))

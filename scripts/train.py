@@ -19,7 +19,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS
-from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.arguments import parse_run_arguments
 from hf_prompt_models.training.few_shot import run_few_shot
 from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
@@ -41,6 +41,8 @@ def main(argv: list[str]) -> None:
     try:
         if recipe.TASK == "visual-grounding":
             grounding = parse_grounding_arguments(recipe, flags, prog=f"train.py {method}")
+            if grounding.data.backbone == "playground":
+                grounding.data.backbone = VILT_DIR
             print(summarise_grounding(run_grounding(recipe, grounding, command)))
             return
         arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
