@@ -243,7 +243,7 @@ def test_a_gif_is_whole_with_its_last_byte_alone(tmp_path: Path) -> None:
         whole = load_video(content, 3)
         assert all(np.array_equal(a, b) for a, b in zip(load_video(content + b"; more", 3), whole, strict=True))
         for length in range(len(content) // 2, len(content)):
-            with pytest.raises(UnreadableVideoError, match="lacks the mark|it is torn"):
+            with pytest.raises(UnreadableVideoError, match="lacks the mark"):
                 load_video(content[:length], 3)
 
 

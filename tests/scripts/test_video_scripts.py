@@ -161,7 +161,7 @@ def test_broken_videos_to_train_on_are_listed_with_those_to_test_on_or_skipped(
     (tmp_path / "train" / "blue" / "2.mp4").write_bytes((data / "train" / "blue" / "2.mp4").read_bytes()[:-200])
     (tmp_path / "test" / "green" / "1.mp4").write_bytes(b"")
     message = refused("train.py", *flags(tmp_path, tmp_path / "out"))
-    assert message.startswith("error: 3 files cannot be read.")
+    assert message.startswith("error: 3 files cannot be read. Repair or remove them, ")
     assert all(name in message for name in ("train/red/0.mp4", "train/blue/2.mp4", "test/green/1.mp4"))
     assert "--on_unreadable skip" in message
     skip = ("--on_unreadable", "skip", "--trainable", "head", "--num_train_epochs", 1)
