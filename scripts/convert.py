@@ -1,9 +1,11 @@
 #!/usr/bin/env python
-"""Convert checkpoints of a method's original code to this package's, and back. Nothing in a checkpoint is run.
+"""Convert checkpoints of a method's original code to this package's, CoOp's also back. Nothing in a checkpoint is run.
 
     python scripts/convert.py coop --checkpoint prompt_learner/model.pth.tar-50 \\
         --backbone openai/clip-vit-base-patch16 --class_names names.txt --output_dir my-prompt
     python scripts/convert.py coop --to_original --checkpoint my-prompt --output_dir original
+    python scripts/convert.py action_clip --checkpoint vit-b-16-8f.pt --backbone openai/clip-vit-base-patch16 \\
+        --labels kinetics_400_labels.csv --output_dir actionclip-k400
 
 The first argument names the method; `convert.py coop --help` lists its flags.
 """

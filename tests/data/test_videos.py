@@ -1,6 +1,7 @@
 """Frames of video files: the right ones, or an error that names the file."""
 
 import gc
+import io
 import multiprocessing
 import os
 import shutil
@@ -210,6 +211,7 @@ TORN = {
     "vp8.webm": ({"codec": "libvpx", "options": {"cpu-used": "8"}}, r"should last 2\.0 s and breaks off at"),
     "sound.mkv": ({"sound": 2}, r"should last \S+ s and breaks off at"),
     "mpeg4.avi": ({"codec": "mpeg4"}, r"should last 2\.0 s and breaks off at"),
+    "animation.gif": ({"codec": "gif"}, "lacks the mark that ends a GIF"),
 }
 
 
@@ -224,13 +226,25 @@ def test_torn_files_are_refused_where_the_container_tells(name: str, tmp_path: P
         check_video(path)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("animation.gif", "gif"), ("stream.ts", "libx264")])
-def test_torn_files_end_at_the_tear_where_nothing_tells(name: str, codec: str, tmp_path: Path) -> None:
-    path = write_video(tmp_path / name, 50, codec)
+def test_torn_files_end_at_the_tear_where_nothing_tells(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "stream.ts", 50, "libx264")
     os.truncate(path, int(path.stat().st_size * 0.6))
     (frames,) = load_video_views(path, lambda count: [list(range(count))])
     assert 20 < len(frames) < 40
     assert [number_of(frame) for frame in frames] == list(range(len(frames)))
+
+
+def test_a_gif_is_whole_with_its_last_byte_alone(tmp_path: Path) -> None:
+    kept = write_video(tmp_path / "animation.gif", 5, "gif").read_bytes()
+    picture = io.BytesIO()  # of Pillow: colours of its own, and maybe comments, in each frame
+    colours = [Image.new("RGB", (9, 7), colour) for colour in ("red", "green", "blue")]
+    colours[0].save(picture, "GIF", save_all=True, append_images=colours[1:], comment=b"a; b, c!" * 50)
+    for content in (kept, picture.getvalue()):
+        whole = load_video(content, 3)
+        assert all(np.array_equal(a, b) for a, b in zip(load_video(content + b"; more", 3), whole, strict=True))
+        for length in range(len(content) // 2, len(content)):
+            with pytest.raises(UnreadableVideoError, match="lacks the mark"):
+                load_video(content[:length], 3)
 
 
 def test_frames_that_cannot_be_decoded_are_not_counted(tmp_path: Path) -> None:

@@ -18,11 +18,13 @@ from transformers import AutoModelForVideoClassification, AutoProcessor, CLIPVis
 
 from hf_prompt_models import ActionClipForVideoClassification, CoOpForImageClassification
 from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos
-from hf_prompt_models.data.video_dataset import VideoViewsDataset
+from hf_prompt_models.data.video_dataset import AugmentedVideoDataset, VideoViewsDataset
 from hf_prompt_models.data.video_writing import write_video
 from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.saved_models import ModelsToTest, evaluate_videos
+from hf_prompt_models.training.video_classification import has_frozen_frames
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.videos import write_frames
 
@@ -56,6 +58,26 @@ def flags(data: Path, output_dir: Path, *more: object) -> list[str]:
         "--disable_tqdm": "true",
     }
     return ["action_clip", *(str(part) for item in settings.items() for part in item), *map(str, more)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "augmented"),
+    [
+        ({}, True),
+        ({"trainable": "image"}, True),
+        ({"trainable": "head"}, False),
+        ({"trainable": "head", "in_network": "shift"}, True),
+        ({"trainable": "head", "pre_network": "joint", "post_network": "mean"}, True),
+    ],
+)
+def test_clips_are_augmented_unless_their_features_are_computed_once(
+    settings: dict[str, str], augmented: bool, data: Path
+) -> None:
+    arguments = recipe_action_clip.Arguments(**settings)
+    videos = read_labelled_videos(data / "train", "train")
+    processor = recipe_action_clip.build_processor(str(CLIP_DIR))
+    dataset = recipe_action_clip.build_train_dataset(arguments, videos, processor, seed=1)
+    assert isinstance(dataset, AugmentedVideoDataset) == augmented == (not has_frozen_frames(arguments))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +161,7 @@ def test_broken_videos_to_train_on_are_listed_with_those_to_test_on_or_skipped(
     (tmp_path / "train" / "blue" / "2.mp4").write_bytes((data / "train" / "blue" / "2.mp4").read_bytes()[:-200])
     (tmp_path / "test" / "green" / "1.mp4").write_bytes(b"")
     message = refused("train.py", *flags(tmp_path, tmp_path / "out"))
-    assert message.startswith("error: 3 files cannot be read.")
+    assert message.startswith("error: 3 files cannot be read. Repair or remove them, ")
     assert all(name in message for name in ("train/red/0.mp4", "train/blue/2.mp4", "test/green/1.mp4"))
     assert "--on_unreadable skip" in message
     skip = ("--on_unreadable", "skip", "--trainable", "head", "--num_train_epochs", 1)

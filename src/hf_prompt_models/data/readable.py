@@ -50,8 +50,9 @@ def refuse(errors: Sequence[UnreadableFileError]) -> None:
     """
     if not errors:
         return
-    advice = "Repair or remove it, or leave such files out with --on_unreadable skip."
-    if len(errors) == 1:
+    one = len(errors) == 1
+    advice = f"Repair or remove {'it' if one else 'them'}, or leave such files out with --on_unreadable skip."
+    if one:
         raise type(errors[0])(f"{errors[0]} {advice}") from errors[0]
     lines = "\n".join(f"- {error}" for error in errors)
     raise type(errors[0])(f"{len(errors)} files cannot be read. {advice}\n{lines}") from errors[0]

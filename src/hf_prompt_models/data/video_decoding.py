@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.data.gif_blocks import reaches_end_mark
 
 
 VIDEO_SUFFIXES = frozenset(
@@ -220,8 +221,8 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     """The frames of a video file.
 
     A file that lacks a part, by its own account, is refused: what it shows need not be in the part that is there.
-    Where nothing tells (GIF, MPEG-TS, live recordings), it ends where it breaks off. Frames within that cannot be
-    decoded are not counted.
+    Where nothing tells (MPEG-TS, live recordings), it ends where it breaks off. Frames within that cannot be decoded
+    are not counted.
 
     Args:
         file: the file.
@@ -232,12 +233,19 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     """
     with file.open() as (container, stream):
         packets = _read_packets(file, container, stream)
+        if container.format.name == "gif" and not _gif_is_whole(file):
+            packets.torn = "it lacks the mark that ends a GIF"
         seekable = container.format.name in SEEKABLE_CONTAINERS and stream.codec.canonical_name in SEEKABLE_CODECS
     if packets.torn:
         raise file.error(f"it is torn: {packets.torn}")
     if packets.regular and seekable and not from_start:
         return _SeekingReader(file, packets)
     return _SequentialReader(file)
+
+
+def _gif_is_whole(file: VideoFile) -> bool:
+    with io.BytesIO(file.source) if isinstance(file.source, bytes) else open(file.source, "rb") as stream:
+        return reaches_end_mark(stream)
 
 
 class _SequentialReader(VideoReader):

@@ -135,8 +135,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
 
         Raises:
-            ValueError: for a template without `{}`, a name too long for the text tower, or visual prompts that do not
-                go together.
+            ValueError: for a template without `{}`, or a name too long for the text tower.
+            StrictDataclassError: for visual prompts that do not go together, by the configuration.
             TypeError: if the backbone is of another type.
         """
         templates = check_templates([each.text for each in ACTION_TEMPLATES] if templates is None else templates)

@@ -166,8 +166,9 @@ def build_zero_shot(
 def build_train_dataset(
     arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor, seed: int
 ) -> Dataset:
-    """Random frames, crops and colours, drawn anew each epoch; with a frozen CLIP, the clips as in testing."""
-    if arguments.trainable == "head" and arguments.pre_network is None:
+    """Random frames, crops and colours, drawn anew each epoch; the clips as in testing where a frozen CLIP's features
+    of their frames are computed once, that is where no visual prompt is before or in the tower."""
+    if arguments.trainable == "head" and arguments.pre_network is None and arguments.in_network is None:
         return VideoDataset(videos, processor.image_processor, arguments.num_frames)
     return AugmentedVideoDataset(
         videos,
