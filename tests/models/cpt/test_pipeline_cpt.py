@@ -187,8 +187,10 @@ def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_p
     answers = ground_and_draw(pipe, tmp_path / "photo.jpg", "the horse", tmp_path / "out" / "answer.png", boxes=boxes)
     with Image.open(tmp_path / "out" / "answer.png") as drawn:
         pixels = np.asarray(drawn.convert("RGB"))
-    assert pixels.shape == (100, 140, 3)
-    best, other = ([*answer["box"].values()] for answer in answers)
+    assert pixels.shape[1] == 3 * 140  # three pixels for one make it larger than 320
+    assert pixels.shape[0] > 3 * 100  # the caption is beneath
+    assert (pixels[3 * 100 :] < 128).any()
+    best, other = ([3 * side for side in answer["box"].values()] for answer in answers)
     assert tuple(pixels[best[3] - 1, best[0] + 5]) == BEST_COLOR
     assert tuple(pixels[other[3] - 1, other[0] + 5]) != BEST_COLOR
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["answer.png"]

@@ -1,6 +1,8 @@
 """The answer of grounding as a picture."""
 
+import math
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,35 +12,43 @@ from hf_prompt_models.data.files import replacing
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline, open_picture
 
 
-BEST_COLOR, OTHER_COLOR, INK, PAPER = (230, 30, 60), (150, 150, 150), (255, 255, 255), (0, 0, 0)
+BEST_COLOR, OTHER_COLOR, INK, PAPER = (230, 30, 60), (150, 150, 150), (0, 0, 0), (255, 255, 255)
+SMALLEST_SIDE = 320
+"""Smaller pictures are enlarged: on their own pixels no caption could be read."""
 
 
 def draw_grounding(image: Image.Image, answers: Sequence[dict[str, Any]]) -> Image.Image:
-    """A copy of a picture with every region's outline, the best one's in red with its score and the phrase.
+    """A copy of a picture with every region's outline, the best one's in red; beneath it the phrase and the score.
 
     Args:
-        image: the picture that was grounded in.
+        image: the picture that was grounded in. Each pixel of a small one becomes a square of pixels.
         answers: of the pipeline "visual-grounding", best first.
     """
-    drawn = image.convert("RGB")
+    factor = max(1, math.ceil(SMALLEST_SIDE / max(image.size)))
+    size = (image.width * factor, image.height * factor)
+    drawn = image.convert("RGB").resize(size, Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(drawn)
-    width = max(2, round(max(image.size) / 200))
+    width = max(2, round(max(size) / 200))
     for rank, answer in reversed(list(enumerate(answers))):  # the best last, over the others
-        box = answer["box"]
-        corners = (box["xmin"], box["ymin"], max(box["xmax"] - 1, box["xmin"]), max(box["ymax"] - 1, box["ymin"]))
+        left, top, right, bottom = (factor * answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
         pen.rectangle(
-            corners, outline=OTHER_COLOR if rank else BEST_COLOR, width=max(1, width // 2) if rank else width
+            (left, top, max(right - 1, left), max(bottom - 1, top)),
+            outline=OTHER_COLOR if rank else BEST_COLOR,
+            width=max(1, width // 2) if rank else width,
         )
-    if answers:
-        best = answers[0]
-        font = ImageFont.load_default(size=max(10, round(max(image.size) / 40)))
-        text = f"{best['score']:.0%}  {best['label']}"
-        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-        x = min(best["box"]["xmin"], max(image.width - (right - left) - 4, 0))
-        y = max(best["box"]["ymin"] - (bottom - top) - 4, 0)
-        pen.rectangle((x, y, x + right - left + 4, y + bottom - top + 4), fill=PAPER)
-        pen.text((x + 2 - left, y + 2 - top), text, fill=INK, font=font)
-    return drawn
+    return _with_caption(drawn, f"{answers[0]['label']}  ({answers[0]['score']:.0%})") if answers else drawn
+
+
+def _with_caption(picture: Image.Image, text: str) -> Image.Image:
+    font = ImageFont.load_default(size=max(14, round(max(picture.size) / 40)))
+    margin = 6
+    columns = max(int((picture.width - 2 * margin) / font.getlength("n")), 8)
+    lines = "\n".join(textwrap.wrap(text, columns))
+    _, _, _, height = ImageDraw.Draw(picture).multiline_textbbox((0, 0), lines, font=font)
+    page = Image.new("RGB", (picture.width, picture.height + round(height) + 2 * margin), PAPER)
+    page.paste(picture)
+    ImageDraw.Draw(page).multiline_text((margin, picture.height + margin), lines, fill=INK, font=font)
+    return page
 
 
 def ground_and_draw(
