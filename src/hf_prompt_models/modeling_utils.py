@@ -24,7 +24,51 @@ BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_mod
 HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
-class PromptPreTrainedModel(PreTrainedModel):
+class CompletePreTrainedModel(PreTrainedModel):
+    """Base of all models here: a saved folder is complete, and whole at every moment."""
+
+    processor: ProcessorMixin | None = None
+    """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write `config.json`, the processor and the weights to a folder.
+
+        Files are written beside and moved into place, so that a crash leaves the earlier ones whole.
+
+        Args:
+            save_directory: the folder, made if needed.
+            push_to_hub, kwargs: as in transformers.
+        """
+        directory = Path(save_directory)
+        if directory.is_file():
+            raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
+        if push_to_hub:
+            raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
+        directory.mkdir(parents=True, exist_ok=True)
+        kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging:
+            super().save_pretrained(staging, **kwargs)
+            if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
+                processor.save_pretrained(staging)
+            written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
+            weights = {file.name for file in written if file.name.startswith("model")}
+            for file in written:
+                os.replace(file, directory / file.name)
+            if written:  # on the main process: an earlier save's other weights files would be stale
+                for stale in set(directory.glob("model*.safetensors*")):
+                    if stale.name not in weights:
+                        stale.unlink()
+
+    def _find_processor(self) -> ProcessorMixin | None:
+        if self.processor is None and self.name_or_path:
+            try:
+                self.processor = AutoProcessor.from_pretrained(self.name_or_path)
+            except OSError:  # the folder that the model came from has no processor
+                return None
+        return self.processor
+
+
+class PromptPreTrainedModel(CompletePreTrainedModel):
     """Base of the models of prompt methods: a borrowed backbone, frozen unless it says otherwise, and learned tensors.
 
     A subclass names its backbone and takes it in `__init__(self, config, backbone=None)`; without one it builds the
@@ -38,9 +82,6 @@ class PromptPreTrainedModel(PreTrainedModel):
     config: PromptConfig
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
     backbone_name: ClassVar[str]
-
-    processor: ProcessorMixin | None = None
-    """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
 
     @property
     def backbone(self) -> PreTrainedModel:
@@ -306,33 +347,14 @@ class PromptPreTrainedModel(PreTrainedModel):
                 always saved.
             push_to_hub, kwargs: as in transformers.
         """
-        directory = Path(save_directory)
-        if directory.is_file():
-            raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
-        if push_to_hub:
-            raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
         base = self.config.base_model_name_or_path
-        if base is not None and directory.is_dir() and os.path.isdir(base) and os.path.samefile(directory, base):
+        folders = [path for path in (base, save_directory) if path is not None and os.path.isdir(path)]
+        if len(folders) == 2 and os.path.samefile(*folders):
             raise ValueError(
                 f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
             )
-        directory.mkdir(parents=True, exist_ok=True)
-        kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
-        with (
-            self._saving(save_backbone),
-            tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging,
-        ):
-            super().save_pretrained(staging, **kwargs)
-            if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
-                processor.save_pretrained(staging)
-            written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
-            weights = {file.name for file in written if file.name.startswith("model")}
-            for file in written:
-                os.replace(file, directory / file.name)
-            if written:  # on the main process: an earlier save's other weights files would be stale
-                for stale in set(directory.glob("model*.safetensors*")):
-                    if stale.name not in weights:
-                        stale.unlink()
+        with self._saving(save_backbone):
+            super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def push_to_hub(
         self, repo_id: str, *, base_model: str | None = None, save_backbone: bool | None = None, **kwargs: Any
@@ -361,14 +383,6 @@ class PromptPreTrainedModel(PreTrainedModel):
                 return super().push_to_hub(repo_id, **kwargs)
             finally:
                 self.config.base_model_name_or_path = local_base
-
-    def _find_processor(self) -> ProcessorMixin | None:
-        if self.processor is None and self.name_or_path:
-            try:
-                self.processor = AutoProcessor.from_pretrained(self.name_or_path)
-            except OSError:  # the folder that the model came from has no processor
-                return None
-        return self.processor
 
     def _init_weights(self, module: nn.Module) -> None:
         """Only for modules that a subclass owns; the backbone has its own rules."""

@@ -1,9 +1,6 @@
 """ActionCLIP's loss (released code: `utils/KLLoss.py`, `utils/tools.py`), over all processes' examples."""
 
-from typing import Any
-
 import torch
-from torch import distributed
 from torch.nn import functional as F
 
 
@@ -43,31 +40,3 @@ def find_matches(labels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         (examples, texts) true or 1 where a class applies.
     """
     return labels[:, classes] if labels.dim() == 2 else labels[:, None] == classes[None]
-
-
-def gather_examples(tensor: torch.Tensor) -> torch.Tensor:
-    """All processes' examples, (processes * examples, ...), in the order of the processes; each has equally many.
-
-    Gradients fit `DistributedDataParallel`, which divides by the number of processes (see `_Gather.backward`).
-    """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return tensor
-    return _Gather.apply(tensor)
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: torch.Tensor) -> torch.Tensor:
-        gathered = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(gathered, tensor.contiguous())
-        return torch.cat(gathered)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        # Every process has computed the same loss of the same gathered examples, so this gradient is the whole one for
-        # the examples of this process: nothing has to be sent. Each process brings the parameters the part that comes
-        # through its own examples, and one process with all of the batch would add the parts up. DDP takes their mean
-        # instead, so they go in multiplied by the number of processes. (A parameter that is used after the gathering,
-        # as the temperature, has the whole gradient in every process, and the mean of it is right.)
-        processes = distributed.get_world_size()
-        return processes * gradient.chunk(processes)[distributed.get_rank()]

@@ -21,11 +21,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from hf_prompt_models.backbones import find_backbone
+from hf_prompt_models.distributed import gather_examples
 from hf_prompt_models.fingerprint import change_marks
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
-from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches, gather_examples
+from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
 from hf_prompt_models.models.action_clip.visual_prompts_action_clip import JointSpaceTime, encode_with_shift
 from hf_prompt_models.prompts.class_names import check_class_names
