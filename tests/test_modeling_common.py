@@ -56,6 +56,8 @@ def methods_and_variants() -> dict[str, MethodUnderTest]:
     tested = {}
     for name in METHODS:
         method = import_module(f"tests.models.{name}.tested_method").METHOD
+        if method is None:  # it has no backbone that a prompt could be saved without
+            continue
         tested[name] = method
         tested |= {f"{name} {variant}": each for variant, each in method.variants.items()}
     return tested
@@ -233,7 +235,7 @@ def test_checkpoints_load_in_a_fresh_process_elsewhere(tmp_path: Path, monkeypat
     """All methods in one process, for starting one takes seconds; the backbone was named by a relative path."""
     jobs, expected = [], {}
     monkeypatch.chdir(tmp_path)
-    for name in METHODS:
+    for name in filter(TESTED.get, METHODS):
         method = TESTED[name]
         method.write_backbone(tmp_path / f"backbone-{name}")
         model = method.build(Path(f"backbone-{name}"))

@@ -1,4 +1,7 @@
-"""What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`."""
+"""What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`.
+
+A method without a borrowed backbone says `None` there, and asks the questions that fit in tests of its own.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,0 +1,137 @@
+"""ALPRO model configuration."""
+
+from typing import ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import BertConfig, PreTrainedConfig, TimesformerConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.models.alpro.entities_alpro import check_entities
+
+
+@strict
+class AlproVisionConfig(TimesformerConfig):
+    r"""
+    Configuration of ALPRO's video tower: a TimeSformer with divided space-time attention.
+
+    num_frames (`int`, *optional*, defaults to 4):
+        Frames of a video, for which there are time embeddings. The tower takes exactly so many.
+    drop_path_rate (`float`, *optional*, defaults to 0.1):
+        Chance of leaving out what the last layer adds, in training; from 0 in the first layer it rises linearly.
+    """
+
+    model_type = "alpro_vision"
+
+    image_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 4
+    drop_path_rate: float | int = 0.1
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict` validation."""
+        if self.attention_type != "divided_space_time":
+            raise ValueError(
+                f"ALPRO's video tower attends by 'divided_space_time', not by {self.attention_type!r}: leave "
+                "attention_type out."
+            )
+        if self.num_frames < 1:
+            raise ValueError(f"num_frames is a number of frames, at least 1; got {self.num_frames}.")
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"The frames' image_size {self.image_size} is not a multiple of patch_size {self.patch_size}."
+            )
+
+    @property
+    def patches_per_side(self) -> int:
+        """Patches in a row or a column of a frame."""
+        return self.image_size // self.patch_size
+
+
+@strict
+class AlproConfig(PromptConfig):
+    r"""
+    Configuration of ALPRO's models (Align and Prompt, arXiv 2112.09583).
+
+    vision_config (`AlproVisionConfig` or `dict`, *optional*):
+        The video tower's configuration, with the number of frames.
+    text_config (`BertConfig` or `dict`, *optional*):
+        Of the BERT whose first layers read the text, and whose other layers text and video together.
+    fusion_layer (`int`, *optional*, defaults to 6):
+        The first of BERT's layers that reads both.
+    projection_dim (`int`, *optional*, defaults to 256):
+        Size of the features by which videos and texts are compared.
+    num_entities (`int`, *optional*, defaults to 1000):
+        Entities that the prompter tells apart. 0: the model has no prompter, as when the prompter itself is trained.
+    entities (`list[str]`, *optional*):
+        Their names, different from each other.
+    pem_threshold (`float`, *optional*, defaults to 0.2):
+        Crops of which the prompter gives no entity at least this probability teach nothing (paper, 4.1).
+    legacy_pem_threshold (`bool`, *optional*, defaults to `False`):
+        Whether to leave out, as the released code does, the crops whose likeliest entity is the first of the list
+        instead. For going on with training that began so.
+    initializer_range (`float`, *optional*, defaults to 0.02):
+        Deviation of the normal distribution that new weights are drawn from.
+    tie_word_embeddings (`bool`, *optional*, defaults to `True`):
+        Whether the words' embeddings are the last layer of the masked language model.
+
+    In [`AlproForVideoQuestionAnswering`], `id2label` are the answers.
+    """
+
+    model_type = "alpro"
+    sub_configs_defaults: ClassVar[dict] = {
+        "vision_config": SubConfigSpec(AlproVisionConfig),
+        "text_config": SubConfigSpec(BertConfig),
+    }
+
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        *("vtc_loss", "vtm_loss", "mlm_loss", "pem_loss"),
+        *("video_embeds", "text_embeds", "entity_logits", "entity_labels"),
+    ]
+
+    vision_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    fusion_layer: int = 6
+    projection_dim: int = 256
+    num_entities: int = 1000
+    entities: list[str] | None = None
+    pem_threshold: float = 0.2
+    legacy_pem_threshold: bool = False
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a video: `vision_config.num_frames`."""
+        vision: PreTrainedConfig = self.vision_config
+        return vision.num_frames
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict` validation."""
+        text: PreTrainedConfig = self.text_config
+        vision: PreTrainedConfig = self.vision_config
+        if text.hidden_size != vision.hidden_size:
+            raise ValueError(
+                f"Text and video become one sequence, but are {text.hidden_size} and {vision.hidden_size} wide: set "
+                "the same hidden_size in text_config and vision_config."
+            )
+        if not 0 < self.fusion_layer < text.num_hidden_layers:
+            raise ValueError(
+                f"fusion_layer {self.fusion_layer} does not divide BERT's {text.num_hidden_layers} layers: it is 1 to "
+                f"{text.num_hidden_layers - 1}."
+            )
+        if text.is_decoder:
+            raise ValueError("ALPRO's text tower reads in both directions: text_config must not say is_decoder.")
+        if not 0 <= self.pem_threshold < 1:
+            raise ValueError(f"pem_threshold is a probability, from 0 and below 1; got {self.pem_threshold}.")
+        if self.num_entities < 0:
+            raise ValueError(f"num_entities is a number, 0 or more; got {self.num_entities}.")
+        if self.entities is not None:
+            check_entities(self.entities)
+            if len(self.entities) != self.num_entities:
+                raise ValueError(
+                    f"There are {len(self.entities)} names in entities for num_entities={self.num_entities}."
+                )
+
+
+__all__ = ["AlproConfig", "AlproVisionConfig"]

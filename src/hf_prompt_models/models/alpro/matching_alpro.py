@@ -1,0 +1,70 @@
+"""Video-text matching with hard negatives from the batch (paper, 3.2; released code: `compute_vtm`)."""
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
+
+from hf_prompt_models.distributed import gather_examples, pad_alike, process_index, share_examples
+from hf_prompt_models.models.alpro.losses_alpro import compare_all, draw_hard_negatives, matching_loss
+from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
+
+
+logger = logging.get_logger(__name__)
+
+
+def match_in_batch(
+    text_model: AlproTextModel,
+    head: nn.Module,
+    text: BaseModelOutputWithPooling,
+    attention_mask: torch.Tensor,
+    video: BaseModelOutputWithPooling,
+    temperature: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The matching loss: of each pair, of its text with a similar video, and of its video with a similar text.
+
+    Negatives come from the examples of all processes. The only example has none: the loss is then of the positive
+    pair alone, and a warning says so.
+
+    Args:
+        text_model, head: what reads a pair, and the layer on its first token.
+        text, attention_mask, video: features of as many texts as videos; those in the same row belong together.
+        temperature: what similarities are divided by.
+
+    Returns:
+        The loss, and (batch, length + video tokens, width) the positive pairs after the fusion layers.
+    """
+    fused = text_model.fuse(text.last_hidden_state, attention_mask, video.last_hidden_state)
+    pairs = fused[:, 0]
+    similarities = compare_all(video.pooler_output.detach(), text.pooler_output.detach())
+    if len(similarities) > 1:
+        pairs = torch.cat(
+            [pairs, _fuse_negatives(text_model, text, attention_mask, video, similarities / temperature)]
+        )
+    else:
+        logger.warning_once(
+            "There is one example in the batch, and so no other text or video that does not belong to it: video-text "
+            "matching sees no negatives. Train with at least 2 examples at a time."
+        )
+    return matching_loss(head(pairs), positives=len(fused)), fused
+
+
+def _fuse_negatives(
+    text_model: AlproTextModel,
+    text: BaseModelOutputWithPooling,
+    attention_mask: torch.Tensor,
+    video: BaseModelOutputWithPooling,
+    similarities: torch.Tensor,
+) -> torch.Tensor:
+    """(2 * batch, width): own texts with others' videos, then others' texts with own videos."""
+    batch = len(attention_mask)
+    own = slice(process_index() * batch, (process_index() + 1) * batch)
+    other_videos, other_texts = (indices[own] for indices in draw_hard_negatives(similarities))
+    texts, mask = pad_alike(text.last_hidden_state), pad_alike(attention_mask)
+    videos = share_examples(video.last_hidden_state)[other_videos]
+    fused = text_model.fuse(
+        torch.cat([texts, share_examples(texts)[other_texts]]),
+        torch.cat([mask, gather_examples(mask)[other_texts]]),
+        torch.cat([videos, video.last_hidden_state]),
+    )
+    return fused[:, 0]

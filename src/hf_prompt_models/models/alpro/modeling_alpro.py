@@ -1,0 +1,277 @@
+"""ALPRO: videos and texts aligned by contrast and read together (Align and Prompt, arXiv 2112.09583)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.bert.modeling_bert import BertLMPredictionHead
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import CompletePreTrainedModel
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
+from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
+from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
+from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
+from hf_prompt_models.models.alpro.towers_alpro import read_vit
+from hf_prompt_models.models.alpro.video_tower_alpro import AlproVideoModel
+
+
+INITIAL_TEMPERATURE = 0.07
+TEMPERATURE_BOUNDS = (0.001, 0.5)
+
+
+@dataclass
+class AlproModelOutput(ModelOutput):
+    """
+    Output of [`AlproModel`].
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch, length + video tokens, width)`):
+            Text and video after the fusion layers. The first is the text's `[CLS]`, which stands for the pair.
+        video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`):
+            L2-normalised features.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+
+
+class AlproPreTrainedModel(CompletePreTrainedModel):
+    """Base of ALPRO's models. All of the model is learned, so that checkpoints hold all of it."""
+
+    config: AlproConfig
+    base_model_prefix = "alpro"
+    main_input_name = "pixel_values"
+    input_modalities = ("video", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = [
+        "TimesformerLayer",
+        "BertLayer",
+        "TimesformerEmbeddings",
+        "BertEmbeddings",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    alpro: PreTrainedModel
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AlproModel):
+            init.constant_(module.temperature, INITIAL_TEMPERATURE)
+        elif isinstance(module, BertLMPredictionHead):
+            init.zeros_(module.bias)
+
+    def freeze(self) -> None:
+        """Stop the gradients of what is not learned: the prompter, where there is one."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers', and frozen again what transformers un-freezes as it loads."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.freeze()
+        return loaded
+
+    @classmethod
+    def from_towers(
+        cls,
+        vision: str | os.PathLike,
+        text: str | os.PathLike,
+        num_frames: int = 4,
+        max_text_length: int = 40,
+        hub_kwargs: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """A new model that begins as ALPRO's did: with the weights of a ViT and of a BERT.
+
+        Before any training it reads each frame as the ViT does. Heads and projections are new.
+
+        Args:
+            vision: Hub id or folder of a ViT, such as google/vit-base-patch16-224-in21k.
+            text: Hub id or folder of a BERT with its tokenizer, such as google-bert/bert-base-uncased.
+            num_frames: frames of a video.
+            max_text_length: tokens at which the processor cuts texts off (30 in pre-training).
+            hub_kwargs: `token`, `cache_dir`, … for both.
+            fields: others of [`AlproConfig`]. Where `fusion_layer` is not among them, it is half of BERT's layers.
+
+        Raises:
+            OSError: if one of them is missing or damaged.
+            TypeError: if the first is no ViT.
+            ValueError: if their widths differ.
+        """
+        options = dict(hub_kwargs or {})
+        vision_config, weights = read_vit(vision, num_frames, **options)
+        bert = BertForMaskedLM.from_pretrained(text, **options)
+        fields = {"fusion_layer": bert.config.num_hidden_layers // 2} | fields
+        config = AlproConfig(vision_config=vision_config, text_config=bert.config.to_dict(), **fields)
+        model = cls(config)
+        towers = model if isinstance(model, AlproModel) else model.alpro
+        missing = towers.video_model.load_state_dict(weights, strict=False)
+        left = [name for name in missing.missing_keys if "temporal_dense" not in name and "time_embed" not in name]
+        if left or missing.unexpected_keys:
+            raise ValueError(f"{str(vision)!r} is no whole ViT: {[*left, *missing.unexpected_keys][:5]} do not fit.")
+        towers.text_model.load_state_dict(bert.bert.state_dict())
+        model._take_language_model(bert)
+        side = {"height": vision_config.image_size, "width": vision_config.image_size}
+        model.processor = AlproProcessor(
+            AlproImageProcessor(size=side),
+            AutoTokenizer.from_pretrained(text, **options),
+            num_frames=num_frames,
+            max_text_length=max_text_length,
+            patch_size=vision_config.patch_size,
+        )
+        return model.eval()
+
+    def _take_language_model(self, bert: BertForMaskedLM) -> None:
+        """Take more of BERT than its layers; only pre-training has a use for it."""
+
+    def get_video_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
+        """Features of videos.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+
+        Returns:
+            `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, 1 + patches of a
+            frame, width), what the fusion layers read.
+
+        Raises:
+            ValueError: for another shape, or a number of frames that the model has no time embeddings for.
+        """
+        return self.alpro.get_video_features(pixel_values)
+
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> BaseModelOutputWithPooling:
+        """Features of texts.
+
+        Args:
+            input_ids: (batch, length).
+            attention_mask: (batch, length) 1 for tokens, 0 for padding. Default: nothing is padding.
+
+        Returns:
+            `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, length, width),
+            what the fusion layers read.
+
+        Raises:
+            ValueError: if a text is longer than the model has positions.
+        """
+        return self.alpro.get_text_features(input_ids, attention_mask)
+
+    def resize_time_embeddings(self, num_frames: int) -> None:
+        """Take another number of frames: each gets the time embedding of the nearest of those before.
+
+        From 4 to 8 each embedding is there twice, as in the released code. Fine-tune the model then.
+        """
+        for module in self.modules():
+            if isinstance(module, AlproVideoModel):
+                module.resize_time_embeddings(num_frames)
+        vision: PreTrainedConfig = self.config.vision_config
+        vision.num_frames = num_frames
+
+
+class AlproModel(AlproPreTrainedModel):
+    """The towers, the features by which videos and texts are compared, and the layers that read both together.
+
+    Attributes:
+        video_model: a TimeSformer.
+        text_model: a BERT, the first layers for text alone, the others for text and video.
+        temperature: what similarities are divided by in the contrastive loss.
+    """
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        vision: AlproVisionConfig = config.vision_config
+        text: BertConfig = config.text_config
+        self.video_model = AlproVideoModel(vision)
+        self.text_model = AlproTextModel(text, config.fusion_layer)
+        self.video_projection = nn.Linear(vision.hidden_size, config.projection_dim)
+        self.text_projection = nn.Linear(text.hidden_size, config.projection_dim)
+        self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.text_model.set_input_embeddings(value)
+
+    def get_video_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
+        hidden = self.video_model(pixel_values).last_hidden_state
+        return _with_features(hidden, self.video_projection)
+
+    def get_text_features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> BaseModelOutputWithPooling:
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return _with_features(self.text_model.encode(input_ids, mask), self.text_projection)
+
+    def bounded_temperature(self) -> torch.Tensor:
+        """The temperature, brought back into its bounds where a step of training led out of them."""
+        with torch.no_grad():
+            self.temperature.clamp_(*TEMPERATURE_BOUNDS)
+        return at_least_float32(self.temperature)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> AlproModelOutput | tuple:
+        """Each text with the video in the same row.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            input_ids, attention_mask: (batch, length).
+            return_dict: `False` returns a tuple.
+
+        Raises:
+            ValueError: as `get_video_features` and `get_text_features`, or for unlike numbers of texts and videos.
+        """
+        check_pairs(pixel_values, input_ids)
+        video = self.get_video_features(pixel_values)
+        text = self.get_text_features(input_ids, attention_mask)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        fused = self.text_model.fuse(text.last_hidden_state, mask, video.last_hidden_state)
+        output = AlproModelOutput(fused, video.pooler_output, text.pooler_output)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+def _with_features(hidden: torch.Tensor, projection: nn.Module) -> BaseModelOutputWithPooling:
+    features = at_least_float32(projection(hidden[:, 0]))
+    return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=F.normalize(features, dim=-1))
+
+
+def check_pairs(pixel_values: torch.Tensor, input_ids: torch.Tensor) -> None:
+    """Refuse unlike numbers of videos and texts."""
+    if len(pixel_values) != len(input_ids):
+        raise ValueError(
+            f"A text and a video in the same row belong together, but there are {len(input_ids)} texts and "
+            f"{len(pixel_values)} videos."
+        )
+
+
+def two_layer_head(width: int, outputs: int) -> nn.Sequential:
+    """The head of question answering and of entity modelling."""
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, outputs))
+
+
+__all__ = ["AlproModel", "AlproPreTrainedModel"]

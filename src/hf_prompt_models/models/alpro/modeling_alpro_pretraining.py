@@ -1,0 +1,218 @@
+"""ALPRO's pre-training: four losses over videos and their captions."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import BertForMaskedLM, PreTrainedConfig
+from transformers.models.bert.modeling_bert import BertOnlyMLMHead
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.models.alpro.crops_alpro import patches_in_boxes
+from hf_prompt_models.models.alpro.losses_alpro import (
+    contrastive_loss,
+    entity_loss,
+    keep_confident,
+    masked_word_loss,
+)
+from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
+from hf_prompt_models.models.alpro.modeling_alpro import (
+    AlproModel,
+    AlproPreTrainedModel,
+    check_pairs,
+    two_layer_head,
+)
+from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+
+
+@dataclass
+class AlproForPreTrainingOutput(ModelOutput):
+    """
+    Output of [`AlproForPreTraining`]. A loss whose inputs were not given is `None`.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the sum of the others.
+        vtc_loss, vtm_loss, mlm_loss, pem_loss (`torch.FloatTensor` of shape `(1,)`, *optional*): video-text contrast
+            and matching, masked language modelling, prompting entity modelling.
+        video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
+        entity_logits (`torch.FloatTensor` of shape `(batch, entities)`, *optional*): of the entities in the crops.
+        entity_labels (`torch.FloatTensor` of shape `(batch, entities)`, *optional*): the prompter's probabilities.
+    """
+
+    loss: torch.Tensor | None = None
+    vtc_loss: torch.Tensor | None = None
+    vtm_loss: torch.Tensor | None = None
+    mlm_loss: torch.Tensor | None = None
+    pem_loss: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    entity_logits: torch.Tensor | None = None
+    entity_labels: torch.Tensor | None = None
+
+
+class AlproForPreTraining(AlproPreTrainedModel):
+    """ALPRO with the heads of its four losses, and the prompter that teaches the fourth.
+
+    With `config.num_entities=0` it has no prompter and no entity head: so the prompter itself is trained, by contrast.
+
+    Attributes:
+        vtm_head: whether a text and a video belong together: 0 no, 1 yes.
+        mlm_head: BERT's masked language model.
+        pem_head: which entity the patches inside a crop show.
+        prompter: a frozen [`AlproPrompter`], or `None`.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "mlm_head.predictions.decoder.weight": "alpro.text_model.embeddings.word_embeddings.weight",
+        "mlm_head.predictions.decoder.bias": "mlm_head.predictions.bias",
+    }
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        self.alpro = AlproModel(config)
+        self.vtm_head = nn.Linear(width, 2)
+        self.mlm_head = BertOnlyMLMHead(config.text_config)
+        self.pem_head = two_layer_head(width, config.num_entities) if config.num_entities else None
+        self.prompter = AlproPrompter(config) if config.num_entities else None
+        self.post_init()
+
+    def freeze(self) -> None:
+        if self.prompter is not None:
+            self.prompter.freeze()
+
+    def _take_language_model(self, bert: BertForMaskedLM) -> None:
+        self.mlm_head.load_state_dict(bert.cls.state_dict())
+
+    def set_prompter(self, prompter: AlproPrompter) -> None:
+        """Learn entities from another prompter. If it has others, what was learned of the old ones is lost.
+
+        Raises:
+            ValueError: if its towers are of other sizes.
+        """
+        if _sizes(prompter) != _sizes(self):
+            raise ValueError(
+                "The prompter's towers are of other sizes than this model's, or take another number of frames: make "
+                "it from a model of the same configuration (resize_time_embeddings changes the number of frames)."
+            )
+        same = prompter.config.entities is not None and prompter.config.entities == self.config.entities
+        self.config.update({"num_entities": prompter.config.num_entities, "entities": prompter.config.entities})
+        self.prompter = prompter.to(self.device)
+        if not same:
+            head = two_layer_head(self.mlm_head.predictions.decoder.in_features, self.config.num_entities)
+            for module in head.modules():
+                self._init_weights(module)
+            self.pem_head = head.to(device=self.device, dtype=self.dtype)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.mlm_head.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.mlm_head.predictions.decoder = new_embeddings
+        self.mlm_head.predictions.bias = new_embeddings.bias
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        mlm_input_ids: torch.Tensor | None = None,
+        mlm_labels: torch.Tensor | None = None,
+        crop_pixel_values: torch.Tensor | None = None,
+        crop_boxes: torch.Tensor | None = None,
+        is_video: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> AlproForPreTrainingOutput | tuple:
+        """The losses whose inputs are given.
+
+        In training by several processes each has equally many examples; contrast and matching are over all of them.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            input_ids, attention_mask: (batch, length) captions; without them neither contrast nor matching nor
+                entities.
+            mlm_input_ids, mlm_labels: (batch, length) captions with masked words, and what stood there; -100 where
+                nothing is asked. `attention_mask` is theirs, too.
+            crop_pixel_values: (batch, frames, 3, height, width) the same videos, black outside the box.
+            crop_boxes: (batch, 4) left, top, right, bottom of the box in pixels; edges are moved up and left to the
+                patches' grid.
+            is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
+            return_dict: `False` returns a tuple.
+
+        Raises:
+            ValueError: for half of the inputs of a loss, crops for a model without a prompter, boxes outside the
+                video; as `get_video_features` and `get_text_features`.
+        """
+        self._check_inputs(input_ids, mlm_input_ids, mlm_labels, crop_pixel_values, crop_boxes)
+        text_model = self.alpro.text_model
+        losses: dict[str, torch.Tensor] = {}
+        features: dict[str, torch.Tensor] = {}
+        video = self.get_video_features(pixel_values)
+        features["video_embeds"] = video.pooler_output
+        if input_ids is not None:
+            check_pairs(pixel_values, input_ids)
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            text = self.get_text_features(input_ids, mask)
+            features["text_embeds"] = text.pooler_output
+            temperature = self.alpro.bounded_temperature()
+            losses["vtc_loss"] = contrastive_loss(video.pooler_output, text.pooler_output, temperature)
+            losses["vtm_loss"], fused = match_in_batch(text_model, self.vtm_head, text, mask, video, temperature)
+            if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
+                patches = fused[:, input_ids.shape[1] + 1 :]  # behind the text and the video's own first token
+                features["entity_logits"] = self._entity_logits(patches, crop_boxes)
+                features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)
+                losses["pem_loss"] = self._entity_loss(features["entity_logits"], features["entity_labels"])
+        if mlm_input_ids is not None and mlm_labels is not None:
+            check_pairs(pixel_values, mlm_input_ids)
+            mask = torch.ones_like(mlm_input_ids) if attention_mask is None else attention_mask
+            masked = text_model.encode(mlm_input_ids, mask)
+            fused = text_model.fuse(masked, mask, video.last_hidden_state)
+            logits = self.mlm_head(fused[:, : mlm_input_ids.shape[1]])
+            losses["mlm_loss"] = masked_word_loss(logits, mlm_labels)
+        loss = torch.stack(list(losses.values())).sum() if losses else None
+        output = AlproForPreTrainingOutput(loss=loss, **losses, **features)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    def _check_inputs(
+        self,
+        input_ids: torch.Tensor | None,
+        mlm_input_ids: torch.Tensor | None,
+        mlm_labels: torch.Tensor | None,
+        crop_pixel_values: torch.Tensor | None,
+        crop_boxes: torch.Tensor | None,
+    ) -> None:
+        if (mlm_input_ids is None) != (mlm_labels is None):
+            raise ValueError("Masked language modelling needs mlm_input_ids and mlm_labels: pass both or neither.")
+        if (crop_pixel_values is None) != (crop_boxes is None):
+            raise ValueError("Entity modelling needs crop_pixel_values and crop_boxes: pass both or neither.")
+        if crop_boxes is not None and self.prompter is None:
+            raise ValueError(
+                "This model has no prompter to say what crops show: call "
+                "model.set_prompter(AlproPrompter.from_entities(...)), or leave the crops out."
+            )
+        if crop_boxes is not None and input_ids is None:
+            raise ValueError("Entities are modelled where the caption is read, too: pass input_ids with the crops.")
+
+    def _entity_logits(self, patches: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Of the mean of the patches inside each box."""
+        vision: PreTrainedConfig = self.config.vision_config
+        inside = patches_in_boxes(boxes, vision.patches_per_side, vision.patch_size)
+        total = (inside[:, :, None] * patches).sum(dim=1)
+        head: Any = self.pem_head
+        return head(total / inside.sum(dim=1, keepdim=True).to(total.dtype))
+
+    def _entity_loss(self, logits: torch.Tensor, soft_labels: torch.Tensor) -> torch.Tensor:
+        keep = keep_confident(soft_labels, self.config.pem_threshold, self.config.legacy_pem_threshold)
+        return entity_loss(logits, soft_labels, keep)
+
+
+def _sizes(model: AlproPreTrainedModel) -> tuple:
+    config: PreTrainedConfig = model.config
+    heads = (config.vision_config.num_attention_heads, config.text_config.num_attention_heads)
+    shapes = {name: tensor.shape for name, tensor in model.alpro.state_dict().items()}
+    return shapes, heads, config.fusion_layer
+
+
+__all__ = ["AlproForPreTraining"]

@@ -1,0 +1,104 @@
+"""Answering questions about videos with ALPRO: choosing one of a list of answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.models.alpro.losses_alpro import IGNORED
+from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, two_layer_head
+
+
+@dataclass
+class AlproVideoQuestionAnsweringOutput(ModelOutput):
+    """
+    Output of [`AlproForVideoQuestionAnswering`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): cross entropy, if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, answers)`): of the answers in `config.id2label`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+
+
+class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
+    """ALPRO that chooses the answer to a question about a video from `config.id2label`.
+
+    Attributes:
+        classifier: two layers on the first token of question and video.
+    """
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [
+        rf"^{name}\." for name in ("prompter", "mlm_head", "pem_head", "vtm_head")
+    ]
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.alpro = AlproModel(config)
+        self.classifier = two_layer_head(config.text_config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def answer_labels(self, answers: Sequence[str]) -> torch.Tensor:
+        """(answers,) labels.
+
+        Raises:
+            ValueError: for an answer that is not in the list.
+        """
+        known = self.config.label2id
+        for answer in answers:
+            if answer not in known:
+                raise ValueError(
+                    f"{answer!r} is none of the {len(known)} answers of this model: leave the question out, or "
+                    f"label it {IGNORED} (it counts as answered wrongly)."
+                )
+        return torch.tensor([known[answer] for answer in answers])
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> AlproVideoQuestionAnsweringOutput | tuple:
+        """The answers to questions, each about the video in the same row.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            input_ids, attention_mask: (batch, length) questions.
+            labels: (batch,) indices of answers; -100 for one that is not in the list, which the loss leaves out.
+            return_dict: `False` returns a tuple.
+
+        Raises:
+            ValueError: for a label that is no answer's index; as [`AlproModel`].
+        """
+        if labels is not None:
+            self._check_labels(labels)
+        fused = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True).last_hidden_state
+        logits = self.classifier(fused[:, 0])
+        loss = None
+        if labels is not None:
+            total = F.cross_entropy(at_least_float32(logits), labels, ignore_index=IGNORED, reduction="sum")
+            loss = total / (labels != IGNORED).sum().clamp(min=1)
+        output = AlproVideoQuestionAnsweringOutput(loss, logits)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    def _check_labels(self, labels: torch.Tensor) -> None:
+        answers = self.config.num_labels
+        wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= answers))]
+        if len(wrong):
+            raise ValueError(
+                f"Labels are 0 to {answers - 1}, the indices of this model's answers, or {IGNORED} for one that is "
+                f"not among them; got {int(wrong[0])}."
+            )
+
+
+__all__ = ["AlproForVideoQuestionAnswering"]

@@ -1,0 +1,186 @@
+"""Finding videos by sentences with ALPRO: a fast comparison of features, then a slow reading of the best pairs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.models.alpro.losses_alpro import contrastive_loss
+from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
+from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, check_pairs
+
+
+@dataclass
+class AlproVideoTextRetrievalOutput(ModelOutput):
+    """
+    Output of [`AlproForVideoTextRetrieval`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): contrast and matching, with `return_loss=True`.
+        logits (`torch.FloatTensor` of shape `(batch, 2)`): of each text with the video in the same row; index 1 says
+            that they belong together.
+        video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    video_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+
+
+class AlproForVideoTextRetrieval(AlproPreTrainedModel):
+    """ALPRO that says how likely a text and a video belong together.
+
+    Attributes:
+        vtm_head: the layer on a pair's first token, 0 no, 1 yes.
+    """
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^prompter\.", r"^mlm_head\.", r"^pem_head\."]
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.alpro = AlproModel(config)
+        self.vtm_head = nn.Linear(config.text_config.hidden_size, 2)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        return_loss: bool = False,
+        return_dict: bool | None = None,
+    ) -> AlproVideoTextRetrievalOutput | tuple:
+        """Each text with the video in the same row.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            input_ids, attention_mask: (batch, length).
+            return_loss: for training: contrast and matching, as in pre-training.
+            return_dict: `False` returns a tuple.
+
+        Raises:
+            ValueError: as [`AlproModel`].
+        """
+        if return_loss:
+            check_pairs(pixel_values, input_ids)
+            video = self.get_video_features(pixel_values)
+            text = self.get_text_features(input_ids, attention_mask)
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            temperature = self.alpro.bounded_temperature()
+            matching, fused = match_in_batch(self.alpro.text_model, self.vtm_head, text, mask, video, temperature)
+            loss = contrastive_loss(video.pooler_output, text.pooler_output, temperature) + matching
+            features = video.pooler_output, text.pooler_output
+        else:
+            encoded = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True)
+            loss, fused, features = None, encoded.last_hidden_state, (encoded.video_embeds, encoded.text_embeds)
+        output = AlproVideoTextRetrievalOutput(loss, self.vtm_head(fused[:, 0]), *features)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    @torch.no_grad()
+    def encode_videos(self, videos: torch.Tensor | Sequence[Any], batch_size: int = 16) -> BaseModelOutputWithPooling:
+        """What `rank` needs of videos, computed once for many texts: `get_video_features`, so many at a time.
+
+        Args:
+            videos: (videos, frames, 3, height, width) as the processor makes them, or a list of videos, each a list
+                of frames, for the processor that the model was loaded with.
+            batch_size: videos at a time.
+        """
+        found = [self.get_video_features(pixels.to(self.device)) for pixels in self._pixels(videos, batch_size)]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=torch.cat([each.last_hidden_state for each in found]),
+            pooler_output=torch.cat([each.pooler_output for each in found]),
+        )
+
+    @torch.no_grad()
+    def rank(
+        self,
+        texts: Sequence[str] | Mapping[str, torch.Tensor],
+        videos: torch.Tensor | Sequence[Any] | BaseModelOutputWithPooling,
+        k: int | None = 16,
+        batch_size: int = 16,
+    ) -> torch.Tensor:
+        """How likely each video belongs to each text.
+
+        The `k` videos whose features are closest to the text's are read together with it; the others are left out.
+
+        Args:
+            texts: sentences, for the processor that the model was loaded with, or its `input_ids` and
+                `attention_mask`, each (texts, length).
+            videos: as for `encode_videos`, or what that returned.
+            k: videos a text that are read together with it. `None`: all of them, as the released code does.
+            batch_size: pairs, or texts, or videos, at a time.
+
+        Returns:
+            (texts, videos) probabilities; -inf for pairs that were left out.
+
+        Raises:
+            ValueError: for no text or no video, for a `k` or a `batch_size` below 1, or for strings or frames where
+                the model has no processor.
+        """
+        if batch_size < 1 or (k is not None and k < 1):
+            raise ValueError(f"k and batch_size are at least 1; got k={k}, batch_size={batch_size}.")
+        training = self.training
+        self.eval()
+        try:
+            return self._rank(texts, videos, k, batch_size)
+        finally:
+            self.train(training)
+
+    def _rank(self, texts: Any, videos: Any, k: int | None, batch_size: int) -> torch.Tensor:
+        if not isinstance(videos, BaseModelOutputWithPooling):
+            videos = self.encode_videos(videos, batch_size)
+        input_ids, mask = self._tokens(texts)
+        rows = [
+            self.get_text_features(ids, each)
+            for ids, each in zip(input_ids.split(batch_size), mask.split(batch_size), strict=True)
+        ]
+        hidden = torch.cat([row.last_hidden_state for row in rows])
+        similarities = torch.cat([row.pooler_output for row in rows]) @ videos.pooler_output.T
+        chosen = similarities.topk(min(k or similarities.shape[1], similarities.shape[1]), dim=1).indices
+        pairs = torch.stack([torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen), chosen], -1)
+        scores = torch.full_like(similarities, float("-inf"))
+        for some in pairs.flatten(0, 1).split(batch_size):
+            text, video = some.unbind(dim=1)
+            longest = int(mask[text].sum(dim=1).max())  # the tokenizer pads on the right
+            fused = self.alpro.text_model.fuse(
+                hidden[text, :longest], mask[text, :longest], videos.last_hidden_state[video]
+            )
+            logits = at_least_float32(self.vtm_head(fused[:, 0]))
+            scores[text, video] = logits.softmax(dim=1)[:, 1].to(scores.dtype)
+        return scores
+
+    def _tokens(self, texts: Sequence[str] | Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError("Texts are a list of at least one sentence.")
+        tokens = texts if isinstance(texts, Mapping) else self._own_processor()(text=list(texts), return_tensors="pt")
+        input_ids = tokens["input_ids"].to(self.device)
+        mask = tokens.get("attention_mask")
+        return input_ids, torch.ones_like(input_ids) if mask is None else mask.to(self.device)
+
+    def _pixels(self, videos: torch.Tensor | Sequence[Any], batch_size: int) -> Iterator[torch.Tensor]:
+        if not len(videos):
+            raise ValueError("There is no video.")
+        for start in range(0, len(videos), batch_size):
+            some = videos[start : start + batch_size]
+            if not isinstance(some, torch.Tensor):
+                some = self._own_processor()(images=some, return_tensors="pt")["pixel_values"]
+            yield some
+
+    def _own_processor(self) -> Any:
+        if self._find_processor() is None:
+            raise ValueError(
+                "This model has no processor to prepare sentences and frames: set model.processor, or pass what the "
+                "processor makes of them."
+            )
+        return self.processor
+
+
+__all__ = ["AlproForVideoTextRetrieval"]

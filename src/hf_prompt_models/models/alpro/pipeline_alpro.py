@@ -1,0 +1,179 @@
+"""The pipelines "video-text-retrieval" and "video-question-answering"."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoModel, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
+from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
+
+
+RETRIEVAL_TASK, QUESTION_TASK = "video-text-retrieval", "video-question-answering"
+
+
+class _AlproPipeline(Pipeline):
+    _load_processor = True
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+    _load_video_processor = False
+
+    task_name: str
+    model_class: type
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.model, self.model_class):
+            raise TypeError(
+                f"{self.task_name!r} needs an {self.model_class.__name__}; this is a {type(self.model).__name__}."
+            )
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save the model with its processor.
+
+        The stock pipeline would leave the processor out, and would note its own code in the configuration as custom,
+        so that loading asked for `trust_remote_code` although the task is registered.
+        """
+        self.model.processor = self.processor
+        self.model.save_pretrained(save_directory, **kwargs)
+
+
+class VideoTextRetrievalPipeline(_AlproPipeline):
+    """Videos that a sentence describes.
+
+    ```python
+    pipe = pipeline("video-text-retrieval", model=folder)
+    pipe.index_videos("clips", file="clips.safetensors")
+    pipe("a red ball rolls to the left", index="clips.safetensors", top_k=3)
+    ```
+
+    Returns a list of `{"video", "score"}`, best first: the file and how likely it belongs to the sentence, among the
+    `k` videos that were read together with it. For a list of sentences a list of such lists.
+    """
+
+    task_name = RETRIEVAL_TASK
+    model_class = AlproForVideoTextRetrieval
+
+    def index_videos(
+        self,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        file: str | os.PathLike | None = None,
+        batch_size: int = 8,
+    ) -> AlproVideoIndex:
+        """Sample and encode videos once, for all sentences.
+
+        Args:
+            videos: a folder, which is searched with the folders in it, or a list of files.
+            file: where to keep them, a safetensors file, if anywhere.
+            batch_size: videos that are encoded at a time.
+
+        Returns:
+            The index. Its `.skipped` are the videos that could not be read, each with the reason.
+
+        Raises:
+            ValueError: if there is no video, or none that can be read.
+        """
+        index = AlproVideoIndex.build(self.model, self.processor, videos, batch_size)
+        if file is not None:
+            index.save(file)
+        return index
+
+    def _sanitize_parameters(
+        self,
+        index: AlproVideoIndex | str | os.PathLike | None = None,
+        k: int | None = 16,
+        top_k: int = 5,
+        **unknown: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise ValueError(f"{RETRIEVAL_TASK!r} knows no {', '.join(unknown)}: index, k, top_k.")
+        if isinstance(index, str | os.PathLike):
+            index = AlproVideoIndex.load(index)
+        given = {} if index is None else {"index": index}
+        return {}, given | {"k": k}, given | {"top_k": top_k}
+
+    def preprocess(self, sentence: Any) -> dict[str, Any]:
+        if not isinstance(sentence, str) or not sentence.strip():
+            raise ValueError(f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {str(sentence)[:80]!r}.")
+        return dict(self.processor(text=sentence, return_tensors="pt"))
+
+    def _forward(
+        self, tokens: dict[str, torch.Tensor], index: AlproVideoIndex | None = None, k: int | None = 16
+    ) -> torch.Tensor:
+        if index is None:
+            raise ValueError("Say among which videos: index=pipe.index_videos(folder), or a file that it wrote.")
+        return self.model.rank(tokens, index.features_for(self.model), k=k)
+
+    def postprocess(
+        self, scores: torch.Tensor, index: AlproVideoIndex | None = None, top_k: int = 5
+    ) -> list[dict[str, Any]]:
+        names = index.names if index is not None else []
+        best = scores[0].float().topk(min(top_k, len(names)))
+        return [
+            {"video": names[place], "score": score}
+            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            if score >= 0  # the others were not read
+        ]
+
+
+class VideoQuestionAnsweringPipeline(_AlproPipeline):
+    """Answers to questions about videos, of the model's list.
+
+    ```python
+    pipe = pipeline("video-question-answering", model=folder)
+    pipe({"video": "clip.mp4", "question": "what is the man holding?"}, top_k=3)
+    ```
+
+    A video is a file, or its frames as a list of PIL images, as many as the model takes. Returns a list of `{"answer",
+    "score"}`, best first. For a list of inputs a list of such lists.
+    """
+
+    task_name = QUESTION_TASK
+    model_class = AlproForVideoQuestionAnswering
+
+    def _sanitize_parameters(
+        self, top_k: int = 5, **unknown: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise ValueError(f"{QUESTION_TASK!r} knows no {', '.join(unknown)}; video and question go into the dict.")
+        return {}, {}, {"top_k": top_k}
+
+    def preprocess(self, asked: Any) -> dict[str, Any]:
+        if not isinstance(asked, dict) or set(asked) != {"video", "question"}:
+            raise ValueError(
+                f"{QUESTION_TASK!r} takes a dict like {{'video': 'clip.mp4', 'question': 'what is it?'}}; got "
+                f"{sorted(asked) if isinstance(asked, dict) else type(asked).__name__}."
+            )
+        video = asked["video"]
+        if not (isinstance(video, list) and all(isinstance(frame, Image.Image) for frame in video)):
+            video = load_video(video, self.model.config.num_frames)
+        return dict(self.processor(images=[video], text=[asked["question"]], return_tensors="pt"))
+
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> Any:
+        return self.model(**inputs)
+
+    def postprocess(self, output: Any, top_k: int = 5) -> list[dict[str, Any]]:
+        chances = output.logits[0].float().softmax(dim=0)
+        best = chances.topk(min(top_k, len(chances)))
+        return [
+            {"answer": self.model.config.id2label[place], "score": score}
+            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+
+def register() -> None:
+    """Make the tasks known to `pipeline()`."""
+    for pipeline_class in (VideoTextRetrievalPipeline, VideoQuestionAnsweringPipeline):
+        PIPELINE_REGISTRY.register_pipeline(
+            pipeline_class.task_name, pipeline_class=pipeline_class, pt_model=AutoModel, type="multimodal"
+        )
+
+
+__all__ = ["VideoQuestionAnsweringPipeline", "VideoTextRetrievalPipeline"]

@@ -1,0 +1,134 @@
+"""ALPRO's prompter: which entity a part of a video shows, said by a frozen model from sentences (paper, 3.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
+from hf_prompt_models.models.alpro.entities_alpro import (
+    IMAGE_TEMPLATES,
+    VIDEO_TEMPLATES,
+    check_entities,
+    entity_prompts,
+)
+from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
+
+
+@dataclass
+class AlproPrompterOutput(ModelOutput):
+    """
+    Output of [`AlproPrompter`].
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(batch, entities)`): similarities with the entities' prompts, divided by
+            the prompter's temperature.
+    """
+
+    logits: torch.Tensor | None = None
+
+
+class AlproPrompter(AlproPreTrainedModel):
+    """A frozen ALPRO that gives probabilities of entities for crops of videos.
+
+    An entity's prompt is the mean of the features of 12 sentences about it, of which there are 12 for videos and 12
+    for still pictures. Sentences are encoded once, by `from_entities`; until then prompts are random.
+
+    It always computes as in eval mode, and without gradients.
+    """
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.alpro = AlproModel(config)
+        shape = (config.num_entities, config.projection_dim)
+        self.video_prompts = nn.Buffer(torch.zeros(shape))
+        self.image_prompts = nn.Buffer(torch.zeros(shape))
+        self.post_init()
+        self.freeze()
+        self.eval()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AlproPrompter):
+            for prompts in (module.video_prompts, module.image_prompts):
+                init.normal_(prompts, std=self.config.projection_dim**-0.5)
+
+    @classmethod
+    @torch.no_grad()
+    def from_entities(
+        cls,
+        model: AlproPreTrainedModel,
+        entities: Sequence[str],
+        processor: ProcessorMixin | PreTrainedTokenizerBase,
+        batch_size: int = 256,
+    ) -> Self:
+        """A prompter for a list of entities.
+
+        Sentences are padded: BERT reads in both directions, so that beginnings they share cannot be encoded once.
+
+        Args:
+            model: whose towers, as they are now, become the prompter's: an ALPRO trained by contrast. It is copied.
+            entities: their names, different from each other.
+            processor: ALPRO's processor, or its tokenizer.
+            batch_size: sentences that are encoded at a time.
+
+        Raises:
+            ValueError: for an empty list, an empty name, or a name that is there twice.
+        """
+        names = check_entities(entities)
+        tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
+        fields = model.config.to_dict() | {"num_entities": len(names), "entities": names}
+        prompter = cls(AlproConfig.from_dict(fields)).to(device=model.device, dtype=model.dtype)
+        source = model if isinstance(model, AlproModel) else model.alpro
+        prompter.alpro.load_state_dict(source.state_dict())
+        for prompts, templates in (
+            (prompter.video_prompts, VIDEO_TEMPLATES),
+            (prompter.image_prompts, IMAGE_TEMPLATES),
+        ):
+            sentences = entity_prompts(names, templates)
+            features = []
+            for start in range(0, len(sentences), batch_size):
+                tokens = tokenizer(sentences[start : start + batch_size], padding=True, return_tensors="pt")
+                tokens = tokens.to(prompter.device)
+                features.append(prompter.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output)
+            # The mean is not brought back to length 1, as in the released code: entities of which the sentences
+            # agree get more.
+            prompts.copy_(torch.cat(features).unflatten(0, (len(templates), len(names))).mean(dim=0))
+        prompter.processor = processor if isinstance(processor, ProcessorMixin) else None
+        return prompter
+
+    def freeze(self) -> None:
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode, whatever the Trainer calls."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> AlproPrompterOutput:
+        """Similarities of crops with all entities' prompts.
+
+        Args:
+            pixel_values: (batch, frames, 3, height, width) videos that are black outside a crop, before they are
+                normalised.
+            is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
+        """
+        features = self.get_video_features(pixel_values).pooler_output
+        logits = features @ self.video_prompts.T.to(features.dtype)
+        if is_video is not None:
+            stills = features @ self.image_prompts.T.to(features.dtype)
+            logits = torch.where(is_video[:, None], logits, stills)
+        return AlproPrompterOutput(logits / self.alpro.bounded_temperature())
+
+    def soft_labels(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> torch.Tensor:
+        """(batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
+        return self(pixel_values, is_video).logits.softmax(dim=-1)
+
+
+__all__ = ["AlproPrompter"]

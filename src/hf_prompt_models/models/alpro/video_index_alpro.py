@@ -1,0 +1,178 @@
+"""Videos kept as ALPRO's features, in memory or in a file, so that many texts can ask for them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
+
+from hf_prompt_models.data.files import replacing
+from hf_prompt_models.data.videos import VIDEO_SUFFIXES, UnreadableVideoError, load_video
+from hf_prompt_models.models.alpro.modeling_alpro import AlproPreTrainedModel
+
+
+logger = logging.get_logger(__name__)
+
+TOKENS, EMBEDS = "video_tokens", "video_embeds"
+
+
+@dataclass(frozen=True)
+class AlproVideoIndex:
+    """
+    Args:
+        names: of the videos.
+        tokens: (videos, 1 + patches of a frame, width) what the fusion layers read.
+        embeds: (videos, projection_dim) L2-normalised features.
+        model_digest: of the weights that made them.
+        skipped: videos that could not be read, each with the reason.
+    """
+
+    names: list[str]
+    tokens: torch.Tensor
+    embeds: torch.Tensor
+    model_digest: str
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @torch.no_grad()
+    def build(
+        cls,
+        model: AlproPreTrainedModel,
+        processor: ProcessorMixin,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        batch_size: int = 8,
+    ) -> Self:
+        """Sample, encode and keep videos. Those that cannot be read are skipped, with a warning each.
+
+        Args:
+            model: in eval mode.
+            processor: its own.
+            videos: a folder, which is searched with the folders in it, or a list of files.
+            batch_size: videos that are encoded at a time.
+
+        Raises:
+            ValueError: if there is no video, or none that can be read.
+        """
+        files = find_videos(videos)
+        skipped: dict[str, str] = {}
+        names: list[str] = []
+        found: list[BaseModelOutputWithPooling] = []
+        for some in _batches(_readable(files, model.config.num_frames, skipped), batch_size):
+            names += [name for name, _ in some]
+            pixels = processor(images=[frames for _, frames in some], return_tensors="pt")["pixel_values"]
+            found.append(model.get_video_features(pixels.to(model.device)))
+        if not names:
+            raise ValueError(f"None of the {len(files)} videos can be read; the first: {next(iter(skipped.values()))}")
+        return cls(
+            names,
+            torch.cat([each.last_hidden_state for each in found]).cpu(),
+            torch.cat([each.pooler_output for each in found]).cpu(),
+            digest(model),
+            skipped,
+        )
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write a safetensors file, beside and moved into place."""
+        lists = {"names": self.names, "skipped": self.skipped, "model_digest": self.model_digest}
+        with replacing(file) as beside:
+            tensors = {TOKENS: self.tokens.contiguous(), EMBEDS: self.embeds.contiguous()}
+            save_file(tensors, beside, {"alpro_video_index": json.dumps(lists)})
+
+    @classmethod
+    def load(cls, file: str | os.PathLike) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            ValueError: if it is no such file, or a damaged one.
+        """
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"There is no index {str(file)!r}: make it with index_videos(..., file=...).")
+        try:
+            with safe_open(file, framework="pt") as opened:
+                lists = json.loads((opened.metadata() or {})["alpro_video_index"])
+                tokens, embeds = opened.get_tensor(TOKENS), opened.get_tensor(EMBEDS)
+            index = cls(lists["names"], tokens, embeds, lists["model_digest"], lists["skipped"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file} is no index of videos, or a damaged one ({error!r}): make it again.") from error
+        if (tokens.dim(), embeds.dim()) != (3, 2) or {len(tokens), len(embeds)} != {len(index.names)}:
+            raise ValueError(f"{file} holds {len(tokens)} videos and names {len(index.names)}: make it again.")
+        return index
+
+    def features_for(self, model: AlproPreTrainedModel) -> BaseModelOutputWithPooling:
+        """What `model.rank` takes for the videos.
+
+        Raises:
+            ValueError: if another model made them.
+        """
+        if digest(model) != self.model_digest:
+            raise ValueError("Another model, or another precision, made the videos' features: index the videos again.")
+        return BaseModelOutputWithPooling(
+            last_hidden_state=self.tokens.to(model.device), pooler_output=self.embeds.to(model.device)
+        )
+
+
+def digest(model: AlproPreTrainedModel) -> str:
+    """Of the last layers of the video tower, which no training leaves as they were."""
+    total = hashlib.sha256()
+    towers = model.alpro
+    parts = (towers.video_projection, towers.video_model.layernorm, towers.video_model.embeddings.patch_embeddings)
+    for part in parts:
+        for name, tensor in part.state_dict().items():
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            total.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def find_videos(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    """The files of a folder and of the folders in it, or those of a list.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if isinstance(videos, str | os.PathLike):
+        folder = Path(videos)
+        if not folder.is_dir():
+            raise ValueError(f"{str(folder)!r} is no folder of videos; a single one is passed in a list.")
+        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+        if not files:
+            raise ValueError(f"There is no video in {str(folder)!r} ({', '.join(sorted(VIDEO_SUFFIXES))}).")
+        return files
+    if not videos:
+        raise ValueError("The list of videos is empty.")
+    return [Path(file) for file in videos]
+
+
+def _readable(
+    files: Iterable[Path], num_frames: int, skipped: dict[str, str]
+) -> Iterator[tuple[str, list[Image.Image]]]:
+    for file in files:
+        try:
+            yield str(file), load_video(file, num_frames)
+        except UnreadableVideoError as error:
+            skipped[str(file)] = str(error)
+            logger.warning(f"Skipped. {error}")
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    some: list[Any] = []
+    for item in items:
+        some.append(item)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+__all__ = ["AlproVideoIndex"]

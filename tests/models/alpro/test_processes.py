@@ -1,0 +1,73 @@
+"""Contrast and matching over the examples of two processes, as over one process's with the whole batch."""
+
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import distributed, multiprocessing
+from torch.nn.parallel import DistributedDataParallel
+
+from hf_prompt_models import AlproForPreTraining
+from hf_prompt_models.distributed import pad_alike
+from tests.models.alpro import little
+
+
+def batch(rows: slice) -> dict[str, torch.Tensor]:
+    """Some of six examples; texts are no longer than the longest of them."""
+    texts = little.texts(6)
+    order = texts["attention_mask"].sum(dim=1).argsort()  # so that the processes' longest differ
+    mask = texts["attention_mask"][order][rows]
+    length = int(mask.sum(dim=1).max())
+    return {
+        "pixel_values": little.videos(6)[rows],
+        "input_ids": texts["input_ids"][order][rows, :length],
+        "attention_mask": mask[:, :length],
+    }
+
+
+def losses(rows: slice, wrap: bool) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    model = little.lively(AlproForPreTraining(little.config(num_entities=0))).double().train()
+    caller = DistributedDataParallel(model, find_unused_parameters=True) if wrap else model
+    torch.manual_seed(4)  # the negatives that are drawn
+    output = caller(**batch(rows))
+    output.loss.backward()
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    return {"vtc": output.vtc_loss.detach(), "vtm": output.vtm_loss.detach(), **gradients}
+
+
+def run_one_of_two(rank: int, port: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", address, timeout=timedelta(minutes=5), rank=rank, world_size=2)
+    try:
+        found = losses(slice(3 * rank, 3 * rank + 3), wrap=True)
+        torch.save(found, folder / f"{rank}.pt")
+        try:
+            pad_alike(torch.zeros(2 + rank, 3))
+        except ValueError as error:
+            (folder / f"{rank}.txt").write_text(str(error))
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_losses_and_gradients_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    lengths = {batch(slice(start, start + 3))["input_ids"].shape[1] for start in (0, 3)}
+    assert len(lengths) == 2
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    other = multiprocessing.get_context("spawn").Process(target=run_one_of_two, args=(1, port, tmp_path))
+    other.start()
+    run_one_of_two(0, port, tmp_path)
+    other.join()
+    assert other.exitcode == 0
+    expected = losses(slice(0, 6), wrap=False)
+    assert {"alpro.temperature", "vtm_head.weight", "alpro.video_projection.weight"} <= set(expected)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        # Those that no loss reaches get zeros from DDP.
+        found = {name: each for name, each in found.items() if name in expected or each.any()}
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+        assert "[2, 3] examples" in (tmp_path / f"{rank}.txt").read_text()

@@ -1,0 +1,165 @@
+"""The towers against divided space-time attention and a BERT written out."""
+
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
+from transformers import BertModel
+
+from hf_prompt_models import AlproConfig, AlproForPreTraining, AlproModel, AlproVisionConfig
+from tests.models.alpro import little
+from tests.models.alpro.written_out import WrittenOut
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 4, 8])
+@torch.no_grad()
+def test_the_video_tower_equals_divided_space_time_attention(num_frames: int) -> None:
+    model = little.lively(AlproModel(little.config(num_frames))).double()
+    video = little.videos(2, num_frames)
+    output = model.get_video_features(video)
+    reference = WrittenOut(model, prefix="")
+    for found, feature, pixels in zip(output.last_hidden_state, output.pooler_output, video, strict=True):
+        expected = reference.video(pixels)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(feature, reference.feature("video", expected[0]), rtol=0, atol=1e-9)
+    single = model.float().get_video_features(video.float()).last_hidden_state
+    torch.testing.assert_close(single.double(), output.last_hidden_state, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_text_and_fusion_equal_one_bert_over_the_concatenation() -> None:
+    config = little.config()
+    model = little.lively(AlproModel(config)).double()
+    video, texts = little.videos(5), little.texts(5)
+    output = model(pixel_values=video, **texts)
+    reference = WrittenOut(model, prefix="")
+    tokens = model.get_video_features(video).last_hidden_state
+    bert = BertModel(config.text_config, add_pooling_layer=False).double()
+    bert.load_state_dict(model.text_model.state_dict())
+    bert.encoder.layer = bert.encoder.layer[: config.fusion_layer]
+    theirs = bert(**texts).last_hidden_state
+    for place in range(5):
+        ids, mask = texts["input_ids"][place], texts["attention_mask"][place]
+        seen = mask.bool()
+        text = reference.text(ids, mask)
+        torch.testing.assert_close(theirs[place][seen], text[seen], rtol=0, atol=1e-9)
+        torch.testing.assert_close(output.text_embeds[place], reference.feature("text", text[0]), rtol=0, atol=1e-9)
+        fused = reference.fuse(text, mask, tokens[place])
+        whole = torch.cat([seen, torch.ones(len(tokens[place]), dtype=torch.bool)])
+        torch.testing.assert_close(output.last_hidden_state[place][whole], fused[whole], rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+def test_a_new_model_reads_frames_as_a_vit_does() -> None:
+    """Step 0: frames know nothing of their order, and a still video is its picture."""
+    model = AlproModel(little.config(num_frames=4)).double().eval()
+    video = little.videos(2, num_frames=4)
+    tokens = model.get_video_features(video).last_hidden_state
+    turned = model.get_video_features(video.flip(1)).last_hidden_state
+    torch.testing.assert_close(tokens, turned, rtol=0, atol=1e-9)
+    still = video[:, :1].expand_as(video)
+    single = AlproModel(little.config(num_frames=1)).double().eval()
+    weights = model.state_dict()
+    weights["video_model.embeddings.time_embeddings"] = weights["video_model.embeddings.time_embeddings"][:, :1]
+    single.load_state_dict(weights)
+    torch.testing.assert_close(
+        model.get_video_features(still).last_hidden_state,
+        single.get_video_features(video[:, :1]).last_hidden_state,
+        rtol=0,
+        atol=1e-9,
+    )
+    for name, parameter in model.video_model.named_parameters():
+        if "temporal_dense" in name or "time_embeddings" in name:
+            assert not parameter.any()
+
+
+def test_the_last_layers_are_left_out_at_the_rate_of_the_configuration() -> None:
+    assert AlproVisionConfig().drop_path_rate == 0.1
+    config = little.config()
+    config.vision_config.drop_path_rate = 0.4
+    layers = AlproModel(config).video_model.encoder.layer
+    assert isinstance(layers[0].drop_path, torch.nn.Identity)
+    assert layers[1].drop_path.drop_prob == pytest.approx(0.4)
+
+
+def test_the_defaults_are_alpros() -> None:
+    config = AlproConfig()
+    vision, text = config.vision_config, config.text_config
+    assert (vision.num_hidden_layers, vision.hidden_size, vision.layer_norm_eps, vision.qkv_bias) == (
+        12,
+        768,
+        1e-6,
+        True,
+    )
+    assert (text.num_hidden_layers, text.hidden_size, config.fusion_layer) == (12, 768, 6)
+    assert (config.projection_dim, config.num_frames, config.num_entities) == (256, 4, 1000)
+    assert (config.pem_threshold, config.legacy_pem_threshold, config.weights_scope) == (0.2, False, "full")
+
+
+# -- the number of frames --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4])
+def test_another_number_of_frames_is_refused_with_the_way_out(frames: int) -> None:
+    model = AlproModel(little.config(num_frames=2))
+    with pytest.raises(ValueError, match=rf"for 2 frames and got {frames}.*resize_time_embeddings\({frames}\)"):
+        model.get_video_features(little.videos(1, frames).float())
+
+
+@torch.no_grad()
+def test_time_embeddings_are_resized_to_the_nearest() -> None:
+    model = little.lively(AlproForPreTraining(little.config(num_frames=4)))
+    before = model.alpro.video_model.embeddings.time_embeddings.clone()
+    model.resize_time_embeddings(8)
+    after = model.alpro.video_model.embeddings.time_embeddings
+    assert torch.equal(after, before.repeat_interleave(2, dim=1))
+    assert after.requires_grad
+    assert not model.prompter.alpro.video_model.embeddings.time_embeddings.requires_grad
+    assert model.config.num_frames == 8
+    video, reference = little.videos(1, 8), WrittenOut(model.double())
+    for towers in (model, model.prompter):
+        assert towers.get_video_features(video).last_hidden_state.isfinite().all()
+    torch.testing.assert_close(
+        model.get_video_features(video).last_hidden_state[0], reference.video(video[0]), rtol=0, atol=1e-9
+    )
+    model.resize_time_embeddings(2)
+    assert torch.equal(model.alpro.video_model.embeddings.time_embeddings, before[:, [0, 2]].double())
+    with pytest.raises(ValueError, match="at least one frame"):
+        model.resize_time_embeddings(0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (torch.zeros(2, 3, 32, 32), r"pixel_values\[None\]"),
+        (torch.zeros(1, 2, 3, 16, 16), "32 x 32 pixels here; got \\(16, 16\\)"),
+    ],
+)
+def test_pixels_of_another_shape_are_refused(pixels: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AlproModel(little.config()).get_video_features(pixels)
+
+
+def test_a_text_longer_than_the_positions_is_refused() -> None:
+    with pytest.raises(ValueError, match="41 tokens, the model positions for 40"):
+        AlproModel(little.config()).get_text_features(torch.ones(1, 41, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vision_config": {"hidden_size": 36}}, "but are 768 and 36 wide"),
+        ({"fusion_layer": 12}, "it is 1 to 11"),
+        ({"fusion_layer": 0}, "it is 1 to 11"),
+        ({"text_config": {"is_decoder": True}}, "both directions"),
+        ({"pem_threshold": 1.0}, "a probability"),
+        ({"num_entities": -1}, "0 or more"),
+        ({"entities": ["dog", "cat"]}, "2 names in entities for num_entities=1000"),
+        ({"entities": ["dog", "Dog "], "num_entities": 2}, "is entity 0 again"),
+        ({"vision_config": {"num_frames": 0}}, "at least 1; got 0"),
+        ({"vision_config": {"attention_type": "space_only"}}, "divided_space_time"),
+        ({"vision_config": {"image_size": 30, "patch_size": 16}}, "not a multiple"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(fields: dict, message: str) -> None:
+    with pytest.raises(StrictDataclassClassValidationError, match=message):
+        AlproConfig(**fields)
