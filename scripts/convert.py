@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"convert.py {method}", description=conversion.__doc__)
     conversion.add_arguments(parser)
     arguments = parser.parse_args(flags)
-    if arguments.backbone == "playground":
+    if vars(arguments).get("backbone") == "playground":
         arguments.backbone = CLIP_DIR
     logging.disable_progress_bar()
     try:

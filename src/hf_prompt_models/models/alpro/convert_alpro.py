@@ -1,0 +1,317 @@
+"""Checkpoints of the original ALPRO code (https://github.com/salesforce/ALPRO) and of LAVIS's copy of it.
+
+What a checkpoint is, pre-training, retrieval, question answering or the prompter, is read from the names of its
+tensors, the sizes from their shapes; all of its tensors are used or named in the report.
+"""
+
+import argparse
+import os
+import re
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hf_prompt_models.data.files import read_json, read_text
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
+from hf_prompt_models.models.alpro.entities_alpro import check_entities
+from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
+from hf_prompt_models.models.alpro.modeling_alpro import AlproPreTrainedModel
+from hf_prompt_models.models.alpro.modeling_alpro_pretraining import AlproForPreTraining
+from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
+from hf_prompt_models.models.alpro.original_alpro import (
+    HEAD_WIDTH,
+    PROMPTER,
+    PROMPTS,
+    TEXT,
+    VIDEO,
+    OriginalCheckpoint,
+    original_name,
+    read_original_checkpoint,
+)
+from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
+from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+
+
+MAX_LIST_BYTES = 16 * 2**20
+PRETRAINING_TEXT_LENGTH, TEXT_LENGTH = 30, 40
+WORDS = "text_encoder.embeddings.word_embeddings.weight"
+TIED = {"text_encoder.cls.predictions.decoder.weight": WORDS}
+TIED["text_encoder.cls.predictions.decoder.bias"] = "text_encoder.cls.predictions.bias"
+OPTIONAL = ("alpro.video_projection.", "alpro.text_projection.", "alpro.temperature")
+"""Of question answering: there in the original's checkpoints, not in LAVIS's, and read in neither."""
+UNREAD = {
+    r"(prompter\.)?text_encoder\.embeddings\.position_ids": "numbers from 0, which need no tensor",
+    r"(prompter\.)?visual_encoder\.model\.head\..*": "names Kinetics' actions, and is read nowhere",
+    r"(prompter\.)?text_encoder\.pooler\..*": "ALPRO reads the first token itself",
+    r"(prompter\.)?text_encoder\.cls\..*": "the masked language model's head, which is read in pre-training alone",
+    r"(prompter\.)?itm_head\..*": "the matching head, which is not read here",
+    r"mpm_head\..*": "the entity head, which nothing teaches without a prompter in the file",
+}
+"""What other tensors may be there, and why they are dropped where the model has no place for them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, help="a .pt file of the original code or of LAVIS")
+    parser.add_argument(
+        "--tokenizer", required=True, help="Hub id or folder of the BERT tokenizer it was trained with"
+    )
+    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="question answering: train_ans2label.json, a JSON object of answers and indices",
+    )
+    parser.add_argument(
+        "--entities", metavar="FILE", help="of a prompter: unigrams.txt, an entity a line; what follows it is not read"
+    )
+    parser.add_argument(
+        "--num_frames", type=int, help="frames the model is to take (default: as many as it has time embeddings)"
+    )
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Do what the command line says; returns the lines to print."""
+    _, report = convert_from_original(
+        arguments.checkpoint,
+        arguments.tokenizer,
+        arguments.output_dir,
+        arguments.labels,
+        arguments.entities,
+        arguments.num_frames,
+    )
+    return [*report, f"wrote {arguments.output_dir}"]
+
+
+def convert_from_original(
+    checkpoint: str | os.PathLike,
+    tokenizer: str | os.PathLike | PreTrainedTokenizerBase,
+    output_dir: str | os.PathLike | None = None,
+    labels: str | os.PathLike | None = None,
+    entities: str | os.PathLike | None = None,
+    num_frames: int | None = None,
+) -> tuple[AlproPreTrainedModel, list[str]]:
+    """A model of the original code or of LAVIS as one of this package, in float32. Nothing in the file is run.
+
+    Args:
+        checkpoint: the file.
+        tokenizer: BERT's, its Hub id or its folder.
+        output_dir: where to save the model with its processor, if anywhere.
+        labels: a JSON file of answers and their indices, for question answering.
+        entities: a file with an entity a line, for a checkpoint with a prompter.
+        num_frames: frames the model is to take. Default: as many as it has time embeddings.
+
+    Returns:
+        The model, and lines that say what was read and what became of it.
+
+    Raises:
+        OSError: if there is no such file or tokenizer.
+        ValueError: if the file is no checkpoint of ALPRO, lacks tensors or has unknown ones, or the other files do not
+            fit it.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    read = read_original_checkpoint(checkpoint)
+    model_class = infer_class(read)
+    config: Any = infer_config(read, model_class)
+    if len(tokenizer) > config.text_config.vocab_size:
+        raise ValueError(
+            f"The tokenizer has {len(tokenizer)} tokens, the model in {read.file} {config.text_config.vocab_size}: it "
+            "was trained with another."
+        )
+    if labels is not None:
+        _add_labels(config, labels, model_class)
+    if entities is not None:
+        _add_entities(config, entities, read)
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in model_class(config).state_dict().items()}
+    taken, dropped = _match_tensors(read, expected, model_class)
+    model = model_class(config)
+    model.load_state_dict(taken, strict=False)
+    report = _report(read, model, taken, dropped)
+    if num_frames is not None and num_frames != config.num_frames:
+        report.append(f"  frames: {config.num_frames} time embeddings resized to {num_frames}")
+        model.resize_time_embeddings(num_frames)
+    model.processor = _processor(config, tokenizer, model_class)
+    model.eval()
+    if output_dir is not None:
+        model.save_pretrained(output_dir)
+    return model, report
+
+
+# -- what it is ------------------------------------------------------------------------------------------------------
+
+
+def infer_class(read: OriginalCheckpoint) -> type[AlproPreTrainedModel]:
+    """The class of this package whose weights a checkpoint holds."""
+    if read.has("classifier."):
+        return AlproForVideoQuestionAnswering
+    if read.has("mpm_head.") or read.has(PROMPTER):
+        return AlproForPreTraining
+    if any(name in read.tensors for name in PROMPTS.values()):
+        return AlproPrompter
+    return AlproForVideoTextRetrieval
+
+
+def infer_config(read: OriginalCheckpoint, model_class: type[AlproPreTrainedModel]) -> AlproConfig:
+    """The sizes of a checkpoint's tensors, as a configuration.
+
+    Raises:
+        ValueError: if a tensor that tells one is missing.
+    """
+    patches = read.shape(f"{VIDEO}pos_embed")[1] - 1
+    side = round(patches**0.5)
+    width, _, patch_size, _ = read.shape(f"{VIDEO}patch_embed.proj.weight")
+    if side * side != patches:
+        raise ValueError(f"{read.file} has positions for {patches} patches, which are no square.")
+    layers = read.count_layers(f"{TEXT}encoder.layer.")
+    vocabulary, text_width = read.shape(WORDS)
+    config: dict[str, Any] = {
+        "vision_config": {
+            "image_size": side * patch_size,
+            "patch_size": patch_size,
+            "num_frames": read.shape(f"{VIDEO}time_embed")[1],
+            "hidden_size": width,
+            "num_hidden_layers": read.count_layers(f"{VIDEO}blocks."),
+            "num_attention_heads": max(width // HEAD_WIDTH, 1),
+            "intermediate_size": read.shape(f"{VIDEO}blocks.0.mlp.fc1.weight")[0],
+        },
+        "text_config": {
+            "vocab_size": vocabulary,
+            "hidden_size": text_width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": max(text_width // HEAD_WIDTH, 1),
+            "intermediate_size": read.shape(f"{TEXT}encoder.layer.0.intermediate.dense.weight")[0],
+            "max_position_embeddings": read.shape(f"{TEXT}embeddings.position_embeddings.weight")[0],
+            "type_vocab_size": read.shape(f"{TEXT}embeddings.token_type_embeddings.weight")[0],
+        },
+        "fusion_layer": layers // 2,
+        "num_entities": 0,
+    }
+    if "vision_proj.weight" in read.tensors:
+        config["projection_dim"] = read.shape("vision_proj.weight")[0]
+    prefix = PROMPTER if model_class is AlproForPreTraining else ""
+    if model_class is AlproPrompter or read.has(PROMPTER):
+        config["num_entities"] = read.shape(f"{prefix}{PROMPTS['video_prompts']}")[0]
+    if model_class is AlproForVideoQuestionAnswering:
+        config["num_labels"] = read.shape("classifier.2.weight")[0]
+    if model_class is AlproForPreTraining:
+        config["tie_word_embeddings"] = all(_equal(read, *pair) for pair in TIED.items())
+    return AlproConfig(**config)
+
+
+def _equal(read: OriginalCheckpoint, name: str, source: str) -> bool:
+    """Whether a tensor that the original shares with another is like it, or not there."""
+    return name not in read.tensors or torch.equal(read.tensors[name], read.tensors.get(source, torch.empty(0)))
+
+
+def _add_labels(config: AlproConfig, file: str | os.PathLike, model_class: type[AlproPreTrainedModel]) -> None:
+    if model_class is not AlproForVideoQuestionAnswering:
+        raise ValueError(f"{file} names answers, but the checkpoint answers no questions: leave --labels out.")
+    labels = read_json(file, MAX_LIST_BYTES, "lists of answers")
+    known = config.num_labels
+    if not isinstance(labels, dict) or not all(type(each) is int and 0 <= each < known for each in labels.values()):
+        raise ValueError(f"{file} must be a JSON object of answers and their indices, 0 to {known - 1}.")
+    names = {index: answer for answer, index in labels.items()}
+    if len(names) < len(labels):
+        raise ValueError(f"{file} gives two answers the same index.")
+    # The original makes some outputs more than there are answers.
+    config.id2label = {index: names.get(index, f"LABEL_{index}") for index in range(known)}
+    config.label2id = {name: index for index, name in config.id2label.items()}
+
+
+def _add_entities(config: AlproConfig, file: str | os.PathLike, read: OriginalCheckpoint) -> None:
+    if not config.num_entities:
+        raise ValueError(f"{file} names entities, but {read.file} holds no prompter: leave --entities out.")
+    lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
+    names = [line.split()[0] for line in lines if line.strip()][: config.num_entities]
+    if len(names) < config.num_entities:
+        raise ValueError(f"{file} names {len(names)} entities; the prompter in {read.file} has {config.num_entities}.")
+    config.entities = check_entities(names)
+
+
+# -- its tensors -----------------------------------------------------------------------------------------------------
+
+
+def _match_tensors(
+    read: OriginalCheckpoint, expected: dict[str, tuple[int, ...]], model_class: type[AlproPreTrainedModel]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The model's tensors by their names here, and the names of those that are dropped, each with the reason."""
+    sources = {name: original_name(name) for name in expected}
+    taken = {}
+    for name, source in sources.items():
+        found = source if source in read.tensors else TIED.get(source, source)
+        if found in read.tensors:
+            taken[name] = read.tensors[found]
+    is_qa = model_class is AlproForVideoQuestionAnswering
+    missing = [
+        source for name, source in sources.items() if name not in taken and not (is_qa and name.startswith(OPTIONAL))
+    ]
+    left = [name for name in read.tensors if name not in set(sources.values())]
+    dropped = {name: reason for name in left for rule, reason in UNREAD.items() if re.fullmatch(rule, name)}
+    unknown = [name for name in left if name not in dropped]
+    wrong = [
+        f"{sources[name]!r} is {tuple(tensor.shape)}, not {expected[name]}"
+        for name, tensor in taken.items()
+        if tuple(tensor.shape) != expected[name]
+    ]
+    problems = [
+        f"{what} {_listed(names)}"
+        for what, names in (("it lacks", missing), ("it has the unknown", unknown), ("of another shape:", wrong))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{read.file} is no {model_class.__name__} of ALPRO: {'; '.join(problems)}.")
+    for name, tensor in taken.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{sources[name]!r} in {read.file} holds NaN or infinity: the training had diverged.")
+    return taken, dropped
+
+
+def _processor(
+    config: AlproConfig, tokenizer: PreTrainedTokenizerBase, model_class: type[AlproPreTrainedModel]
+) -> AlproProcessor:
+    vision: Any = config.vision_config
+    pretraining = model_class in (AlproForPreTraining, AlproPrompter)
+    return AlproProcessor(
+        AlproImageProcessor(size={"height": vision.image_size, "width": vision.image_size}),
+        tokenizer,
+        num_frames=vision.num_frames,
+        max_text_length=PRETRAINING_TEXT_LENGTH if pretraining else TEXT_LENGTH,
+        patch_size=vision.patch_size,
+    )
+
+
+def _report(
+    read: OriginalCheckpoint,
+    model: AlproPreTrainedModel,
+    taken: dict[str, torch.Tensor],
+    dropped: dict[str, str],
+) -> list[str]:
+    config: Any = model.config
+    vision, text = config.vision_config, config.text_config
+    lines = [
+        f"read {read.file}: {type(model).__name__}, {len(read.tensors)} tensors, "
+        f"{len(read.tensors) - len(dropped)} used",
+        f"  video: {vision.num_hidden_layers} layers of width {vision.hidden_size}, {config.num_frames} frames of "
+        f"{vision.image_size} pixels",
+        f"  text: {config.fusion_layer} layers of width {text.hidden_size}, then "
+        f"{text.num_hidden_layers - config.fusion_layer} for text and video",
+    ]
+    if config.num_entities:
+        lines.append(f"  entities: {config.num_entities}" + (", without names (--entities)" * (not config.entities)))
+    if isinstance(model, AlproForVideoQuestionAnswering):
+        lines.append(f"  answers: {config.num_labels}")
+    for reason in dict.fromkeys(dropped.values()):
+        lines.append(f"  dropped: {_listed([name for name, why in dropped.items() if why == reason])}: {reason}")
+    new = [name for name in model.state_dict() if name not in taken]
+    if new:
+        lines.append(f"  new, for the file has none: {_listed(new)}, which {type(model).__name__} does not read")
+    if read.left_out:
+        lines.append(f"  left out, as no weights of the model: {_listed(read.left_out)}")
+    return lines
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(name[:100] for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
