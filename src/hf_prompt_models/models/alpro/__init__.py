@@ -18,7 +18,8 @@ from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 
 
-AutoConfig.register(AlproConfig.model_type, AlproConfig, exist_ok=True)
+for _config in (AlproConfig, AlproVisionConfig):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
 # A checkpoint says which of them it holds, in `architectures`.
 AutoModel.register(
     AlproConfig,
