@@ -71,6 +71,8 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     for seed in (0, 3):
         folder, result = tmp_path / f"seed-{seed}", results["seeds"][str(seed)]
         rows = read_rows(folder / "predictions.csv")
+        with Image.open(folder / "answers.png") as answers:
+            assert answers.width > answers.height > 300  # four of five pictures side by side
         accuracies.append(sum(int(row["right"]) for row in rows) / 5)
         assert (result["accuracy"], result["proposal_oracle"], result["steps"]) == (accuracies[-1], 0.8, 2)
         drawn = json.loads((folder / "few_shot.json").read_text())

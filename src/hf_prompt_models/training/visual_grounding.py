@@ -39,6 +39,7 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.training.grounding_arguments import GroundingArguments, GroundingDataArguments
+from hf_prompt_models.training.grounding_plots import plot_groundings
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_folder import (
@@ -55,7 +56,8 @@ from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
 
-ZERO_SHOT_FILE = "zero_shot_predictions.csv"
+ZERO_SHOT_FILE, ZERO_SHOT_PICTURE = "zero_shot_predictions.csv", "zero_shot_answers.png"
+PICTURE = "answers.png"
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     zero_shot = run.ground(recipe.build_model(arguments.method, data.backbone, processor).to(first.device).eval())
     if first.process_index == 0:
         write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
+        plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)
     title = source_title(data.test_dir)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
@@ -263,6 +266,7 @@ class _Run:
             model.save_pretrained(directory)
             plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
             write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)
+            plot_groundings(self.test, grounded.chosen, directory / PICTURE)
         metrics = grounded.metrics()
         return metrics | {
             "model": str(directory),
