@@ -72,3 +72,8 @@ def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
     check_prompt_lengths(["cat", "dog"], [58, 1], 77, [19, 19])
     with pytest.raises(ValueError, match=r"1 class name.* 77 .*'dog' has 59 tokens, 58 fit"):
         check_prompt_lengths(["cat", "dog"], [58, 59], 77, [19, 19])
+
+
+def test_a_name_too_long_for_several_templates_is_said_once() -> None:
+    with pytest.raises(ValueError, match=r"^1 class name.*positions of the text tower: 'dog' has 59 tokens, 57 fit\."):
+        check_prompt_lengths(["cat", "dog"] * 3, [1, 59] * 3, 77, [19, 19, 20, 20, 19, 19])

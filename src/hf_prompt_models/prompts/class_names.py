@@ -132,11 +132,12 @@ def check_prompt_lengths(
         max_length: positions of the text tower.
         surroundings: tokens of the rest of the prompt: context or template, start and end.
     """
-    too_long = [
-        f"{name!r} has {length} tokens, {max(max_length - rest, 0)} fit"
-        for name, length, rest in zip(names, lengths, surroundings, strict=True)
-        if length + rest > max_length
-    ]
+    fitting: dict[tuple[str, int], int] = {}  # the fewest of a name's prompts
+    for name, length, rest in zip(names, lengths, surroundings, strict=True):
+        if length + rest > max_length:
+            fit = max(max_length - rest, 0)
+            fitting[name, length] = min(fit, fitting.get((name, length), fit))
+    too_long = [f"{name[:100]!r} has {length} tokens, {fit} fit" for (name, length), fit in fitting.items()]
     if too_long:
         more = f"; and {len(too_long) - 5} more" if len(too_long) > 5 else ""
         raise ValueError(

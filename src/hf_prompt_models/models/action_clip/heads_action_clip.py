@@ -42,7 +42,7 @@ class Conv1dHead(FrameHead):
 
     def __init__(self, config: PreTrainedConfig, dim: int):
         super().__init__()
-        self.legacy_layout = config.legacy_conv1d_layout
+        self.config = config
         self.conv = nn.Conv1d(dim, dim, kernel_size=3, padding=1, groups=dim, bias=False)
 
     def init_part(self, part: nn.Module) -> None:
@@ -55,7 +55,9 @@ class Conv1dHead(FrameHead):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         batch, num_frames, dim = frames.shape
-        channels = frames.reshape(batch, dim, num_frames) if self.legacy_layout else frames.transpose(1, 2)
+        channels = (
+            frames.reshape(batch, dim, num_frames) if self.config.legacy_conv1d_layout else frames.transpose(1, 2)
+        )
         return (frames + self.conv(channels).transpose(1, 2)).mean(dim=1)
 
 

@@ -115,6 +115,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         problem_type: Literal["single_label_classification", "multi_label_classification"] | None = None,
         head_num_layers: int = 6,
         head_num_attention_heads: int | None = None,
+        legacy_conv1d_layout: bool = False,
         **kwargs: Any,
     ) -> Self:
         """A new model from a pretrained CLIP.
@@ -133,6 +134,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
                 stays frozen).
             problem_type: `"multi_label_classification"` for several labels a video.
             head_num_layers, head_num_attention_heads: of the `"transf"` and `"transf_cls"` heads.
+            legacy_conv1d_layout: whether `"conv1d"` reads its input scrambled, as the released code does.
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
 
         Raises:
@@ -150,6 +152,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             "problem_type": problem_type,
             "head_num_layers": head_num_layers,
             "head_num_attention_heads": head_num_attention_heads,
+            "legacy_conv1d_layout": legacy_conv1d_layout,
         }
         ActionClipConfig(**choices)  # refused before a backbone is loaded
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
