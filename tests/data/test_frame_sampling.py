@@ -10,9 +10,7 @@ from hf_prompt_models.data.frame_sampling import segment_indices, segment_views
 
 @given(num_frames=st.integers(1, 2000), num_segments=st.integers(1, 64))
 def test_the_middle_of_each_segment_is_the_references(num_frames: int, num_segments: int) -> None:
-    if num_segments == 1:
-        expected = [num_frames // 2]
-    elif num_frames <= num_segments:
+    if num_frames <= num_segments:
         expected = [i * num_frames // num_segments for i in range(num_segments)]
     else:
         expected = [
@@ -30,7 +28,8 @@ def test_the_middle_of_each_segment_is_the_references(num_frames: int, num_segme
         (8, 8, [0, 1, 2, 3, 4, 5, 6, 7]),
         (10, 4, [0, 3, 5, 8]),
         (1, 4, [0, 0, 0, 0]),
-        (10, 1, [5]),
+        (10, 1, [4]),
+        (11, 1, [5]),
     ],
 )
 def test_middles_worked_out_by_hand(num_frames: int, num_segments: int, expected: list[int]) -> None:

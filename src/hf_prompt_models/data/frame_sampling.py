@@ -45,8 +45,6 @@ def segment_views(num_frames: int, num_segments: int, num_views: int) -> list[li
     _check(num_frames, num_segments)
     if num_views < 1:
         raise ValueError(f"At least one view is needed, got {num_views}.")
-    if num_segments == 1:
-        return [[(2 * view + 1) * num_frames // (2 * num_views)] for view in range(num_views)]
     if num_frames <= num_segments:
         return [[place * num_frames // num_segments for place in range(num_segments)]] * num_views
     # In floating point and cut off, as the reference does it: indices must be its own to the last one.
