@@ -78,7 +78,7 @@ def test_views_lie_evenly_within_segments_and_share_no_frame_if_there_are_enough
 
 def test_views_worked_out_by_hand() -> None:
     assert segment_views(40, 2, 4) == [[2, 22], [7, 27], [12, 32], [17, 37]]
-    assert segment_views(8, 1, 2) == [[2], [6]]
+    assert segment_views(8, 1, 2) == [[1], [5]]
     assert segment_views(2, 4, 3) == [[0, 0, 1, 1]] * 3
 
 
