@@ -60,8 +60,8 @@ def main() -> None:
         "--phrases",
         choices=tuple(KINDS),
         default="attributes",
-        help="attributes: by shape, size and place; colors: 'the red ring', which paint over it hides in part; "
-        "relations: 'the ring left of the heart'",
+        help="attributes: by shape and size; positions: 'the ring on the left'; colors: 'the red ring', which paint "
+        "over it hides in part; relations: 'the ring left of the heart'",
     )
     scenes.add_argument("--train", type=int, default=500, help="examples to learn from")
     scenes.add_argument("--test", type=int, default=1000, help="examples to test on")

@@ -15,6 +15,7 @@ _CHOICE_STREAM = 12  # grounding_pretraining.py has stream 11
 
 KINDS: dict[str, tuple[Kind, ...]] = {
     "attributes": ATTRIBUTE_KINDS,
+    "positions": ("position",),
     "colors": ("color",),
     "relations": ("relation",),
 }
@@ -69,8 +70,9 @@ def write_scene_folder(
     Args:
         output_dir: the folder to write; made where missing.
         seed: names the scenes; the splits of a seed share none, and none is in pre-training.
-        phrases: "attributes" for phrases by shape, size and position, "colors" for those by the object's own colour,
-            which a painted region hides in part, "relations" for those by a relation to another object.
+        phrases: "attributes" for phrases by shape and size, "positions" for those by the place in the picture,
+            "colors" for those by the object's own colour, which a painted region hides in part, "relations" for those
+            by a relation to another object.
         train, test: how many examples, each with a scene of its own.
         objects: in every scene.
         size: height and width in pixels.

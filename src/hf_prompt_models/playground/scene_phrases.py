@@ -10,8 +10,8 @@ from .scenes import SCENE_SHAPES, SceneObject
 
 Kind = Literal["shape", "size", "position", "color", "relation"]
 
-ATTRIBUTE_KINDS: tuple[Kind, ...] = ("shape", "size", "position")
-"""What tells the object apart, beside its shape. Its own colour is a kind for itself: paint changes it."""
+ATTRIBUTE_KINDS: tuple[Kind, ...] = ("shape", "size")
+"""What an object is by itself. Its own colour is a kind for itself: paint changes it."""
 
 POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
 
