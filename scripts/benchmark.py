@@ -19,18 +19,18 @@ import torch
 from transformers.utils import logging
 
 from hf_prompt_models.data.files import write_text
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import METHODS, methods_with
 
 
 def main(argv: list[str]) -> None:
+    methods = methods_with("benchmark")
     if not argv or argv[0] not in METHODS:
-        print(f"{__doc__}\nMethods: {', '.join(METHODS)}")
+        print(f"{__doc__}\nMethods: {', '.join(methods)}")
         sys.exit(0 if argv[:1] in (["-h"], ["--help"]) else 2)
     method, *flags = argv
-    try:
-        benchmark = import_module(f"hf_prompt_models.models.{method}.benchmark_{method}")
-    except ModuleNotFoundError:
+    if method not in methods:
         sys.exit(f"There is no benchmark of {method}.")
+    benchmark = import_module(f"hf_prompt_models.models.{method}.benchmark_{method}")
     parser = argparse.ArgumentParser(prog=f"benchmark.py {method}", description=benchmark.__doc__)
     benchmark.add_arguments(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, else all cores")

@@ -17,19 +17,19 @@ from importlib import import_module
 from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import METHODS, methods_with
 from hf_prompt_models.playground import CLIP_DIR
 
 
 def main(argv: list[str]) -> None:
+    methods = methods_with("convert")
     if not argv or argv[0] not in METHODS:
-        print(f"{__doc__}\nMethods: {', '.join(METHODS)}")
+        print(f"{__doc__}\nMethods: {', '.join(methods)}")
         sys.exit(0 if argv[:1] in (["-h"], ["--help"]) else 2)
     method, *flags = argv
-    try:
-        conversion = import_module(f"hf_prompt_models.models.{method}.convert_{method}")
-    except ModuleNotFoundError:
+    if method not in methods:
         sys.exit(f"{method} has no other format to convert from.")
+    conversion = import_module(f"hf_prompt_models.models.{method}.convert_{method}")
     parser = argparse.ArgumentParser(prog=f"convert.py {method}", description=conversion.__doc__)
     conversion.add_arguments(parser)
     arguments = parser.parse_args(flags)

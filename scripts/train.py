@@ -18,7 +18,7 @@ from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import METHODS, methods_with
 from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.arguments import parse_run_arguments
 from hf_prompt_models.training.few_shot import run_few_shot
@@ -28,14 +28,14 @@ from hf_prompt_models.training.visual_grounding import run_grounding, summarise_
 
 
 def main(argv: list[str]) -> None:
+    methods = methods_with("recipe")
     if not argv or argv[0] not in METHODS:
-        print(f"{__doc__}\nMethods: {', '.join(METHODS)}")
+        print(f"{__doc__}\nMethods: {', '.join(methods)}")
         sys.exit(0 if argv[:1] in (["-h"], ["--help"]) else 2)
     method, *flags = argv
-    try:
-        recipe = import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
-    except ModuleNotFoundError:
-        sys.exit(f"{method} learns nothing, so there is nothing to train.")
+    if method not in methods:
+        sys.exit(f"There is nothing to train of {method}, or no script for it yet.")
+    recipe = import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
     command = shlex.join(["python", "scripts/train.py", *argv])
     logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
     try:
