@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 CLIPS := $(DEMO)/clips
+SCENES := $(DEMO)/scenes
 
-.PHONY: demo demo-clips test quality bench style clean
+.PHONY: demo demo-clips demo-scenes test quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +30,15 @@ demo-clips: $(VENV)/installed
 		--flip false --trainable head --post_network transf --learning_rate 1e-4 --num_train_epochs 100 \
 		--output_dir $(DEMO)/transf
 	$(BIN)/python scripts/predict.py $(DEMO)/transf "$(CLIPS)/test/growing/000.mp4" --frame_strip $(DEMO)/growing.png
+
+demo-scenes: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py scenes $(SCENES) --seed 1 --train 300 --test 300
+	for shots in 1 4 16; do \
+		$(BIN)/python scripts/train.py cpt --backbone playground --train_dir $(SCENES)/train --test_dir $(SCENES)/test \
+			--shots $$shots --seeds 0 --learning_rate 1e-4 --num_train_epochs 60 --loss listwise --sample_regions false \
+			--output_dir $(DEMO)/cpt-$$shots || exit 1; \
+	done
+	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
