@@ -137,7 +137,7 @@ def check_prompt_lengths(
         if length + rest > max_length:
             fit = max(max_length - rest, 0)
             fitting[name, length] = min(fit, fitting.get((name, length), fit))
-    too_long = [f"{name[:100]!r} has {length} tokens, {fit} fit" for (name, length), fit in fitting.items()]
+    too_long = [f"{name[:500]!r} has {length} tokens, {fit} fit" for (name, length), fit in fitting.items()]
     if too_long:
         more = f"; and {len(too_long) - 5} more" if len(too_long) > 5 else ""
         raise ValueError(
