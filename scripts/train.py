@@ -19,12 +19,15 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS, methods_with
-from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
-from hf_prompt_models.training.arguments import parse_run_arguments
-from hf_prompt_models.training.few_shot import run_few_shot
-from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
-from hf_prompt_models.training.summary import summarise
-from hf_prompt_models.training.visual_grounding import run_grounding, summarise_grounding
+from hf_prompt_models.training import few_shot, visual_grounding
+
+
+TASKS = {
+    "image-classification": few_shot,
+    "video-classification": few_shot,
+    "visual-grounding": visual_grounding,
+}
+"""What trains for each task: `train(recipe, flags, prog, command)` returns the lines to print."""
 
 
 def main(argv: list[str]) -> None:
@@ -39,20 +42,11 @@ def main(argv: list[str]) -> None:
     command = shlex.join(["python", "scripts/train.py", *argv])
     logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
     try:
-        if recipe.TASK == "visual-grounding":
-            grounding = parse_grounding_arguments(recipe, flags, prog=f"train.py {method}")
-            if grounding.data.backbone == "playground":
-                grounding.data.backbone = VILT_DIR
-            print(summarise_grounding(run_grounding(recipe, grounding, command)))
-            return
-        arguments = parse_run_arguments(recipe, flags, prog=f"train.py {method}")
-        if arguments.few_shot.backbone == "playground":
-            arguments.few_shot.backbone = CLIP_DIR
-        results = run_few_shot(recipe, arguments, command)
+        summary = TASKS[recipe.TASK].train(recipe, flags, f"train.py {method}", command)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
-        print(summarise(results))
+        print(summary)
 
 
 if __name__ == "__main__":

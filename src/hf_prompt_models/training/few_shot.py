@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
-from hf_prompt_models.training.arguments import FewShotArguments, RunArguments
+from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, parse_run_arguments
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
@@ -35,9 +37,25 @@ from hf_prompt_models.training.run_folder import (
     wanted_checkpoint,
     write_predictions,
 )
+from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
 from hf_prompt_models.version import __version__
+
+
+def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+    """What `train.py` does for a classifier: the lines that sum its run up.
+
+    Args:
+        recipe: the method's.
+        flags: the command line behind the method's name.
+        prog: what the program is called.
+        command: the whole command line.
+    """
+    arguments = parse_run_arguments(recipe, flags, prog)
+    if arguments.few_shot.backbone == "playground":
+        arguments.few_shot.backbone = CLIP_DIR
+    return summarise(run_few_shot(recipe, arguments, command))
 
 
 def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +39,12 @@ from hf_prompt_models.data.referring_expressions import (
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
-from hf_prompt_models.training.grounding_arguments import GroundingArguments, GroundingDataArguments
+from hf_prompt_models.playground import VILT_DIR
+from hf_prompt_models.training.grounding_arguments import (
+    GroundingArguments,
+    GroundingDataArguments,
+    parse_grounding_arguments,
+)
 from hf_prompt_models.training.grounding_plots import plot_groundings
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
@@ -121,6 +127,14 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     scores = np.where(prediction.label_ids < 0, -np.inf, prediction.predictions)  # padding
     chosen = np.take_along_axis(prediction.label_ids, scores.argmax(axis=1)[:, None], axis=1)
     return {"accuracy": float((chosen > POSITIVE_IOU).mean())}
+
+
+def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+    """What `train.py` does for visual grounding; as `training.few_shot.train`."""
+    arguments = parse_grounding_arguments(recipe, flags, prog)
+    if arguments.data.backbone == "playground":
+        arguments.data.backbone = VILT_DIR
+    return summarise_grounding(run_grounding(recipe, arguments, command))
 
 
 def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
