@@ -84,11 +84,10 @@ def build_vilt(tokenizer: BertTokenizer) -> ViltForMaskedLM:
     """An untrained tiny ViLT."""
     # ViLT has no fused attention; for rows this short plain attention is the faster one anyway.
     model = ViltForMaskedLM._from_config(tiny_vilt_config(tokenizer), attn_implementation="eager")
-    # ViLT begins with zeros and 0.02: what a patch shows, and where it is, would be learned late. A patch has a
-    # deviation of about 3 beside which places must be seen.
+    # ViLT begins with zeros and 0.02: what a patch shows, and where it is, would be learned late.
     embeddings = model.vilt.embeddings
     torch.nn.init.normal_(embeddings.patch_embeddings.projection.weight, std=0.05)
-    torch.nn.init.normal_(embeddings.position_embeddings, std=1.0)
+    torch.nn.init.normal_(embeddings.position_embeddings, std=0.2)
     torch.nn.init.normal_(embeddings.cls_token, std=0.2)
     return model
 
