@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--confusion_matrix", metavar="FILE", help="also draw the confusion matrix, a PNG; of several seeds, their sum"
     )
-    parser.add_argument("--batch_size", type=int, help="files at a time (default: 100 images, or 8 videos)")
+    parser.add_argument("--batch_size", type=int, help="files at a time (default: 100 images, or 8 videos or phrases)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
     parser.add_argument(
         "--on_unreadable",
@@ -111,6 +111,8 @@ def report_grounding(arguments: argparse.Namespace) -> str:
         arguments.test_images,
         arguments.test_proposals,
         VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.batch_size or 8,
+        arguments.num_workers,
     )
     if arguments.json:
         write_json(arguments.json, results)

@@ -30,9 +30,7 @@ def box_iou(
     Raises:
         ValueError: if an argument is not a list of four corners each.
     """
-    first, second = (
-        torch.as_tensor(each, dtype=torch.float64).reshape(-1, 4) for each in map(_checked, (boxes, others))
-    )
+    first, second = map(_rows, (boxes, others))
     lower = torch.maximum(first[:, None, :2], second[None, :, :2])
     upper = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (upper - lower + 1).clamp(min=0).prod(dim=-1)
@@ -41,7 +39,9 @@ def box_iou(
     return shared / union.clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def _checked(boxes: Sequence[Sequence[float]] | torch.Tensor) -> Sequence[Sequence[float]] | torch.Tensor:
+def _rows(boxes: Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
+    """(boxes, 4), whether the rows are lists, arrays or tensors."""
     if any(len(box) != 4 for box in boxes):
         raise ValueError("Boxes are rows of four numbers: x1, y1, x2, y2.")
-    return boxes
+    numbers = boxes if isinstance(boxes, torch.Tensor) else [[float(corner) for corner in box] for box in boxes]
+    return torch.as_tensor(numbers, dtype=torch.float64).reshape(-1, 4)

@@ -75,6 +75,14 @@ def test_pairs_of_painted_regions_are_read(tmp_path: Path) -> None:
     assert same(prompt.regions, regions(3))
 
 
+def test_regions_of_a_pair_need_no_list_of_their_own(tmp_path: Path) -> None:
+    objects = [encoded(3), ["red", "blue"], ["man", "horse"], "riding"]
+    write_region_features(tmp_path / "f.tsv", [("2_0_2", {"objects": objects})])
+    prompt = RegionFeatureFile(tmp_path / "f.tsv", SIZE).relation_prompt(0)
+    assert (prompt.pair, prompt.predicate) == ((0, 2), "riding")
+    assert same(prompt.regions, regions(3))
+
+
 def changed(**changes: Any) -> str:
     return "key\t" + json.dumps({"objects": [{**encoded(1)[0], **changes}]})
 

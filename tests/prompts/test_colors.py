@@ -10,6 +10,7 @@ from PIL import Image
 from hf_prompt_models.prompts.colors import (
     FREQUENCY_COLORS,
     SEARCHED_COLORS,
+    check_alpha,
     check_colors,
     check_masks,
     clip_boxes,
@@ -219,3 +220,9 @@ def test_the_coarse_grid_is_512_appearances_in_batches() -> None:
 def test_a_grid_without_a_step_is_refused() -> None:
     with pytest.raises(ValueError, match="rgb_step is the distance"):
         search_color_prompts(NearestColor(PLACES), "its processor", ["sea"], rgb_step=0)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5, 100.5, 256])
+def test_a_cover_that_is_no_byte_is_refused(alpha: float) -> None:
+    with pytest.raises(ValueError, match="alpha is a whole number from 1"):
+        check_alpha(alpha)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
 from hf_prompt_models.data.referring_expressions import draw_expressions
+from hf_prompt_models.training import visual_grounding
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 
@@ -128,6 +130,27 @@ def test_files_may_lie_apart_and_regions_may_be_masks(data: Path, vilt: Path, tm
     assert len(read_rows(tmp_path / "run" / "predictions.csv")) == 2
     more = ["--test_images", str(data / "test"), "--test_proposals", str(tmp_path / "segs.json")]
     script("evaluate.py")([str(tmp_path / "run"), "--test_dir", str(tmp_path / "test.json"), *more])
+
+
+def test_the_last_line_of_training_is_a_command_that_tests_again(
+    data: Path, vilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["--train_proposals", str(data / "test" / "proposals.json"), "--num_train_epochs", "1"]
+    script("train.py")([*flags(data, vilt, tmp_path / "a run"), *more])
+    printed = capsys.readouterr().out
+    _, program, *arguments = shlex.split(printed.splitlines()[-1].removeprefix("Test again with: "))
+    assert program == "scripts/evaluate.py"
+    sizes = []
+    ground = visual_grounding.ground_expressions
+    monkeypatch.setattr(
+        visual_grounding,
+        "ground_expressions",
+        lambda *args, **kwargs: sizes.append(args[3:]) or ground(*args, **kwargs),
+    )
+    script("evaluate.py")([*arguments, "--batch_size", "2", "--json", str(tmp_path / "e.json")])
+    assert sizes == [(2, 0)]
+    accuracy = json.loads((tmp_path / "e.json").read_text())["accuracy"]["mean"]
+    assert printed.split("CPT, 2 expressions, seed 0")[1].split()[0] == f"{accuracy:.2%}"
 
 
 def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, vilt: Path, tmp_path: Path) -> None:

@@ -161,7 +161,9 @@ class RegionFeatureFile:
         raise self._error(index, "it holds no phrase with painted copies, [copies, phrase, colours, boxes]")
 
     def relation_prompt(self, index: int) -> RelationPrompt:
-        """A line `<picture>_<subject>_<object> TAB {"objects": [[regions], colours, names, predicate]}`.
+        """A line `<picture>_<subject>_<object> TAB {"objects": [[region, …], colours, names, predicate]}`.
+
+        The regions may stand in a list of their own, `[[region, …]]`, too.
 
         Raises:
             ValueError: naming file and line, if it is corrupt or of another kind.
@@ -169,7 +171,14 @@ class RegionFeatureFile:
         key, content = self.read(index)
         picture, *pair = key.rsplit("_", 2)
         match content:
-            case {"objects": [[[*regions]], [str(), str()] as colors, [str(), str()] as names, predicate]} if (
+            case {
+                "objects": [
+                    [[*regions]] | [*regions],
+                    [str(), str()] as colors,
+                    [str(), str()] as names,
+                    predicate,
+                ]
+            } if (
                 (predicate is None or isinstance(predicate, str))
                 and len(pair) == 2
                 and all(place.isascii() and place.isdigit() and int(place[:9]) < len(regions) for place in pair)
@@ -178,7 +187,7 @@ class RegionFeatureFile:
                 return RelationPrompt(
                     picture, (subject, target), self._regions(index, regions), colors, names, predicate
                 )
-        raise self._error(index, "it holds no pair of regions, {'objects': [[regions], colours, names, predicate]}")
+        raise self._error(index, "it holds no pair of regions, {'objects': [[region, …], colours, names, predicate]}")
 
     def _regions(self, index: int, regions: list[Any]) -> list[Region]:
         return [self._region(index, place, region) for place, region in enumerate(regions)]

@@ -89,9 +89,9 @@ def check_rgb(rgb: Sequence[Any], name: str) -> Rgb:
 
 def check_alpha(alpha: int) -> int:
     """How much of 255 a colour covers: 0 would paint nothing."""
-    if not 1 <= alpha <= 255:
-        raise ValueError(f"alpha is a number from 1 (hardly there) to 255 (nothing shows through); got {alpha}.")
-    return alpha
+    if not 1 <= alpha <= 255 or alpha != int(alpha):
+        raise ValueError(f"alpha is a whole number from 1 (hardly there) to 255 (nothing shows through); got {alpha}.")
+    return int(alpha)
 
 
 def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[Box]:
@@ -107,7 +107,10 @@ def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[
     width, height = size
     clipped = []
     for index, box in enumerate(boxes):
-        corners = [float(corner) for corner in box]
+        try:
+            corners = [float(corner) for corner in box]
+        except (TypeError, ValueError):
+            raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {box!r}.") from None
         if len(corners) != 4 or not all(map(math.isfinite, corners)):
             raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {corners}.")
         x1, y1, x2, y2 = map(int, corners)

@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -134,7 +135,15 @@ def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> 
     arguments = parse_grounding_arguments(recipe, flags, prog)
     if arguments.data.backbone == "playground":
         arguments.data.backbone = VILT_DIR
-    return summarise_grounding(run_grounding(recipe, arguments, command))
+    results, data = run_grounding(recipe, arguments, command), arguments.data
+    model = next(iter(results["seeds"].values()))["model"]
+    again = [Path(sys.executable).name, "scripts/evaluate.py", model, "--test_dir", data.test_dir]
+    for flag, value in (
+        ("--test_images", data.test_images or data.train_images),
+        ("--test_proposals", data.test_proposals or data.train_proposals),
+    ):
+        again += [] if value is None else [flag, value]
+    return f"{summarise_grounding(results)}\n\nTest again with: {shlex.join(again)}"
 
 
 def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
@@ -314,8 +323,7 @@ def summarise_grounding(results: dict[str, Any]) -> str:
     if len(results["seeds"]) > 1:
         mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
         lines.append(f"{results['method'] + ', mean ± deviation':<40} {mean:7.2%} ± {deviation:.2%}")
-    model = next(iter(results["seeds"].values()))["model"]
-    return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
+    return "\n".join(lines)
 
 
 def grounds_phrases(run: str) -> bool:
@@ -331,6 +339,7 @@ def evaluate_grounding(
     proposals: str | None = None,
     backbone: str | None = None,
     batch_size: int = 8,
+    num_workers: int = 0,
 ) -> dict[str, Any]:
     """Test a trained model, or each seed's model of a run, on phrases.
 
@@ -339,6 +348,7 @@ def evaluate_grounding(
         test, images, proposals: as of `read_referring_expressions`.
         backbone: where it is now, if it moved since a model without it was saved.
         batch_size: phrases at a time.
+        num_workers: processes that decode and paint pictures.
 
     Returns:
         What `evaluate.py --json` writes.
@@ -349,7 +359,7 @@ def evaluate_grounding(
     for seed, directory in model_directories(run).items():
         model = AutoModel.from_pretrained(directory, **moved).eval()
         processor = AutoProcessor.from_pretrained(directory)
-        metrics = ground_expressions(model, processor, expressions, batch_size, progress=False).metrics()
+        metrics = ground_expressions(model, processor, expressions, batch_size, num_workers, progress=False).metrics()
         seeds[seed] = metrics | {"model": str(directory)}
     return {
         "data": {"test": expressions.source, "test_expressions": len(expressions)},

@@ -176,6 +176,8 @@ def test_words_that_do_not_fit_are_refused(vilt: Path) -> None:
         CptForRelationDetection.from_backbone(vilt, ["on", "in front of"])
     with pytest.raises(ValueError, match="'not' are 2 pieces"):
         CptForRelationDetection.from_backbone(vilt, ["on"], negatives={1: "not"})
+    with pytest.raises(ValueError, match="negatives= has no words of 2 pieces"):
+        CptForRelationDetection.from_backbone(vilt, ["on", "riding"], negatives={1: "irrelevant"})
     with pytest.raises(ValueError, match="does not know the word 'ß'"):
         CptForRegionClassification.from_backbone(vilt, ["dog", "ß"])
 

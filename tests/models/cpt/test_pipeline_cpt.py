@@ -118,6 +118,7 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "knows no points"),
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes and 0 masks"),
         ({"image": "nowhere.jpg", "text": "a", "boxes": [[0, 0, 9, 9]]}, "nowhere.jpg"),
+        ({"image": random_image(), "text": ["a", "b"], "boxes": [[0, 0, 9, 9]]}, "text is one phrase"),
         ("photo.jpg", "takes a dict like"),
     ],
 )

@@ -132,6 +132,11 @@ def test_the_phrase_stands_in_the_template_without_full_stops(processor: CptProc
     assert inputs["input_ids"][0, 0, 0, place] == processor.tokenizer.mask_token_id
 
 
+def test_full_stops_leave_no_space_behind(processor: CptProcessor) -> None:
+    inputs = processor(images=random_image(), text="the r.e.d. horse.", boxes=[[0, 0, 9, 9]])
+    assert sentence(processor, inputs) == "[CLS] the red horse is in [MASK] color. [SEP]"
+
+
 @pytest.mark.parametrize("words", [32, 33, 34, 35, 60, 5000])
 def test_a_long_phrase_is_cut_and_the_template_is_not(words: int, processor: CptProcessor) -> None:
     phrase = " ".join(["horse", "dog", "cat"] * words)[: words * 4].rsplit(" ", 1)[0]
@@ -145,7 +150,7 @@ def test_a_long_phrase_is_cut_and_the_template_is_not(words: int, processor: Cpt
     assert inputs["input_ids"].shape[-1] == min(whole, 40)
 
 
-@pytest.mark.parametrize("phrase", ["the [MASK] horse", "horse [SEP]", "[CLS]"])
+@pytest.mark.parametrize("phrase", ["the [MASK] horse", "horse [SEP]", "[CLS]", "the [MA.SK] horse"])
 def test_a_phrase_with_a_special_token_is_refused(phrase: str, processor: CptProcessor) -> None:
     with pytest.raises(ValueError, match="Phrase 1 contains the special token"):
         processor(images=[random_image()] * 2, text=["a dog", phrase], boxes=[[[0, 0, 9, 9]]] * 2)
@@ -296,6 +301,23 @@ def test_labels_are_overlaps_in_inclusive_pixels(processor: CptProcessor) -> Non
     )
     expected = torch.tensor([[1.0, 50 / 150, 0.0], [50 / 150, -1.0, -1.0]])
     torch.testing.assert_close(inputs["labels"], expected)
+
+
+def test_boxes_may_be_arrays_or_tensors(processor: CptProcessor) -> None:
+    boxes, targets = [[[0, 0, 9, 9], [5, 5, 20, 20]]], [[0, 0, 9, 12]]
+    inputs = [
+        processor(images=[random_image()], text=["a dog"], boxes=make(boxes), target_boxes=make(targets))
+        for make in (list, np.array, torch.tensor)
+    ]
+    for other in inputs[1:]:
+        assert all(torch.equal(inputs[0][name], other[name]) for name in inputs[0])
+
+
+def test_a_list_of_boxes_that_is_not_one_for_each_example_is_refused(processor: CptProcessor) -> None:
+    with pytest.raises(ValueError, match=r"Example 0: Box 0 is not four numbers x1, y1, x2, y2: 0"):
+        processor(images=[random_image()], text=["a dog"], boxes=[[0, 0, 9, 9]])
+    with pytest.raises(TypeError, match="images is a list"):
+        processor(images=random_image(), text=["a dog"], boxes=[[[0, 0, 9, 9]]])
 
 
 def test_as_many_negative_regions_are_trained_with_as_positive_ones() -> None:

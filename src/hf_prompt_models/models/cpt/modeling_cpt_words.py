@@ -197,6 +197,10 @@ class CptForRelationDetection(CptWordModel):
                 )
         negative_ids = []
         for count in sorted({len(pieces) for pieces in ids}):
+            if count not in negatives:
+                raise ValueError(
+                    f"negatives= has no words of {count} pieces, and some predicate has so many: add them."
+                )
             pieces = word_pieces(negatives[count], tokenizer)
             if len(pieces) != count:
                 raise ValueError(

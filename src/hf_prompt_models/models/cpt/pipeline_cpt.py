@@ -95,6 +95,8 @@ class VisualGroundingPipeline(Pipeline):
             )
         if unknown := set(inputs) - {"image", "text", "boxes", "masks"}:
             raise ValueError(f"{TASK!r} knows no {', '.join(sorted(unknown))}: image, text, boxes, masks.")
+        if not isinstance(inputs["text"], str):
+            raise ValueError(f"text is one phrase; got {inputs['text']!r}. Pass a dict for each phrase.")
         picture = open_picture(inputs["image"])
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
         if boxes is None and masks is None and proposals is not None:

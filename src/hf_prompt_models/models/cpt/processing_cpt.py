@@ -259,6 +259,8 @@ class CptProcessor(WordPromptsMixin, ProcessorMixin):
             tags = None if tags is None else [tags]  # type: ignore[list-item]  # of one example a flat list
             if not callable(region_features) and region_features is not None:
                 region_features = [region_features]
+        if isinstance(images, Image.Image):
+            raise TypeError("images is a list, as text is, with a picture for each phrase; got a single picture.")
         phrases = [clean_phrase(phrase, self.tokenizer, index) for index, phrase in enumerate(text)]
         pictures, regions, region_boxes = find_regions(images, boxes, masks, len(phrases))
         for name, given in (("target_boxes", target_boxes), ("tags", tags)):

@@ -15,12 +15,12 @@ def clean_phrase(phrase: str, tokenizer: PreTrainedTokenizerBase, index: int) ->
     Raises:
         ValueError: naming the index of a phrase that is empty or contains the mask token or another special token.
     """
+    cleaned = " ".join(phrase.replace(".", "").split())
     for token in (MASK, *tokenizer.all_special_tokens):
-        if token in phrase:
+        if token in phrase or token in cleaned:
             raise ValueError(
                 f"Phrase {index} contains the special token {token!r}, which would be read as one: {phrase!r}."
             )
-    cleaned = " ".join(phrase.replace(".", " ").split())
     if not cleaned:
         raise ValueError(f"Phrase {index} is empty: {phrase!r}.")
     return cleaned
