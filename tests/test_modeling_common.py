@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from hf_prompt_models.models import METHODS
-from tests.tested_method import MethodUnderTest
+from tests.tested_method import MethodUnderTest, find_methods
 
 
 ROOT = Path(__file__).parent.parent
@@ -51,19 +51,7 @@ def test_a_method_is_found_by_its_model_type(name: str) -> None:
     assert any(config.model_type.startswith(name) for config in configs)  # a folder may bring a backbone's, too
 
 
-def methods_and_variants() -> dict[str, MethodUnderTest]:
-    """Every method by its name, its variants behind it."""
-    tested = {}
-    for name in METHODS:
-        method = import_module(f"tests.models.{name}.tested_method").METHOD
-        if method is None:  # it has no backbone that a prompt could be saved without
-            continue
-        tested[name] = method
-        tested |= {f"{name} {variant}": each for variant, each in method.variants.items()}
-    return tested
-
-
-TESTED = methods_and_variants()
+TESTED = find_methods()
 
 
 @pytest.fixture(scope="module", params=TESTED)
@@ -105,8 +93,7 @@ def folders(built: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) ->
 
 @torch.no_grad()
 def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    folder = type(model).__module__.split(".")[2]  # hf_prompt_models.models.<method>.…
-    return model(**batch)[TESTED[folder].logits_name]
+    return model(**batch)[TESTED[type(model)._method()].logits_name]
 
 
 def trainable(model: PreTrainedModel) -> set[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageClassification, CLIPModel, PreTrainedModel
+from transformers import AutoModelForImageClassification, CLIPModel
 
 from hf_prompt_models import CoOpConfig, CoOpForImageClassification
+from tests.local_hub import push_into
 
 
 NAMES = ["cat", "dog", "the photo"]
@@ -175,7 +176,7 @@ def test_the_configuration_says_where_the_prompt_comes_from(
 @pytest.fixture
 def pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a push would upload."""
-    monkeypatch.setattr(PreTrainedModel, "push_to_hub", lambda self, repo_id, **_: self.save_pretrained(tmp_path))
+    push_into(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -183,6 +184,7 @@ def test_a_push_may_name_the_backbone_on_the_hub(coop: CoOpForImageClassificatio
     coop.push_to_hub("user/repository", base_model="openai/clip-vit-base-patch32")
     config = json.loads((pushed / "config.json").read_text())
     assert config["base_model_name_or_path"] == "openai/clip-vit-base-patch32"
+    assert config["base_model_revision"] == "c" * 40  # the newest there
     assert config["weights_scope"] == "prompt"
 
 

@@ -1,8 +1,10 @@
 """The package as a whole."""
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import hf_prompt_models
 from hf_prompt_models.models import METHODS
@@ -23,3 +25,18 @@ def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_a_built_package_holds_the_texts_of_the_model_cards(tmp_path: Path) -> None:
+    """In a checkout they lie beside src/."""
+    root = Path(__file__).parent.parent
+    for file in ("setup.py", "setup.cfg", "README.md"):
+        shutil.copy(root / file, tmp_path / file)
+    (tmp_path / "src/hf_prompt_models").mkdir(parents=True)
+    for file in ("__init__.py", "version.py"):
+        shutil.copy(root / "src/hf_prompt_models" / file, tmp_path / "src/hf_prompt_models" / file)
+    shutil.copytree(root / "model_cards", tmp_path / "model_cards")
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    texts = {file.stem for file in (tmp_path / "built/hf_prompt_models/model_cards").iterdir()}
+    assert texts == set(METHODS)

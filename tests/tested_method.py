@@ -5,12 +5,15 @@ A method without a borrowed backbone says `None` there, and asks the questions t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from transformers import Pipeline, PreTrainedModel
+
+from hf_prompt_models.models import METHODS
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,18 @@ class MethodUnderTest:
     logits_name: str = "logits"
     kept: frozenset[str] = frozenset()
     variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
+
+
+def find_methods() -> dict[str, MethodUnderTest]:
+    """Every method with a borrowed backbone by its name, its variants behind it."""
+    tested = {}
+    for name in METHODS:
+        method = import_module(f"tests.models.{name}.tested_method").METHOD
+        if method is None:  # it has no backbone that a prompt could be saved without
+            continue
+        tested[name] = method
+        tested |= {f"{name} {variant}": each for variant, each in method.variants.items()}
+    return tested
 
 
 def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:

@@ -12,17 +12,19 @@ from tests.stand_ins_language import RESNET_CONFIG, gpt2, resnet_152
 from tests.tested_method import MethodUnderTest, random_image
 
 
-VISION = "vision"
+def vision(backbone: Path) -> Path:
+    """The vision model of a language model: beside it, and on the Hub a repository of its own."""
+    return backbone.with_name(f"{backbone.name}-vision")
 
 
 def write_backbones(folder: Path, seed: int = 0) -> Path:
-    """A language model's folder with a vision model's in it."""
-    resnet_152(folder / VISION, seed)
+    """A language model's folder, with a vision model's beside it."""
+    resnet_152(vision(folder), seed)
     return gpt2(folder, seed)
 
 
 def build(model_class: Any, backbone: Path, **choices: Any) -> PreTrainedModel:
-    return liven(model_class.from_backbone(language_model=backbone, vision_model=backbone / VISION, **choices))
+    return liven(model_class.from_backbone(language_model=backbone, vision_model=vision(backbone), **choices))
 
 
 def liven(model: PreTrainedModel) -> PreTrainedModel:
@@ -68,9 +70,9 @@ def method(model_class: Any, learned: set[str], **choices: Any) -> Callable[...,
         choices: for its `from_backbone`.
     """
     with torch.device("meta"):
-        vision = ResNetModel(RESNET_CONFIG)
-    trained = [] if choices.get("freeze_vision") else [name for name, _ in vision.named_parameters()]
-    kept = {name for name, _ in vision.state_dict().items()} - set(trained)
+        resnet = ResNetModel(RESNET_CONFIG)
+    trained = [] if choices.get("freeze_vision") else [name for name, _ in resnet.named_parameters()]
+    kept = {name for name, _ in resnet.state_dict().items()} - set(trained)
     return partial(
         MethodUnderTest,
         auto_class=AutoModelForImageTextToText,

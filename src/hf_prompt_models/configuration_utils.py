@@ -15,7 +15,7 @@ class PromptConfig(PreTrainedConfig):
     base_model_name_or_path (`str`, *optional*):
         Hub id or absolute path of the backbone that the prompt was learned for.
     base_model_revision (`str`, *optional*):
-        Revision of that backbone on the Hub.
+        Commit of that backbone on the Hub, which is the one that is loaded.
     base_model_fingerprint (`dict`, *optional*):
         Shapes and sampled values of a few of the backbone's tensors, by which another model is told from it.
     weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
@@ -32,6 +32,17 @@ class PromptConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     pad_token_id: int | None = None
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers; a backbone that is named anew (by `kwargs`) is not at the commit of the old place."""
+        if kwargs.get("base_model_name_or_path") is not None:
+            config_dict = config_dict | {"base_model_revision": None}
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Nothing: transformers would copy this package's source into saved folders."""
 
     @property
     def class_names(self) -> list[str]:

@@ -239,6 +239,7 @@ class ClipPromptModel(TextPromptModel):
     """Base of methods that classify images by the similarity of their features and of the classes'."""
 
     input_modalities = ("image",)
+    pipeline_task = "image-classification"
 
     def forward(
         self,

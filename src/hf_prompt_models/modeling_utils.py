@@ -3,21 +3,39 @@
 import copy
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from huggingface_hub import CommitInfo, ModelCard
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers.models.auto import modeling_auto
 from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
+from hf_prompt_models.hub.model_card import (
+    CARD_FILE,
+    Checkpoint,
+    RunOnCard,
+    is_generated,
+    make_card,
+    read_card,
+)
+from hf_prompt_models.hub.repository import (
+    cached_commit,
+    create_repository,
+    newest_commit,
+    published_card,
+    upload_checkpoint,
+)
+from hf_prompt_models.hub.shim import write_shim
 
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
@@ -29,6 +47,25 @@ class CompletePreTrainedModel(PreTrainedModel):
 
     processor: ProcessorMixin | None = None
     """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
+    pipeline_task: ClassVar[str | None] = None
+    """The task whose pipeline runs such a model, for its model card."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """As in transformers, but weights are read from safetensors alone, which is what `save_pretrained` writes.
+
+        Raises:
+            OSError: if files are missing or damaged.
+        """
+        path = pretrained_model_name_or_path
+        if path is not None:
+            kwargs.setdefault("use_safetensors", True)
+        try:
+            return super().from_pretrained(path, *model_args, **kwargs)
+        except SafetensorError as error:
+            raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
 
     def save_pretrained(self, save_directory: str | os.PathLike, *, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write `config.json`, the processor and the weights to a folder.
@@ -46,6 +83,7 @@ class CompletePreTrainedModel(PreTrainedModel):
             raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
         directory.mkdir(parents=True, exist_ok=True)
         kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
+        self.config.__dict__.pop("auto_map", None)  # of a repository that this came from; its module is not saved
         with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging:
             super().save_pretrained(staging, **kwargs)
             if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
@@ -58,6 +96,97 @@ class CompletePreTrainedModel(PreTrainedModel):
                 for stale in set(directory.glob("model*.safetensors*")):
                     if stale.name not in weights:
                         stale.unlink()
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """Nothing: transformers would copy this package's source into saved folders; `push_to_hub(with_shim=True)`."""
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        with_shim: bool = False,
+        model_card: ModelCard | None = None,
+        license: str | None = None,
+        tags: Sequence[str] = (),
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        max_shard_size: int | str = "50GB",
+        **commit: Any,
+    ) -> CommitInfo:
+        """Upload the checkpoint, with its processor and its model card, in one commit.
+
+        A card that somebody has written or changed stays as it is. One that this package wrote is written anew; what
+        it says of a training run is kept.
+
+        Args:
+            repo_id: where to; made if needed.
+            with_shim: add two lines of code, so that `trust_remote_code=True` loads the class from the installed
+                package, or says what to install, for people who have not imported it.
+            model_card: instead of the one in the folder that the model was loaded from.
+            license: of the weights, for the card.
+            tags: for the card.
+            private: whether a new repository is; default: as the owner has set.
+            token: instead of the one that is logged in.
+            revision: branch; made if needed.
+            max_shard_size: as in `save_pretrained`.
+            commit: `commit_message`, `commit_description`, `create_pr`.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            if with_shim:
+                write_shim(folder, type(self).__module__.partition(".")[0], self._auto_classes())
+            repo_id = create_repository(repo_id, token, private, revision)
+            ours = model_card or read_card(Path(self.name_or_path, CARD_FILE))
+            theirs = published_card(repo_id, token, revision)
+            written = [card for card in (ours, theirs) if card is not None and not is_generated(card)]
+            run = RunOnCard.from_card(ours) if ours is not None else None
+            tags = [*tags, *(self.model_tags or ())]
+            card = written[0] if written else make_card(self.describe_checkpoint(), repo_id, run, license, tags)
+            card.save(folder / CARD_FILE)
+            commit.setdefault("commit_message", "Upload model")
+            return upload_checkpoint(folder, repo_id, token=token, revision=revision, **commit)
+
+    def check_push(self) -> None:
+        """Refuse what `push_to_hub` would refuse, without a Hub."""
+
+    def describe_checkpoint(self) -> Checkpoint:
+        """What the next checkpoint holds, for its model card."""
+        config = self.config
+        base = config.base_model_name_or_path
+        on_hub = base is not None and not os.path.isabs(base)
+        names = config.class_names
+        unnamed = names == [f"LABEL_{index}" for index in range(len(names))]
+        return Checkpoint(
+            method=self._method(),
+            class_name=type(self).__name__,
+            pipeline_tag=self.pipeline_task,
+            scope=config.weights_scope,
+            num_learned=sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad),
+            base_model=base if on_hub else None,
+            base_model_revision=config.base_model_revision if on_hub else None,
+            class_names=() if unnamed else names,
+        )
+
+    @classmethod
+    def _method(cls) -> str:
+        """The folder, under `models/`, of the method that a class belongs to or derives from."""
+        modules = (each.__module__.split(".") for each in cls.__mro__)
+        return next(parts[2] for parts in modules if parts[:2] == ["hf_prompt_models", "models"])
+
+    def _auto_classes(self) -> dict[str, str]:
+        """Names of the classes that load a checkpoint of this model, by those of the Auto classes that find them."""
+        own = type(self)
+        classes = {"AutoConfig": type(self.config).__name__}
+        for name, auto_class in vars(modeling_auto).items():
+            if name.startswith("AutoModel") and auto_class._model_mapping is not None:
+                registered = auto_class._model_mapping.get(type(self.config), ())
+                if own is registered or own in (registered if isinstance(registered, tuple) else ()):
+                    classes[name] = own.__name__
+        processor = self._find_processor()
+        return classes if processor is None else classes | {"AutoProcessor": type(processor).__name__}
 
     def _find_processor(self) -> ProcessorMixin | None:
         if self.processor is None and self.name_or_path:
@@ -178,6 +307,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         if path is not None and not isinstance(config, PreTrainedConfig):
             config = cls.config_class.from_pretrained(config or path, **hub_kwargs)
+            if "base_model_name_or_path" in kwargs:
+                kwargs.setdefault("base_model_revision", None)  # the old place's
             for field in fields(cls.config_class):
                 if field.name in kwargs and field.name != "dtype":
                     value = kwargs.pop(field.name)
@@ -185,12 +316,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         if path is not None and isinstance(config, PromptConfig) and config.weights_scope == "prompt":
             loaded = cls._from_prompt_checkpoint(path, config, hub_kwargs, **kwargs)
         else:
-            if path is not None:
-                kwargs.setdefault("use_safetensors", True)  # what save_pretrained writes
-            try:
-                loaded = super().from_pretrained(path, *model_args, config=config, **kwargs)
-            except SafetensorError as error:
-                raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
+            loaded = super().from_pretrained(path, *model_args, config=config, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_backbone()
         model._own_trained_backbone()
@@ -235,6 +361,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
         backbone = cls.load_backbone(base, **kwargs)
+        config.base_model_revision = cached_commit(base, kwargs)
         if config.base_model_fingerprint is not None:
             check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
         model = cls._from_parts(config, backbone, prompt)
@@ -290,13 +417,16 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
 
     @classmethod
     def _base_model_fields(
-        cls, name_or_path: str | os.PathLike, backbone: PreTrainedModel, revision: str | None
+        cls, name_or_path: str | os.PathLike, backbone: PreTrainedModel, hub_kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """The configuration fields that say which backbone a prompt was learned for. Local paths become absolute."""
+        """The configuration fields that say which backbone a prompt was learned for. Local paths become absolute.
+
+        `hub_kwargs` are those that it was loaded with; what they name is written down as the commit that it was.
+        """
         is_local = os.path.isdir(name_or_path)
         return {
             "base_model_name_or_path": os.path.abspath(name_or_path) if is_local else str(name_or_path),
-            "base_model_revision": revision,
+            "base_model_revision": cached_commit(name_or_path, hub_kwargs),
             "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights(backbone)),
             "weights_scope": "prompt",
         }
@@ -358,31 +488,45 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
 
     def push_to_hub(
         self, repo_id: str, *, base_model: str | None = None, save_backbone: bool | None = None, **kwargs: Any
-    ) -> Any:
-        """Upload the checkpoint to the Hub.
+    ) -> CommitInfo:
+        """Upload the checkpoint, with its processor and its model card, in one commit.
 
         Args:
-            repo_id: where to.
+            repo_id: where to; made if needed.
             base_model: Hub id of the backbone, where it was loaded from a local folder.
             save_backbone: as in `save_pretrained`.
-            kwargs: as in transformers.
+            kwargs: `with_shim`, `private`, `license`, …, as of [`CompletePreTrainedModel.push_to_hub`].
 
         Raises:
             ValueError: if the checkpoint would point to a folder of this machine.
         """
-        local_base = self.config.base_model_name_or_path
+        config = self.config
+        before = {name: getattr(config, name) for name in ("base_model_name_or_path", "base_model_revision")}
         with self._saving(save_backbone):
-            base = base_model or local_base or ""
-            if self.config.weights_scope == "prompt" and os.path.isabs(base):
-                raise ValueError(
-                    f"The backbone of this prompt is a folder of this machine ({base}), which others do not have. "
-                    "Pass base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
-                )
-            self.config.base_model_name_or_path = None if os.path.isabs(base) else base or None
+            self.check_push(base_model)
+            base, commit = base_model or config.base_model_name_or_path, config.base_model_revision
+            if base is not None and os.path.isabs(base):
+                base = commit = None
+            if base is not None and (commit is None or base != config.base_model_name_or_path):
+                commit = newest_commit(base, kwargs.get("token"))
+            config.update({"base_model_name_or_path": base, "base_model_revision": commit})
             try:
                 return super().push_to_hub(repo_id, **kwargs)
             finally:
-                self.config.base_model_name_or_path = local_base
+                config.update(before)
+
+    def check_push(self, base_model: str | None = None) -> None:
+        """Refuse what `push_to_hub` would refuse, without a Hub; `base_model` as there.
+
+        Raises:
+            ValueError: if the checkpoint would point to a folder of this machine.
+        """
+        base = base_model or self.config.base_model_name_or_path
+        if self.config.weights_scope == "prompt" and base is not None and os.path.isabs(base):
+            raise ValueError(
+                f"The backbone of this prompt is a folder of this machine ({base}), which others do not have. "
+                "Pass base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
+            )
 
     def _init_weights(self, module: nn.Module) -> None:
         """Only for modules that a subclass owns; the backbone has its own rules."""

@@ -1,4 +1,4 @@
-"""The processor that methods over a CLIP or a model like it share."""
+"""What all methods' processors share, and the one of methods over a CLIP or a model like it."""
 
 import os
 from typing import Any, Self
@@ -6,7 +6,20 @@ from typing import Any, Self
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
 
-class ClipPromptProcessor(ProcessorMixin):
+class PromptProcessor(ProcessorMixin):
+    """Base of all processors here."""
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """As in transformers, and what was saved needs no code of the repository that this came from."""
+        self.__dict__.pop("auto_map", None)
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
+        """Nothing: transformers would copy this package's source into saved folders."""
+
+
+class ClipPromptProcessor(PromptProcessor):
     """An image processor for the image tower's inputs and the backbone's tokenizer for class names.
 
     Images are prepared by PIL, as the published numbers were (torchvision's interpolation differs slightly).

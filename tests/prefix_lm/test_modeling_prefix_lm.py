@@ -10,6 +10,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hf_prompt_models import FrozenForConditionalGeneration, MantisForConditionalGeneration
 from hf_prompt_models.prefix_lm.processing_prefix_lm import IGNORED
+from tests.local_hub import push_into
 from tests.prefix_lm.backbones import METHODS, TITLES, examples, language_folder, made, make, resnet_folder
 from tests.stand_ins_language import LANGUAGE_MODELS
 from tests.tested_method import random_image
@@ -171,10 +172,11 @@ def test_a_checkpoint_writes_what_the_model_did(method: str, language_model: str
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_push_tells_no_path_of_this_machine(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PreTrainedModel, "push_to_hub", lambda self, repo_id, **_: self.save_pretrained(tmp_path))
+    push_into(tmp_path, monkeypatch)
     model = make(method, "gpt2")
     for way in ({"save_backbone": True}, {"base_model": "gpt2"})[: 1 if method == "mantis" else 2]:
         model.push_to_hub("user/repository", **way)
+        assert (tmp_path / "README.md").is_file()
         for file in tmp_path.iterdir():
             for folder in (language_folder("gpt2"), resnet_folder()):
                 assert str(folder).encode() not in file.read_bytes(), file.name

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForImageClassification, CLIPModel, CLIPProcessor
 
@@ -275,3 +276,38 @@ def test_a_sample_says_its_own_shots(modern_clip: Path, data: Path, tmp_path: Pa
 def test_odd_class_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     plot_confusion_matrix(np.eye(2, dtype=int), ["save $^$ now", "$x$_y"], tmp_path / "matrix.png")
     assert np.asarray(Image.open(tmp_path / "matrix.png").convert("L")).std() > 5
+
+
+def test_each_seeds_folder_has_a_card_with_its_results_and_no_path(
+    modern_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    script("train.py")(flags(modern_clip, data, tmp_path, "--seeds", 1, 2))
+    results = json.loads((tmp_path / "results.json").read_text())
+    for seed, other in (("1", "2"), ("2", "1")):
+        card = ModelCard.load(tmp_path / f"seed-{seed}" / "README.md")
+        own, second, mean = [each for each in card.data.eval_results if each.metric_type == "accuracy"]
+        assert own.metric_value == round(results["seeds"][seed]["accuracy"], 4)
+        assert own.metric_args == {"seed": int(seed)}
+        assert second.metric_value == round(results["seeds"][other]["accuracy"], 4)
+        assert mean.metric_value == round(results["accuracy"]["mean"], 4)
+        assert own.task_type == card.data.pipeline_tag == "image-classification"
+        assert "## Training and results" in card.text
+        assert "4 images of each class" in card.text
+        assert str(tmp_path) not in card.content
+        assert str(modern_clip) not in card.content
+        assert str(data) not in card.content
+    own_words = "---\nlicense: mit\n---\nMine.\n"
+    (tmp_path / "seed-1" / "README.md").write_text(own_words)
+    script("train.py")(flags(modern_clip, data, tmp_path, "--seeds", 1, 2))
+    assert (tmp_path / "seed-1" / "README.md").read_text() == own_words
+
+
+def test_a_push_that_could_not_be_made_is_refused_before_training(
+    modern_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    message = refused(
+        "train.py", *flags(modern_clip, data, tmp_path, "--push_to_hub", "true", "--hub_model_id", "user/pets")
+    )
+    assert message.startswith("error: --push_to_hub:")
+    assert "give --backbone its Hub id" in message
+    assert not (tmp_path / "run.json").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
 
@@ -69,6 +70,11 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     script("train.py")([*flags(data, vilt, tmp_path), "--seeds", "0", "3"])
     assert "80.00% have a right candidate region" in capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
+    card = ModelCard.load(tmp_path / "seed-3" / "README.md")
+    assert card.data.pipeline_tag == card.data.eval_results[0].task_type == "visual-grounding"
+    assert card.data.eval_results[0].metric_value == round(results["seeds"]["3"]["accuracy"], 4)
+    assert "2 expressions, drawn by the seed" in card.text
+    assert str(tmp_path) not in card.content
     accuracies = []
     for seed in (0, 3):
         folder, result = tmp_path / f"seed-{seed}", results["seeds"][str(seed)]

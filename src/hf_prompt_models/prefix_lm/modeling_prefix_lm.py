@@ -41,6 +41,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     processor_class: ClassVar[type[PrefixLMProcessor]]
     main_input_name = "input_ids"
     input_modalities = ("image", "text")
+    pipeline_task = "image-text-to-text"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -137,7 +138,7 @@ class PrefixLMModel(PromptPreTrainedModel):
             **{name: tokenizer.convert_tokens_to_ids(token) for name, token in processor.own_tokens.items()},
             **special_tokens,
             **fields,
-            **cls._base_model_fields(language_model, backbone, kwargs.get("revision")),
+            **cls._base_model_fields(language_model, backbone, kwargs),
         )
         config.vision_config = vision.config
         weights = {f"vision_model.{name}": tensor for name, tensor in vision.state_dict().items()}

@@ -13,11 +13,11 @@ from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
     BatchFeature,
-    ProcessorMixin,
 )
 from transformers.image_transforms import to_pil_image
 
 from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.processing_utils import PromptProcessor
 
 
 IMAGE_TOKEN = "<image>"
@@ -25,7 +25,7 @@ IGNORED = -100
 """The label of tokens that nothing is learned from."""
 
 
-class PrefixLMProcessor(ProcessorMixin):
+class PrefixLMProcessor(PromptProcessor):
     """An image processor for the vision backbone, and the language model's tokenizer with the method's own tokens.
 
     Args:

@@ -183,6 +183,7 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         "save_strategy": "steps",
         "save_steps": 0.1,
         "save_total_limit": 1,
+        "hub_strategy": "end",
         "remove_unused_columns": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }

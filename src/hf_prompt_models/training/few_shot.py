@@ -20,12 +20,14 @@ from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
+from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, parse_run_arguments
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
+from hf_prompt_models.training.run_card import check_publishing, write_cards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -33,7 +35,7 @@ from hf_prompt_models.training.run_folder import (
     SAMPLE_FILE,
     check_same_run,
     confusion_matrix_file,
-    seed_directory,
+    seed_settings,
     wanted_checkpoint,
     write_predictions,
 )
@@ -75,9 +77,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     few_shot, output_dir = arguments.few_shot, arguments.training["output_dir"]
     # Made first: TrainingArguments refuses flags that contradict each other.
     training = {
-        seed: TrainingArguments(
-            **arguments.training | {"output_dir": str(seed_directory(output_dir, seed, few_shot.seeds)), "seed": seed}
-        )
+        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, few_shot.seeds))
         for seed in few_shot.seeds
     }
     is_main = next(iter(training.values())).process_index == 0
@@ -97,6 +97,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     model = run.build_model(task.train.class_names)
     for test in tests.values():
         _set_classes(model, test, processor)
+    check_publishing(model, next(iter(training.values())))
     del model
     run.prepare()
 
@@ -126,11 +127,16 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         "command": command,
     }
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
+    checkpoints: dict[str, Checkpoint] = {}
     for seed in few_shot.seeds:
-        results["seeds"][str(seed)] = _run_seed(run, training[seed], samples[seed], is_main)
+        results["seeds"][str(seed)], trainer = _run_seed(run, training[seed], samples[seed], is_main)
         _sum_up(results)
+        checkpoints[str(seed)] = trainer.model.describe_checkpoint()
         if is_main:
             write_json(Path(output_dir) / RESULTS_FILE, results)
+            write_cards(results, recipe.TASK, checkpoints)
+        if training[seed].push_to_hub:
+            trainer.push_to_hub()
     return results
 
 
@@ -192,7 +198,7 @@ def _readable(
 
 def _run_seed(
     run: ImageClassification | VideoClassification, training: TrainingArguments, sample: LabelledFiles, is_main: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], PromptTrainer]:
     recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
     checkpoint = wanted_checkpoint(training)
     record = {
@@ -242,4 +248,6 @@ def _run_seed(
     if is_main:
         write_predictions(directory / PREDICTIONS_FILE, run.tests, scores)
     first = next(iter(tested.values()))
-    return first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested}
+    _set_classes(model, next(iter(run.tests.values())), run.processor)  # which it was trained on
+    result = first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested}
+    return result, trainer

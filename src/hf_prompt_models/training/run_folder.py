@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,16 @@ PREDICTIONS_FILE = "predictions.csv"
 def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
     """Where the model of a seed lies: in the run's folder itself if there is one seed, else in `seed-<n>`."""
     return Path(output_dir) if len(seeds) == 1 else Path(output_dir) / f"seed-{seed}"
+
+
+def seed_settings(training: Mapping[str, Any], seed: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """What a seed's `TrainingArguments` say otherwise than the run's: its folder, and its repository on the Hub."""
+    output_dir = training["output_dir"]
+    settings = {"output_dir": str(seed_directory(output_dir, seed, seeds)), "seed": seed}
+    if training.get("push_to_hub"):
+        repository = training.get("hub_model_id") or Path(output_dir).absolute().name
+        settings["hub_model_id"] = repository if len(seeds) == 1 else f"{repository}-seed-{seed}"
+    return settings
 
 
 def model_directories(run: str) -> dict[str, Path]:

@@ -4,16 +4,19 @@ import json
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import CommitInfo
 from safetensors import SafetensorError, safe_open
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from hf_prompt_models.hub.model_card import CARD_FILE, RunOnCard, is_generated, make_card, read_card, write_card
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 
 
@@ -37,6 +40,7 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
+        self.hub_model_id: str | None
         self.optimizer: torch.optim.Optimizer
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
         if self.train_dataset is not None and 0 < self.args.save_steps < 1:
@@ -47,6 +51,64 @@ class PromptTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """As `Trainer`'s, which makes the repository before training, after seeing that the model can be pushed."""
+        self.model.check_push()
+        super().init_hf_repo(token=token, private=private)
+
+    def create_model_card(self, license: str | None = None, tags: Sequence[str] = ()) -> None:
+        """Write the model's card into the output folder; one that somebody has written or changed stays as it is."""
+        if not self.is_world_process_zero():
+            return
+        file = Path(self.args.output_dir, CARD_FILE)
+        card = read_card(file)
+        if card is None or is_generated(card):
+            run = None if card is None else RunOnCard.from_card(card)
+            write_card(make_card(self._plain_model().describe_checkpoint(), run=run, license=license, tags=tags), file)
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo | None:
+        """Upload the model, its processor and its card, and nothing else: `Trainer`'s uploads a pickle, too.
+
+        Args:
+            commit_message, token, revision, private: as of `Trainer`; defaults are the training arguments'.
+            blocking: taken for `Trainer`'s sake; the upload is over when this returns.
+            kwargs: `base_model`, `save_backbone`, `with_shim`, …, of the model's `push_to_hub`.
+
+        Returns:
+            The commit, on the main process.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if self.hub_model_id is None:
+            self.hub_model_id = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+        self.save_model(_internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        self.create_model_card()
+        self._finish_current_push()
+        model = self._plain_model()
+        if model.processor is None:
+            model.processor = self.processing_class
+        return model.push_to_hub(
+            self.hub_model_id,
+            model_card=read_card(Path(self.args.output_dir, CARD_FILE)),
+            commit_message=commit_message,
+            token=token or self.args.hub_token,
+            revision=revision or self.args.hub_revision,
+            private=self.args.hub_private_repo if private is None else private,
+            **kwargs,
+        )
+
+    def _plain_model(self) -> Any:
+        return self.accelerator.unwrap_model(self.model)
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""

@@ -37,6 +37,7 @@ from hf_prompt_models.data.referring_expressions import (
     read_referring_expressions,
     write_drawn_expressions,
 )
+from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
@@ -49,6 +50,7 @@ from hf_prompt_models.training.grounding_arguments import (
 from hf_prompt_models.training.grounding_plots import plot_groundings
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_card import check_publishing, write_cards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -56,7 +58,7 @@ from hf_prompt_models.training.run_folder import (
     SAMPLE_FILE,
     check_same_run,
     model_directories,
-    seed_directory,
+    seed_settings,
     wanted_checkpoint,
 )
 from hf_prompt_models.training.trainer import PromptTrainer
@@ -162,9 +164,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     """
     data, output_dir = arguments.data, arguments.training["output_dir"]
     training = {
-        seed: TrainingArguments(
-            **arguments.training | {"output_dir": str(seed_directory(output_dir, seed, data.seeds)), "seed": seed}
-        )
+        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, data.seeds))
         for seed in data.seeds
     }
     first = next(iter(training.values()))
@@ -183,7 +183,10 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         train.check(index)
     processor = recipe.build_processor(arguments.method, data.backbone)
     run = _Run(recipe, arguments, processor, test, first)
-    zero_shot = run.ground(recipe.build_model(arguments.method, data.backbone, processor).to(first.device).eval())
+    model = recipe.build_model(arguments.method, data.backbone, processor)
+    check_publishing(model, first)
+    zero_shot = run.ground(model.to(first.device).eval())
+    del model
     if first.process_index == 0:
         write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
         plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)
@@ -219,12 +222,17 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         "command": command,
     }
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
+    checkpoints: dict[str, Checkpoint] = {}
     for seed in data.seeds:
-        results["seeds"][str(seed)] = run.train(training[seed], train.select(samples[seed]))
+        results["seeds"][str(seed)], trainer = run.train(training[seed], train.select(samples[seed]))
+        checkpoints[str(seed)] = trainer.model.describe_checkpoint()
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         results["tests"]["test"]["accuracy"] = results["accuracy"]
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
+            write_cards(results, recipe.TASK, checkpoints)
+        if training[seed].push_to_hub:
+            trainer.push_to_hub()
     return results
 
 
@@ -252,7 +260,7 @@ class _Run:
             not self.settings.disable_tqdm,
         )
 
-    def train(self, training: TrainingArguments, sample: ReferringExpressions) -> dict[str, Any]:
+    def train(self, training: TrainingArguments, sample: ReferringExpressions) -> tuple[dict[str, Any], PromptTrainer]:
         method, data, directory = self.arguments.method, self.arguments.data, Path(training.output_dir)
         is_main = training.process_index == 0
         checkpoint = wanted_checkpoint(training)
@@ -291,11 +299,8 @@ class _Run:
             write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)
             plot_groundings(self.test, grounded.chosen, directory / PICTURE)
         metrics = grounded.metrics()
-        return metrics | {
-            "model": str(directory),
-            "steps": trainer.state.global_step,
-            "tests": {"test": metrics},
-        }
+        result = {"model": str(directory), "steps": trainer.state.global_step, "tests": {"test": metrics}}
+        return metrics | result, trainer
 
 
 def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpressions) -> None:

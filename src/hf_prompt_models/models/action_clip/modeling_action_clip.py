@@ -59,6 +59,7 @@ class ActionClipPreTrainedModel(TemplatePromptModel):
     processor_class = ActionClipProcessor
     backbone_classes = (CLIPModel, MetaClip2Model)
     input_modalities = ("video",)
+    pipeline_task = "video-classification"
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["pre_network", "post_network"]
 
     post_network: FrameHead
@@ -160,7 +161,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             clip_config=clip.config.to_dict(),
             **choices,
             **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
-            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+            **cls._base_model_fields(name_or_path, clip, kwargs),
         )
         model = cls._from_parts(config, clip, {})
         model.processor = processor

@@ -35,6 +35,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         classifier: two layers on the first token of question and video.
     """
 
+    pipeline_task = "video-question-answering"
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [
         rf"^{name}\." for name in ("prompter", "mlm_head", "pem_head", "vtm_head")
     ]

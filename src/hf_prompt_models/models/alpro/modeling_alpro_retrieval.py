@@ -41,6 +41,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         vtm_head: the layer on a pair's first token, 0 no, 1 yes.
     """
 
+    pipeline_task = "video-text-retrieval"
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^prompter\.", r"^mlm_head\.", r"^pem_head\."]
 
     def __init__(self, config: PreTrainedConfig):

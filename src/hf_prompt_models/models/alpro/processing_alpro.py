@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature
 
 from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
 from hf_prompt_models.models.alpro.masking_alpro import mask_words
+from hf_prompt_models.processing_utils import PromptProcessor
 
 
-class AlproProcessor(ProcessorMixin):
+class AlproProcessor(PromptProcessor):
     """Frames of videos to `pixel_values`, sentences to tokens.
 
     `processor(images=videos, text=sentences, return_tensors="pt")` takes the frames of one video as a list, or a list

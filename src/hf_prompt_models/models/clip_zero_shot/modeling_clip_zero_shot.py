@@ -62,7 +62,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         config = ClipZeroShotConfig(
             clip_config=clip.config.to_dict(),
             **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
-            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+            **cls._base_model_fields(name_or_path, clip, kwargs),
         )
         model = cls._from_parts(config, clip, {})
         model.processor = processor

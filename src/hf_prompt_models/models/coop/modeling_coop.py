@@ -94,7 +94,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             context_init=context_init,
             text_chunk_size=text_chunk_size,
             **_tokenized_classes(class_names, tokenizer, clip.config, n_ctx),
-            **cls._base_model_fields(name_or_path, clip, kwargs.get("revision")),
+            **cls._base_model_fields(name_or_path, clip, kwargs),
         )
         model = cls._from_parts(config, clip, {})
         model.processor = processor

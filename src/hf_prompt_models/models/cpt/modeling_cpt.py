@@ -102,7 +102,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             pad_token_id=tokenizer.pad_token_id,
             **fields,
             **(word_fields(tokenizer) if word_fields else {}),
-            **cls._base_model_fields(name_or_path, tower, kwargs.get("revision")),
+            **cls._base_model_fields(name_or_path, tower, kwargs),
         )
         model = cls._from_parts(config, tower, {})
         model.processor = model._unchosen_processor = processor
@@ -154,6 +154,8 @@ class CptForVisualGrounding(CptPreTrainedModel):
     color". [`CptProcessor`] makes the painted copies and the sentences; the model makes scores of what the backbone
     says at the blank.
     """
+
+    pipeline_task = "visual-grounding"
 
     @classmethod
     def from_backbone(

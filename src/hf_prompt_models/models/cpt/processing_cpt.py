@@ -15,7 +15,6 @@ from transformers import (
     BatchEncoding,
     BatchFeature,
     PreTrainedTokenizerBase,
-    ProcessorMixin,
 )
 from transformers.utils import PROCESSOR_NAME
 
@@ -37,6 +36,7 @@ from hf_prompt_models.models.cpt.text_cpt import (
     encode_sentence,
     single_piece,
 )
+from hf_prompt_models.processing_utils import PromptProcessor
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
     SEARCHED_COLORS,
@@ -58,7 +58,7 @@ NONE = "none"
 """The word for "not one of this copy's regions"."""
 
 
-class CptProcessor(WordPromptsMixin, ProcessorMixin):
+class CptProcessor(WordPromptsMixin, PromptProcessor):
     """Pictures, regions and phrases to painted copies and sentences with a blank.
 
     Attributes:

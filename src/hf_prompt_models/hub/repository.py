@@ -1,0 +1,67 @@
+"""Repositories on the Hub: finding a commit, reading the card, putting up a checkpoint."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, HfApi, ModelCard
+from huggingface_hub.errors import EntryNotFoundError
+from transformers.utils.hub import cached_file, extract_commit_hash
+
+from hf_prompt_models.hub.model_card import CARD_FILE
+from hf_prompt_models.hub.shim import SHIM_FILE
+
+
+REPLACED = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", SHIM_FILE)
+"""Files that, left from an earlier push of the other scope, would be stale."""
+
+
+def cached_commit(name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> str | None:
+    """The commit of a repository that was just loaded from; `None` of a folder.
+
+    Args:
+        name_or_path: Hub id or folder.
+        hub_kwargs: `revision`, `cache_dir`, … that it was loaded with.
+    """
+    if os.path.isdir(name_or_path):
+        return None
+    where = {name: hub_kwargs[name] for name in ("cache_dir", "revision", "subfolder") if name in hub_kwargs}
+    return extract_commit_hash(cached_file(name_or_path, "config.json", local_files_only=True, **where), None)
+
+
+def newest_commit(repo_id: str, token: str | bool | None = None) -> str:
+    """The commit that a repository's main branch is at.
+
+    Raises:
+        RepositoryNotFoundError: if there is no such repository, or it is another's and private.
+    """
+    return str(HfApi().model_info(repo_id, token=token).sha)
+
+
+def create_repository(repo_id: str, token: str | bool | None, private: bool | None, revision: str | None) -> str:
+    """Make a repository and a branch in it, where there are none; the repository's whole id."""
+    api = HfApi()
+    repo_id = api.create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
+    if revision is not None and not revision.startswith("refs/pr"):
+        api.create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+    return repo_id
+
+
+def published_card(repo_id: str, token: str | bool | None, revision: str | None) -> ModelCard | None:
+    """The card that a repository has, or `None`."""
+    try:
+        file = HfApi().hf_hub_download(repo_id, CARD_FILE, token=token, revision=revision)
+    except EntryNotFoundError:
+        return None
+    return ModelCard(Path(file).read_text(encoding="utf-8"))
+
+
+def upload_checkpoint(folder: Path, repo_id: str, **commit: Any) -> CommitInfo:
+    """Put a folder's files up in one commit, and take away what an earlier checkpoint left.
+
+    Args:
+        folder: of the files.
+        repo_id: of a repository that exists.
+        commit: `token`, `revision`, `commit_message`, `commit_description`, `create_pr`.
+    """
+    return HfApi().upload_folder(repo_id=repo_id, folder_path=folder, delete_patterns=list(REPLACED), **commit)

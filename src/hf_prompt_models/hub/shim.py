@@ -1,0 +1,34 @@
+"""For people who have not imported this package: two lines in the repository that import it, and no copy of it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+SHIM_MODULE = "hub_shim"
+SHIM_FILE = f"{SHIM_MODULE}.py"
+PROCESSOR_FILE = "processor_config.json"
+
+
+def write_shim(folder: Path, package: str, classes: Mapping[str, str]) -> None:
+    """Let the Auto classes find a package's classes by `trust_remote_code=True`, or say that it must be installed.
+
+    Args:
+        folder: a saved checkpoint.
+        package: that the classes can be imported from.
+        classes: names of the classes by those of the Auto classes that load them.
+    """
+    names = ", ".join(sorted(set(classes.values())))
+    (folder / SHIM_FILE).write_text(
+        f'"""The code is in the package: `pip install {package}`."""\nfrom {package} import {names}  # noqa: F401\n',
+        encoding="utf-8",
+    )
+    auto_map = {auto_class: f"{SHIM_MODULE}.{name}" for auto_class, name in classes.items()}
+    _add(folder / "config.json", auto_map)
+    if (folder / PROCESSOR_FILE).is_file():  # which is read without the configuration
+        _add(folder / PROCESSOR_FILE, {"AutoProcessor": auto_map["AutoProcessor"]})
+
+
+def _add(file: Path, auto_map: dict[str, str]) -> None:
+    content = json.loads(file.read_text(encoding="utf-8")) | {"auto_map": auto_map}
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
