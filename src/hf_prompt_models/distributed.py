@@ -34,6 +34,12 @@ def as_on_main_process(find: Callable[[], T]) -> T:
     return found[0]
 
 
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if num_processes() > 1:
+        distributed.barrier()
+
+
 def gather_examples(tensor: torch.Tensor) -> torch.Tensor:
     """All processes' examples, (processes * examples, ...), in the order of the processes.
 
