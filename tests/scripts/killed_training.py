@@ -86,6 +86,11 @@ def left(folder: Path) -> dict[str, str]:
     }
 
 
+def seeds_of(run: Path) -> list[Path]:
+    """The folders with checkpoints."""
+    return [run, *run.glob("seed-*")]
+
+
 def newest_checkpoint(folder: Path) -> str | None:
     """Whole or not."""
     return max(map(str, folder.glob("checkpoint-*")), key=lambda name: int(name.rpartition("-")[2]), default=None)
@@ -117,7 +122,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         at_event = killed < request["kills"] and killed % 2 == 0
         at_time = killed < request["kills"] and not at_event
         last = int(random.integers(1, max(events * 2 // 3, 2))) if at_event else None
-        resumed += newest_whole_checkpoint(work / "killed") is not None
+        resumed += any(newest_whole_checkpoint(folder) for folder in seeds_of(work / "killed"))
         process = fork_training(flags("killed"), work / "killed", log, last)
         status = wait(process, random.uniform(0.1, 0.7) * seconds if at_time else None)
         if status == 0:
@@ -128,7 +133,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             shutil.rmtree(work / "killed.features", ignore_errors=True)
         elif status == -signal.SIGKILL:
             killed += 1
-            torn += newest_whole_checkpoint(work / "killed") != newest_checkpoint(work / "killed")
+            torn += any(newest_whole_checkpoint(f) != newest_checkpoint(f) for f in seeds_of(work / "killed"))
         else:
             raise RuntimeError(log.read_text()[-3000:])
     return {"killed": killed, "resumed": resumed, "torn": torn, "differences": differences, "files": list(expected)}
