@@ -91,7 +91,7 @@ def test_cpt(loss: str, vilt: Path, scenes_data: Path, tmp_path: Path) -> None:
     proposals["1.png"].pop()
     proposals["2.png"] = proposals["2.png"][2:]
     (tmp_path / "train" / "proposals.json").write_text(json.dumps(proposals))
-    more: tuple[object, ...] = (*PLAIN, "--learning_rate", 0.002, "--loss", loss, "--sample_regions", "false")
+    more: tuple[object, ...] = (*PLAIN, "--learning_rate", 2e-4, "--loss", loss, "--sample_regions", "false")
     more += ("--train_dir", tmp_path / "train", "--shots", 4, "--num_train_epochs", 3)
     script("train.py")(scenes.flags(scenes_data, vilt, tmp_path / "one", *more, "--per_device_train_batch_size", 4))
     both = scenes.flags(scenes_data, vilt, tmp_path / "two", *more, "--per_device_train_batch_size", 2)
