@@ -1,4 +1,4 @@
-"""What a method over a language model learns from and is tested on: a prompt with images, and what to write behind it."""
+"""What a method over a language model learns and is tested on: prompts with images, and what to write behind them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -22,6 +22,8 @@ from hf_prompt_models.data.records import Records
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.prefix_lm.examples import WritingDataset, WritingExample, training_collator
+from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
+from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lora
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
@@ -35,7 +37,7 @@ from hf_prompt_models.training.text_generation_arguments import (
     WritingRunArguments,
     parse_text_generation_arguments,
 )
-from hf_prompt_models.training.text_generation_plots import plot_written, plot_writing_curve
+from hf_prompt_models.training.text_generation_plots import plot_writing_curve, plot_written
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_rows, write_texts
 from hf_prompt_models.version import __version__
@@ -279,7 +281,7 @@ class _Run:
             "arguments": asdict(method),
             "backbone": _absolute(self.language_model),
             "vision_model": _absolute(self.vision_model),
-            "lora_r": settings.lora_r,
+            "lora": [settings.lora_r, settings.lora_alpha, settings.lora_dropout, settings.lora_target_modules],
             "seed": training.seed,
             "examples": digest(self.data.train),
         }
@@ -302,13 +304,19 @@ class _Run:
             **{} if settings.attn_implementation is None else {"attn_implementation": settings.attn_implementation},
         )
         model.generation_config.update(**settings.given())
+        factors = self.recipe.learning_rate_factors(method)
+        if settings.lora_r:
+            model = add_lora(
+                model, settings.lora_r, settings.lora_alpha, settings.lora_dropout, settings.lora_target_modules
+            )
+            factors = {f"{LORA_PREFIX}{name}": factor for name, factor in factors.items()}
         trainer = WritingTrainer(
             model=model,
             args=training,
             train_dataset=WritingDataset(self.data.train),
             eval_dataset=WritingDataset(self.data.validation) if self.data.validation else None,
             data_collator=training_collator(self.processor, settings.max_length),
-            learning_rate_factors=self.recipe.learning_rate_factors(method),
+            learning_rate_factors=factors,
             processor=self.processor,
             sample=self.data.validation[: settings.eval_samples],
             decoding=settings.given(),
@@ -316,8 +324,13 @@ class _Run:
         trainer.train(resume_from_checkpoint=checkpoint)
         written = trainer.write(self.data.test)
         metrics = written.metrics()
+        weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
         if is_main:
-            model.save_pretrained(directory)
+            if settings.lora_r:
+                save_with_lora(model, directory)
+            else:
+                remove_lora(directory)
+                model.save_pretrained(directory, state_dict=weights)
             write_rows(directory / PREDICTIONS_FILE, written.rows())
             plot_written(written, directory / PICTURE)
             plot_writing_curve(trainer.state.log_history, directory / CURVE)

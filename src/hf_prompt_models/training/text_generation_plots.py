@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def plot_written(written: WrittenTexts, path: str | os.PathLike, count: int = 12
         text = _wrapped(example.references[0], LINES)
         words.text(0, below, text, va="top", fontsize=9, color="0.45", parse_math=False)
     figure.suptitle("written (blue) and reference (grey)", fontsize=10)
-    with replacing(path) as beside:
+    with replacing(path) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a model may write any sign; the font draws a box for some
         figure.savefig(beside, format=Path(path).suffix[1:] or "png", dpi=100)
 
 

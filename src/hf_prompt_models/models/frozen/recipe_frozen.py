@@ -108,7 +108,7 @@ def read_records(source: str, split: str, images: str | None, annotations: str |
     """Captions, VQA's questions, or few-shot episodes, told by what a JSON file holds.
 
     Args:
-        source: a file of one of `read_captions`, `read_visual_questions` and `read_episodes`, or a `datasets` data set.
+        source: a file as for `read_captions`, `read_visual_questions` or `read_episodes`, or a `datasets` data set.
         split: of a data set.
         images: folder of the pictures.
         annotations: VQA's answers.
