@@ -81,8 +81,8 @@ def generation_table(arguments: argparse.Namespace) -> str:
     )
     return (
         f"Tokens a second, {arguments.batch_size} products at once, {new_tokens} new tokens each behind "
-        f"{ids.shape[1]}; how many times longer than with the cache, and how often the same token is chosen.{estimated}"
-        f"\n\n{markdown_table(['for each token', 'tokens a second', 'times longer', 'same token'], rows)}"
+        f"{ids.shape[1]}; how many times longer than with the cache, and how often the same token is chosen."
+        f"{estimated}\n\n{markdown_table(['for each token', 'tokens a second', 'times longer', 'same token'], rows)}"
     )
 
 
