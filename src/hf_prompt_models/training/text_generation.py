@@ -218,7 +218,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
             raise ValueError("--output_dir is the folder of a backbone, which training would overwrite.")
     data = read_writing_data(recipe, arguments)
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
-    check_prompts(processor, [*data.test, *data.validation], settings.max_new_tokens)
+    new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
+    check_prompts(processor, [*data.test, *data.validation], new_tokens)
     run = _Run(recipe, arguments, language_model, vision_model, processor, data)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
