@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means.
+"""Classify images or videos with a trained model; or find the region that a phrase means; or write about images.
 
 python scripts/predict.py runs/coop photo.jpg other.jpg --top_k 5
 python scripts/predict.py runs/coop photos/ --csv predictions.csv
 python scripts/predict.py runs/action_clip clip.mp4 --frame_strip clip.png
 python scripts/predict.py runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
+python scripts/predict.py runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4
 
 What the model takes stands in its configuration. A video is a file, or a folder of its frames as
 pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
@@ -32,6 +33,8 @@ from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
 from hf_prompt_models.training.visual_grounding import grounds_phrases
 
 
@@ -46,7 +49,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("model", help="a model folder")
     parser.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         metavar="PATH",
         help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
         "taken",
@@ -96,6 +99,16 @@ def main(argv: list[str]) -> None:
     grounding.add_argument(
         "--drawing", metavar="FILE", help="the picture with the answer (default: IMAGE-grounded.png, in this folder)"
     )
+    writing = parser.add_argument_group("models that write texts")
+    writing.add_argument("--image", dest="images", action="append", metavar="FILE", help="a picture; once for each")
+    writing.add_argument(
+        "--title", metavar="TEXT", help="the product's title, or what is asked; <image> may stand where a picture goes"
+    )
+    writing.add_argument("--num_return_sequences", type=int, default=1, help="texts to write (default: 1)")
+    writing.add_argument("--blind", action="store_true", help="show black pictures instead")
+    writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(writing)
     arguments = parser.parse_args(argv)
     if arguments.top_k < 1:
         parser.error(f"--top_k is a number of classes, at least 1; got {arguments.top_k}")
@@ -105,12 +118,47 @@ def main(argv: list[str]) -> None:
         parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
     logging.disable_progress_bar()
     try:
-        if grounds_phrases(arguments.model):
+        if text_recipe(arguments.model) is not None:
+            write(arguments)
+        elif arguments.images is not None or arguments.title is not None:
+            raise ValueError(f"--image and --title are for models that write texts, and {arguments.model} does not.")
+        elif not arguments.files:
+            raise ValueError("Name files, or folders of them, behind the model.")
+        elif grounds_phrases(arguments.model):
             ground(arguments)
         else:
             classify(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
+
+
+def write(arguments: argparse.Namespace) -> None:
+    images = [*arguments.files, *(arguments.images or [])]
+    if not images and not arguments.title:
+        raise ValueError(
+            f"{arguments.model} writes about pictures: name them, --image FILE, and a --title if it has one."
+        )
+    if arguments.num_return_sequences < 1:
+        raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
+    loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+    texts = write_about(
+        model_directory(arguments.model),
+        images,
+        arguments.title or "",
+        given_decoding(arguments),
+        arguments.num_return_sequences,
+        arguments.blind,
+        language_model=arguments.backbone,
+        **loading,
+    )
+    if arguments.json:
+        print(
+            json.dumps(
+                [{"images": images, "title": arguments.title, "generated": texts}], indent=2, ensure_ascii=False
+            )
+        )
+        return
+    print("\n".join(texts))
 
 
 def classify(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 
@@ -123,7 +123,9 @@ class QuietProgressCallback(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero and self.training_bar is not None and logs:
-            shown = {name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy") if name in logs}
+            shown = {
+                name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy", "eval_cider_d") if name in logs
+            }
             self.training_bar.set_postfix(shown)
 
 
@@ -141,7 +143,8 @@ def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
 def _is_whole(checkpoint: Path) -> bool:
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        with safe_open(checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
+        weights = checkpoint / ADAPTER_SAFE_WEIGHTS_NAME  # what peft trains and saves alone
+        with safe_open(weights if weights.is_file() else checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
             pass
     except (OSError, json.JSONDecodeError, SafetensorError):
         return False
