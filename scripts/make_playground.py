@@ -107,7 +107,17 @@ def main() -> None:
     )
     language_model.add_argument("output_dir", help="the folder to write")
     language_model.add_argument("--seed", type=int, default=0, help="of texts and initial weights")
-    language_model.add_argument("--steps", type=int, default=5000, help="optimizer steps")
+    language_model.add_argument("--steps", type=int, default=3000, help="optimizer steps")
+
+    scores = commands.add_parser(
+        "score-cards",
+        help="say how often descriptions of cards name right what only the picture shows, seeing and blind",
+        formatter_class=show_defaults,
+    )
+    scores.add_argument("--seeing", nargs="+", required=True, help="predictions.jsonl of each seed of train.py mantis")
+    scores.add_argument("--blind", nargs="+", required=True, help="likewise, of a run with --blind true")
+    scores.add_argument("--images", help="the folder of the cards' pictures, for --picture")
+    scores.add_argument("--picture", help="write a picture of the first seed's descriptions here")
 
     arguments = vars(parser.parse_args())
     # What only one command needs (PyAV, torch) is imported by that command.
@@ -132,10 +142,25 @@ def main() -> None:
             from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
 
             (write_card_folder if kind == "cards" else write_episode_folder)(**arguments)
+        case "score-cards":
+            compare_cards(**arguments)
         case "lm":
             from hf_prompt_models.playground.language_pretraining import pretrain_language_model
 
             pretrain_language_model(**arguments)
+
+
+def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:
+    from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_beside_seeing
+
+    scores = compare_runs(seeing, blind)
+    print(f"{'':10}{'seeing':>8}{'blind':>8}{'chance':>8}")
+    for name in scores["seeing"]:
+        chance = f"{CHANCE[name]:8.3f}" if name in CHANCE else ""
+        print(f"{name:10}{scores['seeing'][name]:8.3f}{scores['blind'][name]:8.3f}{chance}")
+    if picture is not None and images is not None:
+        plot_blind_beside_seeing(seeing[0], blind[0], images, picture)
+        print(f"Picture: {picture}")
 
 
 if __name__ == "__main__":

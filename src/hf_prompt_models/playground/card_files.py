@@ -44,7 +44,12 @@ def write_card_folder(
 
 
 def write_episode_folder(
-    output_dir: str | Path, *, seed: int, episodes: int = 1000, words: tuple[str, ...] = WORDS[:2], size: int = CARD_SIZE
+    output_dir: str | Path,
+    *,
+    seed: int,
+    episodes: int = 1000,
+    words: tuple[str, ...] = WORDS[:2],
+    size: int = CARD_SIZE,
 ) -> None:
     """Writes 2-way word-binding episodes, `output_dir/{episodes.json,<number>-<place>.png}`.
 
@@ -70,9 +75,7 @@ def write_episode_folder(
         entry: dict[str, Any] = {"question_id": f"{seed}-{index}"}
         for place, (name, text) in enumerate(zip(names[:-1], episode.texts[:-1], strict=True), start=1):
             entry |= {f"image_{place}": name, f"caption_{place}": text}
-        entries.append(
-            entry | {"question_image": names[-1], "question": episode.texts[-1], "answer": episode.answer}
-        )
+        entries.append(entry | {"question_image": names[-1], "question": episode.texts[-1], "answer": episode.answer})
     _write(folder / "episodes.json", json.dumps(entries, indent=1) + "\n")
 
 

@@ -1,6 +1,5 @@
 """Pre-training of the playground's tiny language model, on words alone: the tokenizer, the model and the loop."""
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -92,7 +91,7 @@ def _look_back(model: LlamaForCausalLM, pairs: int = 3, strength: float = 6.0) -
         layer.weight *= share
 
 
-def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 5000) -> None:
+def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 3000) -> None:
     """Trains a tokenizer and a tiny Llama on texts and writes them in the layout of a Hub checkpoint.
 
     Texts that bind names begin easily, with a name right behind what it is said of; a word more comes between as soon

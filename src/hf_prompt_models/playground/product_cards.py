@@ -81,7 +81,9 @@ def draw_product(product: ProductTraits, rng: np.random.Generator, size: int = C
     Returns:
         An RGB image.
     """
-    picture = 1 - rng.uniform(0.1, 0.25) * (1 - draw_ground(str(rng.choice(("sand", "water", "snow"))), size, size, rng))
+    picture = 1 - rng.uniform(0.1, 0.25) * (
+        1 - draw_ground(str(rng.choice(("sand", "water", "snow"))), size, size, rng)
+    )
     diameter = float(rng.uniform(*SIZES[product.size]))
     x, y = rng.uniform(0.48 - (1 - diameter) / 3, 0.52 + (1 - diameter) / 3, 2)
     placement = Placement(

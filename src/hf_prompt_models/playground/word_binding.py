@@ -14,7 +14,7 @@ from PIL import Image
 from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
 from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
 
-from .product_cards import CARD_SIZE, ProductTraits, Split, card_stream, choose_product, draw_product
+from .product_cards import CARD_SIZE, ProductTraits, card_stream, choose_product, draw_product
 
 
 WORDS = ("dax", "blicket", "shously", "slation", "perpo")
