@@ -7,6 +7,7 @@ import pytest
 
 from hf_prompt_models.models.action_clip.benchmark_action_clip import token_ids
 from hf_prompt_models.playground import CLIP_DIR
+from tests.stand_ins_language import gpt2, resnet_152
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -86,3 +87,21 @@ def test_methods_are_listed(capsys: pytest.CaptureFixture) -> None:
     assert "coop" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no benchmark of clip_zero_shot"):
         script(["clip_zero_shot"])
+
+
+def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of pictures and text whose rows and cells matter; every token of the slow arms is measured."""
+    language_model, vision_model = gpt2(tmp_path / "gpt2"), resnet_152(tmp_path / "resnet")
+    flags = ["--language_model", str(language_model), "--vision_model", str(vision_model), "--batch_size", "3"]
+    flags += ["--images", "2", "--num_image_tokens", "2", "--new_tokens", "6", "--title_tokens", "5", "--full"]
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    script(["mantis", *flags])
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if "again |" in line]
+    assert [line.split("|")[-2].strip() for line in lines] == ["100%", "100%"]
+    assert "6 new tokens each behind 10;" in printed
+    assert "Estimated" not in printed
+    with pytest.raises(SystemExit, match="give both or neither"):
+        script(["mantis", *flags[:2]])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -97,6 +98,11 @@ def write_texts(
         progress: whether to show a progress bar.
     """
     state = PartialState()
+    if isinstance(model, FSDPModule):
+        # Its parts are brought together in `forward`; `generate` calls this one by itself, before.
+        if "get_image_features" not in vars(model):
+            register_fsdp_forward_method(model, "get_image_features")
+        decoding = {**decoding, "synced_gpus": True}
     share = -(-len(examples) // state.num_processes)
     # Equally many in all processes, lest one wait for another that is done: the last is written again, and dropped.
     own = [min(state.process_index + state.num_processes * k, len(examples) - 1) for k in range(share)]
