@@ -107,7 +107,7 @@ def main() -> None:
     )
     language_model.add_argument("output_dir", help="the folder to write")
     language_model.add_argument("--seed", type=int, default=0, help="of texts and initial weights")
-    language_model.add_argument("--steps", type=int, default=3000, help="optimizer steps")
+    language_model.add_argument("--steps", type=int, default=1400, help="optimizer steps")
 
     scores = commands.add_parser(
         "score-cards",

@@ -19,10 +19,10 @@ FRAME = ("this", "is", "a")
 
 
 class Piece(NamedTuple):
-    """A part of a text, and whether it can be known from what stands before: a name that was told."""
+    """A part of a text, and how many of its first words can be known for they were told before."""
 
     text: str
-    told: bool = False
+    told: int = 0
 
 
 def binding_text(rng: np.random.Generator, frame: int = len(FRAME), headed: bool = True) -> list[Piece]:
@@ -36,12 +36,13 @@ def binding_text(rng: np.random.Generator, frame: int = len(FRAME), headed: bool
     """
     products = _products(rng, int(rng.integers(2, 5)))
     words = tuple(str(word) for word in rng.choice(NONSENSE_WORDS, len(products), replace=False))
-    turns = [*rng.permutation(len(products)), *rng.integers(len(products), size=rng.integers(4, 6))]
+    again = 1 if rng.random() < 0.2 else int(rng.integers(4, 6))
+    turns = [*rng.permutation(len(products)), *rng.integers(len(products), size=again)]
     pieces = [Piece(induction(words))] * headed
     for place, turn in enumerate(turns):
         is_last = place == len(turns) - 1
-        pieces += [Piece(products[turn].name), *_ask(frame, is_last), Piece(words[turn], place >= len(products))]
-        pieces += [Piece(".")] * (not is_last)
+        name = words[turn] if is_last else f"{words[turn]}."
+        pieces += [Piece(products[turn].name), *_ask(frame, is_last), Piece(name, int(place >= len(products)))]
     return pieces
 
 
@@ -52,7 +53,7 @@ def caption_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piec
     for place in range(count):
         name = choose_product(rng).name
         is_question = place == count - 1 and rng.random() < 0.5
-        pieces += [Piece(name), *_ask(frame, is_question), Piece(name, True), *[Piece(".")] * (not is_question)]
+        pieces += [Piece(name), *_ask(frame, is_question), Piece(name if is_question else f"{name}.", 2)]
     return pieces
 
 

@@ -91,7 +91,7 @@ def _look_back(model: LlamaForCausalLM, pairs: int = 3, strength: float = 6.0) -
         layer.weight *= share
 
 
-def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 3000) -> None:
+def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 1400) -> None:
     """Trains a tokenizer and a tiny Llama on texts and writes them in the layout of a Hub checkpoint.
 
     Texts that bind names begin easily, with a name right behind what it is said of; a word more comes between as soon
@@ -163,10 +163,11 @@ def encode_texts(
     """Token ids `(texts, length)`, each text with its end and padded with more of them, and which tokens were told."""
     pieces = [piece for text in texts for piece in text]
     encoded = iter(tokenizer([piece.text for piece in pieces], add_special_tokens=False)["input_ids"])
+    # All words that are told are tokens in one piece.
     rows: list[list[int]] = []
     marks: list[list[bool]] = []
     for text in texts:
-        ids = [(token, piece.told) for piece in text for token in next(encoded)]
+        ids = [(token, place < piece.told) for piece in text for place, token in enumerate(next(encoded))]
         rows.append([token for token, _ in ids] + [tokenizer.eos_token_id])
         marks.append([told for _, told in ids] + [False])
     length = max(map(len, rows))
