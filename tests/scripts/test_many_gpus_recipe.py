@@ -23,7 +23,9 @@ def test_accelerate_knows_every_key_and_value(tmp_path: Path, monkeypatch: pytes
     assert set(values) <= known
     names = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
     for name, value in values.items():
-        monkeypatch.setenv(names.get(name, name.upper()), str(value).lower() if isinstance(value, bool) else str(value))
+        monkeypatch.setenv(
+            names.get(name, name.upper()), str(value).lower() if isinstance(value, bool) else str(value)
+        )
     plugin = FullyShardedDataParallelPlugin()
     assert plugin.fsdp_version == 2
     assert plugin.transformer_cls_names_to_wrap == ["LlamaDecoderLayer"]

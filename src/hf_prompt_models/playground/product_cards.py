@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from .drawing import Placement, draw_ground, draw_object, to_image
+from .drawing import COLOURS, Placement, draw_ground, draw_object, shape_mask, to_image
 from .shapes import SHAPES
 
 
 CARD_COLOURS = ("red", "yellow", "green", "blue", "purple", "pink", "brown", "black", "teal")
 """Those of `COLOURS` that stand out of a pale ground and are no shade of another; orange would need an "an"."""
 
-MATERIALS = {"plastic": "plain", "wood": "striped", "wool": "checkered", "lace": "dotted", "stone": "speckled"}
-"""What objects are made of, and the texture that shows it: the grain of wood, the stitches of wool, …."""
+MATERIALS = ("plastic", "wood", "wool", "lace", "stone")
+"""What objects are made of; `draw_product` says how each looks."""
 
-SIZES: dict[str, tuple[float, float]] = {"small": (0.5, 0.6), "large": (0.75, 0.9)}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.6, 0.68), "large": (0.85, 0.98)}
 """Diameters, in fractions of the picture's side, from and to."""
 
 CARD_SIZE = 48
+HEM = 5
+"""Width in pixels of a square that must be all inside for its middle to be seen through."""
 
 Split = Literal["train", "test", "episodes"]
 
@@ -89,9 +91,44 @@ def draw_product(product: ProductTraits, rng: np.random.Generator, size: int = C
     placement = Placement(
         float(x), float(y), diameter, float(rng.normal(0, 8)), float(rng.uniform(0.9, 1.1)), bool(rng.random() < 0.5)
     )
-    texture = MATERIALS[product.material]
-    picture = draw_object(picture, product.shape, product.colour, texture, placement, rng.uniform(0.2, 0.7))
-    return to_image(picture + rng.normal(0, 0.02, picture.shape))
+    made = draw_object(picture, product.shape, product.colour, "plain", placement, rng.uniform(0.2, 0.7))
+    inside = shape_mask(product.shape, placement, size, size)
+    made = made + (_surface(product, made, picture, inside, placement) - made) * inside[..., None]
+    return to_image(made + rng.normal(0, 0.02, made.shape))
+
+
+def _surface(
+    product: ProductTraits, plain: np.ndarray, ground: np.ndarray, inside: np.ndarray, placement: Placement
+) -> np.ndarray:
+    """What of a picture `(height, width, 3)` shows through an object's outline, by its material.
+
+    Args:
+        product: the object.
+        plain: the picture with it, painted plainly.
+        ground: the picture without it.
+        inside: how much of each pixel it covers, `(height, width)`.
+        placement: where it is.
+    """
+    height, width, _ = plain.shape
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    radius = placement.size * min(height, width) / 2
+    across, down = (columns - placement.x * width) / radius, (rows - placement.y * height) / radius
+    colour = np.array(COLOURS[product.colour])
+    second = colour * 0.35 if colour.mean() > 0.5 else colour * 0.45 + 0.55
+    match product.material:
+        case "wood":  # its grain
+            return np.where(((across + down) * 1.3 % 1 < 0.5)[..., None], second, plain)
+        case "wool":  # knitted with bands
+            return np.where((down * 1.6 % 1 < 0.4)[..., None], second, plain)
+        case "lace":  # one sees through it, but for the hem
+            hem = Image.fromarray((inside * 255).astype(np.uint8)).filter(ImageFilter.MinFilter(HEM))
+            return plain + (ground - plain) * 0.75 * (np.asarray(hem) / 255)[..., None]
+        case "stone":  # rough: one side is in shadow, the other one glares
+            dark, glaring = np.clip(-across, 0, 1)[..., None], np.clip(across, 0, 1)[..., None]
+            shaded = plain * (1 - dark)
+            return shaded + (1 - shaded) * 0.75 * glaring
+        case _:
+            return plain
 
 
 def draw_card(split: Split, seed: int, index: int, size: int = CARD_SIZE) -> tuple[Image.Image, ProductTraits]:
