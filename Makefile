@@ -42,11 +42,12 @@ demo-scenes: $(VENV)/installed
 	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
 
 demo-cards: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py cards $(CARDS) --seed 1 --train 3000 --test 300
+	$(BIN)/python scripts/make_playground.py cards $(CARDS) --seed 1 --train 4000 --test 200
 	for blind in false true; do \
 		$(BIN)/python scripts/train.py mantis --language_model playground --vision_model playground --blind $$blind \
 			--train_file $(CARDS)/train/products.jsonl --test_file $(CARDS)/test/products.jsonl \
-			--validation_fraction 0 --num_image_tokens 4 --learning_rate 1e-3 --num_train_epochs 4 --num_beams 1 \
+			--validation_fraction 0 --num_image_tokens 4 --learning_rate 1e-3 --vision_rate_factor 1 \
+			--projection_rate_factor 1 --num_train_epochs 5 --per_device_train_batch_size 32 --num_beams 1 \
 			--max_new_tokens 16 --output_dir $(DEMO)/mantis-blind-$$blind || exit 1; \
 	done
 	$(BIN)/python scripts/make_playground.py score-cards --seeing $(DEMO)/mantis-blind-false/predictions.jsonl \

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_prompt_models.playground import LM_DIR, language_pretraining
+from hf_prompt_models.models.frozen import recipe_frozen
+from hf_prompt_models.playground import CLIP_DIR, LM_DIR, language_pretraining
 from hf_prompt_models.playground.card_texts import binding_text, caption_text, product_text
 from hf_prompt_models.playground.language_pretraining import (
     binding_accuracy,
@@ -20,6 +21,8 @@ from hf_prompt_models.playground.language_pretraining import (
 from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, SIZES
 from hf_prompt_models.playground.shapes import SHAPES
 from hf_prompt_models.playground.word_binding import NONSENSE_WORDS
+from hf_prompt_models.training.text_generation import backbones
+from hf_prompt_models.training.text_generation_arguments import TextGenerationArguments
 
 
 # -- what it reads ---------------------------------------------------------------------------------------------------
@@ -127,3 +130,8 @@ def test_the_shipped_model_binds_names_to_what_words_say() -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(LM_DIR).eval(), AutoTokenizer.from_pretrained(LM_DIR)
     assert binding_accuracy(model, tokenizer, seed=54321, episodes=100) >= 0.9  # chance is 0.5
     assert binding_accuracy(model, tokenizer, seed=54321, episodes=50, words=("dax", "blicket")) >= 0.9
+
+
+def test_training_finds_the_shipped_models_by_the_name_playground() -> None:
+    settings = TextGenerationArguments(language_model="playground", vision_model="playground", train_file="")
+    assert backbones(settings, recipe_frozen) == (LM_DIR, CLIP_DIR)

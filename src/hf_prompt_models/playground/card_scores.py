@@ -80,28 +80,22 @@ def plot_blind_beside_seeing(
     """
     pairs = list(zip(_read(seeing)[:count], _read(blind)[:count], strict=True))
     columns = min(4, len(pairs))
-    figure = Figure(figsize=(2.6 * columns, 3.6 * -(-len(pairs) // columns)), layout="constrained")
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(2.7 * columns, 3.7 * rows))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(-(-len(pairs) // columns), columns, squeeze=False)
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.4, 1.0] * rows)
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.93, bottom=0.01, hspace=0.08)
     for axes in panels.flat:
         axes.set_axis_off()
-    for axes, (one, other) in zip(panels.flat, pairs, strict=False):
+    for place, (one, other) in enumerate(pairs):
+        picture, below = panels[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
         with Image.open(Path(images) / Path(one["images"][0]).name) as image:
-            axes.imshow(image)
-        axes.set_title(f"“{one['title']}”", fontsize=10)
-        for place, (row, label) in enumerate(((one, "seeing"), (other, "blind"))):
+            picture.imshow(image)
+        picture.set_title(f"“{one['title']}”", fontsize=10)
+        for top, row, label in ((1.0, one, "seeing"), (0.5, other, "blind")):
             colour = "tab:green" if row["generated"] == row["references"][0] else "tab:red"
-            text = textwrap.fill(f"{label}: {row['generated']}", 34)
-            axes.text(
-                0.5,
-                -0.03 - 0.2 * place,
-                text,
-                transform=axes.transAxes,
-                ha="center",
-                va="top",
-                fontsize=8,
-                color=colour,
-            )
+            text = textwrap.fill(f"{label}: {row['generated']}", 36)
+            below.text(0.5, top, text, ha="center", va="top", fontsize=8, color=colour)
     with replacing(output) as beside:
         figure.savefig(beside, format="png", dpi=110)
 
