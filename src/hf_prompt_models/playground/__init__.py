@@ -10,8 +10,12 @@ frame tells.
 Scenes of several objects are for grounding phrases: `playground.scenes` draws them, `scene_phrases` says what means
 one of their objects, `scene_files` writes them. The tiny ViLT knows their words and has never seen a region painted.
 
-Importing this package needs numpy and Pillow only; `playground.pretraining` and `playground.grounding_pretraining` are
-what imports torch and transformers, `playground.clips` PyAV.
+Product cards are for writing about pictures: `playground.product_cards` draws them, with titles that leave out what
+only the picture shows. `word_binding` gives them names that mean nothing, `card_files` writes both. The tiny language
+model has read of cards and names, and has never seen one.
+
+Importing this package needs numpy and Pillow only; torch and transformers are imported by the three modules that train
+(`pretraining`, `grounding_pretraining`, `language_pretraining`) and `word_binding`, PyAV by `playground.clips`.
 """
 
 from pathlib import Path
@@ -26,9 +30,13 @@ CLIP_DIR = str(Path(__file__).parent / "clip")
 VILT_DIR = str(Path(__file__).parent / "vilt")
 """The shipped tiny ViLT (`ViltForMaskedLM`): likewise."""
 
+LM_DIR = str(Path(__file__).parent / "lm")
+"""The shipped tiny language model (`LlamaForCausalLM`), trained on words alone: likewise."""
+
 __all__ = [
     "CLASS_NAMES",
     "CLIP_DIR",
+    "LM_DIR",
     "VILT_DIR",
     "Traits",
     "draw_caption",

@@ -20,7 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from hf_prompt_models.data.files import write_json, write_text
 from hf_prompt_models.data.records import Records
 from hf_prompt_models.metrics.classification import mean_and_deviation
-from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.playground import CLIP_DIR, LM_DIR
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
 from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lora
@@ -270,7 +270,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
 def backbones(settings: TextGenerationArguments, recipe: ModuleType) -> tuple[str, str]:
     """Where the language model and the vision backbone are."""
     vision_model = settings.vision_model or recipe.VISION_MODEL
-    return settings.language_model, CLIP_DIR if vision_model == "playground" else vision_model
+    language_model = LM_DIR if settings.language_model == "playground" else settings.language_model
+    return language_model, CLIP_DIR if vision_model == "playground" else vision_model
 
 
 def mean_metrics(seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:

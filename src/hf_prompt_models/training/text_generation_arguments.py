@@ -55,7 +55,9 @@ class LoraArguments:
 class TextGenerationArguments(DecodingArguments, LoraArguments):
     """Backbones, data and evaluation."""
 
-    language_model: str = field(metadata={"help": "Hub id or folder of any causal language model."})
+    language_model: str = field(
+        metadata={"help": "Hub id or folder of any causal language model; `playground`: the package's own tiny one."}
+    )
     vision_model: str | None = field(
         default=None,
         metadata={
