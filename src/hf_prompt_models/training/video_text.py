@@ -429,7 +429,7 @@ def summarise(results: dict[str, Any]) -> str:
         )
     for seed, one in results["seeds"].items():
         lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
-        lines += [*_metric_lines("before", one["before"]), *_metric_lines("after", one)]
+        lines += [*metric_lines("before", one["before"]), *metric_lines("after", one)]
     if len(results["seeds"]) > 1:
         mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
         name = "accuracy" if task == QUESTIONS else "R@1, text to video"
@@ -438,7 +438,8 @@ def summarise(results: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
 
 
-def _metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
+def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
+    """What a model reached, for reading."""
     if "by_kind" in metrics:
         kinds = ", ".join(f"{kind} {value:.2%}" for kind, value in metrics["by_kind"].items())
         return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {kinds}"]
