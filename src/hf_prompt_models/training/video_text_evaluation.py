@@ -223,7 +223,11 @@ def answer_prior(train: VideoTexts[VideoQuestion], test: VideoTexts[VideoQuestio
 
 @torch.no_grad()
 def held_out_losses(
-    model: Any, processor: Any, captions: VideoTexts[VideoText], loading: Loading | None = None, **arguments: Any
+    model: Any,
+    processor: Any,
+    captions: VideoTexts[VideoText],
+    loading: Loading | None = None,
+    contrast_only: bool = False,
 ) -> dict[str, float]:
     """Means of the losses of pre-training over batches that were not trained on, the same draws each time.
 
@@ -232,19 +236,22 @@ def held_out_losses(
         processor: its own.
         captions: sentences with their videos.
         loading: of the videos.
-        arguments: of the model's forward.
+        contrast_only: as of the model's forward.
     """
     loading = loading or Loading()
     was_training = model.training
     model.eval()
-    collate = AlproPretrainingCollator(processor, model.prompter is not None)
+    collate: Any = AlproPretrainingCollator(processor, model.prompter is not None)
+    if contrast_only:
+        collate = AlproCollator(processor)
     dataset = VideoTextDataset(captions.items, model.config.num_frames)
     found: dict[str, list[float]] = {}
     with torch.random.fork_rng(devices=[]):  # negatives are drawn; training's draws go on as if nothing had been
         torch.manual_seed(0)
         for batch in loading.batches(dataset, collate, "Held-out losses"):
             if len(batch["input_ids"]) > 1:  # a single one has no negatives
-                output = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}, **arguments)
+                inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+                output = model(**inputs, contrast_only=contrast_only)
                 for name, value in output.items():
                     if name.endswith("_loss"):
                         found.setdefault(name, []).append(value.item())
