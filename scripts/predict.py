@@ -225,13 +225,13 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
         print(f"{arguments.text}: among {len(index.names)} videos")
         print("\n".join(f"  {each['score']:7.2%}  {each['video']}" for each in best))
         if index.skipped:
-            print(f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}.")
+            print(
+                f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}."
+            )
         if arguments.drawing:
             print(f"\nTheir frames are in {arguments.drawing}.")
         return
-    answers = answer_question(
-        directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable
-    )
+    answers = answer_question(directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable)
     if arguments.frame_strip:
         strips = strip_files(arguments.frame_strip, [file for file, _ in answers])
         num_frames = AutoConfig.from_pretrained(directory).num_frames

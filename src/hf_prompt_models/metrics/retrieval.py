@@ -46,7 +46,9 @@ def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
     """
     scores, right = np.asarray(scores), np.asarray(right, dtype=bool)
     if scores.ndim != 2 or scores.shape != right.shape or not scores.size:
-        raise ValueError(f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}.")
+        raise ValueError(
+            f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}."
+        )
     if np.isnan(scores).any():
         raise ValueError("Some scores are not numbers (NaN), and cannot be ordered.")
     if not right.any(axis=1).all():

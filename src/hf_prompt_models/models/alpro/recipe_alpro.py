@@ -66,7 +66,8 @@ class Arguments:
         },
     )
     num_frames: int | None = field(
-        default=None, metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in answering."}
+        default=None,
+        metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in answering."},
     )
     max_text_length: int | None = field(
         default=None, metadata={"help": "Tokens of a text. Released: 30 in pre-training; 40, DiDeMo 50."}
