@@ -77,6 +77,7 @@ def retrieval(scores: ArrayLike, targets: ArrayLike | None = None) -> dict[str, 
 
 def summarise_ranks(places: ArrayLike) -> dict[str, float]:
     """What `retrieval` gives, of `ranks` or `ranks_of_any`."""
+    places = np.asarray(places)
     return {f"recall_at_{k}": recall_at(places, k) for k in (1, 5, 10)} | {
         "median_rank": float(np.median(places)),
         "mean_rank": float(np.mean(places)),
