@@ -135,8 +135,9 @@ def main(argv: list[str]) -> None:
 def classify(arguments: argparse.Namespace) -> None:
     directory = model_directory(arguments.model)
     kind = kind_of_model(directory)
-    if arguments.text is not None:
-        raise ValueError(f"--text is for models that ground phrases, and {directory} classifies {kind.name}s.")
+    for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
+        if value is not None:
+            raise ValueError(f"{flag} is for models that read sentences, and {directory} classifies {kind.name}s.")
     if arguments.frame_strip and kind is not VIDEOS:
         raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
     files = kind.list_files(arguments.files)
@@ -208,6 +209,12 @@ def ground(arguments: argparse.Namespace) -> None:
 def search_or_answer(arguments: argparse.Namespace) -> None:
     if (arguments.text is None) == (arguments.question is None):
         raise ValueError(f"{arguments.model} takes videos with a sentence: pass --text to search them, or --question.")
+    of_others = {"--csv": arguments.csv}
+    of_others |= {"--frame_strip": arguments.frame_strip} if arguments.text is not None else {}
+    of_others |= {} if arguments.text is not None else {"--index": arguments.index, "--drawing": arguments.drawing}
+    if given := [flag for flag, value in of_others.items() if value is not None]:
+        asked = "--text" if arguments.text is not None else "--question"
+        raise ValueError(f"{given[0]} does not go with {asked}: leave it out.")
     directory = model_directory(arguments.model)
     if arguments.text is not None:
         best, index = find_videos_by_text(

@@ -223,7 +223,11 @@ def test_a_new_model_begins_from_the_words_of_the_captions(data: Path, backbone:
     made = flags(data, backbone, "retrieval", tmp_path / "run", "--from_scratch", "true", "--hidden_size", 32)
     place = made.index("--backbone")
     del made[place : place + 2]
-    script("train.py")([*made, "--num_layers", "2", "--image_size", "32"])
+    script("train.py")([*made, "--num_layers", "2", "--image_size", "32", "--eval_strategy", "epoch"])
+    (state,) = (tmp_path / "run").glob("checkpoint-*/trainer_state.json")
+    log = json.loads(state.read_text())["log_history"]
+    result = json.loads((tmp_path / "run" / "results.json").read_text())["seeds"]["1"]
+    assert [entry["eval_accuracy"] for entry in log if "eval_accuracy" in entry][-1] == result["accuracy"]
     assert "white" in AutoModel.from_pretrained(tmp_path / "run")._find_processor().tokenizer.get_vocab()
 
 
@@ -373,6 +377,10 @@ def test_what_a_model_does_not_do_is_said(backbone: Path, data: Path) -> None:
     clip = str(data / "test0.mp4")
     assert "pass --text to search them, or --question" in refused("predict.py", backbone, clip)
     assert "answers no questions" in refused("predict.py", backbone, clip, "--question", "what is it")
+    assert "--csv does not go with --text" in refused("predict.py", backbone, clip, "--text", "a", "--csv", "c.csv")
+    assert "--index does not go with --question" in refused(
+        "predict.py", backbone, clip, "--question", "a", "--index", "i"
+    )
 
 
 def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -16,6 +16,7 @@ from hf_prompt_models.training.video_text_evaluation import (
     Retrieved,
     answer_prior,
     held_out_losses,
+    read_first,
     retrieve,
 )
 from tests.models.alpro import little
@@ -148,3 +149,9 @@ def test_ranks_of_what_is_left_out_follow_those_that_were_read(captions: VideoTe
     found = Retrieved(captions, captions.videos, scores, scores, -scores)
     assert found.ranks().tolist() == [6, 5, 4, 3, 2, 1, 1]
     assert found.contrast_ranks().tolist() == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_what_was_read_comes_before_what_was_not_however_close_by_features() -> None:
+    probabilities = torch.tensor([[0.1, float("-inf"), 0.02, float("-inf")]])
+    scores = read_first(probabilities, np.array([[-0.5, 0.9, 0.0, 0.95]]))
+    assert np.argsort(-scores[0]).tolist() == [0, 2, 3, 1]

@@ -35,7 +35,7 @@ from hf_prompt_models.models.alpro import (
 from hf_prompt_models.models.alpro.collating_alpro import AlproCollator, AlproPretrainingCollator
 from hf_prompt_models.models.alpro.entities_alpro import read_entities
 from hf_prompt_models.models.alpro.losses_alpro import IGNORED
-from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL, TASKS
+from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
@@ -48,7 +48,7 @@ from hf_prompt_models.training.run_folder import (
     seed_directory,
     wanted_checkpoint,
 )
-from hf_prompt_models.training.video_text_arguments import VideoTextArguments, VideoTextRun, parse_video_text_arguments
+from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments
 from hf_prompt_models.training.video_text_evaluation import (
     Answered,
     Loading,
@@ -452,6 +452,3 @@ def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
         losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
         lines.append(f"  {when:<7} held-out losses {losses}")
     return lines
-
-
-__all__ = ["TASKS", "VideoTextArguments", "run_video_text", "train"]

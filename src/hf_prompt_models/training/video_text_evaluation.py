@@ -134,11 +134,11 @@ def retrieve(
     by_text = by_video = cosines
     if rerank is not None:
         matcher = as_matcher(model)
-        by_text = _read_first(matcher.rank(tokens, encoded, rerank or None, loading.batch_size), cosines)
+        by_text = read_first(matcher.rank(tokens, encoded, rerank or None, loading.batch_size), cosines)
         by_video = by_text
         if 0 < rerank < max(cosines.shape):
             scores = matcher.rank(tokens, encoded, rerank, loading.batch_size, per_video=True)
-            by_video = _read_first(scores, cosines)
+            by_video = read_first(scores, cosines)
     model.train(was_training)
     return Retrieved(captions, videos, by_text, by_video, cosines)
 
@@ -153,7 +153,13 @@ def as_matcher(model: Any) -> AlproForVideoTextRetrieval:
     return matcher
 
 
-def _read_first(probabilities: torch.Tensor, cosines: np.ndarray) -> np.ndarray:
+def read_first(probabilities: torch.Tensor, cosines: np.ndarray) -> np.ndarray:
+    """Scores that order pairs: first those that were read together, by how likely they match, then all others.
+
+    Args:
+        probabilities: what `rank` gives.
+        cosines: of the same shape.
+    """
     scores = probabilities.float().cpu().numpy()
     return np.where(np.isfinite(scores), scores, cosines + EXCLUDED)
 
