@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or videos, or on phrases.
+"""Test a trained model, or each seed's model of a run, on labelled images or videos, on phrases, captions or questions.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
 python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
 python scripts/evaluate.py runs/cpt --test_dir scenes/test
+python scripts/evaluate.py runs/alpro --test_file msrvtt_test.jsonl --test_videos videos --rerank 0
 
 What the models take stands in their configuration. Of videos with several labels the mean average
 precision is given.
@@ -23,10 +24,13 @@ from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
+from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.training.video_text_evaluation import Loading
+from hf_prompt_models.training.video_text_inference import evaluate_video_text, takes_videos_with_texts
 from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
 
 
@@ -43,8 +47,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
+        "--test_file",
         required=True,
-        help="labelled images or videos, as for train.py: a folder with a folder for each class, or a list",
+        help="labelled images or videos, as for train.py: a folder with a folder for each class, or a list; captions "
+        "or questions: a list",
     )
     parser.add_argument(
         "--set_classes",
@@ -82,14 +88,25 @@ def main(argv: list[str]) -> None:
         "--test_images", metavar="DIR", help="the folder of the pictures that --test_dir, a file, names"
     )
     grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--test_videos", metavar="DIR", help="the folder of the videos that --test_file names")
+    texts.add_argument(
+        "--rerank",
+        type=int,
+        default=16,
+        help="candidates that are read together with the query (default: 16); 0: all, as the released code does",
+    )
     arguments = parser.parse_args(argv)
-    for name, least in (("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
+    for name, least in (("rerank", 0), ("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
     try:
         if grounds_phrases(arguments.run):  # its --test_dir has phrases
             print(report_grounding(arguments))
+            return
+        if takes_videos_with_texts(arguments.run):
+            print(report_video_text(arguments))
             return
         results = evaluate(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
@@ -115,6 +132,20 @@ def report_grounding(arguments: argparse.Namespace) -> str:
     if arguments.json:
         write_json(arguments.json, results)
     return summarise_evaluation(results)
+
+
+def report_video_text(arguments: argparse.Namespace) -> str:
+    results = evaluate_video_text(
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_videos,
+        arguments.rerank,
+        arguments.on_unreadable,
+        Loading(arguments.batch_size or 16, arguments.num_workers),
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return video_text_inference.summarise_evaluation(results)
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:
