@@ -99,8 +99,8 @@ def main() -> None:
     alpro.add_argument("--seed", type=int, default=0, help="of clips, sentences, initial weights and order")
     alpro.add_argument("--clips", type=int, default=6000, help="clips to draw")
     alpro.add_argument("--still_steps", type=int, default=1200, help="steps of the prompter, by single frames")
-    alpro.add_argument("--contrast_steps", type=int, default=400, help="its further steps, by clips")
-    alpro.add_argument("--steps", type=int, default=1000, help="steps with all four losses")
+    alpro.add_argument("--contrast_steps", type=int, default=300, help="its further steps, by clips")
+    alpro.add_argument("--steps", type=int, default=900, help="steps with all four losses")
 
     measure = commands.add_parser(
         "measure_alpro",

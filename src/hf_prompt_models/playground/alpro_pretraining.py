@@ -359,8 +359,8 @@ def pretrain_alpro(
     seed: int = 0,
     clips: int = 6000,
     still_steps: int = 1200,
-    contrast_steps: int = 400,
-    steps: int = 1000,
+    contrast_steps: int = 300,
+    steps: int = 900,
 ) -> None:
     """Trains a tiny ALPRO from scratch and writes it, its prompter and its processor like a Hub checkpoint.
 
