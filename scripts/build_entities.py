@@ -4,8 +4,8 @@
 python scripts/build_entities.py captions.json entities.txt --top 1000
 python scripts/build_entities.py train.jsonl entities.txt --top 50 --entities objects.txt
 
-Captions are a JSON list of texts, or JSONL, JSON or CSV with `caption`, as for train.py. The file has an entity and how
-often it is there in each line, most frequent first. Nouns are found by TextBlob (pip install '.[nouns]'); a list of
+Captions are a JSON list of texts, or JSONL, JSON or CSV with `caption`, as for train.py. Each line of the file has an
+entity and how often it is there, most frequent first. Nouns are found by TextBlob (pip install '.[nouns]'); a list of
 entities needs no tagger and may hold names of several words.
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or videos, on phrases, captions or questions.
+"""Test a trained model, or each seed's model of a run, on labelled images or videos, phrases, captions or questions.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
 python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3

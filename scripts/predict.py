@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means, the videos
-that a sentence describes, or the answer to a question about a video.
+"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means, the
+videos that a sentence describes, or the answer to a question about a video.
 
 python scripts/predict.py runs/coop photo.jpg other.jpg --top_k 5
 python scripts/predict.py runs/coop photos/ --csv predictions.csv
 python scripts/predict.py runs/action_clip clip.mp4 --frame_strip clip.png
 python scripts/predict.py runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
-python scripts/predict.py runs/retrieval clips/ --text "a red ball rolls to the left" --index features --drawing found.png
+python scripts/predict.py runs/retrieval clips/ --text "a ball rolls to the left" --index features --drawing found.png
 python scripts/predict.py runs/answers clip.mp4 --question "what colour is the ball?" --frame_strip clip.png
 
 What the model takes stands in its configuration. A video is a file, or a folder of its frames as
@@ -225,13 +225,13 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
         print(f"{arguments.text}: among {len(index.names)} videos")
         print("\n".join(f"  {each['score']:7.2%}  {each['video']}" for each in best))
         if index.skipped:
-            print(f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}.")
+            print(
+                f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}."
+            )
         if arguments.drawing:
             print(f"\nTheir frames are in {arguments.drawing}.")
         return
-    answers = answer_question(
-        directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable
-    )
+    answers = answer_question(directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable)
     if arguments.frame_strip:
         strips = strip_files(arguments.frame_strip, [file for file, _ in answers])
         num_frames = AutoConfig.from_pretrained(directory).num_frames

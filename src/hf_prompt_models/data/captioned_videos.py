@@ -133,9 +133,9 @@ def read_captioned_videos(
     """Videos with a caption each; several captions of one video are as many rows.
 
     Args:
-        sources: lists, as for `read_rows`, with `video` (a file, or a folder of frames, in the folder of videos; or its
-            name without the suffix) or `image` (a still picture), and `caption`. MSRVTT's and DiDeMo's lists in the
-            original code, `{"clip_name", "caption"}`, are such.
+        sources: lists, as for `read_rows`, with `video` (a file, or a folder of frames, in the folder of videos; or
+            its name without the suffix) or `image` (a still picture), and `caption`. MSRVTT's and DiDeMo's lists in
+            the original code, `{"clip_name", "caption"}`, are such.
         directory: the folder of the videos. Default: each list's own.
 
     Raises:

@@ -13,8 +13,7 @@ from hf_prompt_models.data.video_table import KIND, first_field, read_rows
 
 
 WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
-STOP_WORDS = frozenset(
-    """
+_STOP_WORDS = """
     a an the this that these those some any no each every all both either neither such own same other another
     and or but nor so yet if then than as because while although though unless until since when where which who whom
     whose what how why whether of in on at by for with about against between into through during before after above
@@ -26,8 +25,8 @@ STOP_WORDS = frozenset(
     am is are was were be been being have has had having do does did doing will would shall should can could may might
     must ought not only just very too also more most much many few less least quite rather even still now ever never
     always often once
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words that name nothing."""
 
 

@@ -42,8 +42,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     raise ValueError(
-                        f"{path}, row {number}: expected {len(reader.fieldnames or [])} columns; put texts with commas "
-                        "in quotes."
+                        f"{path}, row {number}: expected {len(reader.fieldnames or [])} columns; put texts with "
+                        "commas in quotes."
                     )
                 yield f"{path}, row {number}", row
         except csv.Error as error:

@@ -46,7 +46,9 @@ def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
     """
     scores, right = np.asarray(scores), np.asarray(right, dtype=bool)
     if scores.ndim != 2 or scores.shape != right.shape or not scores.size:
-        raise ValueError(f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}.")
+        raise ValueError(
+            f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}."
+        )
     if np.isnan(scores).any():
         raise ValueError("Some scores are not numbers (NaN), and cannot be ordered.")
     if not right.any(axis=1).all():
@@ -75,6 +77,7 @@ def retrieval(scores: ArrayLike, targets: ArrayLike | None = None) -> dict[str, 
 
 def summarise_ranks(places: ArrayLike) -> dict[str, float]:
     """What `retrieval` gives, of `ranks` or `ranks_of_any`."""
+    places = np.asarray(places)
     return {f"recall_at_{k}": recall_at(places, k) for k in (1, 5, 10)} | {
         "median_rank": float(np.median(places)),
         "mean_rank": float(np.mean(places)),

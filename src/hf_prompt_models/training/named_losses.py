@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from transformers import TrainerControl
 
 from hf_prompt_models.distributed import gather_examples
 from hf_prompt_models.training.trainer import PromptTrainer
@@ -26,6 +27,7 @@ class NamedLossTrainer(PromptTrainer):
         **kwargs: Any,
     ):
         super().__init__(*args, own_schedule=False, **kwargs)
+        self.control: TrainerControl
         self.forward_arguments = forward_arguments or {}
         self.measure = measure
         self._totals: dict[str, tuple[torch.Tensor, int]] = {}

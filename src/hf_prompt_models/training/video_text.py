@@ -343,7 +343,7 @@ def _has_prompter(directory: str) -> bool:
 
 def flat(metrics: dict[str, Any]) -> dict[str, float]:
     """Numbers within dicts, by both names."""
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, dict):
             numbers |= {f"{name}_{inner}": number for inner, number in value.items()}

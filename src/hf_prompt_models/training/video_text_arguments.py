@@ -16,9 +16,9 @@ class VideoTextArguments:
 
     train_file: list[str] = field(
         metadata={
-            "help": "Lists to learn from, JSONL, JSON or CSV: `video` (or `clip_name`; or `image`, a still picture) and "
-            "`caption`; questions: `video` (or `video_id`), `question`, `answer` and, if you like, `answer_type`. A "
-            "video is a file or a folder of frames."
+            "help": "Lists to learn from, JSONL, JSON or CSV: `video` (or `clip_name`; or `image`, a still picture) "
+            "and `caption`; questions: `video` (or `video_id`), `question`, `answer` and, if you like, `answer_type`. "
+            "A video is a file or a folder of frames."
         }
     )
     test_file: list[str] = field(metadata={"help": "Lists to test on, likewise."})

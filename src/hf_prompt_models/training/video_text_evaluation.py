@@ -89,7 +89,11 @@ class Retrieved:
 
 @torch.no_grad()
 def retrieve(
-    model: Any, processor: Any, captions: VideoTexts[VideoText], rerank: int | None = 16, loading: Loading | None = None
+    model: Any,
+    processor: Any,
+    captions: VideoTexts[VideoText],
+    rerank: int | None = 16,
+    loading: Loading | None = None,
 ) -> Retrieved:
     """Compare all sentences with all videos.
 
@@ -115,11 +119,15 @@ def retrieve(
         last_hidden_state=torch.cat([each.last_hidden_state for each in found]),
         pooler_output=torch.cat([each.pooler_output for each in found]),
     )
-    tokens = {name: value.to(model.device) for name, value in processor(text=captions.texts, return_tensors="pt").items()}
+    tokens = {
+        name: value.to(model.device) for name, value in processor(text=captions.texts, return_tensors="pt").items()
+    }
     embeds = [
         model.get_text_features(ids, mask).pooler_output
         for ids, mask in zip(
-            tokens["input_ids"].split(loading.batch_size), tokens["attention_mask"].split(loading.batch_size), strict=True
+            tokens["input_ids"].split(loading.batch_size),
+            tokens["attention_mask"].split(loading.batch_size),
+            strict=True,
         )
     ]
     cosines = (torch.cat(embeds) @ encoded.pooler_output.T).float().cpu().numpy()
@@ -184,7 +192,9 @@ class Answered:
 
 
 @torch.no_grad()
-def answer(model: Any, processor: Any, questions: VideoTexts[VideoQuestion], loading: Loading | None = None) -> Answered:
+def answer(
+    model: Any, processor: Any, questions: VideoTexts[VideoQuestion], loading: Loading | None = None
+) -> Answered:
     """Ask a model questions.
 
     Args:

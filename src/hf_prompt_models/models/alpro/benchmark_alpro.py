@@ -43,8 +43,12 @@ class Gallery:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="DIR", help="a trained ALPRO that searches videos (default: random weights)")
-    parser.add_argument("--captions", metavar="FILE", help="with --model: clips and captions, as for train.py --test_file")
+    parser.add_argument(
+        "--model", metavar="DIR", help="a trained ALPRO that searches videos (default: random weights)"
+    )
+    parser.add_argument(
+        "--captions", metavar="FILE", help="with --model: clips and captions, as for train.py --test_file"
+    )
     parser.add_argument("--videos", metavar="DIR", help="their folder (default: the file's own)")
     parser.add_argument("--clips", type=int, default=500, help="clips that are searched (default: 500)")
     parser.add_argument("--texts", type=int, default=50, help="texts that are timed (default: 50)")
@@ -94,12 +98,12 @@ def search_table(model: AlproForVideoTextRetrieval, gallery: Gallery, arguments:
             recalls.append(recall_at(ranks_of_any(scores.cpu().numpy(), right.numpy()), 1))
             row.append(f"{100 * recalls[-1]:.1f}")
         rows.append(row)
-    header = ["read together", "pairs", "s", "G multiply-adds x 2"] + ["R@1 %"] * (gallery.own is not None)
+    header = ["read together", "pairs", "s", "G floating point operations"] + ["R@1 %"] * (gallery.own is not None)
     gain = f"{seconds[1] / seconds[0]:.1f} times less time, {work[1] / work[0]:.1f} times less work"
-    if recalls:
+    if gallery.own is not None:
         gain += f"; R@1 changes by {100 * (recalls[0] - recalls[1]):+.1f} points, over {len(gallery.own)} texts"
     return (
-        f"{len(timed['input_ids'])} texts search {arguments.clips} encoded clips.\n\n"
+        f"### {len(timed['input_ids'])} texts search {arguments.clips} encoded clips\n\n"
         f"{markdown_table(header, rows)}\n\n{gain}."
     )
 
@@ -145,7 +149,8 @@ def trained_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Names
     items = [item for item in captions.items if item.video in place]
     first = {item.video: item for item in reversed(items)}
     dataset = VideoTextDataset([first[video] for video in videos], model.config.num_frames)
-    collate, found = AlproCollator(model.processor), []
+    processor: Any = model.processor
+    collate, found = AlproCollator(processor), []
     for start in range(0, len(dataset), arguments.batch_size):
         end = min(start + arguments.batch_size, len(dataset))
         batch = collate([dataset[index] for index in range(start, end)])
@@ -153,5 +158,5 @@ def trained_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Names
     clips = BaseModelOutputWithPooling(
         torch.cat([each.last_hidden_state for each in found]), torch.cat([each.pooler_output for each in found])
     )
-    tokens = model.processor(text=[item.text for item in items], return_tensors="pt")
+    tokens = processor(text=[item.text for item in items], return_tensors="pt")
     return Gallery(dict(tokens), clips, torch.tensor([place[item.video] for item in items]))

@@ -1,4 +1,5 @@
-"""How ALPRO is trained: its arguments and the released settings (salesforce/ALPRO: config_release/, paper tables 9-10)."""
+"""How ALPRO is trained: its arguments and the released settings (salesforce/ALPRO, config_release/; paper, tables
+9 and 10)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,8 +53,8 @@ class Arguments:
 
     task: str = field(
         metadata={
-            "help": "prompter: contrast alone, for the frozen model that names entities. pretraining: the four losses. "
-            "retrieval, question-answering: fine-tuning.",
+            "help": "prompter: contrast alone, for the frozen model that names entities. pretraining: the four losses."
+            " retrieval, question-answering: fine-tuning.",
             "choices": list(TASKS),
         }
     )
@@ -66,7 +67,8 @@ class Arguments:
         },
     )
     num_frames: int | None = field(
-        default=None, metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in answering."}
+        default=None,
+        metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in answering."},
     )
     max_text_length: int | None = field(
         default=None, metadata={"help": "Tokens of a text. Released: 30 in pre-training; 40, DiDeMo 50."}
@@ -74,9 +76,9 @@ class Arguments:
     sampling: str = field(
         default="head_tail",
         metadata={
-            "help": "How frames are drawn in training. head_tail: half of them from each half (paper); random: from the "
-            "whole video (what the released code fine-tunes with); segments: one of each of equal parts. In testing: "
-            "the middles of equal parts.",
+            "help": "How frames are drawn in training. head_tail: half of them from each half (paper); random: from "
+            "the whole video (what the released code fine-tunes with); segments: one of each of equal parts. In "
+            "testing: the middles of equal parts.",
             "choices": list(SAMPLING),
         },
     )
@@ -94,8 +96,8 @@ class Arguments:
     rerank: int = field(
         default=16,
         metadata={
-            "help": "Retrieval: so many of the candidates closest by features are read together with the query; 0: all, "
-            "as the released code does."
+            "help": "Retrieval: so many of the candidates closest by features are read together with the query; 0: "
+            "all, as the released code does."
         },
     )
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of words that are masked in pre-training."})

@@ -157,7 +157,7 @@ def new_small_model(
 def word_tokenizer(texts: Iterable[str], max_text_length: int) -> BertTokenizer:
     """BERT's tokenizer over the words that texts have at least twice, and the letters of all others."""
     counts: dict[str, int] = {}
-    for text in [*texts, *(template.replace("{}", "") for template in (*VIDEO_TEMPLATES, *IMAGE_TEMPLATES)) ]:
+    for text in [*texts, *(template.replace("{}", "") for template in (*VIDEO_TEMPLATES, *IMAGE_TEMPLATES))]:
         for word in re.findall(r"\w+|[^\w\s]", text.lower()):
             counts[word] = counts.get(word, 0) + 1
     words = sorted(word for word, count in counts.items() if count >= MIN_COUNT)
