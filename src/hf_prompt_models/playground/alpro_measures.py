@@ -136,7 +136,7 @@ class AnswerShares(NamedTuple):
 
 
 def answer_questions(
-    directory: str, processor: AlproProcessor, seed: int, train: int = 2000, test: int = 300, steps: int = 400
+    directory: str, processor: AlproProcessor, seed: int, train: int = 1500, test: int = 300, steps: int = 250
 ) -> AnswerShares:
     """Fine-tune on questions about training clips, and answer all questions about unseen ones."""
     torch.manual_seed(seed)
