@@ -6,8 +6,9 @@ DEMO := demo
 
 CLIPS := $(DEMO)/clips
 SCENES := $(DEMO)/scenes
+CAPTIONED := $(DEMO)/captioned
 
-.PHONY: demo demo-clips demo-scenes test quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-alpro test quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +40,20 @@ demo-scenes: $(VENV)/installed
 			--output_dir $(DEMO)/cpt-$$shots || exit 1; \
 	done
 	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
+
+demo-alpro: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py captioned_clips $(CAPTIONED) --seed 1 --train 400 --test 200 --questions 6
+	$(BIN)/python scripts/train.py alpro --task retrieval --backbone playground \
+		--train_file $(CAPTIONED)/train/captions.jsonl --test_file $(CAPTIONED)/test/captions.jsonl \
+		--num_frames 4 --sampling segments --rand_augment false --learning_rate 1e-4 --num_train_epochs 2 \
+		--rerank 16 --output_dir $(DEMO)/retrieval
+	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground \
+		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl \
+		--num_frames 4 --sampling segments --rand_augment false --learning_rate 5e-4 --num_train_epochs 8 \
+		--output_dir $(DEMO)/answers
+	$(BIN)/python scripts/predict.py $(DEMO)/retrieval $(CAPTIONED)/test --text "a red key moves to the left" \
+		--index $(DEMO)/index
+	@echo "Pictures: $(DEMO)/retrieval/answers.png and $(DEMO)/answers/answers.png"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -37,6 +37,7 @@ from hf_prompt_models.models.alpro.entities_alpro import read_entities
 from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
+from hf_prompt_models.playground import ALPRO_DIR
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
@@ -79,6 +80,8 @@ MAX_ANSWERS_BYTES = 16 * 2**20
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
     """What `train.py` does for videos with texts; as `training.few_shot.train`."""
     arguments = parse_video_text_arguments(recipe, flags, prog)
+    if arguments.data.backbone == "playground":
+        arguments.data.backbone = ALPRO_DIR
     return summarise(run_video_text(recipe, arguments, command))
 
 
