@@ -27,7 +27,10 @@ class VideoTextArguments:
     )
     test_videos: str | None = field(default=None, metadata={"help": "Likewise. Default: --train_videos."})
     backbone: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of a saved ALPRO of any class to begin from."}
+        default=None,
+        metadata={
+            "help": "Folder or Hub id of a saved ALPRO of any class to begin from; `playground`: the package's own."
+        },
     )
     vision: str | None = field(
         default=None, metadata={"help": "Instead, with --text: a ViT, such as google/vit-base-patch16-224-in21k."}
