@@ -42,14 +42,13 @@ demo-scenes: $(VENV)/installed
 	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
 
 demo-alpro: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py captioned_clips $(CAPTIONED) --seed 1 --train 400 --test 200 --questions 6
-	$(BIN)/python scripts/train.py alpro --task retrieval --backbone playground \
+	$(BIN)/python scripts/make_playground.py captioned_clips $(CAPTIONED) --seed 1 --train 300 --test 100 --questions 6
+	$(BIN)/python scripts/train.py alpro --task retrieval --backbone playground --num_frames 4 --sampling segments \
 		--train_file $(CAPTIONED)/train/captions.jsonl --test_file $(CAPTIONED)/test/captions.jsonl \
-		--num_frames 4 --sampling segments --rand_augment false --learning_rate 1e-4 --num_train_epochs 2 \
-		--rerank 16 --output_dir $(DEMO)/retrieval
-	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground \
-		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl \
-		--num_frames 4 --sampling segments --rand_augment false --learning_rate 5e-4 --num_train_epochs 8 \
+		--learning_rate 1e-4 --num_train_epochs 1 --per_device_train_batch_size 32 --output_dir $(DEMO)/retrieval
+	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground --num_frames 4 --sampling segments \
+		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl --rand_augment false \
+		--learning_rate 1e-3 --num_train_epochs 10 --per_device_train_batch_size 32 --gradient_accumulation_steps 1 \
 		--output_dir $(DEMO)/answers
 	$(BIN)/python scripts/predict.py $(DEMO)/retrieval $(CAPTIONED)/test --text "a red key moves to the left" \
 		--index $(DEMO)/index

@@ -23,6 +23,7 @@ from .clip_questions import ANSWERS, Question, questions_about
 
 
 BATCH_SIZE = 64
+TRAINING_BATCH = 32
 KINDS = ("color", "object", "action", "place", "count")
 
 
@@ -136,7 +137,7 @@ class AnswerShares(NamedTuple):
 
 
 def answer_questions(
-    directory: str, processor: AlproProcessor, seed: int, train: int = 1500, test: int = 300, steps: int = 250
+    directory: str, processor: AlproProcessor, seed: int, train: int = 1500, test: int = 300, steps: int = 700
 ) -> AnswerShares:
     """Fine-tune on questions about training clips, and answer all questions about unseen ones."""
     torch.manual_seed(seed)
@@ -149,14 +150,14 @@ def answer_questions(
     clips = [describe_clip("train", seed, index) for index in range(train)]
     pixels = draw_pixels(clips, processor, rng)
     asked = [questions_about(clip) for clip in clips]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (0.1 * steps), 1 - step / steps)
     )
     model.train()
     bar = tqdm(range(steps), desc="Questions")
     for step in bar:
-        chosen = rng.integers(train, size=BATCH_SIZE)
+        chosen = rng.integers(train, size=TRAINING_BATCH)
         questions = [asked[index][int(rng.integers(len(asked[index])))] for index in chosen]
         tokens = processor(text=[each.question for each in questions], return_tensors="pt")
         labels = model.answer_labels([each.answer for each in questions])
