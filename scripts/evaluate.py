@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or videos, on phrases, or on texts.
+"""Test a trained model, or each seed's model of a run, on images, videos, phrases, captions, questions or texts.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
 python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
 python scripts/evaluate.py runs/cpt --test_dir scenes/test
 python scripts/evaluate.py runs/mantis --test_file products.jsonl --num_beams 1
+python scripts/evaluate.py runs/alpro --test_file msrvtt_test.jsonl --test_videos videos --rerank 0
 
 What the models take stands in their configuration. Of videos with several labels the mean average
 precision is given.
@@ -26,6 +27,7 @@ from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
+from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
@@ -36,6 +38,8 @@ from hf_prompt_models.training.text_generation_inference import (
     summarise_writing_evaluation,
     text_recipe,
 )
+from hf_prompt_models.training.video_text_evaluation import Loading
+from hf_prompt_models.training.video_text_inference import evaluate_video_text, takes_videos_with_texts
 from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
 
 
@@ -107,8 +111,16 @@ def main(argv: list[str]) -> None:
     writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
     writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
     add_decoding_arguments(writing)
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--test_videos", metavar="DIR", help="the folder of the videos that --test_file names")
+    texts.add_argument(
+        "--rerank",
+        type=int,
+        default=16,
+        help="candidates that are read together with the query (default: 16); 0: all, as the released code does",
+    )
     arguments = parser.parse_args(argv)
-    for name, least in (("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
+    for name, least in (("rerank", 0), ("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
@@ -118,6 +130,9 @@ def main(argv: list[str]) -> None:
             return
         if grounds_phrases(arguments.run):  # its --test_dir has phrases
             print(report_grounding(arguments))
+            return
+        if takes_videos_with_texts(arguments.run):
+            print(report_video_text(arguments))
             return
         results = evaluate(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
@@ -178,6 +193,20 @@ def report_grounding(arguments: argparse.Namespace) -> str:
     if arguments.json:
         write_json(arguments.json, results)
     return summarise_evaluation(results)
+
+
+def report_video_text(arguments: argparse.Namespace) -> str:
+    results = evaluate_video_text(
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_videos,
+        arguments.rerank,
+        arguments.on_unreadable,
+        Loading(arguments.batch_size or 16, arguments.num_workers),
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return video_text_inference.summarise_evaluation(results)
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from hf_prompt_models.playground import write_image_folder
+from hf_prompt_models.playground import ALPRO_DIR, write_image_folder
 from hf_prompt_models.playground.product_cards import CARD_SIZE
 from hf_prompt_models.playground.scene_files import KINDS, write_scene_folder
 from hf_prompt_models.playground.scenes import MOST_OBJECTS, SCENE_SIZE
@@ -119,6 +119,41 @@ def main() -> None:
     scores.add_argument("--images", help="the folder of the cards' pictures, for --picture")
     scores.add_argument("--picture", help="write a picture of the first seed's descriptions here")
 
+    captioned = commands.add_parser(
+        "captioned_clips",
+        help="write clips with sentences, OUTPUT_DIR/{train,test}/{captions.jsonl,questions.jsonl,*.mp4}",
+        formatter_class=show_defaults,
+    )
+    captioned.add_argument("output_dir", help="the folder to write")
+    captioned.add_argument("--seed", type=int, default=0, help="names the clips: another seed, other clips")
+    captioned.add_argument("--train", type=int, default=300, help="clips to learn from")
+    captioned.add_argument("--test", type=int, default=200, help="clips to test on, no two with the same caption")
+    captioned.add_argument("--questions", type=int, default=3, help="about each clip, at most")
+    captioned.add_argument("--size", type=int, default=64, help="height and width in pixels")
+
+    alpro = commands.add_parser(
+        "alpro",
+        help="train the tiny ALPRO on captioned clips and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    alpro.add_argument("output_dir", help="the folder to write")
+    alpro.add_argument("--seed", type=int, default=0, help="of clips, sentences, initial weights and order")
+    alpro.add_argument("--clips", type=int, default=6000, help="clips to draw")
+    alpro.add_argument("--still_steps", type=int, default=1200, help="steps of the prompter, by single frames")
+    alpro.add_argument("--contrast_steps", type=int, default=300, help="its further steps, by clips")
+    alpro.add_argument("--steps", type=int, default=900, help="steps with all four losses")
+
+    measure = commands.add_parser(
+        "measure_alpro",
+        help="measure the tiny ALPRO on clips that it has not seen: retrieval, entities, answers",
+        formatter_class=show_defaults,
+    )
+    measure.add_argument("directory", nargs="?", default=ALPRO_DIR, help="a folder that `alpro` wrote")
+    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the clips, and of fine-tuning")
+    measure.add_argument(
+        "--no_questions", dest="questions", action="store_false", help="leave out what needs fine-tuning"
+    )
+
     arguments = vars(parser.parse_args())
     # What only one command needs (PyAV, torch) is imported by that command.
     match arguments.pop("command"):
@@ -148,6 +183,18 @@ def main() -> None:
             from hf_prompt_models.playground.language_pretraining import pretrain_language_model
 
             pretrain_language_model(**arguments)
+        case "captioned_clips":
+            from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
+
+            write_captioned_clips(**arguments)
+        case "alpro":
+            from hf_prompt_models.playground.alpro_pretraining import pretrain_alpro
+
+            pretrain_alpro(**arguments)
+        case "measure_alpro":
+            from hf_prompt_models.playground.alpro_measures import measure_alpro
+
+            measure_alpro(**arguments)
 
 
 def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:

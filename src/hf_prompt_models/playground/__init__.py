@@ -14,8 +14,12 @@ Product cards are for writing about pictures: `playground.product_cards` draws t
 only the picture shows. `word_binding` gives them names that mean nothing, `card_files` writes both. The tiny language
 model has read of cards and names, and has never seen one.
 
-Importing this package needs numpy and Pillow only; torch and transformers are imported by the three modules that train
-(`pretraining`, `grounding_pretraining`, `language_pretraining`) and `word_binding`, PyAV by `playground.clips`.
+Captioned clips are motions with sentences, questions and answers: `playground.captioned_clips` describes and draws
+them, `clip_questions` asks, `captioned_clip_files` writes them. The tiny ALPRO was trained on such clips.
+
+Importing this package needs numpy and Pillow only. What trains or measures models (`pretraining`,
+`grounding_pretraining`, `language_pretraining`, `alpro_pretraining`, `alpro_measures`) and `word_binding` import torch
+and transformers, what writes videos (`clips`, `captioned_clip_files`) PyAV.
 """
 
 from pathlib import Path
@@ -32,8 +36,11 @@ VILT_DIR = str(Path(__file__).parent / "vilt")
 
 LM_DIR = str(Path(__file__).parent / "lm")
 """The shipped tiny language model (`LlamaForCausalLM`), trained on words alone: likewise."""
+ALPRO_DIR = str(Path(__file__).parent / "alpro")
+"""The shipped tiny ALPRO (`AlproForPreTraining` with its prompter): likewise."""
 
 __all__ = [
+    "ALPRO_DIR",
     "CLASS_NAMES",
     "CLIP_DIR",
     "LM_DIR",

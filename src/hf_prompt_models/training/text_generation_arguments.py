@@ -154,7 +154,7 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, TextGenerationArguments, argv, prog)
+    parser, given = parse_given(recipe, TextGenerationArguments, argv, prog, recipe.training_defaults())
     data = TextGenerationArguments(**recipe.DECODING | fields_of(TextGenerationArguments, given))
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
@@ -169,7 +169,7 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
         parser.error("nothing to test on: name --test_file, or hold some out by --validation_fraction")
     if not data.do_sample and (data.temperature is not None or data.top_p is not None):
         parser.error("--temperature and --top_p are of drawing: add --do_sample")
-    recipes = recipe.training_defaults(0) | {
+    recipes = recipe.training_defaults() | {
         "eval_strategy": "epoch" if held_out else "no",
         "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
         "ddp_find_unused_parameters": True,  # of a CLIP's image tower the last norm, which makes no patch's features

@@ -18,7 +18,6 @@ from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
 
 TITLE = "Frozen"
 TASK = "image-text-to-text"
-DEFAULT_SHOTS = 0
 VISION_MODEL = "microsoft/resnet-50"
 DECODING = {"max_new_tokens": 32}  # and greedy (section 4)
 
@@ -57,7 +56,7 @@ class Arguments:
     )
 
 
-def training_defaults(shots: int) -> dict[str, Any]:
+def training_defaults() -> dict[str, Any]:
     """`TrainingArguments` of the paper (appendix): Adam of (0.9, 0.95), constant 3e-4, batches of 128, an epoch."""
     return {
         "optim": "adamw_torch",

@@ -18,7 +18,6 @@ from hf_prompt_models.prefix_lm.examples import WritingExample
 
 TITLE = "MAnTiS"
 TASK = "image-text-to-text"
-DEFAULT_SHOTS = 0
 VISION_MODEL = "microsoft/resnet-152"
 DECODING = {"num_beams": 4, "max_new_tokens": 64}
 
@@ -54,7 +53,7 @@ class Arguments:
     )
 
 
-def training_defaults(shots: int) -> dict[str, Any]:
+def training_defaults() -> dict[str, Any]:
     """`TrainingArguments`, all ours: AdamW at 5e-5 for the language model, 5 % of warmup, then linear."""
     return {
         "optim": "adamw_torch",
