@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.files import write_json, write_text
 from hf_prompt_models.data.records import Records
@@ -27,10 +26,8 @@ from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lor
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
-    RUN_FILE,
-    check_same_run,
-    seed_directory,
-    wanted_checkpoint,
+    begin_seed,
+    seed_settings,
 )
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -221,9 +218,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     settings, output_dir = arguments.data, arguments.training["output_dir"]
     language_model, vision_model = backbones(settings, recipe)
     training = {
-        seed: TrainingArguments(
-            **arguments.training | {"output_dir": str(seed_directory(output_dir, seed, settings.seeds)), "seed": seed}
-        )
+        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, settings.seeds))
         for seed in settings.seeds
     }
     first = next(iter(training.values()))
@@ -292,7 +287,6 @@ class _Run:
     def train(self, training: TrainingArguments) -> dict[str, Any]:
         method, settings = self.arguments.method, self.arguments.data
         directory, is_main = Path(training.output_dir), training.process_index == 0
-        checkpoint = wanted_checkpoint(training)
         record = {
             "method": self.recipe.TITLE,
             "arguments": asdict(method),
@@ -302,14 +296,9 @@ class _Run:
             "seed": training.seed,
             "examples": digest(self.data.train),
         }
-        if checkpoint is not None:
-            check_same_run(directory / RUN_FILE, record, checkpoint)
-        elif is_main:
-            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
-                shutil.rmtree(stale)
+        checkpoint = begin_seed(training, record)
+        if checkpoint is None and is_main:
             shutil.rmtree(directory / SAMPLES_DIRECTORY, ignore_errors=True)
-        if is_main:
-            write_json(directory / RUN_FILE, record)
         set_seed(training.seed)
         model = self.recipe.build_model(
             method,

@@ -4,7 +4,6 @@ the numbers before and after."""
 import csv
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.captioned_videos import (
     VideoTexts,
@@ -44,10 +42,8 @@ from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
-    RUN_FILE,
-    check_same_run,
-    seed_directory,
-    wanted_checkpoint,
+    begin_seed,
+    seed_settings,
 )
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments
 from hf_prompt_models.training.video_text_evaluation import (
@@ -103,12 +99,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     train_set, test_set = read_sets(arguments)
     settings = arguments.training | {}
     settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])
-    training = {
-        seed: TrainingArguments(
-            **settings | {"output_dir": str(seed_directory(output_dir, seed, data.seeds)), "seed": seed}
-        )
-        for seed in data.seeds
-    }
+    training = {seed: TrainingArguments(**settings | seed_settings(settings, seed, data.seeds)) for seed in data.seeds}
     first = next(iter(training.values()))
     for each in training.values():
         if data.backbone is not None and os.path.realpath(each.output_dir) == os.path.realpath(data.backbone):
@@ -289,7 +280,6 @@ class _Run:
 
     def train(self, training: TrainingArguments) -> dict[str, Any]:
         directory, is_main = Path(training.output_dir), training.process_index == 0
-        checkpoint = wanted_checkpoint(training)
         record = {
             "method": self.recipe.TITLE,
             "arguments": vars(self.arguments.method),
@@ -298,15 +288,9 @@ class _Run:
             "texts": len(self.train_set),
             "answers": self.answers,
         }
-        if checkpoint is not None:
-            check_same_run(directory / RUN_FILE, record, checkpoint)
-        elif is_main:
-            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
-                shutil.rmtree(stale)
+        checkpoint = begin_seed(training, record)
         set_seed(training.seed)
         model = self.build_model()
-        if is_main:
-            write_json(directory / RUN_FILE, record)
         before = self.test(model.to(training.device))
         if is_main:
             before.write(directory, BEFORE)
