@@ -24,6 +24,7 @@ from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, Writing
 from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
 from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lora
 from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_card import check_publishing
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
     begin_seed,
@@ -309,6 +310,9 @@ class _Run:
             dtype=settings.dtype,
             **{} if settings.attn_implementation is None else {"attn_implementation": settings.attn_implementation},
         )
+        check_publishing(model, training)
+        if training.push_to_hub and settings.lora_r:
+            raise ValueError("--push_to_hub takes no model with --lora_r: push the model from its folder afterwards.")
         model.generation_config.update(**settings.given())
         factors = self.recipe.learning_rate_factors(method)
         if settings.lora_r:
@@ -340,6 +344,8 @@ class _Run:
             write_rows(directory / PREDICTIONS_FILE, written.rows())
             plot_written(written, directory / PICTURE)
             plot_writing_curve(trainer.state.log_history, directory / CURVE)
+        if training.push_to_hub:
+            trainer.push_to_hub()
         return {"test": metrics, "model": str(directory), "steps": trainer.state.global_step}
 
 

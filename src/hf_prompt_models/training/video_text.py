@@ -313,6 +313,8 @@ class _Run:
             self.save(model, directory)
             plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
             tested.write(directory)
+        if training.push_to_hub:
+            trainer.push_to_hub()
         return tested.metrics | {
             "before": before.metrics,
             "model": str(directory),
