@@ -1,4 +1,4 @@
-"""Makes what the playground is made of: the tiny models that ship with the package, or a demo's pictures or clips."""
+"""Makes what the playground is made of: the shipped tiny models, a demo's pictures, clips or cards; and scores cards."""
 
 import argparse
 
