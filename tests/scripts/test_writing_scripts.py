@@ -96,6 +96,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     assert results["command"].startswith("python scripts/train.py mantis --language_model")
     with Image.open(tmp_path / "written.png") as picture:
         assert picture.width > 1000
+    assert "write texts alone" in refused("report.py", tmp_path)
 
     script("evaluate.py")(
         [
@@ -325,18 +326,13 @@ def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(
     assert "belongs to another run: its arguments differ" in message
 
 
-def test_two_processes_train_and_write_as_one(backbones: dict[str, Path], data: Path, tmp_path: Path) -> None:
-    settings: tuple[object, ...] = ("--optim", "sgd", "--lr_scheduler_type", "constant", "--use_cpu", "true")
-    settings += (
-        "--language_model",
-        backbones["llama"],
-        "--learning_rate",
-        0.1,
-        "--eval_samples",
-        3,
-        "--weight_decay",
-        0,
-    )
+def test_two_processes_train_and_write_as_one(
+    backbones: dict[str, Path], openai_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    """Of a CLIP, whose image tower has weights that are not used; with activations computed again."""
+    settings: list[object] = ["--language_model", backbones["llama"], "--vision_model", openai_clip]
+    settings += ["--optim", "sgd", "--lr_scheduler_type", "constant", "--learning_rate", 0.1, "--use_cpu", "true"]
+    settings += ["--eval_samples", 3, "--activation_checkpointing", "true"]
     script("train.py")(flags("mantis", backbones, data, tmp_path / "one", *settings))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

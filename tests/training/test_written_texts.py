@@ -12,6 +12,7 @@ import pytest
 
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
 from hf_prompt_models.prefix_lm.examples import Scoring
+from hf_prompt_models.training.text_generation import one_for_each_prompt
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_texts
 from tests.prefix_lm.backbones import made, make
 from tests.training import write_sharded
@@ -95,3 +96,11 @@ def test_rows_can_be_read_by_people() -> None:
     assert text == (
         "# Written\n\n- picture: `picture 20`\n- picture: `picture 21`\n- reference: red\n- **generated: a red mug**\n"
     )
+
+
+def test_captions_of_a_picture_are_references_for_one_text() -> None:
+    first, second = EXAMPLES[0], EXAMPLES[2]
+    again = replace(first, target="a mug", references=("a mug",))
+    grouped = one_for_each_prompt([first, second, again])
+    assert [each.id for each in grouped] == [first.id, second.id]
+    assert grouped[0].references == ("red", "a mug")

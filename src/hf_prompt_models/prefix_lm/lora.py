@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import is_peft_available
 
@@ -32,7 +33,7 @@ def _peft() -> Any:
     return peft
 
 
-def linear_layers(language_model: nn.Module) -> list[str]:
+def linear_layers(language_model: PreTrainedModel) -> list[str]:
     """The names of a language model's linear layers, but for the one that makes logits."""
     last = language_model.get_output_embeddings()
     return [

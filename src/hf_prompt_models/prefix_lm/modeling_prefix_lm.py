@@ -19,6 +19,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.utils import find_adapter_config_file
 
+from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.modeling_utils import BASE_MODEL_FIELDS, HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
@@ -150,10 +151,10 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     @classmethod
     def _from_prompt_checkpoint(
-        cls, path: str | os.PathLike, config: PrefixLMConfig, hub_kwargs: dict[str, Any], **kwargs: Any
+        cls, path: str | os.PathLike, config: PromptConfig, hub_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         """With updates of the language model (`prefix_lm.lora`) beside it, these are added to its weights."""
-        loaded = super()._from_prompt_checkpoint(path, config, hub_kwargs, **kwargs)
+        loaded = super()._from_prompt_checkpoint(path, config, hub_kwargs, *args, **kwargs)
         if find_adapter_config_file(path, **hub_kwargs) is not None:
             model = loaded[0] if isinstance(loaded, tuple) else loaded
             merge_lora(model.language_model, path, **hub_kwargs)

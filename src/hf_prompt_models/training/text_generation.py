@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ from hf_prompt_models.data.files import write_json, write_text
 from hf_prompt_models.data.records import Records
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, LM_DIR
-from hf_prompt_models.prefix_lm.examples import WritingDataset, WritingExample, training_collator
+from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
 from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lora
 from hf_prompt_models.training.protocols import source_title
@@ -180,14 +180,28 @@ def read_test_examples(
     return examples, records.source
 
 
-def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_tokens: int) -> None:
+def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_tokens: int, source: str) -> None:
     """See, before the first step, that every prompt fits into the language model.
 
     Raises:
-        ValueError: naming the first that does not.
+        ValueError: naming the source and the first that does not.
     """
     for index, example in enumerate(examples):
-        processor.check_prompt(index, example.prompt, len(example.images), max_new_tokens)
+        try:
+            processor.check_prompt(index, example.prompt, len(example.images), max_new_tokens)
+        except ValueError as error:
+            raise ValueError(f"{source} (id {example.id}): {error}") from error
+
+
+def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExample]:
+    """What is to be written for, once: captions of one picture are references for one text."""
+    by_prompt: dict[Any, WritingExample] = {}
+    for example in examples:
+        key = (example.id, tuple(image.name for image in example.images), example.prompt)
+        if (first := by_prompt.get(key)) is not None and example.scoring is Scoring.TEXT:
+            example = replace(first, references=first.references + example.references)
+        by_prompt[key] = example
+    return list(by_prompt.values())
 
 
 def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, command: str) -> dict[str, Any]:
@@ -218,7 +232,9 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
             raise ValueError("--output_dir is the folder of a backbone, which training would overwrite.")
     data = read_writing_data(recipe, arguments)
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
-    check_prompts(processor, [*data.test, *data.validation], settings.max_new_tokens)
+    new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
+    check_prompts(processor, data.test, new_tokens, data.sources["test"])
+    check_prompts(processor, data.validation, new_tokens, settings.validation_file or settings.train_file)
     run = _Run(recipe, arguments, language_model, vision_model, processor, data)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
@@ -319,7 +335,7 @@ class _Run:
             data_collator=training_collator(self.processor, settings.max_length),
             learning_rate_factors=factors,
             processor=self.processor,
-            sample=self.data.validation[: settings.eval_samples],
+            sample=one_for_each_prompt(self.data.validation)[: settings.eval_samples],
             decoding=settings.given(),
         )
         trainer.train(resume_from_checkpoint=checkpoint)

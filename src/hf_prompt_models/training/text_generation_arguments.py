@@ -172,6 +172,7 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
     recipes = recipe.training_defaults(0) | {
         "eval_strategy": "epoch" if held_out else "no",
         "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
+        "ddp_find_unused_parameters": True,  # of a CLIP's image tower the last norm, which makes no patch's features
     }
     return WritingRunArguments(
         method=recipe.Arguments(**fields_of(recipe.Arguments, given)),

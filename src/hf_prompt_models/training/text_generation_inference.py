@@ -140,7 +140,7 @@ def evaluate_writing(
         limit = (
             decoding.get("max_new_tokens", model.generation_config.max_new_tokens) or recipe.DECODING["max_new_tokens"]
         )
-        check_prompts(processor, examples, limit)
+        check_prompts(processor, examples, limit, source)
         written = write_texts(
             model, processor, examples, {"max_new_tokens": limit} | decoding, batch_size, num_workers, progress=False
         )

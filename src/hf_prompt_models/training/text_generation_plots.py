@@ -15,7 +15,7 @@ from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
 from hf_prompt_models.training.written_texts import WrittenTexts
 
 
-COLUMNS, WIDTH, LINES, LINE_HEIGHT = 4, 46, 7, 0.067
+COLUMNS, WIDTH, LINES, LINE_HEIGHT = 4, 46, 7, 0.068
 """Of the picture: examples side by side; of a text: characters in a line, lines, and their share of its panel."""
 
 
@@ -31,9 +31,9 @@ def plot_written(written: WrittenTexts, path: str | os.PathLike, count: int = 12
     count = min(count, total)
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 5.2 * rows), layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 5.6 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 2.4] * rows)
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 2.7] * rows)
     for axes in panels.flat:
         axes.set_axis_off()
     for place in range(count):

@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from torch import nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -101,7 +102,7 @@ def write_texts(
     if isinstance(model, FSDPModule):
         # Its parts are brought together in `forward`; `generate` calls this one by itself, before.
         if "get_image_features" not in vars(model):
-            register_fsdp_forward_method(model, "get_image_features")
+            register_fsdp_forward_method(cast(nn.Module, model), "get_image_features")
         decoding = {**decoding, "synced_gpus": True}
     share = -(-len(examples) // state.num_processes)
     # Equally many in all processes, lest one wait for another that is done: the last is written again, and dropped.
@@ -117,12 +118,12 @@ def write_texts(
         inputs = batch.to(model.device)
         output = model.generate(**inputs, **decoding)
         for ids in output[:, inputs["input_ids"].shape[1] :].tolist():
-            ended = tokenizer.eos_token_id in ids
-            ids = ids[: ids.index(tokenizer.eos_token_id)] if ended else ids
-            written.append((tokenizer.decode(ids, skip_special_tokens=True).strip(), ended))
+            has_end = tokenizer.eos_token_id in ids
+            ids = ids[: ids.index(tokenizer.eos_token_id)] if has_end else ids
+            written.append((tokenizer.decode(ids, skip_special_tokens=True).strip(), has_end))
     by_index = dict(zip(gather_object(own), gather_object(written), strict=True))
-    texts, ended = zip(*(by_index[index] for index in range(len(examples))), strict=True)
-    return WrittenTexts(examples, list(texts), list(ended))
+    pairs = [by_index[index] for index in range(len(examples))]
+    return WrittenTexts(examples, [text for text, _ in pairs], [has_end for _, has_end in pairs])
 
 
 def write_rows(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:

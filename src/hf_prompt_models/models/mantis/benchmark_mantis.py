@@ -148,11 +148,11 @@ def random_prompts(
     model: MantisForConditionalGeneration, arguments: argparse.Namespace
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids of image places, titles and separators, (batch, length), and pixels."""
-    config, batch = model.config, arguments.batch_size
+    slots_each, batch = arguments.images * model.config.num_image_tokens, arguments.batch_size
     generator = torch.Generator().manual_seed(0)
-    titles = torch.randint(3, min(config.image_token_id, 400), (batch, arguments.title_tokens), generator=generator)
-    slots = torch.full((batch, arguments.images * config.num_image_tokens), config.image_token_id)
-    separators = torch.full((batch, 1), config.separator_token_id)
-    side = config.vision_config.to_dict().get("image_size", 224)
+    titles = torch.randint(3, min(model.image_token_id, 400), (batch, arguments.title_tokens), generator=generator)
+    slots = torch.full((batch, slots_each), model.image_token_id)
+    separators = torch.full((batch, 1), model.separator_token_id)
+    side = model.vision_model.config.to_dict().get("image_size", 224)
     pixels = random_tensor(batch * arguments.images, 3, side, side, seed=0)
     return torch.cat([slots, titles, separators], dim=1), pixels
