@@ -1,4 +1,4 @@
-"""Makes what the playground is made of: the shipped tiny models, a demo's pictures, clips or cards; and scores cards."""
+"""Makes what the playground is made of: tiny models, pictures, clips, scenes and cards; and scores cards."""
 
 import argparse
 
