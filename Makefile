@@ -61,7 +61,7 @@ demo-alpro: $(VENV)/installed
 		--learning_rate 1e-4 --num_train_epochs 1 --per_device_train_batch_size 32 --output_dir $(DEMO)/retrieval
 	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground --num_frames 4 --sampling segments \
 		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl --rand_augment false \
-		--learning_rate 1e-3 --num_train_epochs 10 --per_device_train_batch_size 32 --gradient_accumulation_steps 1 \
+		--learning_rate 1e-3 --num_train_epochs 8 --per_device_train_batch_size 32 --gradient_accumulation_steps 1 \
 		--output_dir $(DEMO)/answers
 	$(BIN)/python scripts/predict.py $(DEMO)/retrieval $(CAPTIONED)/test --text "a red key moves to the left" \
 		--index $(DEMO)/index

@@ -1,4 +1,4 @@
-"""Makes what the playground is made of: the tiny models that ship with the package, or a demo's pictures or clips."""
+"""Makes what the playground is made of: tiny models, pictures, clips, scenes and cards; and scores cards."""
 
 import argparse
 

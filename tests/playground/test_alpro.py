@@ -52,14 +52,14 @@ def test_shipped_model_computes_in_single_precision_and_names_its_entities() -> 
 
 def test_captions_find_their_unseen_clips(processor) -> None:
     model = AlproForVideoTextRetrieval.from_pretrained(ALPRO_DIR)
-    assert recall_at_1(model, processor, seed=11, clips=40, k=8) > 0.4  # chance: 0.025
+    assert recall_at_1(model, processor, seed=11, clips=40, k=8) > 0.7  # chance: 0.025
 
 
 def test_entities_of_unseen_crops_are_named(processor) -> None:
     counts = count_entities(AlproForPreTraining.from_pretrained(ALPRO_DIR), processor, seed=11, clips=200)
     assert counts.crops > 20
     assert counts.student > 0.8 * counts.crops
-    assert counts.prompter > 0.6 * counts.crops  # chance: 0.1
+    assert counts.prompter > 0.7 * counts.crops  # chance: 0.1
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
