@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,13 +77,12 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
 def test_what_a_killed_process_began_is_removed(tmp_path: Path) -> None:
     with replacing(tmp_path / "table") as beside:
         beside.write_text("half")
-        (tmp_path / "copy").write_text(beside.name)
-    name = (tmp_path / "copy").read_text()
-    assert name.startswith(UNFINISHED)
-    (tmp_path / name).write_text("half")
-    (tmp_path / f"{UNFINISHED}folder" / "inner").mkdir(parents=True)
+        shutil.copytree(beside.parent, tmp_path / f"{beside.parent.name}-of-a-killed-process")
+    (tmp_path / f"{UNFINISHED}table").write_text("half")
+    (tmp_path / "folder").mkdir()
+    assert len(list(tmp_path.iterdir())) == 4
     remove_unfinished(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "table"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "table"]
     remove_unfinished(tmp_path / "absent")
 
 

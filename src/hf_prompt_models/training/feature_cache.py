@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync, write_json
+from hf_prompt_models.data.files import UNFINISHED, replacing, write_json
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 
 
@@ -84,27 +83,21 @@ class FeatureCache:
         if not self._is_kept:
             return
         try:
-            with naming_what_fails(f"keep features in {str(self.directory)!r}"):
-                self._write(keys, features)
+            self._write(keys, features)
         except OSError as error:
             self._is_kept = False
             logger.warning(f"{error} Going on without; --feature_cache names another folder.")
 
     def _write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
         if not (self.directory / "setting.json").is_file():
             write_json(self.directory / "setting.json", self.setting)  # for people: nothing reads it
         for left in self.directory.glob(f"{UNFINISHED}*"):
             if time.time() - left.stat().st_mtime > SECONDS_TO_WRITE:  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+                shutil.rmtree(left, ignore_errors=True)
         tensors = {"keys": torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 32)}
         tensors["features"] = features.detach().cpu().contiguous()
-        name = f"{uuid.uuid4().hex}.safetensors"
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self.directory) as staging:
-            beside = Path(staging) / name
+        with replacing(self.directory / f"{uuid.uuid4().hex}.safetensors") as beside:
             save_file(tensors, beside, {"checksum": _checksum(**tensors)})
-            sync(beside)
-            os.replace(beside, self.directory / name)
 
 
 def open_feature_cache(

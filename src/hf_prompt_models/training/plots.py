@@ -110,8 +110,8 @@ def plot_accuracy_by_shots(
     axes.set_ylabel("accuracy (%)")
     axes.set_title(textwrap.fill(title, 60), fontsize=11, parse_math=False)
     axes.grid(alpha=0.3)
-    in_a_row = sum(len(label) + 8 for label in lines) < 60
-    legend = figure.legend(loc="outside lower center", ncols=len(lines) + 1 if in_a_row else 1, fontsize=9)
+    one_row = sum(len(label) + 8 for label in lines) < 60
+    legend = figure.legend(loc="outside lower center", ncols=len(lines) + 1 if one_row else 1, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)
     with replacing(path) as beside:

@@ -246,5 +246,7 @@ class QuietProgressCallback(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero and self.training_bar is not None and logs:
-            shown = {name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy") if name in logs}
+            shown = {
+                name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy", "eval_cider_d") if name in logs
+            }
             self.training_bar.set_postfix(shown)
