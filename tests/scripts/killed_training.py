@@ -75,8 +75,11 @@ def wait(process: int, seconds: float | None = None) -> int:
 
 
 def left(folder: Path) -> dict[str, str]:
-    """All files of a run with the digests of those that are to be the same bit for bit."""
-    same = (".safetensors", ".csv", "few_shot.json")
+    """All files of a run with the digests of those that are to be the same bit for bit.
+
+    What evaluations wrote on the way is left out: one that a kill cut off is not repeated.
+    """
+    same = (".safetensors", ".csv", ".jsonl", "few_shot.json")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -100,14 +103,17 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     """Kill a training until it was killed `kills` times, each time going on, and from the beginning after each end.
 
     Args:
-        request: `flags` of train.py without --output_dir and --feature_cache; `folder`, for the runs; `kills`; `seed`.
+        request: `flags` of train.py without --output_dir; whether it `has_cache`; `folder`, for the runs; `kills`;
+            `seed`.
     """
     work, random = Path(request["folder"]), np.random.default_rng(request["seed"])
     log = work / "log.txt"
 
     def flags(name: str) -> list[str]:
-        own = ["--output_dir", str(work / name), "--feature_cache", str(work / f"{name}.features")]
-        return [*request["flags"], *own, "--resume_from_checkpoint", "true"]
+        own = ["--output_dir", str(work / name), "--resume_from_checkpoint", "true"]
+        if request["has_cache"]:
+            own += ["--feature_cache", str(work / f"{name}.features")]
+        return [*request["flags"], *own]
 
     started = time.monotonic()
     if wait(fork_training(flags("undisturbed"), work / "undisturbed", log)) != 0:

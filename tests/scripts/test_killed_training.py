@@ -15,15 +15,30 @@ import pytest
 from tests.scripts import test_few_shot_scripts as pictures
 from tests.scripts import test_grounding_scripts as scenes
 from tests.scripts import test_video_scripts as clips
+from tests.scripts import test_video_text_scripts as videos_and_texts
+from tests.scripts import test_writing_scripts as products_and_texts
 from tests.scripts.killed_training import left
 from tests.scripts.test_few_shot_scripts import SCRIPTS
 from tests.scripts.test_few_shot_scripts import data as pictures_data
 from tests.scripts.test_grounding_scripts import data as scenes_data
 from tests.scripts.test_grounding_scripts import vilt
 from tests.scripts.test_video_scripts import data as clips_data
+from tests.scripts.test_video_text_scripts import backbone as alpro
+from tests.scripts.test_video_text_scripts import data as captions
+from tests.scripts.test_writing_scripts import backbones as language_backbones
+from tests.scripts.test_writing_scripts import data as products
 
 
-__all__ = ["clips_data", "pictures_data", "scenes_data", "vilt"]
+__all__ = [
+    "alpro",
+    "captions",
+    "clips_data",
+    "language_backbones",
+    "pictures_data",
+    "products",
+    "scenes_data",
+    "vilt",
+]
 ROOT = Path(__file__).parents[2]
 COOP = ("--num_train_epochs", 8, "--save_steps", 3, "--use_cpu", "true")
 
@@ -35,9 +50,9 @@ def environment() -> dict[str, str]:
 def killed(flags: list[str], folder: Path, kills: int) -> dict[str, Any]:
     """What `killed_training` says."""
     flags = [*flags[: flags.index("--output_dir")], *flags[flags.index("--output_dir") + 2 :]]
-    (folder / "request.json").write_text(
-        json.dumps({"flags": flags, "folder": str(folder), "kills": kills, "seed": kills})
-    )
+    request = {"flags": flags, "folder": str(folder), "kills": kills, "seed": kills}
+    request["has_cache"] = flags[0] in ("coop", "action_clip")
+    (folder / "request.json").write_text(json.dumps(request))
     done = subprocess.run(
         [sys.executable, "-m", "tests.scripts.killed_training", str(folder / "request.json")],
         env=environment(),
@@ -57,7 +72,8 @@ def check(report: dict[str, Any], kills: int) -> None:
     assert report["differences"]
     assert not any(report["differences"])
     names = {Path(name).name for name in report["files"]}
-    assert names >= {"model.safetensors", "trainer_state.json", "predictions.csv", "results.json"}
+    assert names >= {"model.safetensors", "trainer_state.json", "results.json"}
+    assert names & {"predictions.csv", "predictions.jsonl"}
     assert not [name for name in names if name.startswith(".")]
 
 
@@ -84,6 +100,25 @@ def test_action_clip_killed_eight_times(trainable: str, clips_data: Path, tmp_pa
 def test_cpt_killed_eight_times(vilt: Path, scenes_data: Path, tmp_path: Path) -> None:
     more = ("--num_train_epochs", 12, "--save_steps", 2, "--sample_regions", "true", "--use_cpu", "true")
     check(killed(scenes.flags(scenes_data, vilt, tmp_path, *more), tmp_path, 8), 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--language_model", "playground", "--lora_r", 2)], ids=["whole", "lora"])
+def test_mantis_killed_eight_times(
+    more: tuple[object, ...], language_backbones: dict[str, Path], products: Path, tmp_path: Path
+) -> None:
+    if more:
+        pytest.importorskip("peft")
+    settings = ("--num_train_epochs", 5, "--save_steps", 2, "--use_cpu", "true", "--eval_strategy", "epoch", *more)
+    check(
+        killed(products_and_texts.flags("mantis", language_backbones, products, tmp_path, *settings), tmp_path, 8), 8
+    )
+
+
+@pytest.mark.slow
+def test_alpro_killed_eight_times(alpro: Path, captions: Path, tmp_path: Path) -> None:
+    more = ("--num_train_epochs", 5, "--save_steps", 2, "--use_cpu", "true")
+    check(killed(videos_and_texts.flags(captions, alpro, "retrieval", tmp_path, *more), tmp_path, 8), 8)
 
 
 @pytest.mark.slow

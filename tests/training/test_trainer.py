@@ -109,6 +109,27 @@ def test_half_written_checkpoints_are_passed_over(modern_clip: Path, folder: Pat
     assert newest_whole_checkpoint(tmp_path) is None
 
 
+def test_an_evaluation_draws_no_random_numbers_of_the_training(
+    modern_clip: Path, folder: Path, tmp_path: Path
+) -> None:
+    """One at the end of an epoch is later than the checkpoint of that step, and not repeated by a run that goes on."""
+
+    class Draws(TrainerCallback):
+        def __init__(self) -> None:
+            self.states: list[torch.Tensor] = []
+
+        def on_step_begin(self, args: object, state: object, control: object, **kwargs: object) -> None:
+            self.states.append(torch.get_rng_state())
+
+    without, beside = Draws(), Draws()
+    for draws, strategy in ((without, "no"), (beside, "epoch")):
+        trainer = trainer_of(modern_clip, folder, tmp_path / strategy, eval_strategy=strategy, save_strategy="no")
+        trainer.add_callback(draws)
+        trainer.train()
+    assert len(without.states) == 8
+    assert all(torch.equal(*states) for states in zip(without.states, beside.states, strict=True))
+
+
 def entries(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 

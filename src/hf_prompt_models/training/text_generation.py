@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import TrainingArguments, set_seed
 
-from hf_prompt_models.data.files import write_json, write_text
+from hf_prompt_models.data.files import remove_unfinished, write_json, write_text
 from hf_prompt_models.data.records import Records
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, LM_DIR
@@ -298,8 +298,10 @@ class _Run:
             "examples": digest(self.data.train),
         }
         checkpoint = begin_seed(training, record)
-        if checkpoint is None and is_main:
-            shutil.rmtree(directory / SAMPLES_DIRECTORY, ignore_errors=True)
+        if is_main:
+            remove_unfinished(directory / SAMPLES_DIRECTORY)
+            if checkpoint is None:
+                shutil.rmtree(directory / SAMPLES_DIRECTORY, ignore_errors=True)
         set_seed(training.seed)
         model = self.recipe.build_model(
             method,

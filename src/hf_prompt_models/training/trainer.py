@@ -100,6 +100,15 @@ class PromptTrainer(Trainer):
         if self.args.should_save:
             self._rotate(directory)
 
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As `Trainer`'s; what it draws leaves training as it is.
+
+        The checkpoint of the same step may be older, and a run that goes on from it does not repeat the evaluation.
+        """
+        device = self.args.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            return super()._evaluate(*args, **kwargs)
+
     def _get_output_dir(self, trial: Any) -> str:
         directory = super()._get_output_dir(trial)
         return os.path.join(directory, STAGING_DIRECTORY) if self._is_staging else directory
