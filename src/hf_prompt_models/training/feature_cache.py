@@ -62,7 +62,10 @@ class FeatureCache:
                 break
             try:
                 stored, features = _read_file(file)
-            except (OSError, ValueError, SafetensorError) as error:
+            except OSError as error:  # of somebody else, or gone since
+                logger.warning(f"Cannot read {file} ({error}), computing its features again.")
+                continue
+            except (ValueError, SafetensorError) as error:
                 logger.warning(f"Damaged, computing its features again: {file} ({error}).")
                 with contextlib.suppress(OSError):  # of a cache that may be read alone
                     file.unlink()
