@@ -1,7 +1,7 @@
 """What the processes that train together agree on, and losses over the examples of all.
 
-The losses' gradients fit `DistributedDataParallel`, which takes means; each process has equally many examples. Without
-several processes nothing happens.
+The losses' gradients fit `DistributedDataParallel`, which takes means; in those over gathered examples each
+process has equally many. Without several processes nothing happens.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,12 @@ def as_on_main_process(find: Callable[[], T]) -> T:
     return found[0]
 
 
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if num_processes() > 1:
+        distributed.barrier()
+
+
 def gather_examples(tensor: torch.Tensor) -> torch.Tensor:
     """All processes' examples, (processes * examples, ...), in the order of the processes.
 
@@ -48,6 +54,18 @@ def share_examples(tensor: torch.Tensor) -> torch.Tensor:
     The gradients that an example gets in all processes are sent to its own and added up there.
     """
     return tensor if num_processes() == 1 else _Share.apply(tensor)
+
+
+def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """The mean of all processes' values (count,), of which each may have another number, or none; 0 of none at all.
+
+    Each process gets its own part of it, the mean of which over the processes is the mean of all values, and so are
+    the gradients'.
+    """
+    count = torch.tensor(len(values), device=values.device)
+    if num_processes() > 1:
+        distributed.all_reduce(count)
+    return values.sum() * num_processes() / count.clamp(min=1)
 
 
 def pad_alike(tensor: torch.Tensor) -> torch.Tensor:

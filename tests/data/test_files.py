@@ -1,10 +1,26 @@
 """Files that are whole or not there."""
 
+import errno
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from hf_prompt_models.data.files import check_inside, read_json, read_json_lines, read_text, replacing
+from hf_prompt_models.data.files import (
+    UNFINISHED,
+    check_inside,
+    read_json,
+    read_json_lines,
+    read_text,
+    remove_unfinished,
+    replacing,
+    write_json,
+)
+from tests.full_disk import full_disk
 
 
 def write_and_fail(file: Path) -> None:
@@ -21,6 +37,53 @@ def test_an_error_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> No
         write_and_fail(file)
     assert file.read_text() == "first"
     assert list(file.parent.iterdir()) == [file]
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda file: file.write_text("second" * 1000),
+    "torch": lambda file: torch.save(torch.zeros(2000), file),
+    "safetensors": lambda file: save_file({"zeros": torch.zeros(2000)}, file),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_named_in_one_line_and_leaves_the_earlier_file(writer: str, tmp_path: Path) -> None:
+    file = tmp_path / "table"
+    file.write_text("first")
+    with pytest.raises(OSError, match="Cannot write") as failed, full_disk(1500), replacing(file) as beside:
+        WRITERS[writer](beside)
+    assert str(file) in str(failed.value)
+    assert "\n" not in str(failed.value)
+    assert file.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise PermissionError(errno.EROFS, os.strerror(errno.EROFS), "the name of a file beside")
+
+    monkeypatch.setattr("os.mkdir", refuse)
+    with pytest.raises(OSError, match=r"^Cannot write '.*inner/table\.json': Read-only file system\.$"):
+        write_json(tmp_path / "inner" / "table.json", {})
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    for error in (RuntimeError("out of memory"), FileNotFoundError(errno.ENOENT, "no such picture")):
+        with pytest.raises(type(error)) as failed, replacing(tmp_path / "table"):
+            raise error
+        assert failed.value is error
+
+
+def test_what_a_killed_process_began_is_removed(tmp_path: Path) -> None:
+    with replacing(tmp_path / "table") as beside:
+        beside.write_text("half")
+        shutil.copytree(beside.parent, tmp_path / f"{beside.parent.name}-of-a-killed-process")
+    (tmp_path / f"{UNFINISHED}table").write_text("half")
+    (tmp_path / "folder").mkdir()
+    assert len(list(tmp_path.iterdir())) == 4
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "table"]
+    remove_unfinished(tmp_path / "absent")
 
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 import csv
 import json
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.training.saved_models import ModelsToTest, evaluate_videos
 from hf_prompt_models.training.video_classification import has_frozen_frames
-from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
+from tests.scripts.test_few_shot_scripts import refused, script
 from tests.videos import write_frames
 
 
@@ -477,41 +474,6 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
 
 
 # -- several processes -----------------------------------------------------------------------------------------------
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return AutoModelForVideoClassification.from_pretrained(directory).state_dict()
-
-
-@pytest.mark.parametrize("trainable", ["all", "head"])
-def test_two_processes_train_the_model_of_one_with_the_whole_batch(trainable: str, data: Path, tmp_path: Path) -> None:
-    """Frames, crops, colours and sentences are drawn for each clip by seed, epoch and place alone."""
-    settings: tuple[object, ...] = ("--trainable", trainable, "--post_network", "conv1d", "--feature_cache", "off")
-    # Plain gradient descent: Adam divides by the gradient's size, and would make steps of its rounding errors.
-    settings += ("--optim", "sgd", "--learning_rate", 0.01, "--lr_scheduler_type", "constant", "--use_cpu", "true")
-    script("train.py")(flags(data, tmp_path / "one", *settings, "--per_device_train_batch_size", 4))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", port]
-    command += [str(SCRIPTS / "train.py"), *flags(data, tmp_path / "two", *settings)]
-    command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    assert finished.stdout.count("Predict with") == 1
-    one, two, untrained = (
-        weights(tmp_path / "one"),
-        weights(tmp_path / "two"),
-        build(post_network="conv1d").state_dict(),
-    )
-    moved = max((one[name] - untrained[name]).abs().max().item() for name in one if "position_ids" not in name)
-    apart = max((one[name] - two[name]).abs().max().item() for name in one)
-    # In float32 sums over two halves differ in the last digits; another sentence or crop moves weights by far more.
-    assert apart < 1e-4 * moved
-    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two")]
-    assert [result["seeds"]["1"]["steps"] for result in results] == [4, 4]
-    assert results[0]["accuracy"] == results[1]["accuracy"]
 
 
 def test_visual_prompts_that_do_not_go_together_are_refused_before_a_video_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from hf_prompt_models.data.image_dataset import (
 from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
 from hf_prompt_models.training.evaluation import compute_image_features
 from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
+from tests.full_disk import full_disk
 from tests.pictures import write_pictures
 
 
@@ -250,6 +252,38 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
     found = FeatureCache(tmp_path, {"for": "a test"}).read(keys)
     assert [found[key].tolist() for key in keys] == [[float(number)] * 5 for number in range(60)]
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_full_disk_is_said_once_and_the_run_goes_on(
+    model,
+    images: LabelledImages,
+    cache: FeatureCache,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("hf_prompt_models.training.evaluation.CACHED_AT_A_TIME", 2)
+    with full_disk(100):
+        computed, count = features(model, images, cache)
+    assert count == 7
+    torch.testing.assert_close(computed, alone(model, images), rtol=0, atol=1e-6)
+    (record,) = caplog.records
+    assert record.message.startswith(f"Cannot write '{cache.directory}/setting.json': ")
+    assert "Going on without" in record.message
+    assert not [path for path in cache.directory.rglob("*") if path.name != "setting.json"]
+
+
+def test_what_a_killed_process_left_is_removed_when_nobody_can_still_write_it(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, {"for": "a test"})
+    cache.write([bytes(32)], torch.zeros(1, 5))
+    old, young = cache.directory / ".saving-old", cache.directory / ".saving-young"
+    for path in (old, young):
+        path.mkdir()
+        (path / "half.safetensors").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.write([bytes(31) + b"1"], torch.ones(1, 5))
+    assert not old.exists()
+    assert young.exists()
+    assert len(cache.read([bytes(32), bytes(31) + b"1"])) == 2
 
 
 def test_a_setting_is_written_down_for_people(cache: FeatureCache, model, images: LabelledImages) -> None:

@@ -1,10 +1,15 @@
 """The Trainer's additions."""
 
+import contextlib
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import TrainingArguments
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.image_dataset import AugmentedImageDataset
@@ -12,6 +17,7 @@ from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer
+from tests.full_disk import full_disk
 from tests.pictures import write_pictures
 
 
@@ -44,7 +50,7 @@ def trainer_of(backbone: Path, folder: Path, output_dir: Path, **settings) -> Pr
     )
     images = read_labelled_images(folder, "train")
     dataset = AugmentedImageDataset(images, model.processor.image_processor, seed=1)
-    return PromptTrainer(model=model, args=arguments, train_dataset=dataset)
+    return PromptTrainer(model=model, args=arguments, train_dataset=dataset, eval_dataset=dataset)
 
 
 def test_the_learning_rate_moves_once_an_epoch(modern_clip: Path, folder: Path, tmp_path: Path) -> None:
@@ -89,13 +95,84 @@ def test_the_epoch_reaches_the_training_set(modern_clip: Path, folder: Path, tmp
 def test_half_written_checkpoints_are_passed_over(modern_clip: Path, folder: Path, tmp_path: Path) -> None:
     assert newest_whole_checkpoint(tmp_path / "absent") is None
     trainer_of(modern_clip, folder, tmp_path).train()
-    steps = ["checkpoint-8", "checkpoint-6", "checkpoint-3"]
+    steps = ["checkpoint-9", "checkpoint-8", "checkpoint-6", "checkpoint-3"]
+    shutil.copytree(tmp_path / "checkpoint-8", tmp_path / "checkpoint-9")
     damages = {
         "optimizer.pt": lambda file: file.write_bytes(file.read_bytes()[:-20]),
+        "rng_state.pth": lambda file: file.unlink(),
         "model.safetensors": lambda file: file.write_bytes(file.read_bytes()[:-4]),
-        "trainer_state.json": lambda file: file.unlink(),
+        "trainer_state.json": lambda file: file.write_text("[]"),
     }
     for step, (name, damage) in zip(steps, damages.items(), strict=True):
         assert newest_whole_checkpoint(tmp_path) == str(tmp_path / step)
         damage(tmp_path / step / name)
     assert newest_whole_checkpoint(tmp_path) is None
+
+
+def entries(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_from_which_the_run_goes_on(
+    modern_clip: Path, folder: Path, tmp_path: Path
+) -> None:
+    unbroken = trainer_of(modern_clip, folder, tmp_path / "unbroken")
+    unbroken.train()
+    trainer, limits = trainer_of(modern_clip, folder, tmp_path / "run"), contextlib.ExitStack()
+
+    class FillDisk(TrainerCallback):
+        def on_step_end(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
+            if state.global_step == 5:
+                limits.enter_context(full_disk(700))
+
+    trainer.add_callback(FillDisk())
+    with pytest.raises(OSError, match=r"^Cannot save .*/run.*: File too large\.$"), limits:
+        trainer.train()
+    assert entries(tmp_path / "run") == {"checkpoint-3"}
+    resumed = trainer_of(modern_clip, folder, tmp_path / "run")
+    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(tmp_path / "run"))
+    assert torch.equal(resumed.model.prompt_learner.context, unbroken.model.prompt_learner.context)
+
+
+def test_a_checkpoint_appears_in_its_place_when_nothing_is_missing(
+    modern_clip: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, seen = trainer_of(modern_clip, folder, tmp_path), []
+    move = os.replace
+
+    def moved(source: Path, target: Path) -> None:
+        if Path(target).name.startswith("checkpoint-"):
+            assert not Path(target).exists()
+            seen.append({**{name: (Path(source) / name).read_bytes() for name in entries(Path(source))}})
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", moved)
+    trainer.train()
+    assert len(seen) == 3
+    final = tmp_path / "checkpoint-8"
+    assert seen[-1] == {name: (final / name).read_bytes() for name in entries(final)}
+    assert entries(tmp_path) == {"checkpoint-3", "checkpoint-6", "checkpoint-8"}
+
+
+def test_what_a_killed_run_left_is_gone_and_the_limit_of_checkpoints_holds(
+    modern_clip: Path, folder: Path, tmp_path: Path
+) -> None:
+    trainer_of(modern_clip, folder, tmp_path).train()
+    (tmp_path / "checkpoint-6" / "trainer_state.json").unlink()
+    (tmp_path / ".saving-checkpoints" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / ".saving-run.json.77").write_text("{")
+    resumed = trainer_of(modern_clip, folder, tmp_path, save_total_limit=1)
+    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(tmp_path))
+    assert entries(tmp_path) == {"checkpoint-8"}
+
+
+def test_the_best_checkpoint_is_known_by_its_place(modern_clip: Path, folder: Path, tmp_path: Path) -> None:
+    settings = {"eval_strategy": "steps", "eval_steps": 3, "load_best_model_at_end": True, "learning_rate": 1.0}
+    trainer = trainer_of(modern_clip, folder, tmp_path, save_total_limit=1, **settings)
+    trainer.train()
+    best = trainer.state.best_model_checkpoint
+    assert best in {str(tmp_path / f"checkpoint-{step}") for step in (3, 6, 8)}
+    assert entries(tmp_path) == {Path(best).name}
+    assert json.loads((Path(best) / "trainer_state.json").read_text())["best_model_checkpoint"] == best
+    learned = load_file(Path(best) / "model.safetensors")
+    assert torch.equal(learned["prompt_learner.context"], trainer.model.prompt_learner.context)

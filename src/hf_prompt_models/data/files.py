@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -88,9 +89,10 @@ def check_inside(name: str, where: str) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A file beside `path` to write to, moved into its place once it is on the disk, or removed after an error.
+    """A file to write to, moved into `path`'s place once it is on the disk, or removed after an error.
 
-    Folders are made if needed. What a killed process leaves beside is found by `remove_unfinished`.
+    It has the same name, in a folder of its own beside, as safetensors writes beside, too. Folders are made if needed.
+    What a killed process leaves is found by `remove_unfinished`.
 
     Raises:
         IsADirectoryError: before any work, if `path` is a folder.
@@ -99,16 +101,14 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"Cannot write {str(path)!r}: it is a folder, name a file.")
-    beside = path.with_name(f"{UNFINISHED}{path.name}.{os.getpid()}")
     with naming_what_fails(f"write {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as staging:
+            beside = Path(staging, path.name)
             yield beside
             sync(beside)
             os.replace(beside, path)
-            sync(path.parent)
-        finally:
-            beside.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 @contextmanager

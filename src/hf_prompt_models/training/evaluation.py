@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
 from hf_prompt_models.data.image_dataset import AugmentedViewDataset, FeatureDataset, ImageDataset
+from hf_prompt_models.distributed import num_processes, process_index, wait_for_all
 from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.training.feature_cache import FeatureCache
@@ -54,29 +55,44 @@ def compute_features(
         name: what the model calls the features.
         batch_size, num_workers: of the loading.
         progress: whether to show a progress bar.
-        cache: where features are looked up first, and kept.
+        cache: where features are looked up first, and kept. Several processes each compute a part, and find the
+            others' there; without, each computes all.
     """
-    keys = [dataset.key(index) for index in range(len(dataset))] if cache else []
-    known = cache.read(keys) if cache else {}
-    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal items are computed once
-    missing = [i for i in range(len(dataset)) if not cache or (keys[i] not in known and first_of[keys[i]] == i)]
     computed: list[torch.Tensor] = []
-    with tqdm(total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress or not missing) as bar:
+
+    def compute(missing: list[int]) -> None:
         step = CACHED_AT_A_TIME if cache else max(len(missing), 1)
-        for start in range(0, len(missing), step):
-            part = missing[start : start + step]
-            features = []
-            for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
-                batch.pop("labels")
-                features.append(encode(**batch).float().cpu())
-                bar.update(len(features[-1]))
-            computed.append(torch.cat(features))
-            if cache:
-                new = [keys[index] for index in part]
-                cache.write(new, computed[-1])
-                known.update(zip(new, computed[-1], strict=True))
-    features_of_all = torch.stack([known[key] for key in keys]) if cache else torch.cat(computed)
-    return FeatureDataset(features_of_all, dataset.labels, name)
+        with tqdm(
+            total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress or not missing
+        ) as bar:
+            for start in range(0, len(missing), step):
+                part = missing[start : start + step]
+                features = []
+                for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
+                    batch.pop("labels")
+                    features.append(encode(**batch).float().cpu())
+                    bar.update(len(features[-1]))
+                computed.append(torch.cat(features))
+                if cache:
+                    new = [keys[index] for index in part]
+                    cache.write(new, computed[-1])
+                    known.update(zip(new, computed[-1], strict=True))
+
+    if cache is None:
+        compute(list(range(len(dataset))))
+        return FeatureDataset(torch.cat(computed), dataset.labels, name)
+    keys = [dataset.key(index) for index in range(len(dataset))]
+    known = cache.read(keys)
+    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal items are computed once
+    missing = [index for index, key in enumerate(keys) if key not in known and first_of[key] == index]
+    if num_processes() > 1:
+        # Each process computes a part, chosen by keys and not by places: one that looks later finds more of them.
+        compute([index for index in missing if int.from_bytes(keys[index][:4]) % num_processes() == process_index()])
+        wait_for_all()
+        known |= cache.read([keys[index] for index in missing if keys[index] not in known])
+        missing = [index for index in missing if keys[index] not in known]  # of machines that share no cache
+    compute(missing)
+    return FeatureDataset(torch.stack([known[key] for key in keys]), dataset.labels, name)
 
 
 @torch.no_grad()

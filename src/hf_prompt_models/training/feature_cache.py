@@ -6,10 +6,13 @@ written whole and moved into place, each with a checksum: processes may share a 
 where it was, and a damaged file is thrown away and its features are computed again.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +23,7 @@ from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.files import UNFINISHED, replacing, write_json
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 
 
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "features"
 FORMAT = 1
 """Part of every setting: raised when the way from a picture to its features changes."""
+SECONDS_TO_WRITE = 3600
+"""After which nobody is still writing a file: processes of several machines may share a cache."""
 
 
 class FeatureCache:
@@ -43,6 +48,7 @@ class FeatureCache:
         self.setting = {"format": FORMAT, **setting}
         name = hashlib.sha256(json.dumps(self.setting, sort_keys=True).encode()).hexdigest()
         self.directory = Path(directory) / name[:32]
+        self._is_kept = True
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, torch.Tensor]:
         """The features that are there, of those asked for: (dim,) each.
@@ -58,7 +64,8 @@ class FeatureCache:
                 stored, features = _read_file(file)
             except (OSError, ValueError, SafetensorError) as error:
                 logger.warning(f"Damaged, computing its features again: {file} ({error}).")
-                file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a cache that may be read alone
+                    file.unlink()
                 continue
             for key, row in zip(stored, features, strict=True):
                 if key in wanted:
@@ -67,21 +74,30 @@ class FeatureCache:
         return found
 
     def write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
-        """Add features, in a file of their own.
+        """Add features, in a file of their own. What cannot be written, as on a full disk, is said once, and not kept.
 
         Args:
             keys: 32 bytes each.
             features: (keys, dim), float32.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self._is_kept:
+            return
+        try:
+            self._write(keys, features)
+        except OSError as error:
+            self._is_kept = False
+            logger.warning(f"{error} Going on without; --feature_cache names another folder.")
+
+    def _write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
         if not (self.directory / "setting.json").is_file():
             write_json(self.directory / "setting.json", self.setting)  # for people: nothing reads it
+        for left in self.directory.glob(f"{UNFINISHED}*"):
+            if time.time() - left.stat().st_mtime > SECONDS_TO_WRITE:  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
         tensors = {"keys": torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 32)}
         tensors["features"] = features.detach().cpu().contiguous()
-        name = uuid.uuid4().hex
-        beside = self.directory / f".{name}"
-        save_file(tensors, beside, {"checksum": _checksum(**tensors)})
-        os.replace(beside, self.directory / f"{name}.safetensors")
+        with replacing(self.directory / f"{uuid.uuid4().hex}.safetensors") as beside:
+            save_file(tensors, beside, {"checksum": _checksum(**tensors)})
 
 
 def open_feature_cache(

@@ -62,11 +62,10 @@ class ImageClassification:
 
     def prepare(self) -> None:
         """Compute the features of the test pictures."""
-        with self._training.main_process_first(local=False):  # the others then find the features in the cache
-            self.features = {
-                role: self._features(self.zero_shot, self.recipe.build_test_dataset(test.images, self.processor))
-                for role, test in self.tests.items()
-            }
+        self.features = {
+            role: self._features(self.zero_shot, self.recipe.build_test_dataset(test.images, self.processor))
+            for role, test in self.tests.items()
+        }
         self.eval_dataset = next(iter(self.features.values()))
 
     def build_model(self, class_names: Sequence[str]) -> Any:
@@ -93,8 +92,7 @@ class ImageClassification:
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
             return dataset
-        with self._training.main_process_first(local=False):
-            features = self._features(model.to(self._training.device), dataset)
+        features = self._features(model.to(self._training.device), dataset)
         if isinstance(dataset, AugmentedViewDataset):
             views = features.features.unflatten(0, (-1, dataset.num_views))
             return ViewFeatureDataset(views, torch.tensor(sample.labels), seed)

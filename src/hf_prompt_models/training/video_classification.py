@@ -76,10 +76,9 @@ class VideoClassification:
 
     def prepare(self) -> None:
         """Compute the frames' features that hand-written prompts, and models over a frozen tower, are tested on."""
-        with self._training.main_process_first(local=False):  # the others then find the features in the cache
-            self._features = {
-                role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
-            }
+        self._features = {
+            role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
+        }
         role = next(iter(self.tests))
         self.eval_dataset = self._features[role] if self._is_frozen else self._datasets[role]
 
@@ -105,8 +104,7 @@ class VideoClassification:
         """The recipe's, of its frames' features where the tower is frozen."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if self._is_frozen:
-            with self._training.main_process_first(local=False):
-                dataset = self._frame_features(model.to(self._training.device), dataset)
+            dataset = self._frame_features(model.to(self._training.device), dataset)
         return self.recipe.finish_train_dataset(dataset, seed)
 
     @property

@@ -236,15 +236,15 @@ class CptForVisualGrounding(CptPreTrainedModel):
         loss = None
         if labels is not None:
             if self.config.loss == "listwise":
-                loss = listwise_loss(proposal_logits, labels)
+                loss = listwise_loss(proposal_logits, labels, over_processes=self.training)
             else:
                 if (none_ids < 0).any():
                     raise ValueError(f"loss={self.config.loss!r} needs sentences with a blank: use loss='listwise'.")
                 targets = copy_targets(labels, regions, example)
                 if self.config.loss == "vocab_ce":
-                    loss = vocab_loss(logits[:, 0], color_ids, none_ids, targets)
+                    loss = vocab_loss(logits[:, 0], color_ids, none_ids, targets, over_processes=self.training)
                 else:
-                    loss = palette_loss(colors[:, 0], none[:, 0], targets)
+                    loss = palette_loss(colors[:, 0], none[:, 0], targets, over_processes=self.training)
         mask_logits = logits.new_zeros(*copy_mask.shape, logits.shape[-1]).index_put((example, copy), logits[:, 0])
         output = CptVisualGroundingOutput(loss=loss, proposal_logits=proposal_logits, mask_logits=mask_logits)
         return output.to_tuple() if return_dict is False else output

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from hf_prompt_models.distributed import mean_over_processes
 from hf_prompt_models.models.cpt.regions_cpt import POSITIVE_IOU
 
 
@@ -94,28 +95,43 @@ def copy_targets(labels: torch.Tensor, region_index: torch.Tensor, example: torc
 
 
 def vocab_loss(
-    logits: torch.Tensor, color_ids: torch.Tensor, none_ids: torch.Tensor, targets: torch.Tensor
+    logits: torch.Tensor,
+    color_ids: torch.Tensor,
+    none_ids: torch.Tensor,
+    targets: torch.Tensor,
+    over_processes: bool = False,
 ) -> torch.Tensor:
-    """Cross-entropy over the vocabulary: logits (copies, vocabulary), targets of `copy_targets`; mean over copies."""
+    """Cross-entropy over the vocabulary: logits (copies, vocabulary), targets of `copy_targets`; mean over copies.
+
+    With `over_processes`, as all three losses take it, the mean is over the copies of all processes that train
+    together, of which each may have another number.
+    """
     words = torch.cat([color_ids, none_ids[:, None]], dim=1).gather(1, targets[:, None])[:, 0]
-    return F.cross_entropy(logits, words)
+    return _mean(F.cross_entropy(logits, words, reduction="none"), over_processes)
 
 
-def palette_loss(colors: torch.Tensor, none: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def palette_loss(
+    colors: torch.Tensor, none: torch.Tensor, targets: torch.Tensor, over_processes: bool = False
+) -> torch.Tensor:
     """Cross-entropy over a copy's colours (copies, colours) and "none" (copies,); mean over copies."""
-    return F.cross_entropy(torch.cat([colors, none[:, None]], dim=1), targets)
+    losses = F.cross_entropy(torch.cat([colors, none[:, None]], dim=1), targets, reduction="none")
+    return _mean(losses, over_processes)
 
 
-def listwise_loss(proposal_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def listwise_loss(proposal_logits: torch.Tensor, labels: torch.Tensor, over_processes: bool = False) -> torch.Tensor:
     """-log of the probability that softmax over the regions gives the positive ones; mean over examples with any.
 
     Args:
         proposal_logits: (examples, regions).
         labels: (examples, regions) overlaps with the true box.
+        over_processes: as for `vocab_loss`.
     """
     positive = labels > POSITIVE_IOU
     has_positive = positive.any(dim=1)
-    if not has_positive.any():
-        return proposal_logits[proposal_logits.isfinite()].sum() * 0.0
     log_probs = proposal_logits[has_positive].log_softmax(dim=1)
-    return -log_probs.masked_fill(~positive[has_positive], -torch.inf).logsumexp(dim=1).mean()
+    return _mean(-log_probs.masked_fill(~positive[has_positive], -torch.inf).logsumexp(dim=1), over_processes)
+
+
+def _mean(losses: torch.Tensor, over_processes: bool) -> torch.Tensor:
+    """0 of none."""
+    return mean_over_processes(losses) if over_processes else losses.sum() / max(len(losses), 1)
