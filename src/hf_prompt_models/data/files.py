@@ -73,6 +73,16 @@ def check_inside(name: str, where: str) -> None:
         raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
 
 
+def check_listed(name: str, where: str) -> None:
+    """As `check_inside`, but an absolute path passes: people's own lists have them, and it says where it leads.
+
+    Raises:
+        ValueError: beginning with `where`.
+    """
+    if not PurePosixPath(name).is_absolute():
+        check_inside(name, where)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A file beside `path` to write to, moved into its place at the end, or removed after an error.
