@@ -7,7 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from hf_prompt_models.untrusted_checkpoints import check_counts, reading
+from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
 @strict
@@ -57,7 +57,7 @@ class PromptConfig(PreTrainedConfig):
         # Where it is from: `AutoConfig` says it by an argument.
         place = kwargs.get("name_or_path", config_dict.get("_name_or_path", ""))
         with reading(place, "config.json"):
-            check_counts(config_dict)
+            check_config(config_dict)
             if kwargs.get("base_model_name_or_path") is not None:
                 config_dict = config_dict | {"base_model_revision": None}
             return super().from_dict(config_dict, **kwargs)

@@ -36,7 +36,7 @@ from hf_prompt_models.hub.repository import (
     upload_checkpoint,
 )
 from hf_prompt_models.hub.shim import write_shim
-from hf_prompt_models.untrusted_checkpoints import check_counts, check_weights, reading
+from hf_prompt_models.untrusted_checkpoints import check_config, check_weights, reading
 
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
@@ -301,7 +301,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
         config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
         with reading(name_or_path, "config.json"):
-            check_counts(config_dict)
+            check_config(config_dict)
         model_type = config_dict.get("model_type", next(iter(known)))
         if model_type not in known:
             listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
@@ -391,7 +391,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         backbone = cls.load_backbone(base, **kwargs)
         config.base_model_revision = cached_commit(base, kwargs)
         if config.base_model_fingerprint is not None:
-            check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
+            with reading(path, "config.json"):
+                check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
         model = cls._from_parts(config, backbone, prompt)
         model.name_or_path = str(path)
         if model.can_generate():

@@ -55,8 +55,8 @@ def reading(path: str | os.PathLike, file: str) -> Iterator[None]:
         raise ValueError(f"{file} of {str(path)!r} is damaged, or does not fit this class: {said}") from error
 
 
-def check_counts(config: Any) -> None:
-    """Refuse numbers of layers and labels for which Python would be busy for ever.
+def check_config(config: Any) -> None:
+    """Refuse numbers of layers and labels for which Python would be busy for ever, and types that are no names.
 
     Args:
         config: what a `config.json` holds.
@@ -67,6 +67,8 @@ def check_counts(config: Any) -> None:
     waiting = [("", config)]
     while waiting:
         name, value = waiting.pop()
+        if name in ("dtype", "torch_dtype") and not isinstance(value, str | torch.dtype | None):
+            raise ValueError(f"{name} is the name of a type, such as 'float32'; got {str(value)[:40]}.")
         if isinstance(value, Mapping):
             waiting += [(str(key), each) for key, each in value.items()]
         elif isinstance(value, list | tuple):

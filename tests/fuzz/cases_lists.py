@@ -206,7 +206,8 @@ def write_aircraft(folder: Path) -> None:
 def write_imagenet(folder: Path) -> None:
     write_text(folder / "imagenet" / "classnames.txt", "n01440764 tench", "n01443537 goldfish")
     for name in ("n01440764", "n01443537"):
-        write_image(folder / "imagenet" / "images" / "train" / name / "1.jpg")
+        for split in ("train", "val"):
+            write_image(folder / "imagenet" / "images" / split / name / "1.jpg")
 
 
 def write_video_list(folder: Path) -> None:

@@ -65,7 +65,7 @@ VIDEO_FORMATS: dict[str, dict[str, Any]] = {
     "d.gif": {"codec": "gif"},
     "e.avi": {"codec": "mpeg4"},
     "f.mp4": {"codec": "mpeg4", "rotation": 90},
-    "g.ts": {"codec": "mpeg2video"},
+    "g.ts": {"codec": "libx264"},
     "h.webm": {"codec": "libvpx"},
 }
 
@@ -96,7 +96,7 @@ class Attack:
 def content() -> dict[str, Any]:
     parameter = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
-    state = OrderedDict(ctx=parameter.data.half(), bias=torch.zeros(0, 3))
+    state = OrderedDict(ctx=parameter.data.half(), bias=torch.zeros(0))
     return {"state_dict": state, "epoch": 5, "optimizer": optimizer, "values": [1.5, "a", None, (True, b"x")]}
 
 

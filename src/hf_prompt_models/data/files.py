@@ -69,7 +69,7 @@ def check_inside(name: str, where: str) -> None:
         ValueError: beginning with `where`.
     """
     path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts:
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
 
 
@@ -79,8 +79,7 @@ def check_listed(name: str, where: str) -> None:
     Raises:
         ValueError: beginning with `where`.
     """
-    if not PurePosixPath(name).is_absolute():
-        check_inside(name, where)
+    check_inside(name.lstrip("/"), where)
 
 
 @contextmanager
