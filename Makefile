@@ -6,8 +6,10 @@ DEMO := demo
 
 CLIPS := $(DEMO)/clips
 SCENES := $(DEMO)/scenes
+CARDS := $(DEMO)/cards
+CAPTIONED := $(DEMO)/captioned
 
-.PHONY: demo demo-clips demo-scenes test quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +41,31 @@ demo-scenes: $(VENV)/installed
 			--output_dir $(DEMO)/cpt-$$shots || exit 1; \
 	done
 	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
+
+demo-cards: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py cards $(CARDS) --seed 1 --train 4000 --test 200
+	for blind in false true; do \
+		$(BIN)/python scripts/train.py mantis --language_model playground --vision_model playground --blind $$blind \
+			--train_file $(CARDS)/train/products.jsonl --test_file $(CARDS)/test/products.jsonl \
+			--validation_fraction 0 --num_image_tokens 4 --learning_rate 1e-3 --vision_rate_factor 1 \
+			--projection_rate_factor 1 --num_train_epochs 5 --per_device_train_batch_size 32 --num_beams 1 \
+			--max_new_tokens 16 --output_dir $(DEMO)/mantis-blind-$$blind || exit 1; \
+	done
+	$(BIN)/python scripts/make_playground.py score-cards --seeing $(DEMO)/mantis-blind-false/predictions.jsonl \
+		--blind $(DEMO)/mantis-blind-true/predictions.jsonl --images $(CARDS)/test --picture $(DEMO)/cards.png
+
+demo-alpro: $(VENV)/installed
+	$(BIN)/python scripts/make_playground.py captioned_clips $(CAPTIONED) --seed 1 --train 300 --test 100 --questions 6
+	$(BIN)/python scripts/train.py alpro --task retrieval --backbone playground --num_frames 4 --sampling segments \
+		--train_file $(CAPTIONED)/train/captions.jsonl --test_file $(CAPTIONED)/test/captions.jsonl \
+		--learning_rate 1e-4 --num_train_epochs 1 --per_device_train_batch_size 32 --output_dir $(DEMO)/retrieval
+	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground --num_frames 4 --sampling segments \
+		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl --rand_augment false \
+		--learning_rate 1e-3 --num_train_epochs 10 --per_device_train_batch_size 32 --gradient_accumulation_steps 1 \
+		--output_dir $(DEMO)/answers
+	$(BIN)/python scripts/predict.py $(DEMO)/retrieval $(CAPTIONED)/test --text "a red key moves to the left" \
+		--index $(DEMO)/index
+	@echo "Pictures: $(DEMO)/retrieval/answers.png and $(DEMO)/answers/answers.png"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile

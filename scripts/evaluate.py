@@ -1,9 +1,11 @@
 #!/usr/bin/env python
-"""Test a trained model, or each seed's model of a run, on labelled images or videos, or on phrases.
+"""Test a trained model, or each seed's model of a run, on images, videos, phrases, captions, questions or texts.
 
 python scripts/evaluate.py runs/coop --test_dir D/test --json accuracy.json
 python scripts/evaluate.py runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
 python scripts/evaluate.py runs/cpt --test_dir scenes/test
+python scripts/evaluate.py runs/mantis --test_file products.jsonl --num_beams 1
+python scripts/evaluate.py runs/alpro --test_file msrvtt_test.jsonl --test_videos videos --rerank 0
 
 What the models take stands in their configuration. Of videos with several labels the mean average
 precision is given.
@@ -11,6 +13,8 @@ precision is given.
 
 import argparse
 import sys
+from dataclasses import fields
+from types import ModuleType
 
 import numpy as np
 from huggingface_hub.errors import StrictDataclassError
@@ -23,10 +27,19 @@ from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
+from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import model_directories
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_inference import (
+    evaluate_writing,
+    summarise_writing_evaluation,
+    text_recipe,
+)
+from hf_prompt_models.training.video_text_evaluation import Loading
+from hf_prompt_models.training.video_text_inference import evaluate_video_text, takes_videos_with_texts
 from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
 
 
@@ -43,8 +56,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
+        "--test_file",
         required=True,
-        help="labelled images or videos, as for train.py: a folder with a folder for each class, or a list",
+        help="what to test on, as for train.py: of labelled images or videos a folder with a folder for each class, "
+        "or a list; of phrases, products, captions or questions a file",
     )
     parser.add_argument(
         "--set_classes",
@@ -82,14 +97,42 @@ def main(argv: list[str]) -> None:
         "--test_images", metavar="DIR", help="the folder of the pictures that --test_dir, a file, names"
     )
     grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+    writing = parser.add_argument_group("models that write texts; --test_images is for them too")
+    writing.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
+    writing.add_argument("--predictions", metavar="FILE", help="also write what was generated, JSONL")
+    writing.add_argument("--blind", action="store_true", help="show black pictures instead")
+    writing.add_argument("--induction", metavar="TEXT", help="Frozen: words in front of the first picture")
+    writing.add_argument("--repeats", type=int, help="Frozen: how often examples come again")
+    writing.add_argument("--question", metavar="TEXT", help="Frozen: what to ask instead of a list's own questions")
+    writing.add_argument("--shots", type=int, help="Frozen: examples in front of each of VQA's questions")
+    writing.add_argument("--shots_file", metavar="FILE", help="the questions that these are drawn from")
+    writing.add_argument("--shots_images", metavar="DIR", help="the folder of their pictures")
+    writing.add_argument("--shots_annotations", metavar="FILE", help="their answers")
+    writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(writing)
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--test_videos", metavar="DIR", help="the folder of the videos that --test_file names")
+    texts.add_argument(
+        "--rerank",
+        type=int,
+        default=16,
+        help="candidates that are read together with the query (default: 16); 0: all, as the released code does",
+    )
     arguments = parser.parse_args(argv)
-    for name, least in (("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
+    for name, least in (("rerank", 0), ("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
     try:
+        if (recipe := text_recipe(arguments.run)) is not None:
+            print(report_writing(arguments, recipe))
+            return
         if grounds_phrases(arguments.run):  # its --test_dir has phrases
             print(report_grounding(arguments))
+            return
+        if takes_videos_with_texts(arguments.run):
+            print(report_video_text(arguments))
             return
         results = evaluate(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
@@ -102,6 +145,39 @@ def main(argv: list[str]) -> None:
         print(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     if arguments.json:
         write_json(arguments.json, results)
+
+
+def report_writing(arguments: argparse.Namespace, recipe: ModuleType) -> str:
+    names = {each.name for each in fields(recipe.Arguments)}
+    settings = {name: getattr(arguments, name) for name in ("induction", "repeats", "question", "shots")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if unknown := sorted(set(settings) - names):
+        raise ValueError(f"--{unknown[0]} does not apply to {recipe.TITLE}: leave it out.")
+    if arguments.blind:
+        settings["blind"] = True
+    shots = None
+    if arguments.shots_file is not None:
+        shots = (arguments.shots_file, arguments.shots_images, arguments.shots_annotations)
+    loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+    results = evaluate_writing(
+        arguments.run,
+        recipe,
+        arguments.test_dir,
+        arguments.test_images,
+        arguments.test_annotations,
+        shots,
+        settings,
+        given_decoding(arguments),
+        arguments.predictions,
+        arguments.on_unreadable,
+        arguments.batch_size or 16,
+        arguments.num_workers,
+        language_model=arguments.backbone,
+        **loading,
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return summarise_writing_evaluation(results)
 
 
 def report_grounding(arguments: argparse.Namespace) -> str:
@@ -117,6 +193,20 @@ def report_grounding(arguments: argparse.Namespace) -> str:
     if arguments.json:
         write_json(arguments.json, results)
     return summarise_evaluation(results)
+
+
+def report_video_text(arguments: argparse.Namespace) -> str:
+    results = evaluate_video_text(
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_videos,
+        arguments.rerank,
+        arguments.on_unreadable,
+        Loading(arguments.batch_size or 16, arguments.num_workers),
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return video_text_inference.summarise_evaluation(results)
 
 
 def evaluate(arguments: argparse.Namespace) -> dict:

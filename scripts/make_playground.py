@@ -2,7 +2,8 @@
 
 import argparse
 
-from hf_prompt_models.playground import write_image_folder
+from hf_prompt_models.playground import ALPRO_DIR, write_image_folder
+from hf_prompt_models.playground.product_cards import CARD_SIZE
 from hf_prompt_models.playground.scene_files import KINDS, write_scene_folder
 from hf_prompt_models.playground.scenes import MOST_OBJECTS, SCENE_SIZE
 
@@ -78,6 +79,81 @@ def main() -> None:
     vilt.add_argument("--steps", type=int, default=5000, help="optimizer steps at the full learning rate")
     vilt.add_argument("--cooldown_steps", type=int, default=2600, help="further steps, while it falls")
 
+    cards = commands.add_parser(
+        "cards",
+        help="write product cards to describe, OUTPUT_DIR/{train,test}/{products.jsonl,captions.jsonl,*.png}",
+        formatter_class=show_defaults,
+    )
+    cards.add_argument("output_dir", help="the folder to write")
+    cards.add_argument("--seed", type=int, default=0, help="names the cards: another seed, other cards")
+    cards.add_argument("--train", type=int, default=4000, help="cards to learn from")
+    cards.add_argument("--test", type=int, default=500, help="cards to test on")
+    cards.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+
+    episodes = commands.add_parser(
+        "episodes",
+        help="write 2-way few-shot episodes that bind the words dax and blicket, OUTPUT_DIR/{episodes.json,*.png}",
+        formatter_class=show_defaults,
+    )
+    episodes.add_argument("output_dir", help="the folder to write")
+    episodes.add_argument("--seed", type=int, default=0, help="names the episodes: another seed, other episodes")
+    episodes.add_argument("--episodes", type=int, default=1000, help="how many")
+    episodes.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+
+    language_model = commands.add_parser(
+        "lm",
+        help="train the tiny language model on texts of cards and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    language_model.add_argument("output_dir", help="the folder to write")
+    language_model.add_argument("--seed", type=int, default=0, help="of texts and initial weights")
+    language_model.add_argument("--steps", type=int, default=1400, help="optimizer steps")
+
+    scores = commands.add_parser(
+        "score-cards",
+        help="say how often descriptions of cards name right what only the picture shows, seeing and blind",
+        formatter_class=show_defaults,
+    )
+    scores.add_argument("--seeing", nargs="+", required=True, help="predictions.jsonl of each seed of train.py mantis")
+    scores.add_argument("--blind", nargs="+", required=True, help="likewise, of a run with --blind true")
+    scores.add_argument("--images", help="the folder of the cards' pictures, for --picture")
+    scores.add_argument("--picture", help="write a picture of the first seed's descriptions here")
+
+    captioned = commands.add_parser(
+        "captioned_clips",
+        help="write clips with sentences, OUTPUT_DIR/{train,test}/{captions.jsonl,questions.jsonl,*.mp4}",
+        formatter_class=show_defaults,
+    )
+    captioned.add_argument("output_dir", help="the folder to write")
+    captioned.add_argument("--seed", type=int, default=0, help="names the clips: another seed, other clips")
+    captioned.add_argument("--train", type=int, default=300, help="clips to learn from")
+    captioned.add_argument("--test", type=int, default=200, help="clips to test on, no two with the same caption")
+    captioned.add_argument("--questions", type=int, default=3, help="about each clip, at most")
+    captioned.add_argument("--size", type=int, default=64, help="height and width in pixels")
+
+    alpro = commands.add_parser(
+        "alpro",
+        help="train the tiny ALPRO on captioned clips and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    alpro.add_argument("output_dir", help="the folder to write")
+    alpro.add_argument("--seed", type=int, default=0, help="of clips, sentences, initial weights and order")
+    alpro.add_argument("--clips", type=int, default=6000, help="clips to draw")
+    alpro.add_argument("--still_steps", type=int, default=1200, help="steps of the prompter, by single frames")
+    alpro.add_argument("--contrast_steps", type=int, default=300, help="its further steps, by clips")
+    alpro.add_argument("--steps", type=int, default=900, help="steps with all four losses")
+
+    measure = commands.add_parser(
+        "measure_alpro",
+        help="measure the tiny ALPRO on clips that it has not seen: retrieval, entities, answers",
+        formatter_class=show_defaults,
+    )
+    measure.add_argument("directory", nargs="?", default=ALPRO_DIR, help="a folder that `alpro` wrote")
+    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the clips, and of fine-tuning")
+    measure.add_argument(
+        "--no_questions", dest="questions", action="store_false", help="leave out what needs fine-tuning"
+    )
+
     arguments = vars(parser.parse_args())
     # What only one command needs (PyAV, torch) is imported by that command.
     match arguments.pop("command"):
@@ -97,6 +173,41 @@ def main() -> None:
             from hf_prompt_models.playground.grounding_pretraining import pretrain_vilt
 
             pretrain_vilt(**arguments)
+        case "cards" | "episodes" as kind:
+            from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
+
+            (write_card_folder if kind == "cards" else write_episode_folder)(**arguments)
+        case "score-cards":
+            compare_cards(**arguments)
+        case "lm":
+            from hf_prompt_models.playground.language_pretraining import pretrain_language_model
+
+            pretrain_language_model(**arguments)
+        case "captioned_clips":
+            from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
+
+            write_captioned_clips(**arguments)
+        case "alpro":
+            from hf_prompt_models.playground.alpro_pretraining import pretrain_alpro
+
+            pretrain_alpro(**arguments)
+        case "measure_alpro":
+            from hf_prompt_models.playground.alpro_measures import measure_alpro
+
+            measure_alpro(**arguments)
+
+
+def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:
+    from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_beside_seeing
+
+    scores = compare_runs(seeing, blind)
+    print(f"{'':10}{'seeing':>8}{'blind':>8}{'chance':>8}")
+    for name in scores["seeing"]:
+        chance = f"{CHANCE[name]:8.3f}" if name in CHANCE else ""
+        print(f"{name:10}{scores['seeing'][name]:8.3f}{scores['blind'][name]:8.3f}{chance}")
+    if picture is not None and images is not None:
+        plot_blind_beside_seeing(seeing[0], blind[0], images, picture)
+        print(f"Picture: {picture}")
 
 
 if __name__ == "__main__":

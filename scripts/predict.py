@@ -1,10 +1,14 @@
 #!/usr/bin/env python
-"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means.
+"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means, the
+videos that a sentence describes, or the answer to a question about a video; or write about images.
 
 python scripts/predict.py runs/coop photo.jpg other.jpg --top_k 5
 python scripts/predict.py runs/coop photos/ --csv predictions.csv
 python scripts/predict.py runs/action_clip clip.mp4 --frame_strip clip.png
 python scripts/predict.py runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
+python scripts/predict.py runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4
+python scripts/predict.py runs/retrieval clips/ --text "a ball rolls to the left" --index features --drawing found.png
+python scripts/predict.py runs/answers clip.mp4 --question "what colour is the ball?" --frame_strip clip.png
 
 What the model takes stands in its configuration. A video is a file, or a folder of its frames as
 pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
@@ -23,6 +27,7 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from tqdm.auto import tqdm
+from transformers import AutoConfig
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
@@ -32,6 +37,13 @@ from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
+from hf_prompt_models.training.video_text_inference import (
+    answer_question,
+    find_videos_by_text,
+    takes_videos_with_texts,
+)
 from hf_prompt_models.training.visual_grounding import grounds_phrases
 
 
@@ -46,7 +58,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("model", help="a model folder")
     parser.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         metavar="PATH",
         help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
         "taken",
@@ -79,7 +91,9 @@ def main(argv: list[str]) -> None:
         help="where the backbone is now, if it moved since training; `playground`: the package's own",
     )
     grounding = parser.add_argument_group("models that ground phrases")
-    grounding.add_argument("--text", metavar="PHRASE", help="what to find in the image")
+    grounding.add_argument(
+        "--text", metavar="PHRASE", help="what to find in the image; models that search videos: the sentence"
+    )
     grounding.add_argument(
         "--box",
         dest="boxes",
@@ -94,8 +108,24 @@ def main(argv: list[str]) -> None:
         "--proposals", metavar="MODEL", help="instead, an object-detection or mask-generation model that finds them"
     )
     grounding.add_argument(
-        "--drawing", metavar="FILE", help="the picture with the answer (default: IMAGE-grounded.png, in this folder)"
+        "--drawing",
+        metavar="FILE",
+        help="the picture with the answer (default: IMAGE-grounded.png, in this folder); of videos that were found, "
+        "their frames (default: none)",
     )
+    writing = parser.add_argument_group("models that write texts")
+    writing.add_argument("--image", dest="images", action="append", metavar="FILE", help="a picture; once for each")
+    writing.add_argument(
+        "--title", metavar="TEXT", help="the product's title, or what is asked; <image> may stand where a picture goes"
+    )
+    writing.add_argument("--num_return_sequences", type=int, default=1, help="texts to write (default: 1)")
+    writing.add_argument("--blind", action="store_true", help="show black pictures instead")
+    writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(writing)
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--question", help="what to answer about each video")
+    texts.add_argument("--index", metavar="DIR", help="a folder to keep the videos' features in, for the next --text")
     arguments = parser.parse_args(argv)
     if arguments.top_k < 1:
         parser.error(f"--top_k is a number of classes, at least 1; got {arguments.top_k}")
@@ -105,19 +135,57 @@ def main(argv: list[str]) -> None:
         parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
     logging.disable_progress_bar()
     try:
-        if grounds_phrases(arguments.model):
+        if text_recipe(arguments.model) is not None:
+            write(arguments)
+        elif arguments.images is not None or arguments.title is not None:
+            raise ValueError(f"--image and --title are for models that write texts, and {arguments.model} does not.")
+        elif not arguments.files:
+            raise ValueError("Name files, or folders of them, behind the model.")
+        elif grounds_phrases(arguments.model):
             ground(arguments)
+        elif takes_videos_with_texts(arguments.model):
+            search_or_answer(arguments)
         else:
             classify(arguments)
     except (ImportError, OSError, StrictDataclassError, TypeError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 
+def write(arguments: argparse.Namespace) -> None:
+    images = [*arguments.files, *(arguments.images or [])]
+    if not images and not arguments.title:
+        raise ValueError(
+            f"{arguments.model} writes about pictures: name them, --image FILE, and a --title if it has one."
+        )
+    if arguments.num_return_sequences < 1:
+        raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
+    loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+    texts = write_about(
+        model_directory(arguments.model),
+        images,
+        arguments.title or "",
+        given_decoding(arguments),
+        arguments.num_return_sequences,
+        arguments.blind,
+        language_model=arguments.backbone,
+        **loading,
+    )
+    if arguments.json:
+        print(
+            json.dumps(
+                [{"images": images, "title": arguments.title, "generated": texts}], indent=2, ensure_ascii=False
+            )
+        )
+        return
+    print("\n".join(texts))
+
+
 def classify(arguments: argparse.Namespace) -> None:
     directory = model_directory(arguments.model)
     kind = kind_of_model(directory)
-    if arguments.text is not None:
-        raise ValueError(f"--text is for models that ground phrases, and {directory} classifies {kind.name}s.")
+    for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
+        if value is not None:
+            raise ValueError(f"{flag} is for models that read sentences, and {directory} classifies {kind.name}s.")
     if arguments.frame_strip and kind is not VIDEOS:
         raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
     files = kind.list_files(arguments.files)
@@ -184,6 +252,54 @@ def ground(arguments: argparse.Namespace) -> None:
         corners = ", ".join(f"{box[side]:g}" for side in ("xmin", "ymin", "xmax", "ymax"))
         print(f"  {answer['score']:7.2%}  ({corners})")
     print(f"\nThe answer is drawn in {drawing}.")
+
+
+def search_or_answer(arguments: argparse.Namespace) -> None:
+    if (arguments.text is None) == (arguments.question is None):
+        raise ValueError(f"{arguments.model} takes videos with a sentence: pass --text to search them, or --question.")
+    of_others = {"--csv": arguments.csv}
+    of_others |= {"--frame_strip": arguments.frame_strip} if arguments.text is not None else {}
+    of_others |= {} if arguments.text is not None else {"--index": arguments.index, "--drawing": arguments.drawing}
+    if given := [flag for flag, value in of_others.items() if value is not None]:
+        asked = "--text" if arguments.text is not None else "--question"
+        raise ValueError(f"{given[0]} does not go with {asked}: leave it out.")
+    directory = model_directory(arguments.model)
+    if arguments.text is not None:
+        best, index = find_videos_by_text(
+            directory,
+            arguments.files,
+            arguments.text,
+            arguments.top_k,
+            arguments.index,
+            arguments.drawing,
+            batch_size=arguments.batch_size or 8,
+        )
+        if arguments.json:
+            print(json.dumps({"text": arguments.text, "videos": best}, indent=2, ensure_ascii=False))
+            return
+        print(f"{arguments.text}: among {len(index.names)} videos")
+        print("\n".join(f"  {each['score']:7.2%}  {each['video']}" for each in best))
+        if index.skipped:
+            print(
+                f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}."
+            )
+        if arguments.drawing:
+            print(f"\nTheir frames are in {arguments.drawing}.")
+        return
+    answers = answer_question(directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable)
+    if arguments.frame_strip:
+        strips = strip_files(arguments.frame_strip, [file for file, _ in answers])
+        num_frames = AutoConfig.from_pretrained(directory).num_frames
+        answers = list(drawn(iter(answers), strips, num_frames))
+    if arguments.json:
+        entries = [{"video": file, "predictions": best} for file, best in answers]
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    for file, best in answers:
+        print(f"{file}: {arguments.question}")
+        print("\n".join(f"  {each['score']:7.2%}  {each['label']}" for each in best))
+    if arguments.frame_strip:
+        print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
 
 
 def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:

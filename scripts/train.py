@@ -19,13 +19,15 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 from hf_prompt_models.models import METHODS, methods_with
-from hf_prompt_models.training import few_shot, visual_grounding
+from hf_prompt_models.training import few_shot, text_generation, video_text, visual_grounding
 
 
 TASKS = {
     "image-classification": few_shot,
     "video-classification": few_shot,
     "visual-grounding": visual_grounding,
+    "image-text-to-text": text_generation,
+    "video-text": video_text,
 }
 """What trains for each task: `train(recipe, flags, prog, command)` returns the lines to print."""
 

@@ -1,13 +1,18 @@
-"""Losses over the examples of all processes, with gradients that fit `DistributedDataParallel`, which takes means.
+"""What the processes that train together agree on, and losses over the examples of all.
 
-In both functions each process has equally many examples, and without several processes nothing happens.
+The losses' gradients fit `DistributedDataParallel`, which takes means; each process has equally many examples. Without
+several processes nothing happens.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 from torch.nn import functional as F
+
+
+T = TypeVar("T")
 
 
 def num_processes() -> int:
@@ -18,6 +23,15 @@ def num_processes() -> int:
 def process_index() -> int:
     """This process's place among all of all machines, from 0."""
     return distributed.get_rank() if num_processes() > 1 else 0
+
+
+def as_on_main_process(find: Callable[[], T]) -> T:
+    """What the main process finds, for all processes; the others do not look."""
+    if num_processes() == 1:
+        return find()
+    found: list[Any] = [find() if process_index() == 0 else None]
+    distributed.broadcast_object_list(found, src=0)
+    return found[0]
 
 
 def gather_examples(tensor: torch.Tensor) -> torch.Tensor:

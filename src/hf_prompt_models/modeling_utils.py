@@ -19,6 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
 from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync
 from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
@@ -101,27 +102,33 @@ class CompletePreTrainedModel(PreTrainedModel):
         Args:
             save_directory: the folder, made if needed.
             push_to_hub, kwargs: as in transformers.
+
+        Raises:
+            OSError: if the disk is full, the folder is read-only, …
         """
         directory = Path(save_directory)
         if directory.is_file():
             raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
         if push_to_hub:
             raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
-        directory.mkdir(parents=True, exist_ok=True)
         kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
         self.config.__dict__.pop("auto_map", None)  # of a repository that this came from; its module is not saved
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as staging:
-            super().save_pretrained(staging, **kwargs)
-            if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
-                processor.save_pretrained(staging)
-            written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
-            weights = {file.name for file in written if file.name.startswith("model")}
-            for file in written:
-                os.replace(file, directory / file.name)
-            if written:  # on the main process: an earlier save's other weights files would be stale
-                for stale in set(directory.glob("model*.safetensors*")):
-                    if stale.name not in weights:
-                        stale.unlink()
+        with naming_what_fails(f"save the model into {str(directory)!r}"):
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=directory, prefix=UNFINISHED) as staging:
+                super().save_pretrained(staging, **kwargs)
+                if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
+                    processor.save_pretrained(staging)
+                written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
+                weights = {file.name for file in written if file.name.startswith("model")}
+                for file in written:
+                    sync(file)
+                    os.replace(file, directory / file.name)
+                if written:  # on the main process: an earlier save's other weights files would be stale
+                    for stale in set(directory.glob("model*.safetensors*")):
+                        if stale.name not in weights:
+                            stale.unlink()
+                sync(directory)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:

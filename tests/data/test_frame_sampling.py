@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_prompt_models.data.frame_sampling import segment_indices, segment_views
+from hf_prompt_models.data.frame_sampling import (
+    head_tail_indices,
+    random_indices,
+    segment_indices,
+    segment_views,
+)
 
 
 @given(num_frames=st.integers(1, 2000), num_segments=st.integers(1, 64))
@@ -86,3 +91,30 @@ def test_views_worked_out_by_hand() -> None:
 def test_nothing_cannot_be_sampled(counts: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="At least one"):
         segment_views(*counts)
+
+
+@pytest.mark.parametrize(("frames", "wanted"), [(100, 4), (9, 4), (8, 8), (5, 8), (2, 4), (3, 1), (7, 3), (1, 4)])
+def test_head_and_tail_give_half_of_the_frames_each(frames: int, wanted: int) -> None:
+    middle = frames // 2
+    seen = set()
+    for seed in range(200):
+        indices = head_tail_indices(frames, wanted, np.random.default_rng(seed))
+        seen |= set(indices)
+        assert indices == sorted(indices)
+        assert len(indices) == wanted
+        if frames == 1:
+            assert indices == [0] * wanted
+            continue
+        head, tail = ([i for i in indices if (i < middle) == first] for first in (True, False))
+        assert (len(head), len(tail)) == (wanted // 2, wanted - wanted // 2)
+        for half, size in ((head, middle), (tail, frames - middle)):
+            assert len(set(half)) == min(len(half), size)  # none is taken twice while there are enough
+    assert seen == (set(range(frames)) if wanted > 1 or frames == 1 else set(range(middle, frames)))
+
+
+def test_random_frames_are_of_the_whole_video_and_all_of_a_short_one() -> None:
+    draws = [random_indices(10, 3, np.random.default_rng(seed)) for seed in range(100)]
+    assert all(draw == sorted(set(draw)) and len(draw) == 3 for draw in draws)
+    assert {index for draw in draws for index in draw} == set(range(10))
+    assert sorted(set(random_indices(3, 7, np.random.default_rng(0)))) == [0, 1, 2]
+    assert len(random_indices(3, 7, np.random.default_rng(0))) == 7

@@ -1,14 +1,17 @@
 """Lists and annotations of `data/`, and what runs leave behind."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from hf_prompt_models.data import region_features
+from hf_prompt_models.data.captioned_videos import VideoTexts, read_captioned_videos, read_video_questions
 from hf_prompt_models.data.captions import read_captions
 from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.data.entity_vocabulary import read_captions as read_nouns_captions
 from hf_prompt_models.data.facad import read_facad
 from hf_prompt_models.data.few_shot import read_few_shot_sample, read_few_shot_shots
 from hf_prompt_models.data.few_shot_episodes import read_episodes
@@ -228,6 +231,35 @@ def read_video_list(folder: Path, name: str, labels: str | None) -> None:
             assert "Cannot read" in str(error), error
 
 
+TEXTS: list[dict[str, Any]] = [
+    {"video": "one", "caption": "a dog", "question": "what runs?", "answer": "dog", "answer_type": "what"},
+    {"video": "two", "caption": "a cat", "question": "who?", "answer": "cat"},
+]
+
+
+def write_video_texts(folder: Path) -> None:
+    write_text(folder / "texts.jsonl", *map(json.dumps, TEXTS))
+    write_json(folder / "texts.json", TEXTS)
+    write_text(folder / "texts.csv", "video,caption,question,answer", "one,a dog,what runs?,dog", "two,a cat,who?,cat")
+    for name in ("one", "two"):
+        for number in (1, 2):
+            write_image(folder / name / f"img_{number:05}.jpg")
+
+
+def check_videos(texts: VideoTexts[Any]) -> None:
+    for item in texts.items[:5]:
+        try:
+            item.check()
+        except ValueError as error:
+            assert "Cannot read" in str(error), error
+
+
+def read_video_texts(folder: Path, name: str) -> None:
+    read_nouns_captions(folder / name)
+    check_videos(read_captioned_videos(folder / name))
+    check_videos(read_video_questions(folder / name))
+
+
 # -- what runs leave -------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +342,12 @@ CASES: dict[str, Case] = {
     "multi-label list": Case(
         write_video_list, lambda folder: read_video_list(folder, "several.csv", None), ("several.csv",)
     ),
+    **{
+        f"video texts, {kind}": Case(
+            write_video_texts, partial(read_video_texts, name=f"texts.{kind}"), (f"texts.{kind}",)
+        )
+        for kind in ("jsonl", "json", "csv")
+    },
     "class names": Case(
         lambda folder: write_text(folder / "names.txt", "n01440764 tench", "n01443537 goldfish"),
         lambda folder: read_class_names(folder / "names.txt"),

@@ -18,7 +18,7 @@ from hf_prompt_models.hub.legacy_checkpoints import read_legacy_checkpoint
 from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 from hf_prompt_models.training.feature_cache import FeatureCache
-from hf_prompt_models.training.trainer import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from tests.fuzz.cases import Case, write_json, write_text
 from tests.tested_method import random_image
 from tests.videos import write_video

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_prompt_models.metrics.retrieval import ranks, recall_at, retrieval
+from hf_prompt_models.metrics.retrieval import ranks, ranks_of_any, recall_at, retrieval
 
 
 @st.composite
@@ -78,3 +78,26 @@ def test_the_whole_dictionary_by_hand() -> None:
 def test_what_does_not_fit_together_is_refused(scores: np.ndarray, targets: list[int] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ranks(scores, targets)
+
+
+def test_the_best_of_several_right_candidates_counts() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 5, (20, 6)).astype(float)
+    right = generator.random((20, 6)) < 0.3
+    right[np.arange(20), generator.integers(0, 6, 20)] = True
+    expected = []
+    for row, own in zip(scores, right, strict=True):
+        best = max(score for score, is_own in zip(row, own, strict=True) if is_own)
+        expected.append(1 + sum(score >= best for score, is_own in zip(row, own, strict=True) if not is_own))
+    assert ranks_of_any(scores, right).tolist() == expected
+    targets = generator.integers(0, 6, 20)
+    assert ranks_of_any(scores, targets[:, None] == np.arange(6)).tolist() == ranks(scores, targets).tolist()
+
+
+def test_queries_without_a_right_candidate_are_refused() -> None:
+    with pytest.raises(ValueError, match="Query 1 has no right"):
+        ranks_of_any([[1.0, 2.0], [1.0, 2.0]], [[True, False], [False, False]])
+    with pytest.raises(ValueError, match="NaN"):
+        ranks_of_any([[np.nan]], [[True]])
+    with pytest.raises(ValueError, match="must both be"):
+        ranks_of_any([[1.0]], [[True, False]])

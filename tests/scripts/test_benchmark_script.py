@@ -1,12 +1,20 @@
 """benchmark.py measures both arms, and they agree."""
 
+import json
+import re
 import runpy
 from pathlib import Path
 
 import pytest
 
+from hf_prompt_models import AlproForVideoTextRetrieval
+from hf_prompt_models.data.captioned_videos import read_captioned_videos
 from hf_prompt_models.models.action_clip.benchmark_action_clip import token_ids
 from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.training.video_text_evaluation import retrieve
+from tests.models.alpro import little
+from tests.stand_ins_language import gpt2, resnet_152
+from tests.videos import write_frames
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -86,3 +94,63 @@ def test_methods_are_listed(capsys: pytest.CaptureFixture) -> None:
     assert "coop" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no benchmark of clip_zero_shot"):
         script(["clip_zero_shot"])
+
+
+def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of pictures and text whose rows and cells matter; every token of the slow arms is measured."""
+    language_model, vision_model = gpt2(tmp_path / "gpt2"), resnet_152(tmp_path / "resnet")
+    flags = ["--language_model", str(language_model), "--vision_model", str(vision_model), "--batch_size", "3"]
+    flags += ["--images", "2", "--num_image_tokens", "2", "--new_tokens", "6", "--title_tokens", "5", "--full"]
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    script(["mantis", *flags])
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if "again |" in line]
+    assert [line.split("|")[-2].strip() for line in lines] == ["100%", "100%"]
+    assert "6 new tokens each behind 10;" in printed
+    assert "Estimated" not in printed
+    with pytest.raises(SystemExit, match="give both or neither"):
+        script(["mantis", *flags[:2]])
+
+
+def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    flags = "alpro --clips 40 --texts 3 --k 2 --hidden_size 32 --num_layers 2 --image_size 32 --batch_size 8"
+    script(flags.split())
+    markdown = capsys.readouterr().out
+    best, every = rows(markdown, "3 texts search 40")
+    assert (best["pairs"], every["pairs"]) == ("6", "120")
+    assert float(every["s"]) > 2 * float(best["s"])
+    less = float(re.search(r"([\d.]+) times less work", markdown)[1])
+    assert 12 < less < 20  # 20 if texts alone cost nothing
+
+    model = little.lively(AlproForVideoTextRetrieval(little.config(num_entities=0)))
+    model.processor = little.processor()
+    model.save_pretrained(tmp_path / "model")
+    lines = []
+    for number, word in enumerate(little.WORDS[:6]):
+        write_frames(tmp_path / f"clip{number}", number + 2)
+        lines.append(json.dumps({"video": f"clip{number}", "caption": f"a {word}"}))
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    trained = f"alpro --model {tmp_path}/model --captions {tmp_path}/list.jsonl --clips 6 --k 2 --texts 6"
+    script(trained.split())
+    found = rows(capsys.readouterr().out, "6 texts search 6")
+    captions = read_captioned_videos(tmp_path / "list.jsonl")
+    for row, rerank in zip(found, (2, 0), strict=True):
+        expected = retrieve(model, model.processor, captions, rerank).metrics()["text_to_video"]["recall_at_1"]
+        assert float(row["R@1 %"]) == pytest.approx(100 * expected, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--clips 0", "--clips is at least 1"),
+        ("--clips 16", "nothing to compare"),
+        ("--model m", "go together"),
+    ],
+)
+def test_searches_that_make_no_sense_are_refused(flags: str, message: str) -> None:
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    with pytest.raises(SystemExit, match=message):
+        script(["alpro", *flags.split()])

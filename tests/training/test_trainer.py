@@ -9,8 +9,9 @@ from transformers import TrainingArguments
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.image_dataset import AugmentedImageDataset
 from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
-from hf_prompt_models.training.trainer import PromptTrainer, newest_whole_checkpoint
+from hf_prompt_models.training.trainer import PromptTrainer
 from tests.pictures import write_pictures
 
 

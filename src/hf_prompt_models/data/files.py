@@ -1,11 +1,24 @@
 """Reading files that others wrote, within bounds, and writing files so that a crash leaves the earlier one whole."""
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from safetensors import SafetensorError
+
+
+UNFINISHED = ".saving-"
+"""How the names of files and folders begin that are being written."""
+
+_ERRORS_OF_WRITING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+)
+_TORCH_WRITER = "inline_container.cc"
 
 
 class UnreadableFileError(ValueError):
@@ -84,23 +97,66 @@ def check_listed(name: str, where: str) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A file beside `path` to write to, moved into its place at the end, or removed after an error.
+    """A file beside `path` to write to, moved into its place once it is on the disk, or removed after an error.
 
-    Folders are made if needed.
+    Folders are made if needed. What a killed process leaves beside is found by `remove_unfinished`.
 
     Raises:
         IsADirectoryError: before any work, if `path` is a folder.
+        OSError: if the disk is full, the folder is read-only, …; names the file. The earlier one stays.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"Cannot write {str(path)!r}: it is a folder, name a file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f"{UNFINISHED}{path.name}.{os.getpid()}")
+    with naming_what_fails(f"write {str(path)!r}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            sync(beside)
+            os.replace(beside, path)
+            sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_what_fails(what: str) -> Iterator[None]:
+    """Errors of writing as one line that says what could not be written, and why.
+
+    Args:
+        what: behind "Cannot".
+
+    Raises:
+        OSError: also for what torch and safetensors make of a full disk.
+    """
     try:
-        yield beside
-        os.replace(beside, path)
+        yield
+    except OSError as error:
+        if error.errno not in _ERRORS_OF_WRITING:
+            raise
+        raise type(error)(f"Cannot {what}: {error.strerror}.") from error
+    except SafetensorError as error:
+        raise OSError(f"Cannot {what}: {error}.") from error
+    except RuntimeError as error:
+        if _TORCH_WRITER not in str(error):
+            raise
+        raise OSError(f"Cannot {what}: the disk is full, or files may not be as large.") from error
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        beside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what a killed process began to write into a folder that no other process writes into."""
+    for left in directory.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

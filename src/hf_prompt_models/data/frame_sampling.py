@@ -1,6 +1,8 @@
-"""Which frames of a video are looked at: temporal segments (TSN, arXiv 1608.00859) as ActionCLIP draws them.
+"""Which frames of a video are looked at: temporal segments (TSN, arXiv 1608.00859) as ActionCLIP draws them, and the
+random frames of ALPRO.
 
-Source: ActionCLIP's `datasets/datasets.py` (github.com/sallymmx/ActionCLIP).
+Sources: ActionCLIP's `datasets/datasets.py` (github.com/sallymmx/ActionCLIP); ALPRO's `src/datasets/dataset_base.py`
+(github.com/salesforce/ALPRO).
 """
 
 from itertools import pairwise
@@ -53,6 +55,37 @@ def segment_views(num_frames: int, num_segments: int, num_views: int) -> list[li
         [int(place * num_frames / num_segments + max(offset, 0.0)) for place in range(num_segments)]
         for offset in offsets
     ]
+
+
+def head_tail_indices(num_frames: int, num_wanted: int, generator: np.random.Generator) -> list[int]:
+    """Random frames, one half of them from the first half of a video, the other from the second, in order.
+
+    Where a half has too few, some are taken twice or more. Of an odd number the second half gives one more, where the
+    released code would give one too few.
+
+    Args:
+        num_frames: number of frames of the video, at least 1.
+        num_wanted: number of frames to take.
+        generator: where chance comes from.
+
+    Returns:
+        Indices from 0.
+    """
+    _check(num_frames, num_wanted)
+    if num_frames == 1:
+        return [0] * num_wanted
+    middle, first = num_frames // 2, num_wanted // 2
+    return [
+        *random_indices(middle, first, generator),
+        *(middle + index for index in random_indices(num_frames - middle, num_wanted - first, generator)),
+    ]
+
+
+def random_indices(num_frames: int, num_wanted: int, generator: np.random.Generator) -> list[int]:
+    """Random frames of a whole video, in order; of a video with too few, all, and some of them twice or more."""
+    times, rest = divmod(num_wanted, num_frames)
+    drawn = generator.choice(num_frames, size=rest, replace=False).tolist()
+    return sorted([*range(num_frames)] * times + drawn)
 
 
 def _check(num_frames: int, num_segments: int) -> None:

@@ -147,7 +147,7 @@ def read_card(file: Path) -> ModelCard | None:
 
 def write_card(card: ModelCard, file: Path) -> None:
     """Write a card beside an earlier one and move it into its place."""
-    beside = file.with_name(f".{file.name}.writing")
+    beside = file.with_name(f".saving-{file.name}")
     card.save(beside)
     os.replace(beside, file)
 

@@ -32,6 +32,31 @@ def ranks(scores: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     return (scores >= scores[np.arange(queries), places][:, None]).sum(axis=1)
 
 
+def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
+    """(queries,) place of the best of each query's right candidates among the wrong ones, from 1.
+
+    Wrong candidates with its score come before it, as in `ranks`.
+
+    Args:
+        scores: (queries, candidates), higher is better.
+        right: (queries, candidates) bool; each query has one or more.
+
+    Raises:
+        ValueError: if shapes do not fit, a score is not a number, or a query has no right candidate.
+    """
+    scores, right = np.asarray(scores), np.asarray(right, dtype=bool)
+    if scores.ndim != 2 or scores.shape != right.shape or not scores.size:
+        raise ValueError(
+            f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}."
+        )
+    if np.isnan(scores).any():
+        raise ValueError("Some scores are not numbers (NaN), and cannot be ordered.")
+    if not right.any(axis=1).all():
+        raise ValueError(f"Query {int(right.any(axis=1).argmin())} has no right candidate.")
+    best = np.where(right, scores, -np.inf).max(axis=1)
+    return 1 + ((scores >= best[:, None]) & ~right).sum(axis=1)
+
+
 def recall_at(places: ArrayLike, k: int) -> float:
     """Share of queries whose right candidate is among the first `k`, from 0 to 1. `places` are `ranks`."""
     return float((np.asarray(places) <= k).mean())
@@ -47,7 +72,12 @@ def retrieval(scores: ArrayLike, targets: ArrayLike | None = None) -> dict[str, 
     Raises:
         ValueError: as `ranks`.
     """
-    places = ranks(scores, targets)
+    return summarise_ranks(ranks(scores, targets))
+
+
+def summarise_ranks(places: ArrayLike) -> dict[str, float]:
+    """What `retrieval` gives, of `ranks` or `ranks_of_any`."""
+    places = np.asarray(places)
     return {f"recall_at_{k}": recall_at(places, k) for k in (1, 5, 10)} | {
         "median_rank": float(np.median(places)),
         "mean_rank": float(np.mean(places)),

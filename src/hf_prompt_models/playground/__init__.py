@@ -10,8 +10,16 @@ frame tells.
 Scenes of several objects are for grounding phrases: `playground.scenes` draws them, `scene_phrases` says what means
 one of their objects, `scene_files` writes them. The tiny ViLT knows their words and has never seen a region painted.
 
-Importing this package needs numpy and Pillow only; `playground.pretraining` and `playground.grounding_pretraining` are
-what imports torch and transformers, `playground.clips` PyAV.
+Product cards are for writing about pictures: `playground.product_cards` draws them, with titles that leave out what
+only the picture shows. `word_binding` gives them names that mean nothing, `card_files` writes both. The tiny language
+model has read of cards and names, and has never seen one.
+
+Captioned clips are motions with sentences, questions and answers: `playground.captioned_clips` describes and draws
+them, `clip_questions` asks, `captioned_clip_files` writes them. The tiny ALPRO was trained on such clips.
+
+Importing this package needs numpy and Pillow only. What trains or measures models (`pretraining`,
+`grounding_pretraining`, `language_pretraining`, `alpro_pretraining`, `alpro_measures`) and `word_binding` import torch
+and transformers, what writes videos (`clips`, `captioned_clip_files`) PyAV.
 """
 
 from pathlib import Path
@@ -26,9 +34,16 @@ CLIP_DIR = str(Path(__file__).parent / "clip")
 VILT_DIR = str(Path(__file__).parent / "vilt")
 """The shipped tiny ViLT (`ViltForMaskedLM`): likewise."""
 
+LM_DIR = str(Path(__file__).parent / "lm")
+"""The shipped tiny language model (`LlamaForCausalLM`), trained on words alone: likewise."""
+ALPRO_DIR = str(Path(__file__).parent / "alpro")
+"""The shipped tiny ALPRO (`AlproForPreTraining` with its prompter): likewise."""
+
 __all__ = [
+    "ALPRO_DIR",
     "CLASS_NAMES",
     "CLIP_DIR",
+    "LM_DIR",
     "VILT_DIR",
     "Traits",
     "draw_caption",

@@ -61,7 +61,7 @@ def draw_opposites(
         ValueError: `pair` is not one of `PAIRS`.
     """
     count = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
-    tracks = _tracks(pair, count, rng)
+    tracks = make_tracks(pair, count, rng)
     ground = draw_ground(str(rng.choice(GROUNDS if rng.random() < 0.3 else list(COLOURS))), size, size, rng)
     pictures = [ground] * count
     for track in tracks:
@@ -86,7 +86,7 @@ def _with_object(
     ]
 
 
-def _tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> list[Track]:
+def make_tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> list[Track]:
     """What the objects of a pair's first motion do: one track an object."""
     time = np.linspace(0, 1, count)
 

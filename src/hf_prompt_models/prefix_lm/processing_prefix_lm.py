@@ -182,6 +182,26 @@ class PrefixLMProcessor(PromptProcessor):
             data["pixel_values"] = self._process_pictures(pictures)
         return BatchFeature(data, tensor_type=return_tensors)
 
+    def check_prompt(self, index: int, text: str, num_images: int, max_new_tokens: int) -> None:
+        """See that a prompt fits into the language model, and what is to be written behind it.
+
+        Args:
+            index: what errors call the example.
+            text, num_images: of the prompt.
+            max_new_tokens: what is to be written, at most.
+
+        Raises:
+            ValueError: if it is too long, or has another number of placeholders than images.
+        """
+        text, images = self._prepare_example(index, text, [None] * num_images)
+        ids, _ = self._tokenize(index, self._place_images(index, text, len(images)), None, None, False)
+        if self.max_positions is not None and len(ids) + max_new_tokens > self.max_positions:
+            raise ValueError(
+                f"Example {index} has {len(ids)} tokens, {ids.count(self.image_token_id)} of them image slots, and "
+                f"with {max_new_tokens} new ones that is more than the {self.max_positions} that the language model "
+                "reads: shorten its text, or lower max_new_tokens."
+            )
+
     def _place_images(self, index: int, text: str, count: int) -> str:
         """The text with a placeholder for each slot of its images, in front where it has none."""
         typed = text.count(IMAGE_TOKEN)

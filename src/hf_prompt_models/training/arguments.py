@@ -117,7 +117,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, FewShotArguments, argv, prog)
+    parser, given = parse_given(recipe, FewShotArguments, argv, prog, recipe.training_defaults(recipe.DEFAULT_SHOTS))
     if "few_shot_sample" in given:
         shots = read_few_shot_shots(given["few_shot_sample"])
         if given.setdefault("shots", shots) != shots:
@@ -149,7 +149,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
 
 
 def parse_given(
-    recipe: ModuleType, data: type, argv: Sequence[str], prog: str
+    recipe: ModuleType, data: type, argv: Sequence[str], prog: str, shown: dict[str, Any]
 ) -> tuple[HfArgumentParser, dict[str, Any]]:
     """What a command line says by itself, no defaults among it, and the parser, for its errors.
 
@@ -158,9 +158,10 @@ def parse_given(
         data: the dataclass of the arguments for data and protocol.
         argv: the command line.
         prog: what the program is called.
+        shown: settings of the Trainer that the help names as defaults.
     """
     parser = HfArgumentParser((recipe.Arguments, data, TrainingArguments), prog=prog, description=recipe.__doc__)
-    parser.set_defaults(**recipe.training_defaults(recipe.DEFAULT_SHOTS))
+    parser.set_defaults(**shown)
     if {"-h", "--help"} & set(argv):
         parser.parse_args(["--help"])
     for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,6 @@ import numpy as np
 import torch
 import transformers
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
@@ -31,12 +29,10 @@ from hf_prompt_models.training.run_card import check_publishing, write_cards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
-    RUN_FILE,
     SAMPLE_FILE,
-    check_same_run,
+    begin_seed,
     confusion_matrix_file,
     seed_settings,
-    wanted_checkpoint,
     write_predictions,
 )
 from hf_prompt_models.training.summary import summarise
@@ -200,7 +196,6 @@ def _run_seed(
     run: ImageClassification | VideoClassification, training: TrainingArguments, sample: LabelledFiles, is_main: bool
 ) -> tuple[dict[str, Any], PromptTrainer]:
     recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
-    checkpoint = wanted_checkpoint(training)
     record = {
         "method": recipe.TITLE,
         "arguments": vars(run.arguments.method),
@@ -208,15 +203,9 @@ def _run_seed(
         "seed": training.seed,
         "images": list(sample.names),
     }
-    if checkpoint is not None:
-        check_same_run(directory / RUN_FILE, record, checkpoint)
-    elif is_main:
-        for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
-            shutil.rmtree(stale)
-    if is_main:
-        write_json(directory / RUN_FILE, record)
-        if not run.multi_label:
-            write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
+    checkpoint = begin_seed(training, record)
+    if is_main and not run.multi_label:
+        write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
     model = run.build_model(sample.class_names)
     # As in the released code, the last partial batch is dropped where there is a whole one for each process.

@@ -68,7 +68,8 @@ def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, GroundingDataArguments, argv, prog)
+    shown = recipe.training_defaults(recipe.DEFAULT_SHOTS)
+    parser, given = parse_given(recipe, GroundingDataArguments, argv, prog, shown)
     data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
     if data.shots < 0:
         parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")

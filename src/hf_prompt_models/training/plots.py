@@ -69,7 +69,8 @@ def plot_learning_curve(log_history: Sequence[dict[str, Any]], path: str | os.Pa
         panels[1].plot([e["epoch"] for e in evaluations], [e["eval_accuracy"] for e in evaluations], marker=".")
         panels[1].set_ylabel("test accuracy")
     panels[-1].set_xlabel("epoch")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=120, format="png")
 
 
 def plot_accuracy_by_shots(
@@ -109,8 +110,9 @@ def plot_accuracy_by_shots(
     axes.set_ylabel("accuracy (%)")
     axes.set_title(textwrap.fill(title, 60), fontsize=11, parse_math=False)
     axes.grid(alpha=0.3)
-    beside = sum(len(label) + 8 for label in lines) < 60
-    legend = figure.legend(loc="outside lower center", ncols=len(lines) + 1 if beside else 1, fontsize=9)
+    one_row = sum(len(label) + 8 for label in lines) < 60
+    legend = figure.legend(loc="outside lower center", ncols=len(lines) + 1 if one_row else 1, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=120, format="png")

@@ -92,10 +92,20 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
         if not run.exists():
             raise ValueError(f"There is no {run}.")
         found = [run] if run.is_file() else sorted(run.rglob(RESULTS_FILE))
+        if found and not (found := [path for path in found if not _is_of_texts(path)]):
+            raise ValueError(f"{run} holds runs that write texts alone: their scores stand in {RESULTS_FILE} itself.")
         if not found:
             raise ValueError(f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of train.py?")
         paths |= {path.resolve(): path for path in found}  # once, though runs overlap
     return [read_result(path) for path in sorted(paths.values())]
+
+
+def _is_of_texts(path: Path) -> bool:
+    """Whether a run wrote texts: such scores have no place in tables of accuracies."""
+    try:
+        return path.stat().st_size <= MAX_BYTES and json.loads(path.read_text("utf-8"))["task"] == "image-text-to-text"
+    except (KeyError, TypeError, ValueError, RecursionError):  # what is wrong with it is said when it is read
+        return False
 
 
 def read_result(path: Path) -> Result:

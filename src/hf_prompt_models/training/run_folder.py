@@ -3,16 +3,19 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_prompt_models.data.files import read_json, replacing
+from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
+from hf_prompt_models.distributed import as_on_main_process
+from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.protocols import TestSet
-from hf_prompt_models.training.trainer import newest_whole_checkpoint
 
 
 RESULTS_FILE = "results.json"
@@ -111,6 +114,34 @@ def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, n
                 writer.writerow([role, name, *shown, predicted, names[predicted]])
 
 
+def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | None:
+    """Make a seed's folder ready for its run: what other runs, and killed ones, left behind is gone.
+
+    Args:
+        training: the seed's.
+        record: what tells this run from others, as JSON can say it; written into the folder.
+
+    Returns:
+        The checkpoint to go on from, or `None` to start from the beginning; the same for all processes.
+
+    Raises:
+        ValueError: if the checkpoint belongs to another run.
+        OSError: if the folder cannot be written to.
+    """
+    directory, checkpoint = Path(training.output_dir), wanted_checkpoint(training)
+    if checkpoint is not None:
+        check_same_run(directory / RUN_FILE, record, checkpoint)
+    if training.process_index == 0:
+        if checkpoint is None:
+            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
+                shutil.rmtree(stale)
+        remove_unfinished(directory)
+        if directory.name == f"seed-{training.seed}":
+            remove_unfinished(directory.parent)  # where the results of all seeds are written
+        write_json(directory / RUN_FILE, record)
+    return checkpoint
+
+
 def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
     """Refuse to resume a checkpoint of a run with other settings or images."""
     if not path.is_file():
@@ -128,8 +159,13 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
 
 
 def wanted_checkpoint(training: TrainingArguments) -> str | None:
-    """`--resume_from_checkpoint true` means the newest whole checkpoint, or none where there is none."""
+    """`--resume_from_checkpoint true` means the newest whole checkpoint, or none where there is none.
+
+    The main process looks for all: another might look while it is cleaning up.
+    """
     wanted = training.resume_from_checkpoint
     if wanted is None or str(wanted).lower() == "false":
         return None
-    return newest_whole_checkpoint(training.output_dir) if str(wanted).lower() == "true" else str(wanted)
+    if str(wanted).lower() != "true":
+        return str(wanted)
+    return as_on_main_process(lambda: newest_whole_checkpoint(training.output_dir))

@@ -1,27 +1,34 @@
 """The Hugging Face Trainer, with what prompt learning needs on top."""
 
-import json
 import math
 import os
-import zipfile
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import CommitInfo
-from safetensors import SafetensorError, safe_open
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
+from hf_prompt_models.data.files import naming_what_fails, remove_unfinished
 from hf_prompt_models.hub.model_card import CARD_FILE, RunOnCard, is_generated, make_card, read_card, write_card
+from hf_prompt_models.training.checkpoints import (
+    STAGING_DIRECTORY,
+    STATE_FILE,
+    move_checkpoint,
+    remove_torn_checkpoints,
+)
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 
 
 class PromptTrainer(Trainer):
-    """`Trainer` with CoOp's schedule, augmentation by epoch, and one quiet progress bar.
+    """`Trainer` with CoOp's schedule, augmentation by epoch, checkpoints that are whole, and one quiet progress bar.
+
+    A checkpoint is written beside and moved into its place when all of it is on the disk, so that one killed at any
+    moment leaves the one before.
 
     Args:
         own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
@@ -40,6 +47,7 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
+        self._is_staging = False
         self.hub_model_id: str | None
         self.optimizer: torch.optim.Optimizer
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
@@ -51,6 +59,59 @@ class PromptTrainer(Trainer):
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards."""
+        if self.is_world_process_zero():
+            remove_unfinished(Path(self.args.output_dir))
+            if resume_from_checkpoint:
+                remove_torn_checkpoints(Path(self.args.output_dir))
+        self.accelerator.wait_for_everyone()
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self.args.should_save:
+            self._rotate(self.args.output_dir)  # again: a killed process may have had no time for it
+        return output
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As `Trainer`'s, but the checkpoint is whole when it is in its place.
+
+        Raises:
+            OSError: if it cannot be written, as on a full disk; earlier ones stay.
+        """
+        directory = Path(self._get_output_dir(trial))
+        staging, name = directory / STAGING_DIRECTORY, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            with naming_what_fails(f"save {name} into {str(directory)!r}"):
+                self._is_staging = True
+                super()._save_checkpoint(model, trial)
+                self._is_staging = False
+                if self.args.should_save and self.state.best_model_checkpoint == str(staging / name):
+                    self.state.best_model_checkpoint = str(directory / name)
+                    self.state.save_to_json(str(staging / name / STATE_FILE))
+                self.accelerator.wait_for_everyone()  # each process has written its own random state
+                if self.args.should_save:
+                    move_checkpoint(staging / name, directory / name)
+        finally:
+            self._is_staging = False
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(directory / name))
+        if self.args.should_save:
+            self._rotate(directory)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        directory = super()._get_output_dir(trial)
+        return os.path.join(directory, STAGING_DIRECTORY) if self._is_staging else directory
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._is_staging:  # the upload goes on in the background, so it begins when the folder stays
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _rotate(self, directory: str | os.PathLike) -> None:
+        rotate_checkpoints(
+            str(directory), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
+        )
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As `Trainer`'s, which makes the repository before training, after seeing that the model can be pushed."""
@@ -185,28 +246,7 @@ class QuietProgressCallback(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero and self.training_bar is not None and logs:
-            shown = {name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy") if name in logs}
+            shown = {
+                name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy", "eval_cider_d") if name in logs
+            }
             self.training_bar.set_postfix(shown)
-
-
-def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
-    """The newest `checkpoint-N` under a folder that was written to its end, or `None`."""
-    checkpoints = [
-        path
-        for path in Path(directory).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit() and _is_whole(path)
-    ]
-    newest = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-    return None if newest is None else str(newest)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        with safe_open(checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
-            pass
-    except (OSError, json.JSONDecodeError, SafetensorError):
-        return False
-    # torch writes zip archives, whose directory comes last: a truncated one is none.
-    files = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *checkpoint.glob("rng_state*.pth")]
-    return "global_step" in state and all(zipfile.is_zipfile(file) for file in files)

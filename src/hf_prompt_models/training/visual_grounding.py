@@ -4,7 +4,6 @@ import csv
 import os
 import platform
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_prompt_models.boxes import Box, box_iou
 from hf_prompt_models.data.files import replacing, write_json
@@ -54,12 +52,10 @@ from hf_prompt_models.training.run_card import check_publishing, write_cards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
-    RUN_FILE,
     SAMPLE_FILE,
-    check_same_run,
+    begin_seed,
     model_directories,
     seed_settings,
-    wanted_checkpoint,
 )
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
@@ -263,7 +259,6 @@ class _Run:
     def train(self, training: TrainingArguments, sample: ReferringExpressions) -> tuple[dict[str, Any], PromptTrainer]:
         method, data, directory = self.arguments.method, self.arguments.data, Path(training.output_dir)
         is_main = training.process_index == 0
-        checkpoint = wanted_checkpoint(training)
         record = {
             "method": self.recipe.TITLE,
             "arguments": vars(method),
@@ -271,13 +266,8 @@ class _Run:
             "seed": training.seed,
             "expressions": list(sample.names),
         }
-        if checkpoint is not None:
-            check_same_run(directory / RUN_FILE, record, checkpoint)
-        elif is_main:
-            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
-                shutil.rmtree(stale)
+        checkpoint = begin_seed(training, record)
         if is_main:
-            write_json(directory / RUN_FILE, record)
             write_drawn_expressions(directory / SAMPLE_FILE, sample, range(len(sample)), data.shots, training.seed)
         set_seed(training.seed)
         model = self.recipe.build_model(method, data.backbone, self.processor)

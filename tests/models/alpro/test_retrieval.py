@@ -44,6 +44,28 @@ def test_the_closest_videos_are_read_and_the_others_left_out(
 
 
 @torch.no_grad()
+def test_texts_are_searched_by_a_video_likewise(model: AlproForVideoTextRetrieval) -> None:
+    videos, texts = little.videos(5), little.texts(7)
+    model = model.double()
+    every = model.rank(texts, videos, k=None)
+    assert torch.allclose(model.rank(texts, videos, k=None, per_video=True), every, atol=1e-9)
+    scores = model.rank(texts, videos, k=3, per_video=True, batch_size=4)
+    features = [model.get_text_features(**texts), model.get_video_features(videos)]
+    closest = (features[0].pooler_output @ features[1].pooler_output.T).topk(3, dim=0).indices
+    for video in range(5):
+        read = set(closest[:, video].tolist())
+        for text in range(7):
+            assert scores[text, video].item() == (
+                pytest.approx(every[text, video].item(), abs=1e-9) if text in read else float("-inf")
+            )
+
+
+def test_the_loss_is_the_sum_of_two_named_ones(model: AlproForVideoTextRetrieval) -> None:
+    output = model.double()(little.videos(3), **little.texts(3), return_loss=True)
+    assert output.loss.item() == pytest.approx((output.vtc_loss + output.vtm_loss).item())
+    assert model(little.videos(3), **little.texts(3)).vtc_loss is None
+
+
 def test_the_logits_of_pairs_are_what_ranking_reads(model: AlproForVideoTextRetrieval) -> None:
     videos, texts = little.videos(3), little.texts(3)
     output = model(pixel_values=videos, **texts)

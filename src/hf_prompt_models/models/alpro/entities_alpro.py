@@ -1,8 +1,14 @@
 """Entity prompts: the sentences that name an entity, as data."""
 
+import os
+import re
 from collections.abc import Sequence
 from itertools import product
 
+from hf_prompt_models.data.files import read_text
+
+
+MAX_LIST_BYTES = 16 * 2**20
 
 ARTICLES = ("a", "the", "one")
 VIDEO_TEMPLATES = tuple(
@@ -41,3 +47,17 @@ def check_entities(entities: Sequence[str]) -> list[str]:
 def entity_prompts(entities: Sequence[str], templates: Sequence[str]) -> list[str]:
     """All entities in the first template, then in the second, …."""
     return [template.replace("{}", name) for template in templates for name in entities]
+
+
+def read_entities(file: str | os.PathLike) -> list[str]:
+    """Entities from a file with one a line, the released `unigrams.txt` or one like it; a number behind is its count.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming the file, if it is empty or an entity stands there twice.
+    """
+    lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
+    try:
+        return check_entities([re.sub(r"\s+\d+$", "", line.strip()) for line in lines if line.strip()])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error

@@ -122,6 +122,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
         crop_pixel_values: torch.Tensor | None = None,
         crop_boxes: torch.Tensor | None = None,
         is_video: torch.Tensor | None = None,
+        contrast_only: bool = False,
         return_dict: bool | None = None,
     ) -> AlproForPreTrainingOutput | tuple:
         """The losses whose inputs are given.
@@ -138,6 +139,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
             crop_boxes: (batch, 4) left, top, right, bottom of the box in pixels; edges are moved up and left to the
                 patches' grid.
             is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
+            contrast_only: leave out matching and entities, as where the prompter itself is trained.
             return_dict: `False` returns a tuple.
 
         Raises:
@@ -157,12 +159,13 @@ class AlproForPreTraining(AlproPreTrainedModel):
             features["text_embeds"] = text.pooler_output
             temperature = self.alpro.bounded_temperature()
             losses["vtc_loss"] = contrastive_loss(video.pooler_output, text.pooler_output, temperature)
-            losses["vtm_loss"], fused = match_in_batch(text_model, self.vtm_head, text, mask, video, temperature)
-            if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
-                patches = fused[:, input_ids.shape[1] + 1 :]  # behind the text and the video's own first token
-                features["entity_logits"] = self._entity_logits(patches, crop_boxes)
-                features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)
-                losses["pem_loss"] = self._entity_loss(features["entity_logits"], features["entity_labels"])
+            if not contrast_only:
+                losses["vtm_loss"], fused = match_in_batch(text_model, self.vtm_head, text, mask, video, temperature)
+                if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
+                    patches = fused[:, input_ids.shape[1] + 1 :]  # behind the text and the video's own first token
+                    features["entity_logits"] = self._entity_logits(patches, crop_boxes)
+                    features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)
+                    losses["pem_loss"] = self._entity_loss(features["entity_logits"], features["entity_labels"])
         if mlm_input_ids is not None and mlm_labels is not None:
             check_pairs(pixel_values, mlm_input_ids)
             mask = torch.ones_like(mlm_input_ids) if attention_mask is None else attention_mask

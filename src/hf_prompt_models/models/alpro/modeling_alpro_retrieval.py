@@ -23,12 +23,15 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): contrast and matching, with `return_loss=True`.
+        vtc_loss, vtm_loss (`torch.FloatTensor` of shape `(1,)`, *optional*): each of the two.
         logits (`torch.FloatTensor` of shape `(batch, 2)`): of each text with the video in the same row; index 1 says
             that they belong together.
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
     """
 
     loss: torch.Tensor | None = None
+    vtc_loss: torch.Tensor | None = None
+    vtm_loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
@@ -76,12 +79,14 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
             mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             temperature = self.alpro.bounded_temperature()
             matching, fused = match_in_batch(self.alpro.text_model, self.vtm_head, text, mask, video, temperature)
-            loss = contrastive_loss(video.pooler_output, text.pooler_output, temperature) + matching
-            features = video.pooler_output, text.pooler_output
+            contrast = contrastive_loss(video.pooler_output, text.pooler_output, temperature)
+            losses = {"loss": contrast + matching, "vtc_loss": contrast, "vtm_loss": matching}
+            features = {"video_embeds": video.pooler_output, "text_embeds": text.pooler_output}
         else:
             encoded = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True)
-            loss, fused, features = None, encoded.last_hidden_state, (encoded.video_embeds, encoded.text_embeds)
-        output = AlproVideoTextRetrievalOutput(loss, self.vtm_head(fused[:, 0]), *features)
+            losses, fused = {}, encoded.last_hidden_state
+            features = {"video_embeds": encoded.video_embeds, "text_embeds": encoded.text_embeds}
+        output = AlproVideoTextRetrievalOutput(logits=self.vtm_head(fused[:, 0]), **losses, **features)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
@@ -107,6 +112,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         videos: torch.Tensor | Sequence[Any] | BaseModelOutputWithPooling,
         k: int | None = 16,
         batch_size: int = 16,
+        per_video: bool = False,
     ) -> torch.Tensor:
         """How likely each video belongs to each text.
 
@@ -118,6 +124,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
             videos: as for `encode_videos`, or what that returned.
             k: videos a text that are read together with it. `None`: all of them, as the released code does.
             batch_size: pairs, or texts, or videos, at a time.
+            per_video: read the `k` closest texts of each video instead, to search for texts by a video.
 
         Returns:
             (texts, videos) probabilities; -inf for pairs that were left out.
@@ -131,11 +138,11 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         training = self.training
         self.eval()
         try:
-            return self._rank(texts, videos, k, batch_size)
+            return self._rank(texts, videos, k, batch_size, per_video)
         finally:
             self.train(training)
 
-    def _rank(self, texts: Any, videos: Any, k: int | None, batch_size: int) -> torch.Tensor:
+    def _rank(self, texts: Any, videos: Any, k: int | None, batch_size: int, per_video: bool) -> torch.Tensor:
         if not isinstance(videos, BaseModelOutputWithPooling):
             videos = self.encode_videos(videos, batch_size)
         input_ids, mask = self._tokens(texts)
@@ -145,8 +152,10 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         ]
         hidden = torch.cat([row.last_hidden_state for row in rows])
         similarities = torch.cat([row.pooler_output for row in rows]) @ videos.pooler_output.T
-        chosen = similarities.topk(min(k or similarities.shape[1], similarities.shape[1]), dim=1).indices
+        candidates = similarities.T if per_video else similarities
+        chosen = candidates.topk(min(k or candidates.shape[1], candidates.shape[1]), dim=1).indices
         pairs = torch.stack([torch.arange(len(chosen), device=chosen.device)[:, None].expand_as(chosen), chosen], -1)
+        pairs = pairs.flip(-1) if per_video else pairs
         scores = torch.full_like(similarities, float("-inf"))
         for some in pairs.flatten(0, 1).split(batch_size):
             text, video = some.unbind(dim=1)

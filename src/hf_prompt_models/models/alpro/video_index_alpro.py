@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
 from hf_prompt_models.data.files import replacing
+from hf_prompt_models.data.video_files import videos_in
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, UnreadableVideoError, load_video
 from hf_prompt_models.models.alpro.modeling_alpro import AlproPreTrainedModel
 
@@ -147,9 +148,10 @@ def find_videos(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list
         folder = Path(videos)
         if not folder.is_dir():
             raise ValueError(f"{str(folder)!r} is no folder of videos; a single one is passed in a list.")
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+        files = videos_in(folder)
         if not files:
-            raise ValueError(f"There is no video in {str(folder)!r} ({', '.join(sorted(VIDEO_SUFFIXES))}).")
+            listed = ", ".join(sorted(VIDEO_SUFFIXES))
+            raise ValueError(f"There is no video in {str(folder)!r} ({listed}, or folders of frames).")
         return files
     if not videos:
         raise ValueError("The list of videos is empty.")

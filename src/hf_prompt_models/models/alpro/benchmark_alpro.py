@@ -1,0 +1,163 @@
+"""Measure searching clips here, features first and then the best few read with the text, against reading every pair,
+as the released code does, in one run.
+
+Both arms have the same weights and the same clips, which are encoded before. Recall at 1 of both stands beside; with
+random weights it says nothing. Without a model's folder the weights are random, of the sizes given.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import AutoProcessor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from hf_prompt_models.data.captioned_videos import read_captioned_videos
+from hf_prompt_models.data.video_text_dataset import VideoTextDataset
+from hf_prompt_models.measuring import count_flops, describe_machine, fastest, markdown_table
+from hf_prompt_models.metrics.retrieval import ranks_of_any, recall_at
+from hf_prompt_models.models.alpro.collating_alpro import AlproCollator
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
+
+
+TEXT_LENGTH, VOCABULARY = 12, 1000
+HEAD_WIDTH = 32
+COUNTED_TEXTS = 4
+"""Texts whose operations are counted; each costs the same."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Clips as the model's features, and texts that search them.
+
+    Attributes:
+        tokens: of the texts.
+        clips: what `rank` takes for videos.
+        own: (texts,) index of each text's clip, or None where they are random.
+    """
+
+    tokens: dict[str, torch.Tensor]
+    clips: BaseModelOutputWithPooling
+    own: torch.Tensor | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", metavar="DIR", help="a trained ALPRO that searches videos (default: random weights)"
+    )
+    parser.add_argument(
+        "--captions", metavar="FILE", help="with --model: clips and captions, as for train.py --test_file"
+    )
+    parser.add_argument("--videos", metavar="DIR", help="their folder (default: the file's own)")
+    parser.add_argument("--clips", type=int, default=500, help="clips that are searched (default: 500)")
+    parser.add_argument("--texts", type=int, default=50, help="texts that search them (default: 50)")
+    parser.add_argument("--k", type=int, default=16, help="clips read with each text (default: 16)")
+    parser.add_argument("--batch_size", type=int, default=64, help="pairs at a time (default: 64)")
+    parser.add_argument("--hidden_size", type=int, default=128, help="of random weights (default: 128)")
+    parser.add_argument("--num_layers", type=int, default=4, help="of random weights (default: 4)")
+    parser.add_argument("--image_size", type=int, default=64, help="of random weights (default: 64)")
+    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many rounds (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Markdown, part by part.
+
+    Raises:
+        ValueError: for numbers that make no sense.
+    """
+    for name in ("clips", "texts", "k", "batch_size", "repeats"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+    if (arguments.model is None) != (arguments.captions is None):
+        raise ValueError("--model and --captions go together: give both or neither.")
+    if arguments.k >= arguments.clips:
+        raise ValueError(f"--k {arguments.k} of {arguments.clips} clips are all of them: there is nothing to compare.")
+    yield describe_machine()
+    model = load_model(arguments)
+    gallery = trained_gallery(model, arguments) if arguments.model else random_gallery(model, arguments)
+    yield search_table(model, gallery, arguments)
+
+
+@torch.no_grad()
+def search_table(model: AlproForVideoTextRetrieval, gallery: Gallery, arguments: argparse.Namespace) -> str:
+    tokens = {name: tensor[: arguments.texts] for name, tensor in gallery.tokens.items()}
+    few = {name: tensor[:COUNTED_TEXTS] for name, tensor in tokens.items()}
+    count = len(tokens["input_ids"])
+    rows, seconds, work, recalls = [], [], [], []
+    for title, k in ((f"best {arguments.k}", arguments.k), ("all pairs", None)):
+
+        def search(texts: dict[str, torch.Tensor], k: int | None = k) -> torch.Tensor:
+            return model.rank(texts, gallery.clips, k=k, batch_size=arguments.batch_size)
+
+        took, scores = fastest(partial(search, tokens), arguments.repeats)
+        seconds.append(took)
+        work.append(count_flops(partial(search, few)) * count / len(few["input_ids"]))
+        row = [title, str(count * (k or arguments.clips)), f"{took:.2f}", f"{work[-1] / 1e9:.2f}"]
+        if gallery.own is not None:
+            right = gallery.own[:count, None] == torch.arange(arguments.clips)
+            recalls.append(recall_at(ranks_of_any(scores.cpu().numpy(), right.numpy()), 1))
+            row.append(f"{100 * recalls[-1]:.1f}")
+        rows.append(row)
+    header = ["read together", "pairs", "s", "G floating point operations"] + ["R@1 %"] * (gallery.own is not None)
+    gain = f"{seconds[1] / seconds[0]:.1f} times less time, {work[1] / work[0]:.1f} times less work"
+    if gallery.own is not None:
+        gain += f"; R@1 changes by {100 * (recalls[0] - recalls[1]):+.1f} points, over {count} texts"
+    return f"### {count} texts search {arguments.clips} encoded clips\n\n{markdown_table(header, rows)}\n\n{gain}."
+
+
+def load_model(arguments: argparse.Namespace) -> AlproForVideoTextRetrieval:
+    if arguments.model is not None:
+        model = AlproForVideoTextRetrieval.from_pretrained(arguments.model).eval()
+        model.processor = AutoProcessor.from_pretrained(arguments.model)
+        return model
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": arguments.hidden_size,
+        "num_hidden_layers": arguments.num_layers,
+        "num_attention_heads": max(arguments.hidden_size // HEAD_WIDTH, 1),
+        "intermediate_size": 4 * arguments.hidden_size,
+    }
+    config = AlproConfig(
+        vision_config={"image_size": arguments.image_size, **sizes},
+        text_config={"vocab_size": VOCABULARY, **sizes},
+        fusion_layer=arguments.num_layers // 2,
+        num_entities=0,
+    )
+    return AlproForVideoTextRetrieval(config).eval()
+
+
+def random_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Namespace) -> Gallery:
+    vision: Any = model.config.vision_config
+    generator = torch.Generator().manual_seed(0)
+    shape = (arguments.clips, 1 + vision.patches_per_side**2, vision.hidden_size)
+    hidden = torch.randn(shape, generator=generator)
+    embeds = torch.randn(arguments.clips, model.config.projection_dim, generator=generator)
+    ids = torch.randint(VOCABULARY, (arguments.texts, TEXT_LENGTH), generator=generator)
+    clips = BaseModelOutputWithPooling(hidden, torch.nn.functional.normalize(embeds, dim=-1))
+    return Gallery({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, clips, None)
+
+
+def trained_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Namespace) -> Gallery:
+    captions = read_captioned_videos(arguments.captions, arguments.videos)
+    videos = captions.videos[: arguments.clips]
+    if len(videos) < arguments.clips:
+        raise ValueError(f"{arguments.captions} names {len(videos)} clips; --clips is {arguments.clips}.")
+    place = {video: index for index, video in enumerate(videos)}
+    items = [item for item in captions.items if item.video in place]
+    first = {item.video: item for item in reversed(items)}
+    dataset = VideoTextDataset([first[video] for video in videos], model.config.num_frames)
+    processor: Any = model.processor
+    collate, found = AlproCollator(processor), []
+    for start in range(0, len(dataset), arguments.batch_size):
+        end = min(start + arguments.batch_size, len(dataset))
+        batch = collate([dataset[index] for index in range(start, end)])
+        found.append(model.encode_videos(batch["pixel_values"], arguments.batch_size))
+    clips = BaseModelOutputWithPooling(
+        torch.cat([each.last_hidden_state for each in found]), torch.cat([each.pooler_output for each in found])
+    )
+    tokens = processor(text=[item.text for item in items], return_tensors="pt")
+    return Gallery(dict(tokens), clips, torch.tensor([place[item.video] for item in items]))

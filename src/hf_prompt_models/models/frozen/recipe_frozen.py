@@ -1,0 +1,189 @@
+"""How Frozen is trained and tested: its arguments, the paper's settings, its data (arXiv 2106.13884)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.data.captions import Caption, read_captions
+from hf_prompt_models.data.few_shot_episodes import Episode, read_episodes
+from hf_prompt_models.data.files import read_json
+from hf_prompt_models.data.records import MAX_BYTES, Records
+from hf_prompt_models.data.visual_questions import INDUCTION, VisualQuestion, read_visual_questions, with_shots
+from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
+from hf_prompt_models.models.frozen.modeling_frozen import FrozenForConditionalGeneration
+from hf_prompt_models.models.frozen.processing_frozen import FrozenProcessor
+from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+
+
+TITLE = "Frozen"
+TASK = "image-text-to-text"
+VISION_MODEL = "microsoft/resnet-50"
+DECODING = {"max_new_tokens": 32}  # and greedy (section 4)
+
+
+@dataclass
+class Arguments:
+    """The vision side, and how questions are put."""
+
+    num_image_tokens: int = field(
+        default=2,
+        metadata={"help": "Vectors that a picture becomes: 2 was the paper's best of 1, 2 and 4 (section 3)."},
+    )
+    vision_from_scratch: bool = field(
+        default=False,
+        metadata={"help": "Start from new weights, as the paper does with 3 million captions. Default: pretrained."},
+    )
+    freeze_vision: bool = field(default=False, metadata={"help": "Train the projection alone."})
+    blind: bool = field(
+        default=False, metadata={"help": "Learn and answer with black pictures: the paper's blind baseline."}
+    )
+    induction: str | None = field(
+        default=None,
+        metadata={
+            "help": f'Words in front of the first picture (section 4.2). Default: "{INDUCTION}" for VQA, else none.'
+        },
+    )
+    repeats: int = field(
+        default=0, metadata={"help": "How often examples come again after their first time (section 4.2)."}
+    )
+    question: str | None = field(
+        default=None,
+        metadata={"help": 'What to ask instead of a list\'s own questions, as "What is this? This is a".'},
+    )
+    shots: int = field(
+        default=0, metadata={"help": "VQA: examples in front of each question; the paper has 0, 1 and 4."}
+    )
+
+
+def training_defaults() -> dict[str, Any]:
+    """`TrainingArguments` of the paper (appendix): Adam of (0.9, 0.95), constant 3e-4, batches of 128, an epoch."""
+    return {
+        "optim": "adamw_torch",
+        "learning_rate": 3e-4,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "weight_decay": 0.0,
+        "num_train_epochs": 1,
+        "lr_scheduler_type": "constant",
+        "per_device_train_batch_size": 128,
+        "per_device_eval_batch_size": 32,
+    }
+
+
+def learning_rate_factors(arguments: Arguments) -> dict[str, float]:
+    """One rate for all that is trained."""
+    return {}
+
+
+def build_processor(arguments: Arguments, language_model: str, vision_model: str) -> FrozenProcessor:
+    processor = FrozenProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
+    processor.blind = arguments.blind
+    return processor
+
+
+def build_model(
+    arguments: Arguments,
+    language_model: str,
+    vision_model: str,
+    processor: FrozenProcessor,
+    freeze_language_model: bool = True,
+    **kwargs: Any,
+) -> FrozenForConditionalGeneration:
+    """A new model, whose language model is frozen always; `kwargs` load it."""
+    model = FrozenForConditionalGeneration.from_backbone(
+        language_model,
+        vision_model,
+        num_image_tokens=arguments.num_image_tokens,
+        vision_from_scratch=arguments.vision_from_scratch,
+        freeze_vision=arguments.freeze_vision,
+        **kwargs,
+    )
+    model.processor = processor
+    return model
+
+
+def read_records(source: str, split: str, images: str | None, annotations: str | None) -> Records[Any]:
+    """Captions, VQA's questions, or few-shot episodes, told by what a JSON file holds.
+
+    Args:
+        source: a file as for `read_captions`, `read_visual_questions` or `read_episodes`, or a `datasets` data set.
+        split: of a data set.
+        images: folder of the pictures.
+        annotations: VQA's answers.
+
+    Raises:
+        ValueError: for other data.
+    """
+    path = Path(source)
+    value = read_json(path, MAX_BYTES, "lists") if path.is_file() and path.suffix.lower() == ".json" else None
+    if isinstance(value, dict) and "questions" in value:
+        return read_visual_questions(path, annotations, path.parent if images is None else images)
+    if annotations is not None:
+        raise ValueError(f"Annotations go with VQA's questions, and {source!r} holds none: leave them out.")
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "question_image" in value[0]:
+        if images is not None:
+            raise ValueError(f"The pictures of {source!r} lie beside it: leave the folder of images out.")
+        return read_episodes(path)
+    return read_captions(source, split, images)
+
+
+def training_examples(arguments: Arguments, records: Records[Any]) -> list[WritingExample]:
+    """A picture and its caption; or a picture, a question and the answer of most people (the paper's Frozen-VQA)."""
+    if any(isinstance(record, Episode) for record in records):
+        raise ValueError(f"{records.source} holds episodes, which are for tests: train on captions or questions.")
+    return [
+        _caption_example(record) if isinstance(record, Caption) else _question_example(record) for record in records
+    ]
+
+
+def test_examples(
+    arguments: Arguments, records: Records[Any], shots_from: Records[Any] | None
+) -> list[WritingExample]:
+    """What to write for each picture with captions, or to answer to each question, after its examples.
+
+    Args:
+        arguments: the method's.
+        records: as `read_records` returns them.
+        shots_from: VQA: questions to draw `arguments.shots` examples from.
+    """
+    if all(isinstance(record, Caption) for record in records):
+        return _captions_by_picture(records.records)
+    if all(isinstance(record, Episode) for record in records):
+        return [_episode_example(arguments, record, arguments.induction or "") for record in records]
+    if arguments.shots and shots_from is None:
+        raise ValueError("--shots examples before a question are drawn from questions: name them, --shots_file.")
+    induction = INDUCTION if arguments.induction is None else arguments.induction
+    return [
+        replace(
+            _episode_example(arguments, with_shots(record, shots_from or records, arguments.shots, seed=0), induction),
+            references=record.answers,
+            scoring=Scoring.VQA,
+        )
+        for record in records
+    ]
+
+
+def _caption_example(record: Caption) -> WritingExample:
+    return WritingExample(record.id, record.images, "", record.caption, references=(record.caption,))
+
+
+def _captions_by_picture(records: Sequence[Caption]) -> list[WritingExample]:
+    by_picture: dict[str, list[Caption]] = {}
+    for record in records:
+        by_picture.setdefault(record.id, []).append(record)
+    return [
+        replace(_caption_example(first), references=tuple(each.caption for each in (first, *others)))
+        for first, *others in by_picture.values()
+    ]
+
+
+def _question_example(record: VisualQuestion) -> WritingExample:
+    return WritingExample(record.id, record.images, record.prompt, record.answer, record.answers, Scoring.VQA)
+
+
+def _episode_example(arguments: Arguments, record: Episode, induction: str) -> WritingExample:
+    *shots, (query, question) = zip(record.images, record.texts, strict=True)
+    question = question if arguments.question is None else arguments.question
+    prompt, images = build_fewshot_prompt(induction, shots, (query, question), arguments.repeats)
+    return WritingExample(record.id, tuple(images), prompt, record.answer, (record.answer,), Scoring.ANSWER)

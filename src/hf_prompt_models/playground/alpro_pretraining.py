@@ -1,0 +1,393 @@
+"""Pre-training of the playground's tiny ALPRO on captioned clips: the prompter by contrast, then all four losses."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+from transformers import BertTokenizer
+
+from hf_prompt_models.data.frame_sampling import segment_indices
+from hf_prompt_models.models.alpro import (
+    AlproConfig,
+    AlproForPreTraining,
+    AlproImageProcessor,
+    AlproProcessor,
+    AlproPrompter,
+)
+from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
+from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES, entity_prompts
+from hf_prompt_models.models.alpro.masking_alpro import mask_words
+
+from .captioned_clips import CLIP_COLOURS, VERBS, CaptionedClip, all_captions, describe_clip
+from .clip_questions import question_words
+from .motions import OBJECTS
+from .pretraining import contrastive_loss
+from .vocabulary import EVERYDAY_WORDS
+
+
+ORDER_STREAM = 16  # captioned_clips.py has streams 13 to 15
+FRAME_SIZE = 48
+PATCH_SIZE = 12
+NUM_FRAMES = 4
+TEXT_LENGTH = 40
+STILL_BATCH = 128
+BATCH_SIZE = 64
+LEARNING_RATE = 1e-3
+WARMUP_STEPS = 100
+CLEARLY = 0.7
+"""A crop holds an object that it shows at least this share of, and no object of which it shows less than the rest."""
+MASKED = 0.25
+"""Share of words that are asked for: captions are short."""
+VIDEO_KINDS = ("footage", "video", "portrait", "video footage")
+IMAGE_KINDS = ("photo", "picture", "good photo", "good picture")
+ENTITIES = tuple(sorted(OBJECTS))
+
+
+def clip_tokenizer() -> BertTokenizer:
+    """A tokenizer whose words are whole: captions', questions' and everyday words; letters for every other one."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    pieces = [*letters, *(f"##{letter}" for letter in letters), *".!?,;:'\"()-"]
+    prompts = entity_prompts(ENTITIES, [*VIDEO_TEMPLATES, *IMAGE_TEMPLATES])
+    said = " ".join([*all_captions(), *prompts]).lower().replace(".", "").split()
+    words = [*said, *question_words(), *EVERYDAY_WORDS.split(), *pieces]
+    entries = dict.fromkeys([*special, *words])
+    return BertTokenizer(vocab={entry: index for index, entry in enumerate(entries)}, model_max_length=TEXT_LENGTH)
+
+
+def tiny_alpro_config(tokenizer: BertTokenizer) -> AlproConfig:
+    """The configuration of an ALPRO of about 0.9 M parameters, without a prompter."""
+    shared = {"hidden_size": 96, "intermediate_size": 192, "num_attention_heads": 4, "hidden_act": "relu"}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return AlproConfig(
+        vision_config={
+            **shared,
+            **dropout,
+            "num_hidden_layers": 4,
+            "image_size": FRAME_SIZE,
+            "patch_size": PATCH_SIZE,
+            "num_frames": 1,
+            "drop_path_rate": 0.0,
+        },
+        text_config={
+            **shared,
+            **dropout,
+            "vocab_size": len(tokenizer),
+            "num_hidden_layers": 6,
+            "max_position_embeddings": TEXT_LENGTH,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        fusion_layer=3,
+        projection_dim=64,
+        num_entities=0,
+    )
+
+
+def clip_processor(tokenizer: BertTokenizer) -> AlproProcessor:
+    """What makes tensors of clips and sentences."""
+    return AlproProcessor(
+        AlproImageProcessor(size={"height": FRAME_SIZE, "width": FRAME_SIZE}),
+        tokenizer,
+        num_frames=NUM_FRAMES,
+        max_text_length=TEXT_LENGTH,
+        patch_size=PATCH_SIZE,
+    )
+
+
+def build_alpro(tokenizer: BertTokenizer) -> AlproForPreTraining:
+    """An untrained tiny ALPRO of single frames, without a prompter."""
+    # Rows are short: plain attention is the faster one.
+    model = AlproForPreTraining._from_config(tiny_alpro_config(tokenizer), attn_implementation="eager")
+    # TimeSformer begins with zeros and 0.02: what a patch shows, and where and when, would be learned late.
+    embeddings = model.alpro.video_model.embeddings
+    torch.nn.init.normal_(embeddings.patch_embeddings.projection.weight, std=0.05)
+    torch.nn.init.normal_(embeddings.position_embeddings, std=1.0)
+    torch.nn.init.normal_(embeddings.cls_token, std=0.2)
+    for module in model.alpro.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    return model
+
+
+def see_motion(model: AlproForPreTraining, seed: int) -> None:
+    """Let a model of single frames take clips, and tell their frames apart from the first step on."""
+    model.resize_time_embeddings(NUM_FRAMES)
+    embeddings = model.alpro.video_model.embeddings.time_embeddings
+    with torch.no_grad():
+        embeddings.add_(torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(seed)))
+
+
+class ClipPool:
+    """Drawn clips: `NUM_FRAMES` frames of each, one out of each quarter, by chance.
+
+    Attributes:
+        clips: what they are.
+        pixels: (clips, frames, 3, size, size), uint8.
+        boxes: (clips, frames, 2, 4) left, top, right and bottom of the objects in pixels; of a single object twice.
+    """
+
+    def __init__(self, count: int, seed: int):
+        rng = np.random.default_rng((ORDER_STREAM, seed, 0))
+        self.clips = [describe_clip("pretraining", seed, index) for index in range(count)]
+        self.pixels = torch.empty((count, NUM_FRAMES, 3, FRAME_SIZE, FRAME_SIZE), dtype=torch.uint8)
+        self.boxes = np.empty((count, NUM_FRAMES, 2, 4))
+        for index, clip in enumerate(tqdm(self.clips, desc="Clips", leave=False)):
+            chosen = segment_indices(clip.frames, NUM_FRAMES, rng)
+            self.pixels[index] = torch.from_numpy(clip.draw(FRAME_SIZE, chosen)).permute(0, 3, 1, 2)
+            for place in range(2):
+                boxes = clip.performers[place - len(clip.performers)].boxes()[chosen]
+                self.boxes[index, :, place] = boxes.clip(0, 1) * FRAME_SIZE
+
+    def prepare(
+        self, chosen: np.ndarray, processor: AlproProcessor, frames: slice | np.ndarray = slice(None)
+    ) -> torch.Tensor:
+        """(batch, frames, 3, size, size) as the processor makes them."""
+        mean, std = _mean_and_std(processor)
+        return (self.pixels[chosen][:, frames].float() / 255 - mean) / std
+
+
+def _mean_and_std(processor: AlproProcessor) -> tuple[torch.Tensor, torch.Tensor]:
+    settings = processor.image_processor
+    return torch.tensor(settings.image_mean)[:, None, None], torch.tensor(settings.image_std)[:, None, None]
+
+
+def draw_crops(count: int, generator: torch.Generator) -> np.ndarray:
+    """(count, 4) boxes of crops, as in pre-training."""
+    return np.array([draw_crop_box(FRAME_SIZE, PATCH_SIZE, generator) for _ in range(count)])
+
+
+def shown_inside(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """How much of objects lies in crops, (batch, 2), from 0 to 1, on average over the frames.
+
+    Args:
+        boxes: (batch, frames, 2, 4) of the objects.
+        crops: (batch, 4).
+    """
+    edges = crops[:, None, None]
+    low, high = np.maximum(boxes[..., :2], edges[..., :2]), np.minimum(boxes[..., 2:], edges[..., 2:])
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1)
+    return ((high - low).clip(0).prod(axis=-1) / area).mean(axis=1)
+
+
+class Claims(NamedTuple):
+    """What sentences say, or clips show. Looks are numbered: colour by colour all shapes.
+
+    Attributes:
+        looks: (batch, 2, looks) bool: which looks fit the first object and the second; all where there is none.
+        motion: (batch,) number of the motion; -1: not said, or not seen.
+    """
+
+    looks: np.ndarray
+    motion: np.ndarray
+
+
+def _look(colour: str, shape: str) -> int:
+    return CLIP_COLOURS.index(colour) * len(ENTITIES) + ENTITIES.index(shape)
+
+
+def describe(
+    clips: Sequence[CaptionedClip], shown: np.ndarray, still: bool, rng: np.random.Generator
+) -> tuple[list[str], Claims, Claims]:
+    """Sentences that are true of clips, what they say, and what is seen.
+
+    Captions, or the objects' names with their colours or without; half of them begin as entity prompts do. Of objects
+    that a crop does not show nothing is said, and of motions only where all of a clip is seen.
+
+    Args:
+        shown: (batch, 2) bool: which objects can be seen.
+        still: whether single frames are seen.
+    """
+    sentences = []
+    batch, looks = len(clips), len(CLIP_COLOURS) * len(ENTITIES)
+    said = Claims(np.ones((batch, 2, looks), dtype=bool), np.full(batch, -1))
+    seen = Claims(np.zeros((batch, 2, looks), dtype=bool), np.full(batch, -1))
+    for row, clip in enumerate(clips):
+        visible = [each for place, each in enumerate(clip.performers) if shown[row, place]]
+        whole = len(visible) == len(clip.performers) and not still
+        motion = list(VERBS).index(clip.motion)
+        form = str(rng.choice(["caption", "looks", "shapes"], p=(0.5, 0.2, 0.3) if whole else (0, 0.5, 0.5)))
+        for place, each in enumerate(visible):
+            shape, look = ENTITIES.index(each.shape), _look(each.colour, each.shape)
+            seen.looks[row, place, look] = True
+            said.looks[row, place] = False
+            said.looks[row, place, slice(shape, None, len(ENTITIES)) if form == "shapes" else look] = True
+        seen.motion[row] = motion if whole else -1
+        said.motion[row] = motion if form == "caption" else -1
+        names = [f"a {each.shape}" if form == "shapes" else each.name for each in visible]
+        sentence = clip.caption if form == "caption" else " and ".join(names)
+        kinds = IMAGE_KINDS if still else VIDEO_KINDS
+        sentences.append(f"a {rng.choice(kinds)} of {sentence}." if rng.random() < 0.5 else sentence)
+    return sentences, said, seen
+
+
+def agree(said: Claims, seen: Claims) -> np.ndarray:
+    """(sentences, clips) bool: whether nothing that a sentence says is untrue of a clip, as far as is seen."""
+    seen_looks = seen.looks.any(axis=1).astype(np.float32)
+    fits = [(said.looks[:, place].astype(np.float32) @ seen_looks.T) > 0 for place in range(2)]
+    motion = (said.motion[:, None] == seen.motion[None]) | (said.motion[:, None] == -1) | (seen.motion[None] == -1)
+    return fits[0] & fits[1] & motion
+
+
+def _crop_boxes_that_show(boxes: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Crops for half of the clips, (batch, 4), and what they show, (batch, 2) bool; the others stay whole.
+
+    A crop shows something, and nothing by halves.
+    """
+    batch = len(boxes)
+    crops = np.tile([0, 0, FRAME_SIZE, FRAME_SIZE], (batch, 1))
+    shown = np.ones((batch, 2), dtype=bool)
+    open_rows = torch.rand(batch, generator=generator).numpy() < 0.5
+    for _ in range(6):
+        tried = draw_crops(batch, generator)
+        share = shown_inside(boxes, tried)
+        clear = (share >= CLEARLY) | (share <= 1 - CLEARLY)
+        take = open_rows & clear.all(axis=1) & (share >= CLEARLY).any(axis=1)
+        crops[take], shown[take] = tried[take], share[take] >= CLEARLY
+        open_rows &= ~take
+    return crops, shown
+
+
+def _updater(model: torch.nn.Module, learning_rate: float, steps: int) -> Callable[[], None]:
+    """What makes a step out of gradients; the learning rate falls in the last two fifths of the steps."""
+    learned = [weight for weight in model.parameters() if weight.requires_grad]
+    decayed, others = [w for w in learned if w.ndim > 1], [w for w in learned if w.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / WARMUP_STEPS, 0.02 + 0.98 * min(1.0, 2.5 * (1 - step / steps)))
+    )
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+
+    return update
+
+
+def train_by_contrast(
+    model: AlproForPreTraining, processor: AlproProcessor, pool: ClipPool, steps: int, seed: int
+) -> None:
+    """The prompter's training: clips, and crops of clips, are closest to the sentences that are true of them.
+
+    A model of one frame sees single frames of clips.
+    """
+    frames = model.config.num_frames
+    batch, templates = (BATCH_SIZE, VIDEO_TEMPLATES) if frames > 1 else (STILL_BATCH, IMAGE_TEMPLATES)
+    rng = np.random.default_rng((ORDER_STREAM, seed, frames))
+    generator = torch.Generator().manual_seed(seed)
+    update = _updater(model, LEARNING_RATE, steps)
+    mean, std = list(processor.image_processor.image_mean), list(processor.image_processor.image_std)
+    running = np.zeros(3)
+    bar = tqdm(range(steps), desc="Contrast")
+    for step in bar:
+        chosen = rng.integers(len(pool.clips), size=batch)
+        taken = slice(None) if frames > 1 else rng.integers(NUM_FRAMES, size=1)
+        crops, shown = _crop_boxes_that_show(pool.boxes[chosen][:, taken], generator)
+        sentences, said, seen = describe([pool.clips[index] for index in chosen], shown, frames == 1, rng)
+        template = str(rng.choice(templates))
+        tokens = processor(text=[*sentences, *entity_prompts(ENTITIES, [template])], return_tensors="pt")
+        pixels = black_outside(pool.prepare(chosen, processor, taken), torch.from_numpy(crops), mean, std)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            videos = model.get_video_features(pixel_values=pixels).pooler_output
+            texts = model.get_text_features(**tokens).pooler_output
+        logits = texts.float() @ videos.float().T / model.alpro.bounded_temperature()
+        ignored = torch.from_numpy(agree(said, seen))
+        ignored.fill_diagonal_(False)
+        contrast = contrastive_loss(logits[:batch], ignored)
+        alone = torch.from_numpy(seen.looks.any(axis=2).sum(axis=1) == 1)
+        entity = torch.from_numpy(seen.looks.any(axis=1).argmax(axis=1) % len(ENTITIES))
+        question = F.cross_entropy(logits[batch:].T[alone], entity[alone])
+        (contrast + question).backward()
+        update()
+        right = (logits[batch:].T[alone].argmax(dim=1) == entity[alone]).float().mean()
+        running += (0.02 if step else 1.0) * (np.array([contrast.item(), question.item(), right.item()]) - running)
+        if step % 50 == 49:
+            bar.set_postfix_str(
+                f"contrast {running[0]:.3f}, entity {running[1]:.3f}, right {running[2]:.2f}, "
+                f"temperature {model.alpro.temperature.item():.3f}"
+            )
+
+
+def train_with_all_losses(
+    model: AlproForPreTraining, processor: AlproProcessor, pool: ClipPool, steps: int, seed: int
+) -> None:
+    """Contrast, matching with hard negatives, masked words and entities in random crops, with equal weights.
+
+    No two captions of a batch are alike: a negative is a true one.
+    """
+    torch.manual_seed(seed)  # of which negatives are drawn
+    rng = np.random.default_rng((ORDER_STREAM, seed, NUM_FRAMES + 1))
+    generator = torch.Generator().manual_seed(seed + 1)
+    update = _updater(model, LEARNING_RATE, steps)
+    mean, std = list(processor.image_processor.image_mean), list(processor.image_processor.image_std)
+    captions = [clip.caption for clip in pool.clips]
+    names = ("vtc_loss", "vtm_loss", "mlm_loss", "pem_loss")
+    running = np.zeros(len(names))
+    bar = tqdm(range(steps), desc="Four losses")
+    for step in bar:
+        drawn = rng.permutation(len(captions))[: 2 * BATCH_SIZE]
+        chosen = np.array(list({captions[index]: index for index in drawn}.values())[:BATCH_SIZE])
+        tokens = processor(text=[captions[index] for index in chosen], return_tensors="pt")
+        masked, labels = mask_words(tokens["input_ids"], processor.tokenizer, generator, MASKED)
+        pixels = pool.prepare(chosen, processor)
+        boxes = torch.from_numpy(draw_crops(len(chosen), generator))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = model(
+                pixel_values=pixels,
+                **tokens,
+                mlm_input_ids=masked,
+                mlm_labels=labels,
+                crop_pixel_values=black_outside(pixels, boxes, mean, std),
+                crop_boxes=boxes,
+            )
+        output.loss.backward()
+        update()
+        running += (0.02 if step else 1.0) * (np.array([output[name].item() for name in names]) - running)
+        if step % 50 == 49:
+            losses = ", ".join(f"{name[:3]} {value:.3f}" for name, value in zip(names, running, strict=True))
+            bar.set_postfix_str(f"{losses}, temperature {model.alpro.temperature.item():.3f}")
+
+
+def pretrain_alpro(
+    output_dir: str | Path,
+    seed: int = 0,
+    clips: int = 6000,
+    still_steps: int = 1200,
+    contrast_steps: int = 300,
+    steps: int = 900,
+) -> None:
+    """Trains a tiny ALPRO from scratch and writes it, its prompter and its processor like a Hub checkpoint.
+
+    Args:
+        output_dir: the folder to write.
+        seed: of the clips, the sentences, the initial weights and the order.
+        clips: how many are drawn; they are met again, with other sentences and crops, when the steps need more.
+        still_steps: optimizer steps of the prompter, by single frames.
+        contrast_steps: further steps of the prompter, by clips. The model begins as a copy of it.
+        steps: further steps, with all four losses.
+    """
+    torch.manual_seed(seed)
+    tokenizer = clip_tokenizer()
+    processor = clip_processor(tokenizer)
+    model = build_alpro(tokenizer).train()
+    pool = ClipPool(clips, seed)
+    train_by_contrast(model, processor, pool, still_steps, seed)
+    see_motion(model, seed)
+    train_by_contrast(model, processor, pool, contrast_steps, seed)
+    model.set_prompter(AlproPrompter.from_entities(model, ENTITIES, processor))
+    train_with_all_losses(model, processor, pool, steps, seed)
+    save_small(model, output_dir)
+    processor.save_pretrained(output_dir)
+
+
+def save_small(model: AlproForPreTraining, output_dir: str | Path) -> None:
+    """Weights take half the room in float16; they are loaded, and computed with, in float32."""
+    model.eval().half().save_pretrained(output_dir)
+    model.float().config.dtype = torch.float32
+    model.config.save_pretrained(output_dir)

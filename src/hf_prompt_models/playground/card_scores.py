@@ -1,0 +1,104 @@
+"""What written descriptions of product cards are worth: attributes named right, blind beside seeing."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from hf_prompt_models.data.files import replacing
+from hf_prompt_models.metrics.cider import cider_d
+from hf_prompt_models.metrics.words import words
+
+from .product_cards import CARD_COLOURS, MATERIALS, SIZES
+from .shapes import SHAPES
+
+
+ATTRIBUTES = {
+    "colour": frozenset(CARD_COLOURS),
+    "material": frozenset(MATERIALS),
+    "object": frozenset(SHAPES),
+    "size": frozenset(SIZES),
+}
+"""What a description names, by the words for it. The picture alone shows colour and material."""
+
+CHANCE = {"colour": 1 / len(CARD_COLOURS), "material": 1 / len(MATERIALS)}
+"""How often a guess names right what the title leaves out."""
+
+
+def score_cards(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """How often each attribute is named right, and CIDEr-D.
+
+    Args:
+        written: descriptions by a model.
+        references: the cards' own.
+
+    Returns:
+        By each of `ATTRIBUTES` a share from 0 to 1: of the texts that say its right word and no other one for it.
+        `cider_d`, from 0 to 10.
+    """
+    said = [(set(words(text)), set(words(reference))) for text, reference in zip(written, references, strict=True)]
+    shares = {
+        name: sum(text & choices == reference & choices for text, reference in said) / len(said)
+        for name, choices in ATTRIBUTES.items()
+    }
+    return shares | {"cider_d": cider_d(written, references)}
+
+
+def compare_runs(seeing: Sequence[str | Path], blind: Sequence[str | Path]) -> dict[str, dict[str, float]]:
+    """Mean scores of the seeds of two runs.
+
+    Args:
+        seeing, blind: `predictions.jsonl` of each seed, as `scripts/train.py mantis` writes them.
+
+    Returns:
+        `score_cards` of "seeing" and "blind".
+    """
+    scores = {}
+    for name, paths in (("seeing", seeing), ("blind", blind)):
+        runs = []
+        for rows in map(_read, paths):
+            runs.append(score_cards([row["generated"] for row in rows], [row["references"][0] for row in rows]))
+        scores[name] = {score: sum(run[score] for run in runs) / len(runs) for score in runs[0]}
+    return scores
+
+
+def plot_blind_beside_seeing(
+    seeing: str | Path, blind: str | Path, images: str | Path, output: str | Path, count: int = 8
+) -> None:
+    """Writes a picture of the first cards: above each its title, beneath it what both models wrote.
+
+    Args:
+        seeing, blind: `predictions.jsonl` of one seed.
+        images: the folder of the cards' pictures.
+        output: of the PNG.
+        count: how many cards.
+    """
+    pairs = list(zip(_read(seeing)[:count], _read(blind)[:count], strict=True))
+    columns = min(4, len(pairs))
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(2.7 * columns, 3.7 * rows))
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.4, 1.0] * rows)
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.93, bottom=0.01, hspace=0.08)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for place, (one, other) in enumerate(pairs):
+        picture, below = panels[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
+        with Image.open(Path(images) / Path(one["images"][0]).name) as image:
+            picture.imshow(image)
+        picture.set_title(f"“{one['title']}”", fontsize=10)
+        for top, row, label in ((1.0, one, "seeing"), (0.5, other, "blind")):
+            colour = "tab:green" if row["generated"] == row["references"][0] else "tab:red"
+            text = textwrap.fill(f"{label}: {row['generated']}", 36)
+            below.text(0.5, top, text, ha="center", va="top", fontsize=8, color=colour)
+    with replacing(output) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+
+
+def _read(path: str | Path) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,212 @@
+"""Pre-training of the playground's tiny language model, on words alone: the tokenizer, the model and the loop."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from .card_texts import FRAME, Piece, binding_text, caption_text, product_text
+from .product_cards import CARD_COLOURS, MATERIALS, SIZES
+from .shapes import SHAPES
+from .vocabulary import EVERYDAY_WORDS
+from .word_binding import NONSENSE_WORDS, choose_episode, prompt_in_words
+
+
+TEXT_STREAM = 16  # product_cards.py has streams 13 to 15
+EOS = "<|endoftext|>"
+VOCABULARY_SIZE = 2000
+BATCH_SIZE = 32
+LEARNING_RATE = 2e-3
+ENOUGH = 0.8
+"""The share of names remembered from which the words between product and name become more."""
+NOISE = 0.3
+"""What is added to the words' vectors, in parts of their size: vectors of pictures will not be exact either."""
+
+
+def learn_language_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer, as GPT-2's, that has the words of `texts` in one piece. It can spell any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=[EOS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=EOS)
+
+
+def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama of about 0.6 M parameters.
+
+    What a name was said of is found by a head that matches what stands before the name with what stands before the
+    question (an induction head). It can only be learned once other heads look a few words back, and these are learned
+    late: tiny models take hours. So the heads of the first layer look 1, 2, 3, … words back from the start.
+    """
+    model = LlamaForCausalLM._from_config(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=8,
+            max_position_embeddings=512,
+            attention_bias=True,
+            tie_word_embeddings=True,
+            initializer_range=0.05,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        attn_implementation="eager",  # for rows this short it is the fastest on a CPU
+    )
+    _look_back(model)
+    return model
+
+
+@torch.no_grad()
+def _look_back(model: LlamaForCausalLM, pairs: int = 3, strength: float = 6.0) -> None:
+    """Let head h of the first layer look h + 1 tokens back.
+
+    Rotary positions turn each pair of a query's and a key's numbers by an angle for each token. A key of a constant
+    and a query of the same constant turned back by so many tokens agree best at just that distance.
+    """
+    attention = model.model.layers[0].self_attn
+    heads, half = model.config.num_attention_heads, attention.head_dim // 2
+    angles = model.model.rotary_emb.inv_freq[:pairs]
+    query, key = (layer.bias.view(heads, 2, half) for layer in (attention.q_proj, attention.k_proj))
+    for head in range(heads):
+        turn = (head + 1) * angles
+        key[head, 0, :pairs] = strength
+        query[head, 0, :pairs], query[head, 1, :pairs] = strength * turn.cos(), -strength * turn.sin()
+    for layer, share in ((attention.q_proj, 0.2), (attention.k_proj, 0.2), (attention.o_proj, 0.3)):
+        layer.weight *= share
+
+
+def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 1400) -> None:
+    """Trains a tokenizer and a tiny Llama on texts and writes them in the layout of a Hub checkpoint.
+
+    Texts that bind names begin easily, with a name right behind what it is said of; a word more comes between as soon
+    as `ENOUGH` of the names are remembered.
+
+    Args:
+        output_dir: the folder to write.
+        seed: of the texts and the initial weights.
+        steps: optimizer steps of `BATCH_SIZE` texts; over the second half, the learning rate falls.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng((TEXT_STREAM, seed))
+    start = time.monotonic()
+    tokenizer = learn_language_tokenizer(_vocabulary(rng))
+    model = build_language_model(tokenizer).train()
+    print(f"{len(tokenizer)} tokens; {model.num_parameters()} parameters")
+    decayed = [weight for weight in model.parameters() if weight.ndim > 1]
+    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / 100, 0.01 + 2 * (1 - step / steps), 1.0)
+    )
+    frame, running = 0, np.zeros(2)
+    for step in range(steps):
+        tokens, told = encode_texts([write_text(rng, frame) for _ in range(BATCH_SIZE)], tokenizer)
+        vectors = model.get_input_embeddings()(tokens)
+        if frame == len(FRAME):
+            vectors = vectors + NOISE * vectors.detach().std() * torch.randn_like(vectors)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(inputs_embeds=vectors, use_cache=False).logits[:, :-1].float()
+        labels, told = tokens[:, 1:], told[:, 1:]
+        ends = (labels == tokenizer.eos_token_id).cumsum(dim=1) > 1  # padding
+        loss = F.cross_entropy(logits[~ends], labels[~ends])
+        remembering = F.cross_entropy(logits[told], labels[told])
+        optimizer.zero_grad()
+        (loss + remembering).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        right = (logits[told].argmax(dim=-1) == labels[told]).float().mean().item()
+        running = 0.95 * running + 0.05 * np.array([loss.item(), right])
+        if frame < len(FRAME) and running[1] > ENOUGH:
+            frame, running[1] = frame + 1, 0.0
+        if step % 100 == 99:
+            print(
+                f"step {step + 1}: {frame} words between, loss {running[0]:.3f}, remembered {running[1]:.3f}, "
+                f"{time.monotonic() - start:.0f} s",
+                flush=True,
+            )
+    model.eval().save_pretrained(output_dir)
+    tokenizer.save_pretrained(output_dir)
+    print(f"2-way binding in words, of an unseen seed: {binding_accuracy(model, tokenizer, seed + 1):.3f}")
+
+
+def write_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piece]:
+    """One of the texts that the model is trained on, with `frame` words between a product and its name at most."""
+    kind = rng.random()
+    if rng.random() < 0.3:
+        frame = int(rng.integers(frame + 1))
+    if kind < 0.7:
+        return binding_text(rng, frame, headed=frame == len(FRAME))
+    return caption_text(rng, frame) if kind < 0.9 else product_text(rng)
+
+
+def encode_texts(
+    texts: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerFast
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids `(texts, length)`, each text with its end and padded with more of them, and which tokens were told."""
+    pieces = [piece for text in texts for piece in text]
+    encoded = iter(tokenizer([piece.text for piece in pieces], add_special_tokens=False)["input_ids"])
+    # All words that are told are tokens in one piece.
+    rows: list[list[int]] = []
+    marks: list[list[bool]] = []
+    for text in texts:
+        ids = [(token, place < piece.told) for piece in text for place, token in enumerate(next(encoded))]
+        rows.append([token for token, _ in ids] + [tokenizer.eos_token_id])
+        marks.append([told for _, told in ids] + [False])
+    length = max(map(len, rows))
+    tokens = [row + [tokenizer.eos_token_id] * (length - len(row)) for row in rows]
+    return torch.tensor(tokens), torch.tensor([mark + [False] * (length - len(mark)) for mark in marks])
+
+
+@torch.no_grad()
+def binding_accuracy(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int,
+    episodes: int = 1000,
+    words: tuple[str, ...] = NONSENSE_WORDS,
+) -> float:
+    """Share of 2-way episodes, captions in place of pictures, in which the model writes the answer and then the end.
+
+    Args:
+        model, tokenizer: what is asked.
+        seed: names the stream of episodes.
+        episodes: how many.
+        words: what the names are drawn from.
+    """
+    rng = np.random.default_rng((TEXT_STREAM, seed, 1))
+    right = 0
+    for _ in range(episodes):
+        episode = choose_episode(rng, words=words)
+        prompt, answer = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (prompt_in_words(episode), episode.answer)
+        )
+        wanted = [*answer, tokenizer.eos_token_id]
+        logits = model(input_ids=torch.tensor([[*prompt, *wanted]])).logits[0]
+        right += logits[len(prompt) - 1 : -1].argmax(dim=-1).tolist() == wanted
+    return right / episodes
+
+
+def _vocabulary(rng: np.random.Generator) -> list[str]:
+    """Texts with every word that the model shall read in one piece."""
+    words = (*SHAPES, *CARD_COLOURS, *MATERIALS, *SIZES, *NONSENSE_WORDS)
+    texts = ["".join(f" {piece.text}" for piece in write_text(rng)) for _ in range(2000)]
+    return [*[" ".join(words)] * 50, *[EVERYDAY_WORDS] * 20, *texts]

@@ -1,0 +1,81 @@
+"""Checkpoints of a training that is stopped or killed: whole or not there."""
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
+
+from hf_prompt_models.data.files import UNFINISHED, sync
+
+
+STATE_FILE = "trainer_state.json"
+STAGING_DIRECTORY = f"{UNFINISHED}checkpoints"
+"""Where, in a run's folder, a checkpoint is written before it is moved into its place."""
+
+
+def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
+    """The newest `checkpoint-N` under a folder that was written to its end, or `None`."""
+    whole = (path for path in _checkpoints(Path(directory)) if _is_whole(path))
+    newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def remove_torn_checkpoints(directory: Path) -> None:
+    """Remove checkpoints without a readable state, which is written last and says that the others are there."""
+    for path in _checkpoints(directory):
+        if not _has_state(path):
+            shutil.rmtree(path)
+
+
+def move_checkpoint(written: Path, place: Path) -> None:
+    """Move a checkpoint into its place once all of it is on the disk; one that is there makes room.
+
+    Args:
+        written: its folder, on the same disk.
+        place: `<run>/checkpoint-N`.
+    """
+    for path in [*written.rglob("*"), written]:
+        sync(path)
+    if place.exists():
+        os.replace(place, written.with_name(f"earlier-{place.name}"))
+    os.replace(written, place)
+    sync(place.parent)
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    names = directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return [path for path in names if path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit()]
+
+
+def _has_state(checkpoint: Path) -> bool:
+    try:
+        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(state, dict) and "global_step" in state
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether nothing is missing or cut off, also of a checkpoint that something else wrote."""
+    weights = checkpoint / ADAPTER_SAFE_WEIGHTS_NAME  # what peft trains and saves alone
+    try:
+        with safe_open(weights if weights.is_file() else checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
+            pass
+    except (OSError, SafetensorError):
+        return False
+    random_states = list(checkpoint.glob("rng_state*.pth"))
+    # torch writes zip archives, whose directory comes last: a truncated one is none.
+    archives = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states]
+    return _has_state(checkpoint) and bool(random_states) and all(map(_is_archive, archives))
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # its end says that it goes on elsewhere
+        return False

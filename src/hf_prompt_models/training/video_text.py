@@ -1,0 +1,443 @@
+"""Training and testing models over videos with texts: pre-training, retrieval, question answering; for each seed, with
+the numbers before and after."""
+
+import csv
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import transformers
+from transformers import TrainingArguments, set_seed
+
+from hf_prompt_models.data.captioned_videos import (
+    VideoTexts,
+    frequent_answers,
+    read_captioned_videos,
+    read_video_questions,
+)
+from hf_prompt_models.data.files import read_json, replacing, write_json
+from hf_prompt_models.data.video_text_dataset import VideoTextDataset
+from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.models.alpro import (
+    AlproForPreTraining,
+    AlproForVideoQuestionAnswering,
+    AlproForVideoTextRetrieval,
+    AlproPreTrainedModel,
+)
+from hf_prompt_models.models.alpro.collating_alpro import AlproCollator, AlproPretrainingCollator
+from hf_prompt_models.models.alpro.entities_alpro import read_entities
+from hf_prompt_models.models.alpro.losses_alpro import IGNORED
+from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
+from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
+from hf_prompt_models.playground import ALPRO_DIR
+from hf_prompt_models.training.named_losses import NamedLossTrainer
+from hf_prompt_models.training.plots import plot_learning_curve
+from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_folder import (
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    begin_seed,
+    seed_settings,
+)
+from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments
+from hf_prompt_models.training.video_text_evaluation import (
+    Answered,
+    Loading,
+    Retrieved,
+    answer,
+    answer_prior,
+    held_out_losses,
+    retrieve,
+)
+from hf_prompt_models.training.video_text_plots import plot_answered, plot_retrieved
+from hf_prompt_models.version import __version__
+
+
+MODELS: dict[str, type[AlproPreTrainedModel]] = {
+    PRETRAINING: AlproForPreTraining,
+    PROMPTER: AlproForPreTraining,
+    RETRIEVAL: AlproForVideoTextRetrieval,
+    QUESTIONS: AlproForVideoQuestionAnswering,
+}
+"""What each task trains."""
+
+BEFORE = "before_"
+"""Begins the names of the files that the untrained model's answers are in."""
+PICTURE = "answers.png"
+MAX_ANSWERS_BYTES = 16 * 2**20
+
+
+def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+    """What `train.py` does for videos with texts; as `training.few_shot.train`."""
+    arguments = parse_video_text_arguments(recipe, flags, prog)
+    if arguments.data.backbone == "playground":
+        arguments.data.backbone = ALPRO_DIR
+    return summarise(run_video_text(recipe, arguments, command))
+
+
+def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) -> dict[str, Any]:
+    """Train and test a method, once for each seed.
+
+    Everything that can be wrong with the input is found out before the first step. Results are written after each
+    seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
+
+    Args:
+        recipe: the method's `recipe_<method>` module.
+        arguments: from `parse_video_text_arguments`.
+        command: the command line, for the results.
+
+    Returns:
+        What `results.json` in the output folder holds.
+    """
+    data, output_dir = arguments.data, arguments.training["output_dir"]
+    train_set, test_set = read_sets(arguments)
+    settings = arguments.training | {}
+    settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])
+    training = {seed: TrainingArguments(**settings | seed_settings(settings, seed, data.seeds)) for seed in data.seeds}
+    first = next(iter(training.values()))
+    for each in training.values():
+        if data.backbone is not None and os.path.realpath(each.output_dir) == os.path.realpath(data.backbone):
+            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
+    run = _Run(recipe, arguments, train_set, test_set, _answers(arguments, train_set), first)
+    results: dict[str, Any] = {
+        "method": recipe.TITLE,
+        "task": arguments.method.task,
+        "backbone": run.backbone,
+        "data": {
+            "name": source_title(data.train_file[0]),
+            "train": train_set.source,
+            "test": test_set.source,
+            "train_texts": len(train_set),
+            "test_texts": len(test_set),
+            "test_videos": len(test_set.videos),
+            "skipped": [*train_set.skipped, *test_set.skipped],
+        },
+        **run.facts(),
+        "seeds": {},
+        "arguments": vars(arguments.method),
+        "versions": {
+            "hf_prompt_models": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "command": command,
+    }
+    for seed in data.seeds:
+        results["seeds"][str(seed)] = run.train(training[seed])
+        results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
+        if first.process_index == 0:
+            write_json(Path(output_dir) / RESULTS_FILE, results)
+    return results
+
+
+def read_sets(arguments: VideoTextRun) -> tuple[VideoTexts[Any], VideoTexts[Any]]:
+    """What to learn from and what to test on, videos that cannot be read left out or refused."""
+    data = arguments.data
+    read: Any = read_video_questions if arguments.method.task == QUESTIONS else read_captioned_videos
+    train_set = read(data.train_file, data.train_videos)
+    test_set = read(data.test_file, data.test_videos or data.train_videos)
+    progress = not arguments.training.get("disable_tqdm", False)
+    return train_set.readable(data.on_unreadable, progress), test_set.readable(data.on_unreadable, progress)
+
+
+def _answers(arguments: VideoTextRun, train_set: VideoTexts[Any]) -> list[str] | None:
+    if arguments.method.task != QUESTIONS:
+        return None
+    data = arguments.data
+    count = data.num_answers or NUM_ANSWERS[arguments.method.dataset or "msrvtt"]
+    if data.answers is None:
+        return frequent_answers(train_set, count)
+    return read_answers(data.answers)[: data.num_answers]
+
+
+def read_answers(file: str | os.PathLike) -> list[str]:
+    """A list of answers: a JSON list, or an object of answers and their indices, `train_ans2label.json`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming the file, if it is neither, or an answer is there twice, or indices are not 0, 1, 2, ….
+    """
+    value = read_json(file, MAX_ANSWERS_BYTES, "lists of answers")
+    if isinstance(value, dict):
+        if sorted(map(str, value.values())) != sorted(map(str, range(len(value)))):
+            raise ValueError(f"{file}: the answers' indices are not 0 to {len(value) - 1}.")
+        value = sorted(value, key=value.__getitem__)
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) and each.strip() for each in value):
+        raise ValueError(f"{file} must be a JSON list of answers, or an object of answers and their indices.")
+    if len(set(value)) < len(value):
+        twice = next(each for each in value if value.count(each) > 1)
+        raise ValueError(f"{file}: {twice!r} is there twice; the model could not tell them apart.")
+    return value
+
+
+@dataclass(frozen=True)
+class _Run:
+    recipe: ModuleType
+    arguments: VideoTextRun
+    train_set: VideoTexts[Any]
+    test_set: VideoTexts[Any]
+    answers: list[str] | None
+    settings: TrainingArguments
+
+    @property
+    def task(self) -> str:
+        return self.arguments.method.task
+
+    @property
+    def backbone(self) -> str:
+        data = self.arguments.data
+        if data.from_scratch:
+            return "new"
+        return str(data.backbone or f"{data.vision} + {data.text}")
+
+    @property
+    def learned_from(self) -> VideoTexts[Any]:
+        """The training set, without questions whose answers are not in the list."""
+        if self.answers is None:
+            return self.train_set
+        known = set(self.answers)
+        kept = [item for item in self.train_set.items if item.answer in known]
+        if not kept:
+            raise ValueError(
+                f"None of the {len(self.train_set)} questions of {self.train_set.source} has one of the "
+                f"{len(known)} answers of the list."
+            )
+        return replace(self.train_set, items=kept)
+
+    def facts(self) -> dict[str, Any]:
+        """Of the task, for the results."""
+        if self.answers is None:
+            return {}
+        return {
+            "answers": len(self.answers),
+            "left_out": len(self.train_set) - len(self.learned_from),
+            "answer_prior": answer_prior(self.train_set, self.test_set),
+        }
+
+    def build_model(self) -> Any:
+        """A model at its start."""
+        method, data, task = self.arguments.method, self.arguments.data, self.task
+        model_class: Any = MODELS[task]
+        fields: dict[str, Any] = {"pem_threshold": method.pem_threshold} if task == PRETRAINING else {}
+        if self.answers is not None:
+            fields["answers"] = self.answers
+        sizes = {"num_frames": method.num_frames, "max_text_length": method.max_text_length}
+        if data.backbone is not None:
+            if task == PROMPTER or (task == PRETRAINING and not _has_prompter(data.backbone)):
+                fields |= {"num_entities": 0, "entities": None}
+            model = load_start(model_class, data.backbone, **sizes, **fields)
+        elif data.from_scratch:
+            names = ("image_size", "patch_size", "hidden_size", "num_layers")
+            shape = {name: getattr(method, name) for name in names}
+            model = new_small_model(model_class, self.train_set.texts, **sizes, **shape, **fields)
+        else:
+            answers = fields.pop("answers", None)
+            if answers is not None:
+                fields["id2label"] = dict(enumerate(answers))
+                fields["label2id"] = {each: label for label, each in enumerate(answers)}
+            model = model_class.from_towers(data.vision, data.text, **sizes, num_entities=0, **fields)
+        if data.prompter is not None:
+            entities = None if data.entities is None else read_entities(data.entities)
+            model.set_prompter(load_prompter(data.prompter, entities, method.num_frames))
+        return model
+
+    def build_train_dataset(self, seed: int) -> VideoTextDataset:
+        method = self.arguments.method
+        return VideoTextDataset(
+            self.learned_from.items, method.num_frames, method.sampling, method.augmentation(), seed
+        )
+
+    def build_collator(self, model: Any) -> Any:
+        if self.task == PRETRAINING:
+            entities = model.prompter is not None
+            return AlproPretrainingCollator(model.processor, entities, self.arguments.method.mlm_probability)
+        if self.answers is None:
+            return AlproCollator(model.processor)
+        label = {each: index for index, each in enumerate(self.answers)}
+        return AlproCollator(model.processor, [label.get(item.answer, IGNORED) for item in self.learned_from.items])
+
+    def save(self, model: Any, directory: Path) -> None:
+        """Write what was learned: of a prompter the towers, as an `AlproModel`."""
+        learned = model.alpro if self.task == PROMPTER else model
+        learned.processor = model.processor
+        learned.save_pretrained(directory)
+
+    def test(self, model: Any) -> "_Tested":
+        loading = Loading(
+            self.settings.per_device_eval_batch_size,
+            self.settings.dataloader_num_workers,
+            not self.settings.disable_tqdm,
+        )
+        rerank = None if self.task == PROMPTER else self.arguments.method.rerank
+        return test_model(model, self.test_set, rerank, loading)
+
+    def train(self, training: TrainingArguments) -> dict[str, Any]:
+        directory, is_main = Path(training.output_dir), training.process_index == 0
+        record = {
+            "method": self.recipe.TITLE,
+            "arguments": vars(self.arguments.method),
+            "backbone": os.path.abspath(self.backbone) if os.path.isdir(self.backbone) else self.backbone,
+            "seed": training.seed,
+            "texts": len(self.train_set),
+            "answers": self.answers,
+        }
+        checkpoint = begin_seed(training, record)
+        set_seed(training.seed)
+        model = self.build_model()
+        before = self.test(model.to(training.device))
+        if is_main:
+            before.write(directory, BEFORE)
+        set_seed(training.seed)
+        forward = {RETRIEVAL: {"return_loss": True}, PROMPTER: {"contrast_only": True}}
+        dataset = self.build_train_dataset(training.seed)
+        trainer = NamedLossTrainer(
+            model=model,
+            args=training,
+            train_dataset=dataset,
+            eval_dataset=dataset,
+            data_collator=self.build_collator(model),
+            forward_arguments=forward.get(self.task),
+            measure=lambda: flat(self.test(model).metrics),
+        )
+        trainer.train(resume_from_checkpoint=checkpoint)
+        model.eval()
+        tested = self.test(model)
+        if is_main:
+            self.save(model, directory)
+            plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
+            tested.write(directory)
+        if training.push_to_hub:
+            trainer.push_to_hub()
+        return tested.metrics | {
+            "before": before.metrics,
+            "model": str(directory),
+            "steps": trainer.state.global_step,
+        }
+
+
+def _has_prompter(directory: str) -> bool:
+    found, _ = transformers.PreTrainedConfig.get_config_dict(directory)
+    return found.get("architectures") == [AlproForPreTraining.__name__] and found.get("num_entities", 1) > 0
+
+
+def flat(metrics: dict[str, Any]) -> dict[str, float]:
+    """Numbers within dicts, by both names."""
+    numbers: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            numbers |= {f"{name}_{inner}": number for inner, number in value.items()}
+        else:
+            numbers[name] = value
+    return numbers
+
+
+@dataclass(frozen=True)
+class _Tested:
+    found: Retrieved | Answered
+    losses: dict[str, float]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.found.metrics() | ({"losses": self.losses} if self.losses else {})
+
+    def write(self, directory: Path, beginning: str = "") -> None:
+        if isinstance(self.found, Retrieved):
+            write_retrieved(directory / f"{beginning}{PREDICTIONS_FILE}", self.found)
+            plot_retrieved(self.found, directory / f"{beginning}{PICTURE}")
+        else:
+            write_answered(directory / f"{beginning}{PREDICTIONS_FILE}", self.found)
+            plot_answered(self.found, directory / f"{beginning}{PICTURE}")
+
+
+def test_model(model: Any, test_set: VideoTexts[Any], rerank: int | None, loading: Loading) -> _Tested:
+    """Ask a model all questions, or search by all sentences, whichever it is for.
+
+    Args:
+        model: with its processor.
+        test_set: what to test on.
+        rerank: as for `retrieve`; `None` for a prompter, whose matching head nothing has taught.
+        loading: of the videos.
+    """
+    processor = model.processor
+    if isinstance(model, AlproForVideoQuestionAnswering):
+        return _Tested(answer(model, processor, test_set, loading), {})
+    losses = {}
+    if isinstance(model, AlproForPreTraining):
+        losses = held_out_losses(model, processor, test_set, loading, contrast_only=rerank is None)
+    return _Tested(retrieve(model, processor, test_set, rerank, loading), losses)
+
+
+def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
+    """Write CSV with a row for each sentence, from which recalls can be counted again."""
+    ranks, contrast = found.ranks(), found.contrast_ranks()
+    best = found.by_text.argmax(axis=1)
+    with replacing(path) as beside, _table(beside) as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "video", "rank", "rank_by_features", "best_video"])
+        for index, item in enumerate(found.captions.items):
+            row = [item.text, item.video, ranks[index], contrast[index], found.videos[best[index]]]
+            writer.writerow(row)
+
+
+def write_answered(path: str | os.PathLike, answered: Answered) -> None:
+    """Write CSV with a row for each question, from which accuracies can be counted again."""
+    chosen, chances = answered.chosen, answered.probabilities.max(axis=1)
+    with replacing(path) as beside, _table(beside) as file:
+        writer = csv.writer(file)
+        writer.writerow(["video", "question", "kind", "answer", "predicted", "score", "right"])
+        for index, item in enumerate(answered.questions.items):
+            right = int(chosen[index] == item.answer)
+            score = f"{chances[index]:.4f}"
+            writer.writerow([item.video, item.text, item.kind, item.answer, chosen[index], score, right])
+
+
+def _table(path: Path) -> Any:
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
+RETRIEVAL_ROWS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
+
+
+def summarise(results: dict[str, Any]) -> str:
+    """The lines that `train.py` prints."""
+    task, data = results["task"], results["data"]
+    lines = [f"{results['method']}, {task}: {data['train_texts']} texts to learn from."]
+    if data["skipped"]:
+        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+    if "answers" in results:
+        lines.append(
+            f"{results['answers']} answers; {results['left_out']} questions to learn from have others and were left "
+            f"out. Without the videos {results['answer_prior']:.2%} of the test questions are answered rightly."
+        )
+    for seed, one in results["seeds"].items():
+        lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
+        lines += [*metric_lines("before", one["before"]), *metric_lines("after", one)]
+    if len(results["seeds"]) > 1:
+        mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
+        name = "accuracy" if task == QUESTIONS else "R@1, text to video"
+        lines += ["", f"{name}, mean ± deviation: {mean:.2%} ± {deviation:.2%}"]
+    model = next(iter(results["seeds"].values()))["model"]
+    return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
+
+
+def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
+    """What a model reached, for reading."""
+    if "by_kind" in metrics:
+        kinds = ", ".join(f"{kind} {value:.2%}" for kind, value in metrics["by_kind"].items())
+        return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {kinds}"]
+    lines = []
+    for name, title in RETRIEVAL_ROWS.items():
+        recalls = [f"{metrics[name][f'recall_at_{k}']:7.2%}" for k in (1, 5, 10)]
+        ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
+        lines.append(f"  {when:<7} {title:<15} R@1/5/10 {' '.join(recalls)}   {ranks}")
+    if "losses" in metrics:
+        losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
+        lines.append(f"  {when:<7} held-out losses {losses}")
+    return lines
