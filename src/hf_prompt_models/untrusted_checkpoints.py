@@ -73,9 +73,10 @@ def check_config(config: Any) -> None:
             waiting += [(str(key), each) for key, each in value.items()]
         elif isinstance(value, list | tuple):
             waiting += [(name, each) for each in value]
-        elif isinstance(value, int) and value > (MAX_LABELS if name == "num_labels" else MAX_LAYERS):
-            if name == "num_labels" or any(part in name for part in ("layer", "depth", "block")):
-                raise ValueError(f"{name} is {str(value)[:40]}, more than any model has.")
+        most = MAX_LABELS if name == "num_labels" else MAX_LAYERS
+        counted = name == "num_labels" or any(part in name for part in ("layer", "depth", "block"))
+        if counted and isinstance(value, int) and value > most:
+            raise ValueError(f"{name} is {str(value)[:40]}; models have up to {most}.")
 
 
 def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> None:
@@ -117,7 +118,9 @@ def _weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[s
     if (index := find(SAFE_WEIGHTS_INDEX_NAME)) is None:
         return []
     match read_json(index, MAX_INDEX_BYTES, "indices of weights"):
-        case {"weight_map": dict(places), "metadata": dict()} if all(isinstance(each, str) for each in places.values()):
+        case {"weight_map": dict(places), "metadata": dict()} if all(
+            isinstance(each, str) for each in places.values()
+        ):
             names = sorted(set(places.values()))
         case _:
             raise ValueError(f"{index} is no index of weights, with the names of its files in 'weight_map'.")

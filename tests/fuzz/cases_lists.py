@@ -29,10 +29,17 @@ from hf_prompt_models.data.relations import read_relation_vocabulary, read_relat
 from hf_prompt_models.data.visual_questions import read_visual_questions, with_shots
 from hf_prompt_models.training.results import read_results
 from hf_prompt_models.training.run_folder import check_same_run, model_directories
-from tests.data import test_captions, test_facad, test_few_shot_episodes, test_products, test_referring_expressions
+from tests.data import (
+    test_captions,
+    test_facad,
+    test_few_shot_episodes,
+    test_products,
+    test_referring_expressions,
+    test_relations,
+    test_visual_questions,
+)
 from tests.data import test_region_features as features
-from tests.data import test_relations, test_visual_questions
-from tests.fuzz.cases import Case, write_json, write_text
+from tests.fuzz.cases import Case, refusing, write_json, write_text
 from tests.training.test_report import few_shot, run
 
 
@@ -47,10 +54,8 @@ def write_image(file: Path, format: str | None = None) -> Path:
 
 def open_all(records: Records[Any]) -> None:
     for record in records:
-        try:
+        with refusing("Cannot read the image", "There is no image file"):
             record.load_images()
-        except ValueError as error:
-            assert "Cannot read the image" in str(error) or "There is no image file" in str(error), error
 
 
 # -- captions, products, questions -----------------------------------------------------------------------------------
@@ -123,10 +128,8 @@ def write_proposals(folder: Path) -> None:
 
 def read_all_masks(folder: Path) -> None:
     for picture, regions in read_proposals(folder / "proposals.json").items():
-        try:
+        with refusing("Region "):
             regions.read_masks(SIZE, str(folder / picture))
-        except ValueError as error:
-            assert str(error).startswith("Region "), error
 
 
 def write_expressions(folder: Path, content: Any = test_referring_expressions.ITEMS) -> None:
@@ -139,10 +142,8 @@ def write_expressions(folder: Path, content: Any = test_referring_expressions.IT
 def read_expressions(folder: Path) -> None:
     expressions = read_referring_expressions(folder, "train")
     for index in range(min(len(expressions), 10)):
-        try:
+        with refusing("Cannot read the image"):
             expressions.load(index)
-        except ValueError as error:
-            assert "Cannot read the image" in str(error), error
 
 
 def write_drawn(folder: Path) -> None:
@@ -177,10 +178,8 @@ def read_features(folder: Path) -> None:
     file = region_features.RegionFeatureFile(folder / "f.tsv", features.SIZE)
     for read in (file.regions, file.grounding_prompt, file.relation_prompt):
         for index in range(min(len(file), 4)):
-            try:
+            with refusing(f"f.tsv, line {index + 1}: "):
                 read(index)
-            except ValueError as error:
-                assert f"f.tsv, line {index + 1}: " in str(error), error
 
 
 # -- labelled images and videos --------------------------------------------------------------------------------------
@@ -225,10 +224,8 @@ def write_video_list(folder: Path) -> None:
 def read_video_list(folder: Path, name: str, labels: str | None) -> None:
     videos = read_labelled_videos(folder / name, "train", None if labels is None else folder / labels)
     for index in range(min(len(videos), 5)):
-        try:
+        with refusing("Cannot read"):
             videos.check(index)
-        except ValueError as error:
-            assert "Cannot read" in str(error), error
 
 
 TEXTS: list[dict[str, Any]] = [
@@ -248,10 +245,8 @@ def write_video_texts(folder: Path) -> None:
 
 def check_videos(texts: VideoTexts[Any]) -> None:
     for item in texts.items[:5]:
-        try:
+        with refusing("Cannot read"):
             item.check()
-        except ValueError as error:
-            assert "Cannot read" in str(error), error
 
 
 def read_video_texts(folder: Path, name: str) -> None:
@@ -299,10 +294,8 @@ def write_record(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> None:
-    try:
+    with refusing("run.json", "belongs to another run"):
         check_same_run(folder / "run.json", RECORD, str(folder / "checkpoint-1"))
-    except ValueError as error:
-        assert "run.json" in str(error) or "belongs to another run" in str(error), error
 
 
 CASES: dict[str, Case] = {
@@ -331,13 +324,17 @@ CASES: dict[str, Case] = {
         write_split_file, lambda folder: open_images(read_labelled_images(folder, "train")), ("split_zhou_Mine.json",)
     ),
     "FGVCAircraft's lists": Case(
-        write_aircraft, lambda folder: open_images(read_labelled_images(folder / "fgvc_aircraft", "train")), ("*/variants.txt", "*/*_train.txt")
+        write_aircraft,
+        lambda folder: open_images(read_labelled_images(folder / "fgvc_aircraft", "train")),
+        ("*/variants.txt", "*/*_train.txt"),
     ),
     "ImageNet's names": Case(
         write_imagenet, lambda folder: open_images(read_labelled_images(folder / "imagenet", "train")), ("*/*.txt",)
     ),
     "frame list": Case(
-        write_video_list, lambda folder: read_video_list(folder, "train.txt", "labels.csv"), ("train.txt", "labels.csv")
+        write_video_list,
+        lambda folder: read_video_list(folder, "train.txt", "labels.csv"),
+        ("train.txt", "labels.csv"),
     ),
     "multi-label list": Case(
         write_video_list, lambda folder: read_video_list(folder, "several.csv", None), ("several.csv",)

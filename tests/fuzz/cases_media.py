@@ -17,9 +17,9 @@ from hf_prompt_models.hub.dassl_checkpoints import find_dassl_file, read_dassl_c
 from hf_prompt_models.hub.legacy_checkpoints import read_legacy_checkpoint
 from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
-from hf_prompt_models.training.feature_cache import FeatureCache
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
-from tests.fuzz.cases import Case, write_json, write_text
+from hf_prompt_models.training.feature_cache import FeatureCache
+from tests.fuzz.cases import Case, refusing, write_json, write_text
 from tests.tested_method import random_image
 from tests.videos import write_video
 
@@ -115,10 +115,8 @@ def write_legacy(folder: Path) -> None:
 
 def read_each(read: Any, folder: Path) -> None:
     for file in sorted(folder.iterdir()):
-        try:
+        with refusing(file.name):
             read(file)
-        except ValueError as error:
-            assert file.name in str(error), error
 
 
 def write_dassl(folder: Path) -> None:

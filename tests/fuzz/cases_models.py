@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from shutil import copytree
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel
 
@@ -83,11 +81,9 @@ def nothing(folder: Path) -> None:
 
 @cache
 def make_cases() -> dict[str, Case]:
-    writers: dict[str, tuple[Callable[[Path], object], Any]] = {
-        "alpro, full": (alpro, AutoModel)
-    }
+    writers: dict[str, tuple[Callable[[Path], object], Any]] = {"alpro, full": (alpro, AutoModel)}
     for name, method in find_methods().items():
-        if ", " in name or name.count(" ") > 0:  # a variant differs in its head alone
+        if " " in name:  # a variant, which differs in its head alone
             continue
         for scope in ("prompt", "full"):
             writers[f"{name}, {scope}"] = (partial(prepared, method, scope), method.auto_class)

@@ -16,10 +16,31 @@ FLOATS = (0.5, -0.0, 1e9, 1e308, -1e308, float("nan"), float("inf"), float("-inf
 TEXTS = (
     *("", " ", ".", "..", "/", "\0", "a\0b", "\ud800", "\u2028", "٣", "²", "None", "NaN", "-1", "1e9", "10" * 30),
     *(f"../{OUTSIDE}/secret.png", f"x/../../{OUTSIDE}/secret.png", f"../{OUTSIDE}/secret.safetensors"),
-    *("/dev/zero", "/dev/stdin", "/proc/self/mem", "C:\\x", "http://localhost:1/x.png", "hf://x", "file:///etc/passwd"),
+    *(
+        "/dev/zero",
+        "/dev/stdin",
+        "/proc/self/mem",
+        "C:\\x",
+        "http://localhost:1/x.png",
+        "hf://x",
+        "file:///etc/passwd",
+    ),
     *("{}", "{0.__class__}", "%s", "a" * 300, "b" * 70_000, "os.system", "x/y--z.Class", "eval", "train"),
 )
-CHUNKS = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80", b"\n", b"\t", b'"', b"{", b"[", b"..", b"-")
+CHUNKS = (
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\x80",
+    b"\n",
+    b"\t",
+    b'"',
+    b"{",
+    b"[",
+    b"..",
+    b"-",
+)
 
 
 def mutate(name: str, content: bytes, rng: random.Random) -> bytes:

@@ -106,7 +106,9 @@ class AlproVideoIndex:
             index = cls(lists["names"], tokens, embeds, lists["model_digest"], lists["skipped"])
         except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no index of videos, or a damaged one ({error!r}): make it again.") from error
-        told = isinstance(index.names, list) and isinstance(index.skipped, dict) and isinstance(index.model_digest, str)
+        told = (
+            isinstance(index.names, list) and isinstance(index.skipped, dict) and isinstance(index.model_digest, str)
+        )
         if not told or not all(isinstance(text, str) for text in (*index.names, *index.skipped.values())):
             raise ValueError(f"{file} does not name its videos: make it again.")
         if (tokens.dim(), embeds.dim()) != (3, 2) or {len(tokens), len(embeds)} != {len(index.names)}:
