@@ -1,10 +1,13 @@
 """What every prompt method's configuration holds."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
 @strict
@@ -34,11 +37,30 @@ class PromptConfig(PreTrainedConfig):
     pad_token_id: int | None = None
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises:
+            OSError: if there is no such file.
+            ValueError: naming the place, if it holds no configuration of this class.
+        """
+        with reading(pretrained_model_name_or_path, "config.json"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers; a backbone that is named anew (by `kwargs`) is not at the commit of the old place."""
-        if kwargs.get("base_model_name_or_path") is not None:
-            config_dict = config_dict | {"base_model_revision": None}
-        return super().from_dict(config_dict, **kwargs)
+        """As in transformers; a backbone that is named anew (by `kwargs`) is not at the commit of the old place.
+
+        Raises:
+            ValueError: if it is no configuration of this class, or larger than any model.
+        """
+        # Where it is from: `AutoConfig` says it by an argument.
+        place = kwargs.get("name_or_path", config_dict.get("_name_or_path", ""))
+        with reading(place, "config.json"):
+            check_config(config_dict)
+            if kwargs.get("base_model_name_or_path") is not None:
+                config_dict = config_dict | {"base_model_revision": None}
+            return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:

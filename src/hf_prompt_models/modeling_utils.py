@@ -3,7 +3,7 @@
 import copy
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -37,6 +37,7 @@ from hf_prompt_models.hub.repository import (
     upload_checkpoint,
 )
 from hf_prompt_models.hub.shim import write_shim
+from hf_prompt_models.untrusted_checkpoints import check_config, check_weights, reading
 
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
@@ -59,14 +60,39 @@ class CompletePreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: if files are missing or damaged.
+            ValueError: if the weights are not those of the model that the configuration describes.
         """
         path = pretrained_model_name_or_path
-        if path is not None:
-            kwargs.setdefault("use_safetensors", True)
         try:
+            if path is not None:
+                kwargs.setdefault("use_safetensors", True)
+                cls._check_folder(path, kwargs)
             return super().from_pretrained(path, *model_args, **kwargs)
         except SafetensorError as error:
             raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
+
+    @classmethod
+    def _check_folder(cls, path: str | os.PathLike, kwargs: Mapping[str, Any]) -> None:
+        """Refuse a folder whose weights are not those of the model that its configuration describes."""
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        config = kwargs.get("config")
+        if not isinstance(config, PreTrainedConfig):
+            own = {field.name for field in fields(cls.config_class)} - {"dtype"}
+            given = {name: value for name, value in kwargs.items() if name in own}
+            config = cls.config_class.from_pretrained(config or path, **hub_kwargs, **given)
+        # Quantised weights have shapes of their own.
+        quantised = kwargs.get("quantization_config") or config.to_dict().get("quantization_config")
+        if not kwargs.get("ignore_mismatched_sizes") and not quantised:
+            check_weights(cls._shapes(path, config), path, hub_kwargs)
+
+    @classmethod
+    def _shapes(cls, path: str | os.PathLike, config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
+        """Of the tensors that a configuration describes, by name; they are laid out without memory."""
+        with reading(path, "config.json"), torch.device("meta"):
+            # A copy: building a model writes its choice of attention into the configuration, and the backbone's own
+            # class may still be to make one.
+            model = cls(copy.deepcopy(config))
+            return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
     def save_pretrained(self, save_directory: str | os.PathLike, *, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write `config.json`, the processor and the weights to a folder.
@@ -281,6 +307,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
         config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
+        with reading(name_or_path, "config.json"):
+            check_config(config_dict)
         model_type = config_dict.get("model_type", next(iter(known)))
         if model_type not in known:
             listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
@@ -370,7 +398,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         backbone = cls.load_backbone(base, **kwargs)
         config.base_model_revision = cached_commit(base, kwargs)
         if config.base_model_fingerprint is not None:
-            check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
+            with reading(path, "config.json"):
+                check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
         model = cls._from_parts(config, backbone, prompt)
         model.name_or_path = str(path)
         if model.can_generate():
@@ -400,14 +429,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         cls, path: str | os.PathLike, config: PromptConfig, hub_kwargs: dict[str, Any]
     ) -> dict[str, torch.Tensor]:
         """Read the learned tensors after checking names and shapes against the configuration."""
-        with torch.device("meta"):
-            # A copy: building a model writes its choice of attention into the configuration, and the backbone's own
-            # class is still to make one.
-            expected = {
-                name: tuple(tensor.shape)
-                for name, tensor in cls(copy.deepcopy(config)).state_dict().items()
-                if not name.startswith(f"{cls.backbone_name}.")
-            }
+        shapes = cls._shapes(path, config)
+        expected = {name: shape for name, shape in shapes.items() if not name.startswith(f"{cls.backbone_name}.")}
         if not expected:
             return {}
         file = cached_file(path, SAFE_WEIGHTS_NAME, **hub_kwargs)

@@ -5,9 +5,22 @@ from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
+from hf_prompt_models.untrusted_checkpoints import reading
+
 
 class PromptProcessor(ProcessorMixin):
     """Base of all processors here."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises:
+            OSError: if files are missing.
+            ValueError: naming the place, if a file does not describe such a processor.
+        """
+        with reading(pretrained_model_name_or_path, "processor_config.json"):
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
         """As in transformers, and what was saved needs no code of the repository that this came from."""

@@ -1,7 +1,9 @@
 """K-shot samples."""
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,5 +94,21 @@ def test_a_written_sample_is_read_back_and_wrong_ones_are_refused(tmp_path: Path
     with pytest.raises(ValueError, match="classes"):
         read_few_shot_sample(tmp_path / "run" / "few_shot.json", images_of([2, 2, 2], tmp_path / "other"))
     (tmp_path / "broken.json").write_text('{"classes": 3')
-    with pytest.raises(ValueError, match="not a few-shot sample"):
+    with pytest.raises(ValueError, match=r"broken\.json cannot be read as JSON"):
         read_few_shot_sample(tmp_path / "broken.json", images)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shots": float("inf")},
+        {"classes": [{"class": "class0", "images": 1.5}]},
+        {"classes": [{"class": "class0", "images": [{}]}]},
+        {"classes": [{"class": ["class0"], "images": []}]},
+    ],
+)
+def test_a_sample_of_other_types_is_refused_by_name(changes: dict[str, Any], tmp_path: Path) -> None:
+    sample = {"shots": 1, "classes": [{"class": "class0", "images": ["a.png"]}]} | changes
+    (tmp_path / "few_shot.json").write_text(json.dumps(sample))
+    with pytest.raises(ValueError, match=r"few_shot\.json is not a few-shot sample"):
+        read_few_shot_sample(tmp_path / "few_shot.json", images_of([1, 1], tmp_path / "data"))

@@ -46,6 +46,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("image", [{}, [], None, 1.5])
+def test_an_image_id_of_another_type_is_refused_by_name(image: Any, tmp_path: Path) -> None:
+    images = [{"id": image, "file_name": "a.jpg", "caption": "a"}]
+    annotations = [{"image_id": 1, "bbox": [0, 0, 1, 1]}]
+    file = written(tmp_path / "mdetr.json", {"images": images, "annotations": annotations})
+    with pytest.raises(ValueError, match=r"mdetr\.json, item 0"):
+        read_annotations(file)
+
+
 def test_a_folder_says_all_by_itself(folder: Path) -> None:
     expressions = read_referring_expressions(folder, "train")
     assert list(expressions.names) == ["7", "9"]

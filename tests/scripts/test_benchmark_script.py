@@ -121,7 +121,6 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
     markdown = capsys.readouterr().out
     best, every = rows(markdown, "3 texts search 40")
     assert (best["pairs"], every["pairs"]) == ("6", "120")
-    assert float(every["s"]) > 2 * float(best["s"])
     less = float(re.search(r"([\d.]+) times less work", markdown)[1])
     assert 12 < less < 20  # 20 if texts alone cost nothing
 

@@ -229,7 +229,7 @@ def test_unreadable_images_can_be_skipped(modern_clip: Path, data: Path, tmp_pat
 
 def test_methods_are_listed_and_help_is_given(capsys: pytest.CaptureFixture) -> None:
     assert refused("train.py", "--help") == "0"
-    assert "Methods: action_clip, coop, cpt\n" in capsys.readouterr().out
+    assert "Methods: action_clip, alpro, coop, cpt, frozen, mantis\n" in capsys.readouterr().out
     assert refused("train.py", "unheard_of") == "2"
     assert "nothing to train of clip_zero_shot" in refused("train.py", "clip_zero_shot")
     for name in ("evaluate.py", "predict.py"):

@@ -112,9 +112,9 @@ def test_retrieval_is_trained_tested_and_asked(
         rows = read_rows(folder / "predictions.csv")
         recalls.append(sum(row["rank"] == "1" for row in rows) / 4)
         assert result["accuracy"] == result["text_to_video"]["recall_at_1"] == recalls[-1]
-        assert result["contrast"]["recall_at_1"] == sum(row["rank_by_features"] == "1" for row in rows) / 4 == 1.0
+        assert result["contrast"]["recall_at_1"] == sum(row["rank_by_features"] == "1" for row in rows) / 4 >= 0.75
         assert result["text_to_video"]["mean_rank"] == sum(int(row["rank"]) for row in rows) / 4
-        assert result["before"]["contrast"]["recall_at_1"] < 1
+        assert result["before"]["contrast"]["recall_at_1"] < 0.75
         assert all((row["video"] == row["best_video"]) == (row["rank"] == "1") for row in rows)
         for name in ("answers.png", "before_answers.png", "learning_curve.png"):
             with Image.open(folder / name) as picture:

@@ -75,7 +75,7 @@ def test_processes_that_share_the_weights_write_the_same(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "texts").read_text()) == [one_by_one(model.eval(), 5)] * 2
+    assert json.loads((tmp_path / "texts.json").read_text()) == [one_by_one(model.eval(), 5)] * 2
 
 
 def test_scores_are_those_that_the_examples_ask_for() -> None:

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar
 
 from PIL import Image
 
-from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.data.files import UnreadableFileError, check_listed
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 from hf_prompt_models.data.video_table import VideoFolder, first_field, is_picture, read_rows
@@ -149,6 +149,7 @@ def read_captioned_videos(
         for where, row in read_rows(path):
             _, caption = first_field(row, ("caption",), where)
             name, video = first_field(row, VIDEO_FIELDS, where)
+            check_listed(video, where)
             found = folder.find(video)
             items.append(VideoText(found, caption, name == "image" or (found.is_file() and is_picture(found))))
     return VideoTexts(_named(lists), items)
@@ -176,6 +177,7 @@ def read_video_questions(
             _, question = first_field(row, ("question",), where)
             _, answer = first_field(row, ("answer",), where)
             _, video = first_field(row, VIDEO_FIELDS, where)
+            check_listed(video, where)
             kind = row.get("answer_type")
             named = kind.strip() if isinstance(kind, str) and kind.strip() else question.split()[0].lower()
             items.append(VideoQuestion(folder.find(video), question, answer=answer, kind=named))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.data.dataset_rows import load_named_split
-from hf_prompt_models.data.files import check_inside, read_json, read_json_lines
+from hf_prompt_models.data.files import check_inside, check_listed, read_json, read_json_lines
 from hf_prompt_models.data.records import MAX_BYTES, Record, Records, text_field
 from hf_prompt_models.data.stored_images import StoredImage, image_file, row_images
 
@@ -70,7 +70,9 @@ def _file_captions(path: Path, directory: Path) -> Iterator[Caption]:
 def _listed_caption(row: Any, directory: Path, where: str) -> Caption:
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected an object with 'image' and 'caption', got {str(row)[:80]}.")
-    image = image_file(directory / text_field(row, "image", where))
+    name = text_field(row, "image", where)
+    check_listed(name, where)
+    image = image_file(directory / name)
     return Caption(image.name, (image,), text_field(row, "caption", where))
 
 

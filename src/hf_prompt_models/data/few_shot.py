@@ -1,6 +1,5 @@
 """K-shot samples: seeded, nested, written down."""
 
-import json
 import logging
 import os
 import random
@@ -8,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hf_prompt_models.data.files import UnreadableFileError, write_json
+from hf_prompt_models.data.files import UnreadableFileError, read_json, write_json
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.readable import refuse
 
 
 logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2**28
+"""The longest sample that is read: all of ImageNet's names have about 60 MB."""
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
@@ -110,15 +112,18 @@ def read_few_shot_shots(path: str | os.PathLike) -> int:
 
 
 def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            sample = json.load(file)
-        return {
-            "shots": int(sample["shots"]),
-            "classes": {entry["class"]: entry["images"] for entry in sample["classes"]},
-        }
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.") from error
+    match read_json(path, MAX_BYTES, "few-shot samples"):
+        case {"shots": int(shots), "classes": [*classes]} if all(map(_is_drawn, classes)):
+            return {"shots": shots, "classes": {entry["class"]: entry["images"] for entry in classes}}
+    raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.")
+
+
+def _is_drawn(entry: Any) -> bool:
+    """Whether an entry is what was drawn of a class."""
+    match entry:
+        case {"class": str(), "images": [*names]}:
+            return all(isinstance(name, str) for name in names)
+    return False
 
 
 def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list[int]:

@@ -83,8 +83,17 @@ def check_inside(name: str, where: str) -> None:
         ValueError: beginning with `where`.
     """
     path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts:
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
+
+
+def check_listed(name: str, where: str) -> None:
+    """As `check_inside`, but an absolute path passes: people's own lists have them, and it says where it leads.
+
+    Raises:
+        ValueError: beginning with `where`.
+    """
+    check_inside(name.lstrip("/"), where)
 
 
 @contextmanager

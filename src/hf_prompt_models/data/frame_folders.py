@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from hf_prompt_models.data.files import read_text
+from hf_prompt_models.data.files import check_listed, read_text
 from hf_prompt_models.data.images import UnreadableImageError, load_image
 from hf_prompt_models.data.video_decoding import MAX_FRAMES, UnreadableVideoError, VideoReader
 
@@ -125,6 +125,7 @@ def read_frame_list(path: str | os.PathLike) -> Sequence[ListedVideo]:
                 f"{path}, line {number}: expected '<folder of frames> <number of frames> <class index>', got "
                 f"{line[:80]!r}."
             )
+        check_listed(fields[0], f"{path}, line {number}")
         videos.append(ListedVideo(fields[0], int(fields[1]), int(fields[2])))
     if not videos:
         raise ValueError(f"{path} lists no videos.")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from hf_prompt_models.data.files import check_listed
 from hf_prompt_models.data.frame_folders import FrameFolder, read_frame_list, read_list_text
 from hf_prompt_models.data.labelled import LabelledFiles, words
 from hf_prompt_models.data.video_files import folders_in, videos_in
@@ -212,6 +213,7 @@ def _read_multi_label(path: Path, class_names: list[str] | None) -> LabelledVide
     for number, (row, names) in enumerate(zip(rows, named, strict=True), start=1):
         if not row["path"] or "" in names or len(set(names)) < len(names):
             raise ValueError(f"{path}, row {number}: expected a path and class names, each once, got {row}.")
+        check_listed(row["path"], f"{path}, row {number}")
         if unknown := [name for name in names if name not in place]:
             raise ValueError(f"{path}, row {number}: {unknown[0]!r} is not one of the {len(class_names)} classes.")
     labels = [sorted(place[name] for name in names) for names in named]

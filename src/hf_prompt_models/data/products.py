@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hf_prompt_models.data.dataset_rows import load_named_split
-from hf_prompt_models.data.files import read_json_lines
+from hf_prompt_models.data.files import check_listed, read_json_lines
 from hf_prompt_models.data.records import MAX_BYTES, MAX_IMAGES, Record, Records, id_field, text_field
 from hf_prompt_models.data.stored_images import StoredImage, image_file, row_images
 
@@ -81,6 +81,8 @@ def _json_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], list[StoredImag
         names = row.get("images", [row["image"]] if "image" in row else None)
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"{where}: 'images' must be a list of paths, or 'image' one path.")
+        for name in names:
+            check_listed(name, where)
         yield row, [image_file(path.parent / name) for name in names], where
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 
 from hf_prompt_models.boxes import Box, corners
-from hf_prompt_models.data.files import read_json, write_json
+from hf_prompt_models.data.files import check_inside, read_json, write_json
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.data.region_proposals import RegionProposals, check_box, read_proposals
 
@@ -189,6 +189,7 @@ def read_annotations(path: str | os.PathLike, images: str | os.PathLike | None =
     for index, entry in enumerate(content):
         match entry:
             case {"file_name": str(picture), "caption": str(text), "bbox": box} if picture and text.strip():
+                check_inside(picture, f"{path}, item {index}")
                 pictures.append(picture)
                 texts.append(text)
             case _:
@@ -217,7 +218,11 @@ def _joined(path: Path, content: dict[str, Any]) -> list[Any]:
                     f"{path}: expected one annotation with image_id and bbox for each of its images, got "
                     f"{str(annotation)[:80]}."
                 )
-    return [{**image, "bbox": boxes.get(image.get("id"))} if isinstance(image, dict) else image for image in images]
+    joined = []
+    for image in images:
+        known = isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        joined.append({**image, "bbox": boxes.get(image["id"])} if known else image)
+    return joined
 
 
 def _check_names(source: Any, names: Sequence[str]) -> None:

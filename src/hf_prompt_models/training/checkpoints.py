@@ -55,7 +55,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 def _has_state(checkpoint: Path) -> bool:
     try:
         state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(state, dict) and "global_step" in state
 
@@ -71,4 +71,11 @@ def _is_whole(checkpoint: Path) -> bool:
     random_states = list(checkpoint.glob("rng_state*.pth"))
     # torch writes zip archives, whose directory comes last: a truncated one is none.
     archives = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states]
-    return _has_state(checkpoint) and bool(random_states) and all(zipfile.is_zipfile(file) for file in archives)
+    return _has_state(checkpoint) and bool(random_states) and all(map(_is_archive, archives))
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # its end says that it goes on elsewhere
+        return False

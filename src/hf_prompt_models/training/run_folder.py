@@ -12,7 +12,7 @@ import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_prompt_models.data.files import remove_unfinished, replacing, write_json
+from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.protocols import TestSet
@@ -22,6 +22,8 @@ RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
 RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.csv"
+MAX_BYTES = 2**28
+"""The longest record that is read: it lists all images that were trained on."""
 
 
 def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
@@ -48,9 +50,9 @@ def model_directories(run: str) -> dict[str, Path]:
     directory = Path(run)
     if (directory / RESULTS_FILE).is_file():  # read first: an earlier run may have left other models in the folder
         models = {}
-        for seed, result in json.loads((directory / RESULTS_FILE).read_text(encoding="utf-8"))["seeds"].items():
+        for seed, model in _models_of_seeds(directory / RESULTS_FILE).items():
             inner = directory / f"seed-{seed}"
-            models[seed] = inner if Path(result["model"]).name == inner.name and inner.is_dir() else directory
+            models[seed] = inner if Path(model).name == inner.name and inner.is_dir() else directory
         return models
     if (directory / "config.json").is_file():
         return {"-": directory}
@@ -59,6 +61,17 @@ def model_directories(run: str) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{run} holds no trained model: no config.json in it, nor in folders seed-1, seed-2, ….")
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
+
+
+def _models_of_seeds(file: Path) -> dict[str, str]:
+    """Where a `results.json` says that the model of each seed was written."""
+    match read_json(file, MAX_BYTES, "results"):
+        case {"seeds": dict(seeds)} if seeds and all(
+            seed.isdecimal() and isinstance(result, dict) and isinstance(result.get("model"), str)
+            for seed, result in seeds.items()
+        ):
+            return {seed: result["model"] for seed, result in seeds.items()}
+    raise ValueError(f"{file} is not a result as train.py writes it: each of its seeds names a model.")
 
 
 def model_directory(run: str) -> Path:
@@ -133,10 +146,12 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
     """Refuse to resume a checkpoint of a run with other settings or images."""
     if not path.is_file():
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_json(path, MAX_BYTES, "records of runs")
+    if not isinstance(earlier, dict):
+        raise ValueError(f"{path} is not the record of a run, which tells whether {checkpoint} belongs to this one.")
     for name, value in json.loads(json.dumps(record)).items():
         if earlier.get(name) != value:
-            values = "" if name == "images" else f" ({earlier.get(name)} then, {value} now)"
+            values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {value} now)"
             raise ValueError(
                 f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
                 "another --output_dir, or leave out --resume_from_checkpoint to start anew."

@@ -104,8 +104,13 @@ class AlproVideoIndex:
                 lists = json.loads((opened.metadata() or {})["alpro_video_index"])
                 tokens, embeds = opened.get_tensor(TOKENS), opened.get_tensor(EMBEDS)
             index = cls(lists["names"], tokens, embeds, lists["model_digest"], lists["skipped"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no index of videos, or a damaged one ({error!r}): make it again.") from error
+        told = (
+            isinstance(index.names, list) and isinstance(index.skipped, dict) and isinstance(index.model_digest, str)
+        )
+        if not told or not all(isinstance(text, str) for text in (*index.names, *index.skipped.values())):
+            raise ValueError(f"{file} does not name its videos: make it again.")
         if (tokens.dim(), embeds.dim()) != (3, 2) or {len(tokens), len(embeds)} != {len(index.names)}:
             raise ValueError(f"{file} holds {len(tokens)} videos and names {len(index.names)}: make it again.")
         return index
