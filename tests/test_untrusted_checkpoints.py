@@ -45,6 +45,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a billion labels": lambda config: config["clip_config"].update(num_labels=10**9),
     "a type that is no name": lambda config: config.update(dtype=["float32"]),
     "a type that there is not": lambda config: config.update(dtype="os.system"),
+    "a kind of tower that is no name": lambda config: config["clip_config"].update(model_type={}),
     "classes that are no dict": lambda config: config.update(id2label=7),
 }
 
@@ -59,7 +60,7 @@ def test_a_damaged_configuration_is_refused_by_name(damage: str, folder: Path) -
         assert str(folder) in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["[]", "7", "[" * 100_000, "{", '{"model_type": {}}'])
+@pytest.mark.parametrize("content", ["[]", "7", "[" * 100_000, "{"])
 def test_a_configuration_that_is_none_is_refused_by_name(content: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)
     for loader in (CoOpConfig, CoOpForImageClassification):

@@ -69,6 +69,8 @@ def check_config(config: Any) -> None:
         name, value = waiting.pop()
         if name in ("dtype", "torch_dtype") and not isinstance(value, str | torch.dtype | None):
             raise ValueError(f"{name} is the name of a type, such as 'float32'; got {str(value)[:40]}.")
+        if name == "model_type" and not isinstance(value, str | None):
+            raise ValueError(f"model_type is the name of a kind of model; got {str(value)[:40]}.")
         if isinstance(value, Mapping):
             waiting += [(str(key), each) for key, each in value.items()]
         elif isinstance(value, list | tuple):

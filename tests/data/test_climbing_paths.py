@@ -38,7 +38,5 @@ def test_a_path_that_climbs_out_of_the_folder_is_refused_by_its_place(name: str,
     path.parent.mkdir()
     path.write_text(content)
     (path.parent / "names.csv").write_text("id,name\n0,run\n1,jump\n")
-    with pytest.raises(
-        ValueError, match=rf"{name}, (line|entry|item|row) [01]: '../outside/secret.png' is not a path"
-    ):
+    with pytest.raises(ValueError, match=rf"{name}, (line|entry|item|row) [01]: {NAME!r} is not a path"):
         read(path)

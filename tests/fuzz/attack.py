@@ -146,7 +146,7 @@ def _trace(error: BaseException) -> str:
     )
 
 
-def _raise_hang(signum: int, frame: FrameType | None) -> None:
+def raise_hang(signum: int, frame: FrameType | None) -> None:
     raise HangError(f"more than {MAX_SECONDS} s")
 
 
@@ -216,7 +216,7 @@ def main() -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity(logging.CRITICAL)
     logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGPROF, _raise_hang)
+    signal.signal(signal.SIGPROF, raise_hang)
     numbers = range(arguments.first, arguments.first + arguments.inputs)
     if arguments.only is not None:
         numbers = range(arguments.only, arguments.only + 1)
