@@ -48,7 +48,7 @@ def check_same(folder: Path) -> None:
         history = json.loads(state.read_text())["log_history"]
         losses.append([entry["loss"] for entry in history if "loss" in entry])
     assert drawn[0] == drawn[1]
-    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert len(losses[0]) > 2
     assert max(losses[0]) - min(losses[0]) > 0.01
     results = [json.loads((folder / name / "results.json").read_text()) for name in ("one", "two")]
