@@ -1,5 +1,8 @@
 """Opening image files."""
 
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +60,35 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(UnreadableImageError, match=r"bomb\.png"):
             load_image(tmp_path / "bomb.png")
+
+
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **settings: pytest.fail("a program was started"))
+    with pytest.raises(UnreadableImageError, match=r"a\.png"):
+        load_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_the_largest_pictures_take_less_than_a_gibibyte(mode: str, tmp_path: Path) -> None:
+    side = math.isqrt((Image.MAX_IMAGE_PIXELS or 0) // 4)  # and a quarter of the memory
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned
+    options = {"transparency": 1} if mode == "P" else {}
+    Image.new(mode, (side, side)).save(tmp_path / "large.png", exif=exif, compress_level=1, **options)
+    script = """
+import resource, sys
+from pathlib import Path
+from hf_prompt_models.data.images import load_image
+
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**28, -1))
+print(load_image(sys.argv[1]).size)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == f"({side}, {side})\n", done.stderr
 
 
 def test_sixteen_bits_a_pixel_keep_their_brightness(tmp_path: Path) -> None:

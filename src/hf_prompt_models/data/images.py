@@ -13,6 +13,10 @@ from hf_prompt_models.data.files import UnreadableFileError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
+Image.init()  # else Pillow does not know yet which of these it has been built with
+FORMATS = sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
+"""What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
+
 
 class UnreadableImageError(UnreadableFileError):
     """An image file that cannot be decoded; the message names it."""
@@ -34,15 +38,18 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source)) as image:
+            file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+            with Image.open(file, formats=FORMATS) as image:
                 if shrink:
                     image.draft("RGB", (1, 1))
                 image.load()
                 if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
                     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+                # In place: of the largest that is read a copy takes 340 MiB.
+                ImageOps.exif_transpose(image, in_place=True)
                 # By way of RGBA where a palette has transparency: Pillow warns when it is lost at once.
                 with_alpha = image.convert("RGBA") if "transparency" in image.info else image
-                return ImageOps.exif_transpose(with_alpha).convert("RGB")
+                return with_alpha.convert("RGB")
     except (
         OSError,
         SyntaxError,  # Pillow's for a broken PNG

@@ -5,6 +5,7 @@ says about their count or rate.
 """
 
 import io
+import mmap
 import os
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -26,6 +27,7 @@ from PIL import Image
 
 from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.gif_blocks import reaches_end_mark
+from hf_prompt_models.data.mp4_boxes import claimed_samples, is_mp4
 
 
 VIDEO_SUFFIXES = frozenset(
@@ -231,6 +233,7 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     Raises:
         UnreadableVideoError: naming the video.
     """
+    _check_claims(file)
     with file.open() as (container, stream):
         packets = _read_packets(file, container, stream)
         if container.format.name == "gif" and not _gif_is_whole(file):
@@ -241,6 +244,25 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     if packets.regular and seekable and not from_start:
         return _SeekingReader(file, packets)
     return _SequentialReader(file)
+
+
+def _check_claims(file: VideoFile) -> None:
+    """Refuse a file that claims more than it can hold, for which FFmpeg would make room."""
+    if isinstance(file.source, bytes):
+        return _check_claims_of(file, file.source)
+    if file.source.is_file() and file.source.stat().st_size:
+        with open(file.source, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _check_claims_of(file, content)
+
+
+def _check_claims_of(file: VideoFile, content: bytes | mmap.mmap) -> None:
+    if not is_mp4(content):
+        return
+    claimed = claimed_samples(content)
+    if claimed is None:
+        raise file.error("its header is compressed, as nobody writes it any more; write it anew")
+    if claimed > len(content):
+        raise file.error(f"it claims {claimed} frames or sounds in {len(content)} bytes")
 
 
 def _gif_is_whole(file: VideoFile) -> bool:
