@@ -80,7 +80,7 @@ def left(folder: Path) -> dict[str, str]:
     What evaluations wrote on the way is left out: one that a kill cut off is not repeated.
     """
     same = (".safetensors", ".csv", ".jsonl", "few_shot.json")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "samples")
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         if path.name.endswith(same)
