@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +25,7 @@ from transformers import (
 )
 
 from hf_prompt_models.models import METHODS
+from tests.programs import run_program
 from tests.tested_method import MethodUnderTest, find_methods
 
 
@@ -235,9 +235,7 @@ def test_checkpoints_load_in_a_fresh_process_elsewhere(tmp_path: Path, monkeypat
             jobs.append((method.auto_class.__name__, str(folder), method.logits_name))
     script = FRESH_PROCESS.format(auto_classes=", ".join(sorted({job[0] for job in jobs})), jobs=jobs)
     (tmp_path / "elsewhere").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path / "elsewhere", capture_output=True, text=True
-    )
+    done = run_program([sys.executable, "-W", "error", "-c", script], cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "[transformers]" not in done.stderr
     for folder, answer in expected.items():

@@ -16,6 +16,7 @@ import hf_prompt_models
 from hf_prompt_models.models import METHODS
 from tests.local_hub import ROOT, TOKEN, LocalHub, Repository, serve
 from tests.pictures import write_pictures
+from tests.programs import run_program
 from tests.stand_ins import openai_clip_vit_base_patch32
 
 
@@ -38,13 +39,7 @@ def local_hub() -> Iterator[LocalHub]:
 
 def run(hub: LocalHub, home: Path, *command: str, token: str | None = TOKEN) -> subprocess.CompletedProcess[str]:
     """A Python program in a folder that is its home, too; it must end well."""
-    done = subprocess.run(
-        [sys.executable, *WARNINGS, *command],
-        env=hub.environment(home, token),
-        cwd=home,
-        capture_output=True,
-        text=True,
-    )
+    done = run_program([sys.executable, *WARNINGS, *command], env=hub.environment(home, token), cwd=home)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -3,9 +3,6 @@
 import csv
 import json
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from hf_prompt_models.data.video_writing import write_video
 from hf_prompt_models.models.alpro import recipe_alpro
 from hf_prompt_models.training.video_text_arguments import parse_video_text_arguments
 from tests.models.alpro import little
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 
 
@@ -250,14 +248,10 @@ def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, b
     settings: tuple[object, ...] = ("--optim", "sgd", "--learning_rate", 0.05, "--lr_scheduler_type", "constant")
     settings += ("--use_cpu", "true", "--save_strategy", "no")
     script("train.py")(flags(data, backbone, "retrieval", tmp_path / "one", *settings))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", port, str(SCRIPTS / "train.py")]
+    command = [*IN_TWO_PROCESSES, str(SCRIPTS / "train.py")]
     command += flags(data, backbone, "retrieval", tmp_path / "two", *settings)
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.count("Test again with") == 1
     one, two, untrained = (

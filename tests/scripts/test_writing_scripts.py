@@ -1,11 +1,7 @@
 """train.py, evaluate.py and predict.py of methods that write texts, as a user runs them."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from hf_prompt_models.models.frozen import recipe_frozen
 from hf_prompt_models.models.mantis import recipe_mantis
 from hf_prompt_models.training.text_generation import read_writing_data
 from hf_prompt_models.training.text_generation_arguments import parse_text_generation_arguments
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.stand_ins_language import gpt2, llama, resnet_152
 
@@ -334,14 +331,10 @@ def test_two_processes_train_and_write_as_one(
     settings += ["--optim", "sgd", "--lr_scheduler_type", "constant", "--learning_rate", 0.1, "--use_cpu", "true"]
     settings += ["--eval_samples", 3, "--activation_checkpointing", "true"]
     script("train.py")(flags("mantis", backbones, data, tmp_path / "one", *settings))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", port, str(SCRIPTS / "train.py")]
+    command = [*IN_TWO_PROCESSES, str(SCRIPTS / "train.py")]
     command += flags("mantis", backbones, data, tmp_path / "two", *settings)
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.count("Write more with") == 1
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
