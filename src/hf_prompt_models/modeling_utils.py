@@ -395,7 +395,10 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
-        backbone = cls.load_backbone(base, **kwargs)
+        try:
+            backbone = cls.load_backbone(base, **kwargs)
+        except OSError as error:
+            raise OSError(f"{str(path)!r} was learned for a backbone that cannot be loaded: {error}") from error
         config.base_model_revision = cached_commit(base, kwargs)
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):
