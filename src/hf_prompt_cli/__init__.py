@@ -1,0 +1,1 @@
+"""The command line: `hf-prompt`. Importing this package imports no torch."""
