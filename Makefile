@@ -9,7 +9,7 @@ SCENES := $(DEMO)/scenes
 CARDS := $(DEMO)/cards
 CAPTIONED := $(DEMO)/captioned
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-web quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -70,6 +70,10 @@ demo-alpro: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Other versions of Python, transformers, …: CELLS="floors bare" for some of the cells of tests/matrix.py.
+test-matrix:
+	$(PYTHON) tests/matrix.py $(CELLS)
+
 # The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png anew.
 CHROMIUM ?= /usr/bin/chromium
 
@@ -98,4 +102,4 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/benchmark.py coop
 
 clean:
-	rm -rf $(VENV) $(DEMO) runs build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .matrix $(DEMO) runs build *.egg-info src/*.egg-info

@@ -52,9 +52,10 @@ def test_a_method_is_found_by_its_model_type(name: str) -> None:
 
 
 TESTED = find_methods()
+FORMS = [name if name in METHODS else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
 
 
-@pytest.fixture(scope="module", params=TESTED)
+@pytest.fixture(scope="module", params=FORMS)
 def method(request: pytest.FixtureRequest) -> MethodUnderTest:
     return TESTED[request.param]
 
