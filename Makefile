@@ -9,7 +9,7 @@ SCENES := $(DEMO)/scenes
 CARDS := $(DEMO)/cards
 CAPTIONED := $(DEMO)/captioned
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality docs bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -77,6 +77,10 @@ quality: $(VENV)/installed
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in site/index.html"
+
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -85,4 +89,4 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/benchmark.py coop
 
 clean:
-	rm -rf $(VENV) $(DEMO) runs build *.egg-info src/*.egg-info
+	rm -rf $(VENV) $(DEMO) runs site build *.egg-info src/*.egg-info

@@ -19,7 +19,8 @@ _BLOCK = re.compile(
     r"```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_COMMAND = re.compile(r"^hf-prompt$|^scripts/(?P<script>\w+)\.py$")
+PROGRAM = ("hf-prompt", "hf_prompt_cli")
+"""What the command line is called, and as a module for `torchrun -m`."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,11 @@ class Block:
         return [command for command in commands if command]
 
     def ours(self) -> list[list[str]]:
-        """The commands of this project, as `hf-prompt`'s arguments or beginning with `scripts/<name>.py`.
-
-        What launches them, `torchrun …` or `python`, is cut off.
-        """
+        """The commands of this project, `["hf-prompt", command, …]`, without what launches them, such as torchrun."""
         found = []
         for command in self.commands():
-            for place, word in enumerate(command):
-                if _COMMAND.match(word):
-                    found.append(command[place:])
-                    break
+            places = [place for place, word in enumerate(command) if word in PROGRAM]
+            found += [["hf-prompt", *command[places[0] + 1 :]]] if places else []
         return found
 
 

@@ -58,6 +58,7 @@ def write_place(folder: Path) -> Path:
     write_episode_folder(folder / "episodes", seed=1, episodes=2)
     write_captioned_clips(folder / "clips", seed=1, train=6, test=4, questions=2)
     shutil.copytree(ALPRO_DIR, folder / "alpro-pretrained")
+    shutil.copytree(CLIP_DIR, folder / "my-clip")
     return folder
 
 
