@@ -73,7 +73,7 @@ def test_one_seed_leaves_a_model_folder_with_results_and_pictures(run: Path, mod
     assert results["data"]["classes"] == 3
     assert results["data"]["test_images"] == 12
     assert set(results["versions"]) >= {"torch", "transformers", "hf_prompt_models"}
-    assert results["command"].startswith("python scripts/train.py coop --backbone")
+    assert results["command"].startswith("hf-prompt train coop --backbone")
     sample = json.loads((run / "few_shot.json").read_text())
     assert [len(entry["images"]) for entry in sample["classes"]] == [4, 4, 4]
     for picture in ("confusion_matrix.png", "learning_curve.png"):
@@ -234,7 +234,7 @@ def test_methods_are_listed_and_help_is_given(capsys: pytest.CaptureFixture) -> 
     assert "nothing to train of clip_zero_shot" in refused("train.py", "clip_zero_shot")
     for name in ("evaluate.py", "predict.py"):
         assert refused(name, "--help") == "0"
-        assert "python scripts/" in capsys.readouterr().out
+        assert f"hf-prompt {name.removesuffix('.py')} runs/" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, data: Path) -> None:

@@ -104,7 +104,7 @@ def test_retrieval_is_trained_tested_and_asked(
     assert "text to video" in printed
     assert "± " in printed
     results = json.loads((run / "results.json").read_text())
-    assert results["command"].startswith("python scripts/train.py alpro --task retrieval")
+    assert results["command"].startswith("hf-prompt train alpro --task retrieval")
     assert (results["data"]["train_texts"], results["data"]["test_videos"]) == (8, 4)
     recalls = []
     for seed in ("1", "2"):

@@ -93,7 +93,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     )
     assert results["seeds"]["1"]["test"] == pytest.approx(expected)
     assert results["metrics"]["cider_d"] == {"mean": pytest.approx(expected["cider_d"]), "std": 0.0}
-    assert results["command"].startswith("python scripts/train.py mantis --language_model")
+    assert results["command"].startswith("hf-prompt train mantis --language_model")
     with Image.open(tmp_path / "written.png") as picture:
         assert picture.width > 1000
     assert "write texts alone" in refused("report.py", tmp_path)

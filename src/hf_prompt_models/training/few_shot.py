@@ -21,7 +21,7 @@ from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, parse_run_arguments
+from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
@@ -41,8 +41,11 @@ from hf_prompt_models.training.video_classification import VideoClassification
 from hf_prompt_models.version import __version__
 
 
+parser = few_shot_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for a classifier: the lines that sum its run up.
+    """What `hf-prompt train` does for a classifier: the lines that sum its run up.
 
     Args:
         recipe: the method's.

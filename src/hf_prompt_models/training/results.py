@@ -85,7 +85,7 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
         runs: `results.json` files, or folders that are searched for them, sub-folders and all.
 
     Raises:
-        ValueError: if a run holds no results, or a file is not one that `train.py` writes.
+        ValueError: if a run holds no results, or a file is not one that `hf-prompt train` writes.
     """
     paths: dict[Path, Path] = {}
     for run in map(Path, runs):
@@ -95,7 +95,9 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
         if found and not (found := [path for path in found if not _is_of_texts(path)]):
             raise ValueError(f"{run} holds runs that write texts alone: their scores stand in {RESULTS_FILE} itself.")
         if not found:
-            raise ValueError(f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of train.py?")
+            raise ValueError(
+                f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
+            )
         paths |= {path.resolve(): path for path in found}  # once, though runs overlap
     return [read_result(path) for path in sorted(paths.values())]
 
@@ -115,14 +117,16 @@ def read_result(path: Path) -> Result:
         ValueError: if it is not such a file, naming what is missing or wrong.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of train.py.")
+        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of `hf-prompt train`.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         return _result(path, value)
     except KeyError as error:
-        raise ValueError(f"{path} is not a result as train.py writes it: {error.args[0]} is missing.") from error
+        raise ValueError(
+            f"{path} is not a result as `hf-prompt train` writes it: {error.args[0]} is missing."
+        ) from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a result as train.py writes it: {error}") from error
+        raise ValueError(f"{path} is not a result as `hf-prompt train` writes it: {error}") from error
 
 
 def _result(path: Path, value: Any) -> Result:

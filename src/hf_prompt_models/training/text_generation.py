@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
     WritingRunArguments,
     parse_text_generation_arguments,
+    text_generation_parser,
 )
 from hf_prompt_models.training.text_generation_plots import plot_writing_curve, plot_written
 from hf_prompt_models.training.trainer import PromptTrainer
@@ -91,8 +92,11 @@ class WritingTrainer(PromptTrainer):
         )
 
 
+parser = text_generation_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for methods that write texts; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for methods that write texts; as `training.few_shot.train`."""
     arguments = parse_text_generation_arguments(recipe, flags, prog)
     return summarise_writing(run_text_generation(recipe, arguments, command))
 
@@ -362,7 +366,7 @@ def digest(examples: Sequence[WritingExample]) -> str:
 
 
 def summarise_writing(results: dict[str, Any]) -> str:
-    """The table that `train.py` prints: a line for each seed, then mean and population deviation."""
+    """The table that `hf-prompt train` prints: a line for each seed, then mean and population deviation."""
     seeds = results["seeds"]
     lines = [
         f"{results['method']}, learned from {results['data']['train_examples']} examples, on "
@@ -378,7 +382,8 @@ def summarise_writing(results: dict[str, Any]) -> str:
             *lines,
             "",
             f"What was written: {model / PREDICTIONS_FILE}, the first of it drawn in {model / PICTURE}",
-            f"Write more with: {Path(sys.executable).name} scripts/predict.py {model} --image photo.jpg --title …",
+            f"Write more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
+            f"Try it with: hf-prompt app {shlex.quote(str(model))}",
         ]
     )
 

@@ -4,7 +4,7 @@ the numbers before and after."""
 import csv
 import os
 import platform
-import sys
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +45,7 @@ from hf_prompt_models.training.run_folder import (
     begin_seed,
     seed_settings,
 )
-from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments
+from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_evaluation import (
     Answered,
     Loading,
@@ -73,8 +73,11 @@ PICTURE = "answers.png"
 MAX_ANSWERS_BYTES = 16 * 2**20
 
 
+parser = video_text_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for videos with texts; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for videos with texts; as `training.few_shot.train`."""
     arguments = parse_video_text_arguments(recipe, flags, prog)
     if arguments.data.backbone == "playground":
         arguments.data.backbone = ALPRO_DIR
@@ -405,8 +408,23 @@ def _table(path: Path) -> Any:
 RETRIEVAL_ROWS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
 
 
+NEXT = {
+    PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
+    PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
+    RETRIEVAL: [
+        "Search with: hf-prompt predict {} clips/ --text 'a ball rolls to the left'",
+        "Try it with: hf-prompt app {}",
+    ],
+    QUESTIONS: [
+        "Ask with: hf-prompt predict {} clip.mp4 --question 'what colour is the ball?'",
+        "Try it with: hf-prompt app {}",
+    ],
+}
+"""What to type next, after each task; {} is the model's folder."""
+
+
 def summarise(results: dict[str, Any]) -> str:
-    """The lines that `train.py` prints."""
+    """The lines that `hf-prompt train` prints."""
     task, data = results["task"], results["data"]
     lines = [f"{results['method']}, {task}: {data['train_texts']} texts to learn from."]
     if data["skipped"]:
@@ -423,8 +441,8 @@ def summarise(results: dict[str, Any]) -> str:
         mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
         name = "accuracy" if task == QUESTIONS else "R@1, text to video"
         lines += ["", f"{name}, mean ± deviation: {mean:.2%} ± {deviation:.2%}"]
-    model = next(iter(results["seeds"].values()))["model"]
-    return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
+    model = shlex.quote(next(iter(results["seeds"].values()))["model"])
+    return "\n".join([*lines, "", *(line.format(model) for line in NEXT[task])])
 
 
 def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:

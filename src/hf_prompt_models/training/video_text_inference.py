@@ -53,7 +53,7 @@ def evaluate_video_text(
         loading: of the videos.
 
     Returns:
-        What `evaluate.py --json` writes.
+        What `hf-prompt evaluate --json` writes.
     """
     directories = model_directories(run)
     loading = loading or Loading()
@@ -79,7 +79,7 @@ def evaluate_video_text(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `evaluate.py` prints."""
+    """The lines that `hf-prompt evaluate` prints."""
     data = results["data"]
     lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
     if data["skipped"]:

@@ -4,7 +4,6 @@ import csv
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from hf_prompt_models.playground import VILT_DIR
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
     GroundingDataArguments,
+    grounding_parser,
     parse_grounding_arguments,
 )
 from hf_prompt_models.training.grounding_plots import plot_groundings
@@ -128,20 +128,24 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((chosen > POSITIVE_IOU).mean())}
 
 
+parser = grounding_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for visual grounding; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for visual grounding; as `training.few_shot.train`."""
     arguments = parse_grounding_arguments(recipe, flags, prog)
     if arguments.data.backbone == "playground":
         arguments.data.backbone = VILT_DIR
     results, data = run_grounding(recipe, arguments, command), arguments.data
     model = next(iter(results["seeds"].values()))["model"]
-    again = [Path(sys.executable).name, "scripts/evaluate.py", model, "--test_dir", data.test_dir]
+    again = ["hf-prompt", "evaluate", model, "--test_dir", data.test_dir]
     for flag, value in (
         ("--test_images", data.test_images or data.train_images),
         ("--test_proposals", data.test_proposals or data.train_proposals),
     ):
         again += [] if value is None else [flag, value]
-    return f"{summarise_grounding(results)}\n\nTest again with: {shlex.join(again)}"
+    lines = [summarise_grounding(results), "", f"Try it with: hf-prompt app {shlex.quote(model)}"]
+    return "\n".join([*lines, f"Test again with: {shlex.join(again)}"])
 
 
 def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
@@ -306,7 +310,7 @@ def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpre
 
 
 def summarise_grounding(results: dict[str, Any]) -> str:
-    """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
+    """What `hf-prompt train` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
     shots = f"{results['shots']} expressions" if results["shots"] else "all expressions"
     rows = {"zero-shot": results["zero_shot"]["accuracy"]}
     rows |= {f"{results['method']}, {shots}, seed {s}": run["accuracy"] for s, run in results["seeds"].items()}
@@ -346,7 +350,7 @@ def evaluate_grounding(
         num_workers: processes that decode and paint pictures.
 
     Returns:
-        What `evaluate.py --json` writes.
+        What `hf-prompt evaluate --json` writes.
     """
     expressions = read_referring_expressions(test, "test", images, proposals)
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
@@ -364,7 +368,7 @@ def evaluate_grounding(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `evaluate.py` prints."""
+    """The lines that `hf-prompt evaluate` prints."""
     lines = [
         f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, regions' oracle {metrics['proposal_oracle']:.2%}"
         for seed, metrics in results["seeds"].items()
