@@ -94,6 +94,10 @@ quality: $(VENV)/installed
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in site/index.html"
+
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -102,4 +106,4 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/benchmark.py coop
 
 clean:
-	rm -rf $(VENV) .matrix $(DEMO) runs build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .matrix $(DEMO) runs site build *.egg-info src/*.egg-info
