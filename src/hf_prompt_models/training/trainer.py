@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import CommitInfo
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
@@ -63,7 +64,7 @@ class PromptTrainer(Trainer):
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
-        if not self.args.disable_tqdm:
+        if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
