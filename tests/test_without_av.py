@@ -73,8 +73,8 @@ def test_the_decoder_alone_cannot_be_imported() -> None:
 import sys
 sys.modules["av"] = None
 import importlib, pkgutil
-import hf_prompt_models.data, hf_prompt_models.models, hf_prompt_models.playground, hf_prompt_models.training
-for package in (hf_prompt_models.data, hf_prompt_models.models, hf_prompt_models.playground, hf_prompt_models.training):
+from hf_prompt_models import data, models, playground, training
+for package in (data, models, playground, training):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         try:
             importlib.import_module(module.name)

@@ -5,8 +5,8 @@ import re
 import runpy
 
 import pytest
-from hf_prompt_cli.main import flags, parsers
 
+from hf_prompt_cli.main import flags, parsers
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks
 
 
