@@ -27,7 +27,7 @@ THEME = gr.themes.Default(
 )
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
 .problem, .note { margin: 0; padding: 10px 14px; border-radius: 8px; border-left: 4px solid; white-space: pre-line;
   overflow-wrap: anywhere; }
 .problem { background: #fef2f2; color: #7f1d1d; border-color: #dc2626; }
@@ -69,6 +69,11 @@ EXPECTED = (OSError, StrictDataclassError, TypeError, ValueError)
 
 NO_NOTICE = ""
 
+SHOW_PROBLEM = """
+() => { setTimeout(() => document.querySelector(".problem")?.scrollIntoView({ block: "nearest" }), 100); }
+"""
+"""On a phone a notice may stand below what was touched."""
+
 
 @contextmanager
 def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
@@ -86,7 +91,9 @@ def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
 
 def notice() -> gr.HTML:
     """Where a page says what went wrong: the last output of each function made by `in_words`."""
-    return gr.HTML(NO_NOTICE, elem_classes="notice", padding=False)
+    said = gr.HTML(NO_NOTICE, elem_classes="notice", padding=False)
+    said.change(None, js=SHOW_PROBLEM)
+    return said
 
 
 def problem(text: str) -> str:
