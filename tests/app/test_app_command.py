@@ -47,11 +47,7 @@ def test_an_exported_space_says_how_to_go_on(
 
 
 def test_without_gradio_the_error_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['gradio'] = None\n"
-        "from hf_prompt_cli.app import main\n"
-        "sys.exit(main(['anything']))"
-    )
+    code = "import sys; sys.modules['gradio'] = None\nfrom hf_prompt_cli.app import main\nsys.exit(main(['anything']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert 'pip install "hf_prompt_models[app]"' in done.stderr

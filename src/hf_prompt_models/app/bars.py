@@ -26,16 +26,17 @@ class Series:
     probabilities: Sequence[float]
 
 
-def bars(names: Sequence[str], series: Sequence[Series]) -> str:
+def bars(names: Sequence[str], series: Sequence[Series], count: int = SHOWN_CLASSES) -> str:
     """The best classes of the first series, and the best one of each other, with a bar for each series.
 
     Args:
         names: of the classes.
         series: one or two.
+        count: how many of the first series' best.
     """
     first, *others = series
     order = sorted(range(len(names)), key=lambda index: -first.probabilities[index])
-    shown = order[:SHOWN_CLASSES]
+    shown = order[:count]
     for other in others:
         best = max(range(len(names)), key=lambda index: other.probabilities[index])
         if best not in shown:

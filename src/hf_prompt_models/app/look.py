@@ -35,7 +35,7 @@ THEME = gr.themes.Default(
 )
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
 .plain > .html-container { padding: 0 !important; }
 .block.notice:not(:has(p)) { display: none; }
 .problem, .note { margin: 0; padding: 10px 14px; border-radius: 8px; border-left: 4px solid; white-space: pre-line;
@@ -79,6 +79,11 @@ EXPECTED = (OSError, StrictDataclassError, TypeError, ValueError)
 
 NO_NOTICE = ""
 
+SHOW_PROBLEM = """
+() => { setTimeout(() => document.querySelector(".problem")?.scrollIntoView({ block: "nearest" }), 100); }
+"""
+"""On a phone a notice may stand below what was touched."""
+
 
 @contextmanager
 def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
@@ -96,7 +101,9 @@ def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
 
 def notice() -> gr.HTML:
     """Where a page says what went wrong: the last output of each function made by `in_words`."""
-    return gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"])
+    said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"], padding=False)
+    said.change(None, js=SHOW_PROBLEM)
+    return said
 
 
 def answer(html_text: str, name: str) -> gr.HTML:

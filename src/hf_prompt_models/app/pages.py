@@ -7,8 +7,22 @@ from pathlib import Path
 import gradio as gr
 from transformers import AutoConfig, PreTrainedConfig
 
-from hf_prompt_models import ActionClipConfig, ClipZeroShotConfig, CoOpConfig
-from hf_prompt_models.app import image_classification, video_classification
+from hf_prompt_models import (
+    ActionClipConfig,
+    AlproConfig,
+    ClipZeroShotConfig,
+    CoOpConfig,
+    CptConfig,
+    FrozenConfig,
+    MantisConfig,
+)
+from hf_prompt_models.app import (
+    image_classification,
+    product_description,
+    video_classification,
+    video_text_retrieval,
+    visual_grounding,
+)
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.training.run_folder import model_directory
 
@@ -17,8 +31,12 @@ Page = Callable[[Path, Options], gr.Blocks]
 
 PAGES: dict[type[PreTrainedConfig], Page] = {
     ActionClipConfig: video_classification.page,
+    AlproConfig: video_text_retrieval.page,
     ClipZeroShotConfig: image_classification.page,
     CoOpConfig: image_classification.page,
+    CptConfig: visual_grounding.page,
+    FrozenConfig: product_description.page,
+    MantisConfig: product_description.page,
 }
 """By the class of the model's configuration."""
 
