@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from huggingface_hub import CommitInfo
+from torch.utils.data import IterableDataset
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
 from hf_prompt_models.data.files import naming_what_fails, remove_unfinished
+from hf_prompt_models.data.streaming import EndlessStream
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
     Checkpoint,
@@ -39,6 +41,10 @@ class PromptTrainer(Trainer):
     A checkpoint is written beside and moved into its place when all of it is on the disk, so that one killed at any
     moment leaves the one before.
 
+    It trains from a `datasets.Dataset`, of which a batch's rows alone are in memory, and, with `max_steps`, from a
+    stream (`datasets.IterableDataset`), which begins anew when it ends. Each process reads all of a stream and takes
+    its part of each batch, so that several train what one does; to the paper's schedule each step of it is an epoch.
+
     Args:
         own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
         learning_rate_factors: by the beginning of parameters' names, what to multiply their learning rate with. Given
@@ -54,6 +60,11 @@ class PromptTrainer(Trainer):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        self.train_dataset: Any
+        if isinstance(self.train_dataset, IterableDataset):
+            self.train_dataset = EndlessStream(self.train_dataset)
+            # By default the main process would read for all, and cut batches whose tensors are of unlike lengths.
+            self.accelerator.dataloader_config.dispatch_batches = False
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
         self._is_staging = False
@@ -194,7 +205,9 @@ class PromptTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model)
 
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
+        """Optimizer steps in an epoch; a stream has none, and 1 stands for it."""
+        if isinstance(self.train_dataset, EndlessStream):
+            return 1
         return max(math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps), 1)
 
     def total_steps(self) -> int:
