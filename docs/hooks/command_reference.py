@@ -5,10 +5,11 @@ from dataclasses import MISSING, fields
 from itertools import zip_longest
 from typing import Any
 
-from hf_prompt_cli.main import HELP, parsers
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from transformers import TrainingArguments
+
+from hf_prompt_cli.main import HELP, parsers
 
 
 TRAINERS = {each.name: each for each in fields(TrainingArguments)}
