@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n+)?"
-    r"```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
+    r'```(?P<language>\w*)(?: title="(?P<title>[^"\n]+)")?\n(?P<code>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
 PROGRAM = ("hf-prompt", "hf_prompt_cli")
@@ -31,6 +31,7 @@ class Block:
         page: the file.
         line: the number of its first line of code.
         language: what stands behind the fence.
+        title: the file that it is, if it says so: `yaml title="run.yaml"`.
         code: the text within.
         not_run: why it is not run; `None` if it is.
     """
@@ -38,6 +39,7 @@ class Block:
     page: Path
     line: int
     language: str
+    title: str | None
     code: str
     not_run: str | None
 
@@ -82,6 +84,7 @@ def blocks(page: Path) -> list[Block]:
             page,
             text.count("\n", 0, match.start("code")) + 1,
             match["language"],
+            match["title"],
             match["code"],
             match["reason"],
         )

@@ -21,12 +21,15 @@ SHORT = ["--max_steps", "2", "--disable_tqdm", "true"]
 
 
 def run_page(page: Path) -> int:
-    """The number of blocks that were run.
+    """The number of blocks that were run; those that are a file are written first.
 
     Raises:
         RuntimeError: with a command and its output, if it ends badly.
     """
     todo = [block for block in blocks(page) if block.language in ("python", "bash") and block.not_run is None]
+    for block in blocks(page):
+        if block.title is not None:
+            Path(block.title).write_text(block.code, encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in todo:
         if block.language == "python":

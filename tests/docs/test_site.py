@@ -10,7 +10,7 @@ import pytest
 
 import hf_prompt_models
 from hf_prompt_models.models import METHODS
-from tests.docs.pages import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT, blocks
 
 
 SECTIONS = [
@@ -29,6 +29,13 @@ SECTIONS = [
 def test_every_method_has_a_page_of_the_same_sections(method: str) -> None:
     page = (ROOT / "docs" / f"{method}.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", page, flags=re.MULTILINE) == SECTIONS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_of_a_page_is_overlooked(page: Path) -> None:
+    text, found = page.read_text(encoding="utf-8"), blocks(page)
+    assert len(re.findall(r"^```", text, flags=re.MULTILINE)) == 2 * len(found)
+    assert text.count("<!-- not run") == sum(block.not_run is not None for block in found)
 
 
 def test_every_public_name_has_its_place_in_the_reference() -> None:
