@@ -33,6 +33,7 @@ from hf_prompt_models.training.checkpoints import (
     remove_torn_checkpoints,
 )
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
+from hf_prompt_models.training.stopping import StopCallback
 
 
 class PromptTrainer(Trainer):
@@ -75,19 +76,25 @@ class PromptTrainer(Trainer):
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
+        self.stopping = StopCallback()
+        self.add_callback(self.stopping)
         if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards."""
+        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards.
+
+        Ctrl-C ends it after the step, with a checkpoint of it; again, at once.
+        """
         if self.is_world_process_zero():
             remove_unfinished(Path(self.args.output_dir))
             if resume_from_checkpoint:
                 remove_torn_checkpoints(Path(self.args.output_dir))
         self.accelerator.wait_for_everyone()
-        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        with self.stopping.listening(alone=self.args.world_size == 1):
+            output = super().train(resume_from_checkpoint, *args, **kwargs)
         if self.args.should_save:
             self._rotate(self.args.output_dir)  # again: a killed process may have had no time for it
         return output
