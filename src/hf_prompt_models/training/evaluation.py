@@ -37,7 +37,9 @@ def compute_image_features(
     return compute_features(encode, dataset, "image_embeds", batch_size, **settings)
 
 
-def compute_view_features(model: ClipPromptModel, dataset: AugmentedViewDataset, **settings: Any) -> ViewFeatureDataset:
+def compute_view_features(
+    model: ClipPromptModel, dataset: AugmentedViewDataset, **settings: Any
+) -> ViewFeatureDataset:
     """Run the frozen image tower over random crops once, to train on one of an image's crops in each epoch without it.
 
     Args:
