@@ -11,11 +11,11 @@ import torch
 from transformers import ProcessorMixin
 
 
-MAX_CLASSES = 1000
+MAX_CLASSES = 2000
 MAX_NAME = 300
 """Characters of a name; no text tower reads as much."""
 
-MAX_KEPT_NAMES = 2000
+MAX_KEPT_NAMES = 4000
 """Names whose features are kept: of 16 templates and 512 dimensions each takes 32 KiB."""
 
 
@@ -94,13 +94,16 @@ class TextSide:
     Args:
         model: a classifier with `set_classes`, whose classes do not depend on each other.
         processor: the model's.
+        names: encoded at once, so that the first answer need not wait for them.
     """
 
-    def __init__(self, model: Any, processor: ProcessorMixin):
+    def __init__(self, model: Any, processor: ProcessorMixin, names: Sequence[str] = ()):
         self._model = model
         self._processor = processor
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()
+        if names:
+            self.features(names)
 
     @torch.inference_mode()
     def features(self, names: Sequence[str]) -> torch.Tensor:

@@ -69,7 +69,7 @@ class ImageClassifier:
             self.locked = None
             templates = config.templates or []
             self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
-            self._sides = [TextSide(self.model, self.processor)]
+            self._sides = [TextSide(self.model, self.processor, self.class_names)]
             return
         self.locked = LOCKED if config.class_specific_context else None
         self._own_features = self.model.get_text_features().pooler_output if self.locked else None
@@ -77,7 +77,10 @@ class ImageClassifier:
         by_hand.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
         zero_shot = ClipZeroShotForImageClassification(by_hand, self.model.clip).eval()
         self.series_names = ["Learned prompt", f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
-        self._sides = [TextSide(self.model, self.processor), TextSide(zero_shot, self.processor)]
+        self._sides = [
+            TextSide(self.model, self.processor, () if self.locked else self.class_names),
+            TextSide(zero_shot, self.processor, self.class_names),
+        ]
 
     @torch.inference_mode()
     def read(self, paths: Sequence[str], kept: Mapping[str, Picture]) -> tuple[Pictures, list[str]]:
@@ -184,7 +187,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 names = names_box(classifier.class_names, classifier.locked)
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()
-                answers = gr.HTML(classifier.answers([], ()), elem_id="answers", padding=False)
+                answers = look.answer(classifier.answers([], ()), "answers")
         files.change(
             look.in_words(take, 2),
             [files, kept, names],

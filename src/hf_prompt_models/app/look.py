@@ -24,10 +24,20 @@ THEME = gr.themes.Default(
     # Fonts of the reader's own machine: nothing is fetched.
     font=[gr.themes.Font(name) for name in FONTS],
     font_mono=[gr.themes.Font(name) for name in MONO_FONTS],
+).set(
+    # The defaults are too pale to read.
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    block_label_text_color="*neutral_700",
+    block_label_text_color_dark="*neutral_200",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
 )
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+.plain > .html-container { padding: 0 !important; }
+.block.notice:not(:has(p)) { display: none; }
 .problem, .note { margin: 0; padding: 10px 14px; border-radius: 8px; border-left: 4px solid; white-space: pre-line;
   overflow-wrap: anywhere; }
 .problem { background: #fef2f2; color: #7f1d1d; border-color: #dc2626; }
@@ -43,7 +53,7 @@ CSS = """
 .bars li { margin: 0; }
 .bars .name { overflow-wrap: anywhere; font-weight: 600; }
 .bar { display: grid; grid-template-columns: minmax(0, 1fr) 4.2em; gap: 8px; align-items: center; }
-.bar .track { height: 10px; border-radius: 5px; background: var(--background-fill-secondary); overflow: hidden; }
+.bar .track { height: 10px; border-radius: 5px; background: var(--border-color-primary); overflow: hidden; }
 .bar .fill { display: block; height: 100%; border-radius: 5px; }
 .bar .value { text-align: right; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 .first .fill, .first.swatch { background: #2563eb; }
@@ -91,9 +101,19 @@ def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
 
 def notice() -> gr.HTML:
     """Where a page says what went wrong: the last output of each function made by `in_words`."""
-    said = gr.HTML(NO_NOTICE, elem_classes="notice", padding=False)
+    said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"])
     said.change(None, js=SHOW_PROBLEM)
     return said
+
+
+def answer(html_text: str, name: str) -> gr.HTML:
+    """Where a page shows HTML of its own making.
+
+    Args:
+        html_text: to begin with.
+        name: the element's id.
+    """
+    return gr.HTML(html_text, elem_id=name, elem_classes="plain")
 
 
 def problem(text: str) -> str:

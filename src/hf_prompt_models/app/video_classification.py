@@ -52,7 +52,7 @@ class VideoClassifier:
         self.model = AutoModelForVideoClassification.from_pretrained(model_dir).to(options.torch_device).eval()
         self.processor = AutoProcessor.from_pretrained(model_dir)
         self.class_names: list[str] = self.model.config.class_names
-        self._side = TextSide(self.model, self.processor)
+        self._side = TextSide(self.model, self.processor, self.class_names)
 
     @torch.inference_mode()
     def read(self, path: str) -> Clip:
@@ -147,8 +147,8 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 names = names_box(classifier.class_names)
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()
-                strip = gr.HTML("", elem_id="frames", padding=False)
-                answers = gr.HTML(classifier.answers(None, ()), elem_id="answers", padding=False)
+                strip = look.answer("", "frames")
+                answers = look.answer(classifier.answers(None, ()), "answers")
         video.change(
             look.in_words(take, 3),
             [video, names],
