@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.data.images import UnreadableImageError, formats, load_image
 
 
 def open_picture(path: str) -> Image.Image:
