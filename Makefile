@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,12 +30,33 @@ demo-alpro: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Other versions of Python, transformers, …: CELLS="floors bare" for some of the cells of tests/matrix.py.
+test-matrix:
+	$(PYTHON) tests/matrix.py $(CELLS)
+
+# The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png anew.
+CHROMIUM ?= /usr/bin/chromium
+
+test-web: $(VENV)/installed-web
+	@test -x $(CHROMIUM) || command -v apt-get >/dev/null || { echo "Install Chromium and name it: make test-web CHROMIUM=..."; exit 1; }
+	test -x $(CHROMIUM) || apt-get install --yes --no-install-recommends chromium || { \
+		echo "Install Chromium as root: apt-get update && apt-get install chromium"; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web -m web
+
+$(VENV)/installed-web: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web]'
+	touch $@
+
 quality: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in site/index.html"
 
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
@@ -45,4 +66,4 @@ bench: $(VENV)/installed
 	$(BIN)/hf-prompt benchmark coop
 
 clean:
-	rm -rf $(VENV) $(DEMO) runs build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .matrix $(DEMO) runs site build *.egg-info src/*.egg-info

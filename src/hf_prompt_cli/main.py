@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 
 from hf_prompt_cli.parsing import did_you_mean
 
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; commands that fail raise `SystemExit` with theirs.
     """
-    command, *rest = sys.argv[1:] if argv is None else argv or [""]
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -74,12 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command, by the words that call it: "predict", "train coop", "make_playground images"."""
-    modules = [import_module(f"hf_prompt_cli.{command}") for command in COMMANDS if _is_there(command)]
+    modules = [import_module(f"hf_prompt_cli.{command}") for command in COMMANDS]
     return {words: parser for module in modules for words, parser in module.parsers().items()}
-
-
-def _is_there(command: str) -> bool:
-    return find_spec(f"hf_prompt_cli.{command}") is not None
 
 
 def flags() -> dict[str, frozenset[str]]:

@@ -3,7 +3,6 @@
 import json
 import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from transformers import AutoModelForImageClassification, CLIPModel, CLIPProcess
 
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from tests.pictures import write_pictures
+from tests.programs import run_program
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -161,7 +161,8 @@ def test_predictions_are_printed_and_as_json(run: Path, data: Path, capsys: pyte
 
 def test_a_fresh_process_in_another_folder_predicts(run: Path, data: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "predict.py"), str(run), str(data / "test" / "cat" / "000.png"), "--json"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = run_program(command, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
     assert {p["label"] for p in json.loads(printed.stdout)[0]["predictions"]} == {"cat", "dog", "a_photo"}
     assert "Traceback" not in printed.stderr
 

@@ -4,42 +4,33 @@ A frame's number counts the frames that can be decoded, in the order in which th
 says about their count or rate.
 """
 
-from __future__ import annotations  # PyAV's types are named, and PyAV is loaded when a file is opened
-
 import io
 import mmap
 import os
-from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import av
 import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from PIL import Image
 
-from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.gif_blocks import reaches_end_mark
 from hf_prompt_models.data.mp4_boxes import claimed_samples, is_mp4
+from hf_prompt_models.data.video_reader import MAX_FRAMES, UnreadableVideoError, VideoReader
 
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
-)
 
 CONTAINERS = "mov,matroska,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """What FFmpeg may take a file for: no playlists, which would have it open other files and addresses."""
-
-MAX_FRAMES = 1_000_000
-"""The longest video that is read: nine hours at 30 frames a second."""
 
 MAX_PIXELS = 2**26
 """The largest frame that is decoded: 8K has half as many pixels."""
@@ -64,30 +55,8 @@ TORN_SECONDS = 0.5
 """How much may lack at the end of what a container says to be its duration."""
 
 
-class UnreadableVideoError(UnreadableFileError):
-    """A video that cannot be decoded; the message names it."""
-
-
 class UnexpectedFramesError(Exception):
     """Seeking met other frames than the packets tell of: the video has to be decoded from its start."""
-
-
-class VideoReader(ABC):
-    """The frames of one video.
-
-    Attributes:
-        num_frames: number of frames, at least 1.
-    """
-
-    num_frames: int
-
-    @abstractmethod
-    def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
-        """The frames of these numbers, from 0 to `num_frames - 1`, in RGB, turned as the file says.
-
-        Raises:
-            UnreadableVideoError: naming the video.
-        """
 
 
 @dataclass(frozen=True)
@@ -108,9 +77,6 @@ class VideoFile:
 
         One thread, as loaders have a process for each core: more would only get in each other's way.
         """
-        import av
-        from av.stream import Disposition
-
         # With its protocol's name: a colon in the file's name names none then.
         file = io.BytesIO(self.source) if isinstance(self.source, bytes) else f"file:{os.fspath(self.source)}"
         options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS)}
@@ -175,8 +141,6 @@ class _Packets:
 
 def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStream) -> _Packets:
     """Walk through a file without decoding it."""
-    from av import time_base
-
     is_mov = container.format.name.startswith("mov")
     packets = _Packets()
     end, gap, last, corrupt = 0.0, 0.0, None, False
@@ -205,7 +169,7 @@ def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStrea
         if corrupt or len(packets.times) < len(stream.index_entries):
             packets.torn = f"{len(stream.index_entries)} frames are listed, only {len(packets.times)} are there"
     elif container.duration is not None:
-        promised = (container.duration + (container.start_time or 0)) / time_base
+        promised = (container.duration + (container.start_time or 0)) / av.time_base
         if container.format.name == "avi" and stream.average_rate:  # its duration is guessed from the file's size
             promised = max(promised, float(stream.frames / stream.average_rate))
         if end < promised - max(TORN_SECONDS, gap):
@@ -302,13 +266,11 @@ class _SequentialReader(VideoReader):
         return _pictures(self._file, ((index, frame) for index, frame in numbered if index in wanted), len(wanted))
 
     def _decode(self) -> Iterator[VideoFrame]:
-        from av.error import InvalidDataError
-
         with self._file.open() as (container, stream):
             for packet in container.demux(stream):
                 try:
                     yield from stream.decode(packet)
-                except InvalidDataError:
+                except av.error.InvalidDataError:
                     continue  # a broken packet; later ones may be whole
 
 
@@ -395,8 +357,6 @@ TURNS: dict[tuple[int, int, int, int], Image.Transpose | None] = {
 
 def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
     """A frame as it is to be shown: phones write how they were held beside the pictures."""
-    from av.sidedata.sidedata import Type as SideDataType
-
     # One thread: a process forked later that collects this one's garbage would wait for others for ever.
     picture = frame.to_image(threads=1)
     side_data: Any = frame.side_data

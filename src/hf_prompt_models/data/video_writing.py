@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from hf_prompt_models.data.video_reader import require_av
+
 
 def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 12) -> None:
     """Writes an mp4 file: H.264 where PyAV was built with libx264, else MPEG-4 part 2.
@@ -14,7 +16,11 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
         path: the file to write, in a folder that exists.
         frames: `(frames, height, width, 3)`, RGB, uint8; height and width are even.
         frames_per_second: how fast to play them.
+
+    Raises:
+        ImportError: if PyAV is not installed.
     """
+    require_av(f"write the video {path}")
     import av
 
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"

@@ -271,6 +271,17 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
     return defaults | explicit
 
 
+def recipe_arguments(recipe: dict[str, Any], output_dir: str, **settings: Any) -> TrainingArguments:
+    """A recipe's `TrainingArguments` for code of one's own: what `train.py` trains with, but for `settings`.
+
+    Args:
+        recipe: what the `training_defaults` of a `recipe_<method>` module returned.
+        output_dir: where checkpoints go.
+        settings: further arguments of `TrainingArguments`, above the recipe's.
+    """
+    return TrainingArguments(**training_settings(recipe, {"output_dir": output_dir, **settings}))
+
+
 def fields_of(cls: type, given: dict[str, Any]) -> dict[str, Any]:
     """Those of the arguments that a dataclass has."""
     return {f.name: given[f.name] for f in fields(cls) if f.name in given}

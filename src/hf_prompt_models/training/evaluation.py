@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
-from hf_prompt_models.data.image_dataset import AugmentedViewDataset, FeatureDataset, ImageDataset
+from hf_prompt_models.data.image_dataset import AugmentedViewDataset, FeatureDataset, ImageDataset, ViewFeatureDataset
 from hf_prompt_models.distributed import num_processes, process_index, wait_for_all
 from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
@@ -35,6 +35,21 @@ def compute_image_features(
         return model.get_image_features(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
 
     return compute_features(encode, dataset, "image_embeds", batch_size, **settings)
+
+
+def compute_view_features(
+    model: ClipPromptModel, dataset: AugmentedViewDataset, **settings: Any
+) -> ViewFeatureDataset:
+    """Run the frozen image tower over random crops once, to train on one of an image's crops in each epoch without it.
+
+    Args:
+        model: whose image tower.
+        dataset: some crops of each image.
+        settings: as for `compute_image_features`.
+    """
+    features = compute_image_features(model, dataset, **settings).features
+    views = features.unflatten(0, (-1, dataset.num_views))
+    return ViewFeatureDataset(views, torch.tensor(dataset.images.labels), dataset.seed)
 
 
 @torch.no_grad()

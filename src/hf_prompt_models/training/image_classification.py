@@ -5,11 +5,10 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
-from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset, ViewFeatureDataset
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.training.arguments import RunArguments
@@ -18,6 +17,7 @@ from hf_prompt_models.training.evaluation import (
     classification_metrics,
     compute_image_features,
     compute_metrics,
+    compute_view_features,
 )
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.protocols import TestSet
@@ -92,14 +92,11 @@ class ImageClassification:
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
             return dataset
-        features = self._features(model.to(self._training.device), dataset)
-        if isinstance(dataset, AugmentedViewDataset):
-            views = features.features.unflatten(0, (-1, dataset.num_views))
-            return ViewFeatureDataset(views, torch.tensor(sample.labels), seed)
-        return features
+        return self._features(model.to(self._training.device), dataset)
 
     def _features(self, model: Any, dataset: Any) -> Any:
-        return compute_image_features(
+        compute = compute_view_features if isinstance(dataset, AugmentedViewDataset) else compute_image_features
+        return compute(
             model,
             dataset,
             num_workers=self._training.dataloader_num_workers,

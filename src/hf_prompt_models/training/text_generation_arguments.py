@@ -50,6 +50,14 @@ class LoraArguments:
         },
     )
 
+    def lora(self) -> dict[str, Any]:
+        """What was said of them, by what peft calls it; nothing where there are none."""
+        if not self.lora_r:
+            return {}
+        targets = " ".join(self.lora_target_modules or ["all linear layers"])
+        scale = 2 * self.lora_r if self.lora_alpha is None else self.lora_alpha
+        return {"r": self.lora_r, "alpha": scale, "dropout": self.lora_dropout, "target_modules": targets}
+
 
 @dataclass(kw_only=True)
 class TextGenerationArguments(DecodingArguments, LoraArguments):

@@ -10,11 +10,20 @@ from typing import Any
 import torch
 from huggingface_hub import CommitInfo
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
 from hf_prompt_models.data.files import naming_what_fails, remove_unfinished
-from hf_prompt_models.hub.model_card import CARD_FILE, RunOnCard, is_generated, make_card, read_card, write_card
+from hf_prompt_models.hub.model_card import (
+    CARD_FILE,
+    Checkpoint,
+    RunOnCard,
+    is_generated,
+    make_card,
+    read_card,
+    write_card,
+)
 from hf_prompt_models.training.checkpoints import (
     STAGING_DIRECTORY,
     STATE_FILE,
@@ -58,7 +67,7 @@ class PromptTrainer(Trainer):
         self.add_callback(EpochCallback(self))
         self.stopping = StopCallback()
         self.add_callback(self.stopping)
-        if not self.args.disable_tqdm:
+        if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
@@ -142,7 +151,11 @@ class PromptTrainer(Trainer):
         card = read_card(file)
         if card is None or is_generated(card):
             run = None if card is None else RunOnCard.from_card(card)
-            write_card(make_card(self._plain_model().describe_checkpoint(), run=run, license=license, tags=tags), file)
+            write_card(make_card(self.describe_checkpoint(), run=run, license=license, tags=tags), file)
+
+    def describe_checkpoint(self) -> Checkpoint:
+        """What the model's next checkpoint holds."""
+        return self._plain_model().describe_checkpoint()
 
     def push_to_hub(
         self,

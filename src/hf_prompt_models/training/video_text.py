@@ -36,9 +36,11 @@ from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.playground import ALPRO_DIR
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_card import RunCards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -46,6 +48,7 @@ from hf_prompt_models.training.run_folder import (
     seed_settings,
 )
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
+from hf_prompt_models.training.video_text_card import DIRECTIONS, video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
     Answered,
     Loading,
@@ -114,6 +117,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
         "backbone": run.backbone,
         "data": {
             "name": source_title(data.train_file[0]),
+            "test_name": source_title(data.test_file[0]),
             "train": train_set.source,
             "test": test_set.source,
             "train_texts": len(train_set),
@@ -130,13 +134,17 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
+    measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
+    cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
     for seed in data.seeds:
-        results["seeds"][str(seed)] = run.train(training[seed])
+        results["seeds"][str(seed)], trainer = run.train(training[seed])
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 
@@ -266,11 +274,11 @@ class _Run:
         label = {each: index for index, each in enumerate(self.answers)}
         return AlproCollator(model.processor, [label.get(item.answer, IGNORED) for item in self.learned_from.items])
 
-    def save(self, model: Any, directory: Path) -> None:
-        """Write what was learned: of a prompter the towers, as an `AlproModel`."""
-        learned = model.alpro if self.task == PROMPTER else model
-        learned.processor = model.processor
-        learned.save_pretrained(directory)
+    def learned(self, model: Any) -> Any:
+        """What is kept: of a prompter the towers, as an `AlproModel`."""
+        kept = model.alpro if self.task == PROMPTER else model
+        kept.processor = model.processor
+        return kept
 
     def test(self, model: Any) -> "_Tested":
         loading = Loading(
@@ -281,7 +289,7 @@ class _Run:
         rerank = None if self.task == PROMPTER else self.arguments.method.rerank
         return test_model(model, self.test_set, rerank, loading)
 
-    def train(self, training: TrainingArguments) -> dict[str, Any]:
+    def train(self, training: TrainingArguments) -> tuple[dict[str, Any], NamedLossTrainer]:
         directory, is_main = Path(training.output_dir), training.process_index == 0
         record = {
             "method": self.recipe.TITLE,
@@ -312,17 +320,13 @@ class _Run:
         trainer.train(resume_from_checkpoint=checkpoint)
         model.eval()
         tested = self.test(model)
+        trainer.model = self.learned(model)
         if is_main:
-            self.save(model, directory)
+            trainer.model.save_pretrained(directory)
             plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
             tested.write(directory)
-        if training.push_to_hub:
-            trainer.push_to_hub()
-        return tested.metrics | {
-            "before": before.metrics,
-            "model": str(directory),
-            "steps": trainer.state.global_step,
-        }
+        kept = {"before": before.metrics, "model": str(directory), "steps": trainer.state.global_step}
+        return tested.metrics | kept, trainer
 
 
 def _has_prompter(directory: str) -> bool:
@@ -405,9 +409,6 @@ def _table(path: Path) -> Any:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
-RETRIEVAL_ROWS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
-
-
 NEXT = {
     PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
     PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
@@ -451,7 +452,7 @@ def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
         kinds = ", ".join(f"{kind} {value:.2%}" for kind, value in metrics["by_kind"].items())
         return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {kinds}"]
     lines = []
-    for name, title in RETRIEVAL_ROWS.items():
+    for name, title in DIRECTIONS.items():
         recalls = [f"{metrics[name][f'recall_at_{k}']:7.2%}" for k in (1, 5, 10)]
         ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
         lines.append(f"  {when:<7} {title:<15} R@1/5/10 {' '.join(recalls)}   {ranks}")

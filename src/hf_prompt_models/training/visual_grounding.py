@@ -34,11 +34,11 @@ from hf_prompt_models.data.referring_expressions import (
     read_referring_expressions,
     write_drawn_expressions,
 )
-from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.playground import VILT_DIR
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
     GroundingDataArguments,
@@ -48,7 +48,7 @@ from hf_prompt_models.training.grounding_arguments import (
 from hf_prompt_models.training.grounding_plots import plot_groundings
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
-from hf_prompt_models.training.run_card import check_publishing, write_cards
+from hf_prompt_models.training.run_card import RunCards, check_publishing, run_on_card
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -219,20 +219,18 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
-    checkpoints: dict[str, Checkpoint] = {}
+    cards = RunCards(results, recipe.TASK, run_on_card)
     for seed in data.seeds:
         results["seeds"][str(seed)], trainer = run.train(training[seed], train.select(samples[seed]))
-        checkpoints[str(seed)] = trainer.model.describe_checkpoint()
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         results["tests"]["test"]["accuracy"] = results["accuracy"]
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
-            write_cards(results, recipe.TASK, checkpoints)
-        if training[seed].push_to_hub:
-            trainer.push_to_hub()
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from transformers import BatchFeature, Pipeline, VideoClassificationPipeline
 from transformers.pipelines import SUPPORTED_TASKS
 
+from hf_prompt_models.data.videos import load_video
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 
 
@@ -44,8 +45,6 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
                 "num_frames, or the frames themselves."
             )
         if isinstance(video, str | os.PathLike):
-            from hf_prompt_models.data.videos import load_video  # PyAV is needed for files alone
-
             name = os.fspath(video)
             source: Any = video
             if name.startswith(("http://", "https://")):

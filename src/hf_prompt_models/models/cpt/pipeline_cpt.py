@@ -66,10 +66,10 @@ class VisualGroundingPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
-        given = {"proposals": self._proposer(proposals), "region_features": region_features}
+        given = {"proposals": self.proposer(proposals), "region_features": region_features}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
-    def _proposer(self, proposals: Any) -> Any:
+    def proposer(self, proposals: Any) -> Any:
         """The pipeline that proposes regions; loaded once where it is named."""
         if not isinstance(proposals, str | os.PathLike):
             return proposals
