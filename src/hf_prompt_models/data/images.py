@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".t
 
 
 @cache
-def formats() -> list[str]:
+def readable_formats() -> list[str]:
     """What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
     Image.init()  # else Pillow does not know yet which of these it has been built with
     return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
@@ -43,7 +43,7 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-            with Image.open(file, formats=formats()) as image:
+            with Image.open(file, formats=readable_formats()) as image:
                 if shrink:
                     image.draft("RGB", (1, 1))
                 image.load()
