@@ -73,8 +73,9 @@ def test_the_decoder_alone_cannot_be_imported() -> None:
 import sys
 sys.modules["av"] = None
 import importlib, pkgutil
-import hf_prompt_models.data, hf_prompt_models.models, hf_prompt_models.playground, hf_prompt_models.training
-for package in (hf_prompt_models.data, hf_prompt_models.models, hf_prompt_models.playground, hf_prompt_models.training):
+import hf_prompt_models
+for name in ("data", "models", "playground", "training"):
+    package = importlib.import_module(f"hf_prompt_models.{name}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         try:
             importlib.import_module(module.name)

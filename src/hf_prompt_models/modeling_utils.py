@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.models.auto import modeling_auto
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME, find_adapter_config_file
 from transformers.utils.hub import cached_file
 
 from hf_prompt_models.configuration_utils import PromptConfig
@@ -37,6 +37,8 @@ from hf_prompt_models.hub.repository import (
     upload_checkpoint,
 )
 from hf_prompt_models.hub.shim import write_shim
+from hf_prompt_models.lora import CONFIG_FILE as LORA_CONFIG_FILE
+from hf_prompt_models.lora import merge_lora
 from hf_prompt_models.untrusted_checkpoints import check_config, check_weights, reading
 
 
@@ -370,6 +372,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     ) -> Any:
         """Load the backbone through its own `from_pretrained`, then the learned tensors.
 
+        With low-rank updates of the backbone (`hf_prompt_models.lora`) beside them, these are added to its weights.
+
         `ignore_mismatched_sizes` and `adapter_kwargs`, which the Auto classes pass, do not apply here.
         """
         base = config.base_model_name_or_path
@@ -400,7 +404,15 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):
                 check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
+        updated = find_adapter_config_file(path, **hub_kwargs) is not None
+        if updated:
+            with reading(path, LORA_CONFIG_FILE):
+                merge_lora(backbone, path, **hub_kwargs)
+            # It is another backbone now, which no base names.
+            config.update(dict.fromkeys(BASE_MODEL_FIELDS))
         model = cls._from_parts(config, backbone, prompt)
+        if updated:
+            model._set_weights_scope("full")
         model.name_or_path = str(path)
         if model.can_generate():
             model.generation_config = GenerationConfig.from_pretrained(path, **hub_kwargs)

@@ -17,13 +17,10 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
-from transformers.utils import find_adapter_config_file
 
-from hf_prompt_models.configuration_utils import PromptConfig
-from hf_prompt_models.modeling_utils import BASE_MODEL_FIELDS, HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
-from hf_prompt_models.prefix_lm.lora import merge_lora
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 from hf_prompt_models.prefix_lm.vision import encode_feature_map, load_vision_model
 
@@ -149,20 +146,6 @@ class PrefixLMModel(PromptPreTrainedModel):
         model.generation_config = GenerationConfig(**special_tokens, suppress_tokens=sorted(model.own_token_ids))
         model.processor = processor
         return model
-
-    @classmethod
-    def _from_prompt_checkpoint(
-        cls, path: str | os.PathLike, config: PromptConfig, hub_kwargs: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> Any:
-        """With updates of the language model (`prefix_lm.lora`) beside it, these are added to its weights."""
-        loaded = super()._from_prompt_checkpoint(path, config, hub_kwargs, *args, **kwargs)
-        if find_adapter_config_file(path, **hub_kwargs) is not None:
-            model = loaded[0] if isinstance(loaded, tuple) else loaded
-            merge_lora(model.language_model, path, **hub_kwargs)
-            # The language model is another now, which no base names.
-            config.update(dict.fromkeys(BASE_MODEL_FIELDS))
-            model._set_weights_scope("full")
-        return loaded
 
     @property
     def own_token_ids(self) -> tuple[int, ...]:
