@@ -1,5 +1,6 @@
 """`hf-prompt app`."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_a_folder_without_a_model_ends_with_words(tmp_path: Path, capsys: pytest
     assert "holds no trained model" in capsys.readouterr().err
 
 
+def test_a_port_that_is_taken_ends_with_words(learned_prompt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main([str(learned_prompt), "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert f"Cannot listen at 127.0.0.1, port {port}: Address already in use" in said
+    assert "Name another --host or --port" in said
+
+
+def test_what_is_no_port_ends_with_words(learned_prompt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(learned_prompt), "--port", "700000"]) == 1
+    assert "700000 is no port" in capsys.readouterr().err
+
+
 def test_an_unknown_device_ends_with_words(learned_prompt: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(learned_prompt), "--device", "gpu7"]) == 1
     assert "There is no device 'gpu7'" in capsys.readouterr().err
@@ -47,11 +62,7 @@ def test_an_exported_space_says_how_to_go_on(
 
 
 def test_without_gradio_the_error_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['gradio'] = None\n"
-        "from hf_prompt_cli.app import main\n"
-        "sys.exit(main(['anything']))"
-    )
+    code = "import sys; sys.modules['gradio'] = None\nfrom hf_prompt_cli.app import main\nsys.exit(main(['anything']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert 'pip install "hf_prompt_models[app]"' in done.stderr

@@ -64,7 +64,7 @@ CSS = """
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 12px; padding: 0; list-style: none; }
 .legend li { margin: 0; }
 .swatch { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 3px; margin-right: 6px; }
-.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)); gap: 8px; margin: 0 0 12px;
+.strip { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px; margin: 0 0 12px;
   padding: 0; list-style: none; }
 .strip li { margin: 0; text-align: center; font-size: 0.85rem; }
 .strip img { width: 100%; border-radius: 4px; display: block; }
