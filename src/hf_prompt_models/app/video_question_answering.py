@@ -99,7 +99,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 video = gr.Video(
-                    sources=["upload"], label="Clip", show_label=False, height=300, buttons=[], elem_id="clip"
+                    sources=["upload"], label="Clip", height=300, buttons=[], elem_id="clip"
                 )
                 question = gr.Textbox(
                     label="Question",
