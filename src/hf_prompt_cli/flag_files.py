@@ -37,7 +37,7 @@ def with_flags_of_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> 
         return list(argv)
     file, rest = Path(argv[0]), list(argv[1:])
     given = {flag.partition("=")[0] for flag in rest if flag.startswith("--")}
-    known = parser._option_string_actions
+    known = {flag: action for flag, action in parser._option_string_actions.items() if action.nargs != 0}
     said = {known[flag].dest for flag in given if flag in known}
     if said & set(SAME):
         said |= set(SAME)

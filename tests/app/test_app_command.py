@@ -1,6 +1,5 @@
 """`hf-prompt app`."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import hf_prompt_models.app
 from hf_prompt_cli.app import main
 from hf_prompt_models.app import Options
+from tests.programs import run_program
 
 
 def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
@@ -24,21 +24,21 @@ def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
     ]
 
 
-def test_a_folder_without_a_model_ends_with_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 1
-    assert "holds no trained model" in capsys.readouterr().err
+def test_a_folder_without_a_model_ends_with_words(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no trained model"):
+        main([str(tmp_path)])
 
 
-def test_an_unknown_device_ends_with_words(learned_prompt: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(learned_prompt), "--device", "gpu7"]) == 1
-    assert "There is no device 'gpu7'" in capsys.readouterr().err
+def test_an_unknown_device_ends_with_words(learned_prompt: Path) -> None:
+    with pytest.raises(SystemExit, match="There is no device 'gpu7'"):
+        main([str(learned_prompt), "--device", "gpu7"])
 
 
 def test_an_exported_space_says_how_to_go_on(
     learned_prompt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main([str(learned_prompt), "--export_space", str(tmp_path / "space")]) == 1
-    assert "save_backbone=True" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="save_backbone=True"):
+        main([str(learned_prompt), "--export_space", str(tmp_path / "space")])
     monkeypatch.setattr(hf_prompt_models.app, "export_space", lambda *_: None)
     assert main([str(learned_prompt), "--export_space", "space"]) == 0
     printed = capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_an_exported_space_says_how_to_go_on(
 
 def test_without_gradio_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['gradio'] = None\nfrom hf_prompt_cli.app import main\nsys.exit(main(['anything']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_program([sys.executable, "-c", code])
     assert done.returncode == 1
     assert 'pip install "hf_prompt_models[app]"' in done.stderr
 
@@ -59,6 +59,6 @@ def test_the_help_imports_no_torch() -> None:
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "print([name for name in ('torch', 'transformers', 'gradio') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_program([sys.executable, "-c", code])
     assert done.stdout.rstrip().endswith("[]")
     assert "--export_space" in done.stdout

@@ -63,7 +63,7 @@ def test_a_picture_that_is_on_the_page_is_not_encoded_again(
     Path(files[0]).unlink()
     both, problems = classifier.read([files[0], files[2]], first)
     assert problems == []
-    assert list(both.values())[0] is first[files[0]]
+    assert next(iter(both.values())) is first[files[0]]
 
 
 def test_more_pictures_than_a_page_takes_are_left_out_with_a_word(

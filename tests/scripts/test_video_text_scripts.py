@@ -158,6 +158,8 @@ def test_retrieval_is_trained_tested_and_asked(
     assert "4 texts on 4 videos: test_captions.jsonl" in text
     assert "all are read together with the query" in text
 
+    assert "runs of retrieval alone" in refused("report.py", run)
+
     evaluated = tmp_path / "e.json"
     test = ("--test_file", data / "test_captions.jsonl", "--rerank", 0, "--json", evaluated)
     script("evaluate.py")([str(run), *map(str, test)])
@@ -292,6 +294,11 @@ def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, backbon
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     message = refused("train.py", *flags(data, backbone, "pretraining", tmp_path / "cut", *resumed, "--flip", "false"))
     assert "belongs to another run: its arguments differ" in message
+    rows = (data / "train_captions.jsonl").read_text().splitlines()
+    others = data / "other_captions.jsonl"  # as many, of the same videos
+    others.write_text("\n".join([rows[0].replace("a big", "a tiny"), *rows[1:]]))
+    given = flags(data, backbone, "pretraining", tmp_path / "cut", *resumed, "--train_file", others)
+    assert "belongs to another run: its texts differ" in refused("train.py", *given)
 
 
 def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, backbone: Path, tmp_path: Path) -> None:

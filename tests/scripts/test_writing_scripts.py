@@ -129,7 +129,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     assert "- **Tested on**: 12 examples: test.jsonl" in card.text
     assert "- **Decoding**: `max_new_tokens=6, num_beams=4`" in card.text
     assert "hf-prompt train mantis --language_model gpt2" in card.text
-    assert "write texts alone" in refused("report.py", tmp_path)
+    assert "runs of image-text-to-text alone" in refused("report.py", tmp_path)
 
     script("evaluate.py")(
         [

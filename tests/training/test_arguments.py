@@ -3,7 +3,7 @@
 import pytest
 
 from hf_prompt_models.models.coop import recipe_coop
-from hf_prompt_models.training.arguments import RunArguments, parse_run_arguments
+from hf_prompt_models.training.arguments import RunArguments, parse_run_arguments, recipe_arguments
 
 
 REQUIRED = ["--backbone", "B", "--train_dir", "D", "--test_dir", "T", "--output_dir", "O"]
@@ -82,3 +82,13 @@ def test_help_shows_the_recipes_settings(capsys: pytest.CaptureFixture) -> None:
     text = " ".join(capsys.readouterr().out.split())
     assert "(default: 0.002)" in text
     assert "Number of context vectors" in text
+
+
+def test_a_recipes_settings_serve_code_of_ones_own() -> None:
+    defaults = recipe_coop.training_defaults(16)
+    arguments = recipe_arguments(defaults, "O", num_train_epochs=3, save_strategy="no")
+    by_script = parse("--shots", "16").training
+    for name in ("optim", "optim_args", "learning_rate", "weight_decay", "remove_unused_columns", "logging_strategy"):
+        assert getattr(arguments, name) == by_script[name], name
+    assert (arguments.output_dir, arguments.num_train_epochs, arguments.save_strategy) == ("O", 3, "no")
+    assert recipe_arguments(defaults, "O", optim="adamw_torch").optim_args is None

@@ -19,7 +19,7 @@ from hf_prompt_models.data.image_dataset import (
     ViewFeatureDataset,
 )
 from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
-from hf_prompt_models.training.evaluation import compute_image_features
+from hf_prompt_models.training.evaluation import compute_image_features, compute_view_features
 from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
 from tests.full_disk import full_disk
 from tests.pictures import write_pictures
@@ -334,6 +334,16 @@ def test_each_epoch_draws_one_of_the_views(model, images: LabelledImages, cache:
         (view,) = [v for v in range(4) if torch.equal(item["image_embeds"], embeds[2, v])]
         drawn.add(view)
     assert drawn == {0, 1, 2, 3}
+
+
+def test_kept_features_of_crops_are_those_of_each_images_crops(model, images: LabelledImages) -> None:
+    crops = AugmentedViewDataset(3, images, model.processor.image_processor, seed=1, min_crop_area=0.3)
+    dataset = compute_view_features(model, crops, batch_size=4, progress=False)
+    assert (len(dataset), dataset.labels.tolist(), dataset.seed) == (7, list(images.labels), 1)
+    for image, view in ((0, 2), (5, 1)):
+        with torch.no_grad():
+            expected = model.get_image_features(crops[3 * image + view]["pixel_values"][None]).pooler_output[0]
+        torch.testing.assert_close(dataset.view_embeds[image, view], expected)
 
 
 def test_a_view_is_a_crop_as_training_draws_them(model, images: LabelledImages) -> None:

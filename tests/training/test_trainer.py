@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers.trainer
 from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerState, TrainingArguments
+from transformers.utils.notebook import NotebookProgressCallback
 
+import hf_prompt_models.training.trainer
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.image_dataset import AugmentedImageDataset
 from hf_prompt_models.data.labelled_images import read_labelled_images
@@ -58,6 +61,19 @@ def test_the_learning_rate_moves_once_an_epoch(modern_clip: Path, folder: Path, 
     trainer.train()
     rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
     assert rates == pytest.approx([epoch_cosine_learning_rate(step // 2, 4, 0.002) for step in range(8)], rel=1e-9)
+
+
+def test_there_is_one_progress_bar_also_in_a_notebook(
+    modern_clip: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bars() -> list[str]:
+        handler = trainer_of(modern_clip, folder, tmp_path, disable_tqdm=False).callback_handler
+        return [type(callback).__name__ for callback in handler.callbacks if "Progress" in type(callback).__name__]
+
+    assert bars() == ["QuietProgressCallback"]
+    for module in (transformers.trainer, hf_prompt_models.training.trainer):  # as both find it in a notebook
+        monkeypatch.setattr(module, "DEFAULT_PROGRESS_CALLBACK", NotebookProgressCallback)
+    assert bars() == ["NotebookProgressCallback"]
 
 
 def test_momentum_and_weight_decay_reach_the_optimizer(modern_clip: Path, folder: Path, tmp_path: Path) -> None:

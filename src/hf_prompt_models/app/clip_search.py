@@ -1,8 +1,10 @@
 """A folder of clips and a model that finds them by sentences, for the page."""
 
 import hashlib
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +68,8 @@ class ClipSearch:
         place = hashlib.sha256(str(self.clips.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._file = index_directory / f"{place}.safetensors"
         self._lock = threading.Lock()
-        self._copies = tempfile.TemporaryDirectory(prefix="hf-prompt-clips-")
+        self._copies = Path(tempfile.mkdtemp(prefix="hf-prompt-clips-"))
+        weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
 
     def index(self, on_read: Callable[[int, int], object] | None = None) -> AlproVideoIndex:
         """The clips' features: those that are kept, if the folder has not changed since, or new ones.
@@ -94,7 +97,7 @@ class ClipSearch:
             clip = each["video"]
             name = hashlib.sha256(clip.encode("utf-8", "surrogateescape")).hexdigest()[:16]
             try:
-                playable = playable_copy(clip, Path(self._copies.name), name)
+                playable = playable_copy(clip, self._copies, name)
             except (OSError, UnreadableVideoError):
                 problems.append(f"{self.name_of(clip)} was found, and cannot be read any more.")
                 continue

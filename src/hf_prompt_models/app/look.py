@@ -101,7 +101,7 @@ def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
 
 def notice() -> gr.HTML:
     """Where a page says what went wrong: the last output of each function made by `in_words`."""
-    said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"], padding=False)
+    said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"])
     said.change(None, js=SHOW_PROBLEM)
     return said
 

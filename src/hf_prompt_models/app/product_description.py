@@ -159,7 +159,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     height=160,
                     elem_id="pictures",
                 )
-                strip = gr.HTML("", padding=False)
+                strip = look.answer("", "shown")
                 title = gr.Textbox(
                     label="Question, or the beginning of a sentence" if asks else "Title",
                     lines=2,
@@ -182,7 +182,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                         strict=False,
                     )
                 )
-                remark = gr.HTML(look.note(AT_THE_END), visible=shown[-1]["visible"], padding=False)
+                remark = gr.HTML(look.note(AT_THE_END), visible=shown[-1]["visible"], elem_classes="plain")
                 new_tokens = gr.Slider(
                     4,
                     MAX_NEW_TOKENS,
@@ -196,7 +196,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     stop = gr.Button("Stop", min_width=80)
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()
-                answers = gr.HTML(NOTHING_WRITTEN, elem_id="answers", padding=False)
+                answers = look.answer(NOTHING_WRITTEN, "answers")
         files.change(
             look.in_words(take, 2), files, [pictures, strip, said], show_progress_on=strip, api_visibility="private"
         )

@@ -86,7 +86,7 @@ class Writer:
             self.processor.check_prompt(0, text, len(pictures), decoding.max_new_tokens)
             prompt = self.processor(images=[pictures], text=[text], return_tensors="pt").to(self.model.device)
         except ValueError as error:
-            raise ValueError(str(error).replace("Example 0", "The text").replace("of example 0", "")) from error
+            raise ValueError(str(error).replace("Example 0", "The text").replace(" of example 0", "")) from error
         if not decoding.streams:
             yield self._at_once(prompt, decoding)
             return

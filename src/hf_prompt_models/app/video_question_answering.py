@@ -110,8 +110,8 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 button = gr.Button("Ask", variant="primary", elem_id="ask")
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()
-                strip = gr.HTML("", elem_id="frames", padding=False)
-                answers = gr.HTML(NOTHING_SAID, elem_id="answers", padding=False)
+                strip = look.answer("", "frames")
+                answers = look.answer(NOTHING_SAID, "answers")
         video.change(
             look.in_words(take, 3),
             video,

@@ -71,7 +71,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
     what_to_do = f"Write what happens, and see which clips of the folder <code>{folder}</code> show it."
     with look.frame("Clips by sentence", what_to_do) as blocks:
         said = look.notice()
-        status = gr.HTML('<p class="nothing">The clips are read …</p>', elem_id="status", padding=False)
+        status = look.answer('<p class="nothing">The clips are read …</p>', "status")
         with gr.Row(equal_height=True):
             sentence = gr.Textbox(
                 label="Sentence",
@@ -82,12 +82,12 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 elem_id="sentence",
             )
             button = gr.Button("Find clips", variant="primary", scale=1, min_width=120, elem_id="find")
-        heading = gr.HTML('<p class="nothing">The clips appear here, best first.</p>', elem_id="asked", padding=False)
+        heading = look.answer('<p class="nothing">The clips appear here, best first.</p>', "asked")
         slots: list[Any] = []
         with gr.Row():
             for place in range(SHOWN):
                 with gr.Column(min_width=280, visible=False, elem_classes="found") as column:
-                    name = gr.HTML("", padding=False)
+                    name = gr.HTML("", elem_classes="plain")
                     video = gr.Video(
                         label=f"Clip {place + 1}",
                         show_label=False,

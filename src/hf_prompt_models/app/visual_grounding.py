@@ -235,7 +235,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 button = gr.Button("Find it", variant="primary", elem_id="find")
             with gr.Column(min_width=300):
                 said = look.notice()
-                words = gr.HTML(NOTHING_SAID, elem_id="answer", padding=False)
+                words = look.answer(NOTHING_SAID, "answer")
                 drawn = gr.Image(
                     label="Answer",
                     show_label=False,
@@ -246,8 +246,8 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     alt_text="The picture with the answer in red and the other regions in grey.",
                     elem_id="drawn",
                 )
-                scores = gr.HTML("", elem_id="scores", padding=False)
-                prompt = gr.HTML("", elem_id="prompt", padding=False)
+                scores = look.answer("", "scores")
+                prompt = look.answer("", "prompt")
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         drawing = [boxes, corner, view, said]
         answers = [words, drawn, scores, prompt]

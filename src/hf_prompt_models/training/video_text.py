@@ -2,11 +2,13 @@
 the numbers before and after."""
 
 import csv
+import hashlib
+import json
 import os
 import platform
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,7 @@ import transformers
 from transformers import TrainingArguments, set_seed
 
 from hf_prompt_models.data.captioned_videos import (
+    VideoText,
     VideoTexts,
     frequent_answers,
     read_captioned_videos,
@@ -296,7 +299,7 @@ class _Run:
             "arguments": vars(self.arguments.method),
             "backbone": os.path.abspath(self.backbone) if os.path.isdir(self.backbone) else self.backbone,
             "seed": training.seed,
-            "texts": len(self.train_set),
+            "texts": digest(self.train_set.items),
             "answers": self.answers,
         }
         checkpoint = begin_seed(training, record)
@@ -327,6 +330,12 @@ class _Run:
             tested.write(directory)
         kept = {"before": before.metrics, "model": str(directory), "steps": trainer.state.global_step}
         return tested.metrics | kept, trainer
+
+
+def digest(items: Sequence[VideoText]) -> str:
+    """Tells other videos or texts, or another order, from these."""
+    told = [[str(value) for value in astuple(item)] for item in items]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _has_prompter(directory: str) -> bool:

@@ -127,6 +127,10 @@ def test_bad_input_gets_a_clear_error(inputs: Any, message: str, pipe: VisualGro
         pipe(inputs)
 
 
+def test_of_no_inputs_there_are_no_answers(pipe: VisualGroundingPipeline) -> None:
+    assert pipe([]) == pipe(()) == []
+
+
 def test_unknown_parameters_and_batches_are_refused(pipe: VisualGroundingPipeline) -> None:
     with pytest.raises(ValueError, match="knows no boxes"):
         pipe(asked(), boxes=BOXES)

@@ -32,6 +32,8 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
         return isinstance(self.model, ActionClipForVideoClassification)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        if self._is_action_clip and isinstance(inputs, list | tuple) and not inputs:
+            return []  # where the stock pipeline looks at the first
         if self._is_action_clip and isinstance(inputs, list) and inputs and isinstance(inputs[0], Image.Image):
             return super().__call__([inputs], **kwargs)[0]  # one video, which would be taken for many inputs
         return super().__call__(inputs, **kwargs)

@@ -59,6 +59,8 @@ class VisualGroundingPipeline(Pipeline):
                 "All painted copies of a picture already go through the backbone together: leave batch_size at 1. To "
                 "ground many phrases at once, call the processor and the model."
             )
+        if isinstance(inputs, list | tuple) and not inputs:
+            return []  # where the stock pipeline looks at the first
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
