@@ -30,7 +30,7 @@ demo-alpro: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Other versions of Python, transformers, …: CELLS="floors bare" for some of the cells of tests/matrix.py.
+# Other versions of Python, transformers, …: CELLS="floors bare --fresh" for some of tests/matrix.py, made anew.
 test-matrix:
 	$(PYTHON) tests/matrix.py $(CELLS)
 

@@ -1,6 +1,8 @@
-"""Every registered method through the same checks. A new folder under `models/` is found by itself."""
+"""Every registered method through the same checks: its places, and what is saved, loaded and published of it.
 
-import hashlib
+A new folder under `models/` is found by itself. `test_modeling_common_training.py` has the checks of training.
+"""
+
 import json
 import shutil
 import sys
@@ -15,22 +17,30 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoProcessor,
     AutoTokenizer,
     PreTrainedModel,
-    ProcessorMixin,
-    Trainer,
-    TrainingArguments,
     pipeline,
 )
 
 from hf_prompt_models.models import METHODS
+from tests.modeling_common import (
+    SCOPES,
+    TESTED,
+    backbone,
+    batch,
+    built,
+    folders,
+    logits,
+    method,
+    weights,
+)
 from tests.programs import run_program
-from tests.tested_method import MethodUnderTest, find_methods
+from tests.tested_method import MethodUnderTest
 
 
 ROOT = Path(__file__).parent.parent
-SCOPES = ("prompt", "full")
 
 
 # -- a method's places -----------------------------------------------------------------------------------------------
@@ -49,68 +59,6 @@ def test_a_method_is_found_by_its_model_type(name: str) -> None:
     for config in configs:
         assert type(AutoConfig.for_model(config.model_type)) is config
     assert any(config.model_type.startswith(name) for config in configs)  # a folder may bring a backbone's, too
-
-
-TESTED = find_methods()
-FORMS = [name if name in METHODS else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
-
-
-@pytest.fixture(scope="module", params=FORMS)
-def method(request: pytest.FixtureRequest) -> MethodUnderTest:
-    return TESTED[request.param]
-
-
-@pytest.fixture(scope="module")
-def learning(method: MethodUnderTest) -> MethodUnderTest:
-    if not method.learned:
-        pytest.skip("nothing is learned")
-    return method
-
-
-@pytest.fixture(scope="module")
-def backbone(method: MethodUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return method.write_backbone(tmp_path_factory.mktemp("hub") / "backbone")
-
-
-@pytest.fixture(scope="module")
-def built(method: MethodUnderTest, backbone: Path) -> PreTrainedModel:
-    """For tests that do not change it."""
-    return method.build(backbone)
-
-
-@pytest.fixture(scope="module")
-def batch(method: MethodUnderTest, built: PreTrainedModel) -> dict[str, torch.Tensor]:
-    return method.batch(built, 4)
-
-
-@pytest.fixture(scope="module")
-def folders(built: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A saved checkpoint of each scope."""
-    saved = {scope: tmp_path_factory.mktemp("saved") / scope for scope in SCOPES}
-    for scope, folder in saved.items():
-        built.save_pretrained(folder, save_backbone=scope == "full")
-    return saved
-
-
-@torch.no_grad()
-def logits(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return model(**batch)[TESTED[type(model)._method()].logits_name]
-
-
-def trainable(model: PreTrainedModel) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def digest(model: PreTrainedModel) -> str:
-    """Of the backbone's bytes."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(model.backbone.state_dict().items()):
-        total.update(name.encode() + tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
-def weights(folder: Path) -> set[str]:
-    return {file.name for file in folder.iterdir() if file.suffix in (".safetensors", ".bin", ".pt")}
 
 
 # -- saving and loading ----------------------------------------------------------------------------------------------
@@ -325,138 +273,75 @@ def test_attention_and_device_choices_reach_the_backbone(
     torch.testing.assert_close(logits(loaded, batch), logits(built, batch), rtol=0, atol=1e-4)
 
 
-# -- frozen means frozen ---------------------------------------------------------------------------------------------
+# Beside a CPU, what is there: on a GPU machine the learned parts must be where the backbone is.
+PLACES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 
 
-def test_exactly_the_learned_parameters_are_trainable(
-    method: MethodUnderTest, built: PreTrainedModel, folders: dict[str, Path]
-) -> None:
-    assert trainable(built) == method.learned
-    assert trainable(type(built)(built.config)) == method.learned
-    for scope in SCOPES:
-        assert trainable(method.auto_class.from_pretrained(folders[scope])) == method.learned
-
-
-def test_a_frozen_backbone_stays_in_eval_mode(method: MethodUnderTest, folders: dict[str, Path]) -> None:
-    for scope in SCOPES:
-        model = method.auto_class.from_pretrained(folders[scope])
-        model.train()
-        assert model.training
-        assert not any(module.training for module in model.backbone.modules())
-        model.eval()
-        assert not any(module.training for module in model.modules())
-
-
-def test_gradients_reach_the_learned_parameters_alone(
-    learning: MethodUnderTest, folders: dict[str, Path], batch: dict
-) -> None:
-    model = learning.auto_class.from_pretrained(folders["prompt"]).train()
-    model(**batch).loss.backward()
-    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == learning.learned
-
-
-def test_outputs_do_not_depend_on_the_rest_of_the_batch(built: PreTrainedModel, batch: dict) -> None:
-    together = logits(built, batch)
-    for index in range(len(together)):
-        alone = logits(built, {name: tensor[index : index + 1] for name, tensor in batch.items()})
-        torch.testing.assert_close(alone[0], together[index], rtol=0, atol=1e-4)
-
-
-# -- under the Trainer -----------------------------------------------------------------------------------------------
-
-
-def train(
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("form", ["name", "map"])
+def test_a_model_is_wholly_where_device_map_says(
+    form: str,
+    place: str,
     method: MethodUnderTest,
-    model: PreTrainedModel,
-    folder: Path,
-    resume: Path | None = None,
-    processing_class: ProcessorMixin | None = None,
-    **arguments: Any,
-) -> Trainer:
-    examples = method.batch(model, 8)
-    dataset = [{name: tensor[index] for name, tensor in examples.items()} for index in range(8)]
-    arguments = {"max_steps": 4, "save_steps": 2, "learning_rate": 0.05, "optim": "sgd", **arguments}
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            per_device_train_batch_size=2,
-            use_cpu=True,
-            report_to="none",
-            disable_tqdm=True,
-            **arguments,
-        ),
-        train_dataset=dataset,
-        eval_dataset=dataset,
-        processing_class=processing_class,
-    )
-    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    return trainer
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-def test_training_changes_what_is_learned_and_no_byte_of_the_backbone(
-    scope: str, learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
+    built: PreTrainedModel,
+    backbone: Path,
+    batch: dict,
+    folders: dict[str, Path],
 ) -> None:
-    model = learning.auto_class.from_pretrained(folders[scope])
-    backbone = digest(model)
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    train(learning, model, tmp_path)
-    assert digest(model) == backbone
-    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
-    assert changed == learning.learned
-    # A checkpoint of the Trainer is a checkpoint like any other.
-    model.eval()
-    inputs = learning.batch(model, 3)
-    loaded = learning.auto_class.from_pretrained(tmp_path / "checkpoint-4")
-    assert loaded.config.weights_scope == scope
-    assert torch.equal(logits(loaded, inputs), logits(model, inputs))
-    learning.check_pipeline(pipeline(learning.pipeline_task, model=str(tmp_path / "checkpoint-4")), model)
+    device_map = place if form == "name" else {"": place}
+    loaded = [method.auto_class.from_pretrained(folders[scope], device_map=device_map) for scope in SCOPES]
+    inputs = {name: tensor.to(place) for name, tensor in batch.items()}
+    new = method.build(backbone, device_map=device_map)
+    new.load_state_dict(built.state_dict())  # what is learned begins as chance has it
+    for model in (*loaded, new):
+        assert {str(tensor.device) for tensor in model.state_dict().values()} == {place}
+        torch.testing.assert_close(logits(model, inputs).cpu(), logits(built, batch), rtol=0, atol=1e-3)
 
 
-def test_the_trainer_takes_the_processor_without_a_word(
-    learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
+def test_the_learned_parts_go_where_the_backbone_is(method: MethodUnderTest, folders: dict[str, Path]) -> None:
+    """The meta device stands for a GPU here; the fingerprint is left out, for there are no values to compare."""
+    model = method.auto_class.from_pretrained(folders["prompt"], device_map="meta", base_model_fingerprint=None)
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
+
+
+def test_an_example_alone_has_the_outputs_that_it_has_in_a_batch(
+    method: MethodUnderTest, built: PreTrainedModel
 ) -> None:
-    """It compares the tokenizer's special tokens with the configuration's and warns where they differ."""
-    model = learning.auto_class.from_pretrained(folders["prompt"])
-    processor = AutoProcessor.from_pretrained(folders["prompt"])
-    text_config = model.backbone.config.get_text_config().to_dict()
-    train(learning, model, tmp_path, processing_class=processor, max_steps=1)
-    assert model.backbone.config.get_text_config().to_dict() == text_config
+    """Pictures, videos, texts and regions of unlike sizes and numbers, so that some are padded in the batch."""
+    together, turned = method.answers(built, [0, 1, 2, 3]), method.answers(built, [2, 0])
+    assert len(together) == 4
+    for number, expected in enumerate(together):
+        (alone,) = method.answers(built, [number])
+        torch.testing.assert_close(alone, expected, rtol=0, atol=1e-4)
+        assert alone.isfinite().all()
+    torch.testing.assert_close(turned, [together[2], together[0]], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
-    scope: str, learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
-) -> None:
-    whole = learning.auto_class.from_pretrained(folders[scope])
-    train(learning, whole, tmp_path)
-    resumed = learning.auto_class.from_pretrained(folders[scope])
-    train(learning, resumed, tmp_path, resume=tmp_path / "checkpoint-2")
-    for name in learning.learned:
-        torch.testing.assert_close(resumed.get_parameter(name), whole.get_parameter(name), rtol=1e-6, atol=1e-7)
+# -- without a borrowed backbone -------------------------------------------------------------------------------------
+
+COMPLETE = [name for name in METHODS if name not in TESTED]
 
 
-def test_the_best_checkpoint_is_loaded_at_the_end(
-    learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path
-) -> None:
-    model = learning.auto_class.from_pretrained(folders["prompt"])
-    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "learning_rate": 10.0}
-    trainer = train(learning, model, tmp_path, **best)
-    saved = load_file(Path(trainer.state.best_model_checkpoint) / "model.safetensors")
-    for name in learning.learned:
-        assert torch.equal(model.get_parameter(name), saved[name])
-
-
-def test_it_trains_under_bf16_autocast(learning: MethodUnderTest, folders: dict[str, Path], tmp_path: Path) -> None:
-    model = learning.auto_class.from_pretrained(folders["prompt"])
-    before = {name: model.get_parameter(name).detach().clone() for name in learning.learned}
-    train(learning, model, tmp_path, bf16=True, max_steps=1)
-    for name in learning.learned:
-        parameter = model.get_parameter(name)
-        assert parameter.dtype == torch.float32
-        assert parameter.isfinite().all()
-        assert not torch.equal(parameter, before[name])
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_model_without_a_borrowed_backbone_is_loaded_and_asked_as_the_others(name: str, tmp_path: Path) -> None:
+    """What is its own, the tests beside its `tested_method.py` ask."""
+    model, inputs = import_module(f"tests.models.{name}.tested_method").build_complete()
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        for how in ({}, {"device_map": {"": "cpu"}}, {"device_map": "cpu"}):
+            loaded = AutoModel.from_pretrained(tmp_path, **how)
+            assert type(loaded) is type(model)
+            assert torch.equal(loaded(**inputs).logits, expected)
+        half = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+        assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+        torch.testing.assert_close(half(**inputs).logits.float(), expected, rtol=0, atol=0.3)
+        for row, padding in enumerate((inputs["attention_mask"] == 0).sum(dim=1).tolist()):
+            alone = {key: tensor[row : row + 1] for key, tensor in inputs.items()}
+            length = inputs["input_ids"].shape[1] - padding
+            alone |= {key: alone[key][:, :length] for key in ("input_ids", "attention_mask")}
+            torch.testing.assert_close(model(**alone).logits[0], expected[row], rtol=0, atol=1e-4)
+    assert isinstance(AutoProcessor.from_pretrained(tmp_path), type(model.processor))
 
 
 # -- nothing learned -------------------------------------------------------------------------------------------------

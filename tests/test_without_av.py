@@ -73,8 +73,9 @@ def test_the_decoder_alone_cannot_be_imported() -> None:
 import sys
 sys.modules["av"] = None
 import importlib, pkgutil
-from hf_prompt_models import data, models, playground, training
-for package in (data, models, playground, training):
+import hf_prompt_models
+for name in ("data", "models", "playground", "training"):
+    package = importlib.import_module(f"hf_prompt_models.{name}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         try:
             importlib.import_module(module.name)

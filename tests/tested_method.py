@@ -1,9 +1,10 @@
 """What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`.
 
-A method without a borrowed backbone says `None` there, and asks the questions that fit in tests of its own.
+A method without a borrowed backbone says `None` there, has a `build_complete` that makes a model with its processor
+and inputs for it, and asks the questions that fit in tests of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,8 +25,11 @@ class MethodUnderTest:
         pipeline_task: the task whose pipeline runs them.
         learned: names of the learned parameters; empty where nothing is learned.
         write_backbone: writes a backbone's folder; takes a `seed`, too.
-        build: makes a model from a backbone's folder, its learned parameters not as they were initialised.
+        build: makes a model from a backbone's folder, its learned parameters not as they were initialised; takes
+            further arguments of `from_backbone`.
         batch: makes so many examples' inputs for a model, with labels.
+        answers: what a model says of examples of unlike sizes, of which some, by their numbers from 0 to 3, are put
+            into one batch; a tensor for each.
         check_pipeline: compares what a pipeline says with a model.
         logits_name: which field of the model's output the tests compare.
         kept: names of the tensors that are saved with the learned parameters though training changes none of them by
@@ -37,8 +41,9 @@ class MethodUnderTest:
     pipeline_task: str
     learned: frozenset[str]
     write_backbone: Callable[..., Path]
-    build: Callable[[Path], PreTrainedModel]
+    build: Callable[..., PreTrainedModel]
     batch: Callable[[PreTrainedModel, int], dict[str, torch.Tensor]]
+    answers: Callable[[PreTrainedModel, Sequence[int]], list[torch.Tensor]]
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
     logits_name: str = "logits"
     kept: frozenset[str] = frozenset()
@@ -72,6 +77,13 @@ def image_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
         "pixel_values": torch.randn(size, 3, resolution, resolution, generator=generator),
         "labels": torch.arange(size) % model.config.num_labels,
     }
+
+
+@torch.no_grad()
+def image_answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
+    """Of an image classifier about pictures of unlike sizes."""
+    images = [random_image(number, (60 + 20 * number, 40 + 15 * number)) for number in numbers]
+    return list(model(**model.processor(images=images, return_tensors="pt")).logits)
 
 
 def check_image_classification(pipe: Pipeline, model: PreTrainedModel) -> None:

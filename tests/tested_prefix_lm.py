@@ -1,6 +1,6 @@
 """What the common tests must know of the methods over a language model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,20 @@ def batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
     return dict(inputs)
 
 
+@torch.no_grad()
+def answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
+    """Logits behind the tokens of texts of unlike lengths, about pictures of unlike sizes, without the padding."""
+    texts = ["a red mug", "", "the mug in the red thing", "red"]
+    inputs = model._find_processor()(
+        images=[[random_image(number, (60 + 20 * number, 40))] for number in numbers],
+        text=[texts[number] for number in numbers],
+        padding=True,
+        return_tensors="pt",
+    )
+    logits = model(**inputs).logits
+    return [row[mask.bool()] for row, mask in zip(logits, inputs["attention_mask"], strict=True)]
+
+
 def check_pipeline(pipe: Pipeline, model: PreTrainedModel) -> None:
     """The pipeline writes what `generate` does."""
     images = [random_image(0), random_image(1, (30, 50))]
@@ -82,5 +96,6 @@ def method(model_class: Any, learned: set[str], **choices: Any) -> Callable[...,
         write_backbone=write_backbones,
         build=partial(build, model_class, **choices),
         batch=batch,
+        answers=answers,
         check_pipeline=check_pipeline,
     )

@@ -76,6 +76,7 @@ class TextPromptModel(PromptPreTrainedModel):
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
         self._prompts: tuple[Any, PackedPrompts | torch.Tensor] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
+        self._own_text_parameters = self._text_parameters()
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
@@ -153,6 +154,9 @@ class TextPromptModel(PromptPreTrainedModel):
         Where no gradient is wanted they are computed once and kept until `text_state`, the classes, the dtype or the
         device change.
         """
+        if self._is_text_adapted():
+            self._text_cache = None
+            return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
         if self._wants_text_gradient():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
         device_type = self.clip.device.type
@@ -166,6 +170,14 @@ class TextPromptModel(PromptPreTrainedModel):
                 kept = [tensor.detach().clone() for tensor in state]
                 self._text_cache = cached = (setting, kept, self._encode_classes())
         return BaseModelOutputWithPooling(pooler_output=cached[2].clone())
+
+    def _text_parameters(self) -> set[str]:
+        """The names of the text side's parameters."""
+        return {name for name, _ in self.clip.named_parameters() if name.startswith("text_")}
+
+    def _is_text_adapted(self) -> bool:
+        """Whether peft has put layers into the text tower, which are trained and switched off without a trace."""
+        return self._text_parameters() != self._own_text_parameters
 
     def _encode_classes(self) -> torch.Tensor:
         setting = (self.clip.device, self.text_chunk_size)

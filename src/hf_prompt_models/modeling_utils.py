@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -37,6 +37,8 @@ from hf_prompt_models.hub.repository import (
     upload_checkpoint,
 )
 from hf_prompt_models.hub.shim import write_shim
+from hf_prompt_models.lora import CONFIG_FILE as LORA_CONFIG_FILE
+from hf_prompt_models.lora import LoraUpdates, find_lora, merge_lora, move_lora_for_hub
 from hf_prompt_models.untrusted_checkpoints import check_config, check_weights, reading
 
 
@@ -253,6 +255,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     config: PromptConfig
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
     backbone_name: ClassVar[str]
+    lora_updates: LoraUpdates | None = None
+    """Of the backbone (`hf_prompt_models.lora`): not in its weights, and beside them in checkpoints."""
 
     @property
     def backbone(self) -> PreTrainedModel:
@@ -379,6 +383,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     ) -> Any:
         """Load the backbone through its own `from_pretrained`, then the learned tensors.
 
+        With low-rank updates of the backbone (`hf_prompt_models.lora`) beside them, these are added to its weights.
+
         `ignore_mismatched_sizes` and `adapter_kwargs`, which the Auto classes pass, do not apply here.
         """
         base = config.base_model_name_or_path
@@ -412,7 +418,14 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):
                 check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
+        if (updates := find_lora(path, **hub_kwargs)) is not None:
+            with reading(path, LORA_CONFIG_FILE):
+                merge_lora(backbone, path, updates, **hub_kwargs)
+            # It is another backbone now, which no base names.
+            config.update(dict.fromkeys(BASE_MODEL_FIELDS))
         model = cls._from_parts(config, backbone, prompt)
+        if updates is not None:
+            model._set_weights_scope("full")
         model.name_or_path = str(path)
         if model.can_generate():
             model.generation_config = GenerationConfig.from_pretrained(path, **hub_kwargs)
@@ -556,6 +569,27 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
                 return super().push_to_hub(repo_id, **kwargs)
             finally:
                 config.update(before)
+
+    def _save_beside(self, folder: Path) -> None:
+        if self.lora_updates is None:
+            return
+        if self.config.weights_scope == "full":
+            raise ValueError(
+                "The updates of this model's backbone (LoRA) are not in its weights: load it from where it was saved, "
+                "which adds them, and save that with save_backbone=True."
+            )
+        self.lora_updates.write(folder, self.config.base_model_name_or_path)
+
+    def _arrange_for_hub(self, folder: Path) -> None:
+        if self.lora_updates is not None:
+            move_lora_for_hub(folder)
+
+    def describe_checkpoint(self) -> Checkpoint:
+        checkpoint = super().describe_checkpoint()
+        if self.lora_updates is None:
+            return checkpoint
+        count = sum(tensor.numel() for tensor in self.lora_updates.tensors.values())
+        return replace(checkpoint, num_learned=checkpoint.num_learned + count, has_updates=True)
 
     def check_push(self, base_model: str | None = None) -> None:
         """Refuse what `push_to_hub` would refuse, without a Hub; `base_model` as there.

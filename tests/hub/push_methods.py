@@ -4,6 +4,7 @@ What strangers should see is written to a folder: for each repository its inputs
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from hf_prompt_models import AlproForVideoQuestionAnswering
 from hf_prompt_models.models import METHODS
-from tests.models.alpro import little
 from tests.tested_method import find_methods
 
 
@@ -49,20 +48,14 @@ def push_method(name: str, folder: Path) -> None:
         assert model.config.base_model_name_or_path == str(local)
 
 
-def push_alpro(folder: Path) -> None:
-    answers = {0: "dog", 1: "red ball", 2: "two"}
-    config = little.config(id2label=answers, label2id={name: index for index, name in answers.items()})
-    model = little.lively(AlproForVideoQuestionAnswering(config))
-    model.processor = little.processor()
-    inputs = {"pixel_values": little.videos(2).float(), **little.texts(2)}
-    push(model, "user/alpro-full", inputs, folder / "expected")
-    model.processor.push_to_hub("user/alpro-processor")
+def push_complete(name: str, folder: Path) -> None:
+    """A method without a borrowed backbone."""
+    model, inputs = import_module(f"tests.models.{name}.tested_method").build_complete()
+    push(model, f"user/{name}-full", inputs, folder / "expected")
+    model.processor.push_to_hub(f"user/{name}-processor")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in METHODS:
-        if each == "alpro":  # it has no backbone of its own
-            push_alpro(Path(sys.argv[1]))
-        else:
-            push_method(each, Path(sys.argv[1]))
+        (push_method if each in find_methods() else push_complete)(each, Path(sys.argv[1]))

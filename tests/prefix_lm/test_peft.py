@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_prompt_models.prefix_lm.lora import add_lora, take_lora
+from hf_prompt_models.lora import add_lora, take_lora
 from tests.prefix_lm.backbones import METHODS, examples, make
 
 

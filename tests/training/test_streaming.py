@@ -214,6 +214,10 @@ def test_a_resumed_run_goes_on_in_the_middle_of_a_later_pass(writing: Path, tmp_
     assert len(losses(trainer)) == 4
     one, two = (load_file(folder / "model.safetensors") for folder in (writing / "one", tmp_path / "run"))
     assert all(torch.equal(two[name], tensor) for name, tensor in one.items())
+    again = train_from_stream.train(*where, str(tmp_path / "run" / "checkpoint-4"))  # which has ended
+    assert again.state.global_step == 4
+    two = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(two[name], tensor) for name, tensor in one.items())
 
 
 def test_two_processes_train_what_one_does(writing: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hf_prompt_models.app import look
 from hf_prompt_models.app.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, formats, load_image
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
@@ -146,7 +146,7 @@ def _why_unreadable(name: str, error: UnreadableImageError) -> str:
         return f"{name} has more pixels than are read (89 million): scale it down."
     return (
         f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
-        f"{', '.join(formats())}. Save it again, as JPEG or PNG."
+        f"{', '.join(readable_formats())}. Save it again, as JPEG or PNG."
     )
 
 

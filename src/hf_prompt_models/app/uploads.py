@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hf_prompt_models.data.images import UnreadableImageError, formats, load_image
+from hf_prompt_models.data.images import UnreadableImageError, load_image, readable_formats
 
 
 def open_picture(path: str) -> Image.Image:
@@ -21,5 +21,5 @@ def open_picture(path: str) -> Image.Image:
             raise UnreadableImageError(f"{name} has more pixels than are read (89 million): scale it down.") from error
         raise UnreadableImageError(
             f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
-            f"{', '.join(formats())}. Save it again, as JPEG or PNG."
+            f"{', '.join(readable_formats())}. Save it again, as JPEG or PNG."
         ) from error

@@ -169,10 +169,7 @@ def _about(checkpoint: Checkpoint) -> str:
         link = f"[{checkpoint.base_model}](https://huggingface.co/{checkpoint.base_model})"
         lines.append(f"- **Backbone**: {link}{commit}")
     if checkpoint.has_updates:
-        lines.append(
-            "- **Low-rank updates** (LoRA) of the backbone, in `lora/`: loading adds them to its weights, which needs "
-            "peft (`pip install 'hf_prompt_models[peft]'`)."
-        )
+        lines.append("- **Low-rank updates** (LoRA) of the backbone, in `lora/`: loading adds them to its weights.")
     if checkpoint.class_names:
         shown = ", ".join(one_line(name) for name in checkpoint.class_names[:MAX_SHOWN_NAMES])
         more = ", …" if len(checkpoint.class_names) > MAX_SHOWN_NAMES else ""

@@ -18,11 +18,11 @@ from transformers import TrainingArguments, set_seed
 
 from hf_prompt_models.data.files import remove_unfinished, write_json, write_text
 from hf_prompt_models.data.records import Records
+from hf_prompt_models.lora import PREFIX as LORA_PREFIX
+from hf_prompt_models.lora import add_lora, remove_lora, take_lora
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, LM_DIR
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
-from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
-from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, take_lora
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards, check_publishing

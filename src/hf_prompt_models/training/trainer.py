@@ -211,6 +211,11 @@ class PromptTrainer(Trainer):
     def _plain_model(self) -> Any:
         return self.accelerator.unwrap_model(self.model)
 
+    def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple:
+        """As `Trainer`'s; a stream is one epoch of `max_steps`: a run that ended and is resumed has nothing to do."""
+        epochs, *others = super().set_initial_training_values(args, dataloader)
+        return (1 if isinstance(self.train_dataset, EndlessStream) else epochs, *others)
+
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch; a stream has none, and 1 stands for it."""
         if isinstance(self.train_dataset, EndlessStream):

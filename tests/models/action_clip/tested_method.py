@@ -1,7 +1,7 @@
 """ActionCLIP with a frozen backbone, as the common tests run it: each head, and the joint mode."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,16 @@ def video_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
     }
 
 
+@torch.no_grad()
+def video_answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
+    """About videos of unlike sizes."""
+    videos = [
+        [random_image(10 * number + frame, (60 + 20 * number, 40)) for frame in range(model.config.num_frames)]
+        for number in numbers
+    ]
+    return list(model(**model.processor(images=videos, return_tensors="pt")).logits)
+
+
 def check_video_classification(pipe: Pipeline, model: PreTrainedModel) -> None:
     """The pipeline's labels and scores are the softmax of the model's logits on the video's sampled frames."""
     pytest.importorskip("av")
@@ -64,6 +74,7 @@ def method(learned: set[str], **choices: Any) -> Callable[..., MethodUnderTest]:
         write_backbone=openai_clip_vit_base_patch32,
         build=partial(build, **choices),
         batch=video_batch,
+        answers=video_answers,
         check_pipeline=check_video_classification,
     )
 

@@ -1,3 +1,19 @@
-"""ALPRO borrows no backbone and all of it is learned: the common tests' questions are asked in `test_saving.py`."""
+"""ALPRO borrows no backbone and all of it is learned; `test_saving.py` asks what the common tests cannot."""
+
+import torch
+from transformers import PreTrainedModel
+
+from hf_prompt_models import AlproForVideoQuestionAnswering
+from tests.models.alpro import little
+
 
 METHOD = None
+
+
+def build_complete() -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+    """A model with its processor, and inputs of unlike lengths."""
+    answers = {0: "dog", 1: "red ball", 2: "two"}
+    config = little.config(id2label=answers, label2id={name: index for index, name in answers.items()})
+    model = little.lively(AlproForVideoQuestionAnswering(config))
+    model.processor = little.processor()
+    return model, {"pixel_values": little.videos(2).float(), **little.texts(2)}

@@ -1,6 +1,6 @@
 """CPT with a frozen ViLT, as the common tests run it: one colour and several, and a CLIP."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,38 @@ from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 PHRASES = ["the horse", "a dog watched by the woman.", "left", "the cat on the right"]
 
 
-def build(**choices: Any) -> Callable[[Path], CptForVisualGrounding]:
-    def from_backbone(backbone: Path) -> CptForVisualGrounding:
-        model = CptForVisualGrounding.from_backbone(backbone, score="logit", loss="listwise")
+def build(**choices: Any) -> Callable[..., CptForVisualGrounding]:
+    def from_backbone(backbone: Path, **more: Any) -> CptForVisualGrounding:
+        model = CptForVisualGrounding.from_backbone(backbone, score="logit", loss="listwise", **more)
         model.processor = CptProcessor.from_backbone(backbone, **choices)
         return model
 
     return from_backbone
 
 
-def grounding_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
+def prepare(model: PreTrainedModel, numbers: Sequence[int]) -> dict[str, Any]:
     """Pictures of different sizes with different numbers of regions."""
-    inputs = model.processor(
-        images=[random_image(index, (60 + 20 * index, 40)) for index in range(size)],
-        text=[PHRASES[index % len(PHRASES)] for index in range(size)],
-        boxes=[random_boxes(1 + 2 * (index % 4), (60 + 20 * index, 40), seed=index) for index in range(size)],
-        target_boxes=[[0, 0, 20, 20]] * size,
+    sizes = [(60 + 20 * number, 40) for number in numbers]
+    boxes = [random_boxes(1 + 2 * (number % 4), size, number) for number, size in zip(numbers, sizes, strict=True)]
+    return dict(
+        model.processor(
+            images=[random_image(number, size) for number, size in zip(numbers, sizes, strict=True)],
+            text=[PHRASES[number % len(PHRASES)] for number in numbers],
+            boxes=boxes,
+            target_boxes=[row[-1] for row in boxes],
+        )
     )
-    return dict(inputs)
+
+
+def grounding_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
+    return prepare(model, range(size))
+
+
+@torch.no_grad()
+def grounding_answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
+    """Scores of the regions that an example has."""
+    scores = model(**prepare(model, numbers)).proposal_logits
+    return [row[: 1 + 2 * (number % 4)] for row, number in zip(scores, numbers, strict=True)]
 
 
 def check_visual_grounding(pipe: Pipeline, model: PreTrainedModel) -> None:
@@ -57,6 +71,7 @@ def method(write_backbone: Callable[..., Path], **choices: Any) -> MethodUnderTe
         write_backbone=write_backbone,
         build=build(**choices),
         batch=grounding_batch,
+        answers=grounding_answers,
         check_pipeline=check_visual_grounding,
         logits_name="proposal_logits",
         variants={}

@@ -337,7 +337,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         template_draws, class_draws = draws.cpu().unbind(dim=1)
         templates = template_draws % self.num_templates
         classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
-        if self.config.trainable == "all":
+        if self.config.trainable == "all" or self._is_text_adapted():
             sentences = (templates * self.config.num_labels + classes).tolist()
             prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
             text_embeds = F.normalize(self._encode_prompts(prompts), dim=-1)

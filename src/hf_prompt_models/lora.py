@@ -1,0 +1,259 @@
+"""Low-rank updates of a frozen backbone (LoRA, arXiv 2106.09685) beside a learned prompt, by peft, an optional extra.
+
+```python
+adapted = add_lora(model, rank=8, targets=r"vision_model\\..*\\.(q|v)_proj")  # a PeftModel
+Trainer(model=adapted, ...).train()
+save_with_lora(adapted, folder)  # the prompt, the processor and the updates: no backbone
+AutoModelForImageClassification.from_pretrained(folder)  # in any program, with or without peft
+```
+
+What is trained beside the updates (a context, a head, a projection) is kept by peft while training goes on, so that
+the Trainer's checkpoints are whole; the finished model is a checkpoint like others, with peft's files of the backbone
+in it, which `from_pretrained` adds to the backbone's weights.
+
+peft's own way works for every model here, ALPRO's too, which have no frozen backbone:
+`peft.get_peft_model(model, LoraConfig(target_modules=..., modules_to_save=["prompt_learner"]))`,
+`adapted.save_pretrained(folder)`, and `PeftModel.from_pretrained(model, folder)` on a model that was made as before.
+"""
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import find_adapter_config_file, is_peft_available
+from transformers.utils.hub import cached_file
+
+from hf_prompt_models.data.files import read_json, replacing, write_text
+
+
+HUB_FOLDER = "lora"
+"""In a repository: at its root, the Auto classes would take peft's files for a backbone with updates alone."""
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+MAX_CONFIG_BYTES = 2**20
+OTHER_KINDS = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
+"""Fields of peft's configuration that, where set, change the sum that `merge_lora` computes."""
+
+
+def _peft() -> Any:
+    if not is_peft_available():
+        raise ImportError("LoRA needs peft: pip install 'hf_prompt_models[peft]'.")
+    import peft  # an extra
+
+    return peft
+
+
+def linear_layers(backbone: PreTrainedModel) -> list[str]:
+    """The names of a model's linear layers, but for the one that makes logits."""
+    last = backbone.get_output_embeddings()
+    return [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not last
+    ]
+
+
+def add_lora(
+    model: Any, rank: int, alpha: float | None = None, dropout: float = 0.0, targets: Iterable[str] | str | None = None
+) -> Any:
+    """A model whose backbone is trained by low-rank updates alone, and whose other parts as before.
+
+    Args:
+        model: of a method over a backbone, which is frozen.
+        rank, alpha, dropout: of the updates; they are scaled by alpha / rank, by default 2.
+        targets: which of the backbone's linear layers: the ends of their names, or a regular expression for the whole
+            name. Default: `linear_layers`.
+
+    Returns:
+        A `PeftModel`.
+
+    Raises:
+        ImportError: if peft is not installed.
+        ValueError: if no layer has such a name, or the backbone is not frozen.
+    """
+    peft = _peft()
+    if any(parameter.requires_grad for parameter in model.backbone.parameters()):
+        raise ValueError(
+            "LoRA updates a backbone that is frozen, and this model trains its own: make it with trainable='head' "
+            "(ActionCLIP), trainable='none' (CPT), freeze_text=True (MAnTiS)."
+        )
+    names = linear_layers(model.backbone)
+    if targets is not None:
+        chosen = [name for name in names if _is_target(name, targets)]
+        if not chosen:
+            asked = targets if isinstance(targets, str) else " or ".join(targets)
+            raise ValueError(
+                f"No linear layer of the {type(model.backbone).__name__} is named {asked}; it has {names[:8]}."
+            )
+        names = chosen
+    own = [
+        name
+        for name, part in model.named_children()
+        if name != model.backbone_name and any(parameter.requires_grad for parameter in part.parameters())
+    ]
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,
+        lora_dropout=dropout,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),  # as GPT-2's
+        target_modules=[f"{model.backbone_name}.{name}" for name in names],
+        modules_to_save=own or None,
+    )
+    return peft.get_peft_model(model, config)
+
+
+def _is_target(name: str, targets: Iterable[str] | str) -> bool:
+    if isinstance(targets, str):
+        return re.fullmatch(targets, name) is not None
+    return any(f".{name}".endswith(f".{end}") for end in targets)
+
+
+@dataclass(frozen=True)
+class LoraUpdates:
+    """Updates of a backbone by itself, which a checkpoint has beside it.
+
+    Attributes:
+        config: of peft, as JSON has it.
+        tensors: by the names that peft's files have.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+    def write(self, directory: str | os.PathLike, backbone: str | None) -> None:
+        """Write peft's files.
+
+        Args:
+            directory: where to.
+            backbone: Hub id or folder, for the configuration.
+        """
+        directory = Path(directory)
+        with replacing(directory / WEIGHTS_FILE) as beside:
+            save_file(self.tensors, beside)
+        config = self.config | {"base_model_name_or_path": backbone}
+        write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+
+def take_lora(adapted: Any) -> Any:
+    """The model of `add_lora`, without updates in its weights, but beside them in the checkpoints that it writes.
+
+    Args:
+        adapted: the `PeftModel`, which is no more afterwards.
+    """
+    peft = _peft()
+    updates = peft.get_peft_model_state_dict(adapted)
+    config = copy.copy(adapted.peft_config["default"])
+    model = adapted.unload()
+    part = f"{model.backbone_name}."
+    tensors = {
+        PREFIX + name.removeprefix(PREFIX).removeprefix(part): tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in updates.items()
+        if ".lora_" in name
+    }
+    config.target_modules = sorted(name.removeprefix(part) for name in config.target_modules)
+    config.modules_to_save = None
+    config.inference_mode = True
+    values = {name: sorted(v) if isinstance(v, set) else v for name, v in config.to_dict().items()}
+    model.lora_updates = LoraUpdates(values, tensors)
+    return model
+
+
+def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
+    """Write a model of `add_lora`: a checkpoint without the backbone, and the updates in peft's files.
+
+    The model is unloaded, as `take_lora` does, which returns one that can be saved or published again.
+
+    Args:
+        adapted: the `PeftModel`.
+        directory: where to; of both.
+    """
+    take_lora(adapted).save_pretrained(directory)
+
+
+def remove_lora(directory: str | os.PathLike) -> None:
+    """Remove the updates that an earlier run left in a folder, which would be added to another model's weights."""
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        (Path(directory) / name).unlink(missing_ok=True)
+
+
+def move_lora_for_hub(directory: Path) -> None:
+    """Put the updates of a folder where they go in a repository: below `HUB_FOLDER`."""
+    (directory / HUB_FOLDER).mkdir()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        (directory / name).rename(directory / HUB_FOLDER / name)
+
+
+def find_lora(path: str | os.PathLike, **hub_kwargs: Any) -> str | None:
+    """The folder within a folder or repository, and within its `subfolder`, that holds updates, or `None`."""
+    inner = hub_kwargs.pop("subfolder", "")
+    for folder in (inner, f"{inner}/{HUB_FOLDER}".lstrip("/")):
+        if find_adapter_config_file(path, subfolder=folder, **hub_kwargs) is not None:
+            return folder
+    return None
+
+
+@torch.no_grad()
+def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_kwargs: Any) -> None:
+    """Add the updates that a checkpoint has beside it to a backbone's weights, in place: W + alpha / rank * B A.
+
+    Args:
+        backbone: whose weights.
+        path: folder or Hub id of the checkpoint.
+        folder: within it, as `find_lora` found.
+        hub_kwargs: `revision`, `token`, ….
+
+    peft is not needed, nor asked: its configurations may name modules to import.
+
+    Raises:
+        OSError: if the updates are missing.
+        ValueError: if they are of another kind than `save_with_lora` writes, or do not fit the backbone.
+    """
+    hub_kwargs |= {"subfolder": folder}
+    settings = read_json(cached_file(path, CONFIG_FILE, **hub_kwargs), MAX_CONFIG_BYTES, "configurations")
+    file = cached_file(path, WEIGHTS_FILE, **hub_kwargs)
+    if (
+        not isinstance(settings, dict)
+        or settings.get("peft_type") != "LORA"
+        or any(settings.get(name) for name in OTHER_KINDS)
+        or not isinstance(rank := settings.get("r"), int)
+        or not isinstance(alpha := settings.get("lora_alpha"), int | float)
+    ):
+        raise ValueError(
+            f"{CONFIG_FILE} of {str(path)!r} describes no updates that save_with_lora wrote. Give peft a folder "
+            "of its own, and load it with peft.PeftModel.from_pretrained(model, folder)."
+        )
+    try:
+        with safe_open(file, framework="pt") as weights:
+            updates = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise OSError(f"{file} is damaged ({error}): copy or save it again.") from error
+    modules = {name: each for name, each in backbone.named_modules() if isinstance(each, nn.Linear | Conv1D)}
+    names = sorted({name.rpartition(".lora_")[0].removeprefix(PREFIX) for name in updates})
+    expected: dict[str, tuple[int, ...]] = {}
+    for name in modules.keys() & set(names):
+        weight = modules[name].weight
+        rows, columns = weight.T.shape if isinstance(modules[name], Conv1D) else weight.shape
+        expected |= {_update_name(name, "A"): (rank, columns), _update_name(name, "B"): (rows, rank)}
+    found = {name: tuple(tensor.shape) for name, tensor in updates.items()}
+    if found != expected:
+        wrong, shape = min(found.items() ^ expected.items())
+        raise ValueError(f"{file} does not fit the backbone: see {wrong}, {shape}.")
+    for name in names:
+        module = modules[name]
+        update = alpha / rank * (updates[_update_name(name, "B")] @ updates[_update_name(name, "A")])
+        module.weight += (update.T if isinstance(module, Conv1D) else update).to(module.weight.device)
+
+
+def _update_name(layer: str, matrix: str) -> str:
+    return f"{PREFIX}{layer}.lora_{matrix}.weight"
