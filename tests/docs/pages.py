@@ -46,6 +46,10 @@ class Block:
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
+    @property
+    def is_run(self) -> bool:
+        return self.language in ("python", "bash") and self.not_run is None
+
     def commands(self) -> list[list[str]]:
         """The words of every command of a shell block, comments left out; loops are taken apart.
 

@@ -20,23 +20,21 @@ SHORT = ["--max_steps", "2", "--disable_tqdm", "true"]
 """Given to every training, which is otherwise as it is written."""
 
 
-def run_page(page: Path) -> int:
-    """The number of blocks that were run; those that are a file are written first.
+def run_page(page: Path) -> None:
+    """Write the files that a page shows, and then run its blocks.
 
     Raises:
         RuntimeError: with a command and its output, if it ends badly.
     """
-    todo = [block for block in blocks(page) if block.language in ("python", "bash") and block.not_run is None]
     for block in blocks(page):
         if block.title is not None:
             Path(block.title).write_text(block.code, encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__"}
-    for block in todo:
+    for block in filter(lambda each: each.is_run, blocks(page)):
         if block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)
         else:
             _run_commands(block)
-    return len(todo)
 
 
 def _run_commands(block: Block) -> None:
