@@ -9,7 +9,7 @@ SCENES := $(DEMO)/scenes
 CARDS := $(DEMO)/cards
 CAPTIONED := $(DEMO)/captioned
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -80,6 +80,9 @@ quality: $(VENV)/installed
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+notebooks: $(VENV)/installed  # execute those of examples/ and write their outputs anew
+	$(BIN)/python -m tests.examples.execute
 
 bench: $(VENV)/installed
 	$(BIN)/python scripts/benchmark.py coop
