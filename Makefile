@@ -4,12 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-CLIPS := $(DEMO)/clips
-SCENES := $(DEMO)/scenes
-CARDS := $(DEMO)/cards
-CAPTIONED := $(DEMO)/captioned
-
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test quality bench style notebooks clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,57 +13,39 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py images $(DEMO)/pictures --seed 1
-	$(BIN)/python scripts/train.py coop --backbone playground --train_dir $(DEMO)/pictures/train \
-		--test_dir $(DEMO)/pictures/test --shots 16 --min_crop_area 0.5 --output_dir $(DEMO)/coop
-	$(BIN)/python scripts/predict.py $(DEMO)/coop "$$(find $(DEMO)/pictures/test -name '*.png' | sort | head -n 1)"
+	$(BIN)/hf-prompt demo images --output_dir $(DEMO)
 
 demo-clips: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py clips $(CLIPS) --seed 1 --train_per_class 64 --test_per_class 25
-	$(BIN)/python scripts/train.py action_clip --backbone playground --train_dir $(CLIPS)/train --test_dir $(CLIPS)/test \
-		--flip false --rand_augment false --post_network mean --learning_rate 5e-4 --num_train_epochs 5 \
-		--output_dir $(DEMO)/mean
-	$(BIN)/python scripts/train.py action_clip --backbone playground --train_dir $(CLIPS)/train --test_dir $(CLIPS)/test \
-		--flip false --trainable head --post_network transf --learning_rate 1e-4 --num_train_epochs 100 \
-		--output_dir $(DEMO)/transf
-	$(BIN)/python scripts/predict.py $(DEMO)/transf "$(CLIPS)/test/growing/000.mp4" --frame_strip $(DEMO)/growing.png
+	$(BIN)/hf-prompt demo clips --output_dir $(DEMO)
 
 demo-scenes: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py scenes $(SCENES) --seed 1 --train 300 --test 300
-	for shots in 1 4 16; do \
-		$(BIN)/python scripts/train.py cpt --backbone playground --train_dir $(SCENES)/train --test_dir $(SCENES)/test \
-			--shots $$shots --seeds 0 --learning_rate 1e-4 --num_train_epochs 60 --loss listwise --sample_regions false \
-			--output_dir $(DEMO)/cpt-$$shots || exit 1; \
-	done
-	@echo "Pictures of the answers: $(DEMO)/cpt-16/zero_shot_answers.png and answers.png"
+	$(BIN)/hf-prompt demo scenes --output_dir $(DEMO)
 
 demo-cards: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py cards $(CARDS) --seed 1 --train 4000 --test 200
-	for blind in false true; do \
-		$(BIN)/python scripts/train.py mantis --language_model playground --vision_model playground --blind $$blind \
-			--train_file $(CARDS)/train/products.jsonl --test_file $(CARDS)/test/products.jsonl \
-			--validation_fraction 0 --num_image_tokens 4 --learning_rate 1e-3 --vision_rate_factor 1 \
-			--projection_rate_factor 1 --num_train_epochs 5 --per_device_train_batch_size 32 --num_beams 1 \
-			--max_new_tokens 16 --output_dir $(DEMO)/mantis-blind-$$blind || exit 1; \
-	done
-	$(BIN)/python scripts/make_playground.py score-cards --seeing $(DEMO)/mantis-blind-false/predictions.jsonl \
-		--blind $(DEMO)/mantis-blind-true/predictions.jsonl --images $(CARDS)/test --picture $(DEMO)/cards.png
+	$(BIN)/hf-prompt demo cards --output_dir $(DEMO)
 
 demo-alpro: $(VENV)/installed
-	$(BIN)/python scripts/make_playground.py captioned_clips $(CAPTIONED) --seed 1 --train 300 --test 100 --questions 6
-	$(BIN)/python scripts/train.py alpro --task retrieval --backbone playground --num_frames 4 --sampling segments \
-		--train_file $(CAPTIONED)/train/captions.jsonl --test_file $(CAPTIONED)/test/captions.jsonl \
-		--learning_rate 1e-4 --num_train_epochs 1 --per_device_train_batch_size 32 --output_dir $(DEMO)/retrieval
-	$(BIN)/python scripts/train.py alpro --task question-answering --backbone playground --num_frames 4 --sampling segments \
-		--train_file $(CAPTIONED)/train/questions.jsonl --test_file $(CAPTIONED)/test/questions.jsonl --rand_augment false \
-		--learning_rate 1e-3 --num_train_epochs 8 --per_device_train_batch_size 32 --gradient_accumulation_steps 1 \
-		--output_dir $(DEMO)/answers
-	$(BIN)/python scripts/predict.py $(DEMO)/retrieval $(CAPTIONED)/test --text "a red key moves to the left" \
-		--index $(DEMO)/index
-	@echo "Pictures: $(DEMO)/retrieval/answers.png and $(DEMO)/answers/answers.png"
+	$(BIN)/hf-prompt demo captioned_clips --output_dir $(DEMO)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Other versions of Python, transformers, …: CELLS="floors bare" for some of the cells of tests/matrix.py.
+test-matrix:
+	$(PYTHON) tests/matrix.py $(CELLS)
+
+# The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png anew.
+CHROMIUM ?= /usr/bin/chromium
+
+test-web: $(VENV)/installed-web
+	@test -x $(CHROMIUM) || command -v apt-get >/dev/null || { echo "Install Chromium and name it: make test-web CHROMIUM=..."; exit 1; }
+	test -x $(CHROMIUM) || apt-get install --yes --no-install-recommends chromium || { \
+		echo "Install Chromium as root: apt-get update && apt-get install chromium"; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web -m web
+
+$(VENV)/installed-web: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web]'
+	touch $@
 
 quality: $(VENV)/installed
 	$(BIN)/ruff check
@@ -76,6 +53,10 @@ quality: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The documentation is in site/index.html"
 
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
@@ -85,7 +66,7 @@ notebooks: $(VENV)/installed  # execute those of examples/ and write their outpu
 	$(BIN)/python -m tests.examples.execute
 
 bench: $(VENV)/installed
-	$(BIN)/python scripts/benchmark.py coop
+	$(BIN)/hf-prompt benchmark coop
 
 clean:
-	rm -rf $(VENV) $(DEMO) runs build *.egg-info src/*.egg-info
+	rm -rf $(VENV) .matrix $(DEMO) runs site build *.egg-info src/*.egg-info

@@ -69,6 +69,12 @@ def transformers_records() -> Iterator[list[str]]:
         pytest.fail("transformers logged:\n" + "\n".join(collector.messages), pytrace=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_progress_bars() -> None:
     transformers_logging.disable_progress_bar()

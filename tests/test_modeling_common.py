@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +25,7 @@ from transformers import (
 )
 
 from hf_prompt_models.models import METHODS
+from tests.programs import run_program
 from tests.tested_method import MethodUnderTest, find_methods
 
 
@@ -52,9 +52,10 @@ def test_a_method_is_found_by_its_model_type(name: str) -> None:
 
 
 TESTED = find_methods()
+FORMS = [name if name in METHODS else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
 
 
-@pytest.fixture(scope="module", params=TESTED)
+@pytest.fixture(scope="module", params=FORMS)
 def method(request: pytest.FixtureRequest) -> MethodUnderTest:
     return TESTED[request.param]
 
@@ -235,9 +236,7 @@ def test_checkpoints_load_in_a_fresh_process_elsewhere(tmp_path: Path, monkeypat
             jobs.append((method.auto_class.__name__, str(folder), method.logits_name))
     script = FRESH_PROCESS.format(auto_classes=", ".join(sorted({job[0] for job in jobs})), jobs=jobs)
     (tmp_path / "elsewhere").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path / "elsewhere", capture_output=True, text=True
-    )
+    done = run_program([sys.executable, "-W", "error", "-c", script], cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "[transformers]" not in done.stderr
     for folder, answer in expected.items():

@@ -1,13 +1,13 @@
 """The package as a whole."""
 
 import shutil
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import hf_prompt_models
 from hf_prompt_models.models import METHODS
+from tests.programs import run_program
 
 
 def test_every_methods_public_names_can_be_imported_from_the_package() -> None:
@@ -23,7 +23,7 @@ def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
     code = (
         "import sys, hf_prompt_models; print([m for m in ('matplotlib', 'datasets', 'sklearn') if m in sys.modules])"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = run_program([sys.executable, "-c", code]).stdout
     assert printed.strip() == "[]"
 
 
@@ -37,6 +37,6 @@ def test_a_built_package_holds_the_texts_of_the_model_cards(tmp_path: Path) -> N
         shutil.copy(root / "src/hf_prompt_models" / file, tmp_path / "src/hf_prompt_models" / file)
     shutil.copytree(root / "model_cards", tmp_path / "model_cards")
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert run_program(command, cwd=tmp_path).returncode == 0
     texts = {file.stem for file in (tmp_path / "built/hf_prompt_models/model_cards").iterdir()}
     assert texts == set(METHODS)

@@ -131,3 +131,18 @@ def test_auto_classes_name_a_damaged_processor_too(folder: Path) -> None:
     change(folder / "processor_config.json", lambda config: config.update(image_processor=7))
     with pytest.raises((ValueError, OSError), match=str(folder)):
         AutoProcessor.from_pretrained(folder)
+
+
+def test_a_name_with_a_number_of_ten_thousand_digits_is_refused(saved: dict, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved[True], tmp_path / "coop"))
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "layers." + "1" * 10_000: torch.zeros(1)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"coop.*name of 10007 characters"):
+        CoOpForImageClassification.from_pretrained(folder)
+
+
+def test_a_backbone_whose_name_is_none_is_refused_by_the_folder_that_names_it(saved: dict, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved[False], tmp_path / "coop"))
+    change(folder / "config.json", lambda config: config.update(base_model_name_or_path="32 x 32"))
+    with pytest.raises(OSError, match=r"coop.*'32 x 32'"):
+        CoOpForImageClassification.from_pretrained(folder)

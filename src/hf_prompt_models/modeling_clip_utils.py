@@ -266,16 +266,24 @@ class ClipPromptModel(TextPromptModel):
         else:
             image_embeds = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes).pooler_output
         text_embeds = self.get_text_features().pooler_output
-        with torch.autocast(image_embeds.device.type, enabled=False):
-            logits = self.clip.logit_scale.float().exp() * image_embeds @ text_embeds.T
-        if self.backbone_type.has_logit_bias:
-            logits = logits + self.clip.logit_bias.float()
+        logits = self.class_logits(image_embeds, text_embeds)
         loss = None if labels is None else F.cross_entropy(logits, labels)
         output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds)
         # No field, for fields are items: pipelines and the Trainer take each item for one value an image.
         output.text_embeds = text_embeds
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
+
+    def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """(batch, classes) logits.
+
+        Args:
+            image_embeds: (batch, dim), as `get_image_features` gives them.
+            text_embeds: (classes, dim), as `get_text_features` gives them.
+        """
+        with torch.autocast(image_embeds.device.type, enabled=False):
+            logits = self.clip.logit_scale.float().exp() * image_embeds @ text_embeds.T
+        return logits + self.clip.logit_bias.float() if self.backbone_type.has_logit_bias else logits
 
 
 class TemplatePromptModel(TextPromptModel):

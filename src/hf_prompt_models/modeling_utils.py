@@ -119,6 +119,8 @@ class CompletePreTrainedModel(PreTrainedModel):
                 super().save_pretrained(staging, **kwargs)
                 if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
                     processor.save_pretrained(staging)
+                if kwargs.get("is_main_process", True):
+                    self._save_beside(Path(staging))
                 written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
                 weights = {file.name for file in written if file.name.startswith("model")}
                 for file in written:
@@ -129,6 +131,12 @@ class CompletePreTrainedModel(PreTrainedModel):
                         if stale.name not in weights:
                             stale.unlink()
                 sync(directory)
+
+    def _save_beside(self, folder: Path) -> None:
+        """Write what a checkpoint has beside its weights."""
+
+    def _arrange_for_hub(self, folder: Path) -> None:
+        """Change a saved folder into what goes up."""
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
@@ -169,6 +177,7 @@ class CompletePreTrainedModel(PreTrainedModel):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             self.save_pretrained(folder, max_shard_size=max_shard_size)
+            self._arrange_for_hub(folder)
             if with_shim:
                 write_shim(folder, type(self).__module__.partition(".")[0], self._auto_classes())
             repo_id = create_repository(repo_id, token, private, revision)
@@ -395,7 +404,10 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
-        backbone = cls.load_backbone(base, **kwargs)
+        try:
+            backbone = cls.load_backbone(base, **kwargs)
+        except OSError as error:
+            raise OSError(f"{str(path)!r} was learned for a backbone that cannot be loaded: {error}") from error
         config.base_model_revision = cached_commit(base, kwargs)
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):

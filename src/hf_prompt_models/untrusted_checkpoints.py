@@ -23,6 +23,8 @@ MAX_LAYERS = 1024
 """Of any part of a model. Each is laid out by itself, which takes a millisecond."""
 MAX_LABELS = 2**20
 MAX_INDEX_BYTES = 2**26
+MAX_NAME = 1000
+"""Characters in a tensor's name, whose numbers are read as such where names are sorted."""
 MAX_NEW_VALUES = 2**27
 """Numbers that a model may have beyond those that its files hold: a new head's."""
 
@@ -99,6 +101,8 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike
         with safe_open(file, framework="pt") as weights:
             found |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
     for name, shape in found.items():
+        if len(name) > MAX_NAME:
+            raise ValueError(f"The weights in {str(path)!r} have a name of {len(name)} characters: {name[:40]}…")
         if shapes.get(name, shape) != shape:
             raise ValueError(
                 f"{str(path)!r} does not hold what its config.json describes: {name} is {shape}, not {shapes[name]}."

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_prompt_models.data.images import UnreadableImageError, load_image
+from tests.programs import run_program
 
 
 def test_any_mode_becomes_rgb_with_the_same_colours(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**28, 
 print(load_image(sys.argv[1]).size)
 """
     command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_program(command)
     assert done.stdout == f"({side}, {side})\n", done.stderr
 
 

@@ -3,12 +3,13 @@
 import functools
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.programs import run_program
 
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,8 @@ for code in sys.argv[1:]:
 def found() -> list[dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     command = [sys.executable, "-c", SCRIPT, *(code for code, _ in DEFECTS.values())]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = run_program(command, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -7,7 +7,6 @@ started by name: `pytest -m slow tests/fuzz`; each reader gets 10,000 inputs, th
 import functools
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz import cases_lists, cases_media
+from tests.programs import run_program
 
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,11 @@ VIDEOS = [name for name in cases_media.CASES if name.startswith("videos")]
 FILES = [name for name in (*cases_lists.CASES, *cases_media.CASES) if name not in VIDEOS]
 
 
-def attacked(inputs: int, *readers: str, seconds: float | None = None) -> dict[str, dict[str, Any]]:
+def attacked(inputs: int, *readers: str, seconds: float | None = 600) -> dict[str, dict[str, Any]]:
     """How it went, by reader."""
     command = [sys.executable, "-m", "tests.fuzz.attack", "--inputs", str(inputs), *readers]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", timeout=seconds
-    )
+    done = run_program(command, seconds, cwd=ROOT, env=environment, errors="replace")
     found = {one["reader"]: one for one in map(json.loads, done.stdout.splitlines())}
     # A reader that took the process with it is the first that did not answer.
     assert done.returncode == 0, f"after {list(found)}: {done.returncode} {done.stderr[-2000:]}"
@@ -55,19 +53,19 @@ def test_a_reader_takes_some_hostile_files_for_what_they_are(reader: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", FILES)
 def test_a_reader_takes_ten_thousand_hostile_files_for_what_they_are(reader: str) -> None:
-    check(attacked(10_000, reader)[reader])
+    check(attacked(10_000, reader, seconds=None)[reader])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", VIDEOS)
 def test_containers_take_ten_thousand_hostile_videos_together(reader: str) -> None:
-    check(attacked(10_000 // len(VIDEOS) + 1, reader)[reader])
+    check(attacked(10_000 // len(VIDEOS) + 1, reader, seconds=None)[reader])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", MODELS)
 def test_methods_take_ten_thousand_hostile_folders_together(reader: str) -> None:
-    check(attacked(10_000 // len(MODELS) + 1, reader)[reader])
+    check(attacked(10_000 // len(MODELS) + 1, reader, seconds=None)[reader])
 
 
 def check(found: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ import hf_prompt_models
 from hf_prompt_models.models import METHODS
 from tests.local_hub import ROOT, TOKEN, LocalHub, Repository, serve
 from tests.pictures import write_pictures
+from tests.programs import run_program
 from tests.stand_ins import openai_clip_vit_base_patch32
+from tests.stand_ins_language import gpt2, resnet_152
 
 
 WARNINGS = ("-W", "error", "-W", "ignore:Use 'content=")  # of httpx, about how huggingface_hub uploads large files
@@ -38,13 +40,7 @@ def local_hub() -> Iterator[LocalHub]:
 
 def run(hub: LocalHub, home: Path, *command: str, token: str | None = TOKEN) -> subprocess.CompletedProcess[str]:
     """A Python program in a folder that is its home, too; it must end well."""
-    done = subprocess.run(
-        [sys.executable, *WARNINGS, *command],
-        env=hub.environment(home, token),
-        cwd=home,
-        capture_output=True,
-        text=True,
-    )
+    done = run_program([sys.executable, *WARNINGS, *command], env=hub.environment(home, token), cwd=home)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -177,5 +173,88 @@ def test_a_training_run_publishes_each_seeds_model(tmp_path: Path) -> None:
             own = next(each for each in card.data.eval_results if each.metric_type == "accuracy")
             assert own.metric_value == round(results["seeds"][seed]["accuracy"], 4)
             assert f'"user/pets-seed-{seed}"' in card.text
+            for each in ("1", "2"):  # of the later seed, too
+                assert f"| seed {each}{' (this checkpoint)' if each == seed else ''} | " in card.text
+            assert "mean ± standard deviation" in card.text
             for path, content in files.items():
                 assert str(tmp_path).encode() not in content, path
+
+
+def put_up(hub: LocalHub, folder: Path, repo_id: str) -> None:
+    hub.repositories[repo_id] = Repository()
+    hub.repositories[repo_id].commit("main", {path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+MERGED = """
+import sys
+from transformers import AutoModelForImageTextToText
+import hf_prompt_models
+
+model = AutoModelForImageTextToText.from_pretrained(sys.argv[1])
+model.save_pretrained(sys.argv[2])
+if len(sys.argv) > 3:
+    model.push_to_hub(sys.argv[3])
+"""
+
+
+def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    gpt2(tmp_path / "gpt2")
+    resnet_152(tmp_path / "resnet")
+    write_pictures(tmp_path / "pictures", {"red": 3, "blue": 3})
+    pictures = sorted((tmp_path / "pictures").rglob("*.*"))
+    rows = [
+        {"id": n, "image": str(path.relative_to(tmp_path)), "title": "a mug", "description": path.parent.name}
+        for n, path in enumerate(pictures)
+    ]
+    (tmp_path / "mugs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serve() as hub:
+        put_up(hub, tmp_path / "gpt2", "user/gpt2")
+        put_up(hub, tmp_path / "resnet", "user/resnet")
+        flags = {
+            "--language_model": "user/gpt2",
+            "--vision_model": "user/resnet",
+            "--train_file": tmp_path / "mugs.jsonl",
+            "--test_file": tmp_path / "mugs.jsonl",
+            "--validation_fraction": 0,
+            "--lora_r": 2,
+            "--max_steps": 4,
+            "--learning_rate": 0.05,
+            "--max_new_tokens": 4,
+            "--output_dir": tmp_path / "run",
+            "--push_to_hub": "true",
+            "--hub_model_id": "mugs",  # of whoever is logged in
+            "--disable_tqdm": "true",
+        }
+        command = [ROOT / "scripts" / "train.py", "mantis", *(part for flag in flags.items() for part in flag)]
+        known = ("-W", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's
+        run(hub, tmp_path, *known, *map(str, command), "--seeds", "1", "2")
+        trained = tmp_path / "run" / "seed-1"
+        run(hub, tmp_path, *known, "-c", MERGED, str(trained), str(trained / "whole"))
+        repository = hub.repositories["user/mugs-seed-1"]
+        assert {path for path in repository.files if "adapter" in path} == {
+            "lora/adapter_config.json",
+            "lora/adapter_model.safetensors",
+        }
+        assert not [path for path in repository.files if path.endswith((*PICKLES, ".py"))]
+        assert not [path for path, data in repository.files.items() if str(tmp_path).encode() in data]
+        assert repository.files["model.safetensors"] == (trained / "model.safetensors").read_bytes()
+        updates, config = ((trained / name).read_bytes() for name in ("adapter_model.safetensors", "config.json"))
+        assert repository.files["lora/adapter_model.safetensors"] == updates
+        card = ModelCard(repository.files["README.md"].decode())
+        assert (card.data.base_model, card.data.base_model_relation) == ("user/gpt2", "adapter")
+        assert "(LoRA)" in card.text
+        assert "- **Low-rank updates**: `r=2, alpha=4, " in card.text
+        assert "| seed 2 | " in card.text
+        assert json.loads(config)["weights_scope"] == "prompt"
+
+        home = tmp_path / "stranger"
+        home.mkdir()
+        pull = (*known, "-m", "tests.hub.pull_writer", "user/mugs-seed-1", str(trained))
+        run(hub, home, *pull, token=None)
+
+        # Pushed whole, nothing is left that would be added to its weights again.
+        run(hub, tmp_path, *known, "-c", MERGED, str(trained), str(trained / "whole"), "user/mugs-seed-1")
+        assert not [path for path in repository.files if "adapter" in path]
+        assert json.loads(repository.files["config.json"])["weights_scope"] == "full"
+        run(hub, home, *pull, token=None)

@@ -1,7 +1,6 @@
 """Two lines of code in a folder: what they do for those who trust them, and that nothing runs for those who do not."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ import hf_prompt_models
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.models import METHODS
 from tests.models.alpro import little
+from tests.programs import run_program
 from tests.tested_method import find_methods
 
 
@@ -117,9 +117,7 @@ def test_strangers_who_trust_it_get_the_installed_class_or_the_way_to_it(
     first: str, openai_clip: Path, tmp_path: Path
 ) -> None:
     folder = save_with_shim(TESTED["coop"].build(openai_clip), tmp_path / "coop")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", STRANGER, str(folder), first], capture_output=True, text=True
-    )
+    done = run_program([sys.executable, "-W", "error", "-c", STRANGER, str(folder), first])
     assert done.returncode == 0, done.stderr
     again = Path(f"{folder}-again")
     assert not list(again.glob("*.py"))
@@ -175,5 +173,5 @@ def test_a_trap_works_for_those_who_trust_it(openai_clip: Path, tmp_path: Path) 
     folder = save_with_shim(TESTED["coop"].build(openai_clip), tmp_path / "coop")
     (folder / "hub_shim.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()\nclass CoOpConfig: ...\n")
     code = f"from transformers import AutoConfig; AutoConfig.from_pretrained({str(folder)!r}, trust_remote_code=True)"
-    subprocess.run([sys.executable, "-c", code], capture_output=True)
+    run_program([sys.executable, "-c", code])
     assert (tmp_path / "executed").exists()

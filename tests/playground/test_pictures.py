@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hf_prompt_models.playground.drawing import (
     shape_mask,
 )
 from hf_prompt_models.playground.shapes import SHAPES
+from tests.programs import run_program
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -120,5 +120,5 @@ def test_importing_the_drawing_code_needs_no_torch() -> None:
     import hf_prompt_models.playground as playground
 
     folder = str(Path(playground.__file__).parent.parent)
-    ran = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    ran = run_program([sys.executable, "-c", code, folder])
     assert ran.stdout.strip() == "False"

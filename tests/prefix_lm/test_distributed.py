@@ -1,8 +1,6 @@
 """Two processes train as one does on the same examples, also where one of them has no image."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +8,7 @@ from safetensors.torch import load_file
 
 from tests.prefix_lm import train_few_steps
 from tests.prefix_lm.backbones import make
+from tests.programs import IN_TWO_PROCESSES, run_program
 
 
 ROOT = Path(__file__).parents[2]
@@ -18,13 +17,9 @@ ROOT = Path(__file__).parents[2]
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     make("frozen", "llama").save_pretrained(tmp_path / "model")
     train_few_steps.main(str(tmp_path / "model"), str(tmp_path / "one"), "4")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*launcher, train_few_steps.__file__, str(tmp_path / "model"), str(tmp_path / "two"), "2"],
+    done = run_program(
+        [*IN_TWO_PROCESSES, train_few_steps.__file__, str(tmp_path / "model"), str(tmp_path / "two"), "2"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))},
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     before, one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("model", "one", "two"))

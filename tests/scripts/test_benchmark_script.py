@@ -33,7 +33,7 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
     script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
     script(["coop", *flags.split(), "--parts", "text", "training", "--output", str(output)])
     markdown = output.read_text(encoding="utf-8")
-    assert f"python scripts/benchmark.py coop {flags}" in markdown
+    assert f"hf-prompt benchmark coop {flags}" in markdown
     assert "Text side of a training step" in capsys.readouterr().out
     for row in rows(markdown, "Text side"):
         assert float(row["features differ"]) < 1e-5

@@ -3,7 +3,6 @@
 import json
 import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from transformers import AutoModelForImageClassification, CLIPModel, CLIPProcess
 
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from tests.pictures import write_pictures
+from tests.programs import run_program
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -73,7 +73,7 @@ def test_one_seed_leaves_a_model_folder_with_results_and_pictures(run: Path, mod
     assert results["data"]["classes"] == 3
     assert results["data"]["test_images"] == 12
     assert set(results["versions"]) >= {"torch", "transformers", "hf_prompt_models"}
-    assert results["command"].startswith("python scripts/train.py coop --backbone")
+    assert results["command"].startswith("hf-prompt train coop --backbone")
     sample = json.loads((run / "few_shot.json").read_text())
     assert [len(entry["images"]) for entry in sample["classes"]] == [4, 4, 4]
     for picture in ("confusion_matrix.png", "learning_curve.png"):
@@ -161,7 +161,8 @@ def test_predictions_are_printed_and_as_json(run: Path, data: Path, capsys: pyte
 
 def test_a_fresh_process_in_another_folder_predicts(run: Path, data: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "predict.py"), str(run), str(data / "test" / "cat" / "000.png"), "--json"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = run_program(command, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
     assert {p["label"] for p in json.loads(printed.stdout)[0]["predictions"]} == {"cat", "dog", "a_photo"}
     assert "Traceback" not in printed.stderr
 
@@ -234,7 +235,7 @@ def test_methods_are_listed_and_help_is_given(capsys: pytest.CaptureFixture) -> 
     assert "nothing to train of clip_zero_shot" in refused("train.py", "clip_zero_shot")
     for name in ("evaluate.py", "predict.py"):
         assert refused(name, "--help") == "0"
-        assert "python scripts/" in capsys.readouterr().out
+        assert f"hf-prompt {name.removesuffix('.py')} runs/" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, data: Path) -> None:

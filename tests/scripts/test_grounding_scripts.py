@@ -145,7 +145,7 @@ def test_the_last_line_of_training_is_a_command_that_tests_again(
     script("train.py")([*flags(data, vilt, tmp_path / "a run"), *more])
     printed = capsys.readouterr().out
     _, program, *arguments = shlex.split(printed.splitlines()[-1].removeprefix("Test again with: "))
-    assert program == "scripts/evaluate.py"
+    assert program == "evaluate"
     sizes = []
     ground = visual_grounding.ground_expressions
     monkeypatch.setattr(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.programs import run_program
 from tests.scripts import test_few_shot_scripts as pictures
 from tests.scripts import test_grounding_scripts as scenes
 from tests.scripts import test_video_scripts as clips
@@ -53,14 +54,8 @@ def killed(flags: list[str], folder: Path, kills: int) -> dict[str, Any]:
     request = {"flags": flags, "folder": str(folder), "kills": kills, "seed": kills}
     request["has_cache"] = flags[0] in ("coop", "action_clip")
     (folder / "request.json").write_text(json.dumps(request))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scripts.killed_training", str(folder / "request.json")],
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
+    program = [sys.executable, "-m", "tests.scripts.killed_training", str(folder / "request.json")]
+    done = run_program(program, seconds=300 + 120 * kills, env=environment(), cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

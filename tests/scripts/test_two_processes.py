@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts import test_few_shot_scripts as pictures
 from tests.scripts import test_grounding_scripts as scenes
 from tests.scripts import test_video_scripts as clips
@@ -28,9 +27,8 @@ PLAIN += ("--logging_strategy", "steps", "--logging_steps", "1")
 
 def two(flags: list[str]) -> str:
     """What `torchrun --nproc_per_node 2 scripts/train.py` prints."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, str(SCRIPTS / "train.py"), *flags, "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    command = [*IN_TWO_PROCESSES, str(SCRIPTS / "train.py"), *flags, "--ddp_backend", "gloo"]
+    finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return finished.stdout
 

@@ -3,14 +3,13 @@
 import csv
 import json
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from transformers import AutoModel, TrainingArguments
 
@@ -25,6 +24,7 @@ from hf_prompt_models.data.video_writing import write_video
 from hf_prompt_models.models.alpro import recipe_alpro
 from hf_prompt_models.training.video_text_arguments import parse_video_text_arguments
 from tests.models.alpro import little
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 
 
@@ -84,6 +84,20 @@ def flags(data: Path, backbone: Path, task: str, output_dir: Path, *more: object
     return ["alpro", *(str(part) for item in settings.items() for part in item), *map(str, more)]
 
 
+def check_card(folder: Path, results: dict[str, Any], *hidden: object) -> tuple[str, dict[str, Any], dict[str, float]]:
+    """A card's text, metadata, and numbers of the model-index by name; no path of this machine is in it."""
+    content = (folder / "README.md").read_text()
+    for each in hidden:
+        assert str(each) not in content
+    data = yaml.safe_load(content.split("---\n")[1])
+    (index,) = data["model-index"]
+    (tested,) = index["results"]
+    names = [metric["name"] for metric in tested["metrics"]]
+    assert len(set(names)) == len(names)
+    assert tested["dataset"]["name"] == results["data"]["test_name"]
+    return content, data | tested["task"], {metric["name"]: metric["value"] for metric in tested["metrics"]}
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -104,7 +118,7 @@ def test_retrieval_is_trained_tested_and_asked(
     assert "text to video" in printed
     assert "± " in printed
     results = json.loads((run / "results.json").read_text())
-    assert results["command"].startswith("python scripts/train.py alpro --task retrieval")
+    assert results["command"].startswith("hf-prompt train alpro --task retrieval")
     assert (results["data"]["train_texts"], results["data"]["test_videos"]) == (8, 4)
     recalls = []
     for seed in ("1", "2"):
@@ -124,6 +138,27 @@ def test_retrieval_is_trained_tested_and_asked(
         assert last["loss"] == pytest.approx(last["vtc_loss"] + last["vtm_loss"], abs=2e-3)
     assert results["accuracy"] == pytest.approx({"mean": np.mean(recalls), "std": np.std(recalls)})
     assert type(AutoModel.from_pretrained(run / "seed-1")) is AlproForVideoTextRetrieval
+    text, metadata, numbers = check_card(run / "seed-2", results, data, tmp_path, backbone)
+    assert metadata["pipeline_tag"] == metadata["type"] == "video-text-retrieval"
+    names = {"R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10"}
+    names |= {"Median rank": "median_rank", "Mean rank": "mean_rank"}
+    ways = {"text to video": "text_to_video", "video to text": "video_to_text", "features alone": "contrast"}
+    for seed in ("1", "2"):
+        for way, of_way in ways.items():
+            for title, name in names.items():
+                value = results["seeds"][seed][of_way][name]
+                assert numbers.pop(f"{title}, {way}, seed {seed}") == round(value, 4)
+    assert numbers.pop("R@1, text to video, mean of 2 seeds") == round(results["accuracy"]["mean"], 4)
+    assert all(name.endswith("mean of 2 seeds") for name in numbers)
+    before = results["seeds"]["2"]["before"]["contrast"]
+    assert f"| seed 2, before training | {before['recall_at_1']:.2%} | {before['recall_at_5']:.2%} |" in text
+    assert "| seed 2 (this checkpoint) |" in text
+    assert f"- **Began from**: {backbone.name}" in text
+    assert "8 texts" in text
+    assert "4 texts on 4 videos: test_captions.jsonl" in text
+    assert "all are read together with the query" in text
+
+    assert "runs of retrieval alone" in refused("report.py", run)
 
     evaluated = tmp_path / "e.json"
     test = ("--test_file", data / "test_captions.jsonl", "--rerank", 0, "--json", evaluated)
@@ -175,6 +210,16 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     assert result["by_kind"]["what"] == sum(int(row["right"]) for row in rows if row["kind"] == "what") / 4 <= 0.75
     assert result["accuracy"] == sum(int(row["right"]) for row in rows) / 8 > result["before"]["accuracy"]
     assert "5 answers; 2 questions to learn from have others" in capsys.readouterr().out
+    text, metadata, numbers = check_card(tmp_path / "run", results, data, tmp_path, backbone)
+    assert metadata["pipeline_tag"] == metadata["type"] == "video-question-answering"
+    assert numbers == {
+        "Accuracy, seed 1": round(result["accuracy"], 4),
+        "Accuracy, what, seed 1": round(result["by_kind"]["what"], 4),
+        "Accuracy, who, seed 1": round(result["by_kind"]["who"], 4),
+    }
+    assert f"| seed 1, before training | {result['before']['accuracy']:.2%} |" in text
+    assert "16 questions, of which 2 have answers that are not in the list" in text
+    assert "one of 5 answers is chosen; right answers of 1 test questions are not among them" in text
     with Image.open(tmp_path / "run" / "answers.png") as picture:
         assert picture.height > 300
     model = AutoModel.from_pretrained(tmp_path / "run")
@@ -196,6 +241,12 @@ def test_a_prompter_is_trained_and_teaches_entities_in_pretraining(
     both = ("--train_file", data / "train_captions.jsonl", data / "pictures.csv")
     script("train.py")(flags(data, backbone, "prompter", tmp_path / "prompter", *both))
     assert type(AutoModel.from_pretrained(tmp_path / "prompter")) is AlproModel
+    results = json.loads((tmp_path / "prompter" / "results.json").read_text())
+    text, metadata, numbers = check_card(tmp_path / "prompter", results, data, tmp_path)
+    assert "pipeline_tag" not in metadata  # no pipeline runs it
+    assert numbers["R@1, features alone, seed 1"] == round(results["accuracy"]["mean"], 4)
+    assert "- **Class**: `AlproModel`" in text
+    assert "by their features" in text
     assert {name for name in log_of(tmp_path / "prompter")[0] if name.endswith("_loss")} == {"vtc_loss"}
     (tmp_path / "entities.txt").write_text("ball 12\ndog 3\npicture\n")
     more = ("--prompter", tmp_path / "prompter", "--entities", tmp_path / "entities.txt", "--pem_threshold", 0)
@@ -243,6 +294,11 @@ def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, backbon
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     message = refused("train.py", *flags(data, backbone, "pretraining", tmp_path / "cut", *resumed, "--flip", "false"))
     assert "belongs to another run: its arguments differ" in message
+    rows = (data / "train_captions.jsonl").read_text().splitlines()
+    others = data / "other_captions.jsonl"  # as many, of the same videos
+    others.write_text("\n".join([rows[0].replace("a big", "a tiny"), *rows[1:]]))
+    given = flags(data, backbone, "pretraining", tmp_path / "cut", *resumed, "--train_file", others)
+    assert "belongs to another run: its texts differ" in refused("train.py", *given)
 
 
 def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, backbone: Path, tmp_path: Path) -> None:
@@ -250,14 +306,10 @@ def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, b
     settings: tuple[object, ...] = ("--optim", "sgd", "--learning_rate", 0.05, "--lr_scheduler_type", "constant")
     settings += ("--use_cpu", "true", "--save_strategy", "no")
     script("train.py")(flags(data, backbone, "retrieval", tmp_path / "one", *settings))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", port, str(SCRIPTS / "train.py")]
+    command = [*IN_TWO_PROCESSES, str(SCRIPTS / "train.py")]
     command += flags(data, backbone, "retrieval", tmp_path / "two", *settings)
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.count("Test again with") == 1
     one, two, untrained = (

@@ -1,11 +1,7 @@
 """train.py, evaluate.py and predict.py of methods that write texts, as a user runs them."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import yaml
+from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, TrainingArguments, pipeline
 
@@ -21,6 +19,8 @@ from hf_prompt_models.models.frozen import recipe_frozen
 from hf_prompt_models.models.mantis import recipe_mantis
 from hf_prompt_models.training.text_generation import read_writing_data
 from hf_prompt_models.training.text_generation_arguments import parse_text_generation_arguments
+from hf_prompt_models.training.text_generation_card import METRICS
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.stand_ins_language import gpt2, llama, resnet_152
 
@@ -68,6 +68,33 @@ def flags(method: str, backbones: dict[str, Path], data: Path, output_dir: Path,
     return [method, *(str(part) for item in settings.items() for part in item), *map(str, more)]
 
 
+def check_card(run: Path, seed: str, *hidden: object) -> ModelCard:
+    """The card of a run's model is valid, tells every score of the results, and no path of this machine."""
+    results = results_of(run)
+    folder = Path(results["seeds"][seed]["model"])
+    card = ModelCard.load(folder / "README.md")
+    data = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    assert data["pipeline_tag"] == results["task"] == "image-text-to-text"
+    (index,) = data["model-index"]
+    (tested,) = index["results"]
+    assert tested["task"]["type"] == "image-text-to-text"
+    titles = {name: metric.title for name, metric in METRICS.items()}
+    expected = {
+        f"{titles[name]}, seed {each}": round(value, 4)
+        for each, one in results["seeds"].items()
+        for name, value in one["test"].items()
+    }
+    if len(results["seeds"]) > 1:
+        mean = f"mean of {len(results['seeds'])} seeds"
+        expected |= {f"{titles[name]}, {mean}": round(v["mean"], 4) for name, v in results["metrics"].items()}
+    assert {metric["name"]: metric["value"] for metric in tested["metrics"]} == expected
+    for name, value in results["seeds"][seed]["test"].items():
+        assert f"{value:{METRICS[name].form}}" in card.text
+    for each in hidden:
+        assert str(each) not in card.content
+    return card
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -93,10 +120,16 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     )
     assert results["seeds"]["1"]["test"] == pytest.approx(expected)
     assert results["metrics"]["cider_d"] == {"mean": pytest.approx(expected["cider_d"]), "std": 0.0}
-    assert results["command"].startswith("python scripts/train.py mantis --language_model")
+    assert results["command"].startswith("hf-prompt train mantis --language_model")
     with Image.open(tmp_path / "written.png") as picture:
         assert picture.width > 1000
-    assert "write texts alone" in refused("report.py", tmp_path)
+    card = check_card(tmp_path, "1", data, tmp_path, backbones["gpt2"])
+    assert "- **Language model**: gpt2" in card.text
+    assert "- **Trained on**: 8 examples; 4 were held out of them" in card.text
+    assert "- **Tested on**: 12 examples: test.jsonl" in card.text
+    assert "- **Decoding**: `max_new_tokens=6, num_beams=4`" in card.text
+    assert "hf-prompt train mantis --language_model gpt2" in card.text
+    assert "runs of image-text-to-text alone" in refused("report.py", tmp_path)
 
     script("evaluate.py")(
         [
@@ -221,6 +254,9 @@ def test_frozen_learns_captions_and_is_tested_on_questions_and_episodes(
     learned = ["--train_file", tmp_path / "captions.json", "--train_images", data, "--num_train_epochs", 1]
     script("train.py")(flags("frozen", backbones, data, run, *learned, *questions))
     assert list(results_of(run)["metrics"]) == ["vqa_accuracy"]
+    card = check_card(run, "1", data, tmp_path)
+    assert "| Test | VQA accuracy |" in card.text
+    assert card.data.metrics == ["accuracy"]
     rows = read_rows(run / "predictions.jsonl")
     assert rows[0]["title"] == "Please answer the question. <image>Question: the red? Answer:"
     model, base = (
@@ -273,6 +309,14 @@ def test_frozen_learns_captions_and_is_tested_on_questions_and_episodes(
     row = read_rows(tmp_path / "p.jsonl")[0]
     assert row["title"] == "red <image>a mug <image>the red <image>the"
     assert [Path(name).name for name in row["images"]] == [f"COCO_val_{n:012}.jpg" for n in (1, 2, 0)]
+
+    episodes_run = ["--test_file", tmp_path / "open_ended_mi.json", "--seeds", 1, 2, "--max_steps", 1]
+    script("train.py")(flags("frozen", backbones, data, tmp_path / "two", *learned, *episodes_run))
+    for seed in ("1", "2"):
+        card = check_card(tmp_path / "two", seed, data, tmp_path)
+        assert "few-shot episodes" in card.text
+        assert f"| seed {seed} (this checkpoint) |" in card.text
+        assert "| mean ± standard deviation |" in card.text
 
 
 def test_products_come_from_facad_and_from_data_sets_too(
@@ -334,14 +378,10 @@ def test_two_processes_train_and_write_as_one(
     settings += ["--optim", "sgd", "--lr_scheduler_type", "constant", "--learning_rate", 0.1, "--use_cpu", "true"]
     settings += ["--eval_samples", 3, "--activation_checkpointing", "true"]
     script("train.py")(flags("mantis", backbones, data, tmp_path / "one", *settings))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", port, str(SCRIPTS / "train.py")]
+    command = [*IN_TWO_PROCESSES, str(SCRIPTS / "train.py")]
     command += flags("mantis", backbones, data, tmp_path / "two", *settings)
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.count("Write more with") == 1
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")

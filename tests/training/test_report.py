@@ -374,6 +374,17 @@ def test_mean_average_precision_is_named_and_not_averaged_with_accuracy(tmp_path
     assert "mean average precision (mAP), in %" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.parametrize("task", ["image-text-to-text", "retrieval"])
+def test_runs_whose_scores_have_no_table_are_named_or_passed_over(task: str, tmp_path: Path) -> None:
+    write(tmp_path, {"texts": {"method": "M", "task": task, "seeds": {"1": {}}}})
+    with pytest.raises(
+        ValueError, match=f"holds runs of {task} alone.*classify images or videos and of visual ground"
+    ):
+        read_results([tmp_path])
+    write(tmp_path, {"classes": of_videos("hmdb", 0, 0.5)})
+    assert [result.dataset for result in read_results([tmp_path])] == ["hmdb"]
+
+
 def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a": of_videos("hmdb", 0, 0.5, kind="sound")})
     with pytest.raises(ValueError, match="its kind is 'sound', not one of image, video"):

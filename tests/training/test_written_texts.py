@@ -2,9 +2,6 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from hf_prompt_models.prefix_lm.examples import Scoring
 from hf_prompt_models.training.text_generation import one_for_each_prompt
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_texts
 from tests.prefix_lm.backbones import made, make
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.training import write_sharded
 from tests.training.writing_examples import EXAMPLES
 
@@ -55,24 +53,14 @@ def test_a_text_ends_where_the_end_token_stands() -> None:
 def test_processes_that_share_the_weights_write_the_same(tmp_path: Path) -> None:
     model = make("mantis", "llama")
     model.save_pretrained(tmp_path / "model", save_backbone=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
-    done = subprocess.run(
+    done = run_program(
         [
-            *launcher,
-            "--master_port",
-            port,
+            *IN_TWO_PROCESSES,
             write_sharded.__file__,
             str(tmp_path / "model"),
             str(tmp_path / "texts.json"),
         ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads((tmp_path / "texts.json").read_text()) == [one_by_one(model.eval(), 5)] * 2

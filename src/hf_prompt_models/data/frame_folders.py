@@ -11,7 +11,7 @@ from PIL import Image
 
 from hf_prompt_models.data.files import check_listed, read_text
 from hf_prompt_models.data.images import UnreadableImageError, load_image
-from hf_prompt_models.data.video_decoding import MAX_FRAMES, UnreadableVideoError, VideoReader
+from hf_prompt_models.data.video_reader import MAX_FRAMES, UnreadableVideoError, VideoReader
 
 
 FRAME_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})

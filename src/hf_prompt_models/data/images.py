@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from hf_prompt_models.data.files import UnreadableFileError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-Image.init()  # else Pillow does not know yet which of these it has been built with
-FORMATS = sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
-"""What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
+
+@cache
+def readable_formats() -> list[str]:
+    """What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
+    Image.init()  # else Pillow does not know yet which of these it has been built with
+    return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
 
 
 class UnreadableImageError(UnreadableFileError):
@@ -39,7 +43,7 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=readable_formats()) as image:
                 if shrink:
                     image.draft("RGB", (1, 1))
                 image.load()

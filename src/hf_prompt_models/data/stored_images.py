@@ -63,9 +63,9 @@ def row_images(data: Any, column: str, name: str) -> list[list[StoredImage]]:
     data = data.cast_column(column, datasets.List(stored) if is_list else stored)
     rows: list[list[StoredImage]] = []
     for batch in data.select_columns([column]).with_format("arrow").iter(1000):
-        values = batch.column(column).combine_chunks()
-        counts = values.value_lengths().fill_null(0) if is_list else values.is_valid()
-        for count in counts.to_pylist():
+        values = batch.column(column)
+        chunks = [chunk.value_lengths().fill_null(0) if is_list else chunk.is_valid() for chunk in values.chunks]
+        for count in (count for chunk in chunks for count in chunk.to_pylist()):  # none of the bytes is copied
             where = f"{name}[{len(rows)}].{column}"
             read = partial(_read_row, data, column, len(rows))
             rows.append(

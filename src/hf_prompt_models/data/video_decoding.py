@@ -7,7 +7,6 @@ says about their count or rate.
 import io
 import mmap
 import os
-from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,20 +24,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
-from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.gif_blocks import reaches_end_mark
 from hf_prompt_models.data.mp4_boxes import claimed_samples, is_mp4
+from hf_prompt_models.data.video_reader import MAX_FRAMES, UnreadableVideoError, VideoReader
 
-
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
-)
 
 CONTAINERS = "mov,matroska,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """What FFmpeg may take a file for: no playlists, which would have it open other files and addresses."""
-
-MAX_FRAMES = 1_000_000
-"""The longest video that is read: nine hours at 30 frames a second."""
 
 MAX_PIXELS = 2**26
 """The largest frame that is decoded: 8K has half as many pixels."""
@@ -63,30 +55,8 @@ TORN_SECONDS = 0.5
 """How much may lack at the end of what a container says to be its duration."""
 
 
-class UnreadableVideoError(UnreadableFileError):
-    """A video that cannot be decoded; the message names it."""
-
-
 class UnexpectedFramesError(Exception):
     """Seeking met other frames than the packets tell of: the video has to be decoded from its start."""
-
-
-class VideoReader(ABC):
-    """The frames of one video.
-
-    Attributes:
-        num_frames: number of frames, at least 1.
-    """
-
-    num_frames: int
-
-    @abstractmethod
-    def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
-        """The frames of these numbers, from 0 to `num_frames - 1`, in RGB, turned as the file says.
-
-        Raises:
-            UnreadableVideoError: naming the video.
-        """
 
 
 @dataclass(frozen=True)

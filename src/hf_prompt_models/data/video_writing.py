@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
+
+from hf_prompt_models.data.video_reader import require_av
 
 
 def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 12) -> None:
@@ -15,7 +16,13 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
         path: the file to write, in a folder that exists.
         frames: `(frames, height, width, 3)`, RGB, uint8; height and width are even.
         frames_per_second: how fast to play them.
+
+    Raises:
+        ImportError: if PyAV is not installed.
     """
+    require_av(f"write the video {path}")
+    import av
+
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     # With its macroblock tree, x264 encodes pictures this small a little differently from one run to the next.
     options = {"libx264": {"crf": "18", "x264-params": "mbtree=0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}[codec]

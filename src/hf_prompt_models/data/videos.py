@@ -9,14 +9,7 @@ from PIL import Image
 
 from hf_prompt_models.data.frame_folders import FrameFolder, FrameFolderReader
 from hf_prompt_models.data.frame_sampling import segment_indices
-from hf_prompt_models.data.video_decoding import (
-    VIDEO_SUFFIXES,
-    UnexpectedFramesError,
-    UnreadableVideoError,
-    VideoFile,
-    VideoReader,
-    open_video_file,
-)
+from hf_prompt_models.data.video_reader import VIDEO_SUFFIXES, UnreadableVideoError, VideoReader, require_av
 
 
 __all__ = ["VIDEO_SUFFIXES", "UnreadableVideoError", "VideoSource", "check_video", "load_video", "load_video_views"]
@@ -43,6 +36,7 @@ def load_video(
     Raises:
         UnreadableVideoError: if it is missing, empty, torn, without pictures, not a video, or too large (`MAX_FRAMES`,
             `MAX_PIXELS` and `MAX_BYTES` of `data.video_decoding`).
+        ImportError: if it is a video file and PyAV is not installed.
     """
     return load_video_views(source, lambda count: [segment_indices(count, num_frames, generator)], name)[0]
 
@@ -60,7 +54,7 @@ def load_video_views(
         A list of images for each of the views.
 
     Raises:
-        UnreadableVideoError: as for `load_video`.
+        UnreadableVideoError, ImportError: as for `load_video`.
     """
     name = name or ("<bytes>" if isinstance(source, bytes) else str(_path(source)))
     if isinstance(source, FrameFolder):
@@ -70,6 +64,9 @@ def load_video_views(
         if path.is_dir():
             return _read_views(FrameFolderReader(FrameFolder(path), name), choose)
         source = path
+    require_av(f"read the video {name}")
+    from hf_prompt_models.data.video_decoding import UnexpectedFramesError, VideoFile, open_video_file  # PyAV
+
     file = VideoFile(source, name)
     try:
         return _read_views(open_video_file(file), choose)
@@ -81,7 +78,7 @@ def check_video(source: VideoSource, name: str | None = None) -> None:
     """Check that a video can be read to its end, without decoding all of it where that can be avoided.
 
     Raises:
-        UnreadableVideoError: as for `load_video`.
+        UnreadableVideoError, ImportError: as for `load_video`.
     """
     load_video_views(source, lambda count: [[0, count - 1]], name)
 

@@ -39,6 +39,7 @@ class Checkpoint:
         base_model: Hub id of the backbone, where it is there.
         base_model_revision: its commit.
         class_names: what is told apart, of a classifier.
+        has_updates: whether low-rank updates of the backbone's weights are beside what was learned.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Checkpoint:
     base_model: str | None = None
     base_model_revision: str | None = None
     class_names: Sequence[str] = ()
+    has_updates: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ class RunOnCard:
         text: protocol and results, Markdown that begins with `RUN_TITLE`.
         eval_results: for the card's model-index.
         datasets: Hub ids of what was trained on, where they are there.
-        base_model: Hub id of the backbone that was started from, where a tuned model no longer names it.
+        base_model: Hub id, or ids, of what was started from, where a tuned model no longer names it.
     """
 
     text: str
     eval_results: list[EvalResult] = field(default_factory=list)
     datasets: list[str] = field(default_factory=list)
-    base_model: str | None = None
+    base_model: str | list[str] | None = None
 
     @classmethod
     def from_card(cls, card: ModelCard) -> Self | None:
@@ -166,6 +168,11 @@ def _about(checkpoint: Checkpoint) -> str:
         commit = f" at commit `{checkpoint.base_model_revision}`" if checkpoint.base_model_revision else ""
         link = f"[{checkpoint.base_model}](https://huggingface.co/{checkpoint.base_model})"
         lines.append(f"- **Backbone**: {link}{commit}")
+    if checkpoint.has_updates:
+        lines.append(
+            "- **Low-rank updates** (LoRA) of the backbone, in `lora/`: loading adds them to its weights, which needs "
+            "peft (`pip install 'hf_prompt_models[peft]'`)."
+        )
     if checkpoint.class_names:
         shown = ", ".join(one_line(name) for name in checkpoint.class_names[:MAX_SHOWN_NAMES])
         more = ", …" if len(checkpoint.class_names) > MAX_SHOWN_NAMES else ""

@@ -8,12 +8,20 @@ from huggingface_hub import CommitInfo, HfApi, ModelCard
 from huggingface_hub.errors import EntryNotFoundError
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from hf_prompt_models.hub.model_card import CARD_FILE
+from hf_prompt_models.hub.model_card import CARD_FILE, is_generated
 from hf_prompt_models.hub.shim import SHIM_FILE
 
 
-REPLACED = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", SHIM_FILE)
-"""Files that, left from an earlier push of the other scope, would be stale."""
+REPLACED = (
+    *("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json", SHIM_FILE),
+    *(
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "lora/adapter_config.json",
+        "lora/adapter_model.safetensors",
+    ),
+)
+"""Files that, left from an earlier push of the other scope, or with updates of the backbone, would be stale."""
 
 
 def cached_commit(name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> str | None:
@@ -54,6 +62,21 @@ def published_card(repo_id: str, token: str | bool | None, revision: str | None)
     except EntryNotFoundError:
         return None
     return ModelCard(Path(file).read_text(encoding="utf-8"))
+
+
+def update_card(card: ModelCard, repo_id: str, token: str | bool | None, revision: str | None) -> None:
+    """Put a newer card into a repository, unless the one there is somebody's own, or says the same."""
+    there = published_card(repo_id, token, revision)
+    if there is not None and (not is_generated(there) or there.content == card.content):
+        return
+    HfApi().upload_file(
+        path_or_fileobj=card.content.encode(),
+        path_in_repo=CARD_FILE,
+        repo_id=repo_id,
+        token=token,
+        revision=revision,
+        commit_message="Update the model card",
+    )
 
 
 def upload_checkpoint(folder: Path, repo_id: str, **commit: Any) -> CommitInfo:

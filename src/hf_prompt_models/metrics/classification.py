@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import average_precision_score, confusion_matrix
 
 
 def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
@@ -25,6 +24,8 @@ def mean_class_accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
 
 def confusion_counts(predictions: ArrayLike, references: ArrayLike, num_classes: int) -> np.ndarray:
     """(classes, classes) counts: rows are true classes, columns predicted ones."""
+    from sklearn.metrics import confusion_matrix  # loaded when needed, as it takes long
+
     return confusion_matrix(references, predictions, labels=range(num_classes))
 
 
@@ -58,6 +59,8 @@ def mean_average_precision(scores: ArrayLike, references: ArrayLike) -> float:
         scores: (examples, classes).
         references: (examples, classes) 1 for each class that applies, else 0.
     """
+    from sklearn.metrics import average_precision_score
+
     scores, references = np.asarray(scores), np.asarray(references) > 0
     occurring = np.flatnonzero(references.any(axis=0))
     if not len(occurring):

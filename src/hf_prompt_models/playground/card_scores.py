@@ -53,7 +53,7 @@ def compare_runs(seeing: Sequence[str | Path], blind: Sequence[str | Path]) -> d
     """Mean scores of the seeds of two runs.
 
     Args:
-        seeing, blind: `predictions.jsonl` of each seed, as `scripts/train.py mantis` writes them.
+        seeing, blind: `predictions.jsonl` of each seed, as `hf-prompt train mantis` writes them.
 
     Returns:
         `score_cards` of "seeing" and "blind".

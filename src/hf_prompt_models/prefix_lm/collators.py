@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import BatchFeature
 
+from hf_prompt_models.data.streaming import decoded
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 
 
@@ -18,7 +19,8 @@ class TrainingCollator:
 
     Args:
         processor: the model's.
-        images: the records' field with an example's images, a list of them or one.
+        images: the records' field with an example's images, a list of them or one, decoded or as `datasets` stores
+            them.
         text: the field with its text.
         target: the field with what is to be written.
         max_length: cut longer texts to so many tokens, never an image's slots. Default: to what the language model
@@ -49,7 +51,8 @@ class PromptCollator:
 
     Args:
         processor: the model's.
-        images: the records' field with an example's images, a list of them or one.
+        images: the records' field with an example's images, a list of them or one, decoded or as `datasets` stores
+            them.
         text: the field with its text.
     """
 
@@ -65,6 +68,6 @@ class PromptCollator:
 def _prompts(records: Sequence[Mapping[str, Any]], images: str, text: str) -> dict[str, Any]:
     lists = [record[images] for record in records]
     return {
-        "images": [each if isinstance(each, list | tuple) else [each] for each in lists],
+        "images": [[decoded(one) for one in (each if isinstance(each, list | tuple) else [each])] for each in lists],
         "text": [record[text] for record in records],
     }

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import is_peft_available
+from transformers.utils import find_adapter_config_file, is_peft_available
 
 from hf_prompt_models.data.files import replacing, write_text
 
 
+HUB_FOLDER = "lora"
+"""In a repository: at its root, the Auto classes would take peft's files for a language model with updates alone."""
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX, MODEL_PREFIX = "base_model.model.", "base_model.model.language_model."
 
@@ -82,32 +85,52 @@ def add_lora(model: Any, rank: int, alpha: float | None, dropout: float, targets
     return peft.get_peft_model(model, config)
 
 
-def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
-    """Write a model of `add_lora`: a checkpoint without the language model, and the updates in peft's files.
+@dataclass(frozen=True)
+class LoraUpdates:
+    """Updates of a language model by itself, which a checkpoint has beside it.
 
-    The updates are those of the language model by itself. The model is unloaded: it has no updates afterwards.
+    Attributes:
+        config: of peft, as JSON has it.
+        tensors: by the names that peft's files have.
+    """
+
+    config: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+    def write(self, directory: str | os.PathLike, language_model: str | None) -> None:
+        """Write peft's files.
+
+        Args:
+            directory: where to.
+            language_model: Hub id or folder, for the configuration.
+        """
+        directory = Path(directory)
+        with replacing(directory / WEIGHTS_FILE) as beside:
+            save_file(self.tensors, beside)
+        config = self.config | {"base_model_name_or_path": language_model}
+        write_text(directory / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+
+def take_lora(adapted: Any) -> Any:
+    """The model of `add_lora`, without updates in its weights, but beside them in the checkpoints that it writes.
 
     Args:
-        adapted: the `PeftModel`.
-        directory: where to; of both.
+        adapted: the `PeftModel`, which is no more afterwards.
     """
-    peft, directory = _peft(), Path(directory)
-    updates = {
-        PREFIX + name.removeprefix(MODEL_PREFIX): tensor.contiguous()
+    peft = _peft()
+    tensors = {
+        PREFIX + name.removeprefix(MODEL_PREFIX): tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in peft.get_peft_model_state_dict(adapted).items()
         if ".lora_" in name
     }
     config = copy.copy(adapted.peft_config["default"])
     model = adapted.unload()
-    config.base_model_name_or_path = model.config.base_model_name_or_path
     config.target_modules = sorted(name.removeprefix(f"{model.backbone_name}.") for name in config.target_modules)
     config.modules_to_save = None
     config.inference_mode = True
-    with replacing(directory / WEIGHTS_FILE) as beside:
-        save_file(updates, beside)
     values = {name: sorted(v) if isinstance(v, set) else v for name, v in config.to_dict().items()}
-    write_text(directory / CONFIG_FILE, json.dumps(values, indent=2) + "\n")
-    model.save_pretrained(directory)
+    model.lora_updates = LoraUpdates(values, tensors)
+    return model
 
 
 def remove_lora(directory: str | os.PathLike) -> None:
@@ -116,13 +139,35 @@ def remove_lora(directory: str | os.PathLike) -> None:
         (Path(directory) / name).unlink(missing_ok=True)
 
 
-def merge_lora(language_model: nn.Module, directory: str | os.PathLike, **hub_kwargs: Any) -> None:
-    """Add the updates that `save_with_lora` wrote to a language model's weights, in place.
+def move_lora_for_hub(directory: Path) -> None:
+    """Put the updates of a folder where they go in a repository: below `HUB_FOLDER`."""
+    (directory / HUB_FOLDER).mkdir()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        (directory / name).rename(directory / HUB_FOLDER / name)
+
+
+def find_lora(path: str | os.PathLike, **hub_kwargs: Any) -> str | None:
+    """The folder within a folder or repository, and within its `subfolder`, that holds updates, or `None`."""
+    inner = hub_kwargs.pop("subfolder", "")
+    for folder in (inner, f"{inner}/{HUB_FOLDER}".lstrip("/")):
+        if find_adapter_config_file(path, subfolder=folder, **hub_kwargs) is not None:
+            return folder
+    return None
+
+
+def merge_lora(language_model: nn.Module, path: str | os.PathLike, folder: str, **hub_kwargs: Any) -> None:
+    """Add the updates that a checkpoint has beside it to a language model's weights, in place.
+
+    Args:
+        language_model: whose weights.
+        path: folder or Hub id of the checkpoint.
+        folder: within it, as `find_lora` found.
+        hub_kwargs: `revision`, `token`, ….
 
     Raises:
         ImportError: if peft is not installed.
     """
     peft = _peft()
     with torch.no_grad():
-        adapted = peft.PeftModel.from_pretrained(language_model, directory, **hub_kwargs)
+        adapted = peft.PeftModel.from_pretrained(language_model, path, **hub_kwargs | {"subfolder": folder})
         adapted.merge_and_unload()

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,13 +19,13 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
-from transformers.utils import find_adapter_config_file
 
 from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.modeling_utils import BASE_MODEL_FIELDS, HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
-from hf_prompt_models.prefix_lm.lora import merge_lora
+from hf_prompt_models.prefix_lm.lora import LoraUpdates, find_lora, merge_lora, move_lora_for_hub
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 from hf_prompt_models.prefix_lm.vision import encode_feature_map, load_vision_model
 
@@ -52,6 +54,8 @@ class PrefixLMModel(PromptPreTrainedModel):
     # What is learned beside the language model stays in full precision whatever that is in.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["vision_model", "image_projection"]
 
+    lora_updates: LoraUpdates | None = None
+    """Of the language model, which are not in its weights and which checkpoints have beside them."""
     language_model: PreTrainedModel
     vision_model: PreTrainedModel
     image_projection: nn.Module
@@ -156,13 +160,36 @@ class PrefixLMModel(PromptPreTrainedModel):
     ) -> Any:
         """With updates of the language model (`prefix_lm.lora`) beside it, these are added to its weights."""
         loaded = super()._from_prompt_checkpoint(path, config, hub_kwargs, *args, **kwargs)
-        if find_adapter_config_file(path, **hub_kwargs) is not None:
+        if (folder := find_lora(path, **hub_kwargs)) is not None:
             model = loaded[0] if isinstance(loaded, tuple) else loaded
-            merge_lora(model.language_model, path, **hub_kwargs)
+            merge_lora(model.language_model, path, folder, **hub_kwargs)
             # The language model is another now, which no base names.
             config.update(dict.fromkeys(BASE_MODEL_FIELDS))
             model._set_weights_scope("full")
         return loaded
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def _save_beside(self, folder: Path) -> None:
+        if self.lora_updates is None:
+            return
+        if self.config.weights_scope == "full":
+            raise ValueError(
+                "The updates of this model's language model (LoRA) are not in its weights: load it from where it was "
+                "saved, which adds them, and save that with save_backbone=True."
+            )
+        self.lora_updates.write(folder, self.config.base_model_name_or_path)
+
+    def _arrange_for_hub(self, folder: Path) -> None:
+        if self.lora_updates is not None:
+            move_lora_for_hub(folder)
+
+    def describe_checkpoint(self) -> Checkpoint:
+        checkpoint = super().describe_checkpoint()
+        if self.lora_updates is None:
+            return checkpoint
+        count = sum(tensor.numel() for tensor in self.lora_updates.tensors.values())
+        return replace(checkpoint, num_learned=checkpoint.num_learned + count, has_updates=True)
 
     @property
     def own_token_ids(self) -> tuple[int, ...]:

@@ -1,13 +1,16 @@
 """Command line arguments: the recipe's settings where no flag says otherwise."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
+from textwrap import wrap
 from types import ModuleType
 from typing import Any
 
 import torch
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
@@ -16,6 +19,8 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_da
 @dataclass
 class FewShotArguments:
     """Data and protocol. Examples are pictures or videos, as the method has it."""
+
+    _argument_group_name = "data and protocol"
 
     backbone: str = field(metadata={"help": "Hub id or folder of the backbone; `playground`: the package's own."})
     train_dir: str = field(
@@ -112,12 +117,21 @@ class RunArguments:
     own_schedule: bool
 
 
+def few_shot_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+    """The parser of a classifier's command line."""
+    settings = recipe.training_defaults(recipe.DEFAULT_SHOTS) | {"shots": recipe.DEFAULT_SHOTS}
+    if not SCHEDULER_FLAGS & set(settings):
+        settings["lr_scheduler_type"] = "a constant epoch, then the cosine, changed by epoch"
+    return build_parser(recipe, FewShotArguments, settings, prog)
+
+
 def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> RunArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, FewShotArguments, argv, prog, recipe.training_defaults(recipe.DEFAULT_SHOTS))
+    parser = few_shot_parser(recipe, prog)
+    given = parse_given(parser, argv)
     if "few_shot_sample" in given:
         shots = read_few_shot_shots(given["few_shot_sample"])
         if given.setdefault("shots", shots) != shots:
@@ -148,20 +162,82 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
     )
 
 
-def parse_given(
-    recipe: ModuleType, data: type, argv: Sequence[str], prog: str, shown: dict[str, Any]
-) -> tuple[HfArgumentParser, dict[str, Any]]:
-    """What a command line says by itself, no defaults among it, and the parser, for its errors.
+class TrainerArguments(TrainingArguments):
+    """`TrainingArguments`, under a heading of their own in the help."""
+
+    _argument_group_name = "training (transformers' TrainingArguments)"
+
+
+MOST_CHOICES_SHOWN = 12
+
+
+class SourcedDefaultsFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help in which each default stands with where it is from.
+
+    Args:
+        sources: by the names of arguments.
+        args, kwargs: as for argparse's formatters.
+    """
+
+    def __init__(self, *args: Any, sources: Mapping[str, str], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.sources = sources
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """The flag once (`--n_ctx` is `--n-ctx`, too), and no list of what it takes that nobody reads to its end."""
+        if not action.option_strings or action.nargs == 0:
+            return ", ".join(action.option_strings)
+        metavar = "true|false" if action.type is string_to_bool else action.dest.upper()
+        if (choices := list(action.choices or [])) and len(choices) <= MOST_CHOICES_SHOWN:
+            metavar = "|".join(map(str, choices))
+        return f"{action.option_strings[0]} {metavar}{' …' if action.nargs == '+' else ''}"
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        help_text = action.help or ""
+        if action.required or action.dest == "output_dir":
+            return f"{help_text} (required)"
+        unset = action.nargs == 0 or action.default in (None, argparse.SUPPRESS)
+        return help_text if unset else f"{help_text} (default: {_shown(action.default)}; {self.sources[action.dest]})"
+
+
+def _shown(default: Any) -> str:
+    default = getattr(default, "value", default)  # of an enumeration
+    return (" ".join(map(str, default)) if isinstance(default, list) else str(default)).replace("%", "%%")
+
+
+def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], prog: str) -> HfArgumentParser:
+    """The parser of a method's command line: its own flags, those for data and protocol, then the Trainer's.
 
     Args:
         recipe: the method's.
         data: the dataclass of the arguments for data and protocol.
-        argv: the command line.
+        settings: the recipe's, in place of what the dataclasses have as defaults.
         prog: what the program is called.
-        shown: settings of the Trainer that the help names as defaults.
     """
-    parser = HfArgumentParser((recipe.Arguments, data, TrainingArguments), prog=prog, description=recipe.__doc__)
-    parser.set_defaults(**shown)
+    sources = {each.name: "Trainer" for each in fields(TrainingArguments)}
+    ours = [each.name for cls in (recipe.Arguments, data) for each in fields(cls)]
+    sources |= dict.fromkeys([*ours, *training_settings({}, {})], "hf-prompt")
+    sources |= dict.fromkeys(settings, recipe.SOURCE) | recipe.SOURCES
+    examples = "\n".join(" \\\n        ".join(wrap(f"    {prog} {each}", 108)) for each in recipe.EXAMPLES)
+    parser = HfArgumentParser(
+        (recipe.Arguments, data, TrainerArguments),
+        prog=prog,
+        usage=f"{prog} [FLAGS.yaml] --flag value …",
+        description=f"{recipe.__doc__}\n\n{examples}",
+        formatter_class=partial(SourcedDefaultsFormatter, sources=sources),
+        allow_abbrev=False,
+    )
+    parser.set_defaults(**training_settings(dict(settings), {}))
+    return parser
+
+
+def parse_given(parser: HfArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
+    """What a command line says by itself, no defaults among it.
+
+    Args:
+        parser: from `build_parser`; it has no defaults afterwards.
+        argv: the command line.
+    """
     if {"-h", "--help"} & set(argv):
         parser.parse_args(["--help"])
     for action in parser._actions:  # leaves in the namespace what the command line says, and nothing else
@@ -174,7 +250,7 @@ def parse_given(
         if "seeds" in given:
             parser.error("--seed n means --seeds n: give one of the two")
         given["seeds"] = [given["seed"]]
-    return parser, given
+    return given
 
 
 def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
-from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, parse_run_arguments
+from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
-from hf_prompt_models.training.run_card import check_publishing, write_cards
+from hf_prompt_models.training.run_card import RunCards, check_publishing, run_on_card
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -41,8 +41,11 @@ from hf_prompt_models.training.video_classification import VideoClassification
 from hf_prompt_models.version import __version__
 
 
+parser = few_shot_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for a classifier: the lines that sum its run up.
+    """What `hf-prompt train` does for a classifier: the lines that sum its run up.
 
     Args:
         recipe: the method's.
@@ -120,19 +123,17 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
-    checkpoints: dict[str, Checkpoint] = {}
+    cards = RunCards(results, recipe.TASK, run_on_card)
     for seed in few_shot.seeds:
         results["seeds"][str(seed)], trainer = _run_seed(run, training[seed], samples[seed], is_main)
         _sum_up(results)
-        checkpoints[str(seed)] = trainer.model.describe_checkpoint()
         if is_main:
             write_json(Path(output_dir) / RESULTS_FILE, results)
-            write_cards(results, recipe.TASK, checkpoints)
-        if training[seed].push_to_hub:
-            trainer.push_to_hub()
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 

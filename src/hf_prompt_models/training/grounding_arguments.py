@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS
-from hf_prompt_models.training.arguments import fields_of, parse_given, training_settings
+from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 
 
 @dataclass
 class GroundingDataArguments:
     """Data and protocol."""
+
+    _argument_group_name = "data and protocol"
 
     backbone: str = field(metadata={"help": "Hub id or folder of the backbone."})
     train_dir: str = field(
@@ -63,13 +65,18 @@ class GroundingArguments:
     training: dict[str, Any]
 
 
+def grounding_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+    """The parser of a method's command line."""
+    return build_parser(recipe, GroundingDataArguments, recipe.training_defaults(recipe.DEFAULT_SHOTS), prog)
+
+
 def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> GroundingArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    shown = recipe.training_defaults(recipe.DEFAULT_SHOTS)
-    parser, given = parse_given(recipe, GroundingDataArguments, argv, prog, shown)
+    parser = grounding_parser(recipe, prog)
+    given = parse_given(parser, argv)
     data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
     if data.shots < 0:
         parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")

@@ -82,30 +82,40 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
     """Read the results of runs, in the order of their paths.
 
     Args:
-        runs: `results.json` files, or folders that are searched for them, sub-folders and all.
+        runs: `results.json` files, or folders that are searched for them, sub-folders and all; results of runs that
+            write texts, or are over videos with texts, are passed over in a folder of others.
 
     Raises:
-        ValueError: if a run holds no results, or a file is not one that `train.py` writes.
+        ValueError: if a run holds no results, or a file is not one that `hf-prompt train` writes.
     """
     paths: dict[Path, Path] = {}
     for run in map(Path, runs):
         if not run.exists():
             raise ValueError(f"There is no {run}.")
         found = [run] if run.is_file() else sorted(run.rglob(RESULTS_FILE))
-        if found and not (found := [path for path in found if not _is_of_texts(path)]):
-            raise ValueError(f"{run} holds runs that write texts alone: their scores stand in {RESULTS_FILE} itself.")
+        tasks = {path: _other_task(path) for path in found}
+        if found and not (found := [path for path in found if tasks[path] is None]):
+            others = ", ".join(sorted({task for task in tasks.values() if task}))
+            raise ValueError(
+                f"{run} holds runs of {others} alone. Tables of accuracies are made of runs that classify images or "
+                f"videos and of visual grounding; of these runs the scores stand in {RESULTS_FILE} and on the models' "
+                "cards, README.md."
+            )
         if not found:
-            raise ValueError(f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of train.py?")
+            raise ValueError(
+                f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
+            )
         paths |= {path.resolve(): path for path in found}  # once, though runs overlap
     return [read_result(path) for path in sorted(paths.values())]
 
 
-def _is_of_texts(path: Path) -> bool:
-    """Whether a run wrote texts: such scores have no place in tables of accuracies."""
+def _other_task(path: Path) -> str | None:
+    """The task of a run whose scores have no place in tables of accuracies: only their results name one."""
     try:
-        return path.stat().st_size <= MAX_BYTES and json.loads(path.read_text("utf-8"))["task"] == "image-text-to-text"
+        task = json.loads(path.read_text("utf-8"))["task"] if path.stat().st_size <= MAX_BYTES else None
     except (KeyError, TypeError, ValueError, RecursionError):  # what is wrong with it is said when it is read
-        return False
+        return None
+    return task[:80] if isinstance(task, str) else None
 
 
 def read_result(path: Path) -> Result:
@@ -115,14 +125,16 @@ def read_result(path: Path) -> Result:
         ValueError: if it is not such a file, naming what is missing or wrong.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of train.py.")
+        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of `hf-prompt train`.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         return _result(path, value)
     except KeyError as error:
-        raise ValueError(f"{path} is not a result as train.py writes it: {error.args[0]} is missing.") from error
+        raise ValueError(
+            f"{path} is not a result as `hf-prompt train` writes it: {error.args[0]} is missing."
+        ) from error
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a result as train.py writes it: {error}") from error
+        raise ValueError(f"{path} is not a result as `hf-prompt train` writes it: {error}") from error
 
 
 def _result(path: Path, value: Any) -> Result:

@@ -71,7 +71,7 @@ def _models_of_seeds(file: Path) -> dict[str, str]:
             for seed, result in seeds.items()
         ):
             return {seed: result["model"] for seed, result in seeds.items()}
-    raise ValueError(f"{file} is not a result as train.py writes it: each of its seeds names a model.")
+    raise ValueError(f"{file} is not a result as `hf-prompt train` writes it: each of its seeds names a model.")
 
 
 def model_directory(run: str) -> Path:

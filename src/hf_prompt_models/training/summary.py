@@ -1,15 +1,13 @@
 """A run's results as a table to read, and what to type next."""
 
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.metrics.classification import harmonic_mean
 
 
 def summarise(results: dict[str, Any]) -> str:
-    """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, for each test set."""
+    """What `hf-prompt train` prints: zero-shot, each seed, mean and population deviation, for each test set."""
     tests, method, kind = results["tests"], results["method"], results["kind"]
     shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}" if results["shots"] else "all examples"
     rows = {"zero-shot, hand-written prompt": {role: test["zero_shot"]["accuracy"] for role, test in tests.items()}}
@@ -46,8 +44,10 @@ def summarise(results: dict[str, Any]) -> str:
             of = "" if len(tests) == 1 else f", {role}"
             lines.append(f"Top-5 accuracy{of}: zero-shot {by_hand:.2%}, {method} {sum(top5) / len(top5):.2%}")
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
-    python = Path(sys.executable).name
-    return "\n".join([*lines, "", f"Predict with: {python} scripts/predict.py {model} {kind.upper()}"])
+    example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
+    return "\n".join(
+        [*lines, "", f"Predict with: hf-prompt predict {model} {example}", f"Try it with: hf-prompt app {model}"]
+    )
 
 
 def _measure(test: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,9 +22,10 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.playground import CLIP_DIR, LM_DIR
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.prefix_lm.lora import PREFIX as LORA_PREFIX
-from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, save_with_lora
+from hf_prompt_models.prefix_lm.lora import add_lora, remove_lora, take_lora
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.protocols import source_title
-from hf_prompt_models.training.run_card import check_publishing
+from hf_prompt_models.training.run_card import RunCards, check_publishing
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
     begin_seed,
@@ -34,7 +35,9 @@ from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
     WritingRunArguments,
     parse_text_generation_arguments,
+    text_generation_parser,
 )
+from hf_prompt_models.training.text_generation_card import writing_on_card
 from hf_prompt_models.training.text_generation_plots import plot_writing_curve, plot_written
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_rows, write_texts
@@ -91,8 +94,11 @@ class WritingTrainer(PromptTrainer):
         )
 
 
+parser = text_generation_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for methods that write texts; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for methods that write texts; as `training.few_shot.train`."""
     arguments = parse_text_generation_arguments(recipe, flags, prog)
     return summarise_writing(run_text_generation(recipe, arguments, command))
 
@@ -239,12 +245,14 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         "vision_model": vision_model,
         "data": {
             "name": source_title(settings.train_file),
+            "test_name": "what was held out" if settings.test_file is None else source_title(settings.test_file),
             **data.sources,
             "train_examples": len(data.train),
             "validation_examples": len(data.validation),
             "test_examples": len(data.test),
         },
         "decoding": settings.given(),
+        "lora": settings.lora(),
         "seeds": {},
         "arguments": asdict(arguments.method),
         "versions": {
@@ -253,13 +261,16 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
+    cards = RunCards(results, recipe.TASK, writing_on_card)
     for seed in settings.seeds:
-        results["seeds"][str(seed)] = run.train(training[seed])
+        results["seeds"][str(seed)], trainer = run.train(training[seed])
         results["metrics"] = mean_metrics(results["seeds"])
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 
@@ -285,7 +296,7 @@ class _Run:
     processor: Any
     data: WritingData
 
-    def train(self, training: TrainingArguments) -> dict[str, Any]:
+    def train(self, training: TrainingArguments) -> tuple[dict[str, Any], WritingTrainer]:
         method, settings = self.arguments.method, self.arguments.data
         directory, is_main = Path(training.output_dir), training.process_index == 0
         record = {
@@ -312,9 +323,7 @@ class _Run:
             dtype=settings.dtype,
             **{} if settings.attn_implementation is None else {"attn_implementation": settings.attn_implementation},
         )
-        check_publishing(model, training)
-        if training.push_to_hub and settings.lora_r:
-            raise ValueError("--push_to_hub takes no model with --lora_r: push the model from its folder afterwards.")
+        check_publishing(model, training, "--language_model")
         model.generation_config.update(**settings.given())
         factors = self.recipe.learning_rate_factors(method)
         if settings.lora_r:
@@ -337,18 +346,16 @@ class _Run:
         written = trainer.write(self.data.test)
         metrics = written.metrics()
         weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+        if settings.lora_r:
+            model = trainer.model = take_lora(model)
         if is_main:
-            if settings.lora_r:
-                save_with_lora(model, directory)
-            else:
+            if not settings.lora_r:
                 remove_lora(directory)
-                model.save_pretrained(directory, state_dict=weights)
+            model.save_pretrained(directory, state_dict=weights)
             write_rows(directory / PREDICTIONS_FILE, written.rows())
             plot_written(written, directory / PICTURE)
             plot_writing_curve(trainer.state.log_history, directory / CURVE)
-        if training.push_to_hub:
-            trainer.push_to_hub()
-        return {"test": metrics, "model": str(directory), "steps": trainer.state.global_step}
+        return {"test": metrics, "model": str(directory), "steps": trainer.state.global_step}, trainer
 
 
 def _absolute(name: str) -> str:
@@ -362,7 +369,7 @@ def digest(examples: Sequence[WritingExample]) -> str:
 
 
 def summarise_writing(results: dict[str, Any]) -> str:
-    """The table that `train.py` prints: a line for each seed, then mean and population deviation."""
+    """The table that `hf-prompt train` prints: a line for each seed, then mean and population deviation."""
     seeds = results["seeds"]
     lines = [
         f"{results['method']}, learned from {results['data']['train_examples']} examples, on "
@@ -378,7 +385,8 @@ def summarise_writing(results: dict[str, Any]) -> str:
             *lines,
             "",
             f"What was written: {model / PREDICTIONS_FILE}, the first of it drawn in {model / PICTURE}",
-            f"Write more with: {Path(sys.executable).name} scripts/predict.py {model} --image photo.jpg --title …",
+            f"Write more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
+            f"Try it with: hf-prompt app {shlex.quote(str(model))}",
         ]
     )
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
-from hf_prompt_models.training.arguments import fields_of, parse_given, training_settings
+from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 
 
 @dataclass(kw_only=True)
@@ -50,10 +50,20 @@ class LoraArguments:
         },
     )
 
+    def lora(self) -> dict[str, Any]:
+        """What was said of them, by what peft calls it; nothing where there are none."""
+        if not self.lora_r:
+            return {}
+        targets = " ".join(self.lora_target_modules or ["all linear layers"])
+        scale = 2 * self.lora_r if self.lora_alpha is None else self.lora_alpha
+        return {"r": self.lora_r, "alpha": scale, "dropout": self.lora_dropout, "target_modules": targets}
+
 
 @dataclass(kw_only=True)
 class TextGenerationArguments(DecodingArguments, LoraArguments):
     """Backbones, data and evaluation."""
+
+    _argument_group_name = "backbones, data and evaluation"
 
     language_model: str = field(
         metadata={"help": "Hub id or folder of any causal language model; `playground`: the package's own tiny one."}
@@ -149,12 +159,18 @@ class WritingRunArguments:
     training: dict[str, Any]
 
 
+def text_generation_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+    """The parser of a method's command line."""
+    return build_parser(recipe, TextGenerationArguments, recipe.training_defaults() | recipe.DECODING, prog)
+
+
 def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> WritingRunArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, TextGenerationArguments, argv, prog, recipe.training_defaults())
+    parser = text_generation_parser(recipe, prog)
+    given = parse_given(parser, argv)
     data = TextGenerationArguments(**recipe.DECODING | fields_of(TextGenerationArguments, given))
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")

@@ -125,7 +125,7 @@ def evaluate_writing(
         kwargs: for `load_writer`.
 
     Returns:
-        What `evaluate.py --json` writes.
+        What `hf-prompt evaluate --json` writes.
     """
     decoding = dict(decoding or {})
     directories = model_directories(run)
@@ -164,7 +164,7 @@ def _arguments(recipe: ModuleType, directory: Path) -> Any:
 
 
 def summarise_writing_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `evaluate.py` prints."""
+    """The lines that `hf-prompt evaluate` prints."""
     lines = [f"seed {seed:<8} {describe_metrics(one['test'])}" for seed, one in results["seeds"].items()]
     if len(lines) > 1:
         shown = (f"{name} {each['mean']:.3f} ± {each['std']:.3f}" for name, each in results["metrics"].items())

@@ -9,13 +9,23 @@ from typing import Any
 
 import torch
 from huggingface_hub import CommitInfo
+from torch.utils.data import IterableDataset
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
 from hf_prompt_models.data.files import naming_what_fails, remove_unfinished
-from hf_prompt_models.hub.model_card import CARD_FILE, RunOnCard, is_generated, make_card, read_card, write_card
+from hf_prompt_models.data.streaming import EndlessStream
+from hf_prompt_models.hub.model_card import (
+    CARD_FILE,
+    Checkpoint,
+    RunOnCard,
+    is_generated,
+    make_card,
+    read_card,
+    write_card,
+)
 from hf_prompt_models.training.checkpoints import (
     STAGING_DIRECTORY,
     STATE_FILE,
@@ -23,6 +33,7 @@ from hf_prompt_models.training.checkpoints import (
     remove_torn_checkpoints,
 )
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
+from hf_prompt_models.training.stopping import StopCallback
 
 
 class PromptTrainer(Trainer):
@@ -30,6 +41,10 @@ class PromptTrainer(Trainer):
 
     A checkpoint is written beside and moved into its place when all of it is on the disk, so that one killed at any
     moment leaves the one before.
+
+    It trains from a `datasets.Dataset`, of which a batch's rows alone are in memory, and, with `max_steps`, from a
+    stream (`datasets.IterableDataset`), which begins anew when it ends. Each process reads all of a stream and takes
+    its part of each batch, so that several train what one does; to the paper's schedule each step of it is an epoch.
 
     Args:
         own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
@@ -46,6 +61,11 @@ class PromptTrainer(Trainer):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        self.train_dataset: Any
+        if isinstance(self.train_dataset, IterableDataset):
+            self.train_dataset = EndlessStream(self.train_dataset)
+            # By default the main process would read for all, and cut batches whose tensors are of unlike lengths.
+            self.accelerator.dataloader_config.dispatch_batches = False
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
         self._is_staging = False
@@ -56,19 +76,25 @@ class PromptTrainer(Trainer):
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
+        self.stopping = StopCallback()
+        self.add_callback(self.stopping)
         if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
             self.remove_callback(ProgressCallback)
             self.add_callback(QuietProgressCallback)
         self.remove_callback(PrinterCallback)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards."""
+        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards.
+
+        Ctrl-C ends it after the step, with a checkpoint of it; again, at once.
+        """
         if self.is_world_process_zero():
             remove_unfinished(Path(self.args.output_dir))
             if resume_from_checkpoint:
                 remove_torn_checkpoints(Path(self.args.output_dir))
         self.accelerator.wait_for_everyone()
-        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        with self.stopping.listening(alone=self.args.world_size == 1):
+            output = super().train(resume_from_checkpoint, *args, **kwargs)
         if self.args.should_save:
             self._rotate(self.args.output_dir)  # again: a killed process may have had no time for it
         return output
@@ -136,7 +162,11 @@ class PromptTrainer(Trainer):
         card = read_card(file)
         if card is None or is_generated(card):
             run = None if card is None else RunOnCard.from_card(card)
-            write_card(make_card(self._plain_model().describe_checkpoint(), run=run, license=license, tags=tags), file)
+            write_card(make_card(self.describe_checkpoint(), run=run, license=license, tags=tags), file)
+
+    def describe_checkpoint(self) -> Checkpoint:
+        """What the model's next checkpoint holds."""
+        return self._plain_model().describe_checkpoint()
 
     def push_to_hub(
         self,
@@ -182,7 +212,9 @@ class PromptTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model)
 
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
+        """Optimizer steps in an epoch; a stream has none, and 1 stands for it."""
+        if isinstance(self.train_dataset, EndlessStream):
+            return 1
         return max(math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps), 1)
 
     def total_steps(self) -> int:

@@ -2,11 +2,13 @@
 the numbers before and after."""
 
 import csv
+import hashlib
+import json
 import os
 import platform
-import sys
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,7 @@ import transformers
 from transformers import TrainingArguments, set_seed
 
 from hf_prompt_models.data.captioned_videos import (
+    VideoText,
     VideoTexts,
     frequent_answers,
     read_captioned_videos,
@@ -36,16 +39,19 @@ from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.playground import ALPRO_DIR
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
+from hf_prompt_models.training.run_card import RunCards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     begin_seed,
     seed_settings,
 )
-from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments
+from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
+from hf_prompt_models.training.video_text_card import DIRECTIONS, video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
     Answered,
     Loading,
@@ -73,8 +79,11 @@ PICTURE = "answers.png"
 MAX_ANSWERS_BYTES = 16 * 2**20
 
 
+parser = video_text_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for videos with texts; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for videos with texts; as `training.few_shot.train`."""
     arguments = parse_video_text_arguments(recipe, flags, prog)
     if arguments.data.backbone == "playground":
         arguments.data.backbone = ALPRO_DIR
@@ -111,6 +120,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
         "backbone": run.backbone,
         "data": {
             "name": source_title(data.train_file[0]),
+            "test_name": source_title(data.test_file[0]),
             "train": train_set.source,
             "test": test_set.source,
             "train_texts": len(train_set),
@@ -127,13 +137,17 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
+    measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
+    cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
     for seed in data.seeds:
-        results["seeds"][str(seed)] = run.train(training[seed])
+        results["seeds"][str(seed)], trainer = run.train(training[seed])
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 
@@ -263,11 +277,11 @@ class _Run:
         label = {each: index for index, each in enumerate(self.answers)}
         return AlproCollator(model.processor, [label.get(item.answer, IGNORED) for item in self.learned_from.items])
 
-    def save(self, model: Any, directory: Path) -> None:
-        """Write what was learned: of a prompter the towers, as an `AlproModel`."""
-        learned = model.alpro if self.task == PROMPTER else model
-        learned.processor = model.processor
-        learned.save_pretrained(directory)
+    def learned(self, model: Any) -> Any:
+        """What is kept: of a prompter the towers, as an `AlproModel`."""
+        kept = model.alpro if self.task == PROMPTER else model
+        kept.processor = model.processor
+        return kept
 
     def test(self, model: Any) -> "_Tested":
         loading = Loading(
@@ -278,14 +292,14 @@ class _Run:
         rerank = None if self.task == PROMPTER else self.arguments.method.rerank
         return test_model(model, self.test_set, rerank, loading)
 
-    def train(self, training: TrainingArguments) -> dict[str, Any]:
+    def train(self, training: TrainingArguments) -> tuple[dict[str, Any], NamedLossTrainer]:
         directory, is_main = Path(training.output_dir), training.process_index == 0
         record = {
             "method": self.recipe.TITLE,
             "arguments": vars(self.arguments.method),
             "backbone": os.path.abspath(self.backbone) if os.path.isdir(self.backbone) else self.backbone,
             "seed": training.seed,
-            "texts": len(self.train_set),
+            "texts": digest(self.train_set.items),
             "answers": self.answers,
         }
         checkpoint = begin_seed(training, record)
@@ -309,17 +323,19 @@ class _Run:
         trainer.train(resume_from_checkpoint=checkpoint)
         model.eval()
         tested = self.test(model)
+        trainer.model = self.learned(model)
         if is_main:
-            self.save(model, directory)
+            trainer.model.save_pretrained(directory)
             plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
             tested.write(directory)
-        if training.push_to_hub:
-            trainer.push_to_hub()
-        return tested.metrics | {
-            "before": before.metrics,
-            "model": str(directory),
-            "steps": trainer.state.global_step,
-        }
+        kept = {"before": before.metrics, "model": str(directory), "steps": trainer.state.global_step}
+        return tested.metrics | kept, trainer
+
+
+def digest(items: Sequence[VideoText]) -> str:
+    """Tells other videos or texts, or another order, from these."""
+    told = [[str(value) for value in astuple(item)] for item in items]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _has_prompter(directory: str) -> bool:
@@ -402,11 +418,23 @@ def _table(path: Path) -> Any:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
-RETRIEVAL_ROWS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
+NEXT = {
+    PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
+    PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
+    RETRIEVAL: [
+        "Search with: hf-prompt predict {} clips/ --text 'a ball rolls to the left'",
+        "Try it with: hf-prompt app {}",
+    ],
+    QUESTIONS: [
+        "Ask with: hf-prompt predict {} clip.mp4 --question 'what colour is the ball?'",
+        "Try it with: hf-prompt app {}",
+    ],
+}
+"""What to type next, after each task; {} is the model's folder."""
 
 
 def summarise(results: dict[str, Any]) -> str:
-    """The lines that `train.py` prints."""
+    """The lines that `hf-prompt train` prints."""
     task, data = results["task"], results["data"]
     lines = [f"{results['method']}, {task}: {data['train_texts']} texts to learn from."]
     if data["skipped"]:
@@ -423,8 +451,8 @@ def summarise(results: dict[str, Any]) -> str:
         mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
         name = "accuracy" if task == QUESTIONS else "R@1, text to video"
         lines += ["", f"{name}, mean ± deviation: {mean:.2%} ± {deviation:.2%}"]
-    model = next(iter(results["seeds"].values()))["model"]
-    return "\n".join([*lines, "", f"Test again with: {Path(sys.executable).name} scripts/evaluate.py {model}"])
+    model = shlex.quote(next(iter(results["seeds"].values()))["model"])
+    return "\n".join([*lines, "", *(line.format(model) for line in NEXT[task])])
 
 
 def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
@@ -433,7 +461,7 @@ def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
         kinds = ", ".join(f"{kind} {value:.2%}" for kind, value in metrics["by_kind"].items())
         return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {kinds}"]
     lines = []
-    for name, title in RETRIEVAL_ROWS.items():
+    for name, title in DIRECTIONS.items():
         recalls = [f"{metrics[name][f'recall_at_{k}']:7.2%}" for k in (1, 5, 10)]
         ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
         lines.append(f"  {when:<7} {title:<15} R@1/5/10 {' '.join(recalls)}   {ranks}")

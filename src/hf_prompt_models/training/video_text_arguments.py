@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import HfArgumentParser, TrainingArguments
 
-from hf_prompt_models.training.arguments import fields_of, parse_given, training_settings
+from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 
 
 @dataclass
 class VideoTextArguments:
     """Data, and what training begins with."""
+
+    _argument_group_name = "data, and what training begins with"
 
     train_file: list[str] = field(
         metadata={
@@ -45,7 +47,7 @@ class VideoTextArguments:
         metadata={"help": "Pre-training: the trained prompter that names entities (a run of --task prompter)."},
     )
     entities: str | None = field(
-        default=None, metadata={"help": "Its entities, a file with one a line (scripts/build_entities.py)."}
+        default=None, metadata={"help": "Its entities, a file with one a line (`hf-prompt build_entities`)."}
     )
     answers: str | None = field(
         default=None,
@@ -85,12 +87,18 @@ class VideoTextRun:
     training: dict[str, Any]
 
 
+def video_text_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+    """The parser of a method's command line."""
+    return build_parser(recipe, VideoTextArguments, recipe.training_defaults(), prog)
+
+
 def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> VideoTextRun:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
-    parser, given = parse_given(recipe, VideoTextArguments, argv, prog, recipe.training_defaults())
+    parser = video_text_parser(recipe, prog)
+    given = parse_given(parser, argv)
     data = VideoTextArguments(**fields_of(VideoTextArguments, given))
     if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
         parser.error(f"--seeds: name each seed once; got {data.seeds}")

@@ -1,7 +1,7 @@
 """Testing and asking trained models over videos with texts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def evaluate_video_text(
         loading: of the videos.
 
     Returns:
-        What `evaluate.py --json` writes.
+        What `hf-prompt evaluate --json` writes.
     """
     directories = model_directories(run)
     loading = loading or Loading()
@@ -79,7 +79,7 @@ def evaluate_video_text(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `evaluate.py` prints."""
+    """The lines that `hf-prompt evaluate` prints."""
     data = results["data"]
     lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
     if data["skipped"]:
@@ -147,15 +147,34 @@ def find_videos_by_text(
     model = AlproForVideoTextRetrieval.from_pretrained(directory)
     pipe = VideoTextRetrievalPipeline(model=model, processor=AutoProcessor.from_pretrained(directory))
     files = list_videos(videos)
-    file = None if index is None else Path(index) / INDEX_FILE
-    found = None if file is None else _kept_index(file, files, model)
-    if found is None:
-        found = pipe.index_videos(files, file, batch_size)
+    found = kept_or_new_index(pipe, files, None if index is None else Path(index) / INDEX_FILE, batch_size)
     best = pipe(text, index=found, k=rerank or None, top_k=top_k)
     if drawing is not None:
         shown = [VideoText(Path(each["video"]), text) for each in best]
         plot_found(text, shown, [each["score"] for each in best], drawing)
     return best, found
+
+
+def kept_or_new_index(
+    pipe: VideoTextRetrievalPipeline,
+    videos: Sequence[str],
+    file: Path | None,
+    batch_size: int = 8,
+    on_read: Callable[[int, int], object] | None = None,
+) -> AlproVideoIndex:
+    """The index in a file, if it is one of these videos as they are now, by the pipeline's model; else a new one.
+
+    Args:
+        pipe: whose model encodes the videos.
+        videos: the files.
+        file: where a new one is kept, if anywhere.
+        batch_size, on_read: as of `pipe.index_videos`.
+
+    Raises:
+        ValueError: if the file is no index; if no video can be read.
+    """
+    found = None if file is None else _kept_index(file, videos, pipe.model)
+    return pipe.index_videos(videos, file, batch_size, on_read) if found is None else found
 
 
 def _kept_index(file: Path, videos: Sequence[str], model: Any) -> AlproVideoIndex | None:

@@ -4,7 +4,6 @@ import csv
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,20 +34,21 @@ from hf_prompt_models.data.referring_expressions import (
     read_referring_expressions,
     write_drawn_expressions,
 )
-from hf_prompt_models.hub.model_card import Checkpoint
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.playground import VILT_DIR
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
     GroundingDataArguments,
+    grounding_parser,
     parse_grounding_arguments,
 )
 from hf_prompt_models.training.grounding_plots import plot_groundings
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
-from hf_prompt_models.training.run_card import check_publishing, write_cards
+from hf_prompt_models.training.run_card import RunCards, check_publishing, run_on_card
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -128,20 +128,24 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((chosen > POSITIVE_IOU).mean())}
 
 
+parser = grounding_parser
+
+
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
-    """What `train.py` does for visual grounding; as `training.few_shot.train`."""
+    """What `hf-prompt train` does for visual grounding; as `training.few_shot.train`."""
     arguments = parse_grounding_arguments(recipe, flags, prog)
     if arguments.data.backbone == "playground":
         arguments.data.backbone = VILT_DIR
     results, data = run_grounding(recipe, arguments, command), arguments.data
     model = next(iter(results["seeds"].values()))["model"]
-    again = [Path(sys.executable).name, "scripts/evaluate.py", model, "--test_dir", data.test_dir]
+    again = ["hf-prompt", "evaluate", model, "--test_dir", data.test_dir]
     for flag, value in (
         ("--test_images", data.test_images or data.train_images),
         ("--test_proposals", data.test_proposals or data.train_proposals),
     ):
         again += [] if value is None else [flag, value]
-    return f"{summarise_grounding(results)}\n\nTest again with: {shlex.join(again)}"
+    lines = [summarise_grounding(results), "", f"Try it with: hf-prompt app {shlex.quote(model)}"]
+    return "\n".join([*lines, f"Test again with: {shlex.join(again)}"])
 
 
 def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
@@ -215,20 +219,18 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "command": command,
+        "command": without_tokens(command),
     }
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
-    checkpoints: dict[str, Checkpoint] = {}
+    cards = RunCards(results, recipe.TASK, run_on_card)
     for seed in data.seeds:
         results["seeds"][str(seed)], trainer = run.train(training[seed], train.select(samples[seed]))
-        checkpoints[str(seed)] = trainer.model.describe_checkpoint()
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         results["tests"]["test"]["accuracy"] = results["accuracy"]
         if first.process_index == 0:
             write_json(Path(output_dir) / RESULTS_FILE, results)
-            write_cards(results, recipe.TASK, checkpoints)
-        if training[seed].push_to_hub:
-            trainer.push_to_hub()
+        cards.add(seed, trainer)
+    cards.finish()
     return results
 
 
@@ -306,7 +308,7 @@ def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpre
 
 
 def summarise_grounding(results: dict[str, Any]) -> str:
-    """The table that `train.py` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
+    """What `hf-prompt train` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
     shots = f"{results['shots']} expressions" if results["shots"] else "all expressions"
     rows = {"zero-shot": results["zero_shot"]["accuracy"]}
     rows |= {f"{results['method']}, {shots}, seed {s}": run["accuracy"] for s, run in results["seeds"].items()}
@@ -346,7 +348,7 @@ def evaluate_grounding(
         num_workers: processes that decode and paint pictures.
 
     Returns:
-        What `evaluate.py --json` writes.
+        What `hf-prompt evaluate --json` writes.
     """
     expressions = read_referring_expressions(test, "test", images, proposals)
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
@@ -364,7 +366,7 @@ def evaluate_grounding(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `evaluate.py` prints."""
+    """The lines that `hf-prompt evaluate` prints."""
     lines = [
         f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, regions' oracle {metrics['proposal_oracle']:.2%}"
         for seed, metrics in results["seeds"].items()

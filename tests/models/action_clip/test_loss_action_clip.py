@@ -1,18 +1,16 @@
 """The loss against the written-out one, and the same from two processes as from one."""
 
-import socket
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_prompt_models import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches
 from tests.models.action_clip import written_out
+from tests.programs import one_of_two, run_two
 
 
 NAMES = ["cat", "dog", "the photo"]
@@ -198,11 +196,8 @@ def test_each_of_a_videos_labels_is_drawn(openai_clip: Path) -> None:
 # -- several processes -----------------------------------------------------------------------------------------------
 
 
-def _train_in_one_of_two(rank: int, backbone: Path, port: int, frames: torch.Tensor, folder: Path) -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", address, timeout=timedelta(minutes=5), rank=rank, world_size=2)
-    try:
+def _train_in_one_of_two(rank: int, backbone: Path, frames: torch.Tensor, folder: Path) -> None:
+    with one_of_two(rank, folder):
         for trainable in ("all", "head"):
             torch.manual_seed(0)
             model = build(backbone, templates=["{}"], trainable=trainable).double().train()
@@ -212,24 +207,13 @@ def _train_in_one_of_two(rank: int, backbone: Path, port: int, frames: torch.Ten
             loss.backward()
             gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
             torch.save({"loss": loss.detach(), **gradients}, folder / f"{trainable}-{rank}.pt")
-    finally:
-        distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(
     openai_clip: Path, tmp_path: Path
 ) -> None:
     frames = torch.randn(6, 2, 3, 224, 224, dtype=torch.float64)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    other = multiprocessing.get_context("spawn").Process(
-        target=_train_in_one_of_two, args=(1, openai_clip, port, frames, tmp_path)
-    )
-    other.start()
-    _train_in_one_of_two(0, openai_clip, port, frames, tmp_path)
-    other.join()
-    assert other.exitcode == 0
+    run_two(_train_in_one_of_two, openai_clip, frames, tmp_path)
     for trainable in ("all", "head"):
         torch.manual_seed(0)
         model = build(openai_clip, templates=["{}"], trainable=trainable).double().train()

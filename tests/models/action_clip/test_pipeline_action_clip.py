@@ -128,6 +128,10 @@ def test_a_link_is_a_video_too(classifier: VideoClassificationPipeline, clip: Pa
         classifier(f"{address}/nothing.mp4")
 
 
+def test_of_no_videos_there_are_no_answers(classifier: VideoClassificationPipeline) -> None:
+    assert classifier([]) == classifier(()) == []
+
+
 def test_a_sampling_rate_is_refused(classifier: VideoClassificationPipeline, clip: Path) -> None:
     with pytest.raises(ValueError, match="frame_sampling_rate does not apply"):
         classifier(str(clip), frame_sampling_rate=2)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForVideoClassification, Pipeline, PreTrainedModel
 
@@ -42,6 +43,7 @@ def video_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
 
 def check_video_classification(pipe: Pipeline, model: PreTrainedModel) -> None:
     """The pipeline's labels and scores are the softmax of the model's logits on the video's sampled frames."""
+    pytest.importorskip("av")
     with tempfile.TemporaryDirectory() as folder:
         path = write_mp4(Path(folder) / "a clip.mp4", [random_image(seed) for seed in range(5)])
         answers: list[dict[str, Any]] = pipe(str(path), top_k=model.config.num_labels)

@@ -154,6 +154,13 @@ def test_inputs_of_another_form_are_refused(asked: Any, answering: VideoQuestion
         answering(asked)
 
 
+def test_of_no_inputs_there_are_no_answers(
+    pipe: VideoTextRetrievalPipeline, answering: VideoQuestionAnsweringPipeline
+) -> None:
+    for each in (pipe, answering):
+        assert each([]) == each(()) == []
+
+
 def test_a_pipeline_needs_its_own_kind_of_model(saved: Path, answering: Pipeline, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="needs an AlproForVideoQuestionAnswering"):
         pipeline("video-question-answering", model=str(saved))

@@ -1,16 +1,14 @@
 """Contrast and matching over the examples of two processes, as over one process's with the whole batch."""
 
-import socket
-from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_prompt_models import AlproForPreTraining
 from hf_prompt_models.distributed import pad_alike
 from tests.models.alpro import little
+from tests.programs import one_of_two, run_two
 
 
 def batch(rows: slice) -> dict[str, torch.Tensor]:
@@ -37,32 +35,20 @@ def losses(rows: slice, wrap: bool) -> dict[str, torch.Tensor]:
     return {"vtc": output.vtc_loss.detach(), "vtm": output.vtm_loss.detach(), **gradients}
 
 
-def run_one_of_two(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", address, timeout=timedelta(minutes=5), rank=rank, world_size=2)
-    try:
+def run_one_of_two(rank: int, folder: Path) -> None:
+    with one_of_two(rank, folder):
         found = losses(slice(3 * rank, 3 * rank + 3), wrap=True)
         torch.save(found, folder / f"{rank}.pt")
         try:
             pad_alike(torch.zeros(2 + rank, 3))
         except ValueError as error:
             (folder / f"{rank}.txt").write_text(str(error))
-    finally:
-        distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_losses_and_gradients_of_one_with_the_whole_batch(tmp_path: Path) -> None:
     lengths = {batch(slice(start, start + 3))["input_ids"].shape[1] for start in (0, 3)}
     assert len(lengths) == 2
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    other = multiprocessing.get_context("spawn").Process(target=run_one_of_two, args=(1, port, tmp_path))
-    other.start()
-    run_one_of_two(0, port, tmp_path)
-    other.join()
-    assert other.exitcode == 0
+    run_two(run_one_of_two, tmp_path)
     expected = losses(slice(0, 6), wrap=False)
     assert {"alpro.temperature", "vtm_head.weight", "alpro.video_projection.weight"} <= set(expected)
     for rank in range(2):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcess
 from hf_prompt_models import CptForRegionClassification, CptForVisualGrounding, CptProcessor, VisualGroundingPipeline
 from hf_prompt_models.models.cpt.drawing_cpt import BEST_COLOR, draw_grounding, ground_and_draw
 from tests.models.cpt.scenes import random_boxes
+from tests.programs import run_program
 from tests.tested_method import random_image
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 
@@ -103,7 +103,7 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
         f"pipe = pipeline('visual-grounding', model={str(folder)!r}); "
         f"print(json.dumps(pipe({{'image': 'photo.png', 'text': 'the horse', 'boxes': {BOXES}}})))"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = run_program([sys.executable, "-W", "error", "-c", code], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 5
 
@@ -125,6 +125,10 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
 def test_bad_input_gets_a_clear_error(inputs: Any, message: str, pipe: VisualGroundingPipeline) -> None:
     with pytest.raises(ValueError, match=message):
         pipe(inputs)
+
+
+def test_of_no_inputs_there_are_no_answers(pipe: VisualGroundingPipeline) -> None:
+    assert pipe([]) == pipe(()) == []
 
 
 def test_unknown_parameters_and_batches_are_refused(pipe: VisualGroundingPipeline) -> None:

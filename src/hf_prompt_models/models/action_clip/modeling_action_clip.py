@@ -295,7 +295,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         else:
             text_embeds = self.get_text_features().pooler_output
             with torch.autocast(video_embeds.device.type, enabled=False):
-                logits = self._logits(video_embeds, text_embeds)
+                logits = self.class_logits(video_embeds, text_embeds)
                 if labels is not None:
                     loss = self._mean_loss(video_embeds, text_embeds, labels)
         output = ActionClipOutput(loss=loss, logits=logits, video_embeds=video_embeds)
@@ -375,7 +375,13 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         losses = [bidirectional_kl(video_embeds, each[classes], matches, self._temperature()) for each in text_embeds]
         return torch.stack(losses).mean()
 
-    def _logits(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    def class_logits(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """(batch, classes) logits, as of [`ActionClipOutput`].
+
+        Args:
+            video_embeds: (batch, dim), as `get_video_features` gives them.
+            text_embeds: (templates, classes, dim), as `get_text_features` gives them.
+        """
         scale = self._temperature() if self.config.eval_logit_scale is None else self.config.eval_logit_scale
         similarities = scale * torch.einsum("bd,kcd->bkc", video_embeds, text_embeds)
         log_sum = similarities.log_softmax(dim=-1).logsumexp(dim=1)

@@ -8,6 +8,7 @@ from PIL import Image
 from transformers import BatchFeature, Pipeline, VideoClassificationPipeline
 from transformers.pipelines import SUPPORTED_TASKS
 
+from hf_prompt_models.data.videos import load_video
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 
 
@@ -31,6 +32,8 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
         return isinstance(self.model, ActionClipForVideoClassification)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        if self._is_action_clip and isinstance(inputs, list | tuple) and not inputs:
+            return []  # where the stock pipeline looks at the first
         if self._is_action_clip and isinstance(inputs, list) and inputs and isinstance(inputs[0], Image.Image):
             return super().__call__([inputs], **kwargs)[0]  # one video, which would be taken for many inputs
         return super().__call__(inputs, **kwargs)
@@ -44,8 +47,6 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
                 "num_frames, or the frames themselves."
             )
         if isinstance(video, str | os.PathLike):
-            from hf_prompt_models.data.videos import load_video  # PyAV is needed for files alone
-
             name = os.fspath(video)
             source: Any = video
             if name.startswith(("http://", "https://")):

@@ -21,11 +21,30 @@ TITLE = "ActionCLIP"
 TASK = "video-classification"
 DEFAULT_SHOTS = 0
 DEFAULT_TEMPLATES = [template.text for template in ACTION_TEMPLATES]
+SOURCE = "ActionCLIP recipe"
+SOURCES = dict.fromkeys(
+    (
+        "post_network",
+        "num_frames",
+        "trainable",
+        "head_learning_rate_factor",
+        "random_segments",
+        "flip",
+        "rand_augment",
+    ),
+    "ActionCLIP's k400_train.yaml",
+)
+EXAMPLES = [
+    "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
+    "--backbone playground --train_dir train --test_dir test --trainable head --output_dir mine",
+]
 
 
 @dataclass
 class Arguments:
     """Visual prompts, what is trained, and frames."""
+
+    _argument_group_name = "ActionCLIP: visual prompts, what is trained, frames"
 
     post_network: str = field(
         default="transf",

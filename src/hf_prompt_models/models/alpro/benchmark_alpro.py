@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="DIR", help="a trained ALPRO that searches videos (default: random weights)"
     )
     parser.add_argument(
-        "--captions", metavar="FILE", help="with --model: clips and captions, as for train.py --test_file"
+        "--captions",
+        metavar="FILE",
+        help="with --model: clips and captions, as for `hf-prompt train alpro --test_file`",
     )
     parser.add_argument("--videos", metavar="DIR", help="their folder (default: the file's own)")
     parser.add_argument("--clips", type=int, default=500, help="clips that are searched (default: 500)")

@@ -1,7 +1,7 @@
 """The pipelines "video-text-retrieval" and "video-question-answering"."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,10 @@ class _AlproPipeline(Pipeline):
                 f"{self.task_name!r} needs an {self.model_class.__name__}; this is a {type(self.model).__name__}."
             )
 
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """See the class. Of no inputs no answers: where the stock pipeline looks at the first."""
+        return [] if isinstance(inputs, list | tuple) and not inputs else super().__call__(inputs, **kwargs)
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model with its processor.
 
@@ -66,6 +70,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         videos: str | os.PathLike | Sequence[str | os.PathLike],
         file: str | os.PathLike | None = None,
         batch_size: int = 8,
+        on_read: Callable[[int, int], object] | None = None,
     ) -> AlproVideoIndex:
         """Sample and encode videos once, for all sentences.
 
@@ -73,6 +78,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
             videos: a folder, which is searched with the folders in it, or a list of files.
             file: where to keep them, a safetensors file, if anywhere.
             batch_size: videos that are encoded at a time.
+            on_read: called now and then with how many videos are done, and how many there are.
 
         Returns:
             The index. Its `.skipped` are the videos that could not be read, each with the reason.
@@ -80,7 +86,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         Raises:
             ValueError: if there is no video, or none that can be read.
         """
-        index = AlproVideoIndex.build(self.model, self.processor, videos, batch_size)
+        index = AlproVideoIndex.build(self.model, self.processor, videos, batch_size, on_read)
         if file is not None:
             index.save(file)
         return index

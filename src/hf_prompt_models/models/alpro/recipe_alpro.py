@@ -11,6 +11,19 @@ from hf_prompt_models.models.alpro.augmentation_alpro import ClipAugmentation
 
 TITLE = "ALPRO"
 TASK = "video-text"
+SOURCE = "ALPRO recipe"
+SOURCES = {
+    "sampling": "ALPRO's paper",
+    "mlm_probability": "ALPRO's released configs",
+    "pem_threshold": "ALPRO's paper, section 4.1",
+    "seeds": "ALPRO's released configs",
+}
+EXAMPLES = [
+    "--task retrieval --backbone my-alpro --train_file train.jsonl --test_file test.jsonl --output_dir mine",
+    "--task question-answering --backbone playground --train_file questions.jsonl --test_file others.jsonl "
+    "--output_dir mine",
+    "--task retrieval --from_scratch true --train_file train.jsonl --test_file test.jsonl --output_dir mine",
+]
 
 PRETRAINING, PROMPTER, RETRIEVAL, QUESTIONS = TASKS = ("pretraining", "prompter", "retrieval", "question-answering")
 
@@ -50,6 +63,8 @@ NUM_ANSWERS = {"msrvtt": 1500, "msvd": 2423}
 @dataclass
 class Arguments:
     """What is learned, and from what it begins."""
+
+    _argument_group_name = "ALPRO: what is learned"
 
     task: str = field(
         metadata={

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +52,7 @@ class AlproVideoIndex:
         processor: ProcessorMixin,
         videos: str | os.PathLike | Sequence[str | os.PathLike],
         batch_size: int = 8,
+        on_read: Callable[[int, int], object] | None = None,
     ) -> Self:
         """Sample, encode and keep videos. Those that cannot be read are skipped, with a warning each.
 
@@ -60,6 +61,7 @@ class AlproVideoIndex:
             processor: its own.
             videos: a folder, which is searched with the folders in it, or a list of files.
             batch_size: videos that are encoded at a time.
+            on_read: called now and then with how many videos are done, and how many there are.
 
         Raises:
             ValueError: if there is no video, or none that can be read.
@@ -72,6 +74,8 @@ class AlproVideoIndex:
             names += [name for name, _ in some]
             pixels = processor(images=[frames for _, frames in some], return_tensors="pt")["pixel_values"]
             found.append(model.get_video_features(pixels.to(model.device)))
+            if on_read is not None:
+                on_read(len(names) + len(skipped), len(files))
         if not names:
             raise ValueError(f"None of the {len(files)} videos can be read; the first: {next(iter(skipped.values()))}")
         return cls(

@@ -15,11 +15,24 @@ TITLE = "CoOp"
 TASK = "image-classification"
 DEFAULT_SHOTS = 16
 DEFAULT_TEMPLATES = [DEFAULT_TEMPLATE]
+SOURCE = "CoOp recipe"
+SOURCES = {
+    **dict.fromkeys(("n_ctx", "class_token_position", "class_specific_context"), "CoOp's train.py"),
+    "min_crop_area": "CoOp's released configs",
+    "shots": "CoOp's paper, section 4.1",
+}
+EXAMPLES = [
+    "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
+    "--backbone playground --train_dir train --test_dir test --shots 4 --seeds 1 2 3 --output_dir mine",
+    "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",
+]
 
 
 @dataclass
 class Arguments:
     """The learned prompt."""
+
+    _argument_group_name = "CoOp: the learned prompt"
 
     n_ctx: int = field(default=16, metadata={"help": "Number of context vectors (paper: 16; 4 carries over better)."})
     class_token_position: str = field(

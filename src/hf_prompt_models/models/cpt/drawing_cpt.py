@@ -60,7 +60,7 @@ def ground_and_draw(
     masks: Sequence[Any] | None = None,
     **parameters: Any,
 ) -> list[dict[str, Any]]:
-    """Ground a phrase and write the picture with the answer; what `scripts/predict.py` calls.
+    """Ground a phrase and write the picture with the answer; what `hf-prompt predict` calls.
 
     Args:
         pipe: the pipeline.

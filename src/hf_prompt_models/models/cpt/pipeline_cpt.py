@@ -59,6 +59,8 @@ class VisualGroundingPipeline(Pipeline):
                 "All painted copies of a picture already go through the backbone together: leave batch_size at 1. To "
                 "ground many phrases at once, call the processor and the model."
             )
+        if isinstance(inputs, list | tuple) and not inputs:
+            return []  # where the stock pipeline looks at the first
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
@@ -66,10 +68,10 @@ class VisualGroundingPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
-        given = {"proposals": self._proposer(proposals), "region_features": region_features}
+        given = {"proposals": self.proposer(proposals), "region_features": region_features}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
-    def _proposer(self, proposals: Any) -> Any:
+    def proposer(self, proposals: Any) -> Any:
         """The pipeline that proposes regions; loaded once where it is named."""
         if not isinstance(proposals, str | os.PathLike):
             return proposals

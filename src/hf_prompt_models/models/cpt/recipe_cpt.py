@@ -16,12 +16,22 @@ from hf_prompt_models.prompts.colors import FREQUENCY_COLORS, SEARCHED_COLORS
 TITLE = "CPT"
 TASK = "visual-grounding"
 DEFAULT_SHOTS = 16
+SOURCE = "CPT recipe"
+SOURCES = dict.fromkeys(("mode", "loss", "sample_regions"), "CPT's released code") | {"palette": "CPT's paper"}
+EXAMPLES = [
+    "--backbone dandelin/vilt-b32-mlm --train_dir train --test_dir test --shots 16 --output_dir mine",
+    "--backbone playground --train_dir scenes/train --test_dir scenes/test --shots 4 --seeds 0 --output_dir mine",
+    "--backbone dandelin/vilt-b32-mlm --train_dir train.json --train_images pictures --train_proposals boxes.json "
+    "--test_dir test.json --output_dir mine",
+]
 PALETTES = {"searched": SEARCHED_COLORS, "frequency": FREQUENCY_COLORS}
 
 
 @dataclass
 class Arguments:
     """The prompt, how regions are scored, and what is learned from."""
+
+    _argument_group_name = "CPT: colours, sentence, score and loss"
 
     mode: str = field(
         default="single_color",

@@ -20,11 +20,19 @@ TITLE = "Frozen"
 TASK = "image-text-to-text"
 VISION_MODEL = "microsoft/resnet-50"
 DECODING = {"max_new_tokens": 32}  # and greedy (section 4)
+SOURCE = "Frozen recipe"
+SOURCES = {"num_image_tokens": "Frozen's paper, section 3"}
+EXAMPLES = [
+    "--language_model gpt2 --train_file captions.jsonl --output_dir mine",
+    "--language_model gpt2 --train_file captions.jsonl --test_file episodes.json --output_dir mine",
+]
 
 
 @dataclass
 class Arguments:
     """The vision side, and how questions are put."""
+
+    _argument_group_name = "Frozen: the vision side, how questions are put"
 
     num_image_tokens: int = field(
         default=2,

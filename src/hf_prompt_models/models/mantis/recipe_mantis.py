@@ -20,11 +20,21 @@ TITLE = "MAnTiS"
 TASK = "image-text-to-text"
 VISION_MODEL = "microsoft/resnet-152"
 DECODING = {"num_beams": 4, "max_new_tokens": 64}
+SOURCE = "hf-prompt"
+SOURCES: dict[str, str] = {}
+EXAMPLES = [
+    "--language_model gpt2 --train_file products.jsonl --output_dir mine",
+    "--language_model gpt2 --train_file products.jsonl --lora_r 8 --freeze_vision true --output_dir mine",
+    "--language_model playground --vision_model playground --train_file products.jsonl --test_file others.jsonl "
+    "--output_dir mine",
+]
 
 
 @dataclass
 class Arguments:
     """The model, and what of it is trained."""
+
+    _argument_group_name = "MAnTiS: the model, what of it is trained"
 
     num_image_tokens: int = field(
         default=1,

@@ -1,0 +1,1 @@
+"""The command `hf-prompt`. Importing this package imports no torch; its commands do, when they run."""

@@ -1,0 +1,9 @@
+"""`python -m hf_prompt_cli …` is `hf-prompt …`; what `torchrun -m` needs."""
+
+import sys
+
+from hf_prompt_cli.main import main
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,59 @@
+"""Show a page in the browser that fits a model, or write it as a folder that runs as a Hugging Face Space.
+
+hf-prompt app runs/mine/seed-1
+hf-prompt app you/name --port 8000
+hf-prompt app runs/retrieval --clips clips/
+hf-prompt app runs/mine/seed-1 --export_space space/
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_prompt_cli.parsing import examples_parser, parse
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {"app": make_parser()}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = examples_parser("hf-prompt app", __doc__)
+    parser.add_argument("model", metavar="MODEL_DIR", help="a model's folder, a run's folder, or a Hub id")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at (default: 127.0.0.1, this machine alone); 0.0.0.0 lets everybody in",
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="default: the first free one from 7860")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="retrieval: the folder of videos to search")
+    parser.add_argument(
+        "--proposals", metavar="MODEL", help="grounding: an object-detection or mask-generation model for the boxes"
+    )
+    parser.add_argument(
+        "--device", metavar="D", help="where the model runs: cpu, cuda, … (default: the accelerator, if there is one)"
+    )
+    parser.add_argument(
+        "--export_space", type=Path, metavar="DIR", help="write a Space into this folder instead of showing the page"
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(make_parser(), argv)
+
+    from hf_prompt_cli.ending import ending
+
+    with ending(lambda: "Nothing was changed."):
+        from hf_prompt_models.app import Options, export_space, serve
+
+        options = Options(arguments.clips, arguments.proposals, arguments.device)
+        if arguments.export_space is None:
+            serve(arguments.model, options, arguments.host, arguments.port)
+        else:
+            export_space(arguments.model, arguments.export_space, options)
+            print(
+                f"The Space is in {arguments.export_space}. Try it with: python {arguments.export_space}/app.py\n"
+                f"Publish it with: hf upload --repo-type space USER/NAME {arguments.export_space}"
+            )
+    return 0

@@ -1,0 +1,56 @@
+"""Make a vocabulary of entities from captions, for ALPRO's prompter: their most frequent nouns.
+
+hf-prompt build_entities captions.json entities.txt --top 1000
+hf-prompt build_entities train.jsonl entities.txt --top 50 --entities objects.txt
+
+Captions are a JSON list of texts, or JSONL, JSON or CSV with `caption`, as for `hf-prompt train alpro`. Each line of
+the file has an entity and how often it is there, most frequent first. Nouns are found by TextBlob (pip install
+'hf_prompt_models[nouns]'); a list of entities needs no tagger and may hold names of several words.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.entity_vocabulary import (
+    check_captions,
+    count_listed,
+    count_nouns,
+    most_frequent,
+    read_captions,
+)
+from hf_prompt_models.data.files import write_text
+from hf_prompt_models.models.alpro.entities_alpro import read_entities
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt build_entities", __doc__)
+    parser.add_argument("captions", help="the captions' file")
+    parser.add_argument("output", help="the file to write")
+    parser.add_argument("--top", type=int, default=1000, help="how many (default: 1000, as the paper has it)")
+    parser.add_argument("--entities", metavar="FILE", help="choose from these, one a line, instead of all nouns")
+    return {"build_entities": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = parsers()["build_entities"]
+    arguments = parse(parser, argv)
+    if arguments.top < 1:
+        parser.error(f"--top is at least 1; got {arguments.top}")
+    with ending(lambda: f"{arguments.output} was not written; the same command begins anew."):
+        print(build(arguments))
+    return 0
+
+
+def build(arguments: argparse.Namespace) -> str:
+    listed = None if arguments.entities is None else read_entities(arguments.entities)
+    captions = check_captions(read_captions(arguments.captions))
+    counts = count_nouns(captions) if listed is None else count_listed(captions, listed)
+    if not counts:
+        raise ValueError(f"None of the {len(captions)} captions of {arguments.captions} names an entity.")
+    best = most_frequent(counts, arguments.top)
+    write_text(arguments.output, "".join(f"{name} {count}\n" for name, count in best))
+    shown = ", ".join(name for name, _ in best[:10])
+    fewer = f" (only so many are there, of the {arguments.top} wanted)" if len(best) < arguments.top else ""
+    return f"{len(captions)} captions, {len(counts)} entities; wrote {len(best)}{fewer}: {shown}, …"

@@ -1,0 +1,54 @@
+"""Convert checkpoints of a method's original code to this package's, CoOp's also back. Nothing in a checkpoint is run.
+
+    hf-prompt convert coop --checkpoint prompt_learner/model.pth.tar-50 \\
+        --backbone openai/clip-vit-base-patch16 --class_names names.txt --output_dir my-prompt
+    hf-prompt convert coop --to_original --checkpoint my-prompt --output_dir original
+    hf-prompt convert action_clip --checkpoint vit-b-16-8f.pt --backbone openai/clip-vit-base-patch16 \\
+        --labels kinetics_400_labels.csv --output_dir actionclip-k400
+
+The first argument names the method; `hf-prompt convert coop --help` lists its flags.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from hf_prompt_cli.methods import methods, methods_with
+from hf_prompt_cli.parsing import chosen, examples_parser, parse
+
+
+def conversion_of(method: str) -> ModuleType:
+    return import_module(f"hf_prompt_models.models.{method}.convert_{method}")
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {f"convert {method}": parser_of(method) for method in methods_with("convert")}
+
+
+def parser_of(method: str) -> argparse.ArgumentParser:
+    parser = examples_parser(f"hf-prompt convert {method}", conversion_of(method).__doc__)
+    conversion_of(method).add_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    convertible = methods_with("convert")
+    if argv and argv[0] in methods() and argv[0] not in convertible:
+        sys.exit(f"error: {argv[0]} has no other format to convert from.")
+    help_text = f"{__doc__}\nMethods: {', '.join(convertible)}"
+    method, flags = chosen("hf-prompt convert", "method", argv, convertible, help_text), argv[1:]
+
+    from transformers.utils import logging
+
+    from hf_prompt_cli.ending import ending
+    from hf_prompt_models.playground import CLIP_DIR
+
+    arguments = parse(parser_of(method), flags)
+    if vars(arguments).get("backbone") == "playground":
+        arguments.backbone = CLIP_DIR
+    logging.disable_progress_bar()
+    with ending(lambda: f"The checkpoint is as it was; {arguments.output_dir} was not finished."):
+        print("\n".join(conversion_of(method).convert(arguments)))
+    return 0

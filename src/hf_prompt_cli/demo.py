@@ -1,0 +1,113 @@
+"""See a method learn on data drawn by code, with the tiny models in the package: nothing is downloaded.
+
+    hf-prompt demo                            images: a prompt learned from 16 pictures a class (CoOp), about a minute
+    hf-prompt demo clips                      motions that no single frame tells (ActionCLIP)
+    hf-prompt demo scenes                     what a phrase means in a scene, after 0, 1, 4 and 16 examples (CPT)
+    hf-prompt demo cards                      products described, by a model that sees them and by a blind one (MAnTiS)
+    hf-prompt demo captioned_clips            clips found by a sentence, and questions answered (ALPRO)
+
+Each is a list of commands that you may type yourself; they are shown before they run.
+"""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from hf_prompt_cli.parsing import did_you_mean, examples_parser, parse
+
+
+KINDS = {
+    "images": """
+make_playground images {out}/pictures --seed 1
+train coop --backbone playground --train_dir {out}/pictures/train --test_dir {out}/pictures/test --shots 16
+    --min_crop_area 0.5 --output_dir {out}/coop
+predict {out}/coop {out}/pictures/test/boat/000.png
+""",
+    "clips": """
+make_playground clips {out}/clips --seed 1 --train_per_class 64 --test_per_class 25
+train action_clip --backbone playground --train_dir {out}/clips/train --test_dir {out}/clips/test --flip false
+    --rand_augment false --post_network mean --learning_rate 5e-4 --num_train_epochs 5 --output_dir {out}/mean
+train action_clip --backbone playground --train_dir {out}/clips/train --test_dir {out}/clips/test --flip false
+    --trainable head --post_network transf --learning_rate 1e-4 --num_train_epochs 100 --output_dir {out}/transf
+predict {out}/transf {out}/clips/test/growing/000.mp4 --frame_strip {out}/growing.png
+""",
+    "scenes": """
+make_playground scenes {out}/scenes --seed 1 --train 300 --test 300
+train cpt --backbone playground --train_dir {out}/scenes/train --test_dir {out}/scenes/test --shots 1 --seeds 0
+    --learning_rate 1e-4 --num_train_epochs 60 --loss listwise --sample_regions false --output_dir {out}/cpt-1
+train cpt --backbone playground --train_dir {out}/scenes/train --test_dir {out}/scenes/test --shots 4 --seeds 0
+    --learning_rate 1e-4 --num_train_epochs 60 --loss listwise --sample_regions false --output_dir {out}/cpt-4
+train cpt --backbone playground --train_dir {out}/scenes/train --test_dir {out}/scenes/test --shots 16 --seeds 0
+    --learning_rate 1e-4 --num_train_epochs 60 --loss listwise --sample_regions false --output_dir {out}/cpt-16
+""",
+    "cards": """
+make_playground cards {out}/cards --seed 1 --train 4000 --test 200
+train mantis --language_model playground --vision_model playground --blind false
+    --train_file {out}/cards/train/products.jsonl --test_file {out}/cards/test/products.jsonl --validation_fraction 0
+    --num_image_tokens 4 --learning_rate 1e-3 --vision_rate_factor 1 --projection_rate_factor 1 --num_train_epochs 5
+    --per_device_train_batch_size 32 --num_beams 1 --max_new_tokens 16 --output_dir {out}/mantis-blind-false
+train mantis --language_model playground --vision_model playground --blind true
+    --train_file {out}/cards/train/products.jsonl --test_file {out}/cards/test/products.jsonl --validation_fraction 0
+    --num_image_tokens 4 --learning_rate 1e-3 --vision_rate_factor 1 --projection_rate_factor 1 --num_train_epochs 5
+    --per_device_train_batch_size 32 --num_beams 1 --max_new_tokens 16 --output_dir {out}/mantis-blind-true
+make_playground score-cards --seeing {out}/mantis-blind-false/predictions.jsonl
+    --blind {out}/mantis-blind-true/predictions.jsonl --images {out}/cards/test --picture {out}/cards.png
+""",
+    "captioned_clips": """
+make_playground captioned_clips {out}/captioned --seed 1 --train 300 --test 100 --questions 6
+train alpro --task retrieval --backbone playground --num_frames 4 --sampling segments
+    --train_file {out}/captioned/train/captions.jsonl --test_file {out}/captioned/test/captions.jsonl
+    --learning_rate 1e-4 --num_train_epochs 1 --per_device_train_batch_size 32 --output_dir {out}/retrieval
+train alpro --task question-answering --backbone playground --num_frames 4 --sampling segments
+    --train_file {out}/captioned/train/questions.jsonl --test_file {out}/captioned/test/questions.jsonl
+    --rand_augment false --learning_rate 1e-3 --num_train_epochs 8 --per_device_train_batch_size 32
+    --gradient_accumulation_steps 1 --output_dir {out}/answers
+predict {out}/retrieval {out}/captioned/test --text 'a red key moves to the left' --index {out}/index
+    --drawing {out}/found.png
+""",
+}
+"""The commands of each, `hf-prompt` left out; a line that is indented goes on with the one before."""
+
+LOOK_AT = {
+    "images": (["coop/confusion_matrix.png", "coop/learning_curve.png", "pictures/test"], "coop"),
+    "clips": (["growing.png", "transf/confusion_matrix.png", "mean/confusion_matrix.png"], "transf"),
+    "scenes": (["cpt-16/zero_shot_answers.png", "cpt-16/answers.png"], "cpt-16"),
+    "cards": (["cards.png", "mantis-blind-false/answers.png"], "mantis-blind-false"),
+    "captioned_clips": (["found.png", "retrieval/answers.png", "answers/answers.png"], "retrieval"),
+}
+"""Pictures that tell most, and the model to try."""
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt demo", __doc__)
+    parser.add_argument(
+        "kind", nargs="?", default="images", metavar="KIND", help=f"{', '.join(KINDS)} (default: images)"
+    )
+    parser.add_argument(
+        "--output_dir", default="hf-prompt-demo", metavar="DIR", help="the folder to write (default: hf-prompt-demo)"
+    )
+    return {"demo": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = parsers()["demo"]
+    arguments = parse(parser, argv)
+    if arguments.kind not in KINDS:
+        hint = did_you_mean(arguments.kind, KINDS) or f" One of: {', '.join(KINDS)}."
+        parser.error(f"there is no demo {arguments.kind!r}.{hint}")
+    for words in commands(arguments.kind, arguments.output_dir):
+        print(f"\n$ {shlex.join(['hf-prompt', *words])}\n", flush=True)
+        import_module(f"hf_prompt_cli.{words[0]}").main(words[1:])
+    pictures, model = LOOK_AT[arguments.kind]
+    folder = Path(arguments.output_dir)
+    print("\nLook at:", *(f"  {folder / picture}" for picture in pictures), sep="\n")
+    print("Then try it on a page: " + shlex.join(["hf-prompt", "app", str(folder / model)]))
+    return 0
+
+
+def commands(kind: str, output_dir: str) -> list[list[str]]:
+    """What is typed behind `hf-prompt`, one command after the other."""
+    lines = KINDS[kind].replace("\n    ", " ").strip().splitlines()
+    return [[word.format(out=output_dir) for word in shlex.split(line)] for line in lines]

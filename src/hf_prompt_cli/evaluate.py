@@ -1,0 +1,271 @@
+"""Test a trained model, or each seed's model of a run, on images, videos, phrases, captions, questions or texts.
+
+hf-prompt evaluate runs/coop --test_dir D/test --json accuracy.json
+hf-prompt evaluate runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3
+hf-prompt evaluate runs/cpt --test_dir scenes/test
+hf-prompt evaluate runs/mantis --test_file products.jsonl --num_beams 1
+hf-prompt evaluate runs/alpro --test_file msrvtt_test.jsonl --test_videos videos --rerank 0
+
+What the models take stands in their configuration. Of videos with several labels the mean average
+precision is given.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from types import ModuleType
+
+import numpy as np
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.data.labelled_videos import read_labelled_videos
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
+from hf_prompt_models.training import video_text_inference
+from hf_prompt_models.training.inference import VIDEOS, kind_of_model
+from hf_prompt_models.training.plots import plot_confusion_matrix
+from hf_prompt_models.training.run_folder import model_directories
+from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_inference import (
+    evaluate_writing,
+    summarise_writing_evaluation,
+    text_recipe,
+)
+from hf_prompt_models.training.video_text_evaluation import Loading
+from hf_prompt_models.training.video_text_inference import evaluate_video_text, takes_videos_with_texts
+from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
+
+
+TITLES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5",
+    "mean_class_accuracy": "mean over classes",
+    "mean_average_precision": "mean average precision",
+}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt evaluate", __doc__)
+    parser.add_argument("run", help="a model folder, or the output folder of a run with several seeds")
+    parser.add_argument(
+        "--test_dir",
+        "--test_file",
+        required=True,
+        help="what to test on, as for `hf-prompt train`: of labelled images or videos a folder with a folder for each "
+        "class, or a list; of phrases, products, captions or questions a file",
+    )
+    parser.add_argument(
+        "--set_classes",
+        action="store_true",
+        help="classify into the test set's own classes, whatever the prompt was learned for",
+    )
+    parser.add_argument(
+        "--labels", metavar="FILE", help="of videos in a list: the class names, a CSV file, as for `hf-prompt train`"
+    )
+    parser.add_argument("--temporal_views", type=int, default=1, help="of videos: samples of frames to average")
+    parser.add_argument("--spatial_views", type=int, default=1, choices=[1, 3], help="of videos: crops to average")
+    parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
+    parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
+    parser.add_argument(
+        "--feature_cache", metavar="DIR", help="where features of a frozen tower are kept; off: nowhere"
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
+    parser.add_argument(
+        "--confusion_matrix", metavar="FILE", help="also draw the confusion matrix, a PNG; of several seeds, their sum"
+    )
+    parser.add_argument("--batch_size", type=int, help="files at a time (default: 100 images, or 8 videos or phrases)")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
+    parser.add_argument(
+        "--on_unreadable",
+        choices=["refuse", "skip"],
+        default="refuse",
+        help="files that cannot be decoded: stop and list them, or name, count and skip them",
+    )
+    grounding = parser.add_argument_group("models that ground phrases")
+    grounding.add_argument(
+        "--test_images", metavar="DIR", help="the folder of the pictures that --test_dir, a file, names"
+    )
+    grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+    writing = parser.add_argument_group("models that write texts; --test_images is for them too")
+    writing.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
+    writing.add_argument("--predictions", metavar="FILE", help="also write what was generated, JSONL")
+    writing.add_argument("--blind", action="store_true", help="show black pictures instead")
+    writing.add_argument("--induction", metavar="TEXT", help="Frozen: words in front of the first picture")
+    writing.add_argument("--repeats", type=int, help="Frozen: how often examples come again")
+    writing.add_argument("--question", metavar="TEXT", help="Frozen: what to ask instead of a list's own questions")
+    writing.add_argument("--shots", type=int, help="Frozen: examples in front of each of VQA's questions")
+    writing.add_argument("--shots_file", metavar="FILE", help="the questions that these are drawn from")
+    writing.add_argument("--shots_images", metavar="DIR", help="the folder of their pictures")
+    writing.add_argument("--shots_annotations", metavar="FILE", help="their answers")
+    writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(writing)
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--test_videos", metavar="DIR", help="the folder of the videos that --test_file names")
+    texts.add_argument(
+        "--rerank",
+        type=int,
+        default=16,
+        help="candidates that are read together with the query (default: 16); 0: all, as the released code does",
+    )
+    return {"evaluate": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = parsers()["evaluate"]
+    arguments = parse(parser, argv)
+    for name, least in (("rerank", 0), ("batch_size", 1), ("num_workers", 0), ("temporal_views", 1)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            parser.error(f"--{name} is at least {least}; got {value}")
+    logging.disable_progress_bar()
+    with ending(lambda: f"{arguments.run} is as it was, and no results were written; the same command begins anew."):
+        print(report(arguments))
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Test, write what is asked for, and say in lines what came out."""
+    if (recipe := text_recipe(arguments.run)) is not None:
+        return report_writing(arguments, recipe)
+    if grounds_phrases(arguments.run):  # its --test_dir has phrases
+        return report_grounding(arguments)
+    if takes_videos_with_texts(arguments.run):
+        return report_video_text(arguments)
+    return report_classification(arguments)
+
+
+def report_classification(arguments: argparse.Namespace) -> str:
+    results = evaluate(arguments)
+    lines = []
+    for seed, metrics in results["seeds"].items():
+        several = "mean_average_precision" in metrics  # which is then the accuracy, too
+        shown = [name for name in TITLES if name in metrics and not (several and name == "accuracy")]
+        lines.append(f"seed {seed:<8} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
+    if len(results["seeds"]) > 1:
+        lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    if arguments.json:
+        write_json(arguments.json, results)
+    return "\n".join(lines)
+
+
+def report_writing(arguments: argparse.Namespace, recipe: ModuleType) -> str:
+    names = {each.name for each in fields(recipe.Arguments)}
+    settings = {name: getattr(arguments, name) for name in ("induction", "repeats", "question", "shots")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if unknown := sorted(set(settings) - names):
+        raise ValueError(f"--{unknown[0]} does not apply to {recipe.TITLE}: leave it out.")
+    if arguments.blind:
+        settings["blind"] = True
+    shots = None
+    if arguments.shots_file is not None:
+        shots = (arguments.shots_file, arguments.shots_images, arguments.shots_annotations)
+    loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+    results = evaluate_writing(
+        arguments.run,
+        recipe,
+        arguments.test_dir,
+        arguments.test_images,
+        arguments.test_annotations,
+        shots,
+        settings,
+        given_decoding(arguments),
+        arguments.predictions,
+        arguments.on_unreadable,
+        arguments.batch_size or 16,
+        arguments.num_workers,
+        language_model=arguments.backbone,
+        **loading,
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return summarise_writing_evaluation(results)
+
+
+def report_grounding(arguments: argparse.Namespace) -> str:
+    results = evaluate_grounding(
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_images,
+        arguments.test_proposals,
+        VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.batch_size or 8,
+        arguments.num_workers,
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return summarise_evaluation(results)
+
+
+def report_video_text(arguments: argparse.Namespace) -> str:
+    results = evaluate_video_text(
+        arguments.run,
+        arguments.test_dir,
+        arguments.test_videos,
+        arguments.rerank,
+        arguments.on_unreadable,
+        Loading(arguments.batch_size or 16, arguments.num_workers),
+    )
+    if arguments.json:
+        write_json(arguments.json, results)
+    return video_text_inference.summarise_evaluation(results)
+
+
+def evaluate(arguments: argparse.Namespace) -> dict:
+    directories = model_directories(arguments.run)
+    models = ModelsToTest(
+        directories,
+        arguments.set_classes,
+        CLIP_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.feature_cache,
+    )
+    kind = kind_of_model(next(iter(directories.values())))
+    tested = (test_videos if kind is VIDEOS else test_images)(models, arguments)
+    first = next(iter(tested.values())).files
+    if arguments.confusion_matrix:
+        counts = [
+            confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
+            for each in tested.values()
+        ]
+        plot_confusion_matrix(np.sum(counts, axis=0), first.class_names, arguments.confusion_matrix, kind.name)
+    return {
+        "data": {"test": first.source, "classes": len(first.class_names), f"test_{kind.name}s": len(first)},
+        "seeds": {seed: each.metrics | {"model": str(directories[seed])} for seed, each in tested.items()},
+        "accuracy": mean_and_deviation([each.metrics["accuracy"] for each in tested.values()]),
+    }
+
+
+def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+    if arguments.labels or (arguments.temporal_views, arguments.spatial_views) != (1, 1):
+        raise ValueError(f"--labels and views are of videos, and {arguments.run} classifies images: leave them out.")
+    images = read_labelled_images(arguments.test_dir, "test")
+    if arguments.dataset and find_dataset(arguments.test_dir) is None:
+        images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
+    images = images.readable(arguments.on_unreadable)
+    return evaluate_images(models, images, arguments.batch_size or 100, arguments.num_workers)
+
+
+def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+    if arguments.dataset:
+        raise ValueError(f"--dataset names a data set of images, and {arguments.run} classifies videos: leave it out.")
+    videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
+    if arguments.confusion_matrix and videos.multi_label:
+        raise ValueError(f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out.")
+    return evaluate_videos(
+        models,
+        videos.readable(arguments.on_unreadable),
+        arguments.batch_size or VIDEOS.batch_size,
+        arguments.num_workers,
+        arguments.temporal_views,
+        arguments.spatial_views,
+    )

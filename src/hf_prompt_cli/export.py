@@ -1,0 +1,81 @@
+"""Write a trained image classifier as an ONNX file, for programs without PyTorch.
+
+hf-prompt export runs/coop --output onnx/model.onnx
+
+The file takes `pixel_values` (batch, 3, height, width), made as preprocessor_config.json beside it says, and gives
+`logits` (batch, classes); its metadata hold the classes' names as `id2label`. It is compared with the model, on random
+and on drawn pictures, before it is moved into place. Needs pip install 'hf_prompt_models[onnx]'.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.image_files import list_images
+from hf_prompt_models.data.images import load_image
+from hf_prompt_models.onnx_export import export_onnx
+from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
+from hf_prompt_models.training.run_folder import model_directory
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt export", __doc__)
+    parser.add_argument("model", help="a model folder")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as model.onnx")
+    parser.add_argument("--opset", type=int, help="version of ONNX's operator set, from 18 (default: torch's choice)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="largest difference of logits, divided by the largest logit, that is let pass (default: 1e-4)",
+    )
+    parser.add_argument(
+        "--images", nargs="+", metavar="PATH", help="images or folders to compare on, instead of drawn pictures"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
+    return {"export": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(parsers()["export"], argv)
+    logging.disable_progress_bar()
+    with ending(lambda: f"{arguments.model} is as it was, and so is {arguments.output}."):
+        export(arguments)
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> None:
+    directory = model_directory(arguments.model)
+    if arguments.images:
+        pictures = [load_image(path) for path in list_images(arguments.images)]
+    else:
+        pictures = [draw_example(name, "test", seed=0, index=0, size=256) for name in CLASS_NAMES]
+    moved = {}
+    if arguments.backbone:
+        moved["base_model_name_or_path"] = CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
+    # Eager attention makes the smallest graph; in float32 whatever the checkpoint's, as ONNX runs it on any machine.
+    model = AutoModelForImageClassification.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", **moved
+    )
+    image_processor = AutoImageProcessor.from_pretrained(directory)
+    report = export_onnx(
+        model, arguments.output, image_processor, pictures, opset=arguments.opset, tolerance=arguments.tolerance
+    )
+    output = Path(arguments.output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, opset {report.opset}, {model.config.num_labels} classes")
+    print(f"{output.with_name('preprocessor_config.json')}: how to prepare images")
+    print(
+        f"On {report.checked_images} images, one by one and by three, onnxruntime's logits differ from the model's by "
+        f"{report.absolute_difference:.1e} at most, {report.relative_difference:.1e} of the largest logit."
+    )

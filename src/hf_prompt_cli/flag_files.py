@@ -1,0 +1,80 @@
+"""Flags from a file: `hf-prompt train coop run.yaml --shots 4`, as `HfArgumentParser`'s users know it."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_prompt_cli.parsing import did_you_mean
+from hf_prompt_models.data.files import read_text
+
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 2**16
+SAME = ("seed", "seeds")
+"""What the Trainer calls a seed, and what a run of several calls them: one on the command line replaces both."""
+
+
+def with_flags_of_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """A command line in which a file of flags, its first argument if that ends so, is replaced by what it says.
+
+    Flags of the command line win over the file's. A file's values are text, as on the command line, so that `no` and
+    `2e-3` are what they seem; lists are several values, mappings JSON, and what is empty or null is left out.
+
+    Args:
+        parser: the command's.
+        argv: what stands behind the command.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is none of flags.
+        SystemExit: with code 2 and the nearest flag, if there is no such flag.
+    """
+    if not argv or argv[0].startswith("-") or not argv[0].endswith(SUFFIXES):
+        return list(argv)
+    file, rest = Path(argv[0]), list(argv[1:])
+    given = {flag.partition("=")[0] for flag in rest if flag.startswith("--")}
+    known = {flag: action for flag, action in parser._option_string_actions.items() if action.nargs != 0}
+    said = {known[flag].dest for flag in given if flag in known}
+    if said & set(SAME):
+        said |= set(SAME)
+    flags: list[str] = []
+    for key, value in _read(file).items():
+        if f"--{key}" not in known:
+            names = [flag.removeprefix("--") for flag in known]
+            parser.error(f"{file}: there is no flag {key}.{did_you_mean(key, names)}")
+        if known[f"--{key}"].dest not in said:
+            flags += _flag(file, key, value)
+    return flags + rest
+
+
+def _read(file: Path) -> dict[str, Any]:
+    text = read_text(file, MAX_BYTES, "files of flags")
+    try:
+        if file.suffix == ".json":
+            value = json.loads(text, parse_float=str, parse_int=str)
+        else:
+            value = yaml.load(text, yaml.BaseLoader)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read as {file.suffix[1:].upper()}: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{file} is no file of flags: it has a line for each, such as `shots: 16`.")
+    return value
+
+
+def _flag(file: Path, key: str, value: Any) -> list[str]:
+    match value:
+        case None | "" | "null" | "~":
+            return []
+        case bool():
+            return [f"--{key}={str(value).lower()}"]
+        case str():
+            return [f"--{key}={value}"]
+        case dict():
+            return [f"--{key}={json.dumps(value)}"]
+        case list() if all(isinstance(each, str) and not each.startswith("-") for each in value) and value:
+            return [f"--{key}", *value]
+    raise ValueError(f"{file}: {key} is a value, a list of them, or a mapping; got {str(value)[:80]}.")

@@ -1,0 +1,103 @@
+"""Print the words nearest to a learned prompt's context vectors.
+
+hf-prompt interpret runs/coop/seed-1 --top_k 5 --metric cosine
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import AutoModelForImageClassification, AutoProcessor
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.files import write_json
+from hf_prompt_models.prompts.nearest_tokens import nearest_tokens, typical_nearest_score
+from hf_prompt_models.training.run_folder import model_directories
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt interpret", __doc__)
+    parser.add_argument("model", metavar="MODEL_DIR", help="a model folder")
+    parser.add_argument("--top_k", type=int, default=5, help="tokens for each vector (default: 5)")
+    parser.add_argument(
+        "--metric", choices=["euclidean", "cosine"], default="euclidean", help="distance (default) or similarity"
+    )
+    parser.add_argument(
+        "--class_name",
+        nargs="+",
+        metavar="NAME",
+        help="of class-specific context, these classes' alone (default: all)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the tokens to a file")
+    return {"interpret": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(parsers()["interpret"], argv)
+    logging.disable_progress_bar()
+    with ending(lambda: f"{arguments.model} is as it was."):
+        result = interpret(arguments)
+        print_table(result)
+        if arguments.json:
+            write_json(arguments.json, result)
+    return 0
+
+
+def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
+    directories = model_directories(arguments.model)
+    if len(directories) > 1:
+        raise ValueError(
+            f"{arguments.model} holds the models of {len(directories)} seeds: name one, such as "
+            f"{next(iter(directories.values()))}."
+        )
+    (directory,) = directories.values()
+    model = AutoModelForImageClassification.from_pretrained(directory)
+    if model.context is None:
+        raise ValueError(f"{directory} holds no learned context: its prompts are words already.")
+    context, names = model.context[None], [None]
+    if model.context.dim() == 3:
+        context, names = model.context, model.config.class_names
+    if arguments.class_name:
+        if names == [None]:
+            raise ValueError("--class_name is for class-specific context; here all classes share one.")
+        unknown = sorted(set(arguments.class_name) - set(names))
+        if unknown:
+            raise ValueError(f"{directory} has no class {', '.join(map(repr, unknown))}.")
+        chosen = [index for index, name in enumerate(names) if name in arguments.class_name]
+        context, names = context[chosen], [names[index] for index in chosen]
+    embeddings = model.clip.text_model.embeddings.token_embedding.weight
+    tokenizer = AutoProcessor.from_pretrained(directory).tokenizer
+    nearest = nearest_tokens(context, embeddings, tokenizer, arguments.top_k, arguments.metric)
+    n_ctx = context.shape[1]
+    return {
+        "model": str(directory),
+        "metric": arguments.metric,
+        "typical_nearest": typical_nearest_score(embeddings, tokenizer, arguments.metric),
+        "contexts": [
+            {
+                "class_name": name,
+                "vectors": [[vars(token) for token in tokens] for tokens in nearest[start : start + n_ctx]],
+            }
+            for name, start in zip(names, range(0, len(nearest), n_ctx), strict=True)
+        ],
+    }
+
+
+def print_table(result: dict[str, Any]) -> None:
+    for context in result["contexts"]:
+        if context["class_name"] is not None:
+            print(context["class_name"])
+        for number, tokens in enumerate(context["vectors"], start=1):
+            print(f"{number:4}  " + "  ".join(f"{token['text']:>12} {token['score']:.4f}" for token in tokens))
+    median = statistics.median(tokens[0]["score"] for context in result["contexts"] for tokens in context["vectors"])
+    measure = {"euclidean": "Distance", "cosine": "Similarity"}[result["metric"]]
+    print(
+        f"\n{measure} of a vector to its nearest token: {median:.4f} in the median; of a token to its nearest other "
+        f"token: {result['typical_nearest']:.4f}.\n"
+        "Nearest words are a curiosity: after training they are close in no useful sense, CoOp's authors found them\n"
+        "hard to interpret, and they do not explain what the prompt does."
+    )

@@ -1,0 +1,99 @@
+"""`hf-prompt COMMAND …`: finds the command's module, and nothing else."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from hf_prompt_cli.parsing import did_you_mean
+
+
+COMMANDS = {
+    "train": "teach a model your classes, phrases, products or clips, and test it",
+    "evaluate": "test a trained model on other data",
+    "predict": "classify, ground, describe, find or answer, from files",
+    "convert": "read checkpoints of the methods' original code",
+    "benchmark": "measure a method against the way of the original code",
+    "app": "try a trained model on a web page",
+    "demo": "see a method learn on drawn data, offline",
+    "report": "tables and curves of many runs",
+    "export": "write an image classifier as an ONNX file",
+    "interpret": "the words nearest to a learned prompt",
+    "build_entities": "a vocabulary of entities from captions, for ALPRO",
+    "make_playground": "draw the pictures, clips, scenes and cards of the demos",
+}
+"""Each is the module of the same name in this package, with `main(argv)` and `parsers()`."""
+
+HELP = f"""usage: hf-prompt COMMAND …
+
+Adapt vision-language models to your own data with prompts, from a handful of examples.
+
+    hf-prompt demo                                  see it work: draws pictures, learns from them, predicts
+    hf-prompt train                                 which method, which backbone, how many examples
+    hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine
+    hf-prompt predict mine photo.jpg
+    hf-prompt app mine
+
+Commands:
+{"".join(f"    {name:<17}{text}{chr(10)}" for name, text in COMMANDS.items())}
+`hf-prompt COMMAND --help` shows a command's flags, with examples. `hf-prompt --version` names the version.
+
+Exit codes: 0 all went well; 1 something is wrong with the input or the machine, and one line says what, what is kept
+and what to type next; 2 the command line is wrong; 130 interrupted by Ctrl-C, 143 by a request to end (SIGTERM):
+`train` has then saved a checkpoint, and says how to go on from it.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the command line behind `hf-prompt`; by default the process's.
+
+    Returns:
+        The exit code; commands that fail raise `SystemExit` with theirs.
+    """
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if command in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if command == "--version":
+        print(f"hf-prompt {version('hf_prompt_models')}")
+        return 0
+    if not command:
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    if command not in COMMANDS:
+        hint = did_you_mean(command, COMMANDS) or " `hf-prompt --help` lists the commands."
+        print(f"hf-prompt: there is no command {command!r}.{hint}", file=sys.stderr)
+        return 2
+    return import_module(f"hf_prompt_cli.{command}").main(rest)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command, by the words that call it: "predict", "train coop", "make_playground images"."""
+    modules = [import_module(f"hf_prompt_cli.{command}") for command in COMMANDS]
+    return {words: parser for module in modules for words, parser in module.parsers().items()}
+
+
+def flags() -> dict[str, frozenset[str]]:
+    """The flags of every command, by the words that call it, with aliases and without `--help`, which all have."""
+    return {
+        words: frozenset(flag for action in parser._actions for flag in action.option_strings) - {"-h", "--help"}
+        for words, parser in parsers().items()
+    }
+
+
+def own_flags() -> dict[str, frozenset[str]]:
+    """The flags of every command without aliases, and without transformers' own, which `train` takes, too."""
+    return {
+        words: frozenset(
+            action.option_strings[0]
+            for group in parser._action_groups
+            if group.title is None or "TrainingArguments" not in group.title
+            for action in group._group_actions
+            if action.option_strings and action.dest != "help"
+        )
+        for words, parser in parsers().items()
+    }

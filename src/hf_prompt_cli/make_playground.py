@@ -1,0 +1,234 @@
+"""Make what the playground is made of: pictures, clips, scenes and cards, and tiny models; and score cards.
+
+    hf-prompt make_playground images pictures --seed 1
+    hf-prompt make_playground clips clips --train_per_class 64 --test_per_class 25
+    hf-prompt make_playground scenes scenes --train 300 --test 300 --phrases positions
+
+The first argument says what; `hf-prompt make_playground images --help` lists its flags.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import chosen, parse
+from hf_prompt_models.playground import ALPRO_DIR, write_image_folder
+from hf_prompt_models.playground.product_cards import CARD_SIZE
+from hf_prompt_models.playground.scene_files import KINDS, write_scene_folder
+from hf_prompt_models.playground.scenes import MOST_OBJECTS, SCENE_SIZE
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    commands = argparse.ArgumentParser(prog="hf-prompt make_playground").add_subparsers()
+    show_defaults = argparse.ArgumentDefaultsHelpFormatter
+
+    backbone = commands.add_parser(
+        "backbone",
+        help="train the tiny CLIP and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    backbone.add_argument("--output_dir", required=True, help="the folder to write")
+    backbone.add_argument("--seed", type=int, default=0, help="of pictures, captions, initial weights and order")
+    backbone.add_argument("--steps", type=int, default=3500, help="optimizer steps")
+    backbone.add_argument("--pictures", type=int, default=50_000, help="pictures to draw")
+
+    images = commands.add_parser(
+        "images",
+        help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png",
+        formatter_class=show_defaults,
+    )
+    images.add_argument("output_dir", help="the folder to write")
+    images.add_argument("--seed", type=int, default=0, help="names the task: another seed, other pictures")
+    images.add_argument("--train_per_class", type=int, default=32, help="training pictures of each class")
+    images.add_argument("--test_per_class", type=int, default=50, help="test pictures of each class")
+
+    clips = commands.add_parser(
+        "clips",
+        help="write clips whose class no single frame tells, OUTPUT_DIR/{train,test}/<class name>/*.mp4",
+        formatter_class=show_defaults,
+    )
+    clips.add_argument("output_dir", help="the folder to write")
+    clips.add_argument(
+        "--task",
+        choices=("motions", "combinations"),
+        default="motions",
+        help="motions: 12 classes such as 'moving left'; combinations: 60 labels such as 'a key moving left' to learn "
+        "from, and 20 others of the same words to test on",
+    )
+    clips.add_argument("--seed", type=int, default=0, help="names the task: another seed, other clips")
+    clips.add_argument("--train_per_class", type=int, default=32, help="training clips of each class")
+    clips.add_argument("--test_per_class", type=int, default=10, help="test clips of each class")
+
+    scenes = commands.add_parser(
+        "scenes",
+        help="write scenes to ground phrases in, OUTPUT_DIR/{train,test}/{annotations.json,proposals.json,*.png}",
+        formatter_class=show_defaults,
+    )
+    scenes.add_argument("output_dir", help="the folder to write")
+    scenes.add_argument("--seed", type=int, default=0, help="names the scenes: another seed, other scenes")
+    scenes.add_argument(
+        "--phrases",
+        choices=tuple(KINDS),
+        default="attributes",
+        help="attributes: by shape and size; positions: 'the ring on the left'; colors: 'the red ring', which paint "
+        "over it hides in part; relations: 'the ring left of the heart'",
+    )
+    scenes.add_argument("--train", type=int, default=500, help="examples to learn from")
+    scenes.add_argument("--test", type=int, default=1000, help="examples to test on")
+    scenes.add_argument("--objects", type=int, default=MOST_OBJECTS, help="objects in every scene")
+    scenes.add_argument("--size", type=int, default=SCENE_SIZE, help="height and width in pixels")
+
+    vilt = commands.add_parser(
+        "vilt",
+        help="train the tiny ViLT on scenes and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    vilt.add_argument("output_dir", help="the folder to write")
+    vilt.add_argument("--seed", type=int, default=0, help="of scenes, captions, initial weights and order")
+    vilt.add_argument("--steps", type=int, default=5000, help="optimizer steps at the full learning rate")
+    vilt.add_argument("--cooldown_steps", type=int, default=2600, help="further steps, while it falls")
+
+    cards = commands.add_parser(
+        "cards",
+        help="write product cards to describe, OUTPUT_DIR/{train,test}/{products.jsonl,captions.jsonl,*.png}",
+        formatter_class=show_defaults,
+    )
+    cards.add_argument("output_dir", help="the folder to write")
+    cards.add_argument("--seed", type=int, default=0, help="names the cards: another seed, other cards")
+    cards.add_argument("--train", type=int, default=4000, help="cards to learn from")
+    cards.add_argument("--test", type=int, default=500, help="cards to test on")
+    cards.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+
+    episodes = commands.add_parser(
+        "episodes",
+        help="write 2-way few-shot episodes that bind the words dax and blicket, OUTPUT_DIR/{episodes.json,*.png}",
+        formatter_class=show_defaults,
+    )
+    episodes.add_argument("output_dir", help="the folder to write")
+    episodes.add_argument("--seed", type=int, default=0, help="names the episodes: another seed, other episodes")
+    episodes.add_argument("--episodes", type=int, default=1000, help="how many")
+    episodes.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+
+    language_model = commands.add_parser(
+        "lm",
+        help="train the tiny language model on texts of cards and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    language_model.add_argument("output_dir", help="the folder to write")
+    language_model.add_argument("--seed", type=int, default=0, help="of texts and initial weights")
+    language_model.add_argument("--steps", type=int, default=1400, help="optimizer steps")
+
+    scores = commands.add_parser(
+        "score-cards",
+        help="say how often descriptions of cards name right what only the picture shows, seeing and blind",
+        formatter_class=show_defaults,
+    )
+    scores.add_argument(
+        "--seeing", nargs="+", required=True, help="predictions.jsonl of each seed of `hf-prompt train mantis`"
+    )
+    scores.add_argument("--blind", nargs="+", required=True, help="likewise, of a run with --blind true")
+    scores.add_argument("--images", help="the folder of the cards' pictures, for --picture")
+    scores.add_argument("--picture", help="write a picture of the first seed's descriptions here")
+
+    captioned = commands.add_parser(
+        "captioned_clips",
+        help="write clips with sentences, OUTPUT_DIR/{train,test}/{captions.jsonl,questions.jsonl,*.mp4}",
+        formatter_class=show_defaults,
+    )
+    captioned.add_argument("output_dir", help="the folder to write")
+    captioned.add_argument("--seed", type=int, default=0, help="names the clips: another seed, other clips")
+    captioned.add_argument("--train", type=int, default=300, help="clips to learn from")
+    captioned.add_argument("--test", type=int, default=200, help="clips to test on, no two with the same caption")
+    captioned.add_argument("--questions", type=int, default=3, help="about each clip, at most")
+    captioned.add_argument("--size", type=int, default=64, help="height and width in pixels")
+
+    alpro = commands.add_parser(
+        "alpro",
+        help="train the tiny ALPRO on captioned clips and write it in the layout of a Hub checkpoint",
+        formatter_class=show_defaults,
+    )
+    alpro.add_argument("output_dir", help="the folder to write")
+    alpro.add_argument("--seed", type=int, default=0, help="of clips, sentences, initial weights and order")
+    alpro.add_argument("--clips", type=int, default=6000, help="clips to draw")
+    alpro.add_argument("--still_steps", type=int, default=1200, help="steps of the prompter, by single frames")
+    alpro.add_argument("--contrast_steps", type=int, default=300, help="its further steps, by clips")
+    alpro.add_argument("--steps", type=int, default=900, help="steps with all four losses")
+
+    measure = commands.add_parser(
+        "measure_alpro",
+        help="measure the tiny ALPRO on clips that it has not seen: retrieval, entities, answers",
+        formatter_class=show_defaults,
+    )
+    measure.add_argument("directory", nargs="?", default=ALPRO_DIR, help="a folder that `alpro` wrote")
+    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the clips, and of fine-tuning")
+    measure.add_argument(
+        "--no_questions", dest="questions", action="store_false", help="leave out what needs fine-tuning"
+    )
+
+    return {f"make_playground {name}": parser for name, parser in commands.choices.items()}
+
+
+def main(argv: Sequence[str]) -> int:
+    found = {words.split()[1]: parser for words, parser in parsers().items()}
+    what = chosen("hf-prompt make_playground", "thing", argv, list(found), f"{__doc__}\nTo make: {', '.join(found)}")
+    arguments = vars(parse(found[what], argv[1:]))
+    with ending(lambda: "The same command begins anew."):
+        make(what, arguments)
+    return 0
+
+
+def make(what: str, arguments: dict[str, Any]) -> None:
+    # What only one of them needs (PyAV, torch) is imported for that one.
+    match what:
+        case "images":
+            write_image_folder(**arguments)
+        case "clips":
+            from hf_prompt_models.playground.clips import write_clip_folder
+
+            write_clip_folder(**arguments)
+        case "backbone":
+            from hf_prompt_models.playground.pretraining import pretrain
+
+            pretrain(**arguments)
+        case "scenes":
+            write_scene_folder(**arguments)
+        case "vilt":
+            from hf_prompt_models.playground.grounding_pretraining import pretrain_vilt
+
+            pretrain_vilt(**arguments)
+        case "cards" | "episodes" as kind:
+            from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
+
+            (write_card_folder if kind == "cards" else write_episode_folder)(**arguments)
+        case "score-cards":
+            compare_cards(**arguments)
+        case "lm":
+            from hf_prompt_models.playground.language_pretraining import pretrain_language_model
+
+            pretrain_language_model(**arguments)
+        case "captioned_clips":
+            from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
+
+            write_captioned_clips(**arguments)
+        case "alpro":
+            from hf_prompt_models.playground.alpro_pretraining import pretrain_alpro
+
+            pretrain_alpro(**arguments)
+        case "measure_alpro":
+            from hf_prompt_models.playground.alpro_measures import measure_alpro
+
+            measure_alpro(**arguments)
+
+
+def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:
+    from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_beside_seeing
+
+    scores = compare_runs(seeing, blind)
+    print(f"{'':10}{'seeing':>8}{'blind':>8}{'chance':>8}")
+    for name in scores["seeing"]:
+        chance = f"{CHANCE[name]:8.3f}" if name in CHANCE else ""
+        print(f"{name:10}{scores['seeing'][name]:8.3f}{scores['blind'][name]:8.3f}{chance}")
+    if picture is not None and images is not None:
+        plot_blind_beside_seeing(seeing[0], blind[0], images, picture)
+        print(f"Picture: {picture}")

@@ -1,0 +1,347 @@
+"""Classify images or videos, or folders of them, with a trained model; or find the region that a phrase means, the
+videos that a sentence describes, or the answer to a question about a video; or write about images.
+
+hf-prompt predict runs/coop photo.jpg other.jpg --top_k 5
+hf-prompt predict runs/coop photos/ --csv predictions.csv
+hf-prompt predict runs/action_clip clip.mp4 --frame_strip clip.png
+hf-prompt predict runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
+hf-prompt predict runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4
+hf-prompt predict runs/retrieval clips/ --text "a ball rolls to the left" --index features --drawing found.png
+hf-prompt predict runs/answers clip.mp4 --question "what colour is the ball?" --frame_strip clip.png
+
+What the model takes stands in its configuration. A video is a file, or a folder of its frames as
+pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
+are the probabilities that pipeline("image-classification") or pipeline("video-classification") gives; where a video
+may have several labels, each class's own.
+"""
+
+import argparse
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import AutoConfig
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.files import replacing
+from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
+from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
+from hf_prompt_models.training.grounding_inference import ground_phrase
+from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
+from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
+from hf_prompt_models.training.video_text_inference import (
+    answer_question,
+    find_videos_by_text,
+    takes_videos_with_texts,
+)
+from hf_prompt_models.training.visual_grounding import grounds_phrases
+
+
+SUMMARY_CLASSES = 20
+
+Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
+"""Files, each with its best classes as `pipeline()` gives them: `label` and `score`."""
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt predict", __doc__)
+    parser.add_argument("model", help="a model folder")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="PATH",
+        help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
+        "taken",
+    )
+    parser.add_argument("--top_k", type=int, default=5, help="classes to give for each file (default: 5)")
+    parser.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each file")
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write a table with the columns image or video, rank, label, score: for each file top_k rows, the best "
+        "(rank 1) first; with --top_k 1, a row a file",
+    )
+    parser.add_argument(
+        "--frame_strip",
+        metavar="FILE_OR_DIR",
+        help="videos: draw the frames that the model saw and its best classes, as FILE.png of one video, or in a "
+        "folder, one picture a video",
+    )
+    parser.add_argument("--batch_size", type=int, help="files classified at a time (default: 32 images, or 8 videos)")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
+    parser.add_argument(
+        "--on_unreadable",
+        choices=["refuse", "skip"],
+        default="refuse",
+        help="files that cannot be decoded: stop and list them, or name, count and skip them",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
+    grounding = parser.add_argument_group("models that ground phrases")
+    grounding.add_argument(
+        "--text", metavar="PHRASE", help="what to find in the image; models that search videos: the sentence"
+    )
+    grounding.add_argument(
+        "--box",
+        dest="boxes",
+        nargs=4,
+        type=float,
+        action="append",
+        metavar=("X1", "Y1", "X2", "Y2"),
+        help="a candidate region, in pixels; once for each",
+    )
+    grounding.add_argument("--masks", nargs="+", metavar="FILE", help="instead, an image for each, not black inside")
+    grounding.add_argument(
+        "--proposals", metavar="MODEL", help="instead, an object-detection or mask-generation model that finds them"
+    )
+    grounding.add_argument(
+        "--drawing",
+        metavar="FILE",
+        help="the picture with the answer (default: IMAGE-grounded.png, in this folder); of videos that were found, "
+        "their frames (default: none)",
+    )
+    writing = parser.add_argument_group("models that write texts")
+    writing.add_argument("--image", dest="images", action="append", metavar="FILE", help="a picture; once for each")
+    writing.add_argument(
+        "--title", metavar="TEXT", help="the product's title, or what is asked; <image> may stand where a picture goes"
+    )
+    writing.add_argument("--num_return_sequences", type=int, default=1, help="texts to write (default: 1)")
+    writing.add_argument("--blind", action="store_true", help="show black pictures instead")
+    writing.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    writing.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(writing)
+    texts = parser.add_argument_group("models over videos with texts")
+    texts.add_argument("--question", help="what to answer about each video")
+    texts.add_argument("--index", metavar="DIR", help="a folder to keep the videos' features in, for the next --text")
+    return {"predict": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = parsers()["predict"]
+    arguments = parse(parser, argv)
+    if arguments.top_k < 1:
+        parser.error(f"--top_k is a number of classes, at least 1; got {arguments.top_k}")
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        parser.error(f"--batch_size is a number of files, at least 1; got {arguments.batch_size}")
+    if arguments.num_workers < 0:
+        parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
+    logging.disable_progress_bar()
+    with ending(lambda: kept(arguments)):
+        predict(arguments)
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Whatever the model does."""
+    if text_recipe(arguments.model) is not None:
+        write(arguments)
+    elif arguments.images is not None or arguments.title is not None:
+        raise ValueError(f"--image and --title are for models that write texts, and {arguments.model} does not.")
+    elif not arguments.files:
+        raise ValueError("Name files, or folders of them, behind the model.")
+    elif grounds_phrases(arguments.model):
+        ground(arguments)
+    elif takes_videos_with_texts(arguments.model):
+        search_or_answer(arguments)
+    else:
+        classify(arguments)
+
+
+def kept(arguments: argparse.Namespace) -> str:
+    """What an unfinished command leaves: tables and indices are moved into place when they are whole."""
+    unwritten = [file for file in (arguments.csv, arguments.drawing) if file is not None]
+    said = f"{arguments.model} is as it was" + (f", and so is {' and '.join(unwritten)}" if unwritten else "")
+    return f"{said}; the same command begins anew."
+
+
+def write(arguments: argparse.Namespace) -> None:
+    images = [*arguments.files, *(arguments.images or [])]
+    if not images and not arguments.title:
+        raise ValueError(
+            f"{arguments.model} writes about pictures: name them, --image FILE, and a --title if it has one."
+        )
+    if arguments.num_return_sequences < 1:
+        raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
+    loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+    texts = write_about(
+        model_directory(arguments.model),
+        images,
+        arguments.title or "",
+        given_decoding(arguments),
+        arguments.num_return_sequences,
+        arguments.blind,
+        language_model=arguments.backbone,
+        **loading,
+    )
+    if arguments.json:
+        print(
+            json.dumps(
+                [{"images": images, "title": arguments.title, "generated": texts}], indent=2, ensure_ascii=False
+            )
+        )
+        return
+    print("\n".join(texts))
+
+
+def classify(arguments: argparse.Namespace) -> None:
+    directory = model_directory(arguments.model)
+    kind = kind_of_model(directory)
+    for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
+        if value is not None:
+            raise ValueError(f"{flag} is for models that read sentences, and {directory} classifies {kind.name}s.")
+    if arguments.frame_strip and kind is not VIDEOS:
+        raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
+    files = kind.list_files(arguments.files)
+    has_folders = files != arguments.files
+    files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
+    strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
+    classifier = kind.load_classifier(
+        directory, CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
+    )
+    results = classify_files(
+        classifier,
+        kind.prepare(files, classifier),
+        arguments.top_k,
+        batch_size=arguments.batch_size or kind.batch_size,
+        num_workers=arguments.num_workers,
+    )
+    bar = tqdm(results, total=len(files), desc="Predictions", leave=False, disable=not has_folders)
+    predictions: Predictions = zip(files, bar, strict=True)
+    if arguments.csv:
+        predictions = kept_as_csv(predictions, arguments.csv, kind.name)
+    if strips:
+        predictions = drawn(predictions, strips, classifier.model.config.num_frames)
+
+    if arguments.json:
+        entries = [{kind.name: path, "predictions": classes} for path, classes in predictions]
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    if has_folders:
+        print(summarise(Counter(classes[0]["label"] for _, classes in predictions), kind.name))
+    else:
+        for path, classes in list(predictions):
+            print(path)
+            for entry in classes:
+                print(f"  {entry['score']:7.2%}  {entry['label']}")
+    if arguments.csv:
+        print(f"\nEach {kind.name}'s classes and scores are in {arguments.csv}.")
+    if strips:
+        print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
+
+
+def ground(arguments: argparse.Namespace) -> None:
+    if arguments.text is None or len(arguments.files) != 1:
+        raise ValueError(f"{arguments.model} grounds phrases: pass one image, and the phrase as --text.")
+    if (arguments.boxes is not None) + (arguments.masks is not None) + (arguments.proposals is not None) != 1:
+        raise ValueError("Say where candidate regions are: --box once for each, or --masks, or --proposals.")
+    image = arguments.files[0]
+    drawing = arguments.drawing or f"{Path(image).stem}-grounded.png"
+    answers = ground_phrase(
+        model_directory(arguments.model),
+        image,
+        arguments.text,
+        drawing,
+        boxes=arguments.boxes,
+        masks=arguments.masks,
+        proposals=arguments.proposals,
+        backbone=VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
+    )
+    if arguments.json:
+        print(json.dumps([{"image": image, "predictions": answers}], indent=2, ensure_ascii=False))
+        return
+    print(f"{image}: {arguments.text}")
+    for answer in answers[: arguments.top_k]:
+        box = answer["box"]
+        corners = ", ".join(f"{box[side]:g}" for side in ("xmin", "ymin", "xmax", "ymax"))
+        print(f"  {answer['score']:7.2%}  ({corners})")
+    print(f"\nThe answer is drawn in {drawing}.")
+
+
+def search_or_answer(arguments: argparse.Namespace) -> None:
+    if (arguments.text is None) == (arguments.question is None):
+        raise ValueError(f"{arguments.model} takes videos with a sentence: pass --text to search them, or --question.")
+    of_others = {"--csv": arguments.csv}
+    of_others |= {"--frame_strip": arguments.frame_strip} if arguments.text is not None else {}
+    of_others |= {} if arguments.text is not None else {"--index": arguments.index, "--drawing": arguments.drawing}
+    if given := [flag for flag, value in of_others.items() if value is not None]:
+        asked = "--text" if arguments.text is not None else "--question"
+        raise ValueError(f"{given[0]} does not go with {asked}: leave it out.")
+    directory = model_directory(arguments.model)
+    if arguments.text is not None:
+        best, index = find_videos_by_text(
+            directory,
+            arguments.files,
+            arguments.text,
+            arguments.top_k,
+            arguments.index,
+            arguments.drawing,
+            batch_size=arguments.batch_size or 8,
+        )
+        if arguments.json:
+            print(json.dumps({"text": arguments.text, "videos": best}, indent=2, ensure_ascii=False))
+            return
+        print(f"{arguments.text}: among {len(index.names)} videos")
+        print("\n".join(f"  {each['score']:7.2%}  {each['video']}" for each in best))
+        if index.skipped:
+            print(
+                f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}."
+            )
+        if arguments.drawing:
+            print(f"\nTheir frames are in {arguments.drawing}.")
+        return
+    answers = answer_question(directory, arguments.files, arguments.question, arguments.top_k, arguments.on_unreadable)
+    if arguments.frame_strip:
+        strips = strip_files(arguments.frame_strip, [file for file, _ in answers])
+        num_frames = AutoConfig.from_pretrained(directory).num_frames
+        answers = list(drawn(iter(answers), strips, num_frames))
+    if arguments.json:
+        entries = [{"video": file, "predictions": best} for file, best in answers]
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        return
+    for file, best in answers:
+        print(f"{file}: {arguments.question}")
+        print("\n".join(f"  {each['score']:7.2%}  {each['label']}" for each in best))
+    if arguments.frame_strip:
+        print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
+
+
+def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
+    """The same predictions, written to a file as they go by."""
+    with (
+        replacing(path) as beside,
+        # A file's name may be no text; the table is UTF-8 all the same.
+        open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([kind, "rank", "label", "score"])
+        for name, classes in predictions:
+            writer.writerows([name, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
+            yield name, classes
+
+
+def drawn(predictions: Predictions, strips: list[Path], num_frames: int) -> Predictions:
+    """The same predictions, drawn with the frames they are about as they go by."""
+    for (video, classes), strip in zip(predictions, strips, strict=True):
+        write_frame_strip(video, num_frames, classes, strip)
+        yield video, classes
+
+
+def summarise(counts: Counter[str], kind: str) -> str:
+    """How many files went to each class, the most frequent first."""
+    shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
+    lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
+    if others > 0:
+        lines.append(f"  and {counts.total() - sum(count for _, count in shown)} in {others} other classes")
+    return "\n".join([f"{counts.total()} {kind}s, by the best class:", *lines])

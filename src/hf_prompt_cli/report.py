@@ -1,0 +1,36 @@
+"""Tables and curves as in the papers, from the results of many runs of `hf-prompt train`.
+
+hf-prompt report runs
+hf-prompt report runs/pets-* runs/dtd-16/results.json --output_dir report
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.training.report import REPORT_FILE, write_report
+from hf_prompt_models.training.results import read_results
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt report", __doc__)
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a results.json, or a folder that is searched for them, sub-folders too"
+    )
+    parser.add_argument(
+        "--output_dir", help=f"where {REPORT_FILE} and the pictures go (default: the first RUN, or its folder)"
+    )
+    return {"report": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(parsers()["report"], argv)
+    first = Path(arguments.runs[0])
+    output_dir = arguments.output_dir or (first.parent if first.is_file() else first)
+    with ending(lambda: "Runs are as they were; the same command begins anew."):
+        tables = write_report(read_results(arguments.runs), output_dir)
+        print(tables)
+    print(f"\nWritten: {Path(output_dir) / REPORT_FILE}")
+    return 0

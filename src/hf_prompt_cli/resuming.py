@@ -1,0 +1,46 @@
+"""What a run that was stopped has kept, and the command that goes on from there."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.run_folder import RUN_FILE
+
+
+RESUME = "--resume_from_checkpoint"
+
+
+def how_to_go_on(command: str, flags: Sequence[str], began: float) -> str:
+    """Says it.
+
+    Args:
+        command: what was typed.
+        flags: behind the method, those of a file among them.
+        began: when, in seconds since the epoch: what was in the folder before is not this run's.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output_dir", "--output-dir")
+    parser.add_argument(RESUME, "--resume-from-checkpoint")
+    given, _ = parser.parse_known_args(list(flags))
+    if given.output_dir is None:
+        return "Nothing was written: mend it and type the same again."
+    kept = checkpoints_since(Path(given.output_dir), began)
+    begun = began_since(Path(given.output_dir), began)
+    if not begun:
+        return "Nothing was learned yet: mend it and type the same again."
+    resume = command if given.resume_from_checkpoint == "true" else f"{command} {RESUME} true"
+    said = f"Kept: {', '.join(kept)}." if kept else "No checkpoint was written yet."
+    return f"{said} Go on with: {resume}"
+
+
+def began_since(output_dir: Path, began: float) -> list[Path]:
+    """The folders of a run, or of its seeds, in which a training began since a time."""
+    folders = [output_dir, *sorted(output_dir.glob("seed-*"))]
+    return [each for each in folders if (each / RUN_FILE).is_file() and (each / RUN_FILE).stat().st_mtime >= began]
+
+
+def checkpoints_since(output_dir: Path, began: float) -> list[str]:
+    """The newest checkpoint of each of them. Training removes what is not its own when it begins."""
+    found = [newest_whole_checkpoint(folder) for folder in began_since(output_dir, began)]
+    return [checkpoint for checkpoint in found if checkpoint is not None]

@@ -1,0 +1,126 @@
+"""Class names as they are typed into a page, and what the text tower makes of them."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import torch
+from transformers import ProcessorMixin
+
+
+MAX_CLASSES = 2000
+MAX_NAME = 300
+"""Characters of a name; no text tower reads as much."""
+
+MAX_KEPT_NAMES = 4000
+"""Names whose features are kept: of 16 templates and 512 dimensions each takes 32 KiB."""
+
+
+@dataclass(frozen=True)
+class TypedNames:
+    """
+    Args:
+        names: the class names, each once.
+        remark: what was left out of the text, for the reader; else empty.
+    """
+
+    names: tuple[str, ...]
+    remark: str
+
+
+def read_names(text: str) -> TypedNames:
+    """The class names of a text, one a line.
+
+    Spaces around a name and empty lines are passed over; a name that stands in several lines counts once.
+
+    Raises:
+        ValueError: in words for the page, if there is no name, one is not usable, or there are too many.
+    """
+    lines: dict[str, list[int]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if name := " ".join(line.split()):
+            lines.setdefault(name, []).append(number)
+    if not lines:
+        raise ValueError("There are no class names: write at least one, each in a line of its own.")
+    if len(lines) > MAX_CLASSES:
+        raise ValueError(f"{len(lines)} class names are too many for this page: it takes up to {MAX_CLASSES}.")
+    for name, (first, *_) in lines.items():
+        if not name.replace("_", " ").strip():
+            raise ValueError(f"Line {first} holds no name, only {name!r}: write a word, or remove the line.")
+        if len(name) > MAX_NAME:
+            raise ValueError(
+                f"The name in line {first} has {len(name)} characters, {MAX_NAME} at most are read: shorten it."
+            )
+    repeated = {name: numbers for name, numbers in lines.items() if len(numbers) > 1}
+    return TypedNames(tuple(lines), _remark(repeated))
+
+
+def _remark(repeated: dict[str, list[int]]) -> str:
+    if not repeated:
+        return ""
+    name, numbers = next(iter(repeated.items()))
+    more = f", and so do {len(repeated) - 1} other names" if len(repeated) > 1 else ""
+    listed = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+    return f"“{name}” stands in lines {listed}{more}: each name counts once."
+
+
+def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textbox:
+    """The editor.
+
+    Args:
+        class_names: the names to begin with.
+        locked: why they cannot be edited, if so.
+    """
+    return gr.Textbox(
+        "\n".join(class_names),
+        lines=8,
+        max_lines=14,
+        label="Class names",
+        info=locked or "One name a line. The answers follow as you type.",
+        interactive=locked is None,
+        max_length=MAX_CLASSES * MAX_NAME,
+        elem_id="class-names",
+    )
+
+
+class TextSide:
+    """The features of class names by a model's prompts; a name that was seen before is not encoded again.
+
+    One caller at a time changes the model's classes; readers of a page may be many.
+
+    Args:
+        model: a classifier with `set_classes`, whose classes do not depend on each other.
+        processor: the model's.
+        names: encoded at once, so that the first answer need not wait for them.
+    """
+
+    def __init__(self, model: Any, processor: ProcessorMixin, names: Sequence[str] = ()):
+        self._model = model
+        self._processor = processor
+        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+        if names:
+            self.features(names)
+
+    @torch.inference_mode()
+    def features(self, names: Sequence[str]) -> torch.Tensor:
+        """(classes, dim) or (templates, classes, dim), as the model's `get_text_features` gives them.
+
+        Raises:
+            ValueError: if a name is too long for the text tower, or holds one of its special tokens.
+        """
+        with self._lock:
+            new = [name for name in names if name not in self._features]
+            if new:
+                self._model.set_classes(new, tokenizer=self._processor)
+                encoded = self._model.get_text_features().pooler_output
+                self._features.update(zip(new, encoded.unbind(dim=-2), strict=True))
+            for name in names:
+                self._features.move_to_end(name)
+            features = torch.stack([self._features[name] for name in names], dim=-2)
+            while len(self._features) > max(MAX_KEPT_NAMES, len(names)):
+                self._features.popitem(last=False)
+            return features

@@ -1,0 +1,206 @@
+"""The page of image classifiers: pictures in, bars out, for whatever classes are typed."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+from transformers import AutoModelForImageClassification, AutoProcessor
+
+from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification
+from hf_prompt_models.app import look
+from hf_prompt_models.app.bars import Series, bars, legend, thumbnail
+from hf_prompt_models.app.class_editor import TextSide, TypedNames, names_box, read_names
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, formats, load_image
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
+
+
+MAX_PICTURES = 24
+THUMBNAIL_PIXELS = 256
+
+LOCKED = (
+    "This prompt was learned for each class by itself (class_specific_context), so it cannot take other names. "
+    "Train with --class_specific_context false to edit them."
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """
+    Args:
+        name: of the file.
+        thumbnail: as the address of an `<img>`.
+        embeds: (1, dim) image features.
+    """
+
+    name: str
+    thumbnail: str
+    embeds: torch.Tensor
+
+
+Pictures = dict[str, Picture]
+"""What is on a reader's page, by the path of the upload."""
+
+
+class ImageClassifier:
+    """A model, and hand-written prompts over the same backbone beside it.
+
+    Args:
+        model_dir: folder or Hub id of the model.
+        options: where it runs.
+
+    Attributes:
+        class_names: the model's own.
+        locked: why other names cannot be had, if so.
+        series_names: what gives probabilities: the model, and the hand-written prompt unless it is the model.
+    """
+
+    def __init__(self, model_dir: Path, options: Options):
+        self.model = AutoModelForImageClassification.from_pretrained(model_dir).to(options.torch_device).eval()
+        self.processor = AutoProcessor.from_pretrained(model_dir)
+        config = self.model.config
+        self.class_names: list[str] = config.class_names
+        if isinstance(config, ClipZeroShotConfig):
+            self.locked = None
+            templates = config.templates or []
+            self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
+            self._sides = [TextSide(self.model, self.processor, self.class_names)]
+            return
+        self.locked = LOCKED if config.class_specific_context else None
+        self._own_features = self.model.get_text_features().pooler_output if self.locked else None
+        by_hand = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
+        by_hand.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
+        zero_shot = ClipZeroShotForImageClassification(by_hand, self.model.clip).eval()
+        self.series_names = ["Learned prompt", f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
+        self._sides = [
+            TextSide(self.model, self.processor, () if self.locked else self.class_names),
+            TextSide(zero_shot, self.processor, self.class_names),
+        ]
+
+    @torch.inference_mode()
+    def read(self, paths: Sequence[str], kept: Mapping[str, Picture]) -> tuple[Pictures, list[str]]:
+        """The pictures of these files, those of `kept` as they are, and what is wrong with the other files."""
+        problems = []
+        if len(paths) > MAX_PICTURES:
+            problems.append(
+                f"{len(paths)} pictures are too many for this page: the first {MAX_PICTURES} were taken. "
+                "hf-prompt predict classifies whole folders."
+            )
+            paths = paths[:MAX_PICTURES]
+        pictures: Pictures = {}
+        for path in paths:
+            try:
+                pictures[path] = kept[path] if path in kept else self._read(path)
+            except UnreadableImageError as error:
+                problems.append(_why_unreadable(Path(path).name, error))
+        return pictures, problems
+
+    def _read(self, path: str) -> Picture:
+        image = load_image(path)
+        inputs = self.processor.image_processor(image, return_tensors="pt").to(self.model.device)
+        for name, tensor in inputs.items():
+            inputs[name] = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
+        return Picture(
+            Path(path).name,
+            thumbnail(image, THUMBNAIL_PIXELS),
+            self.model.get_image_features(**inputs).pooler_output,
+        )
+
+    @torch.inference_mode()
+    def classify(self, pictures: Sequence[Picture], names: Sequence[str]) -> list[list[Series]]:
+        """The series of each picture's probabilities."""
+        embeds = torch.cat([picture.embeds for picture in pictures])
+        tables = []
+        for side in self._sides:
+            locked = self.locked is not None and side is self._sides[0]
+            features = self._own_features if locked else side.features(names)
+            tables.append(self.model.class_logits(embeds, features).softmax(dim=-1).tolist())
+        return [
+            [Series(name, row) for name, row in zip(self.series_names, rows, strict=True)]
+            for rows in zip(*tables, strict=True)
+        ]
+
+    def typed(self, text: str) -> TypedNames:
+        """The classes to answer with."""
+        return read_names(text) if self.locked is None else TypedNames(tuple(self.class_names), "")
+
+    def answers(self, pictures: Sequence[Picture], names: Sequence[str]) -> str:
+        """The pictures with their bars, as HTML."""
+        if not pictures:
+            return '<p class="nothing">The answers appear here.</p>'
+        cards = (
+            f'<article class="answer"><img src="{picture.thumbnail}" alt="">'
+            f"<div><h3>{html.escape(picture.name)}</h3>{bars(names, series)}</div></article>"
+            for picture, series in zip(pictures, self.classify(pictures, names), strict=True)
+        )
+        return f'{legend(self.series_names)}<div class="answers">{"".join(cards)}</div>'
+
+
+def _why_unreadable(name: str, error: UnreadableImageError) -> str:
+    if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"{name} has more pixels than are read (89 million): scale it down."
+    return (
+        f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
+        f"{', '.join(formats())}. Save it again, as JPEG or PNG."
+    )
+
+
+def page(model_dir: Path, options: Options) -> gr.Blocks:
+    """The page.
+
+    Args:
+        model_dir: folder or Hub id of a model.
+        options: where it runs.
+    """
+    classifier = ImageClassifier(model_dir, options)
+
+    def answer(pictures: Pictures, text: str, problems: Sequence[str] = ()) -> tuple[str, str]:
+        typed = classifier.typed(text)
+        said = look.problem("\n".join(problems)) if problems else ""
+        if typed.remark:
+            said += look.note(typed.remark)
+        return classifier.answers(list(pictures.values()), typed.names), said
+
+    def take(paths: list[str] | None, kept: Pictures, text: str) -> tuple[Any, ...]:
+        pictures, problems = classifier.read([str(path) for path in paths or []], kept)
+        return (pictures, *answer(pictures, text, problems))
+
+    with look.frame(
+        "Image classification",
+        "Choose pictures and see what the model says. Edit the class names to ask about other things.",
+    ) as blocks:
+        kept = gr.State({})
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                files = gr.File(
+                    file_count="multiple",
+                    file_types=sorted(IMAGE_SUFFIXES),
+                    label="Pictures",
+                    height=200,
+                    elem_id="pictures",
+                )
+                names = names_box(classifier.class_names, classifier.locked)
+            with gr.Column(scale=3, min_width=300):
+                said = look.notice()
+                answers = look.answer(classifier.answers([], ()), "answers")
+        files.change(
+            look.in_words(take, 2),
+            [files, kept, names],
+            [kept, answers, said],
+            show_progress_on=answers,
+            api_visibility="private",
+        )
+        names.input(
+            look.in_words(answer, 1),
+            [kept, names],
+            [answers, said],
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return blocks

@@ -1,0 +1,172 @@
+"""How all pages look, and how they say what went wrong."""
+
+import functools
+import html
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import torch
+from huggingface_hub.errors import StrictDataclassError
+
+
+logger = logging.getLogger(__name__)
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
+MONO_FONTS = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
+
+THEME = gr.themes.Default(
+    primary_hue="blue",
+    secondary_hue="blue",
+    # Fonts of the reader's own machine: nothing is fetched.
+    font=[gr.themes.Font(name) for name in FONTS],
+    font_mono=[gr.themes.Font(name) for name in MONO_FONTS],
+).set(
+    # The defaults are too pale to read.
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    block_label_text_color="*neutral_700",
+    block_label_text_color_dark="*neutral_200",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
+)
+
+CSS = """
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+.plain > .html-container { padding: 0 !important; }
+.block.notice:not(:has(p)) { display: none; }
+.problem, .note { margin: 0; padding: 10px 14px; border-radius: 8px; border-left: 4px solid; white-space: pre-line;
+  overflow-wrap: anywhere; }
+.problem { background: #fef2f2; color: #7f1d1d; border-color: #dc2626; }
+.note { background: #eff6ff; color: #1e3a8a; border-color: #2563eb; }
+.problem + .note { margin-top: 8px; }
+.answers { display: grid; gap: 16px; }
+.answer { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 14px; align-items: start; padding: 14px;
+  border: 1px solid var(--border-color-primary); border-radius: 8px; background: var(--background-fill-primary); }
+.answer > img { width: 128px; max-height: 128px; object-fit: contain; border-radius: 4px; }
+.answer h3 { margin: 0 0 8px; font-size: 0.95rem; overflow-wrap: anywhere; }
+.answer.wide { grid-template-columns: minmax(0, 1fr); }
+.bars { list-style: none; margin: 0; padding: 0; display: grid; gap: 10px; }
+.bars li { margin: 0; }
+.bars .name { overflow-wrap: anywhere; font-weight: 600; }
+.bar { display: grid; grid-template-columns: minmax(0, 1fr) 4.2em; gap: 8px; align-items: center; }
+.bar .track { height: 10px; border-radius: 5px; background: var(--border-color-primary); overflow: hidden; }
+.bar .fill { display: block; height: 100%; border-radius: 5px; }
+.bar .value { text-align: right; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
+.first .fill, .first.swatch { background: #2563eb; }
+.second .fill, .second.swatch { background: #d97706; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 12px; padding: 0; list-style: none; }
+.legend li { margin: 0; }
+.swatch { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 3px; margin-right: 6px; }
+.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)); gap: 8px; margin: 0 0 12px;
+  padding: 0; list-style: none; }
+.strip li { margin: 0; text-align: center; font-size: 0.85rem; }
+.strip img { width: 100%; border-radius: 4px; display: block; }
+.nothing { color: var(--body-text-color-subdued); margin: 0; }
+.read-aloud { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+:focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
+@media (max-width: 640px) {
+  .answer { grid-template-columns: 72px minmax(0, 1fr); padding: 10px; gap: 10px; }
+  .answer > img { width: 72px; max-height: 72px; }
+}
+"""
+
+EXPECTED = (OSError, StrictDataclassError, TypeError, ValueError)
+"""What the package raises with a message that is meant to be read."""
+
+NO_NOTICE = ""
+
+SHOW_PROBLEM = """
+() => { setTimeout(() => document.querySelector(".problem")?.scrollIntoView({ block: "nearest" }), 100); }
+"""
+"""On a phone a notice may stand below what was touched."""
+
+
+@contextmanager
+def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
+    """A page with its heading; whatever is made inside the `with` stands below.
+
+    Args:
+        title: of the page.
+        what_to_do: a sentence or two, in Markdown.
+    """
+    # Uploads are removed an hour after they came.
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        gr.Markdown(f"# {title}\n\n{what_to_do}")
+        yield blocks
+
+
+def notice() -> gr.HTML:
+    """Where a page says what went wrong: the last output of each function made by `in_words`."""
+    said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"])
+    said.change(None, js=SHOW_PROBLEM)
+    return said
+
+
+def answer(html_text: str, name: str) -> gr.HTML:
+    """Where a page shows HTML of its own making.
+
+    Args:
+        html_text: to begin with.
+        name: the element's id.
+    """
+    return gr.HTML(html_text, elem_id=name, elem_classes="plain")
+
+
+def problem(text: str) -> str:
+    """Something that went wrong, as HTML for `notice`. Read aloud at once."""
+    return f'<p class="problem" role="alert">{html.escape(text)}</p>'
+
+
+def note(text: str) -> str:
+    """Something worth knowing, as HTML for `notice`."""
+    return f'<p class="note" role="status">{html.escape(text)}</p>'
+
+
+def in_words(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """A page's function with one more output, the notice: errors become words there.
+
+    Args:
+        function: gives a tuple of `outputs` values, or of one more, the notice's HTML; or is a generator of such
+            tuples. After an error the outputs stay as they are.
+        outputs: how many there are beside the notice.
+    """
+
+    def with_notice(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return values if len(values) > outputs else (*values, NO_NOTICE)
+
+    def failed(error: Exception) -> tuple[Any, ...]:
+        return (*[gr.skip()] * outputs, problem(_words(error)))
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def stream(*inputs: Any) -> Iterator[tuple[Any, ...]]:
+            try:
+                for values in function(*inputs):
+                    yield with_notice(values)
+            except Exception as error:
+                yield failed(error)
+
+        return stream
+
+    @functools.wraps(function)
+    def answer(*inputs: Any) -> tuple[Any, ...]:
+        try:
+            return with_notice(function(*inputs))
+        except Exception as error:
+            return failed(error)
+
+    return answer
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, EXPECTED):
+        return str(error)
+    logger.exception("A page's function failed.")
+    if isinstance(error, torch.OutOfMemoryError):
+        return "The memory of the device is not enough for this. Try less at a time, or start with --device cpu."
+    return f"Something went wrong in the program ({type(error).__name__}). The details are in the terminal it runs in."

@@ -1,0 +1,67 @@
+"""Which page fits which model."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+from transformers import AutoConfig, PreTrainedConfig
+
+from hf_prompt_models import (
+    ActionClipConfig,
+    AlproConfig,
+    ClipZeroShotConfig,
+    CoOpConfig,
+    CptConfig,
+    FrozenConfig,
+    MantisConfig,
+)
+from hf_prompt_models.app import (
+    image_classification,
+    product_description,
+    video_classification,
+    video_text_retrieval,
+    visual_grounding,
+)
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.training.run_folder import model_directory
+
+
+Page = Callable[[Path, Options], gr.Blocks]
+
+PAGES: dict[type[PreTrainedConfig], Page] = {
+    ActionClipConfig: video_classification.page,
+    AlproConfig: video_text_retrieval.page,
+    ClipZeroShotConfig: image_classification.page,
+    CoOpConfig: image_classification.page,
+    CptConfig: visual_grounding.page,
+    FrozenConfig: product_description.page,
+    MantisConfig: product_description.page,
+}
+"""By the class of the model's configuration."""
+
+
+def find_model(model: str | os.PathLike) -> Path:
+    """The folder of a model, where a run's folder is named; a Hub id stays as it is.
+
+    Raises:
+        ValueError: if a folder holds no model, or several.
+    """
+    return model_directory(os.fspath(model)) if os.path.isdir(model) else Path(model)
+
+
+def find_page(model: str | os.PathLike) -> tuple[Path, Page]:
+    """A model's place and the page that fits it.
+
+    Raises:
+        OSError: if there is no such model.
+        ValueError: if there is no page for it.
+    """
+    place = find_model(model)
+    config = AutoConfig.from_pretrained(place)
+    if type(config) not in PAGES:
+        known = ", ".join(sorted(each.model_type for each in PAGES))
+        raise ValueError(
+            f"There is no page for {str(model)!r}, a model of type {config.model_type!r}: there are pages for {known}."
+        )
+    return place, PAGES[type(config)]

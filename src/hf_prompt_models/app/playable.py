@@ -1,0 +1,67 @@
+"""Clips as files that browsers play."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hf_prompt_models.data.frame_sampling import segment_indices
+from hf_prompt_models.data.video_decoding import VideoFile
+from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos import load_video_views
+
+
+CONTAINERS = {".mp4": {"h264", "av1", "vp9"}, ".m4v": {"h264"}, ".webm": {"vp8", "vp9", "av1"}}
+"""Files that browsers play, and what may be in them."""
+
+MAX_BYTES = 100 * 2**20
+"""A larger clip is shown by some of its frames."""
+
+PREVIEW_FRAMES, PREVIEW_PIXELS, PREVIEW_SECONDS = 32, 320, 4
+
+
+def playable_copy(clip: str, folder: Path, name: str) -> Path:
+    """A copy of a clip that browsers play: the file itself or, where they would not play it, some of its frames.
+
+    A copy, so that a page gives out no more of a folder than it shows.
+
+    Args:
+        clip: a video file, or a folder of frames.
+        folder: where to write.
+        name: of the copy, without a suffix.
+
+    Raises:
+        UnreadableVideoError: if it cannot be read.
+    """
+    suffix = Path(clip).suffix.lower()
+    if plays(clip):
+        target = folder / f"{name}{suffix}"
+        if not target.is_file():
+            shutil.copyfile(clip, target)
+        return target
+    target = folder / f"{name}.mp4"
+    if not target.is_file():
+        write_preview(clip, target)
+    return target
+
+
+def plays(clip: str) -> bool:
+    """Whether browsers play a file as it is."""
+    path = Path(clip)
+    codecs = CONTAINERS.get(path.suffix.lower())
+    if codecs is None or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    with VideoFile(path, path.name).open() as (_, stream):
+        return stream.codec_context.codec.canonical_name in codecs
+
+
+def write_preview(clip: str, target: Path) -> None:
+    """Frames evenly taken from a clip, as a short MP4."""
+    (frames,) = load_video_views(
+        clip, lambda count: [segment_indices(count, min(count, PREVIEW_FRAMES))], Path(clip).name
+    )
+    scale = min(1.0, PREVIEW_PIXELS / max(frames[0].size))
+    width, height = (max(2, 2 * round(side * scale / 2)) for side in frames[0].size)
+    small = [np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR)) for frame in frames]
+    write_video(target, np.stack(small), frames_per_second=max(1, round(len(small) / PREVIEW_SECONDS)))

@@ -1,0 +1,214 @@
+"""The page of models that write about pictures (MAnTiS, Frozen): pictures and a title in, descriptions out."""
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from hf_prompt_models.app import look
+from hf_prompt_models.app.bars import thumbnail
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.app.product_writer import (
+    BEAMS,
+    GREEDY,
+    MAX_BEAMS,
+    MAX_NEW_TOKENS,
+    MAX_TEXTS,
+    SAMPLING,
+    Decoding,
+    Writer,
+)
+from hf_prompt_models.app.uploads import open_picture
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError
+from hf_prompt_models.models.frozen import FrozenConfig
+
+
+MAX_PICTURES = 12
+PICTURE_PIXELS = 1024
+"""Larger ones are shrunk when they are opened: no image tower reads as many, and they are kept in memory."""
+THUMBNAIL_PIXELS = 240
+LONGEST_TITLE = 20_000
+"""Characters that the field takes; how many tokens the model reads, it says itself."""
+NOTHING_WRITTEN = '<p class="nothing">The text appears here as it is written.</p>'
+AT_THE_END = "Beams are compared until the last word, so their texts appear all at once, at the end."
+
+
+def take(files: Sequence[str] | None) -> tuple[Any, ...]:
+    """The pictures of the files that can be read, what is shown of them, and what is wrong with the others."""
+    files = list(files or [])
+    problems = []
+    if len(files) > MAX_PICTURES:
+        problems.append(f"{len(files)} pictures are too many for this page: the first {MAX_PICTURES} were taken.")
+    pictures = []
+    for file in files[:MAX_PICTURES]:
+        try:
+            picture = open_picture(file)
+        except UnreadableImageError as error:
+            problems.append(str(error))
+            continue
+        picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+        pictures.append(picture)
+    said = [look.problem("\n".join(problems))] if problems else []
+    return (pictures, pictures_strip(pictures), *said)
+
+
+def pictures_strip(pictures: Sequence[Image.Image]) -> str:
+    """The pictures in their order, as HTML."""
+    tiles = (
+        f'<li><img src="{thumbnail(picture, THUMBNAIL_PIXELS)}" alt=""><span>{number}</span></li>'
+        for number, picture in enumerate(pictures, start=1)
+    )
+    return f'<ol class="strip">{"".join(tiles)}</ol>' if pictures else ""
+
+
+def write(
+    writer: Writer, pictures: Sequence[Image.Image], title: str, blind: bool, decoding: Decoding
+) -> Iterator[tuple[Any, ...]]:
+    """The texts as HTML, as they grow.
+
+    Args:
+        writer: the model.
+        pictures: the pictures; there may be none.
+        title: the title, or what is asked; it may be empty.
+        blind: show black pictures instead.
+        decoding: how words are chosen.
+
+    Raises:
+        ValueError: if there is neither a picture nor a title.
+    """
+    if not pictures and not title.strip():
+        raise ValueError("There is nothing to write about: add a picture, or write a title.")
+    shown = [Image.new("RGB", picture.size) for picture in pictures] if blind else list(pictures)
+    if not decoding.streams:
+        yield f'<p class="nothing">Writing … {AT_THE_END}</p>', look.NO_NOTICE
+    for texts in writer.write(shown, title.strip(), decoding):
+        yield texts_list(texts), look.NO_NOTICE
+
+
+def texts_list(texts: Sequence[str]) -> str:
+    """Texts as HTML, numbered where there are several."""
+    if len(texts) == 1:
+        return f'<article class="answer wide"><p>{_said(texts[0])}</p></article>'
+    items = (
+        f'<article class="answer wide"><div><h3>{number}</h3><p>{_said(text)}</p></div></article>'
+        for number, text in enumerate(texts, start=1)
+    )
+    return f'<div class="answers">{"".join(items)}</div>'
+
+
+def _said(text: str) -> str:
+    return html.escape(text) if text else "<em>(the model wrote nothing)</em>"
+
+
+def fitting(method: str) -> tuple[Any, ...]:
+    """Which settings there are of a way of decoding: texts, beams, temperature and top_p, and the remark on beams."""
+    sampling = method == SAMPLING
+    return (
+        gr.update(visible=method != GREEDY),
+        gr.update(visible=method == BEAMS),
+        gr.update(visible=sampling),
+        gr.update(visible=sampling),
+        gr.update(visible=method == BEAMS),
+    )
+
+
+def page(model_dir: Path, options: Options) -> gr.Blocks:
+    """The page.
+
+    Args:
+        model_dir: folder or Hub id of a model.
+        options: where it runs.
+    """
+    writer = Writer(model_dir, options)
+    saved = writer.model.generation_config
+    method = BEAMS if (saved.num_beams or 1) > 1 else SAMPLING if saved.do_sample else GREEDY
+    asks = isinstance(writer.model.config, FrozenConfig)
+
+    def written(
+        pictures: list[Image.Image],
+        title: str,
+        blind: bool,
+        method: str,
+        texts: float,
+        new_tokens: float,
+        beams: float,
+        temperature: float,
+        top_p: float,
+    ) -> Iterator[tuple[Any, ...]]:
+        decoding = Decoding(method, int(texts), int(new_tokens), int(beams), temperature, top_p)
+        yield from write(writer, pictures, title, blind, decoding)
+
+    name = "Pictures and questions" if asks else "Product description"
+    what_to_do = (
+        "Choose pictures and write what is asked or begun; the model goes on. <code>&lt;image&gt;</code> may stand "
+        "where a picture goes."
+        if asks
+        else "Choose a product's pictures, write its title, and read the description. Either alone will do."
+    )
+    with look.frame(name, what_to_do) as blocks:
+        pictures = gr.State([])
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                files = gr.File(
+                    file_count="multiple",
+                    file_types=sorted(IMAGE_SUFFIXES),
+                    label="Pictures",
+                    height=160,
+                    elem_id="pictures",
+                )
+                strip = look.answer("", "shown")
+                title = gr.Textbox(
+                    label="Question, or the beginning of a sentence" if asks else "Title",
+                    lines=2,
+                    max_lines=6,
+                    max_length=LONGEST_TITLE,
+                    elem_id="title",
+                )
+                way = gr.Radio([GREEDY, BEAMS, SAMPLING], value=method, label="Decoding", elem_id="decoding")
+                shown = fitting(method)
+                texts, beams, temperature, top_p = (
+                    gr.Slider(low, high, value, step=step, label=label, visible=update["visible"])
+                    for (low, high, value, step, label), update in zip(
+                        [
+                            (1, MAX_TEXTS, 1, 1, "Descriptions"),
+                            (2, MAX_BEAMS, max(4, saved.num_beams or 1), 1, "Beams"),
+                            (0.1, 2.0, saved.temperature or 1.0, 0.05, "Temperature"),
+                            (0.05, 1.0, saved.top_p or 1.0, 0.05, "top_p: share of the likeliest words"),
+                        ],
+                        shown,
+                        strict=False,
+                    )
+                )
+                remark = gr.HTML(look.note(AT_THE_END), visible=shown[-1]["visible"], elem_classes="plain")
+                new_tokens = gr.Slider(
+                    4,
+                    MAX_NEW_TOKENS,
+                    min(saved.max_new_tokens or 64, MAX_NEW_TOKENS),
+                    step=1,
+                    label="Longest text, in tokens",
+                )
+                blind = gr.Checkbox(label="Show the model black pictures instead: what is left is guessed")
+                with gr.Row():
+                    button = gr.Button("Write", variant="primary", min_width=120, elem_id="write")
+                    stop = gr.Button("Stop", min_width=80)
+            with gr.Column(scale=3, min_width=300):
+                said = look.notice()
+                answers = look.answer(NOTHING_WRITTEN, "answers")
+        files.change(
+            look.in_words(take, 2), files, [pictures, strip, said], show_progress_on=strip, api_visibility="private"
+        )
+        way.change(
+            fitting, way, [texts, beams, temperature, top_p, remark], show_progress="hidden", api_visibility="private"
+        )
+        writing = gr.on(
+            [button.click, title.submit],
+            look.in_words(written, 1),
+            [pictures, title, blind, way, texts, new_tokens, beams, temperature, top_p],
+            [answers, said],
+            api_visibility="private",
+        )
+        stop.click(None, cancels=[writing])
+    return blocks

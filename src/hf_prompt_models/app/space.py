@@ -1,0 +1,184 @@
+"""Packing a page up as a folder that runs as a Hugging Face Space."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from huggingface_hub import SpaceCard, SpaceCardData
+from transformers import AutoConfig
+
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.app.pages import find_page
+from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync
+from hf_prompt_models.version import __version__
+
+
+MODEL, CLIPS = "model", "clips"
+"""Folders of the Space."""
+
+HEADER = '"""A page written by `hf-prompt app --export_space`."""'
+WRITTEN = frozenset({"app.py", "requirements.txt", "README.md", MODEL, CLIPS})
+
+ADAPTER_CONFIG = "adapter_config.json"
+CHECKPOINT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",  # sentencepiece's
+    "chat_template.jinja",
+    ADAPTER_CONFIG,  # updates of a language model, for which peft is needed
+    "adapter_model.safetensors",
+)
+"""What a model is loaded from. A run's folder holds more: what it was trained on, and where that lies."""
+
+
+def export_space(
+    model_dir: str | os.PathLike,
+    folder: str | os.PathLike,
+    options: Options = Options(),  # noqa: B008  it is frozen
+) -> None:
+    """Write a folder that runs as a Hugging Face Space, and with `python app.py` on any machine.
+
+    It holds `app.py`, `requirements.txt`, `README.md` with the Space's settings and, unless the model is on the Hub,
+    the model's files; and the clips, where there are any. It is written beside and moved into place.
+
+    Args:
+        model_dir: the model's folder, the folder of a run that trained one, or a Hub id.
+        folder: where to; it is made, or is empty, or holds an earlier export and nothing else.
+        options: for the page; the device is the Space's own.
+
+    Raises:
+        FileExistsError: if the folder holds anything else.
+        OSError: if there is no such model, or the disk is full, ….
+        ValueError: if there is no page for the model, or it needs files of this machine that are not in its folder.
+    """
+    folder = Path(folder)
+    _check_free(folder)
+    place, _ = find_page(model_dir)
+    base = _check_complete(place)
+    if options.proposals is not None and os.path.isdir(options.proposals):
+        raise ValueError(
+            f"The model that proposes regions is a folder of this machine ({options.proposals}), which a Space does "
+            "not have: name one on the Hub."
+        )
+    local = place.is_dir()
+    with naming_what_fails(f"write the Space into {str(folder)!r}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNFINISHED) as temporary:
+            staging = Path(temporary, folder.name)
+            staging.mkdir()
+            (staging / "app.py").write_text(_app(None if local else place.as_posix(), options), encoding="utf-8")
+            extras = "app,peft" if (place / ADAPTER_CONFIG).is_file() else "app"
+            (staging / "requirements.txt").write_text(f"hf_prompt_models[{extras}]=={__version__}\n", encoding="utf-8")
+            on_hub = base if local else place.as_posix()
+            _card(_title(place), [on_hub] if on_hub else []).save(staging / "README.md")
+            if local:
+                _copy_checkpoint(place, staging / MODEL)
+            if options.clips is not None:
+                shutil.copytree(options.clips, staging / CLIPS)
+            for file in staging.rglob("*"):
+                sync(file)
+            if folder.exists():  # empty, or an earlier export
+                folder.rename(Path(temporary, "earlier"))
+            staging.rename(folder)
+        sync(folder.parent)
+
+
+def _check_free(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: name a folder for the Space.")
+    entries = {entry.name for entry in folder.iterdir()}
+    app = folder / "app.py"
+    ours = entries <= WRITTEN and app.is_file() and app.read_bytes().startswith(HEADER.encode())
+    if entries and not ours:
+        raise FileExistsError(
+            f"{folder} holds files of yours, such as {min(entries)}: name a folder that does not exist or is empty."
+        )
+
+
+def _check_complete(place: Path) -> str | None:
+    """The Hub id of the backbone that a checkpoint needs, if it needs one.
+
+    Raises:
+        ValueError: if that is a folder of this machine.
+    """
+    config = AutoConfig.from_pretrained(place).to_dict()
+    if config.get("weights_scope") != "prompt":
+        return None
+    base: str | None = config.get("base_model_name_or_path")
+    if base is not None and (os.path.isabs(base) or os.path.isdir(base)):
+        raise ValueError(
+            f"{place} holds a prompt alone, and its backbone is a folder of this machine ({base}), which a Space does "
+            "not have. Either save the model with its backbone: in Python, "
+            f"AutoModelFor….from_pretrained({str(place)!r}).save_pretrained(another_folder, save_backbone=True); or, "
+            "if the backbone is on the Hub, write its id as base_model_name_or_path into the model's config.json."
+        )
+    return base
+
+
+def _copy_checkpoint(source: Path, target: Path) -> None:
+    target.mkdir()
+    for pattern in CHECKPOINT_FILES:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+
+
+def _title(place: Path) -> str:
+    return place.absolute().name
+
+
+def _app(hub_id: str | None, options: Options) -> str:
+    """The source of a Space's app.py; its model is beside it unless it is on the Hub."""
+    model = f'HERE / "{MODEL}"' if hub_id is None else repr(hub_id)
+    arguments = [f'clips=HERE / "{CLIPS}"'] if options.clips is not None else []
+    if options.proposals is not None:
+        arguments.append(f"proposals={options.proposals!r}")
+    return f"""{HEADER}
+
+from pathlib import Path
+
+from hf_prompt_models.app import Options, build, launch
+
+
+HERE = Path(__file__).parent
+OPTIONS = Options({", ".join(arguments)})
+
+demo = build({model}, OPTIONS)
+
+if __name__ == "__main__":
+    launch(demo, options=OPTIONS)
+"""
+
+
+def _card(title: str, models: list[str]) -> SpaceCard:
+    data = SpaceCardData(
+        title=title,
+        emoji="🖍️",
+        colorFrom="blue",
+        colorTo="yellow",
+        sdk="gradio",
+        sdk_version=gr.__version__,
+        app_file="app.py",
+        pinned=False,
+        models=models or None,
+    )
+    text = (
+        f"# {title}\n\nA page for a model of [hf_prompt_models](https://pypi.org/project/hf_prompt_models), version "
+        f"{__version__}. On a machine of your own:\n\n```bash\npip install -r requirements.txt\npython app.py\n```\n"
+    )
+    return SpaceCard(f"---\n{data.to_yaml()}\n---\n\n{text}")

@@ -1,0 +1,25 @@
+"""Files that a reader of a page sends."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from hf_prompt_models.data.images import UnreadableImageError, formats, load_image
+
+
+def open_picture(path: str) -> Image.Image:
+    """A picture of an upload, in RGB.
+
+    Raises:
+        UnreadableImageError: in words for the page, naming the file and not where it lies on this machine.
+    """
+    name = Path(path).name
+    try:
+        return load_image(path, name)
+    except UnreadableImageError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            raise UnreadableImageError(f"{name} has more pixels than are read (89 million): scale it down.") from error
+        raise UnreadableImageError(
+            f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
+            f"{', '.join(formats())}. Save it again, as JPEG or PNG."
+        ) from error

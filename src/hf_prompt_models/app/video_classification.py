@@ -1,0 +1,167 @@
+"""The page of video classifiers: a clip in, its sampled frames and bars out, for whatever classes are typed."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+from transformers import AutoModelForVideoClassification, AutoProcessor
+
+from hf_prompt_models.app import look
+from hf_prompt_models.app.bars import Series, bars, thumbnail
+from hf_prompt_models.app.class_editor import TextSide, names_box, read_names
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.data.frame_sampling import segment_indices
+from hf_prompt_models.data.video_files import prepare_frames
+from hf_prompt_models.data.videos import load_video_views
+
+
+FRAME_PIXELS = 240
+
+
+@dataclass(frozen=True)
+class Clip:
+    """
+    Args:
+        name: of the file.
+        thumbnails: of the sampled frames, as addresses of `<img>`.
+        numbers: of the sampled frames in the video, from 1.
+        count: frames of the video.
+        embeds: (1, dim) the video's features.
+    """
+
+    name: str
+    thumbnails: tuple[str, ...]
+    numbers: tuple[int, ...]
+    count: int
+    embeds: torch.Tensor
+
+
+class VideoClassifier:
+    """
+    Args:
+        model_dir: folder or Hub id of the model.
+        options: where it runs.
+    """
+
+    def __init__(self, model_dir: Path, options: Options):
+        self.model = AutoModelForVideoClassification.from_pretrained(model_dir).to(options.torch_device).eval()
+        self.processor = AutoProcessor.from_pretrained(model_dir)
+        self.class_names: list[str] = self.model.config.class_names
+        self._side = TextSide(self.model, self.processor, self.class_names)
+
+    @torch.inference_mode()
+    def read(self, path: str) -> Clip:
+        """A video's sampled frames and features.
+
+        Raises:
+            UnreadableVideoError: in words, naming the file.
+        """
+        frames, indices, count = sample_frames(path, self.model.config.num_frames)
+        pixels = prepare_frames(self.processor.image_processor, frames)[None]
+        embeds = self.model.get_video_features(pixels.to(self.model.device, self.model.dtype)).pooler_output
+        return Clip(
+            Path(path).name,
+            tuple(thumbnail(frame, FRAME_PIXELS) for frame in frames),
+            tuple(index + 1 for index in indices),
+            count,
+            embeds,
+        )
+
+    @torch.inference_mode()
+    def classify(self, clip: Clip, names: Sequence[str]) -> list[float]:
+        """Each class's probability; where a video may have several labels, each class's own."""
+        logits = self.model.class_logits(clip.embeds, self._side.features(names))[0]
+        several = self.model.config.problem_type == "multi_label_classification"
+        return (logits.sigmoid() if several else logits.softmax(dim=-1)).tolist()
+
+    def answers(self, clip: Clip | None, names: Sequence[str]) -> str:
+        """The bars, as HTML."""
+        if clip is None:
+            return '<p class="nothing">The answer appears here.</p>'
+        series = [Series("Probability", self.classify(clip, names))]
+        return (
+            f'<article class="answer wide"><div><h3>{html.escape(clip.name)}</h3>{bars(names, series)}</div></article>'
+        )
+
+
+def sample_frames(path: str, num_frames: int) -> tuple[list[Image.Image], list[int], int]:
+    """The frames that stand for a video, their indices from 0, and how many frames it has.
+
+    Raises:
+        UnreadableVideoError: naming the file, without its folder.
+    """
+    counts = []
+
+    def choose(count: int) -> list[list[int]]:
+        counts.append(count)
+        return [segment_indices(count, num_frames)]
+
+    (frames,) = load_video_views(path, choose, Path(path).name)
+    return frames, segment_indices(counts[-1], num_frames), counts[-1]
+
+
+def frame_strip(clip: Clip | None) -> str:
+    """The sampled frames in their order, as HTML."""
+    if clip is None:
+        return ""
+    tiles = (
+        f'<li><img src="{address}" alt=""><span>{number}</span></li>'
+        for address, number in zip(clip.thumbnails, clip.numbers, strict=True)
+    )
+    return f'<h3>Frames that the model sees, of {clip.count}</h3><ol class="strip">{"".join(tiles)}</ol>'
+
+
+def page(model_dir: Path, options: Options) -> gr.Blocks:
+    """The page.
+
+    Args:
+        model_dir: folder or Hub id of a model.
+        options: where it runs.
+    """
+    classifier = VideoClassifier(model_dir, options)
+
+    def answer(clip: Clip | None, text: str) -> tuple[str, str]:
+        typed = read_names(text)
+        return classifier.answers(clip, typed.names), look.note(typed.remark) if typed.remark else look.NO_NOTICE
+
+    def take(path: str | None, text: str) -> tuple[Any, ...]:
+        try:
+            clip = None if path is None else classifier.read(path)
+        except ValueError as error:  # of another clip the earlier one's answer would mislead
+            return None, "", classifier.answers(None, ()), look.problem(str(error))
+        return (clip, frame_strip(clip), *answer(clip, text))
+
+    with look.frame(
+        "Video classification",
+        "Choose a clip and see what the model says. Edit the class names to ask about other actions.",
+    ) as blocks:
+        kept = gr.State(None)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                video = gr.Video(sources=["upload"], label="Clip", height=300, buttons=[], elem_id="clip")
+                names = names_box(classifier.class_names)
+            with gr.Column(scale=3, min_width=300):
+                said = look.notice()
+                strip = look.answer("", "frames")
+                answers = look.answer(classifier.answers(None, ()), "answers")
+        video.change(
+            look.in_words(take, 3),
+            [video, names],
+            [kept, strip, answers, said],
+            show_progress_on=answers,
+            api_visibility="private",
+        )
+        names.input(
+            look.in_words(answer, 1),
+            [kept, names],
+            [answers, said],
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return blocks

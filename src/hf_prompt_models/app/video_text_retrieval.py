@@ -1,0 +1,110 @@
+"""The page of ALPRO: a sentence in, the clips of a folder that it describes out; or answers about a clip."""
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from transformers import PreTrainedConfig
+
+from hf_prompt_models.app import look, video_question_answering
+from hf_prompt_models.app.bars import Series, bars
+from hf_prompt_models.app.clip_search import ClipSearch, FoundClip
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.models.alpro import AlproForVideoQuestionAnswering, AlproVideoIndex
+
+
+SHOWN = 6
+LONGEST_SENTENCE = 2000
+"""Characters that the field takes; how many tokens the model reads, it says itself."""
+LISTED_PROBLEMS = 3
+
+
+def describe_index(search: ClipSearch, index: AlproVideoIndex) -> str:
+    """How many clips there are, and which of them cannot be read, as HTML."""
+    count = len(index.names)
+    said = look.note(f"{count} clip{'' if count == 1 else 's'} of {search.clips.resolve().name} can be searched.")
+    if not index.skipped:
+        return said
+    names = [search.name_of(clip) for clip in index.skipped]
+    more = f" and {len(names) - LISTED_PROBLEMS} more" if len(names) > LISTED_PROBLEMS else ""
+    return said + look.problem(f"Left out, as they cannot be read: {', '.join(names[:LISTED_PROBLEMS])}{more}.")
+
+
+def caption(place: int, clip: FoundClip) -> str:
+    """A clip's name with its score, as HTML."""
+    return bars([f"{place}. {clip.name}"], [Series("Score", [clip.score])])
+
+
+def page(model_dir: Path, options: Options) -> gr.Blocks:
+    """The page: of a model that answers questions that of `video_question_answering`, else the one that finds clips.
+
+    Args:
+        model_dir: folder or Hub id of an ALPRO.
+        options: `clips`, the folder to search, and where the model runs.
+
+    Raises:
+        ValueError: if clips are to be searched, and none are named.
+    """
+    architectures = PreTrainedConfig.get_config_dict(model_dir)[0].get("architectures")
+    if architectures == [AlproForVideoQuestionAnswering.__name__]:
+        return video_question_answering.page(model_dir, options)
+    search = ClipSearch(model_dir, options)
+
+    def read(progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008  gradio's way
+        index = search.index(lambda done, count: progress((done, count), desc="Reading the clips", unit="clips"))
+        return (describe_index(search, index),)
+
+    def find(sentence: str) -> tuple[Any, ...]:
+        found, problems = search.search(sentence, search.index(), SHOWN)
+        shown: list[Any] = []
+        for place in range(SHOWN):
+            if place < len(found):
+                clip = found[place]
+                shown += [gr.update(visible=True), caption(place + 1, clip), str(clip.playable)]
+            else:
+                shown += [gr.update(visible=False), "", None]
+        said = look.problem("\n".join(problems)) if problems else look.NO_NOTICE
+        return f"<h3>{html.escape(sentence.strip())}</h3>", *shown, said
+
+    folder = html.escape(search.clips.resolve().name)
+    what_to_do = f"Write what happens, and see which clips of the folder <code>{folder}</code> show it."
+    with look.frame("Clips by sentence", what_to_do) as blocks:
+        said = look.notice()
+        status = look.answer('<p class="nothing">The clips are read …</p>', "status")
+        with gr.Row(equal_height=True):
+            sentence = gr.Textbox(
+                label="Sentence",
+                placeholder="a red key moves to the left",
+                max_length=LONGEST_SENTENCE,
+                scale=5,
+                min_width=240,
+                elem_id="sentence",
+            )
+            button = gr.Button("Find clips", variant="primary", scale=1, min_width=120, elem_id="find")
+        heading = look.answer('<p class="nothing">The clips appear here, best first.</p>', "asked")
+        slots: list[Any] = []
+        with gr.Row():
+            for place in range(SHOWN):
+                with gr.Column(min_width=280, visible=False, elem_classes="found") as column:
+                    name = gr.HTML("", elem_classes="plain")
+                    video = gr.Video(
+                        label=f"Clip {place + 1}",
+                        show_label=False,
+                        interactive=False,
+                        autoplay=True,
+                        loop=True,
+                        height=240,
+                        buttons=[],
+                    )
+                slots += [column, name, video]
+        blocks.load(look.in_words(read, 1), None, [status, said], api_visibility="private")
+        gr.on(
+            [button.click, sentence.submit],
+            look.in_words(find, 1 + len(slots)),
+            sentence,
+            [heading, *slots, said],
+            show_progress_on=heading,
+            api_visibility="private",
+        )
+    return blocks

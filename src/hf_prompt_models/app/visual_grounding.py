@@ -1,0 +1,281 @@
+"""The page of models that ground phrases (CPT): a picture, boxes and a phrase in, the box that is meant out."""
+
+import contextlib
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from hf_prompt_models.app import look
+from hf_prompt_models.app.bars import Series, bars, thumbnail
+from hf_prompt_models.app.drawn_boxes import (
+    MAX_BOXES,
+    draw_boxes,
+    read_boxes,
+    view_factor,
+    without_last_line,
+    write_boxes,
+)
+from hf_prompt_models.app.grounder import Grounded, Grounder
+from hf_prompt_models.app.options import Options
+from hf_prompt_models.app.uploads import open_picture
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError
+from hf_prompt_models.models.cpt.showing_cpt import ShownCopy
+
+
+LONGEST_PHRASE = 500
+"""Characters that the field takes; the model reads fewer, and says how many tokens."""
+COPY_PIXELS = 240
+HOW_TO_DRAW = (
+    "Click two opposite corners of each region on the picture, or write a box a line into the field below it."
+)
+OR_FIND = " Or let a model find the regions."
+NOTHING_SAID = '<p class="nothing">The answer appears here, with the coloured prompt that the model read.</p>'
+
+Proposal = tuple[str, list[np.ndarray] | None]
+"""The text of boxes that were found, and their masks: they hold until the text is changed."""
+
+
+def take(file: str | None) -> tuple[Any, ...]:
+    """For another picture: it, its view, no boxes, no corner, no proposal, whether there is something to draw on, and
+    no answer; and a problem if it cannot be read."""
+    try:
+        picture = None if file is None else open_picture(file)
+    except UnreadableImageError as error:  # with the earlier picture kept, the answers would mislead
+        return (*_started(None), look.problem(str(error)))
+    return _started(picture)
+
+
+def _started(picture: Image.Image | None) -> tuple[Any, ...]:
+    view = None if picture is None else draw_boxes(picture, [])
+    no_answer = (NOTHING_SAID, gr.update(value=None, visible=False), "", "")
+    return picture, view, "", None, None, gr.update(visible=picture is not None), *no_answer
+
+
+def redraw(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> Any:
+    """The view, while somebody writes: lines that are no boxes yet are passed over."""
+    if picture is None:
+        return gr.skip()
+    boxes = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            boxes += read_boxes(line, picture.size)
+    return draw_boxes(picture, boxes[:MAX_BOXES], corner=corner)
+
+
+def click(
+    picture: Image.Image, text: str, corner: tuple[int, int] | None, place: tuple[float, float]
+) -> tuple[Any, ...]:
+    """Boxes, corner and view after a click on the view: the first corner of a box, or the one across."""
+    factor = view_factor(picture.size)
+    x, y = (round(at / factor) for at in place)
+    boxes = read_boxes(text, picture.size)
+    if corner is None:
+        return text, (x, y), draw_boxes(picture, boxes, corner=(x, y))
+    box = (min(x, corner[0]), min(y, corner[1]), max(x, corner[0]), max(y, corner[1]))
+    if box[0] == box[2] or box[1] == box[3]:
+        return (
+            text,
+            None,
+            draw_boxes(picture, boxes),
+            look.problem("The two corners make no box: they lie on one line."),
+        )
+    text = "\n".join(filter(None, [text.strip(), write_boxes([box])]))
+    return text, None, draw_boxes(picture, read_boxes(text, picture.size))
+
+
+def undo(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> tuple[Any, ...]:
+    """Boxes, corner and view without the corner that was clicked last, or else without the last box."""
+    text = text if corner is not None else without_last_line(text)
+    return text, None, gr.skip() if picture is None else draw_boxes(picture, read_boxes(text, picture.size))
+
+
+def clear(picture: Image.Image | None) -> tuple[Any, ...]:
+    """Boxes, corner and view without any."""
+    return "", None, gr.skip() if picture is None else draw_boxes(picture, [])
+
+
+def propose(grounder: Grounder, picture: Image.Image | None) -> tuple[Any, ...]:
+    """Boxes, corner, view and proposal, as a model finds them."""
+    boxes, masks = grounder.propose(checked(picture))
+    text = write_boxes(boxes)
+    return text, None, draw_boxes(checked(picture), boxes), (text, masks)
+
+
+def answer(
+    grounder: Grounder, picture: Image.Image | None, text: str, phrase: str, proposal: Proposal | None
+) -> tuple[Any, ...]:
+    """The answer in words, drawn, the regions' scores, and the coloured prompt.
+
+    Raises:
+        ValueError: if there is no picture, no box or no phrase.
+    """
+    picture = checked(picture)
+    boxes = read_boxes(text, picture.size)
+    if not boxes:
+        raise ValueError(f"There are no boxes to choose among. {HOW_TO_DRAW}")
+    if not phrase.strip():
+        raise ValueError("The phrase is empty: write what you look for, such as: the ring on the left.")
+    masks = proposal[1] if proposal is not None and proposal[0] == text else None
+    grounded = grounder.ground(picture, phrase, boxes, masks)
+    return (
+        describe(grounded, phrase),
+        gr.update(value=draw_boxes(picture, boxes, best=grounded.order[0]), visible=True),
+        ranking(grounded),
+        describe_prompt(grounded),
+    )
+
+
+def checked(picture: Image.Image | None) -> Image.Image:
+    """The picture.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if picture is None:
+        raise ValueError("There is no picture yet: add one first.")
+    return picture
+
+
+def describe(grounded: Grounded, phrase: str) -> str:
+    """The answer in words, as HTML."""
+    best = grounded.order[0]
+    corners = " ".join(map(str, grounded.boxes[best]))
+    return (
+        f"<p><strong>{html.escape(phrase.strip())}</strong> is region <strong>{best + 1}</strong> of "
+        f"{len(grounded.boxes)} ({corners}), at {grounded.scores[0]:.0%}.</p>"
+    )
+
+
+def ranking(grounded: Grounded) -> str:
+    """Every region with a bar, best first, as HTML."""
+    names = [f"Region {number + 1}" for number in grounded.order]
+    return bars(names, [Series("Score", grounded.scores)], count=len(names))
+
+
+def describe_prompt(grounded: Grounded) -> str:
+    """The sentence, with the answer in its blank where it has one, and the painted copies, as HTML."""
+    sentence = html.escape(grounded.sentence)
+    read = f"<p>Its sentence: “{sentence}”</p>"
+    if "[MASK]" in sentence:
+        filled = sentence.replace("[MASK]", f"<strong>{html.escape(grounded.mark_of(grounded.order[0]))}</strong>")
+        read += f"<p>Filled in for the answer: “{filled}”</p>"
+    return f"<h3>What the model read</h3>{read}{copies_strip(grounded.copies)}"
+
+
+def copies_strip(copies: list[ShownCopy]) -> str:
+    """The painted copies, each with which of its regions has which mark, as HTML."""
+    tiles = []
+    for copy in copies:
+        marks = ", ".join(f"{number + 1} {mark}" for number, mark in copy.marks.items())
+        tiles.append(
+            f'<li><img src="{thumbnail(copy.picture, COPY_PIXELS)}" alt=""><span>{html.escape(marks)}</span></li>'
+        )
+    return f'<ol class="strip">{"".join(tiles)}</ol>'
+
+
+def page(model_dir: Path, options: Options) -> gr.Blocks:
+    """The page.
+
+    Args:
+        model_dir: of a `CptForVisualGrounding`.
+        options: `proposals` names a model that finds regions, if any.
+
+    Raises:
+        ValueError: as `Grounder`.
+    """
+    grounder = Grounder(model_dir, options)
+    has_proposer = grounder.proposer is not None
+
+    def clicked(
+        picture: Image.Image, text: str, corner: tuple[int, int] | None, event: gr.SelectData
+    ) -> tuple[Any, ...]:
+        return click(picture, text, corner, event.index)
+
+    def proposed(picture: Image.Image | None) -> tuple[Any, ...]:
+        return propose(grounder, picture)
+
+    def answered(*inputs: Any) -> tuple[Any, ...]:
+        return answer(grounder, *inputs)
+
+    what_to_do = f"Which part of a picture does a phrase mean? {HOW_TO_DRAW}{OR_FIND if has_proposer else ''}"
+    with look.frame("Visual grounding", what_to_do) as blocks:
+        picture, corner, proposal = gr.State(), gr.State(), gr.State()
+        with gr.Row():
+            with gr.Column(min_width=300):
+                file = gr.File(file_types=sorted(IMAGE_SUFFIXES), label="Picture", height=120, elem_id="picture")
+                with gr.Column(visible=False) as canvas:
+                    view = gr.Image(
+                        label="Regions",
+                        show_label=False,
+                        interactive=False,
+                        format="png",
+                        buttons=[],
+                        alt_text="The picture with its boxes, whose corners stand in the field below.",
+                        elem_id="view",
+                    )
+                    with gr.Row():
+                        undo_button = gr.Button("Undo", size="sm", min_width=80)
+                        clear_button = gr.Button("Clear boxes", size="sm", min_width=80)
+                        find_button = gr.Button("Find regions", size="sm", min_width=80, visible=has_proposer)
+                boxes = gr.Textbox(
+                    label="Boxes",
+                    info="One a line: x0 y0 x1 y1, in pixels from the upper left corner.",
+                    placeholder="10 20 90 120",
+                    lines=3,
+                    max_lines=8,
+                    elem_id="boxes",
+                )
+                phrase = gr.Textbox(
+                    label="Phrase", placeholder="the ring on the left", max_length=LONGEST_PHRASE, elem_id="phrase"
+                )
+                button = gr.Button("Find it", variant="primary", elem_id="find")
+            with gr.Column(min_width=300):
+                said = look.notice()
+                words = look.answer(NOTHING_SAID, "answer")
+                drawn = gr.Image(
+                    label="Answer",
+                    show_label=False,
+                    interactive=False,
+                    format="png",
+                    buttons=[],
+                    visible=False,
+                    alt_text="The picture with the answer in red and the other regions in grey.",
+                    elem_id="drawn",
+                )
+                scores = look.answer("", "scores")
+                prompt = look.answer("", "prompt")
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        drawing = [boxes, corner, view, said]
+        answers = [words, drawn, scores, prompt]
+        file.change(
+            look.in_words(take, 10),
+            file,
+            [picture, view, boxes, corner, proposal, canvas, *answers, said],
+            show_progress_on=file,
+            api_visibility="private",
+        )
+        view.select(look.in_words(clicked, 3), [picture, boxes, corner], drawing, **quiet)
+        # Not input, which a pasted text does not raise.
+        boxes.change(redraw, [picture, boxes, corner], view, trigger_mode="always_last", **quiet)
+        undo_button.click(look.in_words(undo, 3), [picture, boxes, corner], drawing, **quiet)
+        clear_button.click(look.in_words(clear, 3), picture, drawing, **quiet)
+        find_button.click(
+            look.in_words(proposed, 4),
+            picture,
+            [boxes, corner, view, proposal, said],
+            show_progress_on=view,
+            api_visibility="private",
+        )
+        gr.on(
+            [button.click, phrase.submit],
+            look.in_words(answered, 4),
+            [picture, boxes, phrase, proposal],
+            [*answers, said],
+            show_progress_on=words,
+            api_visibility="private",
+        )
+    return blocks

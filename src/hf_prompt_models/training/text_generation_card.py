@@ -1,0 +1,68 @@
+"""What the results of a run that writes texts say on its models' cards."""
+
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
+from hf_prompt_models.training.card_tables import Metric, Scores, TestedOn, dataset_type, facts, hub_id
+
+
+METRICS = {
+    **{f"bleu_{order}": Metric(f"BLEU-{order}", "bleu", ".4f") for order in range(1, 5)},
+    "rouge_l": Metric("ROUGE-L", "rouge", ".4f"),
+    "cider_d": Metric("CIDEr-D", "cider", ".4f"),
+    "distinct_1": Metric("Distinct-1", "distinct", ".4f"),
+    "distinct_2": Metric("Distinct-2", "distinct", ".4f"),
+    "exact_match": Metric("Exact-match accuracy", "exact_match"),
+    "vqa_accuracy": Metric("VQA accuracy", "accuracy"),
+}
+PROTOCOLS = {
+    "exact_match": "few-shot episodes, examples and then a question: an answer is right if the model writes it and "
+    "nothing else",
+    "vqa_accuracy": "questions, with examples in front of each as the settings say; an answer counts by how many of "
+    "ten people gave it",
+    "cider_d": "a text is written for each example that was not learned from, and compared with its references",
+}
+
+
+def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
+    """What a run says of the model of one seed.
+
+    Args:
+        results: as `results.json` holds them.
+        task: of the model-index.
+        seed: the model's.
+    """
+    data, tested = results["data"], results["seeds"][seed]["test"]
+    held_out = data["validation_examples"]
+    own = {
+        "Language model": _name(results["backbone"]),
+        "Vision model": _name(results["vision_model"]),
+        "Low-rank updates": _settings(results.get("lora", {})),
+        "Trained on": f"{data['train_examples']} examples"
+        + (f"; {held_out} were held out of them" if held_out else ""),
+        "Tested on": f"{data['test_examples']} examples: {one_line(data['test_name'])}",
+        "Protocol": next(text for name, text in PROTOCOLS.items() if name in tested),
+        "Decoding": _settings(results["decoding"]),
+    }
+    scores = Scores(
+        "Test",
+        {name: metric for name, metric in METRICS.items() if name in tested},
+        {each: one["test"] for each, one in results["seeds"].items()},
+    )
+    tested_on = TestedOn(task, dataset_type(data["test"], data["test_name"]), one_line(data["test_name"]))
+    learned_from = hub_id(data["train"])
+    return RunOnCard(
+        text="\n\n".join([RUN_TITLE, facts(results, seed, own), scores.table(seed)]),
+        eval_results=scores.results(tested_on, seed),
+        datasets=[learned_from] if learned_from else [],
+        base_model=hub_id(results["backbone"]),
+    )
+
+
+def _name(backbone: str) -> str:
+    return one_line(hub_id(backbone) or Path(backbone).name)
+
+
+def _settings(values: dict[str, Any]) -> str:
+    return f"`{', '.join(f'{name}={one_line(str(value))}' for name, value in values.items())}`" if values else ""

@@ -1,0 +1,47 @@
+"""Little models for the pages, trained in a second."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from hf_prompt_models import ActionClipForVideoClassification, CoOpForImageClassification
+from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
+from hf_prompt_models.playground.clips import clip_class_names
+
+
+def learned_prompt(folder: Path) -> Path:
+    """A CoOp that has learned from eight drawings of each class, so that it is not what it started from."""
+    model = CoOpForImageClassification.from_backbone(CLIP_DIR, CLASS_NAMES, context_init="a photo of a")
+    pictures = [draw_example(name, "train", seed=1, index=index) for name in CLASS_NAMES for index in range(8)]
+    labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(8)
+    with torch.no_grad():
+        pixels = model.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        embeds = model.get_image_features(pixels).pooler_output
+    optimizer = torch.optim.Adam([model.prompt_learner.context], lr=2e-3)
+    for _ in range(20):
+        optimizer.zero_grad()
+        model(image_embeds=embeds, labels=labels).loss.backward()
+        optimizer.step()
+    return _saved(model, folder)
+
+
+def class_specific_prompt(folder: Path) -> Path:
+    """A CoOp whose classes have a context each."""
+    return _saved(
+        CoOpForImageClassification.from_backbone(CLIP_DIR, CLASS_NAMES, n_ctx=2, class_specific_context=True), folder
+    )
+
+
+def actions(folder: Path) -> Path:
+    """An ActionCLIP over the mean of the frames, as it is without training."""
+    names = clip_class_names("combinations", "test")
+    model = ActionClipForVideoClassification.from_backbone(
+        CLIP_DIR, names, post_network="mean", trainable="head", num_frames=8
+    )
+    return _saved(model, folder)
+
+
+def _saved(model: PreTrainedModel, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    return folder

@@ -1,0 +1,58 @@
+"""Little models for the pages of grounding, product texts and clips, trained for some seconds at most."""
+
+from pathlib import Path
+
+import torch
+
+from hf_prompt_models import (
+    AlproForVideoQuestionAnswering,
+    CptForVisualGrounding,
+    FrozenForConditionalGeneration,
+    MantisForConditionalGeneration,
+)
+from hf_prompt_models.models.alpro.start_alpro import load_start
+from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
+from hf_prompt_models.playground.product_cards import draw_card
+
+
+def grounding(folder: Path) -> Path:
+    """A CPT over the tiny ViLT, as it is without training: it finds most of what phrases mean."""
+    CptForVisualGrounding.from_backbone(VILT_DIR).save_pretrained(folder, save_backbone=True)
+    return folder
+
+
+def product_writer(folder: Path, steps: int = 0) -> Path:
+    """A MAnTiS over the tiny language model and the image tower of the tiny CLIP; learned from 32 cards a step."""
+    model = MantisForConditionalGeneration.from_backbone(LM_DIR, CLIP_DIR, num_image_tokens=4)
+    model.generation_config.max_new_tokens = 16
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    model.train()
+    for step in range(steps):
+        cards = [draw_card("train", 7, 32 * step + place) for place in range(32)]
+        inputs = model.processor(
+            images=[[image] for image, _ in cards],
+            text=[product.title for _, product in cards],
+            suffix=[product.description for _, product in cards],
+            padding=True,
+            return_tensors="pt",
+        )
+        optimizer.zero_grad()
+        model(**inputs).loss.backward()
+        optimizer.step()
+    model.eval().save_pretrained(folder, save_backbone=True)
+    return folder
+
+
+def question_reader(folder: Path) -> Path:
+    """A Frozen, as it is without training."""
+    model = FrozenForConditionalGeneration.from_backbone(LM_DIR, CLIP_DIR)
+    model.generation_config.max_new_tokens = 8
+    model.save_pretrained(folder, save_backbone=True)
+    return folder
+
+
+def answerer(folder: Path) -> Path:
+    """An ALPRO that answers questions about clips by a head that is new, so that it guesses."""
+    answers = ["blue", "green", "key", "left", "one", "red", "two"]
+    load_start(AlproForVideoQuestionAnswering, ALPRO_DIR, 4, 40, answers=answers).save_pretrained(folder)
+    return folder

@@ -1,0 +1,299 @@
+"""`hf-prompt train`: flags from files, help, and how it ends when it is stopped, the input is bad or the disk full."""
+
+import json
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_prompt_cli.advice import ADVICE
+from hf_prompt_cli.flag_files import with_flags_of_file
+from hf_prompt_cli.main import main, parsers
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset
+from hf_prompt_models.models import methods_with
+from hf_prompt_models.training import trainer as trainer_module
+from hf_prompt_models.training.arguments import build_parser, training_settings
+from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from tests.full_disk import full_disk
+from tests.scripts.test_few_shot_scripts import data, flags
+
+
+ROOT = Path(__file__).parents[2]
+__all__ = ["data"]  # a fixture
+
+
+def ended(argv: list[str]) -> Any:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    return stop.value.code
+
+
+def prompt_of(folder: Path) -> torch.Tensor:
+    (context,) = load_file(folder / "model.safetensors").values()
+    return context
+
+
+@pytest.fixture(scope="module")
+def undisturbed(modern_clip: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """What a run learns that nothing happens to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert main(["train", *flags(modern_clip, data, folder)]) == 0
+    return prompt_of(folder)
+
+
+def stop_at(picture: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something when so many pictures have been read for training."""
+    read, plain = [0], AugmentedImageDataset.__getitem__
+
+    def getitem(self: AugmentedImageDataset, index: int) -> Any:
+        read[0] += 1
+        if read[0] == picture:
+            action()
+        return plain(self, index)
+
+    monkeypatch.setattr(AugmentedImageDataset, "__getitem__", getitem)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on_and_ends_the_same(
+    number: signal.Signals,
+    code: int,
+    modern_clip: Path,
+    data: Path,
+    undisturbed: torch.Tensor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "a run"  # 12 pictures a epoch, in 3 steps
+    with monkeypatch.context() as patched:
+        stop_at(15, lambda: os.kill(os.getpid(), number), patched)
+        assert ended(["train", *flags(modern_clip, data, output, "--save_steps", 100)]) == code
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"interrupted. Kept: {output / 'checkpoint-4'}. Go on with: hf-prompt train coop ")
+    assert not (output / "model.safetensors").exists()
+    program, *again = shlex.split(said.partition("Go on with: ")[2])
+    assert program == "hf-prompt"
+    assert main(again) == 0
+    assert torch.equal(prompt_of(output), undisturbed)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_interruption_does_not_wait_for_the_step(
+    modern_clip: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stop_at(15, twice, monkeypatch)
+    assert ended(["train", *flags(modern_clip, data, tmp_path / "run", "--save_steps", 3)]) == 130
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"Kept: {tmp_path / 'run' / 'checkpoint-3'}. Go on with: hf-prompt train coop" in said
+
+
+def test_a_run_that_saves_no_checkpoints_stops_after_the_step(
+    modern_clip: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(5, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    argv = ["train", *flags(modern_clip, data, tmp_path / "run", "--save_strategy", "no")]
+    assert ended(argv) == 130
+    assert "No checkpoint was written yet. Go on with: hf-prompt train coop" in capsys.readouterr().err
+    assert newest_whole_checkpoint(tmp_path / "run") is None
+
+
+def test_a_full_disk_ends_in_a_line_that_says_what_is_kept_and_how_to_go_on(
+    modern_clip: Path,
+    data: Path,
+    undisturbed: torch.Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved, plain = [], trainer_module.PromptTrainer._save_checkpoint
+
+    def save(self: trainer_module.PromptTrainer, *args: Any) -> None:
+        if saved:
+            with full_disk(100):
+                plain(self, *args)
+        plain(self, *args)
+        saved.append(self.state.global_step)
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer_module.PromptTrainer, "_save_checkpoint", save)
+        message = ended(["train", *flags(modern_clip, data, output, "--save_steps", 3)])
+    assert re.match(r"error: Cannot save .*checkpoint-6'.*\. Kept: .*/checkpoint-3\. Go on with: ", message)
+    assert "\n" not in message
+    assert main(shlex.split(message.partition("Go on with: ")[2])[1:]) == 0
+    assert torch.equal(prompt_of(output), undisturbed)
+
+
+def test_bad_input_says_that_nothing_is_lost(modern_clip: Path, data: Path, tmp_path: Path) -> None:
+    message = ended(["train", *flags(modern_clip, data, tmp_path / "run", "--train_dir", tmp_path / "absent")])
+    assert message.startswith("error: ")
+    assert message.endswith("Nothing was learned yet: mend it and type the same again.")
+    message = ended(["train", "coop", str(tmp_path / "absent.yaml")])
+    assert "absent.yaml" in message
+    assert message.endswith("Nothing was written: mend it and type the same again.")
+    assert ended(["train", "clip_zero_shot"]).startswith("error: there is nothing to train of clip_zero_shot")
+
+
+def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
+    modern_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    assert main(["train", *flags(modern_clip, data, tmp_path, "--num_train_epochs", 1)]) == 0
+    assert newest_whole_checkpoint(tmp_path)
+    message = ended(["train", *flags(modern_clip, data, tmp_path, "--shots", 9)])
+    assert "Kept" not in message
+    assert "fewer than 9 images" in message
+
+
+# -- flags from files ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_a_file_is_the_run_from_flags(
+    modern_clip: Path, data: Path, undisturbed: torch.Tensor, tmp_path: Path
+) -> None:
+    _, *given = flags(modern_clip, data, tmp_path / "run")
+    values = dict(zip((flag.removeprefix("--") for flag in given[::2]), given[1::2], strict=True))
+    (tmp_path / "run.yaml").write_text("".join(f"{name}: {value}\n" for name, value in values.items()))
+    assert main(["train", "coop", str(tmp_path / "run.yaml")]) == 0
+    assert torch.equal(prompt_of(tmp_path / "run"), undisturbed)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "run.yaml" not in results["command"]
+    assert "--n_ctx=2" in shlex.split(results["command"])
+
+
+YAML = """
+shots: 4              # the command line may say otherwise
+seeds: [1, 2]
+learning_rate: 2e-3
+class_specific_context: true
+save_strategy: no
+feature_cache: off
+context_init:
+labels: null
+target_dirs:
+  - a b
+  - c
+lr_scheduler_kwargs: {num_cycles: 2}
+"""
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_values_of_a_file_are_those_of_the_command_line(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"flags{suffix}"
+    if suffix == ".yaml":
+        file.write_text(YAML)
+    else:
+        value = {"shots": 4, "seeds": [1, 2], "learning_rate": 2e-3, "class_specific_context": True}
+        value |= {"save_strategy": "no", "feature_cache": "off", "context_init": None, "labels": None}
+        value |= {"target_dirs": ["a b", "c"], "lr_scheduler_kwargs": {"num_cycles": 2}}
+        file.write_text(json.dumps(value, indent="\t"))
+    parser = parsers()["train coop"]
+    required = ["--backbone", "b", "--train_dir", "d", "--test_dir", "e"]
+    given = parser.parse_args([*with_flags_of_file(parser, [str(file)]), *required])
+    assert (given.shots, given.seeds, given.learning_rate) == (4, [1, 2], 2e-3)
+    assert (given.class_specific_context, given.feature_cache, given.target_dirs) == (True, "off", ["a b", "c"])
+    assert (given.context_init, given.labels) == (None, None)
+    assert str(getattr(given.save_strategy, "value", given.save_strategy)) == "no"
+    assert json.loads(given.lr_scheduler_kwargs) in ({"num_cycles": 2}, {"num_cycles": "2"})  # the Trainer takes both
+    over = [str(file), "--shots", "9", "--seeds", "3", "--no_such"]
+    assert "--shots=4" not in with_flags_of_file(parser, over)
+    assert with_flags_of_file(parser, over)[-5:] == over[1:]
+    assert not {"1", "2"} & set(with_flags_of_file(parser, [str(file), "--seed", "3"]))  # --seed n means --seeds n
+
+
+def test_files_that_hold_no_flags_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "run.yaml"
+    for text, said in (
+        ("shot: 4", "there is no flag shot. Did you mean shots?"),
+        ("help: true", "there is no flag help."),
+        ("1: 2\nxyzzy: 3", "there is no flag 1."),
+    ):
+        file.write_text(text)
+        assert ended(["train", "coop", str(file)]) == 2
+        assert f"{file}: {said}" in capsys.readouterr().err
+    for text, said in (
+        ("just text", "is no file of flags"),
+        ("- shots\n- 4", "is no file of flags"),
+        ("shots: [4", "cannot be read as YAML"),
+        ("a: " * 3000, "cannot be read as YAML"),
+        ("shots: " + "[" * 3000, "cannot be read as YAML"),
+        ("seeds: [[1], 2]", "seeds is a value, a list of them, or a mapping"),
+        ("shots: 4" + " " * 70_000, "are read up to 65536"),
+    ):
+        file.write_text(text)
+        assert said in ended(["train", "coop", str(file)])
+    file.write_text(f"shots: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']")
+    assert ended(["train", "coop", str(file)]) == 2
+    assert not (tmp_path / "made").exists()
+
+
+# -- help ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", methods_with("recipe"))
+def test_help_has_our_flags_first_and_says_whose_each_default_is(method: str) -> None:
+    parser = parsers()[f"train {method}"]
+    text = parser.format_help()
+    ours = {action.dest for group in parser._action_groups[1:-1] for action in group._group_actions} - {"help"}
+    theirs = {action.dest for action in parser._action_groups[-1]._group_actions}
+    assert "seeds" in ours
+    assert "learning_rate" in theirs
+    assert not ours & theirs
+    assert max(text.index(f"  --{name} ") for name in ours) < text.index("training (transformers'")
+    plain = " ".join(text.split())
+    assert "--max_steps MAX_STEPS" in text
+    assert re.search(r"--max_steps .*?\(default: -1; Trainer\)", plain)
+    assert re.search(r"--save_total_limit .*?\(default: 1; hf-prompt\)", plain)
+    for action in parser._actions:
+        if action.default not in (None, "==SUPPRESS==") and not action.required and action.nargs != 0:
+            invocation = f"--{action.option_strings[0].removeprefix('--')} "
+            assert re.search(rf"{invocation}.*?\(default: .*?; .*?\)", plain), action.dest
+
+
+def test_defaults_in_the_help_are_those_of_the_run() -> None:
+    from hf_prompt_models.models.coop import recipe_coop
+    from hf_prompt_models.training.arguments import FewShotArguments, parse_run_arguments
+
+    argv = ["--backbone", "b", "--train_dir", "d", "--test_dir", "e", "--output_dir", "o"]
+    run = parse_run_arguments(recipe_coop, argv, "hf-prompt train coop")
+    shown = parsers()["train coop"]
+    for name, value in run.training.items():
+        if name != "output_dir":
+            assert shown.get_default(name) == value, name
+    assert shown.get_default("shots") == run.few_shot.shots
+    assert run.own_schedule
+    text = " ".join(shown.format_help().split())
+    assert "(default: 0.002; CoOp recipe)" in text
+    assert "then the cosine, changed by epoch; CoOp recipe)" in text
+    assert "(required)" in text
+    data = build_parser(recipe_coop, FewShotArguments, {}, "prog")
+    assert data.get_default("save_steps") == training_settings({}, {})["save_steps"]
+
+
+# -- advice ----------------------------------------------------------------------------------------------------------
+
+
+def test_advice_names_every_method_and_only_figures_that_stand_where_it_says(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train"]) == 0
+    assert capsys.readouterr().out.strip() == ADVICE
+    for method in methods_with("recipe"):
+        assert re.search(rf"^  {method}  ", ADVICE, re.MULTILINE)
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    written = "\n".join(path.read_text(encoding="utf-8") for path in documents).replace("2.399", "2.40")
+    written = written.replace("0.514", "0.51")
+    figures = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", ADVICE)
+    assert len(figures) > 25
+    assert [figure for figure in figures if figure not in written] == []
+    for known in re.findall(r"--(\w+)", ADVICE):
+        assert any(f"--{known}" in parser._option_string_actions for parser in parsers().values()), known

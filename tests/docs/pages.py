@@ -1,0 +1,97 @@
+"""README.md and docs/ as programs: their code blocks, and the commands in these.
+
+A block is run unless the line above it says why it is not: `<!-- not run: needs two GPUs -->`. The flags of its
+commands are checked all the same.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_BLOCK = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n+)?"
+    r'```(?P<language>\w*)(?: title="(?P<title>[^"\n]+)")?\n(?P<code>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
+PROGRAM = ("hf-prompt", "hf_prompt_cli")
+"""What the command line is called, and as a module for `torchrun -m`."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        page: the file.
+        line: the number of its first line of code.
+        language: what stands behind the fence.
+        title: the file that it is, if it says so: `yaml title="run.yaml"`.
+        code: the text within.
+        not_run: why it is not run; `None` if it is.
+    """
+
+    page: Path
+    line: int
+    language: str
+    title: str | None
+    code: str
+    not_run: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    def commands(self) -> list[list[str]]:
+        """The words of every command of a shell block, comments left out; loops are taken apart.
+
+        Raises:
+            ValueError: naming the place, if a quotation does not end.
+        """
+        commands: list[list[str]] = [[]]
+        try:
+            for line in self.code.replace("\\\n", " ").splitlines():
+                words = shlex.shlex(line, posix=True, punctuation_chars=True)
+                words.whitespace_split = True
+                for word in words:
+                    if set(word) <= set(";&|()<>"):
+                        commands.append([])
+                    elif commands[-1] or word not in ("do", "done", "then", "fi", "else"):
+                        commands[-1].append(word)
+                commands.append([])
+        except ValueError as error:
+            raise ValueError(f"{self}: {error}") from error
+        return [command for command in commands if command]
+
+    def ours(self) -> list[list[str]]:
+        """The commands of this project, `["hf-prompt", command, …]`, without what launches them, such as torchrun."""
+        found = []
+        for command in self.commands():
+            places = [place for place, word in enumerate(command) if word in PROGRAM]
+            found += [["hf-prompt", *command[places[0] + 1 :]]] if places else []
+        return found
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page, in their order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(
+            page,
+            text.count("\n", 0, match.start("code")) + 1,
+            match["language"],
+            match["title"],
+            match["code"],
+            match["reason"],
+        )
+        for match in _BLOCK.finditer(text)
+    ]
+
+
+def all_blocks(*languages: str) -> Iterator[Block]:
+    for page in PAGES:
+        yield from (block for block in blocks(page) if block.language in languages)

@@ -1,0 +1,63 @@
+"""Every code block of README.md and docs/ is run, page by page from top to bottom, as a reader would."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hf_prompt_models.playground import CLIP_DIR
+from tests.docs.pages import PAGES, ROOT
+from tests.docs.place import fetched_checkpoints, write_place
+from tests.docs.running import run_page
+from tests.local_hub import Repository, serve
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'pin_memory'"),  # torch's, on machines without a GPU
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # peft's
+]
+
+PUBLISHING = ROOT / "docs" / "publish.md"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with fetched_checkpoints(tmp_path_factory.mktemp("checkpoints")):
+        yield
+
+
+@pytest.mark.usefixtures("checkpoints")
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != PUBLISHING], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_all_blocks_of_a_page_run(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(place, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    if not run_page(page):
+        pytest.skip("no code to run")
+
+
+def test_all_blocks_about_publishing_run_with_a_hub(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "here")
+    files = {file.name: file.read_bytes() for file in Path(CLIP_DIR).iterdir()}
+    with serve() as hub:
+        hub.repositories["openai/clip-vit-base-patch16"] = Repository()
+        hub.repositories["openai/clip-vit-base-patch16"].commit("main", files)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.docs.running", str(PUBLISHING.relative_to(ROOT))],
+            env=hub.environment(tmp_path),
+            cwd=tmp_path / "here",
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        pushed = {name for name in hub.repositories if name.startswith("user/")}
+    assert pushed == {"user/pets-prompt", "user/pets-full", "user/pets-seed-1", "user/pets-seed-2"}

@@ -1,0 +1,204 @@
+"""The package under other versions of what it stands on: `make test-matrix`, or `python tests/matrix.py newest bare`.
+
+Each cell is a virtual environment under `.matrix/`, which pip fills from the index, and a thin selection of the tests.
+torch, which is large, is installed once for each Python and lent to its cells. Needs nothing but Python itself.
+"""
+
+import argparse
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / ".matrix"
+
+TESTS = (
+    "tests/test_package.py",
+    "tests/test_modeling_common.py",
+    "tests/test_without_av.py",
+    "tests/prefix_lm/test_peft.py",
+    "tests/models/alpro/test_saving.py",
+    "tests/models/alpro/test_pipeline_alpro.py",
+)
+MARKERS = "not slow and not web and not variant"
+RUNNERS = ("pytest", "pytest-timeout", "hypothesis")
+SHOWN = ("transformers", "huggingface_hub", "datasets", "accelerate", "safetensors", "peft", "av", "torchvision")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """
+    Attributes:
+        python: "oldest", which `python_requires` says, or "newest", of those that are here.
+        at_floor: packages that are installed in the oldest version that setup.cfg allows; "*": all of them.
+        extra: what is installed beside the package.
+        without: what is taken away again though the package asks for it.
+    """
+
+    python: str = "oldest"
+    at_floor: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ("peft",)
+    without: tuple[str, ...] = ()
+
+
+CELLS = {
+    "floors": Cell(at_floor=("*",)),
+    "transformers-floor": Cell(at_floor=("transformers",)),
+    "newest": Cell(),
+    "bare": Cell(extra=(), without=("av",)),
+    "newest-python": Cell(python="newest"),
+    "newest-python-bare": Cell(python="newest", at_floor=("transformers",), extra=(), without=("av",)),
+    "torchvision": Cell(python="newest", extra=("peft", "torchvision")),
+}
+
+
+class LeftOutError(Exception):
+    """A cell cannot be made here; the message says why."""
+
+
+def run(*command: str | Path, log: Path, check: bool = True) -> str:
+    """What a program says, which is kept in a log, too."""
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with log.open("a") as file:
+        file.write(f"$ {' '.join(map(str, command))}\n{done.stdout}\n")
+    if check and done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
+    return done.stdout
+
+
+def pip(python: Path, *arguments: str | Path, log: Path) -> None:
+    run(python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments, log=log)
+
+
+def floors() -> dict[str, str]:
+    """The oldest version that setup.cfg allows, by package; torch is lent, in the one version of constraints.txt."""
+    options = configparser.ConfigParser()
+    options.read(ROOT / "setup.cfg")
+    asked = options["options"]["install_requires"] + options["options.extras_require"]["peft"]
+    return {name: version for name, version in re.findall(r"^([\w-]+)>=([\d.]+)", asked, re.M) if name != "torch"}
+
+
+def torch_requirement() -> str:
+    return next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+
+
+def find_pythons(kind: str) -> list[Path]:
+    """Interpreters to try, best first: on the path, and those of pyenv."""
+    options = configparser.ConfigParser()
+    options.read(ROOT / "setup.cfg")
+    oldest = int(options["options"]["python_requires"].removeprefix(">=3."))
+    minors = [oldest] if kind == "oldest" else range(oldest + 9, oldest, -1)
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = []
+    for minor in minors:
+        on_path = shutil.which(f"python3.{minor}")
+        for each in (*([Path(on_path)] if on_path else []), *sorted(versions.glob(f"*/bin/python3.{minor}"))):
+            # A shim of pyenv is on the path whether there is something behind it or not.
+            if subprocess.run([each, "-c", "import ensurepip, venv"], capture_output=True).returncode == 0:
+                found.append(each)
+                break
+    return found
+
+
+def lend_torch(python: Path) -> Path:
+    """The folder that holds torch, and what it needs, for an interpreter; made if needed."""
+    version = run(python, "-c", "import sys; print(*sys.version_info[:2], sep='.')", log=HOME / "log").strip()
+    folder = HOME / f"torch-{version}"
+    if not (folder / "installed").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            pip(python, "install", "--target", folder, torch_requirement(), log=HOME / "log")
+        except subprocess.CalledProcessError as error:
+            raise LeftOutError(f"{torch_requirement()} has no build for Python {version}") from error
+        (folder / "installed").touch()
+    return folder
+
+
+def make_environment(name: str, cell: Cell, log: Path) -> Path:
+    """The interpreter of a cell's new environment."""
+    reason: Exception = LeftOutError(f"no Python that is {'newer than ' if cell.python == 'newest' else ''}the oldest")
+    for python in find_pythons(cell.python):
+        try:
+            torch = lend_torch(python)
+            break
+        except LeftOutError as error:
+            reason = error
+    else:
+        raise reason
+    environment = HOME / name
+    run(python, "-m", "venv", "--clear", environment, log=log)
+    inside = environment / "bin" / "python"
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "torch.pth").write_text(f"{torch}\n")  # behind the cell's own packages, which win
+    pinned = {
+        package: version for package, version in floors().items() if package in cell.at_floor or "*" in cell.at_floor
+    }
+    constraints = environment / "constraints.txt"
+    lines = [torch_requirement(), *(f"{package}=={version}" for package, version in pinned.items())]
+    constraints.write_text("\n".join(lines) + "\n")
+    pip(inside, "install", "-c", constraints, "-e", ".", *RUNNERS, *cell.extra, log=log)
+    if cell.without:
+        pip(inside, "uninstall", "--yes", *cell.without, log=log)
+    if "torchvision" in cell.extra and "Error" in run(inside, "-c", "import torchvision", log=log, check=False):
+        raise LeftOutError("torchvision has no build that fits this build of torch")
+    return inside
+
+
+def run_cell(name: str, cell: Cell) -> tuple[str, list[str], bool]:
+    """What came of a cell, the versions that it had, and whether all is well."""
+    log = HOME / f"{name}.log"
+    log.unlink(missing_ok=True)
+    try:
+        python = make_environment(name, cell, log)
+    except LeftOutError as error:
+        return f"left out: {error}", [], True
+    except subprocess.CalledProcessError as error:
+        return f"FAILED to install: {error.stdout.strip().splitlines()[-1][:100]}", [], False
+    code = (
+        "import sys, torch\nfrom importlib.metadata import PackageNotFoundError, version\n"
+        "print('%d.%d.%d' % sys.version_info[:3], torch.__version__)\n"
+        f"for name in {SHOWN}:\n"
+        "    try: print(version(name))\n"
+        "    except PackageNotFoundError: print('-')"
+    )
+    versions = run(python, "-c", code, log=log).split()
+    said = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", MARKERS, *TESTS, log=log, check=False)
+    last = said.strip().splitlines()[-1].strip("= ")
+    passed = "passed" in last and not re.search("failed|error", last)
+    return last if passed else f"FAILED: {last}", versions, passed
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cells", nargs="*", metavar="CELL", help=f"default: all of {', '.join(CELLS)}")
+    chosen = parser.parse_args(arguments).cells or list(CELLS)
+    if unknown := set(chosen) - set(CELLS):
+        parser.error(f"no such cell: {', '.join(sorted(unknown))}; there are {', '.join(CELLS)}")
+    HOME.mkdir(exist_ok=True)
+    well = True
+    rows = [("cell", "Python", "torch", *SHOWN, "result")]
+    for name in chosen:
+        print(f"{name} ...", flush=True)
+        result, versions, passed = run_cell(name, CELLS[name])
+        well &= passed
+        rows.append((name, *(versions or [""] * (len(SHOWN) + 2)), result))
+        print(f"{name}: {result}", flush=True)
+    print()
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+        if row is rows[0]:
+            print("|" + "---|" * len(row))
+    print(f"\nEach cell's whole log is {HOME.relative_to(ROOT)}/<cell>.log.")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
