@@ -1,5 +1,6 @@
 """How a command ends when something goes wrong: one line that says what is kept, what to type next, and a code."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from huggingface_hub.errors import StrictDataclassError
 
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+BEFORE_A_FILE = "\n- "
+"""Files that are listed have a line each."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -34,12 +38,18 @@ def ending(kept: Callable[[], str]) -> Iterator[None]:
         print(f"\ninterrupted. {kept()}", file=sys.stderr)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     except torch.OutOfMemoryError as error:
-        first = str(error).partition("\n")[0]
-        sys.exit(f"error: {first} Try smaller batches. {kept()}")
+        sys.exit(f"error: {in_a_line(error).partition('. ')[0].rstrip('.')}. Try smaller batches. {kept()}")
     except (ImportError, MemoryError, OSError, StrictDataclassError, TypeError, ValueError) as error:
-        sys.exit(f"error: {error or type(error).__name__} {kept()}")
+        said = in_a_line(error)
+        sys.exit(f"error: {said}{chr(10) if BEFORE_A_FILE in said else ' '}{kept()}")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error says, as a sentence in a line; behind it, lists of files stay as they are."""
+    said = re.sub(r"[ \t]*\n(?!- )\s*", " ", str(error)).strip() or type(error).__name__
+    return said if said.endswith((".", "!", "?")) or BEFORE_A_FILE in said else f"{said}."
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
