@@ -259,8 +259,8 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
             api_visibility="private",
         )
         view.select(look.in_words(clicked, 3), [picture, boxes, corner], drawing, **quiet)
-        # Not input, which a pasted text does not raise.
-        boxes.change(redraw, [picture, boxes, corner], view, trigger_mode="always_last", **quiet)
+        # A pasted text raises no input; and of boxes that were clicked, change would draw again over the next corner.
+        gr.on([boxes.input, boxes.blur], redraw, [picture, boxes, corner], view, trigger_mode="always_last", **quiet)
         undo_button.click(look.in_words(undo, 3), [picture, boxes, corner], drawing, **quiet)
         clear_button.click(look.in_words(clear, 3), picture, drawing, **quiet)
         find_button.click(
