@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -61,6 +61,9 @@ docs: $(VENV)/installed
 style: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+notebooks: $(VENV)/installed  # execute those of examples/ and write their outputs anew
+	$(BIN)/python -m tests.examples.execute
 
 bench: $(VENV)/installed
 	$(BIN)/hf-prompt benchmark coop

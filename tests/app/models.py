@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from hf_prompt_models import ActionClipForVideoClassification, CoOpForImageClassification
 from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
-from hf_prompt_models.playground.clips import clip_class_names
+from hf_prompt_models.playground.motions import OBJECTS
 
 
 def learned_prompt(folder: Path) -> Path:
@@ -34,11 +34,9 @@ def class_specific_prompt(folder: Path) -> Path:
 
 
 def actions(folder: Path) -> Path:
-    """An ActionCLIP over the mean of the frames, as it is without training."""
-    names = clip_class_names("combinations", "test")
-    model = ActionClipForVideoClassification.from_backbone(
-        CLIP_DIR, names, post_network="mean", trainable="head", num_frames=8
-    )
+    """An ActionCLIP over the mean of the frames, as it is without training, which knows things and no motions."""
+    names = [f"a {shape}" for shape in OBJECTS]
+    model = ActionClipForVideoClassification.from_backbone(CLIP_DIR, names, post_network="mean", trainable="head")
     return _saved(model, folder)
 
 

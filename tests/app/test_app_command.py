@@ -1,5 +1,6 @@
 """`hf-prompt app`."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
 def test_a_folder_without_a_model_ends_with_words(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds no trained model"):
         main([str(tmp_path)])
+
+
+def test_a_port_that_is_taken_ends_with_words(learned_prompt: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = f"Cannot listen at 127.0.0.1, port {port}: Address already in use.*Name another --host or --port"
+        with pytest.raises(SystemExit, match=said):
+            main([str(learned_prompt), "--port", str(port)])
+
+
+def test_what_is_no_port_ends_with_words(learned_prompt: Path) -> None:
+    with pytest.raises(SystemExit, match="700000 is no port"):
+        main([str(learned_prompt), "--port", "700000"])
 
 
 def test_an_unknown_device_ends_with_words(learned_prompt: Path) -> None:

@@ -38,7 +38,7 @@ PULLED = {"same": "torch.equal(logits, pulled_logits)", "spread": "float(logits[
 ACCURACY = {"zero_shot": "zero_shot_accuracy", "learned": "learned_accuracy"}
 EXAMPLES_BY_NAME = {
     "few_shot_images": Example("user/drawings-prompt", {"EPOCHS": 100}, PULLED | ACCURACY),
-    "actions_in_video": Example("user/motions", {"EPOCHS": 100}, PULLED | ACCURACY | {"turned": "float(turned)"}),
+    "actions_in_video": Example("user/motions", {}, PULLED | ACCURACY | {"turned": "float(turned)"}),
     "visual_grounding": Example("user/scene-grounding", {"EPOCHS": 20}, PULLED | ACCURACY),
     "product_texts": Example("user/card-writer", {"EPOCHS": 4}, PULLED | {"results": "results"}),
 }

@@ -91,6 +91,7 @@ def open_page(chromium: Browser, width: int) -> Iterator[Callable[[str], Page]]:
                 None if request.url.startswith((address, "data:", "blob:")) else elsewhere.append(request.url)
             ),
         )
+        page.on("filechooser", lambda chooser: None)  # from now on choosers are the test's, not the browser's
         page.goto(address)
         page.locator("h1").wait_for()
         return page

@@ -9,13 +9,14 @@ from playwright.sync_api import Page
 IMAGES = Path(__file__).parent.parent.parent / "docs/images"
 
 # Whatever is seen of texts, pictures and fields: rectangles, cut where a container hides what stands out of it.
-_VISIBLE = """
+_OVERLAPS = """
 () => {
   const seen = [];
   const cut = (rect, element) => {
     let [left, top, right, bottom] = [rect.left, rect.top, rect.right, rect.bottom];
     for (let each = element; each && each !== document.body; each = each.parentElement) {
       const style = getComputedStyle(each);
+      if (each.classList.contains("toast-wrap")) return null;  // lies over the page for a while, and may
       if (style.visibility === "hidden" || style.opacity === "0" || style.clipPath !== "none") return null;
       const box = each.getBoundingClientRect();
       if (style.overflowX !== "visible") { left = Math.max(left, box.left); right = Math.min(right, box.right); }
@@ -66,8 +67,9 @@ _WIDER = """
 def check_looks(page: Page) -> None:
     """See that nothing overlaps anything else and that the page does not scroll sideways."""
     page.wait_for_timeout(300)  # what unfolds has done so
-    assert page.evaluate(_WIDER) == []
-    assert page.evaluate(_VISIBLE) == []
+    wider, over = page.evaluate(_WIDER), page.evaluate(_OVERLAPS)
+    assert not wider, f"beside the window: {wider}"
+    assert not over, f"over each other: {over}"
 
 
 def keep_picture(page: Page, name: str, width: int) -> None:

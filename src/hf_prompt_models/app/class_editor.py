@@ -76,8 +76,8 @@ def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textb
     """
     return gr.Textbox(
         "\n".join(class_names),
-        lines=8,
-        max_lines=14,
+        lines=12,
+        max_lines=12,  # as many: a box that grows with the text is slow with a hundred lines
         label="Class names",
         info=locked or "One name a line. The answers follow as you type.",
         interactive=locked is None,

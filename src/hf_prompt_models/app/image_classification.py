@@ -195,7 +195,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
             show_progress_on=answers,
             api_visibility="private",
         )
-        names.input(
+        names.change(
             look.in_words(answer, 1),
             [kept, names],
             [answers, said],

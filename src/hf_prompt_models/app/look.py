@@ -35,7 +35,10 @@ THEME = gr.themes.Default(
 )
 
 CSS = """
-.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
+/* A clip stands below its label. Gradio's trimming would fetch a program from elsewhere. */
+.block > .video-container { margin-top: 32px; height: calc(100% - 32px) !important; }
+[aria-label="Trim video to selection"], [aria-label="Reset video to initial value"] { display: none !important; }
 .plain > .html-container { padding: 0 !important; }
 .block.notice:not(:has(p)) { display: none; }
 .problem, .note { margin: 0; padding: 10px 14px; border-radius: 8px; border-left: 4px solid; white-space: pre-line;
@@ -61,11 +64,11 @@ CSS = """
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 12px; padding: 0; list-style: none; }
 .legend li { margin: 0; }
 .swatch { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 3px; margin-right: 6px; }
-.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)); gap: 8px; margin: 0 0 12px;
+.strip { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px; margin: 0 0 12px;
   padding: 0; list-style: none; }
 .strip li { margin: 0; text-align: center; font-size: 0.85rem; }
 .strip img { width: 100%; border-radius: 4px; display: block; }
-.nothing { color: var(--body-text-color-subdued); margin: 0; }
+.nothing { color: var(--block-info-text-color); margin: 0; }
 .read-aloud { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 :focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
 @media (max-width: 640px) {

@@ -1,5 +1,7 @@
 """Starting a page's server."""
 
+import socket
+
 import gradio as gr
 
 from hf_prompt_models.app.look import CSS, THEME
@@ -32,8 +34,11 @@ def launch(
         wait: whether to return only when the program is interrupted.
 
     Raises:
-        OSError: if the port is taken.
+        OSError: if the address is not this machine's, or the port is taken.
+        ValueError: if it is no port.
     """
+    if host is not None:
+        _check_address(host, port)
     blocks.queue(api_open=False, max_size=64)
     _, address, _ = blocks.launch(
         server_name=host,
@@ -55,3 +60,14 @@ def launch(
         print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
         blocks.block_thread()
     return address
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Before gradio, whose errors speak of its own settings."""
+    if port is not None and not 0 < port < 2**16:
+        raise ValueError(f"{port} is no port: name one from 1024 to 65535.")
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        place = host if port is None else f"{host}, port {port}"
+        raise OSError(f"Cannot listen at {place}: {error.strerror}. Name another --host or --port.") from error

@@ -55,6 +55,10 @@ TORN_SECONDS = 0.5
 """How much may lack at the end of what a container says to be its duration."""
 
 
+# Titles and the like, which nobody reads here, need not be in UTF-8. Since PyAV 19 it takes them so by itself.
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
 class UnexpectedFramesError(Exception):
     """Seeking met other frames than the packets tell of: the video has to be decoded from its start."""
 
@@ -81,7 +85,7 @@ class VideoFile:
         file = io.BytesIO(self.source) if isinstance(self.source, bytes) else f"file:{os.fspath(self.source)}"
         options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS)}
         try:
-            with av.open(file, "r", options=options, metadata_errors="replace") as container:
+            with av.open(file, "r", options=options, **_ANY_METADATA) as container:
                 pictures = [
                     stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
                 ]
