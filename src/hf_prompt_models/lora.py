@@ -127,7 +127,7 @@ def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
     """
     peft, directory = _peft(), Path(directory)
     config = copy.copy(adapted.peft_config["default"])
-    updates = peft.get_peft_model_state_dict(adapted)
+    updates = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     model = adapted.unload()
     part = f"{model.backbone_name}."
     updates = {
