@@ -152,7 +152,7 @@ def take_lora(adapted: Any) -> Any:
         adapted: the `PeftModel`, which is no more afterwards.
     """
     peft = _peft()
-    updates = peft.get_peft_model_state_dict(adapted)
+    updates = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     config = copy.copy(adapted.peft_config["default"])
     model = adapted.unload()
     part = f"{model.backbone_name}."
