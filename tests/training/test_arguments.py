@@ -80,7 +80,7 @@ def test_help_shows_the_recipes_settings(capsys: pytest.CaptureFixture) -> None:
         parse("--help")
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "(default: 0.002)" in text
+    assert "(default: 0.002; CoOp recipe)" in text
     assert "Number of context vectors" in text
 
 
