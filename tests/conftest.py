@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 
@@ -13,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # models this small run slower on more, abo
 
 import logging
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -69,10 +71,19 @@ def transformers_records() -> Iterator[list[str]]:
         pytest.fail("transformers logged:\n" + "\n".join(collector.messages), pytrace=False)
 
 
+collect_ignore = [] if find_spec("playwright") else ["web"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A shell's background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

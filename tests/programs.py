@@ -1,11 +1,11 @@
 """Programs that tests start: they end, or are ended with all that they started, and say where each was."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,25 +47,30 @@ def run_program(
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
-@contextmanager
-def one_of_two(rank: int, folder: Path) -> Iterator[None]:
-    """This process is one of two that meet through a file: a port that was free may not be so any more."""
-    torch.set_num_threads(1)
-    meeting = f"file://{folder / 'meeting'}"
-    distributed.init_process_group("gloo", meeting, timeout=timedelta(minutes=3), rank=rank, world_size=2)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+def run_two(function: Callable[..., None], folder: Path, *arguments: Any) -> None:
+    """Call `function(rank, folder, *arguments)` in this process and in another one, which must end well, and soon.
 
-
-def run_two(function: Callable[..., None], *arguments: Any) -> None:
-    """Call `function(rank, *arguments)` in this process and in another one, which must end well, and soon."""
-    other = multiprocessing.get_context("spawn").Process(target=function, args=(1, *arguments), daemon=True)
+    They meet through a file in the folder: a port that was free may not be so any more.
+    """
+    process = multiprocessing.get_context("spawn").Process
+    other = process(target=_run_one_of_two, args=(1, function, folder, *arguments), daemon=True)
     other.start()
     try:
-        function(0, *arguments)
+        _run_one_of_two(0, function, folder, *arguments)
         other.join(timeout=180)
         assert other.exitcode == 0
     finally:
         other.kill()
+
+
+def _run_one_of_two(rank: int, function: Callable[..., None], folder: Path, *arguments: Any) -> None:
+    torch.set_num_threads(1)
+    meeting = f"file://{folder / 'meeting'}"
+    distributed.init_process_group("gloo", meeting, timeout=timedelta(minutes=3), rank=rank, world_size=2)
+    try:
+        function(rank, folder, *arguments)
+    finally:
+        # A DistributedDataParallel that outlives its group ends the group's threads when it goes itself, while it has
+        # the interpreter's lock: it waits for ever if one of them waits for the lock. So it must be gone before.
+        gc.collect()
+        distributed.destroy_process_group()

@@ -1,12 +1,25 @@
 """A program that waits for ever is ended, and says where it was."""
 
-import subprocess
+import fcntl
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.programs import run_program
+
+
+WORKER = """
+import fcntl, sys, time
+
+def waits():
+    time.sleep(600)
+
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    waits()
+"""
 
 
 def test_output_and_status_come_back() -> None:
@@ -14,12 +27,12 @@ def test_output_and_status_come_back() -> None:
     assert (done.stdout, done.returncode) == ("1\n", 3)
 
 
-def test_a_launcher_whose_workers_wait_for_ever_is_ended_with_them() -> None:
-    worker = "import time\ndef waits():\n    time.sleep(600)\nwaits()"
-    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
-    started = time.monotonic()
+def test_a_launcher_whose_workers_wait_for_ever_is_ended_with_them(tmp_path: Path) -> None:
+    locked, started = tmp_path / "locked", time.monotonic()
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WORKER!r}, {str(locked)!r}])"
     with pytest.raises(AssertionError, match="in waits") as failure:
-        run_program([sys.executable, "-c", launcher], seconds=3)
-    assert time.monotonic() - started < 60
-    assert "took more than 3 s" in str(failure.value)
-    assert subprocess.run(["pgrep", "-f", "def waits"], capture_output=True, text=True).stdout == ""
+        run_program([sys.executable, "-c", launcher], seconds=8)
+    assert time.monotonic() - started < 100
+    assert "took more than 8 s" in str(failure.value)
+    with open(locked) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever had it is gone

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -438,7 +439,7 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
     script("train.py")(flags(tmp_path, run, *sources, "--post_network", "conv1d", "--per_device_train_batch_size", 2))
     printed = capsys.readouterr().out
     assert "Mean average precision on 4 test videos of 3 classes" in printed
-    assert "VIDEO" in printed
+    assert re.search(r"^Predict with: hf-prompt predict .*run clip\.mp4$", printed, re.MULTILINE)
 
     network = AutoModelForVideoClassification.from_pretrained(run)
     assert network.config.problem_type == "multi_label_classification"

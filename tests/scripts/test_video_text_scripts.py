@@ -311,7 +311,7 @@ def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, b
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
     finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
-    assert finished.stdout.count("Test again with") == 1
+    assert finished.stdout.count("Search with: hf-prompt predict") == 1
     one, two, untrained = (
         AutoModel.from_pretrained(folder).state_dict() for folder in (tmp_path / "one", tmp_path / "two", backbone)
     )

@@ -265,7 +265,7 @@ def test_other_json_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any
     path = tmp_path / "results.json"
     path.write_text(text if isinstance(text, str) else json.dumps(few_shot("DTD", 4, 0.5) | text))
     with pytest.raises(
-        ValueError, match=rf"{re.escape(str(path))} is not a result as train.py writes it: .*{message}"
+        ValueError, match=rf"{re.escape(str(path))} is not a result as `hf-prompt train` writes it: .*{message}"
     ):
         read_result(path)
 

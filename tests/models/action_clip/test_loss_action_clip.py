@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hf_prompt_models import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches
 from tests.models.action_clip import written_out
-from tests.programs import one_of_two, run_two
+from tests.programs import run_two
 
 
 NAMES = ["cat", "dog", "the photo"]
@@ -196,24 +196,23 @@ def test_each_of_a_videos_labels_is_drawn(openai_clip: Path) -> None:
 # -- several processes -----------------------------------------------------------------------------------------------
 
 
-def _train_in_one_of_two(rank: int, backbone: Path, frames: torch.Tensor, folder: Path) -> None:
-    with one_of_two(rank, folder):
-        for trainable in ("all", "head"):
-            torch.manual_seed(0)
-            model = build(backbone, templates=["{}"], trainable=trainable).double().train()
-            wrapped = DistributedDataParallel(model)
-            mine = slice(3 * rank, 3 * rank + 3)
-            loss = wrapped(pixel_values=frames[mine], labels=LABELS[mine]).loss
-            loss.backward()
-            gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
-            torch.save({"loss": loss.detach(), **gradients}, folder / f"{trainable}-{rank}.pt")
+def _train_in_one_of_two(rank: int, folder: Path, backbone: Path, frames: torch.Tensor) -> None:
+    for trainable in ("all", "head"):
+        torch.manual_seed(0)
+        model = build(backbone, templates=["{}"], trainable=trainable).double().train()
+        wrapped = DistributedDataParallel(model)
+        mine = slice(3 * rank, 3 * rank + 3)
+        loss = wrapped(pixel_values=frames[mine], labels=LABELS[mine]).loss
+        loss.backward()
+        gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+        torch.save({"loss": loss.detach(), **gradients}, folder / f"{trainable}-{rank}.pt")
 
 
 def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(
     openai_clip: Path, tmp_path: Path
 ) -> None:
     frames = torch.randn(6, 2, 3, 224, 224, dtype=torch.float64)
-    run_two(_train_in_one_of_two, openai_clip, frames, tmp_path)
+    run_two(_train_in_one_of_two, tmp_path, openai_clip, frames)
     for trainable in ("all", "head"):
         torch.manual_seed(0)
         model = build(openai_clip, templates=["{}"], trainable=trainable).double().train()
