@@ -35,4 +35,4 @@ def test_a_launcher_whose_workers_wait_for_ever_is_ended_with_them(tmp_path: Pat
     assert time.monotonic() - started < 100
     assert "took more than 8 s" in str(failure.value)
     with open(locked) as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever had it is gone
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits for whoever has it
