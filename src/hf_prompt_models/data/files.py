@@ -83,8 +83,16 @@ def check_inside(name: str, where: str) -> None:
         ValueError: beginning with `where`.
     """
     path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
+    if not path.name or path.is_absolute() or ".." in path.parts or not _can_be_named(name):
         raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
+
+
+def _can_be_named(name: str) -> bool:
+    """Whether the file system takes the name's characters: JSON may hold half a character."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_listed(name: str, where: str) -> None:
