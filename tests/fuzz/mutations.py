@@ -27,6 +27,8 @@ TEXTS = (
     ),
     *("{}", "{0.__class__}", "%s", "a" * 300, "b" * 70_000, "os.system", "x/y--z.Class", "eval", "train"),
 )
+MAX_BYTES = 32 * 2**20
+"""Of a mutated file: JSON takes several times its size in memory, and doubled parts that are doubled again never end."""
 CHUNKS = (
     b"\0",
     b"\xff",
@@ -47,7 +49,7 @@ def mutate(name: str, content: bytes, rng: random.Random) -> bytes:
     """Another content for a file of this name."""
     kinds = _KINDS.get(PurePath(name).suffix, (mutate_bytes,))
     kind = rng.choice(kinds) if rng.random() < 0.8 else mutate_bytes
-    return kind(content, rng)
+    return kind(content, rng)[:MAX_BYTES]
 
 
 def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
