@@ -28,7 +28,7 @@ TEXTS = (
     *("{}", "{0.__class__}", "%s", "a" * 300, "b" * 70_000, "os.system", "x/y--z.Class", "eval", "train"),
 )
 MAX_BYTES = 32 * 2**20
-"""Of a mutated file: JSON takes several times its size in memory, and doubled parts that are doubled again never end."""
+"""Of a mutated file: JSON takes several times its size in memory, and what is doubled may be doubled again."""
 CHUNKS = (
     b"\0",
     b"\xff",
