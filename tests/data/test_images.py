@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,20 @@ print(load_image(sys.argv[1]).size)
     command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
     done = run_program(command)
     assert done.stdout == f"({side}, {side})\n", done.stderr
+
+
+def test_memory_is_not_set_aside_for_what_a_header_claims(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "claims.png")
+    content = bytearray((tmp_path / "claims.png").read_bytes())
+    place = content.index(b"IDAT")
+    content[place - 4 : place] = (2**31 - 1).to_bytes(4, "big")
+    (tmp_path / "claims.png").write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert load_image(tmp_path / "claims.png").size == (5, 4)  # the pixels are all there
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_sixteen_bits_a_pixel_keep_their_brightness(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ def readable_formats() -> list[str]:
     return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
 
 
+READ_AT_ONCE = 64 * 2**20
+
+
 class UnreadableImageError(UnreadableFileError):
     """An image file that cannot be decoded; the message names it."""
 
@@ -42,8 +45,7 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-            with Image.open(file, formats=readable_formats()) as image:
+            with Image.open(_opened(source), formats=readable_formats()) as image:
                 if shrink:
                     image.draft("RGB", (1, 1))
                 image.load()
@@ -63,3 +65,13 @@ def load_image(source: str | os.PathLike | bytes, name: str | None = None, shrin
         Image.DecompressionBombWarning,
     ) as error:
         raise UnreadableImageError(f"Cannot read the image {name}: {error}") from error
+
+
+def _opened(source: str | os.PathLike | bytes) -> io.BytesIO | Path:
+    """For Pillow, which sets memory aside for as much as a header claims that a file on the disk holds."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = Path(source)
+    size = path.stat().st_size
+    # Larger ones would be in memory twice.
+    return io.BytesIO(path.read_bytes()) if 0 < size <= READ_AT_ONCE and path.is_file() else path
