@@ -364,9 +364,10 @@ def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
     # One thread: a process forked later that collects this one's garbage would wait for others for ever.
     picture = frame.to_image(threads=1)
     side_data: Any = frame.side_data
-    if SideDataType.DISPLAYMATRIX not in [data.type for data in side_data]:
+    data = side_data.get(SideDataType.DISPLAYMATRIX)  # `in` asks for a type since PyAV 19, for an entry before
+    if data is None:
         return picture
-    matrix = np.frombuffer(bytes(side_data[SideDataType.DISPLAYMATRIX]), np.int32).reshape(3, 3)
+    matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)
     signs = tuple(np.sign(matrix[:2, :2]).ravel().tolist())
     if signs not in TURNS:
         raise file.error("it is to be shown turned by other than right angles; write it anew, upright")
