@@ -125,7 +125,9 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path, text: str) -> None:
         read_json(file, 1_000_000, "lists")
 
 
-@pytest.mark.parametrize("name", ["", "..", "/", "/..", "a/../b", "../a.png", "/a/../b", "a\0b", "/a\0b", "a\ud800"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "/", "/..", "a/../b", "../a.png", "/a/../b", "a\0b", "/a\0b", "a\ud800"]
+)
 def test_paths_that_climb_are_refused_in_lists_where_absolute_ones_pass(name: str) -> None:
     with pytest.raises(ValueError, match=r"here: .* is not a path within"):
         check_listed(name, "here")

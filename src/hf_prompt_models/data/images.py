@@ -13,6 +13,8 @@ from hf_prompt_models.data.files import UnreadableFileError
 
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+READ_AT_ONCE = 64 * 2**20
+"""Bytes of a file; larger ones would be in memory twice."""
 
 
 @cache
@@ -20,9 +22,6 @@ def readable_formats() -> list[str]:
     """What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
     Image.init()  # else Pillow does not know yet which of these it has been built with
     return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
-
-
-READ_AT_ONCE = 64 * 2**20
 
 
 class UnreadableImageError(UnreadableFileError):
@@ -72,6 +71,5 @@ def _opened(source: str | os.PathLike | bytes) -> io.BytesIO | Path:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     path = Path(source)
-    size = path.stat().st_size
-    # Larger ones would be in memory twice.
-    return io.BytesIO(path.read_bytes()) if 0 < size <= READ_AT_ONCE and path.is_file() else path
+    # Devices and the kernel's own files say that they have no size, and may never end.
+    return io.BytesIO(path.read_bytes()) if 0 < path.stat().st_size <= READ_AT_ONCE else path
