@@ -14,6 +14,7 @@ from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.training.settings import build_training_arguments, check_numbers, implied_strategies
 
 
 @dataclass
@@ -254,7 +255,12 @@ def parse_given(parser: HfArgumentParser, argv: Sequence[str]) -> dict[str, Any]
 
 
 def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for `TrainingArguments`: this package's, above them the recipe's, above them the flags'."""
+    """Keyword arguments for `TrainingArguments`: this package's, above them the recipe's, above them the flags'.
+
+    Raises:
+        ValueError: if flags contradict each other, or train nothing.
+    """
+    check_numbers(explicit)
     defaults = recipes | {
         "logging_strategy": "epoch",
         "save_strategy": "steps",
@@ -268,7 +274,7 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         defaults.pop("optim_args", None)  # they are the recipe's optimizer's
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
-    return defaults | explicit
+    return defaults | implied_strategies(explicit) | explicit
 
 
 def recipe_arguments(recipe: dict[str, Any], output_dir: str, **settings: Any) -> TrainingArguments:
@@ -279,7 +285,7 @@ def recipe_arguments(recipe: dict[str, Any], output_dir: str, **settings: Any) -
         output_dir: where checkpoints go.
         settings: further arguments of `TrainingArguments`, above the recipe's.
     """
-    return TrainingArguments(**training_settings(recipe, {"output_dir": output_dir, **settings}))
+    return build_training_arguments(training_settings(recipe, {"output_dir": output_dir, **settings}))
 
 
 def fields_of(cls: type, given: dict[str, Any]) -> dict[str, Any]:

@@ -30,9 +30,9 @@ from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLE_FILE,
+    arguments_by_seed,
     begin_seed,
     confusion_matrix_file,
-    seed_settings,
     write_predictions,
 )
 from hf_prompt_models.training.summary import summarise
@@ -75,14 +75,8 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     """
     few_shot, output_dir = arguments.few_shot, arguments.training["output_dir"]
     # Made first: TrainingArguments refuses flags that contradict each other.
-    training = {
-        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, few_shot.seeds))
-        for seed in few_shot.seeds
-    }
+    training = arguments_by_seed(arguments.training, few_shot.seeds, [few_shot.backbone])
     is_main = next(iter(training.values())).process_index == 0
-    for settings in training.values():
-        if os.path.realpath(settings.output_dir) == os.path.realpath(few_shot.backbone):
-            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
 
     read_examples = recipe.read_examples
     if few_shot.labels is not None:

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hf_prompt_models.data.files import read_json, remove_unfinished, replacing,
 from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.protocols import TestSet
+from hf_prompt_models.training.settings import build_training_arguments
 
 
 RESULTS_FILE = "results.json"
@@ -39,6 +41,28 @@ def seed_settings(training: Mapping[str, Any], seed: int, seeds: Sequence[int]) 
         repository = training.get("hub_model_id") or Path(output_dir).absolute().name
         settings["hub_model_id"] = repository if len(seeds) == 1 else f"{repository}-seed-{seed}"
     return settings
+
+
+def arguments_by_seed(
+    settings: Mapping[str, Any], seeds: Iterable[int], backbones: Iterable[str | None]
+) -> dict[int, TrainingArguments]:
+    """Return each seed's `TrainingArguments`: its own folder, its own repository on the Hub.
+
+    Args:
+        settings: the run's.
+        seeds: the run's.
+        backbones: names or folders of the backbones.
+
+    Raises:
+        ValueError: also if a seed's folder is a backbone's.
+    """
+    seeds, folders = list(seeds), {os.path.realpath(each) for each in backbones if each is not None}
+    training = {seed: build_training_arguments({**settings, **seed_settings(settings, seed, seeds)}) for seed in seeds}
+    if any(os.path.realpath(each.output_dir) in folders for each in training.values()):
+        raise ValueError(
+            "--output_dir is the folder of the backbone itself, which training would overwrite. Choose another."
+        )
+    return training
 
 
 def model_directories(run: str) -> dict[str, Path]:

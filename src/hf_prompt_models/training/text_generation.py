@@ -28,8 +28,8 @@ from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards, check_publishing
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
+    arguments_by_seed,
     begin_seed,
-    seed_settings,
 )
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -224,14 +224,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     """
     settings, output_dir = arguments.data, arguments.training["output_dir"]
     language_model, vision_model = backbones(settings, recipe)
-    training = {
-        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, settings.seeds))
-        for seed in settings.seeds
-    }
+    training = arguments_by_seed(arguments.training, settings.seeds, [language_model, vision_model])
     first = next(iter(training.values()))
-    for one in training.values():
-        if os.path.realpath(one.output_dir) in map(os.path.realpath, (language_model, vision_model)):
-            raise ValueError("--output_dir is the folder of a backbone, which training would overwrite.")
     data = read_writing_data(recipe, arguments)
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
     new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]

@@ -190,10 +190,11 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
         "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
         "ddp_find_unused_parameters": True,  # of a CLIP's image tower the last norm, which makes no patch's features
     }
+    training = training_settings(recipes, fields_of(TrainingArguments, given))
+    if training["eval_strategy"] != "no" and not held_out:
+        parser.error("nothing to evaluate on during training: name --validation_file, or set --validation_fraction")
     return WritingRunArguments(
-        method=recipe.Arguments(**fields_of(recipe.Arguments, given)),
-        data=data,
-        training=training_settings(recipes, fields_of(TrainingArguments, given)),
+        method=recipe.Arguments(**fields_of(recipe.Arguments, given)), data=data, training=training
     )
 
 

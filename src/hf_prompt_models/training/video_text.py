@@ -47,8 +47,8 @@ from hf_prompt_models.training.run_card import RunCards
 from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
+    arguments_by_seed,
     begin_seed,
-    seed_settings,
 )
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import DIRECTIONS, video_texts_on_card
@@ -108,11 +108,8 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     train_set, test_set = read_sets(arguments)
     settings = arguments.training | {}
     settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])
-    training = {seed: TrainingArguments(**settings | seed_settings(settings, seed, data.seeds)) for seed in data.seeds}
+    training = arguments_by_seed(settings, data.seeds, [data.backbone, data.vision, data.text])
     first = next(iter(training.values()))
-    for each in training.values():
-        if data.backbone is not None and os.path.realpath(each.output_dir) == os.path.realpath(data.backbone):
-            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
     run = _Run(recipe, arguments, train_set, test_set, _answers(arguments, train_set), first)
     results: dict[str, Any] = {
         "method": recipe.TITLE,

@@ -53,9 +53,9 @@ from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLE_FILE,
+    arguments_by_seed,
     begin_seed,
     model_directories,
-    seed_settings,
 )
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
@@ -163,14 +163,8 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         What `results.json` in the output folder holds.
     """
     data, output_dir = arguments.data, arguments.training["output_dir"]
-    training = {
-        seed: TrainingArguments(**arguments.training | seed_settings(arguments.training, seed, data.seeds))
-        for seed in data.seeds
-    }
+    training = arguments_by_seed(arguments.training, data.seeds, [data.backbone])
     first = next(iter(training.values()))
-    for settings in training.values():
-        if os.path.realpath(settings.output_dir) == os.path.realpath(data.backbone):
-            raise ValueError("--output_dir is the folder of the backbone itself, which training would overwrite.")
     train = read_referring_expressions(data.train_dir, "train", data.train_images, data.train_proposals)
     test = read_referring_expressions(
         data.test_dir,

@@ -1,0 +1,83 @@
+"""What a run's `TrainingArguments` are made of: flags that imply others, contradict each other or train nothing."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+
+INTERVALS = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
+"""A number of steps, and the strategy under which alone it is read."""
+
+ABOVE_ZERO = ("num_train_epochs", *INTERVALS)
+AT_LEAST = {
+    "learning_rate": 0,
+    "weight_decay": 0,
+    "max_grad_norm": 0,
+    "dataloader_num_workers": 0,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "save_total_limit": 1,
+}
+
+
+def implied_strategies(explicit: Mapping[str, Any]) -> dict[str, str]:
+    """The strategies that explicit numbers of steps imply: `--logging_steps 5` logs every 5 steps.
+
+    Raises:
+        ValueError: if a strategy that ignores the number is explicit, too.
+    """
+    implied = {}
+    for steps, strategy in INTERVALS.items():
+        if explicit.get(steps) is None:
+            continue
+        chosen = explicit.get(strategy)
+        if (name := getattr(chosen, "value", chosen)) not in (None, "steps"):
+            raise ValueError(
+                f"--{steps} {explicit[steps]} has no effect with --{strategy} {name}. Leave one of the two out."
+            )
+        implied[strategy] = "steps"
+    return implied
+
+
+def check_numbers(explicit: Mapping[str, Any]) -> None:
+    """Refuse explicit settings under which no step is trained, or that no training can use.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    if (steps := explicit.get("max_steps", -1)) < 1 and steps != -1:
+        raise ValueError(f"--max_steps {steps} trains nothing. Pass at least 1, or leave it out to train by epochs.")
+    for name in ABOVE_ZERO:
+        value = explicit.get(name)
+        if value is not None and not value > 0 and not (name == "num_train_epochs" and steps > 0):
+            raise ValueError(f"--{name} must be above 0; got {value}.")
+    for name, least in AT_LEAST.items():
+        value = explicit.get(name)
+        if value is not None and not value >= least:
+            raise ValueError(f"--{name} must be at least {least}; got {value}.")
+
+
+def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
+    """Return the `TrainingArguments` of some settings; on a machine without an accelerator those of its CPU.
+
+    Raises:
+        ValueError: for what such a machine cannot do, or several processes that would not train together.
+    """
+    settings = dict(settings)
+    if not torch.accelerator.is_available():
+        # Without it, several processes would train a model each, and bfloat16 would be refused.
+        settings.setdefault("use_cpu", True)
+        if settings.get("fp16"):
+            raise ValueError("--fp16 true needs a GPU, and there is none. Use --bf16 true, which CPUs compute, too.")
+    arguments = TrainingArguments(**settings)
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > 1 and arguments.world_size == 1:
+        raise ValueError(
+            f"{launched} processes were started, and this one found no GPU to train on with the others. "
+            "Pass --use_cpu true to train on the CPU."
+        )
+    return arguments
