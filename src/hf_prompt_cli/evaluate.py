@@ -11,6 +11,7 @@ precision is given.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from types import ModuleType
@@ -30,7 +31,7 @@ from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
-from hf_prompt_models.training.run_folder import model_directories
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directories
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
 from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
 from hf_prompt_models.training.text_generation_inference import (
@@ -136,6 +137,8 @@ def main(argv: Sequence[str]) -> int:
 
 def report(arguments: argparse.Namespace) -> str:
     """Test, write what is asked for, and say in lines what came out."""
+    if said := describe_interrupted(arguments.run, model_directories(arguments.run)):
+        print(said, file=sys.stderr)
     if (recipe := text_recipe(arguments.run)) is not None:
         return report_writing(arguments, recipe)
     if grounds_phrases(arguments.run):  # its --test_dir has phrases

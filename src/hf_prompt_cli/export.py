@@ -8,6 +8,7 @@ and on drawn pictures, before it is moved into place. Needs pip install 'hf_prom
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from hf_prompt_models.data.image_files import list_images
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.onnx_export import export_onnx
 from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
-from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.inference import check_image_classifier
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -57,6 +59,9 @@ def main(argv: Sequence[str]) -> int:
 
 def export(arguments: argparse.Namespace) -> None:
     directory = model_directory(arguments.model)
+    if said := describe_interrupted(arguments.model, {"-": directory}):
+        print(said, file=sys.stderr)
+    check_image_classifier(directory)
     if arguments.images:
         pictures = [load_image(path) for path in list_images(arguments.images)]
     else:

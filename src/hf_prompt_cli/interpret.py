@@ -5,6 +5,7 @@ hf-prompt interpret runs/coop/seed-1 --top_k 5 --metric cosine
 
 import argparse
 import statistics
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ from hf_prompt_cli.ending import ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.prompts.nearest_tokens import nearest_tokens, typical_nearest_score
-from hf_prompt_models.training.run_folder import model_directories
+from hf_prompt_models.training.inference import check_image_classifier
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -48,13 +50,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
-    directories = model_directories(arguments.model)
-    if len(directories) > 1:
-        raise ValueError(
-            f"{arguments.model} holds the models of {len(directories)} seeds: name one, such as "
-            f"{next(iter(directories.values()))}."
-        )
-    (directory,) = directories.values()
+    directory = model_directory(arguments.model)
+    if said := describe_interrupted(arguments.model, {"-": directory}):
+        print(said, file=sys.stderr)
+    check_image_classifier(directory)
     model = AutoModelForImageClassification.from_pretrained(directory)
     if model.context is None:
         raise ValueError(f"{directory} holds no learned context: its prompts are words already.")

@@ -18,6 +18,7 @@ may have several labels, each class's own.
 import argparse
 import csv
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
-from hf_prompt_models.training.run_folder import model_directory
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
 from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
 from hf_prompt_models.training.video_text_inference import (
@@ -145,6 +146,10 @@ def main(argv: Sequence[str]) -> int:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Whatever the model does."""
+    run = arguments.model
+    arguments.model = str(directory := model_directory(run))
+    if said := describe_interrupted(run, {"-": directory}):
+        print(said, file=sys.stderr)
     if text_recipe(arguments.model) is not None:
         write(arguments)
     elif arguments.images is not None or arguments.title is not None:
@@ -176,7 +181,7 @@ def write(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
     loading = {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
     texts = write_about(
-        model_directory(arguments.model),
+        arguments.model,
         images,
         arguments.title or "",
         given_decoding(arguments),
@@ -196,7 +201,7 @@ def write(arguments: argparse.Namespace) -> None:
 
 
 def classify(arguments: argparse.Namespace) -> None:
-    directory = model_directory(arguments.model)
+    directory = arguments.model
     kind = kind_of_model(directory)
     for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
         if value is not None:
@@ -249,7 +254,7 @@ def ground(arguments: argparse.Namespace) -> None:
     image = arguments.files[0]
     drawing = arguments.drawing or f"{Path(image).stem}-grounded.png"
     answers = ground_phrase(
-        model_directory(arguments.model),
+        arguments.model,
         image,
         arguments.text,
         drawing,
@@ -278,7 +283,7 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
     if given := [flag for flag, value in of_others.items() if value is not None]:
         asked = "--text" if arguments.text is not None else "--question"
         raise ValueError(f"{given[0]} does not go with {asked}: leave it out.")
-    directory = model_directory(arguments.model)
+    directory = arguments.model
     if arguments.text is not None:
         best, index = find_videos_by_text(
             directory,

@@ -48,6 +48,23 @@ class PromptConfig(PreTrainedConfig):
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises:
+            ValueError: for a configuration of another type of model, such as a backbone's.
+        """
+        place = pretrained_model_name_or_path
+        config_dict, kwargs = super().get_config_dict(place, **kwargs)
+        found = config_dict.get("model_type", cls.model_type)
+        if cls is not PromptConfig and found != cls.model_type:
+            raise ValueError(
+                f"{str(place)!r} holds a model of type {str(found)[:80]!r}, not {cls.model_type!r}. Load it with the "
+                "class of its type, or make a prompt model of a backbone with from_backbone(...)."
+            )
+        return config_dict, kwargs
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As in transformers; a backbone that is named anew (by `kwargs`) is not at the commit of the old place.
 

@@ -24,6 +24,8 @@ from hf_prompt_models.app import (
     visual_grounding,
 )
 from hf_prompt_models.app.options import Options
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.training.foreign_checkpoints import describe_foreign, is_hub_id
 from hf_prompt_models.training.run_folder import model_directory
 
 
@@ -42,12 +44,14 @@ PAGES: dict[type[PreTrainedConfig], Page] = {
 
 
 def find_model(model: str | os.PathLike) -> Path:
-    """The folder of a model, where a run's folder is named; a Hub id stays as it is.
+    """Return the folder of a model, where a run's folder is named; a Hub id stays as it is.
 
     Raises:
-        ValueError: if a folder holds no model, or several.
+        ValueError: if a path holds no model of this package, or several.
     """
-    return model_directory(os.fspath(model)) if os.path.isdir(model) else Path(model)
+    if os.path.exists(model) or not is_hub_id(os.fspath(model)):
+        return model_directory(os.fspath(model))
+    return Path(model)
 
 
 def find_page(model: str | os.PathLike) -> tuple[Path, Page]:
@@ -59,6 +63,8 @@ def find_page(model: str | os.PathLike) -> tuple[Path, Page]:
     """
     place = find_model(model)
     config = AutoConfig.from_pretrained(place)
+    if not isinstance(config, PromptConfig):
+        raise ValueError(describe_foreign(repr(str(model)), config.model_type, config.architectures))
     if type(config) not in PAGES:
         known = ", ".join(sorted(each.model_type for each in PAGES))
         raise ValueError(

@@ -48,8 +48,13 @@ def move_checkpoint(written: Path, place: Path) -> None:
 
 
 def _checkpoints(directory: Path) -> list[Path]:
-    names = directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-    return [path for path in names if path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-").isdigit()]
+    return [path for path in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if is_checkpoint(path)]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is named as the Trainer names its checkpoints."""
+    prefix, _, step = path.name.rpartition("-")
+    return prefix == PREFIX_CHECKPOINT_DIR and step.isdigit()
 
 
 def _has_state(checkpoint: Path) -> bool:

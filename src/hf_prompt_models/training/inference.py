@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoImageProcessor,
@@ -79,9 +80,30 @@ VIDEOS = Kind(
 
 
 def kind_of_model(directory: str | os.PathLike) -> Kind:
-    """Whether a saved model classifies images or videos, by its configuration."""
+    """Return whether a saved model classifies images or videos, by its configuration.
+
+    Raises:
+        ValueError: if it classifies neither.
+    """
     config = AutoConfig.from_pretrained(directory)
-    return VIDEOS if type(config) in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING else IMAGES
+    if type(config) in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING:
+        return VIDEOS
+    if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        return IMAGES
+    named = (config.architectures or [f"model of type {config.model_type!r}"])[0]
+    raise ValueError(
+        f"{directory} holds a {named}, which this command does not run. Load it in Python, as its page in docs/ shows."
+    )
+
+
+def check_image_classifier(directory: str | os.PathLike) -> None:
+    """Check that a saved model classifies images.
+
+    Raises:
+        ValueError: if it does something else.
+    """
+    if (kind := kind_of_model(directory)) is not IMAGES:
+        raise ValueError(f"{directory} classifies {kind.name}s. Pass a model that classifies images.")
 
 
 def classify_files(

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.distributed import as_on_main_process
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import is_checkpoint, newest_whole_checkpoint
+from hf_prompt_models.training.foreign_checkpoints import check_trained
 from hf_prompt_models.training.protocols import TestSet
 from hf_prompt_models.training.settings import build_training_arguments
 
@@ -66,25 +68,47 @@ def arguments_by_seed(
 
 
 def model_directories(run: str) -> dict[str, Path]:
-    """The models of a run by seed: of the folder itself, or of its `seed-<n>` folders.
+    """Return the models of a run by seed: of the folder itself, or of its `seed-<n>` folders.
+
+    Where training was interrupted, the model is the newest whole checkpoint; `describe_interrupted` reports it.
 
     Raises:
-        ValueError: if there is no model.
+        ValueError: if there is no model, or one that this package did not train; with what to pass instead.
     """
-    directory = Path(run)
+    directories = _find_models(Path(run))
+    for directory in directories.values():
+        check_trained(directory)
+    return directories
+
+
+def _find_models(directory: Path) -> dict[str, Path]:
     if (directory / RESULTS_FILE).is_file():  # read first: an earlier run may have left other models in the folder
         models = {}
         for seed, model in _models_of_seeds(directory / RESULTS_FILE).items():
             inner = directory / f"seed-{seed}"
             models[seed] = inner if Path(model).name == inner.name and inner.is_dir() else directory
         return models
-    if (directory / "config.json").is_file():
-        return {"-": directory}
-    folders = [path for path in directory.glob("seed-[0-9]*") if (path / "config.json").is_file()]
-    found = {path.name.removeprefix("seed-"): path for path in folders}
-    if not found:
-        raise ValueError(f"{run} holds no trained model: no config.json in it, nor in folders seed-1, seed-2, ….")
-    return dict(sorted(found.items(), key=lambda item: int(item[0])))
+    if (own := _model_or_checkpoint(directory)) is not None:
+        return {"-": own}
+    numbers = {path.name.removeprefix("seed-"): path for path in directory.glob("seed-*")}
+    seeds = {seed: _model_or_checkpoint(numbers[seed]) for seed in sorted(filter(str.isdecimal, numbers), key=int)}
+    return {seed: model for seed, model in seeds.items() if model is not None} or {"-": directory}
+
+
+def _model_or_checkpoint(directory: Path) -> Path | None:
+    """The folder itself, if it holds a model, or the newest checkpoint in it."""
+    if (directory / CONFIG_NAME).is_file():
+        return directory
+    checkpoint = newest_whole_checkpoint(directory)
+    return None if checkpoint is None else Path(checkpoint)
+
+
+def describe_interrupted(run: str, directories: Mapping[str, Path]) -> str:
+    """Return which models of a run are checkpoints because training did not end; "" where none is."""
+    used = [path for path in directories.values() if path != Path(run) and is_checkpoint(path)]
+    if not used:
+        return ""
+    return f"{run} was interrupted before the end of training: using {', '.join(map(str, used))}."
 
 
 def _models_of_seeds(file: Path) -> dict[str, str]:

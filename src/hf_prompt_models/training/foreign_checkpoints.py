@@ -1,0 +1,98 @@
+"""Telling models that this package trained from everything else that a path may hold."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from transformers import CONFIG_MAPPING
+from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
+
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.data.files import read_json
+from hf_prompt_models.data.images import IMAGE_SUFFIXES
+from hf_prompt_models.data.videos import VIDEO_SUFFIXES
+
+
+MAX_CONFIG_BYTES = 2**26
+ORIGINAL_WEIGHTS = frozenset({".pth", ".pt", ".tar", ".ckpt", ".bin"})
+"""How the files end that the methods' original code writes."""
+WHAT_TO_PASS = "Pass the folder that `hf-prompt train` wrote (its --output_dir)"
+
+
+def check_trained(folder: Path) -> None:
+    """Check that a folder holds a model of this package.
+
+    Raises:
+        ValueError: with what the path holds instead, and what to do.
+    """
+    file = folder / CONFIG_NAME
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no trained model: {describe_place(folder)}")
+    config = read_json(file, MAX_CONFIG_BYTES, "configurations")
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if not isinstance(model_type, str):
+        raise ValueError(f"{file} names no model_type, so {folder} is no model of this package. {WHAT_TO_PASS}.")
+    if not is_prompt_model(model_type):
+        raise ValueError(describe_foreign(folder, model_type, config.get("architectures")))
+
+
+def is_prompt_model(model_type: str) -> bool:
+    """Whether a `model_type` is one of a prompt method."""
+    return model_type in CONFIG_MAPPING and issubclass(CONFIG_MAPPING[model_type], PromptConfig)
+
+
+def describe_foreign(place: object, model_type: str, architectures: object) -> str:
+    """Return what a checkpoint of another package is, and what to do with it."""
+    named = architectures[0] if isinstance(architectures, list) and architectures else "model"
+    return (
+        f"{place} holds a {str(named)[:80]} of type {model_type[:80]!r}, which no prompt method of this package "
+        "trained. Pass it to `hf-prompt train` as --backbone, and use the folder that this writes; models of other "
+        "kinds run in transformers' own pipeline()."
+    )
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a repository on the Hub, `user/model`."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None
+
+
+def describe_place(path: Path) -> str:
+    """Return what a path without a `config.json` is, and what to pass instead."""
+    if not path.exists():
+        hint = ""
+        if is_hub_id(str(path)):
+            hint = f" A model on the Hub is downloaded first: `hf download {path} --local-dir DIR`."
+        return f"there is no such folder. {WHAT_TO_PASS}.{hint}"
+    if not path.is_dir():
+        if zipfile.is_zipfile(path) and path.suffix.lower() not in ORIGINAL_WEIGHTS:  # torch's are archives, too
+            return "it is a zip archive. Unpack it, and pass the folder in it that has a config.json."
+        if path.suffix.lower() in ORIGINAL_WEIGHTS:
+            return "it is a file of weights. `hf-prompt convert` reads checkpoints of the methods' original code."
+        return f"it is a file. {WHAT_TO_PASS}."
+    names = sorted(each.name for each in path.iterdir())
+    if ADAPTER_CONFIG_NAME in names:
+        return (
+            f"it holds an adapter alone ({ADAPTER_CONFIG_NAME}), without the model that it was trained on. Load that "
+            "model, call load_adapter on it with this folder, and save both with save_pretrained."
+        )
+    if "run.json" in names or any(name.startswith("seed-") for name in names):
+        return (
+            "it is a run that ended before its first checkpoint. Train it again, or continue it with "
+            "--resume_from_checkpoint true."
+        )
+    inner = sorted(each.parent for each in path.glob(f"*/{CONFIG_NAME}"))
+    inner += sorted(each.parent for each in path.glob("*/results.json") if each.parent not in inner)
+    if inner:
+        return f"its folders do, such as {inner[0]}. Name one of them."
+    if "model_index.json" in names:
+        return f"it is a diffusers pipeline (model_index.json). {WHAT_TO_PASS}."
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if suffixes & ORIGINAL_WEIGHTS:
+        return (
+            f"it has weights without a {CONFIG_NAME}. `hf-prompt convert` reads checkpoints of the methods' original "
+            "code."
+        )
+    if suffixes & (IMAGE_SUFFIXES | VIDEO_SUFFIXES):
+        return "it holds images or videos. The model comes first on the command line, then the files."
+    holds = f"holds {', '.join(names[:3])}" if names else "is empty"
+    return f"it has no {CONFIG_NAME} and {holds}. {WHAT_TO_PASS}."
