@@ -4,7 +4,9 @@
 import sys
 
 from hf_prompt_cli.build_entities import main
+from hf_prompt_cli.console import printing
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with printing():
+        main(sys.argv[1:])

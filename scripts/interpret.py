@@ -3,8 +3,10 @@
 
 import sys
 
+from hf_prompt_cli.console import printing
 from hf_prompt_cli.interpret import main
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with printing():
+        main(sys.argv[1:])

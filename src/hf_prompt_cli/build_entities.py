@@ -11,7 +11,7 @@ the file has an entity and how often it is there, most frequent first. Nouns are
 import argparse
 from collections.abc import Sequence
 
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.entity_vocabulary import (
     check_captions,
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(parser, argv)
     if arguments.top < 1:
         parser.error(f"--top is at least 1; got {arguments.top}")
-    with ending(lambda: f"{arguments.output} was not written; the same command begins anew."):
+    with ending(lambda: f"{arguments.output} was not written.", AGAIN):
         print(build(arguments))
     return 0
 

@@ -20,7 +20,7 @@ import numpy as np
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled_images import read_labelled_images
@@ -130,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
         if (value := getattr(arguments, name)) is not None and value < least:
             parser.error(f"--{name} is at least {least}; got {value}")
     logging.disable_progress_bar()
-    with ending(lambda: f"{arguments.run} is as it was, and no results were written; the same command begins anew."):
+    with ending(lambda: f"{arguments.run} is as it was, and no results were written.", AGAIN):
         print(report(arguments))
     return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
+from hf_prompt_cli.console import printing
 from hf_prompt_cli.parsing import did_you_mean
 
 
@@ -41,7 +42,8 @@ Commands:
 
 Exit codes: 0 all went well; 1 something is wrong with the input or the machine, and one line says what, what is kept
 and what to type next; 2 the command line is wrong; 130 interrupted by Ctrl-C, 143 by a request to end (SIGTERM):
-`train` has then saved a checkpoint, and says how to go on from it.
+`train` has then saved a checkpoint, and says how to go on from it; 141 the program that reads the output, such as
+`head`, has ended. Files that --on_unreadable skip leaves out are counted, and the code is 0 if any file was left.
 """
 
 
@@ -54,7 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; commands that fail raise `SystemExit` with theirs.
     """
-    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    with printing():
+        return run(*(sys.argv[1:] if argv is None else argv) or [""])
+
+
+def run(command: str, *rest: str) -> int:
+    """Run a command by its name."""
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -68,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = did_you_mean(command, COMMANDS) or " `hf-prompt --help` lists the commands."
         print(f"hf-prompt: there is no command {command!r}.{hint}", file=sys.stderr)
         return 2
-    return import_module(f"hf_prompt_cli.{command}").main(rest)
+    return import_module(f"hf_prompt_cli.{command}").main(list(rest))
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import chosen, parse
 from hf_prompt_models.playground import ALPRO_DIR, write_image_folder
 from hf_prompt_models.playground.product_cards import CARD_SIZE
@@ -173,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
     found = {words.split()[1]: parser for words, parser in parsers().items()}
     what = chosen("hf-prompt make_playground", "thing", argv, list(found), f"{__doc__}\nTo make: {', '.join(found)}")
     arguments = vars(parse(found[what], argv[1:]))
-    with ending(lambda: "The same command begins anew."):
+    with ending(lambda: "", AGAIN):
         make(what, arguments)
     return 0
 

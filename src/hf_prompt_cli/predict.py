@@ -17,7 +17,6 @@ may have several labels, each class's own.
 
 import argparse
 import csv
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,8 @@ from transformers import AutoConfig
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.console import print_json
+from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.files import replacing
 from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
@@ -139,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.num_workers < 0:
         parser.error(f"--num_workers is a number of processes, or 0 for none; got {arguments.num_workers}")
     logging.disable_progress_bar()
-    with ending(lambda: kept(arguments)):
+    with ending(lambda: kept(arguments), AGAIN):
         predict(arguments)
     return 0
 
@@ -168,7 +168,7 @@ def kept(arguments: argparse.Namespace) -> str:
     """What an unfinished command leaves: tables and indices are moved into place when they are whole."""
     unwritten = [file for file in (arguments.csv, arguments.drawing) if file is not None]
     said = f"{arguments.model} is as it was" + (f", and so is {' and '.join(unwritten)}" if unwritten else "")
-    return f"{said}; the same command begins anew."
+    return f"{said}."
 
 
 def write(arguments: argparse.Namespace) -> None:
@@ -191,11 +191,7 @@ def write(arguments: argparse.Namespace) -> None:
         **loading,
     )
     if arguments.json:
-        print(
-            json.dumps(
-                [{"images": images, "title": arguments.title, "generated": texts}], indent=2, ensure_ascii=False
-            )
-        )
+        print_json([{"images": images, "title": arguments.title, "generated": texts}])
         return
     print("\n".join(texts))
 
@@ -231,7 +227,7 @@ def classify(arguments: argparse.Namespace) -> None:
 
     if arguments.json:
         entries = [{kind.name: path, "predictions": classes} for path, classes in predictions]
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        print_json(entries)
         return
     if has_folders:
         print(summarise(Counter(classes[0]["label"] for _, classes in predictions), kind.name))
@@ -264,7 +260,7 @@ def ground(arguments: argparse.Namespace) -> None:
         backbone=VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
     )
     if arguments.json:
-        print(json.dumps([{"image": image, "predictions": answers}], indent=2, ensure_ascii=False))
+        print_json([{"image": image, "predictions": answers}])
         return
     print(f"{image}: {arguments.text}")
     for answer in answers[: arguments.top_k]:
@@ -295,7 +291,7 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
             batch_size=arguments.batch_size or 8,
         )
         if arguments.json:
-            print(json.dumps({"text": arguments.text, "videos": best}, indent=2, ensure_ascii=False))
+            print_json({"text": arguments.text, "videos": best})
             return
         print(f"{arguments.text}: among {len(index.names)} videos")
         print("\n".join(f"  {each['score']:7.2%}  {each['video']}" for each in best))
@@ -313,7 +309,7 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
         answers = list(drawn(iter(answers), strips, num_frames))
     if arguments.json:
         entries = [{"video": file, "predictions": best} for file, best in answers]
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        print_json(entries)
         return
     for file, best in answers:
         print(f"{file}: {arguments.question}")

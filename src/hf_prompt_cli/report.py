@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.training.report import REPORT_FILE, write_report
 from hf_prompt_models.training.results import read_results
@@ -29,8 +29,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(parsers()["report"], argv)
     first = Path(arguments.runs[0])
     output_dir = arguments.output_dir or (first.parent if first.is_file() else first)
-    with ending(lambda: "Runs are as they were; the same command begins anew."):
+    with ending(lambda: "Runs are as they were.", AGAIN):
         tables = write_report(read_results(arguments.runs), output_dir)
         print(tables)
-    print(f"\nWritten: {Path(output_dir) / REPORT_FILE}")
+        print(f"\nWritten: {Path(output_dir) / REPORT_FILE}")
     return 0

@@ -39,11 +39,11 @@ def files_of(folder: Path) -> dict[Path, bytes]:
             ["evaluate", "mine", "--test_dir", "x"],
             "mine is as it was, and no results were written",
         ),
-        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine is as it was, and so is t.csv;"),
-        (predict, "predict", ["predict", "mine", "x"], "mine is as it was; the same command begins anew."),
+        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine is as it was, and so is t.csv."),
+        (predict, "predict", ["predict", "mine", "x"], "mine is as it was. Run the same command again to start over."),
         (export, "export", ["export", "mine", "--output", "m.onnx"], "mine is as it was, and so is m.onnx."),
         (report, "write_report", ["report", "."], "Runs are as they were"),
-        (make_playground, "make", ["make_playground", "images", "x"], "The same command begins anew."),
+        (make_playground, "make", ["make_playground", "images", "x"], "Run the same command again to start over."),
         (
             benchmark,
             "printed",
@@ -76,7 +76,7 @@ def test_predictions_that_do_not_fit_on_the_disk_leave_the_table_as_it_was(
     with full_disk(20):
         message = ended(["predict", run, data / "test", "--csv", table])
     assert message.startswith("error: Cannot write")
-    assert message.endswith(f"{run} is as it was, and so is {table}; the same command begins anew.")
+    assert message.endswith(f"{run} is as it was, and so is {table}.")
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == [table]
     assert table.read_text() == "earlier"
@@ -90,7 +90,7 @@ def test_results_of_an_evaluation_that_do_not_fit_leave_the_earlier_ones(
     with full_disk(20):
         message = ended(["evaluate", run, "--test_dir", data / "test", "--json", file, "--feature_cache", "off"])
     assert message.startswith("error: Cannot write")
-    assert message.endswith("no results were written; the same command begins anew.")
+    assert message.endswith("no results were written.")
     assert file.read_text() == "{}"
     assert files_of(run) == before
 

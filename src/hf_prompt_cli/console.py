@@ -1,0 +1,62 @@
+"""Printing on consoles that cannot show every character, and into pipes that are closed early."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+CLOSED_PIPE = 128 + 13
+"""What shells report of a program that wrote into a closed pipe (SIGPIPE)."""
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print what the console's encoding lacks as escapes, such as `\\u9375`, and end quietly when nobody reads on.
+
+    Raises:
+        SystemExit: with the code 141, if the reader of the output has closed it, as `head` does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+        sys.stdout.flush()
+    except SystemExit:
+        output_is_closed()  # what was to be printed is lost, and the exit code stays
+        raise
+    except BrokenPipeError:
+        if not output_is_closed():
+            raise
+        sys.exit(CLOSED_PIPE)
+
+
+def output_is_closed() -> bool:
+    """Return whether the reader of the standard output has closed it. If so, further output is discarded."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return True
+    return False
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what a stream holds back and what follows: Python would report it once more when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON; characters that the console's encoding lacks as JSON's own escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
