@@ -156,6 +156,54 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
     assert "fewer than 9 images" in message
 
 
+# -- resuming with other settings -----------------------------------------------------------------------------------
+
+
+def test_a_run_resumes_with_more_epochs_and_smaller_batches_of_the_same_step(
+    modern_clip: Path, data: Path, undisturbed: torch.Tensor, tmp_path: Path, transformers_records: list[str]
+) -> None:
+    constant = ("--lr_scheduler_type", "constant", "--save_strategy", "epoch")
+    run = flags(modern_clip, data, tmp_path / "longer", *constant, "--num_train_epochs", 2)
+    assert main(["train", *run]) == 0
+    short = prompt_of(tmp_path / "longer")
+    halves = ("--per_device_train_batch_size", 2, "--gradient_accumulation_steps", 2, "--num_train_epochs", 3)
+    assert main(["train", *run, *map(str, halves), "--resume_from_checkpoint", "true"]) == 0
+    assert main(["train", *flags(modern_clip, data, tmp_path / "at_once", *constant)]) == 0
+    longer = prompt_of(tmp_path / "longer")
+    assert not torch.equal(longer, short)
+    torch.testing.assert_close(longer, prompt_of(tmp_path / "at_once"), rtol=0, atol=1e-5)
+    transformers_records.clear()  # the Trainer names the other batch size
+
+
+def test_what_cannot_be_resumed_is_refused_and_a_finished_run_says_so(
+    modern_clip: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path / "run"), "--resume_from_checkpoint", "true"]
+    assert main(run) == 0
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    for more, said in (
+        (("--per_device_train_batch_size", "6", "--num_train_epochs", "9"), "examples per step 4 then, 6 now"),
+        (("--gradient_accumulation_steps", "2"), "examples per step 4 then, 8 now"),
+        (("--learning_rate", "0.5", "--num_train_epochs", "9"), "learning_rate 0.002 then, 0.5 now"),
+        (("--num_train_epochs", "2"), "was trained for 9 steps, and 6 are asked for"),
+        (("--max_steps", "4"), "was trained for 9 steps, and 4 are asked for"),
+    ):
+        assert said in ended([*run, *more])
+    assert main(run) == 0
+    assert f"No step is trained: {tmp_path / 'run' / 'checkpoint-9'} already has all 9 steps." in caplog.text
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
+
+
+def test_a_checkpoint_without_a_record_is_refused_where_epochs_have_another_length(
+    modern_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path / "run"), "--resume_from_checkpoint", "true"]
+    assert main(run) == 0
+    (tmp_path / "run" / "run.json").unlink()
+    message = ended([*run, "--per_device_train_batch_size", "2", "--num_train_epochs", "9"])
+    assert "was trained for 9 steps in 3 epochs, and now an epoch has 6 steps" in message
+
+
 # -- flags from files ------------------------------------------------------------------------------------------------
 
 

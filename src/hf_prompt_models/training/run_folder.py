@@ -26,6 +26,19 @@ RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
 RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.csv"
+OPTIMIZER_SETTINGS = (
+    "learning_rate",
+    "optim",
+    "optim_args",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+)
+"""A checkpoint holds the optimizer and the schedule with these: other values would be ignored."""
 MAX_BYTES = 2**28
 """The longest record that is read: it lists all images that were trained on."""
 
@@ -177,8 +190,9 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
         OSError: if the folder cannot be written to.
     """
     directory, checkpoint = Path(training.output_dir), wanted_checkpoint(training)
+    record = record | {"training": deciding_settings(training)}
     if checkpoint is not None:
-        check_same_run(directory / RUN_FILE, record, checkpoint)
+        check_same_run(Path(checkpoint).parent / RUN_FILE, record, checkpoint)
     if training.process_index == 0:
         if checkpoint is None:
             for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
@@ -190,20 +204,55 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
     return checkpoint
 
 
+def deciding_settings(training: TrainingArguments) -> dict[str, Any]:
+    """The settings that a run cannot change on the way: its optimizer's state, and its place in an epoch, follow them.
+
+    How the examples of a step are spread over processes and accumulated batches may change.
+    """
+    settings = training.to_dict()
+    per_step = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    return {"examples per step": per_step, **{name: settings[name] for name in OPTIMIZER_SETTINGS}}
+
+
 def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
-    """Refuse to resume a checkpoint of a run with other settings or images."""
+    """Refuse to resume a checkpoint of a run with other settings or images.
+
+    Args:
+        path: the record of the checkpoint's run.
+        record: this run's; what a run of an earlier version did not record is not compared.
+        checkpoint: its folder.
+
+    Raises:
+        ValueError: naming what differs.
+    """
     if not path.is_file():
         return
     earlier = read_json(path, MAX_BYTES, "records of runs")
     if not isinstance(earlier, dict):
         raise ValueError(f"{path} is not the record of a run, which tells whether {checkpoint} belongs to this one.")
-    for name, value in json.loads(json.dumps(record)).items():
-        if earlier.get(name) != value:
-            values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {value} now)"
-            raise ValueError(
-                f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
-                "another --output_dir, or leave out --resume_from_checkpoint to start anew."
-            )
+    record = json.loads(json.dumps(record))
+    settings, earlier_settings = record.pop("training", {}), earlier.pop("training", {})
+    differing = [name for name, value in record.items() if earlier.get(name) != value]
+    if differing:
+        name = differing[0]
+        values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {record[name]} now)"
+        raise ValueError(
+            f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
+            "another --output_dir, or leave out --resume_from_checkpoint to start anew."
+        )
+    if not isinstance(earlier_settings, dict):
+        raise ValueError(f"{path} is not the record of a run: its training settings are no mapping.")
+    changed = [
+        f"{name} {earlier_settings[name]} then, {value} now"
+        for name, value in settings.items()
+        if name in earlier_settings and earlier_settings[name] != value
+    ]
+    if changed:
+        raise ValueError(
+            f"{checkpoint} cannot be resumed with other training settings: {'; '.join(changed)}. Repeat those of that "
+            "run (examples per step: per_device_train_batch_size x gradient_accumulation_steps x processes), or start "
+            "over in another --output_dir."
+        )
 
 
 def wanted_checkpoint(training: TrainingArguments) -> str | None:

@@ -1,5 +1,6 @@
 """The Hugging Face Trainer, with what prompt learning needs on top."""
 
+import logging
 import math
 import os
 import shutil
@@ -34,6 +35,9 @@ from hf_prompt_models.training.checkpoints import (
 )
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.stopping import StopCallback
+
+
+logger = logging.getLogger(__name__)
 
 
 class PromptTrainer(Trainer):
@@ -93,11 +97,45 @@ class PromptTrainer(Trainer):
             if resume_from_checkpoint:
                 remove_torn_checkpoints(Path(self.args.output_dir))
         self.accelerator.wait_for_everyone()
+        if isinstance(resume_from_checkpoint, str):
+            self._check_what_is_left(resume_from_checkpoint)
         with self.stopping.listening(alone=self.args.world_size == 1):
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         if self.args.should_save:
             self._rotate(self.args.output_dir)  # again: a killed process may have had no time for it
         return output
+
+    def _check_what_is_left(self, checkpoint: str) -> None:
+        """See that training goes on from a checkpoint to what was asked for; report where that leaves nothing to do.
+
+        Raises:
+            ValueError: if it was trained for longer, or with epochs of another length.
+        """
+        if not os.path.isfile(file := os.path.join(checkpoint, STATE_FILE)):
+            return  # the Trainer names what is no checkpoint
+        state = TrainerState.load_from_json(file)
+        done, total, per_epoch = state.global_step, self.total_steps(), self.steps_per_epoch()
+        if (
+            not isinstance(self.train_dataset, EndlessStream)
+            and state.epoch is not None
+            and abs(state.epoch * per_epoch - done) >= 1
+        ):
+            raise ValueError(
+                f"{checkpoint} was trained for {done} steps in {state.epoch:g} epochs, and now an epoch has "
+                f"{per_epoch} steps. Repeat that run's per_device_train_batch_size, gradient_accumulation_steps and "
+                "number of processes, or start over in another --output_dir."
+            )
+        if done > total:
+            raise ValueError(
+                f"{checkpoint} was trained for {done} steps, and {total} are asked for: nothing is left to train. "
+                f"Raise --num_train_epochs above {done / per_epoch:g} (or --max_steps above {done}), or start over in "
+                "another --output_dir."
+            )
+        if done == total and self.is_world_process_zero():
+            logger.warning(
+                f"No step is trained: {checkpoint} already has all {total} steps. Raise --num_train_epochs or "
+                "--max_steps to train further."
+            )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As `Trainer`'s, but the checkpoint is whole when it is in its place.
