@@ -43,10 +43,10 @@ def main(argv: Sequence[str]) -> int:
     from transformers.utils import logging
 
     from hf_prompt_cli.ending import ending
-    from hf_prompt_models.playground import CLIP_DIR
+    from hf_prompt_models.packaged_backbones import CLIP_DIR, PLAYGROUND
 
     arguments = parse(parser_of(method), flags)
-    if vars(arguments).get("backbone") == "playground":
+    if vars(arguments).get("backbone") == PLAYGROUND:
         arguments.backbone = CLIP_DIR
     logging.disable_progress_bar()
     with ending(lambda: f"The checkpoint is as it was; {arguments.output_dir} was not finished."):

@@ -27,7 +27,6 @@ from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
-from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
@@ -201,7 +200,7 @@ def report_grounding(arguments: argparse.Namespace) -> str:
         arguments.test_dir,
         arguments.test_images,
         arguments.test_proposals,
-        VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.backbone,
         arguments.batch_size or 8,
         arguments.num_workers,
     )
@@ -229,7 +228,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
     models = ModelsToTest(
         directories,
         arguments.set_classes,
-        CLIP_DIR if arguments.backbone == "playground" else arguments.backbone,
+        arguments.backbone,
         arguments.feature_cache,
     )
     kind = kind_of_model(next(iter(directories.values())))

@@ -22,7 +22,7 @@ from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.image_files import list_images
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.onnx_export import export_onnx
-from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
+from hf_prompt_models.playground import CLASS_NAMES, draw_example
 from hf_prompt_models.training.inference import check_image_classifier
 from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 
@@ -68,7 +68,7 @@ def export(arguments: argparse.Namespace) -> None:
         pictures = [draw_example(name, "test", seed=0, index=0, size=256) for name in CLASS_NAMES]
     moved = {}
     if arguments.backbone:
-        moved["base_model_name_or_path"] = CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
+        moved["base_model_name_or_path"] = arguments.backbone
     # Eager attention makes the smallest graph; in float32 whatever the checkpoint's, as ONNX runs it on any machine.
     model = AutoModelForImageClassification.from_pretrained(
         directory, dtype=torch.float32, attn_implementation="eager", **moved

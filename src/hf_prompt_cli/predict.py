@@ -32,7 +32,6 @@ from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.files import replacing
-from hf_prompt_models.playground import CLIP_DIR, VILT_DIR
 from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
@@ -208,9 +207,7 @@ def classify(arguments: argparse.Namespace) -> None:
     has_folders = files != arguments.files
     files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
     strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
-    classifier = kind.load_classifier(
-        directory, CLIP_DIR if arguments.backbone == "playground" else arguments.backbone
-    )
+    classifier = kind.load_classifier(directory, arguments.backbone)
     results = classify_files(
         classifier,
         kind.prepare(files, classifier),
@@ -257,7 +254,7 @@ def ground(arguments: argparse.Namespace) -> None:
         boxes=arguments.boxes,
         masks=arguments.masks,
         proposals=arguments.proposals,
-        backbone=VILT_DIR if arguments.backbone == "playground" else arguments.backbone,
+        backbone=arguments.backbone,
     )
     if arguments.json:
         print_json([{"image": image, "predictions": answers}])

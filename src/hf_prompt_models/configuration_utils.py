@@ -16,7 +16,8 @@ class PromptConfig(PreTrainedConfig):
     Base of the configurations of prompt methods.
 
     base_model_name_or_path (`str`, *optional*):
-        Hub id or absolute path of the backbone that the prompt was learned for.
+        Hub id or absolute path of the backbone that the prompt was learned for, or "playground", which names the tiny
+        backbone in every installation of this package.
     base_model_revision (`str`, *optional*):
         Commit of that backbone on the Hub, which is the one that is loaded.
     base_model_fingerprint (`dict`, *optional*):

@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 from hf_prompt_models.backbones import BACKBONES, find_backbone
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.packaged_backbones import CLIP_DIR
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import (
     clean_class_names,
@@ -59,6 +60,7 @@ class TextPromptModel(PromptPreTrainedModel):
 
     backbone_classes = tuple(backbone.model_class for backbone in BACKBONES.values())
     backbone_name = "clip"
+    packaged_backbone = CLIP_DIR
     processor_class: ClassVar[type[ClipPromptProcessor]]
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True

@@ -39,6 +39,7 @@ from hf_prompt_models.hub.repository import (
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.lora import CONFIG_FILE as LORA_CONFIG_FILE
 from hf_prompt_models.lora import LoraUpdates, find_lora, merge_lora, move_lora_for_hub
+from hf_prompt_models.packaged_backbones import PLAYGROUND, locate_backbone, portable_name
 from hf_prompt_models.untrusted_checkpoints import check_config, check_weights, reading
 
 
@@ -200,7 +201,7 @@ class CompletePreTrainedModel(PreTrainedModel):
         """What the next checkpoint holds, for its model card."""
         config = self.config
         base = config.base_model_name_or_path
-        on_hub = base is not None and not os.path.isabs(base)
+        on_hub = base is not None and base != PLAYGROUND and not os.path.isabs(base)
         names = config.class_names
         unnamed = names == [f"LABEL_{index}" for index in range(len(names))]
         return Checkpoint(
@@ -255,6 +256,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     config: PromptConfig
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
     backbone_name: ClassVar[str]
+    packaged_backbone: ClassVar[str]
+    """Folder of the backbone that the name "playground" stands for."""
     lora_updates: LoraUpdates | None = None
     """Of the backbone (`hf_prompt_models.lora`): not in its weights, and beside them in checkpoints."""
 
@@ -313,10 +316,15 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
         """Load the borrowed backbone; `kwargs` go to its `from_pretrained`.
 
+        Args:
+            name_or_path: Hub id, folder, or "playground" for the one that ships with the package.
+            kwargs: `revision`, `token`, `dtype`, ….
+
         Raises:
             OSError: if there is no such backbone.
             TypeError: if it is not of a type that the method can use.
         """
+        name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
         config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
@@ -393,9 +401,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
                 f"{str(path)!r} holds a prompt alone (weights_scope='prompt') and does not say for which backbone: "
                 "pass base_model_name_or_path=..., a Hub id or a folder."
             )
-        if os.path.isdir(base):
-            base = config.base_model_name_or_path = os.path.abspath(base)
-        elif os.path.isabs(base):
+        base = config.base_model_name_or_path = portable_name(base)
+        if os.path.isabs(base) and not os.path.isdir(base):
             raise OSError(
                 f"{str(path)!r} was learned for the backbone in {base!r}, which is not there. Pass "
                 "base_model_name_or_path=... to say where it is now; save_pretrained(..., save_backbone=True) writes "
@@ -414,7 +421,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             backbone = cls.load_backbone(base, **kwargs)
         except OSError as error:
             raise OSError(f"{str(path)!r} was learned for a backbone that cannot be loaded: {error}") from error
-        config.base_model_revision = cached_commit(base, kwargs)
+        config.base_model_revision = cached_commit(locate_backbone(base, cls.packaged_backbone), kwargs)
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):
                 check_fingerprint(backbone.state_dict(), config.base_model_fingerprint, str(base), str(path))
@@ -474,14 +481,14 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     def _base_model_fields(
         cls, name_or_path: str | os.PathLike, backbone: PreTrainedModel, hub_kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """The configuration fields that say which backbone a prompt was learned for. Local paths become absolute.
+        """The configuration fields that say which backbone a prompt was learned for, by its `portable_name`.
 
         `hub_kwargs` are those that it was loaded with; what they name is written down as the commit that it was.
         """
-        is_local = os.path.isdir(name_or_path)
+        place = locate_backbone(name_or_path, cls.packaged_backbone)
         return {
-            "base_model_name_or_path": os.path.abspath(name_or_path) if is_local else str(name_or_path),
-            "base_model_revision": cached_commit(name_or_path, hub_kwargs),
+            "base_model_name_or_path": portable_name(name_or_path),
+            "base_model_revision": cached_commit(place, hub_kwargs),
             "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights(backbone)),
             "weights_scope": "prompt",
         }
@@ -533,7 +540,8 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             push_to_hub, kwargs: as in transformers.
         """
         base = self.config.base_model_name_or_path
-        folders = [path for path in (base, save_directory) if path is not None and os.path.isdir(path)]
+        place = None if base is None else locate_backbone(base, self.packaged_backbone)
+        folders = [path for path in (place, save_directory) if path is not None and os.path.isdir(path)]
         if len(folders) == 2 and os.path.samefile(*folders):
             raise ValueError(
                 f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
@@ -562,7 +570,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             base, commit = base_model or config.base_model_name_or_path, config.base_model_revision
             if base is not None and os.path.isabs(base):
                 base = commit = None
-            if base is not None and (commit is None or base != config.base_model_name_or_path):
+            if base not in (None, PLAYGROUND) and (commit is None or base != config.base_model_name_or_path):
                 commit = newest_commit(base, kwargs.get("token"))
             config.update({"base_model_name_or_path": base, "base_model_revision": commit})
             try:

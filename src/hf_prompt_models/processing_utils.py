@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
+from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 from hf_prompt_models.untrusted_checkpoints import reading
 
 
@@ -48,10 +49,11 @@ class ClipPromptProcessor(PromptProcessor):
         """Load the backbone's own image processor and tokenizer.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP in this package.
             tokenizer: used instead of the backbone's.
             kwargs: `revision`, `token`, `cache_dir`, … for the loading.
         """
+        name_or_path = locate_backbone(name_or_path, CLIP_DIR)
         image_processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)

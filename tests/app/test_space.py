@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,18 @@ def test_a_prompt_whose_backbone_is_on_the_hub_names_it_and_stays_small(whole: P
     assert "models:\n- openai/clip-vit-base-patch32" in (tmp_path / "space" / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_prompt_whose_backbone_is_a_folder_of_this_machine_is_refused_with_the_fix(
-    learned_prompt: Path, tmp_path: Path
-) -> None:
+def test_a_prompt_whose_backbone_is_a_folder_of_this_machine_is_refused_with_the_fix(tmp_path: Path) -> None:
+    shutil.copytree(CLIP_DIR, tmp_path / "mine")
+    model = CoOpForImageClassification.from_backbone(tmp_path / "mine", ["boat"], n_ctx=2)
+    model.save_pretrained(tmp_path / "prompt")
     with pytest.raises(ValueError, match="save_backbone=True"):
-        export_space(learned_prompt, tmp_path / "space")
-    assert list(tmp_path.iterdir()) == []
+        export_space(tmp_path / "prompt", tmp_path / "space")
+    assert not (tmp_path / "space").exists()
+
+
+def test_a_prompt_for_the_packaged_backbone_needs_no_other_repository(learned_prompt: Path, tmp_path: Path) -> None:
+    export_space(learned_prompt, tmp_path / "space")
+    assert "models:" not in (tmp_path / "space" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_model_on_the_hub_is_named_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

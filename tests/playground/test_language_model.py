@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_prompt_models.models.frozen import recipe_frozen
-from hf_prompt_models.playground import CLIP_DIR, LM_DIR, language_pretraining
+from hf_prompt_models.playground import LM_DIR, language_pretraining
 from hf_prompt_models.playground.card_texts import binding_text, caption_text, product_text
 from hf_prompt_models.playground.language_pretraining import (
     binding_accuracy,
@@ -132,6 +132,8 @@ def test_the_shipped_model_binds_names_to_what_words_say() -> None:
     assert binding_accuracy(model, tokenizer, seed=54321, episodes=50, words=("dax", "blicket")) >= 0.9
 
 
-def test_training_finds_the_shipped_models_by_the_name_playground() -> None:
-    settings = TextGenerationArguments(language_model="playground", vision_model="playground", train_file="")
-    assert backbones(settings, recipe_frozen) == (LM_DIR, CLIP_DIR)
+def test_training_pairs_the_packaged_language_model_with_the_packaged_vision_model() -> None:
+    settings = TextGenerationArguments(language_model="playground", train_file="")
+    assert backbones(settings, recipe_frozen) == ("playground", "playground")
+    settings = TextGenerationArguments(language_model="gpt2", train_file="")
+    assert backbones(settings, recipe_frozen) == ("gpt2", "microsoft/resnet-50")

@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.pages import find_page
 from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync
+from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.version import __version__
 
 
@@ -112,7 +113,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _check_complete(place: Path) -> str | None:
-    """The Hub id of the backbone that a checkpoint needs, if it needs one.
+    """The Hub id of the backbone that a checkpoint needs, if it needs one that does not ship with this package.
 
     Raises:
         ValueError: if that is a folder of this machine.
@@ -121,6 +122,8 @@ def _check_complete(place: Path) -> str | None:
     if config.get("weights_scope") != "prompt":
         return None
     base: str | None = config.get("base_model_name_or_path")
+    if base == PLAYGROUND:
+        return None
     if base is not None and (os.path.isabs(base) or os.path.isdir(base)):
         raise ValueError(
             f"{place} holds a prompt alone, and its backbone is a folder of this machine ({base}), which a Space does "

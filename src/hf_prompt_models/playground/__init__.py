@@ -22,22 +22,11 @@ Importing this package needs numpy and Pillow only. What trains or measures mode
 and transformers, what writes videos (`clips`, `captioned_clip_files`) PyAV.
 """
 
-from pathlib import Path
+from hf_prompt_models.packaged_backbones import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
 
 from .few_shot_task import CLASS_NAMES, draw_example, write_image_folder
 from .pictures import Traits, draw_caption, draw_picture
 
-
-CLIP_DIR = str(Path(__file__).parent / "clip")
-"""The shipped tiny CLIP: a folder in the layout of a Hub checkpoint, for `from_pretrained`."""
-
-VILT_DIR = str(Path(__file__).parent / "vilt")
-"""The shipped tiny ViLT (`ViltForMaskedLM`): likewise."""
-
-LM_DIR = str(Path(__file__).parent / "lm")
-"""The shipped tiny language model (`LlamaForCausalLM`), trained on words alone: likewise."""
-ALPRO_DIR = str(Path(__file__).parent / "alpro")
-"""The shipped tiny ALPRO (`AlproForPreTraining` with its prompter): likewise."""
 
 __all__ = [
     "ALPRO_DIR",

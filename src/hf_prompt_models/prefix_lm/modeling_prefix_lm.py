@@ -19,6 +19,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.packaged_backbones import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
@@ -38,6 +39,7 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     config: PrefixLMConfig
     backbone_name = "language_model"
+    packaged_backbone = LM_DIR
     processor_class: ClassVar[type[PrefixLMProcessor]]
     main_input_name = "input_ids"
     input_modalities = ("image", "text")
@@ -100,6 +102,7 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     @classmethod
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+        name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -118,7 +121,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     def _from_backbones(
         cls,
         language_model: str | os.PathLike,
-        vision_model: str | os.PathLike,
+        vision_model: str | os.PathLike | None,
         kwargs: dict[str, Any],
         num_image_tokens: int,
         **fields: Any,
@@ -126,6 +129,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         """A new model for two backbones; `kwargs` load the language model, `fields` are the configuration's."""
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         vision_kwargs = {name: hub_kwargs[name] for name in hub_kwargs if name not in ("revision", "subfolder")}
+        vision_model = vision_model_for(language_model, vision_model, cls.processor_class.default_vision_model)
         processor = cls.processor_class.from_backbone(language_model, vision_model, num_image_tokens, **hub_kwargs)
         vision = load_vision_model(vision_model, fields.get("vision_from_scratch", False), **vision_kwargs)
         backbone = cls.load_backbone(language_model, **kwargs)

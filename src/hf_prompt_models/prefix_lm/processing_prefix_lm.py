@@ -17,6 +17,7 @@ from transformers import (
 from transformers.image_transforms import to_pil_image
 
 from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor
 
 
@@ -39,6 +40,7 @@ class PrefixLMProcessor(PromptProcessor):
         ValueError: if the tokenizer lacks one of these tokens.
     """
 
+    default_vision_model: ClassVar[str]
     own_tokens: ClassVar[dict[str, str]] = {"image_token_id": IMAGE_TOKEN}
     """The method's tokens by the configuration's field that holds their ids."""
 
@@ -78,7 +80,7 @@ class PrefixLMProcessor(PromptProcessor):
     def from_backbone(
         cls,
         language_model: str | os.PathLike,
-        vision_model: str | os.PathLike,
+        vision_model: str | os.PathLike | None = None,
         num_image_tokens: int = 1,
         **kwargs: Any,
     ) -> Self:
@@ -88,11 +90,15 @@ class PrefixLMProcessor(PromptProcessor):
         there too: its interpolation differs slightly.
 
         Args:
-            language_model: Hub id or folder.
-            vision_model: Hub id or folder.
+            language_model: Hub id or folder; "playground" is the tiny language model in this package.
+            vision_model: Hub id or folder; "playground" is the tiny CLIP in this package. Default: as of the
+                model's `from_backbone`.
             num_image_tokens: slots that an image takes.
             kwargs: `token`, `cache_dir`, … for the loading; `revision` is the language model's.
         """
+        vision_model = vision_model_for(language_model, vision_model, cls.default_vision_model)
+        language_model = locate_backbone(language_model, LM_DIR)
+        vision_model = locate_backbone(vision_model, CLIP_DIR)
         vision_kwargs = {name: value for name, value in kwargs.items() if name not in ("revision", "subfolder")}
         image_processor = AutoImageProcessor.from_pretrained(vision_model, backend="pil", **vision_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(language_model, **kwargs)

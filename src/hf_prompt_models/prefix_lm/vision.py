@@ -8,6 +8,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
+
 
 def load_vision_model(
     name_or_path: str | os.PathLike, from_scratch: bool = False, **hub_kwargs: Any
@@ -15,7 +17,8 @@ def load_vision_model(
     """A vision backbone in full precision; of a two-tower model (CLIP, SigLIP) its image tower.
 
     Args:
-        name_or_path: Hub id or folder of any model that `AutoModel` knows and that takes `pixel_values`.
+        name_or_path: Hub id or folder of any model that `AutoModel` knows and that takes `pixel_values`; "playground"
+            is the tiny CLIP in this package.
         from_scratch: take its configuration alone, with new weights.
         hub_kwargs: `token`, `cache_dir`, … for the loading.
 
@@ -23,6 +26,7 @@ def load_vision_model(
         OSError: if there is no such backbone, or it is damaged.
         TypeError: if it does not take images.
     """
+    name_or_path = locate_backbone(name_or_path, CLIP_DIR)
     config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
     if "vision_config" in config.sub_configs:
         config = config.vision_config

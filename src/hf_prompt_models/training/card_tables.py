@@ -12,6 +12,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_prompt_models.hub.model_card import one_line
 from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.command_line import for_strangers
 
 
@@ -141,9 +142,10 @@ def facts(results: Mapping[str, Any], seed: str, own: Mapping[str, str]) -> str:
 
 
 def hub_id(source: str) -> str | None:
-    """The id of what is loaded from the Hub (a data set's split behind it is left out); `None` of a folder."""
+    """The id of what is loaded from the Hub (a data set's split behind it is left out); `None` of a folder, or of a
+    backbone that ships with this package."""
     name = str(source).partition(":")[0]
-    if os.path.exists(name):
+    if name == PLAYGROUND or os.path.exists(name):
         return None
     try:
         validate_repo_id(name)

@@ -1,6 +1,5 @@
 """Few-shot classification of images or videos: sample, train, test, for each seed, beside hand-written prompts."""
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
-from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.image_classification import ImageClassification
@@ -54,8 +53,6 @@ def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> 
         command: the whole command line.
     """
     arguments = parse_run_arguments(recipe, flags, prog)
-    if arguments.few_shot.backbone == "playground":
-        arguments.few_shot.backbone = CLIP_DIR
     return summarise(run_few_shot(recipe, arguments, command))
 
 
@@ -194,7 +191,7 @@ def _run_seed(
     record = {
         "method": recipe.TITLE,
         "arguments": vars(run.arguments.method),
-        "backbone": os.path.abspath(few_shot.backbone) if os.path.isdir(few_shot.backbone) else few_shot.backbone,
+        "backbone": portable_name(few_shot.backbone),
         "seed": training.seed,
         "images": list(sample.names),
     }

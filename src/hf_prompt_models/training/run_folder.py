@@ -16,6 +16,7 @@ from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.distributed import as_on_main_process
+from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.checkpoints import is_checkpoint, newest_whole_checkpoint
 from hf_prompt_models.training.foreign_checkpoints import check_trained
 from hf_prompt_models.training.protocols import TestSet
@@ -71,7 +72,8 @@ def arguments_by_seed(
     Raises:
         ValueError: also if a seed's folder is a backbone's.
     """
-    seeds, folders = list(seeds), {os.path.realpath(each) for each in backbones if each is not None}
+    seeds = list(seeds)
+    folders = {os.path.realpath(each) for each in backbones if each is not None and each != PLAYGROUND}
     training = {seed: build_training_arguments({**settings, **seed_settings(settings, seed, seeds)}) for seed in seeds}
     if any(os.path.realpath(each.output_dir) in folders for each in training.values()):
         raise ValueError(

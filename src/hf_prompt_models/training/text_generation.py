@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -21,7 +20,7 @@ from hf_prompt_models.data.records import Records
 from hf_prompt_models.lora import PREFIX as LORA_PREFIX
 from hf_prompt_models.lora import add_lora, remove_lora, take_lora
 from hf_prompt_models.metrics.classification import mean_and_deviation
-from hf_prompt_models.playground import CLIP_DIR, LM_DIR
+from hf_prompt_models.packaged_backbones import portable_name, vision_model_for
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.protocols import source_title
@@ -269,10 +268,9 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
 
 
 def backbones(settings: TextGenerationArguments, recipe: ModuleType) -> tuple[str, str]:
-    """Where the language model and the vision backbone are."""
-    vision_model = settings.vision_model or recipe.VISION_MODEL
-    language_model = LM_DIR if settings.language_model == "playground" else settings.language_model
-    return language_model, CLIP_DIR if vision_model == "playground" else vision_model
+    """Return the names of the language model and of the vision backbone."""
+    vision_model = vision_model_for(settings.language_model, settings.vision_model, recipe.VISION_MODEL)
+    return settings.language_model, str(vision_model)
 
 
 def mean_metrics(seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -296,8 +294,8 @@ class _Run:
         record = {
             "method": self.recipe.TITLE,
             "arguments": asdict(method),
-            "backbone": _absolute(self.language_model),
-            "vision_model": _absolute(self.vision_model),
+            "backbone": portable_name(self.language_model),
+            "vision_model": portable_name(self.vision_model),
             "lora": [settings.lora_r, settings.lora_alpha, settings.lora_dropout, settings.lora_target_modules],
             "seed": training.seed,
             "examples": digest(self.data.train),
@@ -350,10 +348,6 @@ class _Run:
             plot_written(written, directory / PICTURE)
             plot_writing_curve(trainer.state.log_history, directory / CURVE)
         return {"test": metrics, "model": str(directory), "steps": trainer.state.global_step}, trainer
-
-
-def _absolute(name: str) -> str:
-    return os.path.abspath(name) if os.path.isdir(name) else name
 
 
 def digest(examples: Sequence[WritingExample]) -> str:

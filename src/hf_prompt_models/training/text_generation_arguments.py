@@ -72,7 +72,8 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
         default=None,
         metadata={
             "help": "Hub id or folder of any model that takes images; `playground`: the package's own tiny CLIP. "
-            "Default: ResNet-152 for MAnTiS, ResNet-50 for Frozen, of microsoft."
+            "Default: microsoft/resnet-152 for MAnTiS, microsoft/resnet-50 for Frozen; with `--language_model "
+            "playground` the tiny CLIP."
         },
     )
     train_file: str = field(

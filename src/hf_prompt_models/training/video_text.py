@@ -38,7 +38,7 @@ from hf_prompt_models.models.alpro.entities_alpro import read_entities
 from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
-from hf_prompt_models.playground import ALPRO_DIR
+from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone, portable_name
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
@@ -85,8 +85,6 @@ parser = video_text_parser
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for videos with texts; as `training.few_shot.train`."""
     arguments = parse_video_text_arguments(recipe, flags, prog)
-    if arguments.data.backbone == "playground":
-        arguments.data.backbone = ALPRO_DIR
     return summarise(run_video_text(recipe, arguments, command))
 
 
@@ -294,7 +292,7 @@ class _Run:
         record = {
             "method": self.recipe.TITLE,
             "arguments": vars(self.arguments.method),
-            "backbone": os.path.abspath(self.backbone) if os.path.isdir(self.backbone) else self.backbone,
+            "backbone": portable_name(self.backbone),
             "seed": training.seed,
             "texts": digest(self.train_set.items),
             "answers": self.answers,
@@ -336,7 +334,7 @@ def digest(items: Sequence[VideoText]) -> str:
 
 
 def _has_prompter(directory: str) -> bool:
-    found, _ = transformers.PreTrainedConfig.get_config_dict(directory)
+    found, _ = transformers.PreTrainedConfig.get_config_dict(locate_backbone(directory, ALPRO_DIR))
     return found.get("architectures") == [AlproForPreTraining.__name__] and found.get("num_entities", 1) > 0
 
 

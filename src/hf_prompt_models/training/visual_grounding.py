@@ -37,7 +37,7 @@ from hf_prompt_models.data.referring_expressions import (
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.models.cpt import CptForVisualGrounding
-from hf_prompt_models.playground import VILT_DIR
+from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
@@ -134,8 +134,6 @@ parser = grounding_parser
 def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for visual grounding; as `training.few_shot.train`."""
     arguments = parse_grounding_arguments(recipe, flags, prog)
-    if arguments.data.backbone == "playground":
-        arguments.data.backbone = VILT_DIR
     results, data = run_grounding(recipe, arguments, command), arguments.data
     model = next(iter(results["seeds"].values()))["model"]
     again = ["hf-prompt", "evaluate", model, "--test_dir", data.test_dir]
@@ -258,7 +256,7 @@ class _Run:
         record = {
             "method": self.recipe.TITLE,
             "arguments": vars(method),
-            "backbone": os.path.abspath(data.backbone) if os.path.isdir(data.backbone) else data.backbone,
+            "backbone": portable_name(data.backbone),
             "seed": training.seed,
             "expressions": list(sample.names),
         }

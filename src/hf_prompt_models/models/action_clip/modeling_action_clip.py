@@ -124,7 +124,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         With `post_network="mean"` it classifies at once, as CLIP does; the other heads are to be trained first.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel` or `MetaClip2Model`.
+            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel` or `MetaClip2Model`;
+                "playground" is the tiny CLIP in this package.
             class_names: one name a class, in the order of the labels. They are used as they are; names may repeat.
             templates: sentences with one `{}`. Default: ActionCLIP's 16;
                 `hf_prompt_models.prompts.templates.ACTION_TEMPLATES` says of which kind each is.

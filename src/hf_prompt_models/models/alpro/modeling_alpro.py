@@ -1,9 +1,9 @@
 """ALPRO: videos and texts aligned by contrast and read together (Align and Prompt, arXiv 2112.09583)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import nn
@@ -12,8 +12,9 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedC
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.bert.modeling_bert import BertLMPredictionHead
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
+from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import CompletePreTrainedModel
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
@@ -22,10 +23,14 @@ from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
 from hf_prompt_models.models.alpro.towers_alpro import read_vit
 from hf_prompt_models.models.alpro.video_tower_alpro import AlproVideoModel
+from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 
 
 INITIAL_TEMPERATURE = 0.07
 TEMPERATURE_BOUNDS = (0.001, 0.5)
+NEW_HEADS = ("vtm_head.", "mlm_head.", "pem_head.", "classifier.", "prompter.")
+
+Model = TypeVar("Model", bound="AlproPreTrainedModel")
 
 
 @dataclass
@@ -81,11 +86,67 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As transformers', and frozen again what transformers un-freezes as it loads."""
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        """As transformers', and frozen again what transformers un-freezes as it loads.
+
+        "playground" is the tiny ALPRO in this package.
+        """
+        path = pretrained_model_name_or_path
+        path = None if path is None else locate_backbone(path, ALPRO_DIR)
+        loaded = super().from_pretrained(path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze()
         return loaded
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        num_frames: int | None = None,
+        max_text_length: int | None = None,
+        answers: Sequence[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Load a saved ALPRO of any class as one of this class; heads that it lacks are new.
+
+        Args:
+            name_or_path: Hub id or folder; "playground" is the tiny ALPRO in this package.
+            num_frames: frames of a video; time embeddings are resized where the saved model takes another number.
+            max_text_length: tokens at which the processor cuts texts off.
+            answers: what questions are answered with.
+            fields: others of [`AlproConfig`], to change. `num_frames`, `max_text_length` and `answers` are those of
+                the saved model by default.
+
+        Raises:
+            OSError: if there is no such model.
+            TypeError: if it is not an ALPRO.
+            ValueError: if it lacks more than heads.
+        """
+        place = str(locate_backbone(name_or_path, ALPRO_DIR))
+        found, _ = PreTrainedConfig.get_config_dict(place)
+        if found.get("model_type") != AlproConfig.model_type:
+            raise TypeError(
+                f"{place!r} is of type {found.get('model_type')!r}; ALPRO begins from a folder of an ALPRO, or from a "
+                "ViT and a BERT (--vision, --text)."
+            )
+        config = AlproConfig.from_pretrained(place)
+        has_other_answers = answers is not None and list(config.id2label.values()) != list(answers)
+        if answers is not None and has_other_answers:
+            fields |= class_fields(answers)
+        config.update(fields)
+        if has_other_answers:
+            model = cls(config)
+            model.alpro = _load_quietly(AlproModel, place, config)
+        else:
+            model = _load_quietly(cls, place, config)
+        processor = AlproProcessor.from_pretrained(place)
+        if num_frames is not None:
+            if model.config.num_frames != num_frames:
+                model.resize_time_embeddings(num_frames)
+            processor.num_frames = num_frames
+        if max_text_length is not None:
+            processor.max_text_length = max_text_length
+        model.processor = processor
+        return model
 
     @classmethod
     def from_towers(
@@ -253,6 +314,20 @@ class AlproModel(AlproPreTrainedModel):
         output = AlproModelOutput(fused, video.pooler_output, text.pooler_output)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
+
+
+def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig) -> Model:
+    """Load a model without the warning about new heads, and refuse one that lacks anything else."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model, report = model_class.from_pretrained(directory, config=config, output_loading_info=True)
+    finally:
+        logging.set_verbosity(level)
+    missing = [name for name in report["missing_keys"] if not name.startswith(NEW_HEADS)]
+    if missing:
+        raise ValueError(f"{directory!r} lacks weights of ALPRO's towers: {sorted(missing)[:5]}.")
+    return model
 
 
 def _with_features(hidden: torch.Tensor, projection: nn.Module) -> BaseModelOutputWithPooling:

@@ -1,7 +1,8 @@
 """Processor for ALPRO: frames, sentences, and what pre-training makes of both."""
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -9,6 +10,7 @@ from transformers import BatchFeature
 
 from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
 from hf_prompt_models.models.alpro.masking_alpro import mask_words
+from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 from hf_prompt_models.processing_utils import PromptProcessor
 
 
@@ -25,6 +27,16 @@ class AlproProcessor(PromptProcessor):
         max_text_length: tokens of a sentence; longer ones are cut off (30 in pre-training; 40 in fine-tuning).
         patch_size: pixels of a patch, to whose grid the edges of crops are moved.
     """
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As in transformers; "playground" is the tiny ALPRO in this package."""
+        return super().from_pretrained(locate_backbone(pretrained_model_name_or_path, ALPRO_DIR), **kwargs)
+
+    @classmethod
+    def from_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> Self:
+        """Load the processor of a saved ALPRO, as `from_pretrained` does."""
+        return cls.from_pretrained(name_or_path, **kwargs)
 
     def __init__(
         self,

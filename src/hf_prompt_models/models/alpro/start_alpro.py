@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from transformers import AutoProcessor, BertTokenizer, PreTrainedConfig
-from transformers.utils import logging
+from transformers import BertTokenizer, PreTrainedConfig
 
+from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 
 
 Model = TypeVar("Model", bound=AlproPreTrainedModel)
-NEW_HEADS = ("vtm_head.", "mlm_head.", "pem_head.", "classifier.", "prompter.")
 MIN_COUNT = 2
 HEAD_WIDTH = 32
 
@@ -38,50 +38,7 @@ def load_start(
         TypeError: if it is something else than an ALPRO.
         ValueError: if it lacks more than heads.
     """
-    found, _ = PreTrainedConfig.get_config_dict(directory)
-    if found.get("model_type") != AlproConfig.model_type:
-        raise TypeError(
-            f"{directory!r} is of type {found.get('model_type')!r}; ALPRO begins from a folder of an ALPRO, or from a "
-            "ViT and a BERT (--vision, --text)."
-        )
-    config = AlproConfig.from_pretrained(directory)
-    answers = fields.pop("answers", None)
-    has_other_answers = answers is not None and list(config.id2label.values()) != list(answers)
-    if has_other_answers:
-        fields |= _labels(answers)
-    config.update(fields)
-    if has_other_answers:
-        model = model_class(config)
-        model.alpro = _load_quietly(AlproModel, directory, config)
-    else:
-        model = _load_quietly(model_class, directory, config)
-    if model.config.num_frames != num_frames:
-        model.resize_time_embeddings(num_frames)
-    processor = AutoProcessor.from_pretrained(directory)
-    processor.num_frames, processor.max_text_length = num_frames, max_text_length
-    model.processor = processor
-    return model
-
-
-def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig) -> Model:
-    """Heads that are new are no news, and what else lacks is an error."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        model, report = model_class.from_pretrained(directory, config=config, output_loading_info=True)
-    finally:
-        logging.set_verbosity(level)
-    missing = [name for name in report["missing_keys"] if not name.startswith(NEW_HEADS)]
-    if missing:
-        raise ValueError(f"{directory!r} lacks weights of ALPRO's towers: {sorted(missing)[:5]}.")
-    return model
-
-
-def _labels(answers: Sequence[str]) -> dict[str, dict]:
-    return {
-        "id2label": dict(enumerate(answers)),
-        "label2id": {answer: label for label, answer in enumerate(answers)},
-    }
+    return model_class.from_backbone(directory, num_frames, max_text_length, **fields)
 
 
 def load_prompter(directory: str, entities: Sequence[str] | None, num_frames: int) -> AlproPrompter:
@@ -91,6 +48,7 @@ def load_prompter(directory: str, entities: Sequence[str] | None, num_frames: in
         ValueError: if no entities are given and it has none of its own; for entities that are there twice.
         OSError, TypeError: as `load_start`.
     """
+    directory = str(locate_backbone(directory, ALPRO_DIR))
     found, _ = PreTrainedConfig.get_config_dict(directory)
     if entities is None:
         if found.get("architectures") != [AlproPrompter.__name__]:
@@ -132,7 +90,7 @@ def new_small_model(
     tokenizer = word_tokenizer(texts, max_text_length)
     answers = fields.pop("answers", None)
     if answers is not None:
-        fields |= _labels(answers)
+        fields |= class_fields(answers)
     sizes = {
         "hidden_size": hidden_size,
         "num_hidden_layers": num_layers,

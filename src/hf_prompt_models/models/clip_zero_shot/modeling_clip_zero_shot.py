@@ -46,7 +46,8 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
 
         Args:
             name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
-                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2.
+                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2. "playground" is the tiny CLIP in this
+                package.
             class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
                 repeat.
             templates: sentences with one `{}`; `hf_prompt_models.prompts.templates` has the published lists.

@@ -59,7 +59,8 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
 
         Args:
             name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
-                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2.
+                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2. "playground" is the tiny CLIP in this
+                package.
             class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
                 repeat.
             n_ctx: number of context vectors.

@@ -25,6 +25,7 @@ from hf_prompt_models.models.cpt.scores_cpt import (
     region_scores,
     vocab_loss,
 )
+from hf_prompt_models.packaged_backbones import VILT_DIR
 
 
 @dataclass
@@ -51,6 +52,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
     config: CptConfig
     backbone_classes = tuple(adapter.model_class for adapter in ADAPTERS.values())
     backbone_name = "tower"
+    packaged_backbone = VILT_DIR
     main_input_name = "pixel_values"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
@@ -171,7 +173,8 @@ class CptForVisualGrounding(CptPreTrainedModel):
         """A model from a pretrained backbone; it grounds phrases at once (zero-shot).
 
         Args:
-            name_or_path: Hub id or folder of the backbone: a ViLT, BridgeTower, FLAVA, VisualBERT, LXMERT or CLIP.
+            name_or_path: Hub id or folder of the backbone: a ViLT, BridgeTower, FLAVA, VisualBERT, LXMERT or CLIP;
+                "playground" is the tiny ViLT in this package.
             score, max_copies_per_forward, loss, trainable: see [`CptConfig`]; `trainable="all"` for tuning.
             tokenizer: where the backbone's is not beside it.
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….

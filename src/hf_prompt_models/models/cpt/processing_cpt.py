@@ -36,6 +36,7 @@ from hf_prompt_models.models.cpt.text_cpt import (
     encode_sentence,
     single_piece,
 )
+from hf_prompt_models.packaged_backbones import VILT_DIR, locate_backbone
 from hf_prompt_models.processing_utils import PromptProcessor
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
@@ -160,7 +161,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         """A processor for a pretrained backbone, with its image processor and tokenizer.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny ViLT in this package.
             mode, colors, template, alpha, calibration, reference_phrases: see [`CptProcessor`].
             tokenizer: where the backbone's is not beside it (VisualBERT's have none and read bert-base-uncased's).
             kwargs: `revision`, `token`, `cache_dir`, … for the loading.
@@ -170,6 +171,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 together.
             TypeError: if the backbone is of another type.
         """
+        name_or_path = locate_backbone(name_or_path, VILT_DIR)
         config = AutoConfig.from_pretrained(name_or_path, **kwargs)
         adapter = find_adapter(config)
         image_processor = None

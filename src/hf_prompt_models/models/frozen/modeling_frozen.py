@@ -57,7 +57,7 @@ class FrozenForConditionalGeneration(FrozenPreTrainedModel, GenerationMixin):
     def from_backbone(
         cls,
         language_model: str | os.PathLike,
-        vision_model: str | os.PathLike = "microsoft/resnet-50",
+        vision_model: str | os.PathLike | None = None,
         num_image_tokens: int = 2,
         vision_from_scratch: bool = False,
         freeze_vision: bool = False,
@@ -66,9 +66,11 @@ class FrozenForConditionalGeneration(FrozenPreTrainedModel, GenerationMixin):
         """A new vision side for a language model that stays as it is.
 
         Args:
-            language_model: Hub id or folder of any causal language model.
-            vision_model: Hub id or folder of any model that takes images. The paper's NF-ResNet-50 is not in
-                transformers; a ResNet-50 is the default.
+            language_model: Hub id or folder of any causal language model; "playground" is the tiny one in this
+                package.
+            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-50, for the
+                paper's NF-ResNet-50 is not in transformers; with the packaged language model the tiny CLIP in this
+                package, "playground".
             num_image_tokens: slots that an image takes.
             vision_from_scratch: take the vision backbone's configuration alone, with new weights. The paper does so,
                 with 3 million captions to train on.

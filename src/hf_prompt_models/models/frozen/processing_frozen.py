@@ -18,6 +18,8 @@ class FrozenProcessor(PrefixLMProcessor):
         num_image_tokens: slots that an image takes.
     """
 
+    default_vision_model = "microsoft/resnet-50"
+
     def __init__(
         self,
         image_processor: Any = None,
@@ -33,7 +35,7 @@ class FrozenProcessor(PrefixLMProcessor):
     def from_backbone(
         cls,
         language_model: str | os.PathLike,
-        vision_model: str | os.PathLike,
+        vision_model: str | os.PathLike | None = None,
         num_image_tokens: int = 2,
         **kwargs: Any,
     ) -> Self:

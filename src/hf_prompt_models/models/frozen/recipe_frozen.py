@@ -18,7 +18,7 @@ from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
 
 TITLE = "Frozen"
 TASK = "image-text-to-text"
-VISION_MODEL = "microsoft/resnet-50"
+VISION_MODEL = FrozenProcessor.default_vision_model
 DECODING = {"max_new_tokens": 32}  # and greedy (section 4)
 SOURCE = "Frozen recipe"
 SOURCES = {"num_image_tokens": "Frozen's paper, section 3"}

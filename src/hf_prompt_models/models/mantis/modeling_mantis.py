@@ -79,7 +79,7 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
     def from_backbone(
         cls,
         language_model: str | os.PathLike,
-        vision_model: str | os.PathLike = "microsoft/resnet-152",
+        vision_model: str | os.PathLike | None = None,
         num_image_tokens: int = 1,
         freeze_vision: bool = False,
         freeze_text: bool = False,
@@ -88,8 +88,10 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
         """A new model around a pretrained language model and a pretrained vision backbone.
 
         Args:
-            language_model: Hub id or folder of any causal language model.
-            vision_model: Hub id or folder of any model that takes images.
+            language_model: Hub id or folder of any causal language model; "playground" is the tiny one in this
+                package.
+            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-152, or, with the
+                packaged language model, the tiny CLIP in this package, "playground".
             num_image_tokens: cells, 1 to 9, that an image is pooled to, each a slot in the language model's input.
             freeze_vision: train no weight of the vision backbone.
             freeze_text: train no weight of the language model, so that checkpoints need not hold it.

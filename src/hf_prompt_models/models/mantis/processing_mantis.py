@@ -16,6 +16,7 @@ class MantisProcessor(PrefixLMProcessor):
         condition_on: `"both"`, or of each example the `"images"` or the `"title"` alone, for ablations.
     """
 
+    default_vision_model = "microsoft/resnet-152"
     own_tokens: ClassVar[dict[str, str]] = {"image_token_id": IMAGE_TOKEN, "separator_token_id": SEPARATOR_TOKEN}
 
     def __init__(

@@ -18,7 +18,7 @@ from hf_prompt_models.prefix_lm.examples import WritingExample
 
 TITLE = "MAnTiS"
 TASK = "image-text-to-text"
-VISION_MODEL = "microsoft/resnet-152"
+VISION_MODEL = MantisProcessor.default_vision_model
 DECODING = {"num_beams": 4, "max_new_tokens": 64}
 SOURCE = "hf-prompt"
 SOURCES: dict[str, str] = {}
