@@ -28,10 +28,19 @@ from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.training import video_text_inference
+from hf_prompt_models.training.evaluation import guessing
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
-from hf_prompt_models.training.run_folder import describe_interrupted, model_directories
+from hf_prompt_models.training.protocols import TestSet
+from hf_prompt_models.training.run_folder import (
+    describe_interrupted,
+    model_directories,
+    predictions_file,
+    seed_words,
+    write_predictions,
+)
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.training.summary import shown_metrics
 from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
 from hf_prompt_models.training.text_generation_inference import (
     evaluate_writing,
@@ -82,7 +91,15 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     )
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
     parser.add_argument(
-        "--confusion_matrix", metavar="FILE", help="also draw the confusion matrix, a PNG; of several seeds, their sum"
+        "--predictions",
+        metavar="FILE",
+        help="also write the answer to each test example, from which the numbers can be counted again: CSV, or JSONL "
+        "of generated texts; of several seeds one file each, `seed-<n>.` in front of its name",
+    )
+    parser.add_argument(
+        "--confusion_matrix",
+        metavar="FILE",
+        help="also draw the confusion matrix, a PNG; of several seeds, their sum",
     )
     parser.add_argument("--batch_size", type=int, help="files at a time (default: 100 images, or 8 videos or phrases)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode files (default: 0, none)")
@@ -99,7 +116,6 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
     writing = parser.add_argument_group("models that write texts; --test_images is for them too")
     writing.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
-    writing.add_argument("--predictions", metavar="FILE", help="also write what was generated, JSONL")
     writing.add_argument("--blind", action="store_true", help="show black pictures instead")
     writing.add_argument("--induction", metavar="TEXT", help="Frozen: words in front of the first picture")
     writing.add_argument("--repeats", type=int, help="Frozen: how often examples come again")
@@ -149,11 +165,19 @@ def report(arguments: argparse.Namespace) -> str:
 
 def report_classification(arguments: argparse.Namespace) -> str:
     results = evaluate(arguments)
-    lines = []
+    data, kind = results["data"], results["kind"]
+    test = {"classes": data["classes"], "zero_shot": next(iter(results["seeds"].values()))}
+    shown = [name for name in TITLES if name in shown_metrics(test)]
+    counts = f"{data[f'test_{kind}s']} {kind}s of {data['classes']} classes"
+    lines = [
+        f"{counts}; {title}: {', '.join(f'{TITLES[name]} {guessed[name]:.2%}' for name in shown if name in guessed)}"
+        for title, guessed in (("chance", results["chance"]),)
+    ]
+    frequent = results.get("most_frequent_class", 0.0)
+    if frequent > results["chance"]["accuracy"] + 1e-9:
+        lines.append(f"always the most frequent class: accuracy {frequent:.2%}")
     for seed, metrics in results["seeds"].items():
-        several = "mean_average_precision" in metrics  # which is then the accuracy, too
-        shown = [name for name in TITLES if name in metrics and not (several and name == "accuracy")]
-        lines.append(f"seed {seed:<8} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
+        lines.append(f"{seed_words(seed):<13} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
     if len(results["seeds"]) > 1:
         lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     if arguments.json:
@@ -203,6 +227,7 @@ def report_grounding(arguments: argparse.Namespace) -> str:
         arguments.backbone,
         arguments.batch_size or 8,
         arguments.num_workers,
+        arguments.predictions,
     )
     if arguments.json:
         write_json(arguments.json, results)
@@ -239,8 +264,16 @@ def evaluate(arguments: argparse.Namespace) -> dict:
             confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
             for each in tested.values()
         ]
-        plot_confusion_matrix(np.sum(counts, axis=0), first.class_names, arguments.confusion_matrix, kind.name)
+        plot_confusion_matrix(
+            np.sum(counts, axis=0), first.class_names, arguments.confusion_matrix, kind.name, len(tested)
+        )
+    if arguments.predictions:
+        for seed, each in tested.items():
+            sets = {"test": TestSet(first.source, each.files, [])}
+            write_predictions(predictions_file(arguments.predictions, seed, tested), sets, {"test": each.scores})
     return {
+        "kind": kind.name,
+        **guessing(first),
         "data": {"test": first.source, "classes": len(first.class_names), f"test_{kind.name}s": len(first)},
         "seeds": {seed: each.metrics | {"model": str(directories[seed])} for seed, each in tested.items()},
         "accuracy": mean_and_deviation([each.metrics["accuracy"] for each in tested.values()]),

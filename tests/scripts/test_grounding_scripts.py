@@ -68,17 +68,23 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     data: Path, vilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     script("train.py")([*flags(data, vilt, tmp_path), "--seeds", "0", "3"])
-    assert "80.00% have a right candidate region" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "80.00% have a right candidate region" in printed
     results = json.loads((tmp_path / "results.json").read_text())
     card = ModelCard.load(tmp_path / "seed-3" / "README.md")
     assert card.data.pipeline_tag == card.data.eval_results[0].task_type == "visual-grounding"
     assert card.data.eval_results[0].metric_value == round(results["seeds"]["3"]["accuracy"], 4)
     assert "2 expressions, drawn by the seed" in card.text
+    assert "classes" not in card.text.partition("## Use")[0]  # there are none
     assert str(tmp_path) not in card.content
     accuracies = []
     for seed in (0, 3):
         folder, result = tmp_path / f"seed-{seed}", results["seeds"][str(seed)]
         rows = read_rows(folder / "predictions.csv")
+        assert sum(int(row["right_candidates"]) > 0 for row in rows) / 5 == 0.8
+        chance = sum(int(row["right_candidates"]) / int(row["candidates"]) for row in rows) / 5
+        assert f"chance, a random candidate region        {chance:7.2%}" in printed
+        assert f"| chance | {chance:.2%} |" in card.text
         with Image.open(folder / "answers.png") as answers:
             assert answers.width > answers.height > 300  # four of five pictures side by side
         accuracies.append(sum(int(row["right"]) for row in rows) / 5)
@@ -93,7 +99,9 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
             assert list(best["box"].values()) == boxes[int(row["region"])], number
     assert results["accuracy"] == pytest.approx({"mean": np.mean(accuracies), "std": np.std(accuracies)})
     script("evaluate.py")([str(tmp_path), "--test_dir", str(data / "test"), "--json", str(tmp_path / "e.json")])
-    assert "oracle 80.00%" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "oracle 80.00%" in printed
+    assert f"5 expressions; a random candidate region is right with chance {chance:.2%}" in printed
     evaluated = json.loads((tmp_path / "e.json").read_text())
     assert [evaluated["seeds"][seed]["accuracy"] for seed in ("0", "3")] == accuracies
     script("report.py")([str(tmp_path / "results.json"), "--output_dir", str(tmp_path / "report")])

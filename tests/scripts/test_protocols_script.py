@@ -65,6 +65,7 @@ def test_base_to_new_is_what_counting_by_hand_gives(
             rows = [row for row in rows_of(folder) if row["test"] == role]
             assert len(rows) == 6
             assert sum(row["label"] == row["predicted_label"] for row in rows) / 6 == share
+            assert sum(row["rank"] == "1" for row in rows) / 6 == share
             assert {row["class"] for row in rows} == set(names) >= {row["predicted_class"] for row in rows}
             shares[role].append(share)
     means = {role: sum(values) / 2 for role, values in shares.items()}

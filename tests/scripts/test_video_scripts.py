@@ -335,7 +335,10 @@ def test_a_models_accuracies_are_counted_from_what_the_pipeline_says(
     assert metrics["mean_class_accuracy"] == pytest.approx(np.mean([np.mean(each) for each in right.values()]))
     assert metrics["mean_class_accuracy"] != metrics["accuracy"] < metrics["top5_accuracy"] == 1
     printed = capsys.readouterr().out
-    assert f"accuracy {metrics['accuracy']:.2%}, top-5 100.00%, mean over classes" in printed
+    assert f"the model     accuracy {metrics['accuracy']:.2%}, mean over classes" in printed
+    assert "5 videos of 3 classes; chance: accuracy 33.33%, mean over classes 33.33%" in printed
+    assert "top-5" not in printed  # which any answer reaches with three classes
+    assert "seed -" not in printed
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.size[0] > 300
 
@@ -458,6 +461,18 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
     assert results["seeds"]["1"]["mean_average_precision"] == pytest.approx(expected)
     with open(run / "predictions.csv", encoding="utf-8", newline="") as file:
         assert [row["class"] for row in csv.DictReader(file)] == ["blue;red", "green", "green;red", "blue"]
+    with open(run / "scores.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 3
+    by_class = [[row for row in rows if row["class"] == name] for name in COLOURS]
+    counted = [
+        average_precision([float(row["score"]) for row in each], [row["applies"] == "1" for row in each])
+        for each in by_class
+    ]
+    assert np.mean(counted) == pytest.approx(expected)
+    shares = [np.mean([row["applies"] == "1" for row in each]) for each in by_class]
+    assert f"chance                                   {np.mean(shares):7.2%}" in printed
+    assert (run / "zero_shot_scores.csv").is_file()
 
     evaluate(run, "--test_dir", tmp_path / "test.csv", "--json", tmp_path / "e.json")
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["mean"] == pytest.approx(expected)

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
@@ -12,7 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_prompt_models.hub.model_card import one_line
 from hf_prompt_models.metrics.classification import mean_and_deviation
-from hf_prompt_models.packaged_backbones import PLAYGROUND
+from hf_prompt_models.packaged_backbones import PLAYGROUND, portable_name
 from hf_prompt_models.training.command_line import for_strangers
 
 
@@ -152,6 +153,15 @@ def hub_id(source: str) -> str | None:
     except HFValidationError:
         return None
     return name
+
+
+def backbone_title(source: str) -> str:
+    """Return what a card calls a backbone: its Hub id, or the last part of a local path, which others do not have."""
+    if name := hub_id(source):
+        return one_line(name)
+    if portable_name(source) == PLAYGROUND:
+        return "playground, the tiny model that ships with the package"
+    return f"{one_line(Path(source).name)}, a local folder of the training machine"
 
 
 def dataset_type(source: str, title: str) -> str:

@@ -10,8 +10,10 @@ from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
 from hf_prompt_models.data.image_dataset import AugmentedViewDataset, FeatureDataset, ImageDataset, ViewFeatureDataset
+from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.distributed import num_processes, process_index, wait_for_all
 from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
+from hf_prompt_models.metrics.guessing import chance_of_classes, most_frequent_class
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.training.feature_cache import FeatureCache
 
@@ -127,6 +129,19 @@ def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str
     return {
         "accuracy": accuracy(predictions, references),
         "mean_class_accuracy": mean_class_accuracy(predictions, references),
+    }
+
+
+def guessing(files: LabelledFiles) -> dict[str, Any]:
+    """Return what answers without looking reach: `chance`, by metric, and `most_frequent_class`, from 0 to 1."""
+    if files.multi_label:
+        applies = np.zeros((len(files), len(files.class_names)))
+        for row, labels in zip(applies, files.labels, strict=True):
+            row[labels] = 1
+        return {"chance": chance_of_classes(applies, len(files.class_names))}
+    return {
+        "chance": chance_of_classes(files.labels, len(files.class_names)),
+        "most_frequent_class": most_frequent_class(files.labels),
     }
 
 

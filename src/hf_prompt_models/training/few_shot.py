@@ -21,6 +21,7 @@ from hf_prompt_models.metrics.classification import confusion_counts, harmonic_m
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.evaluation import guessing
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
@@ -29,6 +30,7 @@ from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLE_FILE,
+    ZERO_SHOT_FILE,
     arguments_by_seed,
     begin_seed,
     confusion_matrix_file,
@@ -92,6 +94,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     run.prepare()
 
     first = next(iter(tests.values()))
+    by_hand = {role: run.predict_by_hand(role) for role in tests}
+    if is_main:
+        write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
         "protocol": few_shot.protocol,
@@ -105,7 +110,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
             f"test_{task.train.kind}s": len(first.images),
         },
         "shots": few_shot.shots,
-        "tests": {role: _test_by_hand(run, role) for role in tests},
+        "tests": {role: _test_by_hand(run, role, scores) for role, scores in by_hand.items()},
         "seeds": {},
         "arguments": vars(arguments.method),
         "versions": {
@@ -119,7 +124,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
     cards = RunCards(results, recipe.TASK, run_on_card)
     for seed in few_shot.seeds:
-        results["seeds"][str(seed)], trainer = _run_seed(run, training[seed], samples[seed], is_main)
+        results["seeds"][str(seed)], trainer = _run_seed(
+            run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main
+        )
         _sum_up(results)
         if is_main:
             write_json(Path(output_dir) / RESULTS_FILE, results)
@@ -133,7 +140,7 @@ def _set_classes(model: Any, test: TestSet, processor: Any) -> None:
         model.set_classes(test.images.class_names, tokenizer=processor)
 
 
-def _test_by_hand(run: ImageClassification | VideoClassification, role: str) -> dict[str, Any]:
+def _test_by_hand(run: ImageClassification | VideoClassification, role: str, scores: np.ndarray) -> dict[str, Any]:
     test = run.tests[role]
     return {
         "title": test.title,
@@ -141,7 +148,8 @@ def _test_by_hand(run: ImageClassification | VideoClassification, role: str) -> 
         "classes": len(test.images.class_names),
         f"test_{test.images.kind}s": len(test.images),
         "templates": test.templates,
-        "zero_shot": run.metrics(run.predict_by_hand(role), role),
+        **guessing(test.images),
+        "zero_shot": run.metrics(scores, role),
     }
 
 
@@ -185,7 +193,11 @@ def _readable(
 
 
 def _run_seed(
-    run: ImageClassification | VideoClassification, training: TrainingArguments, sample: LabelledFiles, is_main: bool
+    run: ImageClassification | VideoClassification,
+    training: TrainingArguments,
+    sample: LabelledFiles,
+    by_hand: dict[str, Any],
+    is_main: bool,
 ) -> tuple[dict[str, Any], PromptTrainer]:
     recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
     record = {
@@ -215,7 +227,14 @@ def _run_seed(
     model.eval()
     if is_main:
         model.save_pretrained(directory)
-        plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
+        baselines = {"chance": by_hand["chance"]["accuracy"], "zero-shot": by_hand["zero_shot"]["accuracy"]}
+        plot_learning_curve(
+            trainer.state.log_history,
+            directory / "learning_curve.png",
+            f"{recipe.TITLE}, seed {training.seed}: training on {len(sample)} {sample.kind}s",
+            baselines,
+            "mean average precision" if run.multi_label else "test accuracy",
+        )
     tested: dict[str, Any] = {}
     scores: dict[str, np.ndarray] = {}
     for role, test in run.tests.items():

@@ -13,7 +13,7 @@ from hf_prompt_models.training.run_folder import RESULTS_FILE
 
 MAX_BYTES = 16 * 2**20
 FEW_SHOT, BASE_TO_NEW, CROSS_DATASET = PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset")
-KINDS = ("image", "video")
+KINDS = ("image", "video", "expression")
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ from hf_prompt_models.hub.repository import update_card
 from hf_prompt_models.training.card_tables import (
     Metric,
     TestedOn,
+    backbone_title,
     dataset_type,
     facts,
     hub_id,
     markdown,
     seed_title,
 )
+from hf_prompt_models.training.summary import guesses, shown_metrics
 from hf_prompt_models.training.trainer import PromptTrainer
 
 
@@ -43,6 +45,7 @@ PROTOCOLS = {
     "base-to-new": "trained on the first half of the classes; both halves are tested, each within itself",
     "cross-dataset": "trained on one data set, and tested on others whose classes were never seen",
 }
+GROUNDING_PROTOCOL = "tuned on expressions of the training set, tested on all expressions of the test set"
 OnCard = Callable[[dict[str, Any], str, str], RunOnCard]
 """What a room's `results.json` says of the model of one seed: of the results, the card's task, and the seed."""
 
@@ -106,11 +109,15 @@ def check_publishing(model: Any, training: TrainingArguments, flag: str = "--bac
 
 def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     """What the results of a classifier, or of visual grounding, say of the model of one seed."""
-    unit = results.get("kind", "expression")  # grounding draws expressions
-    of = "" if unit == "expression" else " of each class"
+    unit = results.get("kind", "expression")  # an earlier version named none for grounding
+    grounds, shots = unit == "expression", results["shots"]
+    of = "" if grounds else " of each class"
+    protocol = PROTOCOLS[results["protocol"]]
     own = {
-        "Protocol": f"{results['protocol']}, {PROTOCOLS[results['protocol']]}",
-        "Trained on": f"{results['shots']} {unit}s{of}, drawn by the seed" if results["shots"] else f"all {unit}s",
+        "Backbone": backbone_title(results["backbone"]),
+        "Protocol": GROUNDING_PROTOCOL if grounds else f"{results['protocol']}, {protocol}",
+        "Trained on": f"{shots} {unit}{'s' * (shots > 1)}{of}, drawn by the seed" if shots else f"all {unit}s",
+        "Tested on": "; ".join(_tested_on(role, test, unit) for role, test in results["tests"].items()),
     }
     data = hub_id(results["data"]["train"])
     return RunOnCard(
@@ -126,15 +133,19 @@ def _tables(results: dict[str, Any], seed: str) -> list[str]:
     tests = results["tests"]
     tables = []
     for metric in _metrics(results):
-        rows = {"zero-shot": {role: test["zero_shot"][metric] for role, test in tests.items()}}
+        of_metric = {role: test for role, test in tests.items() if metric in shown_metrics(test)}
+        rows: dict[str, dict[str, float]] = {**guesses(of_metric, metric)}
+        rows["zero-shot"] = {role: test["zero_shot"][metric] for role, test in of_metric.items()}
         for each, run in results["seeds"].items():
-            rows[seed_title(each, seed)] = {role: run["tests"][role][metric] for role in tests}
-        table = {name: [f"{value:.2%}" for value in row.values()] for name, row in rows.items()}
+            rows[seed_title(each, seed)] = {role: run["tests"][role][metric] for role in of_metric}
+        table = {
+            name: [f"{row[role]:.2%}" if role in row else "–" for role in of_metric] for name, row in rows.items()
+        }
         if len(results["seeds"]) > 1:
             table["mean ± standard deviation"] = [
-                f"{test[metric]['mean']:.2%} ± {test[metric]['std']:.2%}" for test in tests.values()
+                f"{test[metric]['mean']:.2%} ± {test[metric]['std']:.2%}" for test in of_metric.values()
             ]
-        head = [METRICS[metric].title, *(_test_title(role, test) for role, test in tests.items())]
+        head = [METRICS[metric].title, *(_test_title(role, test) for role, test in of_metric.items())]
         tables.append(markdown(head, [[name, *cells] for name, cells in table.items()]))
     if "harmonic_mean" in results:
         by_hand, learned = (f"{results['harmonic_mean'][name]:.2%}" for name in ("zero_shot", "learned"))
@@ -152,17 +163,24 @@ def _eval_results(results: dict[str, Any], task: str, seed: str) -> list[EvalRes
             dataset_name=f"{test['title']}{'' if role in ('test', test['title']) else f' ({role})'}",
             dataset_config=None if len(results["tests"]) == 1 else role,  # else they would be taken for one
         )
-        for metric in _metrics(results):
+        for metric in (name for name in METRICS if name in shown_metrics(test)):
             by_seed = {each: run["tests"][role][metric] for each, run in results["seeds"].items()}
             found += tested_on.results(METRICS[metric], by_seed, seed)
     return found
 
 
 def _metrics(results: dict[str, Any]) -> list[str]:
-    """Which metrics were measured; where there are several labels "accuracy" repeats the mean average precision."""
-    names = next(iter(results["tests"].values()))["zero_shot"]
-    hidden = "accuracy" if "mean_average_precision" in names else None
-    return [name for name in METRICS if name in names and name != hidden]
+    """Which metrics of any test set are shown."""
+    names = {name for test in results["tests"].values() for name in shown_metrics(test)}
+    return [name for name in METRICS if name in names]
+
+
+def _tested_on(role: str, test: dict[str, Any], unit: str) -> str:
+    counted = f"{test[f'test_{unit}s']} {unit}s"
+    counted += f" of {test['classes']} classes" if test.get("classes") else ""
+    if oracle := test["zero_shot"].get("proposal_oracle"):
+        counted += f", of which {oracle:.2%} have a right candidate region"
+    return f"{_test_title(role, test)}: {counted}"
 
 
 def _test_title(role: str, test: dict[str, Any]) -> str:

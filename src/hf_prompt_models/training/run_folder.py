@@ -40,6 +40,9 @@ OPTIMIZER_SETTINGS = (
     "warmup_steps",
 )
 """A checkpoint holds the optimizer and the schedule with these: other values would be ignored."""
+ZERO_SHOT_FILE = "zero_shot_predictions.csv"
+UNKNOWN_SEED = "-"
+"""Stands in results for the seed of a model folder that is not part of a run."""
 MAX_BYTES = 2**28
 """The longest record that is read: it lists all images that were trained on."""
 
@@ -104,10 +107,10 @@ def _find_models(directory: Path) -> dict[str, Path]:
             models[seed] = inner if Path(model).name == inner.name and inner.is_dir() else directory
         return models
     if (own := _model_or_checkpoint(directory)) is not None:
-        return {"-": own}
+        return {UNKNOWN_SEED: own}
     numbers = {path.name.removeprefix("seed-"): path for path in directory.glob("seed-*")}
     seeds = {seed: _model_or_checkpoint(numbers[seed]) for seed in sorted(filter(str.isdecimal, numbers), key=int)}
-    return {seed: model for seed, model in seeds.items() if model is not None} or {"-": directory}
+    return {seed: model for seed, model in seeds.items() if model is not None} or {UNKNOWN_SEED: directory}
 
 
 def _model_or_checkpoint(directory: Path) -> Path | None:
@@ -160,21 +163,56 @@ def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
 
 
 def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video, from which top-1 accuracies can be counted again.
+    """Write CSV with a row for each test image or video, from which all accuracies can be counted again.
 
-    Several labels of one are parted by semicolons.
+    `rank` is the place of the true class when classes are ordered by score, from 1: of all rows the share of rank 1 is
+    the accuracy, that of ranks 1 to 5 the top-5 accuracy. Several labels of one are separated by semicolons; their
+    scores, of which mean average precision is counted, are in a file next to it (`scores_file`).
     """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         kind = next(iter(tests.values())).images.kind
-        writer.writerow(["test", kind, "label", "class", "predicted_label", "predicted_class"])
+        head = ["test", kind, "label", "class", "predicted_label", "predicted_class"]
+        several = any(test.images.multi_label for test in tests.values())
+        writer.writerow(head if several else [*head, "rank"])
         for role, test in tests.items():
             names = test.images.class_names
-            predictions = scores[role].argmax(axis=-1)
-            for name, label, predicted in zip(test.images.names, test.images.labels, predictions, strict=True):
+            order = np.argsort(-scores[role], axis=-1, kind="stable")
+            for name, label, best in zip(test.images.names, test.images.labels, order, strict=True):
                 labels = label if isinstance(label, list) else [label]
                 shown = [";".join(map(str, labels)), ";".join(names[each] for each in labels)]
-                writer.writerow([role, name, *shown, predicted, names[predicted]])
+                rank = [] if several else [1 + int(np.flatnonzero(best == label)[0])]
+                writer.writerow([role, name, *shown, best[0], names[best[0]], *rank])
+    if several:
+        write_scores(scores_file(path), tests, scores)
+
+
+def scores_file(predictions: Path) -> Path:
+    """Return the name of the file of scores next to a file of predictions: `scores.csv` next to `predictions.csv`."""
+    return predictions.with_name(predictions.name.replace("predictions", "scores"))
+
+
+def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, np.ndarray]) -> None:
+    """Write CSV with a row for each test image or video and class: whether the class applies, and its score."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        kind = next(iter(tests.values())).images.kind
+        writer.writerow(["test", kind, "label", "class", "applies", "score"])
+        for role, test in tests.items():
+            for name, label, row in zip(test.images.names, test.images.labels, scores[role], strict=True):
+                labels = set(label if isinstance(label, list) else [label])
+                for index, (each, score) in enumerate(zip(test.images.class_names, row, strict=True)):
+                    writer.writerow([role, name, index, each, int(index in labels), repr(float(score))])
+
+
+def predictions_file(path: str | Path, seed: str, seeds: Mapping[str, Any]) -> Path:
+    """Return where to write predictions: with several seeds `seed-<n>.` stands in front of the file's name."""
+    return Path(path) if len(seeds) == 1 else Path(path).with_name(f"seed-{seed}.{Path(path).name}")
+
+
+def seed_words(seed: str) -> str:
+    """Return what a line of results is called: `seed 1`, or `the model` of a folder that names no seed."""
+    return "the model" if seed == UNKNOWN_SEED else f"seed {seed}"
 
 
 def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | None:

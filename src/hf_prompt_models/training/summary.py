@@ -4,13 +4,21 @@ import shlex
 from typing import Any
 
 from hf_prompt_models.metrics.classification import harmonic_mean
+from hf_prompt_models.metrics.guessing import TOP
+
+
+LABEL_WIDTH = 40
+ZERO_SHOT = "zero-shot, hand-written prompt"
 
 
 def summarise(results: dict[str, Any]) -> str:
-    """What `hf-prompt train` prints: zero-shot, each seed, mean and population deviation, for each test set."""
+    """Return what `hf-prompt train` prints, for each test set: chance, zero-shot, each seed, mean and deviation."""
     tests, method, kind = results["tests"], results["method"], results["kind"]
     shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}" if results["shots"] else "all examples"
-    rows = {"zero-shot, hand-written prompt": {role: test["zero_shot"]["accuracy"] for role, test in tests.items()}}
+    rows: dict[str, dict[str, float | None]] = {
+        name: {role: values.get(role) for role in tests} for name, values in guesses(tests).items()
+    }
+    rows[ZERO_SHOT] = {role: test["zero_shot"]["accuracy"] for role, test in tests.items()}
     for seed, run in results["seeds"].items():
         rows[f"{method}, {shots}, seed {seed}"] = {role: run["tests"][role]["accuracy"] for role in tests}
     mean = {role: test["accuracy"]["mean"] for role, test in tests.items()}
@@ -26,23 +34,31 @@ def summarise(results: dict[str, Any]) -> str:
     widths = {role: max(len(role), 17 if several else 7) for role in tests}
     title, sum_up = extra.get(results["protocol"], ("", lambda row: None))
     if len(tests) > 1:
-        lines += ["", f"{'':<40} " + "  ".join(f"{role:>{widths[role]}}" for role in tests) + f"  {title:>7}"]
+        lines += ["", f"{'':<{LABEL_WIDTH}} " + "  ".join(f"{r:>{widths[r]}}" for r in tests) + f"  {title:>7}"]
     for name, row in rows.items():
-        cells = [
-            f"{value:.2%}".rjust(widths[role]) if len(tests) > 1 else f"{value:7.2%}" for role, value in row.items()
-        ]
-        lines.append(f"{name:<40} " + "  ".join(cells) + _cell(sum_up(row), title))
+        cells = [_percent(value).rjust(widths[role] if len(tests) > 1 else 0) for role, value in row.items()]
+        complete = {role: value for role, value in row.items() if value is not None}
+        lines.append(
+            f"{name:<{LABEL_WIDTH}} "
+            + "  ".join(cells)
+            + _cell(sum_up(complete) if len(complete) == len(row) else None, title)
+        )
     if several:
         cells = [
             f"{mean[role]:7.2%} ± {deviation[role]:.2%}".rjust(widths[role] if len(tests) > 1 else 0) for role in tests
         ]
-        lines.append(f"{method + ', mean ± deviation':<40} " + "  ".join(cells) + _cell(sum_up(mean), title))
+        lines.append(
+            f"{method + ', mean ± deviation':<{LABEL_WIDTH}} " + "  ".join(cells) + _cell(sum_up(mean), title)
+        )
     for role, test in tests.items():
-        if "top5_accuracy" in test:
+        if "top5_accuracy" in shown_metrics(test):
             top5 = [run["tests"][role]["top5_accuracy"] for run in results["seeds"].values()]
             by_hand = test["zero_shot"]["top5_accuracy"]
             of = "" if len(tests) == 1 else f", {role}"
-            lines.append(f"Top-5 accuracy{of}: zero-shot {by_hand:.2%}, {method} {sum(top5) / len(top5):.2%}")
+            chance = f"chance {TOP / test['classes']:.2%}, " if test["classes"] else ""
+            mean_of = f" (mean of {len(top5)} seeds)" if several else ""
+            learned = sum(top5) / len(top5)
+            lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {by_hand:.2%}, {method} {learned:.2%}{mean_of}")
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
     return "\n".join(
@@ -50,8 +66,46 @@ def summarise(results: dict[str, Any]) -> str:
     )
 
 
+def shown_metrics(test: dict[str, Any]) -> list[str]:
+    """Return the names of a test's metrics that tell something.
+
+    Left out are top-5 accuracies of five classes or fewer, which are 100 % whatever is answered, and an accuracy that
+    repeats a mean average precision.
+
+    Args:
+        test: a test of `results.json`: `classes`, and the metrics under `zero_shot`.
+    """
+    names = list(test["zero_shot"])
+    hidden = {"accuracy"} if "mean_average_precision" in names else set()
+    if (test.get("classes") or TOP + 1) <= TOP:
+        hidden.add("top5_accuracy")
+    return [name for name in names if name not in hidden]
+
+
+def guesses(tests: dict[str, Any], metric: str = "accuracy") -> dict[str, dict[str, float]]:
+    """Return what answers without looking reach, by the row's title and the test set's role.
+
+    Args:
+        tests: those of `results.json`; earlier versions wrote no chance.
+        metric: of which score.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for role, test in tests.items():
+        chance = test.get("chance", {})
+        if metric in chance:
+            rows.setdefault("chance", {})[role] = chance[metric]
+        frequent = test.get("most_frequent_class")
+        if metric == "accuracy" and frequent is not None and frequent > chance["accuracy"] + 1e-9:
+            rows.setdefault("always the most frequent class", {})[role] = frequent
+    return rows
+
+
 def _measure(test: dict[str, Any]) -> str:
     return "Mean average precision" if "mean_average_precision" in test["zero_shot"] else "Accuracy"
+
+
+def _percent(value: float | None) -> str:
+    return f"{'–':>7}" if value is None else f"{value:7.2%}"
 
 
 def _cell(value: float | None, title: str) -> str:

@@ -1,10 +1,9 @@
 """What the results of a run that writes texts say on its models' cards."""
 
-from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
-from hf_prompt_models.training.card_tables import Metric, Scores, TestedOn, dataset_type, facts, hub_id
+from hf_prompt_models.training.card_tables import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
 
 
 METRICS = {
@@ -36,8 +35,8 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     data, tested = results["data"], results["seeds"][seed]["test"]
     held_out = data["validation_examples"]
     own = {
-        "Language model": _name(results["backbone"]),
-        "Vision model": _name(results["vision_model"]),
+        "Language model": backbone_title(results["backbone"]),
+        "Vision model": backbone_title(results["vision_model"]),
         "Low-rank updates": _settings(results.get("lora", {})),
         "Trained on": f"{data['train_examples']} examples"
         + (f"; {held_out} were held out of them" if held_out else ""),
@@ -58,10 +57,6 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
         datasets=[learned_from] if learned_from else [],
         base_model=hub_id(results["backbone"]),
     )
-
-
-def _name(backbone: str) -> str:
-    return one_line(hub_id(backbone) or Path(backbone).name)
 
 
 def _settings(values: dict[str, Any]) -> str:

@@ -321,7 +321,14 @@ class _Run:
         trainer.model = self.learned(model)
         if is_main:
             trainer.model.save_pretrained(directory)
-            plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
+            asks = self.answers is not None
+            plot_learning_curve(
+                trainer.state.log_history,
+                directory / "learning_curve.png",
+                f"{self.recipe.TITLE}, {self.task}, seed {training.seed}: training on {len(dataset)} texts",
+                {"before training": before.metrics["accuracy"], **tested.found.baselines(self.train_set)},
+                "test accuracy" if asks else "R@1, text to video",
+            )
             tested.write(directory)
         kept = {"before": before.metrics, "model": str(directory), "steps": trainer.state.global_step}
         return tested.metrics | kept, trainer

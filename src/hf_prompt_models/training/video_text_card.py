@@ -1,10 +1,9 @@
 """What the results of a run over videos with texts say on its models' cards."""
 
-from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
-from hf_prompt_models.training.card_tables import Metric, Scores, TestedOn, dataset_type, facts, hub_id
+from hf_prompt_models.training.card_tables import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
 
 
 DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
@@ -94,7 +93,11 @@ def _retrieved(results: dict[str, Any]) -> dict[str, Scores]:
 
 
 def _began_from(backbone: str) -> str:
-    return "a new small model" if backbone == "new" else " + ".join(_name(part) for part in backbone.split(" + "))
+    return (
+        "a new small model"
+        if backbone == "new"
+        else " + ".join(backbone_title(part) for part in backbone.split(" + "))
+    )
 
 
 def _base_models(backbone: str) -> str | list[str] | None:
@@ -103,7 +106,3 @@ def _base_models(backbone: str) -> str | list[str] | None:
         return None
     found = [name for name in map(hub_id, backbone.split(" + ")) if name]
     return found if len(found) > 1 else (found[0] if found else None)
-
-
-def _name(backbone: str) -> str:
-    return one_line(hub_id(backbone) or Path(backbone).name)

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hf_prompt_models.data.captioned_videos import VideoQuestion, VideoText, VideoTexts
 from hf_prompt_models.data.video_text_dataset import VideoTextDataset
+from hf_prompt_models.metrics.guessing import chance_of_retrieval
 from hf_prompt_models.metrics.retrieval import ranks_of_any, summarise_ranks
 from hf_prompt_models.metrics.video_qa import answer_accuracy
 from hf_prompt_models.models.alpro import AlproForVideoTextRetrieval
@@ -74,6 +75,17 @@ class Retrieved:
     def contrast_ranks(self) -> np.ndarray:
         """Likewise, by the features alone."""
         return ranks_of_any(self.cosines, self.right)
+
+    def baselines(self, train: VideoTexts[Any]) -> dict[str, float]:
+        """`chance`: the expected recall at 1, text to video, of videos in random order. `train` is not looked at."""
+        return {"chance": self.chance()["text_to_video"]["recall_at_1"]}
+
+    def chance(self) -> dict[str, dict[str, float]]:
+        """Expected scores of candidates in random order, in both directions."""
+        return {
+            "text_to_video": chance_of_retrieval(self.right),
+            "video_to_text": chance_of_retrieval(self.right.T),
+        }
 
     def metrics(self) -> dict[str, Any]:
         """`text_to_video`, `video_to_text`, and `contrast` (text to video by features alone): recall at 1, 5 and 10,
@@ -182,6 +194,10 @@ class Answered:
     def chosen(self) -> list[str]:
         """The likeliest answer of each."""
         return [self.answers[index] for index in self.probabilities.argmax(axis=1)]
+
+    def baselines(self, train: VideoTexts[Any]) -> dict[str, float]:
+        """`without the videos`: the accuracy of what was answered most often in training (`answer_prior`)."""
+        return {"without the videos": answer_prior(train, self.questions)}
 
     def metrics(self) -> dict[str, Any]:
         """`accuracy`, `by_kind`, and `outside`: how many right answers are not in the list; they count as wrong."""

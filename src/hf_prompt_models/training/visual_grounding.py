@@ -36,6 +36,7 @@ from hf_prompt_models.data.referring_expressions import (
 )
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
+from hf_prompt_models.metrics.guessing import chance_of_regions, right_regions
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.command_line import without_tokens
@@ -53,16 +54,18 @@ from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLE_FILE,
+    ZERO_SHOT_FILE,
     arguments_by_seed,
     begin_seed,
     model_directories,
+    predictions_file,
+    seed_words,
 )
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
 
-ZERO_SHOT_FILE, ZERO_SHOT_PICTURE = "zero_shot_predictions.csv", "zero_shot_answers.png"
-PICTURE = "answers.png"
+ZERO_SHOT_PICTURE, PICTURE = "zero_shot_answers.png", "answers.png"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class GroundedExpressions:
         """The box that is chosen for each."""
         pairs = zip(self.expressions.proposals, self.scores, strict=True)
         return [regions.boxes[int(scores.argmax())] for regions, scores in pairs]
+
+    @property
+    def chance(self) -> float:
+        """The expected accuracy of candidate regions that are sampled uniformly, from 0 to 1."""
+        return chance_of_regions([regions.boxes for regions in self.expressions.proposals], self.expressions.boxes)
 
     def metrics(self) -> dict[str, float]:
         """`accuracy`, and `proposal_oracle`, what the best choice would reach, from 0 to 1."""
@@ -186,6 +194,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     results: dict[str, Any] = {
         "method": recipe.TITLE,
         "protocol": "few-shot",
+        "kind": "expression",
         "backbone": data.backbone,
         "data": {
             "name": source_title(data.train_dir),
@@ -200,6 +209,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
                 "source": test.source,
                 "test_expressions": len(test),
                 "templates": [processor.template],
+                "chance": {"accuracy": zero_shot.chance},
                 "zero_shot": zero_shot.metrics(),
             }
         },
@@ -279,7 +289,12 @@ class _Run:
         grounded = self.ground(model)
         if is_main:
             model.save_pretrained(directory)
-            plot_learning_curve(trainer.state.log_history, directory / "learning_curve.png")
+            plot_learning_curve(
+                trainer.state.log_history,
+                directory / "learning_curve.png",
+                f"{self.recipe.TITLE}, seed {training.seed}: training on {len(sample)} expressions",
+                {"chance": grounded.chance},
+            )
             write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)
             plot_groundings(self.test, grounded.chosen, directory / PICTURE)
         metrics = grounded.metrics()
@@ -288,21 +303,29 @@ class _Run:
 
 
 def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpressions) -> None:
-    """Write CSV with a row for each phrase, from which the accuracy can be counted again: the last column's mean."""
+    """Write CSV with a row for each phrase, from which all numbers can be counted again.
+
+    The accuracy is the mean of `right`; the regions' oracle the share of phrases with some `right_candidates`; chance
+    the mean of `right_candidates` over `candidates`.
+    """
     expressions = grounded.expressions
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "right"])
+        columns = ["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "candidates", "right_candidates"]
+        writer.writerow([*columns, "right"])
+        counts = right_regions([regions.boxes for regions in expressions.proposals], expressions.boxes)
         for index, (box, scores) in enumerate(zip(grounded.chosen, grounded.scores, strict=True)):
             overlap = box_iou([box], [expressions.boxes[index]]).item()
             row = [expressions.names[index], expressions.pictures[index], expressions.texts[index]]
-            writer.writerow([*row, int(scores.argmax()), *box, f"{overlap:.4f}", int(overlap > POSITIVE_IOU)])
+            answer = [int(scores.argmax()), *box, f"{overlap:.4f}"]
+            writer.writerow([*row, *answer, *counts[index], int(overlap > POSITIVE_IOU)])
 
 
 def summarise_grounding(results: dict[str, Any]) -> str:
-    """What `hf-prompt train` prints: zero-shot, each seed, mean and population deviation, the regions' oracle."""
-    shots = f"{results['shots']} expressions" if results["shots"] else "all expressions"
-    rows = {"zero-shot": results["zero_shot"]["accuracy"]}
+    """What `hf-prompt train` prints: chance, zero-shot, each seed, mean and deviation, the regions' oracle."""
+    shots = f"{results['shots']} expression{'s' * (results['shots'] > 1)}" if results["shots"] else "all expressions"
+    rows = {"chance, a random candidate region": results["tests"]["test"]["chance"]["accuracy"]}
+    rows |= {"zero-shot": results["zero_shot"]["accuracy"]}
     rows |= {f"{results['method']}, {shots}, seed {s}": run["accuracy"] for s, run in results["seeds"].items()}
     lines = [
         f"Accuracy on {results['data']['test_expressions']} expressions, of which "
@@ -329,6 +352,7 @@ def evaluate_grounding(
     backbone: str | None = None,
     batch_size: int = 8,
     num_workers: int = 0,
+    predictions: str | None = None,
 ) -> dict[str, Any]:
     """Test a trained model, or each seed's model of a run, on phrases.
 
@@ -338,6 +362,7 @@ def evaluate_grounding(
         backbone: where it is now, if it moved since a model without it was saved.
         batch_size: phrases at a time.
         num_workers: processes that decode and paint pictures.
+        predictions: a CSV file to write, as of `predictions_file`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
@@ -345,13 +370,17 @@ def evaluate_grounding(
     expressions = read_referring_expressions(test, "test", images, proposals)
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     seeds: dict[str, dict[str, Any]] = {}
-    for seed, directory in model_directories(run).items():
+    directories = model_directories(run)
+    for seed, directory in directories.items():
         model = AutoModel.from_pretrained(directory, **moved).eval()
         processor = AutoProcessor.from_pretrained(directory)
-        metrics = ground_expressions(model, processor, expressions, batch_size, num_workers, progress=False).metrics()
-        seeds[seed] = metrics | {"model": str(directory)}
+        grounded = ground_expressions(model, processor, expressions, batch_size, num_workers, progress=False)
+        seeds[seed] = grounded.metrics() | {"model": str(directory)}
+        if predictions is not None:
+            write_grounding_predictions(predictions_file(predictions, seed, directories), grounded)
     return {
         "data": {"test": expressions.source, "test_expressions": len(expressions)},
+        "chance": {"accuracy": grounded.chance},
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
     }
@@ -360,9 +389,14 @@ def evaluate_grounding(
 def summarise_evaluation(results: dict[str, Any]) -> str:
     """The lines that `hf-prompt evaluate` prints."""
     lines = [
-        f"seed {seed:<8} accuracy {metrics['accuracy']:.2%}, regions' oracle {metrics['proposal_oracle']:.2%}"
-        for seed, metrics in results["seeds"].items()
+        f"{results['data']['test_expressions']} expressions; a random candidate region is right with chance "
+        f"{results['chance']['accuracy']:.2%}",
+        *(
+            f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, "
+            f"regions' oracle {metrics['proposal_oracle']:.2%}"
+            for seed, metrics in results["seeds"].items()
+        ),
     ]
-    if len(lines) > 1:
+    if len(results["seeds"]) > 1:
         lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     return "\n".join(lines)
