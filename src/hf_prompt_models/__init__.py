@@ -5,6 +5,7 @@ Importing this package registers every method with the Auto classes, so that
 and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
+from hf_prompt_models.image_pipelines import replace_stock_pipelines
 from hf_prompt_models.models.action_clip import (
     ActionClipConfig,
     ActionClipForVideoClassification,
@@ -51,6 +52,9 @@ from hf_prompt_models.models.frozen import (
 )
 from hf_prompt_models.models.mantis import MantisConfig, MantisForConditionalGeneration, MantisProcessor
 from hf_prompt_models.version import __version__
+
+
+replace_stock_pipelines()
 
 
 __all__ = [

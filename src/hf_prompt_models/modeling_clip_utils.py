@@ -17,6 +17,7 @@ from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.packaged_backbones import CLIP_DIR
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import (
+    check_class_names,
     clean_class_names,
     get_tokenizer,
     special_token_fields,
@@ -355,6 +356,7 @@ class TemplatePromptModel(TextPromptModel):
         clip_config: PreTrainedConfig,
     ) -> dict[str, Any]:
         """The configuration fields that hold classes and templates, after checking that every prompt fits."""
+        class_names = check_class_names(class_names)  # a list: it is read twice
         names = cls.names_in_prompts(class_names)
         texts = [fill_template(template, name) for template in templates for name in names]
         prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)

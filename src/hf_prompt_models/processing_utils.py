@@ -5,12 +5,23 @@ from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
+from hf_prompt_models.data.images import load_images
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 from hf_prompt_models.untrusted_checkpoints import reading
 
 
 class PromptProcessor(ProcessorMixin):
     """Base of all processors here."""
+
+    def prepare_inputs_layout(self, images: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, with images opened by `data.images.load_image`, whatever they are given as.
+
+        With `do_rescale=False` arrays and tensors are taken as they are.
+        """
+        if images is not None:
+            settings = kwargs | kwargs.get("images_kwargs", {})
+            images = load_images(images, arrays=settings.get("do_rescale") is not False)
+        return super().prepare_inputs_layout(images, *args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:

@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any
 
 import torch
-from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hf_prompt_models.data.dataset_rows import stored_image
@@ -66,7 +65,7 @@ class ImageCollator:
     label: str = "label"
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        pictures: list[Image.Image] = [decoded(row[self.image]).convert("RGB") for row in rows]
+        pictures = [load_image(decoded(row[self.image])) for row in rows]
         inputs = self.image_processor(pictures, return_tensors="pt")
         return {**inputs, "labels": torch.tensor([row[self.label] for row in rows])}
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import torch
 from PIL import Image
 from transformers import (
     AddedToken,
@@ -14,9 +12,8 @@ from transformers import (
     AutoTokenizer,
     BatchFeature,
 )
-from transformers.image_transforms import to_pil_image
 
-from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.data.images import load_image
 from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor
 
@@ -139,8 +136,8 @@ class PrefixLMProcessor(PromptProcessor):
         """Examples to a model's inputs: a prompt each, and what is to be written behind it where `suffix` is given.
 
         Args:
-            images: a list for each example (`[[a, b], [], [c]]`), as PIL images, arrays of bytes, or files. A flat
-                list goes to the placeholders in their order; without any, to the only text, or one to each text.
+            images: a list for each example (`[[a, b], [], [c]]`), as whatever `load_image` opens. A flat list
+                goes to the placeholders in their order; without any, to the only text, or one to each text.
             text: a text for each example; it may be empty. `<image>` stands where an image goes. Where a text has
                 none, its images go in front. Default: empty ones.
             suffix: texts that the model shall learn to write. Each is followed by the end token.
@@ -261,17 +258,10 @@ class PrefixLMProcessor(PromptProcessor):
     # -- pictures ----------------------------------------------------------------------------------------------------
 
     def _read_picture(self, image: Any) -> Image.Image:
-        if isinstance(image, str | os.PathLike):
-            image = load_image(image)
-        elif isinstance(image, np.ndarray | torch.Tensor):
-            image = to_pil_image(np.asarray(image))
-        elif not isinstance(image, Image.Image):
-            raise ValueError(f"An image is a PIL image, an array or a file; got {type(image).__name__}.")
         try:
-            image = image.convert("RGB")
-        except (OSError, SyntaxError) as error:  # of a file that was opened and is read now
-            name = getattr(image, "filename", "") or "without a file name"
-            raise UnreadableImageError(f"Cannot read the image {name}: {error}") from error
+            image = load_image(image)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
         return self._prepare_picture(Image.new("RGB", image.size) if self.blind else image)
 
     def _process_pictures(self, pictures: list[Image.Image]) -> Any:

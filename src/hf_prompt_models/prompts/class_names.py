@@ -1,5 +1,6 @@
 """From class names and sentences to the token ids that a prompt is made of."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from transformers import CLIPTextConfig, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
@@ -25,7 +26,7 @@ def special_token_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | 
 
 
 def check_class_names(class_names: Sequence[str]) -> list[str]:
-    """The class names as a list, each as it is.
+    """Return the class names as a list, in Unicode's composed form (NFC), each else as it is.
 
     Raises:
         ValueError: if there are no names, or one is empty or not a string. Names may repeat: classes are told apart
@@ -39,7 +40,7 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.replace("_", " ").strip():
             raise ValueError(f"Class {index} has no usable name: {name!r}. A name is a string with a word in it.")
-    return names
+    return [unicodedata.normalize("NFC", name) for name in names]
 
 
 def clean_class_names(class_names: Sequence[str]) -> list[str]:

@@ -12,6 +12,10 @@ from hf_prompt_models.models.cpt.drawing_cpt import ground_and_draw
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
 
 
+BLACK = (0, 0, 0)
+"""Behind the transparent pixels of a mask, which are outside of it."""
+
+
 def ground_phrase(
     directory: str | os.PathLike,
     image: str,
@@ -40,5 +44,7 @@ def ground_phrase(
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     model = AutoModel.from_pretrained(directory, **moved)
     pipe = VisualGroundingPipeline(model=model, processor=AutoProcessor.from_pretrained(directory))
-    regions = None if masks is None else [np.asarray(load_image(mask)).any(axis=-1) for mask in masks]
+    regions = (
+        None if masks is None else [np.asarray(load_image(mask, background=BLACK)).any(axis=-1) for mask in masks]
+    )
     return ground_and_draw(pipe, image, text, drawing, boxes, regions, proposals=proposals)

@@ -8,6 +8,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from hf_prompt_models import CoOpConfig, CoOpForImageClassification, CoOpProcessor
+from hf_prompt_models.playground import CLIP_DIR
 
 
 NAMES = ["cat", "dog", "sea_or_lake"]
@@ -314,3 +315,17 @@ def test_chunks_bound_what_is_kept_for_the_backward_pass(modern_clip: Path) -> N
 def test_a_chunk_of_no_classes_is_refused(modern_clip: Path) -> None:
     with pytest.raises(StrictDataclassError, match="text_chunk_size"):
         coop(modern_clip, text_chunk_size=0)
+
+
+@pytest.mark.parametrize("words", ["a photo of a {}", "a [CLASS]", "a <name> here", "this is %s"])
+def test_a_placeholder_in_context_init_is_refused(words: str) -> None:
+    with pytest.raises(ValueError, match="placeholder"):
+        CoOpForImageClassification.from_backbone(CLIP_DIR, ["a cup", "a key"], context_init=words)
+
+
+def test_class_names_may_come_from_a_generator() -> None:
+    model = CoOpForImageClassification.from_backbone(CLIP_DIR, (name for name in ["a cup", "cafe\u0301"]))
+    assert model.config.class_names == ["a cup", "caf\u00e9"]
+    assert model.get_text_features().pooler_output.shape[0] == 2
+    model.set_classes(iter(["a key", "a fish", "a star"]))
+    assert model.config.class_names == ["a key", "a fish", "a star"]

@@ -118,8 +118,8 @@ def test_regions_that_do_not_fit_are_refused_by_example(processor: CptProcessor)
         prepare(masks=[[mask.T], [mask]])
     with pytest.raises(ValueError, match="boxes are for 1 examples; there are 2"):
         prepare(boxes=[good])
-    with pytest.raises(TypeError, match="Image 0 is neither a PIL image"):
-        processor(images="photo.jpg", text="the horse", boxes=good)
+    with pytest.raises(TypeError, match="Image 0: An image is a path"):
+        processor(images={}, text="the horse", boxes=good)
 
 
 # -- sentences -------------------------------------------------------------------------------------------------------

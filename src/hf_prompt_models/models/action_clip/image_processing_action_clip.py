@@ -14,6 +14,8 @@ from transformers.image_utils import (
     make_nested_list_of_images,
 )
 
+from hf_prompt_models.data.images import load_images
+
 
 class ActionClipImageProcessor(PilBackend):
     """Frames to `pixel_values`, (videos, frames, 3, height, width).
@@ -49,11 +51,12 @@ class ActionClipImageProcessor(PilBackend):
         """Prepare videos.
 
         Args:
-            images: the frames of one video: a list of PIL images, or an array or tensor (frames, 3, height, width) or
-                (frames, height, width, 3) of bytes; or a list of such videos, with equally many frames. Frames of a
-                video may differ in size.
+            images: the frames of one video: a list of whatever `load_image` opens, or an array or tensor (frames, 3,
+                height, width) or (frames, height, width, 3); or a list of such videos, with equally many frames.
+                Frames of a video may differ in size.
             kwargs: `return_tensors="pt"`, or other values for the settings.
         """
+        images = load_images(images, arrays=kwargs.get("do_rescale") is not False)
         return super().preprocess(images, **kwargs)
 
     def _prepare_images_structure(self, images: ImageInput, expected_ndims: int = 3) -> list[list[Any]]:

@@ -3,11 +3,11 @@
 import os
 from typing import Any
 
-from huggingface_hub.utils import httpx
 from PIL import Image
 from transformers import BatchFeature, Pipeline, VideoClassificationPipeline
 from transformers.pipelines import SUPPORTED_TASKS
 
+from hf_prompt_models.data.fetching import fetch, is_link
 from hf_prompt_models.data.videos import load_video
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 
@@ -46,11 +46,9 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
                 "frame_sampling_rate does not apply: ActionCLIP samples the whole video. Leave it out, or pass "
                 "num_frames, or the frames themselves."
             )
-        if isinstance(video, str | os.PathLike):
-            name = os.fspath(video)
-            source: Any = video
-            if name.startswith(("http://", "https://")):
-                source = httpx.get(name, follow_redirects=True).raise_for_status().content
+        if isinstance(video, str | os.PathLike | bytes):
+            source = fetch(str(video)) if is_link(video) else video
+            name = None if isinstance(video, bytes) else os.fspath(video)
             video = load_video(source, num_frames or self.model.config.num_frames, name=name)
         return self.image_processor(video, return_tensors="pt").to(self.dtype)
 

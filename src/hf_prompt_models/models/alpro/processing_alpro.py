@@ -56,14 +56,14 @@ class AlproProcessor(PromptProcessor):
         """Prepare videos, sentences or both; sentences are padded to the longest, and cut off where too long.
 
         Args:
-            images: the frames of a video or of several, as PIL images, arrays or tensors.
+            images: the frames of a video or of several, as whatever `data.images.load_image` opens.
             text: a sentence or several.
             kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer.
         """
         if text is not None:
             defaults = {"padding": True, "truncation": True, "max_length": self.max_text_length}
             kwargs = defaults | {"return_token_type_ids": False} | kwargs
-        if isinstance(images, Sequence) and images and isinstance(images[0], Sequence):
+        if isinstance(images, list | tuple) and images and isinstance(images[0], list | tuple):
             images = [list(frames) * (self.num_frames if len(frames) == 1 else 1) for frames in images]
         return super().__call__(images=images, text=text, **kwargs)
 

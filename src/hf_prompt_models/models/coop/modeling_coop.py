@@ -1,6 +1,7 @@
 """CoOp: learnable context in front of class names (arXiv 2109.01134; reference code `trainers/coop.py`)."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
 from hf_prompt_models.models.coop.processing_coop import CoOpProcessor
 from hf_prompt_models.prompts.class_names import (
+    check_class_names,
     clean_class_names,
     special_token_fields,
     tokenize_class_prompts,
@@ -83,6 +85,12 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         init_ids = None
         if context_init is not None:
             context_init = " ".join(context_init.replace("_", " ").split())
+            if placeholder := re.search(r"\{.*?\}|\[.*?\]|<.*?>|%s", context_init):
+                raise ValueError(
+                    f"context_init holds the placeholder {placeholder[0]!r}, which would become context vectors. "
+                    "Pass the words around the class name alone, such as 'a photo of a'; class_token_position says "
+                    "where the name stands."
+                )
             init_ids = tokenizer(context_init, add_special_tokens=False)["input_ids"]
             if not init_ids:
                 raise ValueError("context_init holds no words; leave it out for a random start.")
@@ -166,6 +174,7 @@ def _tokenized_classes(
 ) -> dict[str, Any]:
     """The configuration fields that hold the classes, after checking that every prompt fits the text tower."""
     # As it stands after words, wherever the context will be: the released code writes a placeholder before it.
+    class_names = check_class_names(class_names)  # a list: it is read twice
     names = [f" {name}" for name in clean_class_names(class_names)]
     texts = [f"{name}." for name in names]
     prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config.text_config, n_ctx)

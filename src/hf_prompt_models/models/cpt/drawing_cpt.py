@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from hf_prompt_models.data.files import replacing
-from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline, open_picture
+from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
+from hf_prompt_models.models.cpt.regions_cpt import as_picture
 
 
 BEST_COLOR, OTHER_COLOR, INK, PAPER = (230, 30, 60), (150, 150, 150), (0, 0, 0), (255, 255, 255)
@@ -80,7 +81,7 @@ def ground_and_draw(
     image_format = Image.registered_extensions().get(suffix)
     if image_format not in Image.SAVE:
         raise ValueError(f"Cannot write {os.fspath(output)!r}: {suffix or 'no suffix'} is no image format; use .png.")
-    picture = open_picture(image)
+    picture = as_picture(image, 0)
     given = {name: value for name, value in (("boxes", boxes), ("masks", masks)) if value is not None}
     answers = pipe({"image": picture, "text": text, **given}, **parameters)
     with replacing(output) as beside:

@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 import numpy as np
-from huggingface_hub.utils import httpx
 from PIL import Image
 from transformers import AutoConfig, AutoModel, Pipeline, pipeline
 from transformers.models.auto.modeling_auto import (
@@ -13,7 +12,6 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_prompt_models.data.images import load_image
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
 
@@ -99,7 +97,7 @@ class VisualGroundingPipeline(Pipeline):
             raise ValueError(f"{TASK!r} knows no {', '.join(sorted(unknown))}: image, text, boxes, masks.")
         if not isinstance(inputs["text"], str):
             raise ValueError(f"text is one phrase; got {inputs['text']!r}. Pass a dict for each phrase.")
-        picture = open_picture(inputs["image"])
+        picture = as_picture(inputs["image"], 0)
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
         if boxes is None and masks is None and proposals is not None:
             boxes, masks = propose_regions(proposals, picture)
@@ -129,16 +127,6 @@ class VisualGroundingPipeline(Pipeline):
         """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
-
-
-def open_picture(image: Any) -> Image.Image:
-    """The picture of a path, a link, a PIL image or an array (height, width, 3)."""
-    if not isinstance(image, str | os.PathLike):
-        return as_picture(image, 0)
-    name = os.fspath(image)
-    if name.startswith(("http://", "https://")):
-        return load_image(httpx.get(name, follow_redirects=True).raise_for_status().content, name=name)
-    return load_image(name)
 
 
 def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | None, list[Any] | None]:

@@ -233,7 +233,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         With a single phrase (a string), all other arguments are those of one example.
 
         Args:
-            images: PIL images, or arrays (height, width, 3) of bytes, in their original size.
+            images: whatever `load_image` opens (PIL images, files, links, arrays, …), in their original size.
             text: a phrase for each.
             boxes: for each a list of x1, y1, x2, y2 in pixels of the original picture; cut to whole numbers, clipped.
             masks: for each a list of masks (height, width), arrays or PIL images, which are then painted in place of
@@ -261,7 +261,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             tags = None if tags is None else [tags]  # type: ignore[list-item]  # of one example a flat list
             if not callable(region_features) and region_features is not None:
                 region_features = [region_features]
-        if isinstance(images, Image.Image):
+        if not isinstance(images, list | tuple):
             raise TypeError("images is a list, as text is, with a picture for each phrase; got a single picture.")
         phrases = [clean_phrase(phrase, self.tokenizer, index) for index, phrase in enumerate(text)]
         pictures, regions, region_boxes = find_regions(images, boxes, masks, len(phrases))

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature, PreTrainedTokenizerBase
 
+from hf_prompt_models.data.images import load_image
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
 from hf_prompt_models.models.cpt.regions_cpt import find_regions, pad_stack
@@ -108,7 +109,7 @@ class WordPromptsMixin:
         """Inputs that ask a backbone for a word about whole pictures, and which of its logits are the words'.
 
         Args:
-            images: PIL images.
+            images: whatever `load_image` opens.
             sentence: with one `[MASK]`.
             words: each one piece for the tokenizer.
 
@@ -126,7 +127,8 @@ class WordPromptsMixin:
         else:
             texts = [encode_sentence(sentence, [], self.tokenizer, self.max_length)]
             ids = [single_piece(word, self.tokenizer) for word in words]
-        copies = [[Copy(partial(image.convert, "RGB"), [], texts)] for image in images]
+        images = [load_image(image) for image in images]
+        copies = [[Copy(partial(image.copy), [], texts)] for image in images]
         data = self.collate(
             copies, [[(0, 0, *image.size)] for image in images], [image.size for image in images], None
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hf_prompt_models.data.images import load_image
 from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
 
 
@@ -18,19 +19,16 @@ POSITIVE_IOU = 0.5
 
 
 def as_picture(image: Any, index: int) -> Image.Image:
-    """An RGB picture of a PIL image or an array.
+    """An RGB image of whatever `load_image` opens.
 
     Raises:
         TypeError: for anything else, naming its place.
+        UnreadableImageError: if it cannot be decoded.
     """
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return Image.fromarray(image)
-    raise TypeError(
-        f"Image {index} is neither a PIL image nor an array (height, width, 3) of bytes but {type(image).__name__}: "
-        "regions are painted on the pixels of the original picture."
-    )
+    try:
+        return load_image(image)
+    except TypeError as error:
+        raise TypeError(f"Image {index}: {error} Regions are painted on the pixels of the original image.") from error
 
 
 def find_regions(
