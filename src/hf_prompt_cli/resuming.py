@@ -1,9 +1,11 @@
 """What a run that was stopped has kept, and the command that goes on from there."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from hf_prompt_models.data.files import list_directory
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.run_folder import RUN_FILE
 
@@ -36,8 +38,14 @@ def how_to_go_on(command: str, flags: Sequence[str], began: float) -> str:
 
 def began_since(output_dir: Path, began: float) -> list[Path]:
     """The folders of a run, or of its seeds, in which a training began since a time."""
-    folders = [output_dir, *sorted(output_dir.glob("seed-*"))]
-    return [each for each in folders if (each / RUN_FILE).is_file() and (each / RUN_FILE).stat().st_mtime >= began]
+    return [each for each in [output_dir, *list_directory(output_dir, "seed-*")] if _began(each) >= began]
+
+
+def _began(directory: Path) -> float:
+    try:
+        return (directory / RUN_FILE).stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return -math.inf
 
 
 def checkpoints_since(output_dir: Path, began: float) -> list[str]:

@@ -19,7 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file
 
 from hf_prompt_models.configuration_utils import PromptConfig
-from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync
+from hf_prompt_models.data.files import list_directory, locked, move_files, naming_what_fails, staging, sync
 from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
@@ -118,21 +118,22 @@ class CompletePreTrainedModel(PreTrainedModel):
         self.config.__dict__.pop("auto_map", None)  # of a repository that this came from; its module is not saved
         with naming_what_fails(f"save the model into {str(directory)!r}"):
             directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=directory, prefix=UNFINISHED) as staging:
-                super().save_pretrained(staging, **kwargs)
+            with staging(directory) as folder:
+                super().save_pretrained(folder, **kwargs)
                 if kwargs.get("is_main_process", True) and (processor := self._find_processor()) is not None:
-                    processor.save_pretrained(staging)
+                    processor.save_pretrained(folder)
                 if kwargs.get("is_main_process", True):
-                    self._save_beside(Path(staging))
-                written = sorted(Path(staging).iterdir(), key=lambda file: file.name == "config.json")
-                weights = {file.name for file in written if file.name.startswith("model")}
-                for file in written:
-                    sync(file)
-                    os.replace(file, directory / file.name)
-                if written:  # on the main process: an earlier save's other weights files would be stale
-                    for stale in set(directory.glob("model*.safetensors*")):
-                        if stale.name not in weights:
-                            stale.unlink()
+                    self._save_beside(folder)
+                written = {file.name for file in folder.iterdir()}
+                for name in written:
+                    sync(folder / name)
+                # One process after the other: each would take the other's weights for an earlier save's.
+                with locked(directory, wait=True):
+                    move_files(folder, directory)
+                    if written:  # on the main process: an earlier save's other weights files would be stale
+                        for stale in list_directory(directory, "model*.safetensors*"):
+                            if stale.name not in written:
+                                stale.unlink(missing_ok=True)
                 sync(directory)
 
     def _save_beside(self, folder: Path) -> None:

@@ -286,6 +286,65 @@ def test_what_a_killed_process_left_is_removed_when_nobody_can_still_write_it(tm
     assert len(cache.read([bytes(32), bytes(31) + b"1"])) == 2
 
 
+KEYS = [number.to_bytes(32, "big") for number in range(3)]
+
+
+def _cache_of_three(directory: Path) -> FeatureCache:
+    cache = FeatureCache(directory, {"for": "a test"})
+    for number, key in enumerate(KEYS):
+        cache.write([key], torch.full((1, 5), float(number)))
+    return cache
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, listed = _cache_of_three(tmp_path), os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), "gone.safetensors"])
+    assert set(cache.read(KEYS)) == set(KEYS)
+    monkeypatch.setattr(os, "listdir", lambda path: (listed(path), shutil.rmtree(path))[0])
+    assert cache.read(KEYS) == {}
+    assert cache.read(KEYS) == {}
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("call", range(1, 7))
+def test_a_cache_that_is_emptied_while_it_is_written_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: int
+) -> None:
+    """`call`: before which call of the system the other process removes the cache."""
+    cache, calls = FeatureCache(tmp_path / "cache", {"for": "a test"}), 0
+
+    def intruded(function):
+        def called(*arguments, **settings):
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+            return function(*arguments, **settings)
+
+        return called
+
+    for name in ("mkdir", "open", "replace"):
+        monkeypatch.setattr(os, name, intruded(getattr(os, name)))
+    cache.write(KEYS[:1], torch.ones(1, 5))
+    monkeypatch.undo()
+    assert cache.read(KEYS)[KEYS[0]].tolist() == [1.0] * 5
+    assert not caplog.records
+
+
+def test_a_cache_that_cannot_be_listed_is_said_and_its_features_are_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    cache = _cache_of_three(tmp_path)
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert cache.read(KEYS) == {}
+    assert caplog.messages == [f"Cannot read the feature cache {cache.directory} (Permission denied)."]
+
+
 def test_a_setting_is_written_down_for_people(cache: FeatureCache, model, images: LabelledImages) -> None:
     features(model, images, cache)
     setting = json.loads((cache.directory / "setting.json").read_text())

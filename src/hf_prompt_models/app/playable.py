@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hf_prompt_models.data.files import replacing
 from hf_prompt_models.data.frame_sampling import segment_indices
 from hf_prompt_models.data.video_decoding import VideoFile
 from hf_prompt_models.data.video_writing import write_video
@@ -38,7 +39,8 @@ def playable_copy(clip: str, folder: Path, name: str) -> Path:
     if plays(clip):
         target = folder / f"{name}{suffix}"
         if not target.is_file():
-            shutil.copyfile(clip, target)
+            with replacing(target) as beside:  # pages of several people may show the same clip
+                shutil.copyfile(clip, beside)
         return target
     target = folder / f"{name}.mp4"
     if not target.is_file():

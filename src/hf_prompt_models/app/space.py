@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +10,7 @@ from transformers import AutoConfig
 
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.pages import find_page
-from hf_prompt_models.data.files import UNFINISHED, naming_what_fails, sync
+from hf_prompt_models.data.files import move_folder, naming_what_fails, staging
 from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.version import __version__
 
@@ -78,24 +77,19 @@ def export_space(
     local = place.is_dir()
     with naming_what_fails(f"write the Space into {str(folder)!r}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNFINISHED) as temporary:
-            staging = Path(temporary, folder.name)
-            staging.mkdir()
-            (staging / "app.py").write_text(_app(None if local else place.as_posix(), options), encoding="utf-8")
+        with staging(folder.parent) as temporary:
+            written = temporary / folder.name
+            written.mkdir()
+            (written / "app.py").write_text(_app(None if local else place.as_posix(), options), encoding="utf-8")
             extras = "app,peft" if (place / ADAPTER_CONFIG).is_file() else "app"
-            (staging / "requirements.txt").write_text(f"hf_prompt_models[{extras}]=={__version__}\n", encoding="utf-8")
+            (written / "requirements.txt").write_text(f"hf_prompt_models[{extras}]=={__version__}\n", encoding="utf-8")
             on_hub = base if local else place.as_posix()
-            _card(_title(place), [on_hub] if on_hub else []).save(staging / "README.md")
+            _card(_title(place), [on_hub] if on_hub else []).save(written / "README.md")
             if local:
-                _copy_checkpoint(place, staging / MODEL)
+                _copy_checkpoint(place, written / MODEL)
             if options.clips is not None:
-                shutil.copytree(options.clips, staging / CLIPS)
-            for file in staging.rglob("*"):
-                sync(file)
-            if folder.exists():  # empty, or an earlier export
-                folder.rename(Path(temporary, "earlier"))
-            staging.rename(folder)
-        sync(folder.parent)
+                shutil.copytree(options.clips, written / CLIPS)
+            move_folder(written, folder)  # which is empty, or an earlier export
 
 
 def _check_free(folder: Path) -> None:

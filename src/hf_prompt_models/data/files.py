@@ -1,12 +1,15 @@
 """Reading files that others wrote, within bounds, and writing files so that a crash leaves the earlier one whole."""
 
 import errno
+import fcntl
+import fnmatch
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,9 +18,21 @@ from safetensors import SafetensorError
 
 UNFINISHED = ".saving-"
 """How the names of files and folders begin that are being written."""
+SECONDS_TO_WRITE = 3600
+"""After which an unfinished file counts as abandoned where no lock can tell."""
 
 _ERRORS_OF_WRITING = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOTDIR,
+        errno.ESTALE,
+    }
 )
 _TORCH_WRITER = "inline_container.cc"
 
@@ -120,12 +135,92 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise IsADirectoryError(f"Cannot write {str(path)!r}: it is a folder, name a file.")
     with naming_what_fails(f"write {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as staging:
-            beside = Path(staging, path.name)
+        with staging(path.parent) as folder:
+            beside = folder / path.name
             yield beside
             sync(beside)
             os.replace(beside, path)
         sync(path.parent)
+
+
+@contextmanager
+def staging(directory: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder inside a folder to write into, and remove it afterwards with what is still in it.
+
+    It is locked while it is used, and the system unlocks it when the process dies: this is how `abandoned` tells what
+    a live process is writing from what a killed one left.
+    """
+    with ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=directory))
+            with suppress(FolderInUseError):  # a cleaner took it for abandoned before it was locked
+                stack.enter_context(locked(folder))
+                break
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class FolderInUseError(OSError):
+    """Another process holds the lock of a folder, or has removed it."""
+
+
+@contextmanager
+def locked(folder: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of a folder, or of a file.
+
+    Args:
+        folder: what to lock.
+        wait: until another process lets go of it.
+
+    Yields:
+        Whether its file system has locks; without any, nothing is held.
+
+    Raises:
+        FolderInUseError: if another process holds it, without `wait`, or removed it meanwhile.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise FolderInUseError(error.errno, error.strerror, str(folder)) from error
+    _HELD.add(descriptor)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            has_locks = True
+        except BlockingIOError as error:
+            raise FolderInUseError(error.errno, error.strerror, str(folder)) from error
+        except OSError:  # some network file systems have none
+            has_locks = False
+        if not _is_at(descriptor, folder):
+            raise FolderInUseError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        yield has_locks
+    finally:
+        if descriptor in _HELD:
+            _HELD.remove(descriptor)
+            os.close(descriptor)
+
+
+_HELD: set[int] = set()
+"""Descriptors of locked folders. A forked child closes its copies, or it would hold the locks of a killed parent."""
+
+
+def _let_go() -> None:
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _is_at(descriptor: int, path: str | os.PathLike) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError as error:
+        if has_vanished(error):
+            return False
+        raise
 
 
 @contextmanager
@@ -161,10 +256,100 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(directory: Path) -> None:
-    """Remove what a killed process began to write into a folder that no other process writes into."""
-    for left in directory.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+def has_vanished(error: OSError) -> bool:
+    """Whether an error says that another process, or on a network file system another machine, removed the file."""
+    return isinstance(error, FileNotFoundError) or error.errno == errno.ESTALE
+
+
+def list_directory(directory: str | os.PathLike, pattern: str) -> list[Path]:
+    """Return the entries of a folder whose names match a pattern, sorted; none if there is no such folder.
+
+    Nothing is said of what they are: another process may remove one at any time.
+    """
+    try:
+        names = os.listdir(directory)
+    except OSError as error:
+        if has_vanished(error) or isinstance(error, NotADirectoryError):
+            return []
+        raise
+    return sorted(Path(directory, name) for name in fnmatch.filter(names, pattern))
+
+
+def abandoned(directory: str | os.PathLike, seconds: float = 0) -> Iterator[Path]:
+    """Yield what killed processes left unfinished in a folder, each locked until the next one is taken.
+
+    What a live process is writing is passed over.
+
+    Args:
+        directory: the folder.
+        seconds: how long nothing must have changed, for folders into which several machines write: not every file
+            system knows the locks of another machine.
+    """
+    for left in list_directory(directory, f"{UNFINISHED}*"):
+        with suppress(OSError), locked(left) as has_locks:  # in use, gone since, or of another user
+            if time.time() - left.stat().st_mtime >= (seconds if has_locks else max(seconds, SECONDS_TO_WRITE)):
+                yield left
+
+
+def remove_unfinished(directory: str | os.PathLike, seconds: float = 0) -> None:
+    """Remove what killed processes began to write into a folder. Arguments as for `abandoned`."""
+    for left in abandoned(directory, seconds):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, which may be gone already, in one step: nobody sees a part of it."""
+    with staging(folder.parent) as bin, suppress(FileNotFoundError):
+        os.replace(folder, bin / folder.name)
+
+
+def move_folder(written: Path, place: Path) -> None:
+    """Move a folder into its place, on the same disk, once all of it is on the disk; one that is there makes room.
+
+    A process that is killed in between leaves the earlier one as `.saving-…/*/<name>`.
+    """
+    for path in [*written.rglob("*"), written]:
+        sync(path)
+    with staging(place.parent) as aside:
+        while True:
+            earlier = Path(tempfile.mkdtemp(dir=aside), place.name)
+            with suppress(FileNotFoundError):
+                os.replace(place, earlier)
+            try:
+                os.replace(written, place)
+                break
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another process was quicker: the later one wins
+                    continue
+                with suppress(OSError):
+                    os.replace(earlier, place)
+                raise
+    sync(place.parent)
+
+
+def move_files(written: Path, directory: Path) -> None:
+    """Move a folder's files into another folder, each whole; those that name others, as lists do, come last."""
+    for file in sorted(written.iterdir(), key=_place_in_line):
+        os.replace(file, directory / file.name)
+
+
+@contextmanager
+def adding_files(directory: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder whose files are moved into `directory`, made if needed, unless an error ends the block.
+
+    Processes that write the same files at once leave each of them whole at any time.
+    """
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with staging(directory) as folder:
+        yield folder
+        move_files(folder, Path(directory))
+
+
+def _place_in_line(file: Path) -> tuple[bool, bool, str]:
+    return file.name == "config.json", file.suffix in {".json", ".jsonl"}, file.name
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -1,11 +1,11 @@
 """Videos from arrays, for drawn clips and for measuring."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from hf_prompt_models.data.files import adding_files
 from hf_prompt_models.data.video_reader import require_av
 
 
@@ -13,7 +13,7 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
     """Writes an mp4 file: H.264 where PyAV was built with libx264, else MPEG-4 part 2.
 
     Args:
-        path: the file to write, in a folder that exists.
+        path: the file to write; its folder is made if needed.
         frames: `(frames, height, width, 3)`, RGB, uint8; height and width are even.
         frames_per_second: how fast to play them.
 
@@ -26,8 +26,10 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     # With its macroblock tree, x264 encodes pictures this small a little differently from one run to the next.
     options = {"libx264": {"crf": "18", "x264-params": "mbtree=0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}[codec]
-    partial = Path(path).with_suffix(".part")
-    with av.open(str(partial), "w", format="mp4") as container:
+    with (
+        adding_files(Path(path).parent) as folder,
+        av.open(str(folder / Path(path).name), "w", format="mp4") as container,
+    ):
         stream = container.add_stream(codec, rate=frames_per_second, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
@@ -37,4 +39,3 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    os.replace(partial, path)

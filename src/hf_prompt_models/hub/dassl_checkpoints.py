@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from hf_prompt_models.data.files import replacing, write_text
 from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
 
 
@@ -102,12 +103,9 @@ def write_dassl_checkpoint(
     The optimizer's and scheduler's entries are `None`: the file is for testing, not for going on with a training.
     """
     folder = Path(output_dir) / model
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"model.pth.tar-{epoch}"
     content = {"state_dict": state_dict, "epoch": epoch, "optimizer": None, "scheduler": None, "val_result": None}
-    beside = folder / f".{file.name}.{os.getpid()}"
-    torch.save(content, beside)
-    os.replace(beside, file)
-    beside.write_text(f"{file.name}\n", encoding="utf-8")
-    os.replace(beside, folder / LAST_FILE)
+    with replacing(file) as beside:
+        torch.save(content, beside)
+    write_text(folder / LAST_FILE, f"{file.name}\n")
     return file

@@ -1,6 +1,5 @@
 """Model cards: what a checkpoint is and what its training measured, around the text in `model_cards/<method>.md`."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from hf_prompt_models.data.files import replacing
 
 
 CARD_FILE = "README.md"
@@ -149,9 +150,8 @@ def read_card(file: Path) -> ModelCard | None:
 
 def write_card(card: ModelCard, file: Path) -> None:
     """Write a card beside an earlier one and move it into its place."""
-    beside = file.with_name(f".saving-{file.name}")
-    card.save(beside)
-    os.replace(beside, file)
+    with replacing(file) as beside:
+        card.save(beside)
 
 
 def _about(checkpoint: Checkpoint) -> str:

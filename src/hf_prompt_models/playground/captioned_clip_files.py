@@ -1,12 +1,12 @@
 """Captioned clips written to disk: mp4 files, a list of captions and a list of questions."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from hf_prompt_models.data.files import adding_files
 from hf_prompt_models.data.video_writing import write_video
 
 from .captioned_clips import describe_clip, distinct_clips
@@ -37,23 +37,20 @@ def write_captioned_clips(
         "test": distinct_clips("test", seed, test),
     }
     for number, (split, clips) in enumerate(drawn.items()):
-        folder = Path(output_dir) / split
-        folder.mkdir(parents=True, exist_ok=True)
-        captions, asked = [], []
-        for index, clip in enumerate(clips):
-            name = f"{index:05d}.mp4"
-            write_video(folder / name, clip.draw(size))
-            captions.append({"video": name, "caption": clip.caption})
-            rng = np.random.default_rng((_CHOICE_STREAM, seed, number, index))
-            possible = questions_about(clip)
-            for place in sorted(rng.permutation(len(possible))[:questions].tolist()):
-                question, answer, kind = possible[place]
-                asked.append({"video": name, "question": question, "answer": answer, "answer_type": kind})
-        _write_lines(folder / "captions.jsonl", captions)
-        _write_lines(folder / "questions.jsonl", asked)
+        with adding_files(Path(output_dir) / split) as folder:
+            captions, asked = [], []
+            for index, clip in enumerate(clips):
+                name = f"{index:05d}.mp4"
+                write_video(folder / name, clip.draw(size))
+                captions.append({"video": name, "caption": clip.caption})
+                rng = np.random.default_rng((_CHOICE_STREAM, seed, number, index))
+                possible = questions_about(clip)
+                for place in sorted(rng.permutation(len(possible))[:questions].tolist()):
+                    question, answer, kind = possible[place]
+                    asked.append({"video": name, "question": question, "answer": answer, "answer_type": kind})
+            _write_lines(folder / "captions.jsonl", captions)
+            _write_lines(folder / "questions.jsonl", asked)
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

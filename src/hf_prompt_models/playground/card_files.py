@@ -1,10 +1,11 @@
 """Product cards and word-binding episodes written to disk, in the files that the package's readers take."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from hf_prompt_models.data.files import adding_files
 
 from .product_cards import CARD_SIZE, Split, draw_card
 from .word_binding import WORDS, draw_episode
@@ -27,20 +28,19 @@ def write_card_folder(
     """
     counts: dict[Split, int] = {"train": train, "test": test}
     for split, count in counts.items():
-        folder = Path(output_dir) / split
-        folder.mkdir(parents=True, exist_ok=True)
-        products, captions = [], []
-        for index in range(count):
-            image, product = draw_card(split, seed, index, size)
-            name = f"{index:05d}.png"
-            image.save(folder / name)
-            identity = f"{split}-{seed}-{index}"
-            products.append(
-                {"id": identity, "image": name, "title": product.title, "description": product.description}
-            )
-            captions.append({"image": name, "caption": product.caption})
-        _write(folder / "products.jsonl", _lines(products))
-        _write(folder / "captions.jsonl", _lines(captions))
+        with adding_files(Path(output_dir) / split) as folder:
+            products, captions = [], []
+            for index in range(count):
+                image, product = draw_card(split, seed, index, size)
+                name = f"{index:05d}.png"
+                image.save(folder / name)
+                identity = f"{split}-{seed}-{index}"
+                products.append(
+                    {"id": identity, "image": name, "title": product.title, "description": product.description}
+                )
+                captions.append({"image": name, "caption": product.caption})
+            _write_lines(folder / "products.jsonl", products)
+            _write_lines(folder / "captions.jsonl", captions)
 
 
 def write_episode_folder(
@@ -64,26 +64,20 @@ def write_episode_folder(
             `induction(words)`.
         size: height and width of the pictures in pixels.
     """
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for index in range(episodes):
-        images, episode = draw_episode(seed, index, words, size)
-        names = [f"{index:05d}-{place}.png" for place in range(len(images))]
-        for image, name in zip(images, names, strict=True):
-            image.save(folder / name)
-        entry: dict[str, Any] = {"question_id": f"{seed}-{index}"}
-        for place, (name, text) in enumerate(zip(names[:-1], episode.texts[:-1], strict=True), start=1):
-            entry |= {f"image_{place}": name, f"caption_{place}": text}
-        entries.append(entry | {"question_image": names[-1], "question": episode.texts[-1], "answer": episode.answer})
-    _write(folder / "episodes.json", json.dumps(entries, indent=1) + "\n")
+    with adding_files(output_dir) as folder:
+        entries = []
+        for index in range(episodes):
+            images, episode = draw_episode(seed, index, words, size)
+            names = [f"{index:05d}-{place}.png" for place in range(len(images))]
+            for image, name in zip(images, names, strict=True):
+                image.save(folder / name)
+            entry: dict[str, Any] = {"question_id": f"{seed}-{index}"}
+            for place, (name, text) in enumerate(zip(names[:-1], episode.texts[:-1], strict=True), start=1):
+                entry |= {f"image_{place}": name, f"caption_{place}": text}
+            asked = {"question_image": names[-1], "question": episode.texts[-1], "answer": episode.answer}
+            entries.append(entry | asked)
+        (folder / "episodes.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 
-def _lines(rows: Iterable[Mapping[str, str]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(content, encoding="utf-8")
-    os.replace(partial, path)
+def _write_lines(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

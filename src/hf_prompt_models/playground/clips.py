@@ -83,8 +83,6 @@ def write_clip_folder(
     for split, count in counts.items():
         for number, (class_names, pair, shape) in enumerate(_opposites(task, split)):
             folders = [Path(output_dir) / split / name for name in class_names]
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 rng = np.random.default_rng((_STREAMS[task, split], seed, number, index))
                 for folder, frames in zip(folders, draw_opposites(pair, rng, shape, size), strict=True):

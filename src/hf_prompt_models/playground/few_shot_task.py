@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from hf_prompt_models.data.files import adding_files
+
 from .drawing import Placement, shape_mask, to_image
 from .styles import blueprint, chalk, neon, sketch
 
@@ -80,7 +82,6 @@ def write_image_folder(
     counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
     for split, count in counts.items():
         for class_name in CLASS_NAMES:
-            folder = Path(output_dir) / split / class_name
-            folder.mkdir(parents=True, exist_ok=True)
-            for index in range(count):
-                draw_example(class_name, split, seed, index).save(folder / f"{index:03d}.png")
+            with adding_files(Path(output_dir) / split / class_name) as folder:
+                for index in range(count):
+                    draw_example(class_name, split, seed, index).save(folder / f"{index:03d}.png")

@@ -1,11 +1,12 @@
 """Scenes written to disk as referring expressions: pictures, phrases and candidate boxes, in the files of RefCOCO."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hf_prompt_models.data.files import adding_files
 
 from .scene_phrases import ATTRIBUTE_KINDS, Kind, Phrase, unique_phrases
 from .scenes import MOST_OBJECTS, SCENE_SIZE, Scene, Split, draw_scene
@@ -79,31 +80,28 @@ def write_scene_folder(
     """
     counts: dict[Split, int] = {"train": train, "test": test}
     for split, count in counts.items():
-        folder = Path(output_dir) / split
-        folder.mkdir(parents=True, exist_ok=True)
-        annotations: list[dict[str, Any]] = []
-        proposals: dict[str, list[dict[str, Any]]] = {}
-        for index in range(count):
-            scene, phrase = draw_expression(split, seed, index, KINDS[phrases], objects, size)
-            name = f"{index:05d}.png"
-            scene.image.save(folder / name)
-            boxes = [_width_and_height(thing.box) for thing in scene.objects]
-            proposals[name] = [{"box": box} for box in boxes]
-            annotations.append(
-                {
-                    "id": index,
-                    "file_name": name,
-                    "caption": phrase.text,
-                    "bbox": boxes[phrase.target],
-                    "width": size,
-                    "height": size,
-                    "kind": phrase.kind,
-                }
-            )
-        for file, content in (("annotations.json", annotations), ("proposals.json", proposals)):
-            partial = folder / f"{file}.part"
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            os.replace(partial, folder / file)
+        with adding_files(Path(output_dir) / split) as folder:
+            annotations: list[dict[str, Any]] = []
+            proposals: dict[str, list[dict[str, Any]]] = {}
+            for index in range(count):
+                scene, phrase = draw_expression(split, seed, index, KINDS[phrases], objects, size)
+                name = f"{index:05d}.png"
+                scene.image.save(folder / name)
+                boxes = [_width_and_height(thing.box) for thing in scene.objects]
+                proposals[name] = [{"box": box} for box in boxes]
+                annotations.append(
+                    {
+                        "id": index,
+                        "file_name": name,
+                        "caption": phrase.text,
+                        "bbox": boxes[phrase.target],
+                        "width": size,
+                        "height": size,
+                        "kind": phrase.kind,
+                    }
+                )
+            for file, content in (("annotations.json", annotations), ("proposals.json", proposals)):
+                (folder / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _width_and_height(box: tuple[int, int, int, int]) -> list[int]:

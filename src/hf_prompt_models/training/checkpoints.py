@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -10,12 +9,10 @@ from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
-from hf_prompt_models.data.files import UNFINISHED, sync
+from hf_prompt_models.data.files import abandoned, discard, list_directory
 
 
 STATE_FILE = "trainer_state.json"
-STAGING_DIRECTORY = f"{UNFINISHED}checkpoints"
-"""Where, in a run's folder, a checkpoint is written before it is moved into its place."""
 
 
 def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
@@ -29,26 +26,25 @@ def remove_torn_checkpoints(directory: Path) -> None:
     """Remove checkpoints without a readable state, which is written last and says that the others are there."""
     for path in _checkpoints(directory):
         if not _has_state(path):
-            shutil.rmtree(path)
+            discard(path)
 
 
-def move_checkpoint(written: Path, place: Path) -> None:
-    """Move a checkpoint into its place once all of it is on the disk; one that is there makes room.
+def discard_checkpoints(directory: Path) -> None:
+    """Remove all checkpoints of a folder."""
+    for path in list_directory(directory, f"{PREFIX_CHECKPOINT_DIR}-*"):
+        discard(path)
 
-    Args:
-        written: its folder, on the same disk.
-        place: `<run>/checkpoint-N`.
-    """
-    for path in [*written.rglob("*"), written]:
-        sync(path)
-    if place.exists():
-        os.replace(place, written.with_name(f"earlier-{place.name}"))
-    os.replace(written, place)
-    sync(place.parent)
+
+def restore_checkpoints(directory: Path) -> None:
+    """Put back checkpoints that had made room for newer ones when the process was killed."""
+    for left in abandoned(directory):
+        for earlier in left.glob(f"*/{PREFIX_CHECKPOINT_DIR}-*"):
+            if not (directory / earlier.name).exists():
+                os.replace(earlier, directory / earlier.name)
 
 
 def _checkpoints(directory: Path) -> list[Path]:
-    return [path for path in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if is_checkpoint(path)]
+    return [path for path in list_directory(directory, f"{PREFIX_CHECKPOINT_DIR}-*") if is_checkpoint(path)]
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -73,7 +69,7 @@ def _is_whole(checkpoint: Path) -> bool:
             pass
     except (OSError, SafetensorError):
         return False
-    random_states = list(checkpoint.glob("rng_state*.pth"))
+    random_states = list_directory(checkpoint, "rng_state*.pth")
     # torch writes zip archives, whose directory comes last: a truncated one is none.
     archives = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states]
     return _has_state(checkpoint) and bool(random_states) and all(map(_is_archive, archives))

@@ -11,8 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +19,16 @@ from typing import Any
 import torch
 from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from hf_prompt_models.data.files import UNFINISHED, replacing, write_json
+from hf_prompt_models.data.files import (
+    SECONDS_TO_WRITE,
+    has_vanished,
+    list_directory,
+    remove_unfinished,
+    replacing,
+    write_json,
+)
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 
 
@@ -32,8 +37,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "features"
 FORMAT = 1
 """Part of every setting: raised when the way from a picture to its features changes."""
-SECONDS_TO_WRITE = 3600
-"""After which nobody is still writing a file: processes of several machines may share a cache."""
+TRIES = 5
+"""To write into a folder that other processes remove."""
 
 
 class FeatureCache:
@@ -57,17 +62,18 @@ class FeatureCache:
             keys: 32 bytes each, of a picture as `ImageDataset.key` gives it.
         """
         wanted, found = set(keys), {}
-        for file in sorted(self.directory.glob("*.safetensors")):
+        for file in self._files():
             if not wanted:
                 break
             try:
                 stored, features = _read_file(file)
-            except OSError as error:  # of somebody else, or gone since
-                logger.warning(f"Cannot read {file} ({error}), computing its features again.")
+            except OSError as error:
+                if not has_vanished(error):
+                    logger.warning(f"Cannot read {file} ({error}), computing its features again.")
                 continue
             except (ValueError, SafetensorError) as error:
                 logger.warning(f"Damaged, computing its features again: {file} ({error}).")
-                with contextlib.suppress(OSError):  # of a cache that may be read alone
+                with contextlib.suppress(OSError):  # of a cache that is read-only
                     file.unlink()
                 continue
             for key, row in zip(stored, features, strict=True):
@@ -91,16 +97,28 @@ class FeatureCache:
             self._is_kept = False
             logger.warning(f"{error} Going on without; --feature_cache names another folder.")
 
+    def _files(self) -> list[Path]:
+        try:
+            return list_directory(self.directory, "*.safetensors")
+        except OSError as error:
+            logger.warning(f"Cannot read the feature cache {self.directory} ({error.strerror}).")
+            return []
+
     def _write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
-        if not (self.directory / "setting.json").is_file():
-            write_json(self.directory / "setting.json", self.setting)  # for people: nothing reads it
-        for left in self.directory.glob(f"{UNFINISHED}*"):
-            if time.time() - left.stat().st_mtime > SECONDS_TO_WRITE:  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
         tensors = {"keys": torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 32)}
         tensors["features"] = features.detach().cpu().contiguous()
-        with replacing(self.directory / f"{uuid.uuid4().hex}.safetensors") as beside:
-            save_file(tensors, beside, {"checksum": _checksum(**tensors)})
+        content = save(tensors, {"checksum": _checksum(**tensors)})  # save_file does not tell why it fails
+        for tries_left in reversed(range(TRIES)):
+            try:
+                if not (self.directory / "setting.json").exists():
+                    write_json(self.directory / "setting.json", self.setting)  # for people: nothing reads it
+                remove_unfinished(self.directory, SECONDS_TO_WRITE)
+                with replacing(self.directory / f"{uuid.uuid4().hex}.safetensors") as beside:
+                    beside.write_bytes(content)
+                return
+            except OSError as error:
+                if not has_vanished(error) or not tries_left:  # the cache was emptied meanwhile: it is made again
+                    raise
 
 
 def open_feature_cache(

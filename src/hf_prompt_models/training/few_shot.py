@@ -36,6 +36,7 @@ from hf_prompt_models.training.run_folder import (
     confusion_matrix_file,
     write_predictions,
 )
+from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
@@ -123,15 +124,16 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     }
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
     cards = RunCards(results, recipe.TASK, run_on_card)
-    for seed in few_shot.seeds:
-        results["seeds"][str(seed)], trainer = _run_seed(
-            run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main
-        )
-        _sum_up(results)
-        if is_main:
-            write_json(Path(output_dir) / RESULTS_FILE, results)
-        cards.add(seed, trainer)
-    cards.finish()
+    with only_run(output_dir, is_main):
+        for seed in few_shot.seeds:
+            results["seeds"][str(seed)], trainer = _run_seed(
+                run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main
+            )
+            _sum_up(results)
+            if is_main:
+                write_json(Path(output_dir) / RESULTS_FILE, results)
+            cards.add(seed, trainer)
+        cards.finish()
     return results
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_prompt_models.data.files import UNFINISHED
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
 from hf_prompt_models.training.run_folder import RESULTS_FILE
 
@@ -92,7 +93,7 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
     for run in map(Path, runs):
         if not run.exists():
             raise ValueError(f"There is no {run}.")
-        found = [run] if run.is_file() else sorted(run.rglob(RESULTS_FILE))
+        found = [run] if run.is_file() else find_results(run)
         tasks = {path: _other_task(path) for path in found}
         if found and not (found := [path for path in found if tasks[path] is None]):
             others = ", ".join(sorted({task for task in tasks.values() if task}))
@@ -107,6 +108,15 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
             )
         paths |= {path.resolve(): path for path in found}  # once, though runs overlap
     return [read_result(path) for path in sorted(paths.values())]
+
+
+def find_results(directory: Path) -> list[Path]:
+    """The results in a folder and the folders in it, but for those that a run is writing at this moment."""
+    found = []
+    for folder, inner, files in os.walk(directory):
+        inner[:] = [name for name in inner if not name.startswith(UNFINISHED)]
+        found += [Path(folder, RESULTS_FILE)] if RESULTS_FILE in files else []
+    return sorted(found)
 
 
 def _other_task(path: Path) -> str | None:

@@ -4,20 +4,23 @@ import csv
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.packaged_backbones import PLAYGROUND
-from hf_prompt_models.training.checkpoints import is_checkpoint, newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import (
+    discard_checkpoints,
+    is_checkpoint,
+    newest_whole_checkpoint,
+    restore_checkpoints,
+)
 from hf_prompt_models.training.foreign_checkpoints import check_trained
 from hf_prompt_models.training.protocols import TestSet
 from hf_prompt_models.training.settings import build_training_arguments
@@ -235,8 +238,7 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
         check_same_run(Path(checkpoint).parent / RUN_FILE, record, checkpoint)
     if training.process_index == 0:
         if checkpoint is None:
-            for stale in directory.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):  # a later resume would take them for this run's
-                shutil.rmtree(stale)
+            discard_checkpoints(directory)  # a later resume would take them for this run's
         remove_unfinished(directory)
         if directory.name == f"seed-{training.seed}":
             remove_unfinished(directory.parent)  # where the results of all seeds are written
@@ -305,4 +307,9 @@ def wanted_checkpoint(training: TrainingArguments) -> str | None:
         return None
     if str(wanted).lower() != "true":
         return str(wanted)
-    return as_on_main_process(lambda: newest_whole_checkpoint(training.output_dir))
+    return as_on_main_process(lambda: _newest_kept_checkpoint(Path(training.output_dir)))
+
+
+def _newest_kept_checkpoint(directory: Path) -> str | None:
+    restore_checkpoints(directory)
+    return newest_whole_checkpoint(directory)

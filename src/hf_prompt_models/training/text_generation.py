@@ -30,6 +30,7 @@ from hf_prompt_models.training.run_folder import (
     arguments_by_seed,
     begin_seed,
 )
+from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
     WritingRunArguments,
@@ -257,13 +258,14 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         "command": without_tokens(command),
     }
     cards = RunCards(results, recipe.TASK, writing_on_card)
-    for seed in settings.seeds:
-        results["seeds"][str(seed)], trainer = run.train(training[seed])
-        results["metrics"] = mean_metrics(results["seeds"])
-        if first.process_index == 0:
-            write_json(Path(output_dir) / RESULTS_FILE, results)
-        cards.add(seed, trainer)
-    cards.finish()
+    with only_run(output_dir, first.process_index == 0):
+        for seed in settings.seeds:
+            results["seeds"][str(seed)], trainer = run.train(training[seed])
+            results["metrics"] = mean_metrics(results["seeds"])
+            if first.process_index == 0:
+                write_json(Path(output_dir) / RESULTS_FILE, results)
+            cards.add(seed, trainer)
+        cards.finish()
     return results
 
 

@@ -3,8 +3,8 @@
 import logging
 import math
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
-from hf_prompt_models.data.files import naming_what_fails, remove_unfinished
+from hf_prompt_models.data.files import move_folder, naming_what_fails, remove_unfinished, staging
 from hf_prompt_models.data.streaming import EndlessStream
+from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
     Checkpoint,
@@ -28,10 +29,9 @@ from hf_prompt_models.hub.model_card import (
     write_card,
 )
 from hf_prompt_models.training.checkpoints import (
-    STAGING_DIRECTORY,
     STATE_FILE,
-    move_checkpoint,
     remove_torn_checkpoints,
+    restore_checkpoints,
 )
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.stopping import StopCallback
@@ -72,7 +72,7 @@ class PromptTrainer(Trainer):
             self.accelerator.dataloader_config.dispatch_batches = False
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
-        self._is_staging = False
+        self._staging: Path | None = None
         self.hub_model_id: str | None
         self.optimizer: torch.optim.Optimizer
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
@@ -93,7 +93,8 @@ class PromptTrainer(Trainer):
         Ctrl-C ends it after the step, with a checkpoint of it; again, at once.
         """
         if self.is_world_process_zero():
-            remove_unfinished(Path(self.args.output_dir))
+            restore_checkpoints(Path(self.args.output_dir))
+            remove_unfinished(self.args.output_dir)
             if resume_from_checkpoint:
                 remove_torn_checkpoints(Path(self.args.output_dir))
         self.accelerator.wait_for_everyone()
@@ -144,26 +145,40 @@ class PromptTrainer(Trainer):
             OSError: if it cannot be written, as on a full disk; earlier ones stay.
         """
         directory = Path(self._get_output_dir(trial))
-        staging, name = directory / STAGING_DIRECTORY, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        try:
-            with naming_what_fails(f"save {name} into {str(directory)!r}"):
-                self._is_staging = True
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with naming_what_fails(f"save {name} into {str(directory)!r}"), self._common_staging(directory) as folder:
+            try:
+                self._staging = folder
                 super()._save_checkpoint(model, trial)
-                self._is_staging = False
-                if self.args.should_save and self.state.best_model_checkpoint == str(staging / name):
-                    self.state.best_model_checkpoint = str(directory / name)
-                    self.state.save_to_json(str(staging / name / STATE_FILE))
-                self.accelerator.wait_for_everyone()  # each process has written its own random state
-                if self.args.should_save:
-                    move_checkpoint(staging / name, directory / name)
-        finally:
-            self._is_staging = False
+            finally:
+                self._staging = None
+            if self.args.should_save and self.state.best_model_checkpoint == str(folder / name):
+                self.state.best_model_checkpoint = str(directory / name)
+                self.state.save_to_json(str(folder / name / STATE_FILE))
+            self.accelerator.wait_for_everyone()  # each process has written its own random state
             if self.args.should_save:
-                shutil.rmtree(staging, ignore_errors=True)
+                move_folder(folder / name, directory / name)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(directory / name))
         if self.args.should_save:
             self._rotate(directory)
+
+    @contextmanager
+    def _common_staging(self, directory: Path) -> Iterator[Path]:
+        """A folder, the same for all processes, in which they write a checkpoint before it is moved into its place."""
+        with ExitStack() as stack:
+
+            def make() -> str:
+                directory.mkdir(parents=True, exist_ok=True)
+                return str(stack.enter_context(staging(directory)))
+
+            folder = Path(as_on_main_process(make))
+            try:
+                yield folder
+            finally:
+                if self.args.should_save and not self.is_world_process_zero():
+                    with suppress(OSError):  # on a disk of its own, which another machine did not tidy
+                        folder.rmdir()
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As `Trainer`'s; what it draws leaves training as it is.
@@ -176,16 +191,19 @@ class PromptTrainer(Trainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         directory = super()._get_output_dir(trial)
-        return os.path.join(directory, STAGING_DIRECTORY) if self._is_staging else directory
+        return directory if self._staging is None else str(self._staging)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self._is_staging:  # the upload goes on in the background, so it begins when the folder stays
+        if self._staging is None:  # the upload goes on in the background, so it begins when the folder stays
             super()._push_from_checkpoint(checkpoint_folder)
 
-    def _rotate(self, directory: str | os.PathLike) -> None:
-        rotate_checkpoints(
-            str(directory), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
-        )
+    def _rotate(self, directory: str | Path) -> None:
+        try:
+            rotate_checkpoints(
+                str(directory), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
+            )
+        except FileNotFoundError:  # somebody removed one between its listing and the look at its time
+            self._rotate(directory)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """As `Trainer`'s, which makes the repository before training, after seeing that the model can be pushed."""

@@ -50,6 +50,7 @@ from hf_prompt_models.training.run_folder import (
     arguments_by_seed,
     begin_seed,
 )
+from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import DIRECTIONS, video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
@@ -136,13 +137,14 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     }
     measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
     cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
-    for seed in data.seeds:
-        results["seeds"][str(seed)], trainer = run.train(training[seed])
-        results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
-        if first.process_index == 0:
-            write_json(Path(output_dir) / RESULTS_FILE, results)
-        cards.add(seed, trainer)
-    cards.finish()
+    with only_run(output_dir, first.process_index == 0):
+        for seed in data.seeds:
+            results["seeds"][str(seed)], trainer = run.train(training[seed])
+            results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
+            if first.process_index == 0:
+                write_json(Path(output_dir) / RESULTS_FILE, results)
+            cards.add(seed, trainer)
+        cards.finish()
     return results
 
 

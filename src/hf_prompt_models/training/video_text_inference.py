@@ -179,13 +179,21 @@ def kept_or_new_index(
 
 def _kept_index(file: Path, videos: Sequence[str], model: Any) -> AlproVideoIndex | None:
     """The index in a file, if it is one of these videos as they are now, by this model."""
-    if not file.is_file():
+    try:
+        made = file.stat().st_mtime  # before it is read: another process may write a newer one meanwhile
+        index = AlproVideoIndex.load(file)
+    except FileNotFoundError:
         return None
-    index = AlproVideoIndex.load(file)
     if {*index.names, *index.skipped} != set(videos) or index.model_digest != digest(model):
         return None
-    made = file.stat().st_mtime
-    return index if all(Path(video).stat().st_mtime <= made for video in index.names) else None
+    return index if all(_is_older(Path(video), made) for video in index.names) else None
+
+
+def _is_older(video: Path, made: float) -> bool:
+    try:
+        return video.stat().st_mtime <= made
+    except FileNotFoundError:  # reading it says so
+        return False
 
 
 def _architecture(directory: str | os.PathLike) -> str:

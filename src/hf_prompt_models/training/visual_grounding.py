@@ -61,6 +61,7 @@ from hf_prompt_models.training.run_folder import (
     predictions_file,
     seed_words,
 )
+from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
@@ -187,9 +188,6 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     check_publishing(model, first)
     zero_shot = run.ground(model.to(first.device).eval())
     del model
-    if first.process_index == 0:
-        write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
-        plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)
     title = source_title(data.test_dir)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
@@ -225,14 +223,18 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     }
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
     cards = RunCards(results, recipe.TASK, run_on_card)
-    for seed in data.seeds:
-        results["seeds"][str(seed)], trainer = run.train(training[seed], train.select(samples[seed]))
-        results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
-        results["tests"]["test"]["accuracy"] = results["accuracy"]
+    with only_run(output_dir, first.process_index == 0):
         if first.process_index == 0:
-            write_json(Path(output_dir) / RESULTS_FILE, results)
-        cards.add(seed, trainer)
-    cards.finish()
+            write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
+            plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)
+        for seed in data.seeds:
+            results["seeds"][str(seed)], trainer = run.train(training[seed], train.select(samples[seed]))
+            results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
+            results["tests"]["test"]["accuracy"] = results["accuracy"]
+            if first.process_index == 0:
+                write_json(Path(output_dir) / RESULTS_FILE, results)
+            cards.add(seed, trainer)
+        cards.finish()
     return results
 
 

@@ -272,8 +272,8 @@ def _save(model: OscarForMaskedLM, read: OscarCheckpoint, original: Mapping[str,
     if read.unused:
         with replacing(output_dir / UNUSED_FILE) as beside:
             save_file({name: tensor.clone().contiguous() for name, tensor in read.unused.items()}, beside)
-    elif (output_dir / UNUSED_FILE).is_file():
-        (output_dir / UNUSED_FILE).unlink()  # of an earlier conversion to this folder
+    else:
+        (output_dir / UNUSED_FILE).unlink(missing_ok=True)  # of an earlier conversion to this folder
     record = {"converted_from": str(read.file), "layout": read.layout, "config": dict(original)}
     write_json(output_dir / RECORD_FILE, record)
     vocabulary = read.file.parent / VOCABULARY_FILE

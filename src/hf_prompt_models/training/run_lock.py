@@ -1,0 +1,51 @@
+"""One run at a time in an output folder."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from hf_prompt_models.data.files import UNFINISHED, FolderInUseError, locked, naming_what_fails
+
+
+LOCK = f"{UNFINISHED}run"
+"""A folder that a run keeps locked in its own: what a killed one leaves is unlocked, and counts as abandoned."""
+TRIES = 10
+
+
+@contextmanager
+def only_run(output_dir: str | os.PathLike, is_main: bool) -> Iterator[None]:
+    """Keep every other run out of an output folder: each would remove the other's checkpoints and results.
+
+    Args:
+        output_dir: the run's folder, made if needed.
+        is_main: whether this is the run's main process, which holds the folder for all of them.
+
+    Raises:
+        FolderInUseError: if another run is going on in the folder.
+    """
+    if not is_main:
+        yield
+        return
+    directory = Path(output_dir)
+    with naming_what_fails(f"write into {str(directory)!r}"):
+        directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for tries_left in reversed(range(TRIES)):
+            (directory / LOCK).mkdir(exist_ok=True)
+            try:
+                stack.enter_context(locked(directory / LOCK))
+                break
+            except FolderInUseError as error:
+                if not tries_left:
+                    raise FolderInUseError(
+                        f"Another run is writing into {str(directory)!r}. Wait until it has ended, or choose another "
+                        "--output_dir."
+                    ) from error
+                time.sleep(0.1)  # whoever looks for what killed processes left holds it for a moment
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # somebody removed the folder
+                (directory / LOCK).rmdir()
