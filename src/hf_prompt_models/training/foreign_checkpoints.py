@@ -80,8 +80,8 @@ def describe_place(path: Path) -> str:
             "it is a run that ended before its first checkpoint. Train it again, or continue it with "
             "--resume_from_checkpoint true."
         )
-    inner = sorted(each.parent for each in path.glob(f"*/{CONFIG_NAME}"))
-    inner += sorted(each.parent for each in path.glob("*/results.json") if each.parent not in inner)
+    inner = sorted(each.parent for each in path.glob(f"[!.]*/{CONFIG_NAME}"))
+    inner += sorted(each.parent for each in path.glob("[!.]*/results.json") if each.parent not in inner)
     if inner:
         return f"its folders do, such as {inner[0]}. Name one of them."
     if "model_index.json" in names:
