@@ -402,7 +402,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
                 f"{str(path)!r} holds a prompt alone (weights_scope='prompt') and does not say for which backbone: "
                 "pass base_model_name_or_path=..., a Hub id or a folder."
             )
-        base = config.base_model_name_or_path = portable_name(base)
+        base = config.base_model_name_or_path = portable_name(base, cls.packaged_backbone)
         if os.path.isabs(base) and not os.path.isdir(base):
             raise OSError(
                 f"{str(path)!r} was learned for the backbone in {base!r}, which is not there. Pass "
@@ -488,7 +488,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         """
         place = locate_backbone(name_or_path, cls.packaged_backbone)
         return {
-            "base_model_name_or_path": portable_name(name_or_path),
+            "base_model_name_or_path": portable_name(name_or_path, cls.packaged_backbone),
             "base_model_revision": cached_commit(place, hub_kwargs),
             "base_model_fingerprint": compute_fingerprint(backbone.state_dict(), cls.fingerprint_weights(backbone)),
             "weights_scope": "prompt",

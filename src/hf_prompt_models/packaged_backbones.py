@@ -32,17 +32,21 @@ def locate_backbone(name_or_path: str | os.PathLike, packaged: str) -> str | os.
     return packaged if name_or_path == PLAYGROUND else name_or_path
 
 
-def portable_name(name_or_path: str | os.PathLike) -> str:
+def portable_name(name_or_path: str | os.PathLike, packaged: str | None = None) -> str:
     """Return the name by which a checkpoint refers to its backbone.
 
     It is "playground" for a packaged backbone, wherever the package is installed, the absolute path of any other
     folder, or the Hub id.
+
+    Args:
+        name_or_path: Hub id, folder, or "playground".
+        packaged: the folder that "playground" stands for in the reader of the name. Default: any of the packaged ones.
     """
     if name_or_path == PLAYGROUND or not os.path.isdir(name_or_path):
         return str(name_or_path)
     path = os.path.abspath(name_or_path)
-    packaged = {os.path.realpath(folder) for folder in (CLIP_DIR, VILT_DIR, LM_DIR, ALPRO_DIR)}
-    return PLAYGROUND if os.path.realpath(path) in packaged else path
+    folders = (CLIP_DIR, VILT_DIR, LM_DIR, ALPRO_DIR) if packaged is None else (packaged,)
+    return PLAYGROUND if os.path.realpath(path) in map(os.path.realpath, folders) else path
 
 
 def vision_model_for(

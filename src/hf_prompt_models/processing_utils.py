@@ -1,6 +1,8 @@
 """What all methods' processors share, and the one of methods over a CLIP or a model like it."""
 
+import logging
 import os
+from collections.abc import Iterable
 from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
@@ -8,6 +10,51 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerB
 from hf_prompt_models.data.images import load_images
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 from hf_prompt_models.untrusted_checkpoints import reading
+
+
+logger = logging.getLogger(__name__)
+
+
+def refuse_long_text(what: str, text: str, length: int, limit: int, in_python: bool = True) -> None:
+    """Check that a text is read whole.
+
+    Args:
+        what: what an error calls it, such as "The question".
+        text: the text.
+        length: of the text with all that is read with it, in tokens.
+        limit: what the model reads, in tokens.
+        in_python: whether the caller can pass `truncation=True`.
+
+    Raises:
+        ValueError: with the length and the limit, if it is too long.
+    """
+    if length > limit:
+        way_out = "Shorten it, or pass truncation=True, which cuts its end." if in_python else "Shorten it."
+        raise ValueError(
+            f"{what} is too long: it has {length} tokens, and the model reads {limit}: {text[:100]!r}. {way_out}"
+        )
+
+
+def report_cut_texts(texts: Iterable[tuple[str, int]], limit: int, source: str) -> int:
+    """Warn once of all texts of a data set that are cut, with their number and the first of them.
+
+    Args:
+        texts: each with its length in tokens.
+        limit: what the model reads, in tokens.
+        source: where they are from.
+
+    Returns:
+        How many are cut.
+    """
+    given = list(texts)
+    cut = [(text, length) for text, length in given if length > limit]
+    if cut:
+        text, length = cut[0]
+        logger.warning(
+            f"The ends of {len(cut)} of the {len(given)} texts of {source} are cut, as the model reads {limit} tokens."
+            f" The first has {length}: {text[:100]!r}."
+        )
+    return len(cut)
 
 
 class PromptProcessor(ProcessorMixin):

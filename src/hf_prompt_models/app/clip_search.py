@@ -18,6 +18,7 @@ from hf_prompt_models.app.playable import playable_copy
 from hf_prompt_models.data.video_files import list_videos
 from hf_prompt_models.data.videos import UnreadableVideoError
 from hf_prompt_models.models.alpro import AlproForVideoTextRetrieval, AlproVideoIndex, VideoTextRetrievalPipeline
+from hf_prompt_models.processing_utils import refuse_long_text
 from hf_prompt_models.training.video_text_inference import kept_or_new_index
 
 
@@ -124,7 +125,4 @@ def check_sentence(text: str, tokenizer: PreTrainedTokenizerBase, most_tokens: i
     if not text.strip():
         raise ValueError(f"The {what} is empty: write one.")
     count = len(tokenizer(text.strip(), verbose=False).input_ids)
-    if count > most_tokens:
-        raise ValueError(
-            f"The {what} is too long: it has {count} tokens, and the model reads {most_tokens}. Shorten it."
-        )
+    refuse_long_text(f"The {what}", text.strip(), count, most_tokens, in_python=False)

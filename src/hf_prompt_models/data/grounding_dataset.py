@@ -83,4 +83,5 @@ class GroundingCollator:
     processor: Callable[..., Mapping[str, torch.Tensor]]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        return dict(self.processor(**{name: [example[name] for example in examples] for name in examples[0]}))
+        columns = {name: [example[name] for example in examples] for name in examples[0]}
+        return dict(self.processor(**columns, truncation=True))  # what is cut is reported before, once for all

@@ -196,14 +196,21 @@ class PrefixLMProcessor(PromptProcessor):
         Raises:
             ValueError: if it is too long, or has another number of placeholders than images.
         """
-        text, images = self._prepare_example(index, text, [None] * num_images)
-        ids, _ = self._tokenize(index, self._place_images(index, text, len(images)), None, None, False)
+        ids = self._example_ids(index, text, num_images)
         if self.max_positions is not None and len(ids) + max_new_tokens > self.max_positions:
             raise ValueError(
                 f"Example {index} has {len(ids)} tokens, {ids.count(self.image_token_id)} of them image slots, and "
                 f"with {max_new_tokens} new ones that is more than the {self.max_positions} that the language model "
-                "reads: shorten its text, or lower max_new_tokens."
+                "reads: shorten its text, pass fewer images or examples, or lower max_new_tokens."
             )
+
+    def example_length(self, index: int, text: str, num_images: int, suffix: str | None = None) -> int:
+        """Return the tokens of an example, image slots and suffix included, before anything is cut."""
+        return len(self._example_ids(index, text, num_images, suffix))
+
+    def _example_ids(self, index: int, text: str, num_images: int, suffix: str | None = None) -> list[int]:
+        text, images = self._prepare_example(index, text, [None] * num_images)
+        return self._tokenize(index, self._place_images(index, text, len(images)), suffix, None, False)[0]
 
     def _place_images(self, index: int, text: str, count: int) -> str:
         """The text with a placeholder for each slot of its images, in front where it has none."""

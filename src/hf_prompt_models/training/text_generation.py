@@ -22,6 +22,7 @@ from hf_prompt_models.lora import add_lora, remove_lora, take_lora
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.packaged_backbones import portable_name, vision_model_for
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
+from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards, check_publishing
@@ -197,6 +198,30 @@ def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_to
             raise ValueError(f"{source} (id {example.id}): {error}") from error
 
 
+def report_cut_examples(
+    processor: Any, examples: Sequence[WritingExample], max_length: int | None, source: str
+) -> None:
+    """Warn once of all training examples whose ends are cut.
+
+    Args:
+        processor: the model's.
+        examples: what is trained on.
+        max_length: as of `TrainingCollator`.
+        source: where they are from.
+    """
+    limits = [limit for limit in (max_length, processor.max_positions) if limit is not None]
+    if not limits:
+        return
+    lengths = [
+        (
+            f"{example.prompt} {example.target}".strip(),
+            processor.example_length(index, example.prompt, len(example.images), example.target),
+        )
+        for index, example in enumerate(examples)
+    ]
+    report_cut_texts(lengths, min(limits), source)
+
+
 def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExample]:
     """What is to be written for, once: captions of one picture are references for one text."""
     by_prompt: dict[Any, WritingExample] = {}
@@ -231,6 +256,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
     check_prompts(processor, data.test, new_tokens, data.sources["test"])
     check_prompts(processor, data.validation, new_tokens, settings.validation_file or settings.train_file)
+    if first.process_index == 0:
+        report_cut_examples(processor, data.train, settings.max_length, data.sources["train"])
     run = _Run(recipe, arguments, language_model, vision_model, processor, data)
     results: dict[str, Any] = {
         "method": recipe.TITLE,

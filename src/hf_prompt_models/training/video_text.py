@@ -39,6 +39,7 @@ from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone, portable_name
+from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
@@ -302,6 +303,9 @@ class _Run:
         checkpoint = begin_seed(training, record)
         set_seed(training.seed)
         model = self.build_model()
+        if is_main and training.seed == self.arguments.data.seeds[0]:  # the seeds share their texts
+            report_cut_sentences(model.processor, self.learned_from)
+            report_cut_sentences(model.processor, self.test_set)
         before = self.test(model.to(training.device))
         if is_main:
             before.write(directory, BEFORE)
@@ -374,6 +378,12 @@ class _Tested:
         else:
             write_answered(directory / f"{beginning}{PREDICTIONS_FILE}", self.found)
             plot_answered(self.found, directory / f"{beginning}{PICTURE}")
+
+
+def report_cut_sentences(processor: Any, texts: VideoTexts[Any]) -> int:
+    """Warn once of all texts whose ends the processor cuts, and return how many they are."""
+    lengths = [(text, processor.sentence_length(text)) for text in texts.texts]
+    return report_cut_texts(lengths, processor.max_text_length, texts.source)
 
 
 def test_model(model: Any, test_set: VideoTexts[Any], rerank: int | None, loading: Loading) -> _Tested:

@@ -132,7 +132,8 @@ def retrieve(
         pooler_output=torch.cat([each.pooler_output for each in found]),
     )
     tokens = {
-        name: value.to(model.device) for name, value in processor(text=captions.texts, return_tensors="pt").items()
+        name: value.to(model.device)
+        for name, value in processor(text=captions.texts, truncation=True, return_tensors="pt").items()
     }
     embeds = [
         model.get_text_features(ids, mask).pooler_output

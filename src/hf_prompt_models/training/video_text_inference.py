@@ -22,7 +22,7 @@ from hf_prompt_models.models.alpro import (
 )
 from hf_prompt_models.models.alpro.video_index_alpro import digest
 from hf_prompt_models.training.run_folder import model_directories
-from hf_prompt_models.training.video_text import metric_lines, test_model
+from hf_prompt_models.training.video_text import metric_lines, report_cut_sentences, test_model
 from hf_prompt_models.training.video_text_evaluation import Loading
 from hf_prompt_models.training.video_text_plots import plot_found
 
@@ -61,9 +61,12 @@ def evaluate_video_text(
     read: Any = read_video_questions if asks else read_captioned_videos
     test_set = read(test, videos).readable(on_unreadable, loading.progress)
     seeds: dict[str, dict[str, Any]] = {}
+    cut = 0
     for seed, directory in directories.items():
         model = AutoModel.from_pretrained(directory).eval()
         model.processor = AutoProcessor.from_pretrained(directory)
+        if not seeds:  # the seeds share their settings
+            cut = report_cut_sentences(model.processor, test_set)
         tested = test_model(model, test_set, None if isinstance(model, AlproModel) else rerank, loading)
         seeds[seed] = tested.metrics | {"model": str(directory)}
     return {
@@ -72,6 +75,7 @@ def evaluate_video_text(
             "test_texts": len(test_set),
             "test_videos": len(test_set.videos),
             "skipped": list(test_set.skipped),
+            "cut_texts": cut,
         },
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),

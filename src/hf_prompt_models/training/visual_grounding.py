@@ -39,6 +39,7 @@ from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_orac
 from hf_prompt_models.metrics.guessing import chance_of_regions, right_regions
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.packaged_backbones import portable_name
+from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
@@ -183,6 +184,10 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     for index in {index for sample in samples.values() for index in sample}:
         train.check(index)
     processor = recipe.build_processor(arguments.method, data.backbone)
+    if first.process_index == 0:
+        used = sorted({index for sample in samples.values() for index in sample})
+        report_cut_phrases(processor, train.select(used))
+        report_cut_phrases(processor, test)
     run = _Run(recipe, arguments, processor, test, first)
     model = recipe.build_model(arguments.method, data.backbone, processor)
     check_publishing(model, first)
@@ -242,6 +247,12 @@ def _draw(data: GroundingDataArguments, train: ReferringExpressions, seed: int) 
     if data.few_shot_sample is not None:
         return read_drawn_expressions(data.few_shot_sample, train)
     return draw_expressions(len(train), data.shots, seed) if data.shots else list(range(len(train)))
+
+
+def report_cut_phrases(processor: Any, expressions: ReferringExpressions) -> int:
+    """Warn once of all phrases whose ends the processor cuts, and return how many they are."""
+    lengths = [(text, processor.sentence_length(text, index)) for index, text in enumerate(expressions.texts)]
+    return report_cut_texts(lengths, processor.max_length, expressions.source)
 
 
 @dataclass(frozen=True)
@@ -373,15 +384,18 @@ def evaluate_grounding(
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     seeds: dict[str, dict[str, Any]] = {}
     directories = model_directories(run)
+    cut = 0
     for seed, directory in directories.items():
         model = AutoModel.from_pretrained(directory, **moved).eval()
         processor = AutoProcessor.from_pretrained(directory)
+        if not seeds:  # the seeds share their settings
+            cut = report_cut_phrases(processor, expressions)
         grounded = ground_expressions(model, processor, expressions, batch_size, num_workers, progress=False)
         seeds[seed] = grounded.metrics() | {"model": str(directory)}
         if predictions is not None:
             write_grounding_predictions(predictions_file(predictions, seed, directories), grounded)
     return {
-        "data": {"test": expressions.source, "test_expressions": len(expressions)},
+        "data": {"test": expressions.source, "test_expressions": len(expressions), "cut_texts": cut},
         "chance": {"accuracy": grounded.chance},
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),

@@ -43,9 +43,12 @@ def test_one_video_or_several_and_still_pictures_repeated() -> None:
         processor(images=[clips[0], [random_image(seed) for seed in range(3)]], return_tensors="pt")
 
 
-def test_long_sentences_are_cut_off() -> None:
+def test_long_sentences_are_refused_or_cut_with_truncation() -> None:
     processor = little.processor()
-    inputs = processor(text=["dog " * 50, "cat"], return_tensors="pt")
+    assert processor(text=["dog " * 28, "cat"], return_tensors="pt").input_ids.shape == (2, 30)
+    with pytest.raises(ValueError, match="has 31 tokens, and the model reads 30: 'dog dog"):
+        processor(text=["cat", "dog " * 29], return_tensors="pt")
+    inputs = processor(text=["dog " * 50, "cat"], truncation=True, return_tensors="pt")
     assert inputs.input_ids.shape == (2, 30)
     assert inputs.attention_mask[1].sum() == 3
 

@@ -126,13 +126,15 @@ def test_training_says_the_predicate_where_it_fits_and_negative_words_elsewhere(
 
 def test_long_names_are_cut_and_the_template_is_not(vilt: Path) -> None:
     model, processor = CptForRelationDetection.from_backbone(vilt, PREDICATES), CptProcessor.from_backbone(vilt)
-    inputs = processor.for_relation_detection(
-        [random_image(0, SIZE)],
-        names=[["horse " * 90, "the woman"]],
-        pairs=[[(0, 1)]],
-        num_blanks=model.num_blanks,
-        boxes=[random_boxes(2, SIZE)],
-    )
+    settings: Any = {
+        "names": [["horse " * 90, "the woman"]],
+        "pairs": [[(0, 1)]],
+        "num_blanks": model.num_blanks,
+        "boxes": [random_boxes(2, SIZE)],
+    }
+    with pytest.raises(ValueError, match="and the model reads 40: 'horse horse"):
+        processor.for_relation_detection([random_image(0, SIZE)], **settings)
+    inputs = processor.for_relation_detection([random_image(0, SIZE)], **settings, truncation=True)
     said = processor.tokenizer.batch_decode(inputs["input_ids"][0, 0], skip_special_tokens=False)
     assert inputs["input_ids"].shape[-1] == 40
     assert all(text.count("[MASK]") == 1 + place % 3 for place, text in enumerate(said))

@@ -138,9 +138,9 @@ def test_full_stops_leave_no_space_behind(processor: CptProcessor) -> None:
 
 
 @pytest.mark.parametrize("words", [32, 33, 34, 35, 60, 5000])
-def test_a_long_phrase_is_cut_and_the_template_is_not(words: int, processor: CptProcessor) -> None:
+def test_truncation_cuts_a_long_phrase_and_not_the_template(words: int, processor: CptProcessor) -> None:
     phrase = " ".join(["horse", "dog", "cat"] * words)[: words * 4].rsplit(" ", 1)[0]
-    inputs = processor(images=random_image(), text=phrase, boxes=[[0, 0, 9, 9]])
+    inputs = processor(images=random_image(), text=phrase, boxes=[[0, 0, 9, 9]], truncation=True)
     said = sentence(processor, inputs)
     assert said.endswith("is in [MASK] color. [SEP]")
     assert inputs["input_ids"].shape[-1] <= 40
@@ -148,6 +148,16 @@ def test_a_long_phrase_is_cut_and_the_template_is_not(words: int, processor: Cpt
     assert phrase.startswith(kept)
     whole = len(processor.tokenizer(f"{phrase} is in [MASK] color.", verbose=False).input_ids)
     assert inputs["input_ids"].shape[-1] == min(whole, 40)
+    assert processor.sentence_length(phrase) == whole
+
+
+def test_a_phrase_is_read_whole_up_to_the_last_token_and_refused_beyond(processor: CptProcessor) -> None:
+    template = processor.sentence_length("dog") - 1
+    longest = " ".join(["dog"] * (40 - template))
+    inputs = processor(images=random_image(), text=longest, boxes=[[0, 0, 9, 9]])
+    assert inputs["input_ids"].shape[-1] == 40
+    with pytest.raises(ValueError, match=r"it has 41 tokens, and the model reads 40: 'dog dog.*truncation=True"):
+        processor(images=[random_image()] * 2, text=["cat", f"{longest} dog"], boxes=[[[0, 0, 9, 9]]] * 2)
 
 
 @pytest.mark.parametrize("phrase", ["the [MASK] horse", "horse [SEP]", "[CLS]", "the [MA.SK] horse"])
@@ -202,13 +212,14 @@ def test_tags_stand_behind_the_sentence_and_the_painted_region_s_has_its_colour(
     assert inputs["token_type_ids"][0, 0, 0].tolist() == [0] * 9 + [1] * 4
 
 
-def test_tags_give_way_to_the_sentence(processor: CptProcessor) -> None:
+def test_tags_give_way_to_the_sentence(processor: CptProcessor, caplog: pytest.LogCaptureFixture) -> None:
     boxes, tags = random_boxes(60, SIZE), ["horse"] * 60
     inputs = processor(images=random_image(), text="the horse", boxes=boxes, tags=tags)
     assert inputs["input_ids"].shape[-1] == 40
     assert sentence(processor, inputs).startswith("[CLS] the horse is in [MASK] color. [SEP] red horse horse")
+    assert "The tags of 60 of the 60 copies are cut" in caplog.text
     long = "horse " * 50
-    inputs = processor(images=random_image(), text=long, boxes=boxes, tags=tags)
+    inputs = processor(images=random_image(), text=long, boxes=boxes, tags=tags, truncation=True)
     assert sentence(processor, inputs).endswith("is in [MASK] color. [SEP]")  # no room for any
 
 

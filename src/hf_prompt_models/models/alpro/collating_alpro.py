@@ -10,7 +10,7 @@ from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 
 
 class AlproCollator:
-    """`pixel_values`, `input_ids` and `attention_mask` of items of a `VideoTextDataset`.
+    """`pixel_values`, `input_ids` and `attention_mask` of items of a `VideoTextDataset`; long sentences are cut.
 
     Args:
         processor: ALPRO's.
@@ -23,7 +23,7 @@ class AlproCollator:
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> BatchFeature:
         videos, texts = [item["frames"] for item in items], [item["text"] for item in items]
-        batch = self.processor(images=videos, text=texts, return_tensors="pt")
+        batch = self.processor(images=videos, text=texts, truncation=True, return_tensors="pt")
         if self.labels is not None:
             batch["labels"] = torch.tensor([self.labels[item["index"]] for item in items])
         return batch

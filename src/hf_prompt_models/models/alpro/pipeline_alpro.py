@@ -49,6 +49,11 @@ class _AlproPipeline(Pipeline):
         self.model.save_pretrained(save_directory, **kwargs)
 
 
+def _given(truncation: bool | None) -> dict[str, Any]:
+    """What `preprocess` passes to the processor, which refuses long texts unless it is told."""
+    return {} if truncation is None else {"truncation": truncation}
+
+
 class VideoTextRetrievalPipeline(_AlproPipeline):
     """Videos that a sentence describes.
 
@@ -59,7 +64,8 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
     ```
 
     Returns a list of `{"video", "score"}`, best first: the file and how likely it belongs to the sentence, among the
-    `k` videos that were read together with it. For a list of sentences a list of such lists.
+    `k` videos that were read together with it. For a list of sentences a list of such lists. A sentence that is longer
+    than the model reads is refused, or cut with `truncation=True`.
     """
 
     task_name = RETRIEVAL_TASK
@@ -96,19 +102,20 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         index: AlproVideoIndex | str | os.PathLike | None = None,
         k: int | None = 16,
         top_k: int = 5,
+        truncation: bool | None = None,
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
-            raise ValueError(f"{RETRIEVAL_TASK!r} knows no {', '.join(unknown)}: index, k, top_k.")
+            raise ValueError(f"{RETRIEVAL_TASK!r} knows no {', '.join(unknown)}: index, k, top_k, truncation.")
         if isinstance(index, str | os.PathLike):
             index = AlproVideoIndex.load(index)
         given = {} if index is None else {"index": index}
-        return {}, given | {"k": k}, given | {"top_k": top_k}
+        return _given(truncation), given | {"k": k}, given | {"top_k": top_k}
 
-    def preprocess(self, sentence: Any) -> dict[str, Any]:
+    def preprocess(self, sentence: Any, **truncation: bool) -> dict[str, Any]:
         if not isinstance(sentence, str) or not sentence.strip():
             raise ValueError(f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {str(sentence)[:80]!r}.")
-        return dict(self.processor(text=sentence, return_tensors="pt"))
+        return dict(self.processor(text=sentence, return_tensors="pt", **truncation))
 
     def _forward(
         self, tokens: dict[str, torch.Tensor], index: AlproVideoIndex | None = None, k: int | None = 16
@@ -138,20 +145,21 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
     ```
 
     A video is a file, or its frames as a list of PIL images, as many as the model takes. Returns a list of `{"answer",
-    "score"}`, best first. For a list of inputs a list of such lists.
+    "score"}`, best first. For a list of inputs a list of such lists. A question that is longer than the model reads is
+    refused, or cut with `truncation=True`.
     """
 
     task_name = QUESTION_TASK
     model_class = AlproForVideoQuestionAnswering
 
     def _sanitize_parameters(
-        self, top_k: int = 5, **unknown: Any
+        self, top_k: int = 5, truncation: bool | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(f"{QUESTION_TASK!r} knows no {', '.join(unknown)}; video and question go into the dict.")
-        return {}, {}, {"top_k": top_k}
+        return _given(truncation), {}, {"top_k": top_k}
 
-    def preprocess(self, asked: Any) -> dict[str, Any]:
+    def preprocess(self, asked: Any, **truncation: bool) -> dict[str, Any]:
         if not isinstance(asked, dict) or set(asked) != {"video", "question"}:
             raise ValueError(
                 f"{QUESTION_TASK!r} takes a dict like {{'video': 'clip.mp4', 'question': 'what is it?'}}; got "
@@ -160,7 +168,7 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
         video = asked["video"]
         if not (isinstance(video, list) and all(isinstance(frame, Image.Image) for frame in video)):
             video = load_video(video, self.model.config.num_frames)
-        return dict(self.processor(images=[video], text=[asked["question"]], return_tensors="pt"))
+        return dict(self.processor(images=[video], text=[asked["question"]], return_tensors="pt", **truncation))
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> Any:
         return self.model(**inputs)

@@ -11,7 +11,7 @@ from transformers import BatchFeature
 from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
 from hf_prompt_models.models.alpro.masking_alpro import mask_words
 from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
-from hf_prompt_models.processing_utils import PromptProcessor
+from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
 
 
 class AlproProcessor(PromptProcessor):
@@ -24,7 +24,7 @@ class AlproProcessor(PromptProcessor):
         image_processor: an `AlproImageProcessor`.
         tokenizer: BERT's.
         num_frames: frames of a video, as many as the model takes.
-        max_text_length: tokens of a sentence; longer ones are cut off (30 in pre-training; 40 in fine-tuning).
+        max_text_length: tokens of a sentence, the most that are read (30 in pre-training; 40 in fine-tuning).
         patch_size: pixels of a patch, to whose grid the edges of crops are moved.
     """
 
@@ -53,19 +53,32 @@ class AlproProcessor(PromptProcessor):
         super().__init__(image_processor, tokenizer, **kwargs)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
-        """Prepare videos, sentences or both; sentences are padded to the longest, and cut off where too long.
+        """Prepare videos, sentences or both; sentences are padded to the longest.
 
         Args:
             images: the frames of a video or of several, as whatever `data.images.load_image` opens.
             text: a sentence or several.
-            kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer.
+            kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer; `truncation=True`
+                cuts the ends of sentences that are longer than `max_text_length`.
+
+        Raises:
+            ValueError: for a sentence that is longer, unless `truncation` is passed.
         """
         if text is not None:
+            asked = kwargs | kwargs.get("text_kwargs", {})
+            if "truncation" not in asked:
+                for sentence in [text] if isinstance(text, str) else text:
+                    length = self.sentence_length(sentence)
+                    refuse_long_text("A sentence", sentence, length, asked.get("max_length", self.max_text_length))
             defaults = {"padding": True, "truncation": True, "max_length": self.max_text_length}
             kwargs = defaults | {"return_token_type_ids": False} | kwargs
         if isinstance(images, list | tuple) and images and isinstance(images[0], list | tuple):
             images = [list(frames) * (self.num_frames if len(frames) == 1 else 1) for frames in images]
         return super().__call__(images=images, text=text, **kwargs)
+
+    def sentence_length(self, sentence: str) -> int:
+        """Return the tokens of a sentence, special tokens included."""
+        return len(self.tokenizer(sentence, verbose=False).input_ids)
 
     def prepare_pretraining(
         self,
@@ -78,7 +91,7 @@ class AlproProcessor(PromptProcessor):
 
         Args:
             videos: each a list of `num_frames` frames, or of one, which is a still picture.
-            captions: one a video.
+            captions: one a video; the ends of those that are longer than `max_text_length` are cut.
             generator: where chance comes from.
             mlm_probability: share of words that are asked for.
 
@@ -91,7 +104,7 @@ class AlproProcessor(PromptProcessor):
         """
         if len(videos) != len(captions):
             raise ValueError(f"There are {len(videos)} videos and {len(captions)} captions: one a video is needed.")
-        batch = self(images=list(videos), text=list(captions), return_tensors="pt")
+        batch = self(images=list(videos), text=list(captions), truncation=True, return_tensors="pt")
         batch["mlm_input_ids"], batch["mlm_labels"] = mask_words(
             batch["input_ids"], self.tokenizer, generator, mlm_probability
         )

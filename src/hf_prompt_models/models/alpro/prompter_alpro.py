@@ -18,6 +18,7 @@ from hf_prompt_models.models.alpro.entities_alpro import (
     entity_prompts,
 )
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
+from hf_prompt_models.processing_utils import refuse_long_text
 
 
 @dataclass
@@ -79,7 +80,7 @@ class AlproPrompter(AlproPreTrainedModel):
             batch_size: sentences that are encoded at a time.
 
         Raises:
-            ValueError: for an empty list, an empty name, or a name that is there twice.
+            ValueError: for an empty list, an empty name, a name that is there twice, or one that is too long.
         """
         names = check_entities(entities)
         tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
@@ -92,6 +93,9 @@ class AlproPrompter(AlproPreTrainedModel):
             (prompter.image_prompts, IMAGE_TEMPLATES),
         ):
             sentences = entity_prompts(names, templates)
+            for sentence, ids in zip(sentences, tokenizer(sentences, verbose=False).input_ids, strict=True):
+                limit = prompter.alpro.text_model.config.max_position_embeddings
+                refuse_long_text("The prompt of an entity", sentence, len(ids), limit, in_python=False)
             features = []
             for start in range(0, len(sentences), batch_size):
                 tokens = tokenizer(sentences[start : start + batch_size], padding=True, return_tensors="pt")

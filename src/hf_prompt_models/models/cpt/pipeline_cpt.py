@@ -29,6 +29,7 @@ class VisualGroundingPipeline(Pipeline):
 
     `masks` may stand in place of `boxes`. Where neither is given, `proposals` finds the regions: the name or folder of
     an object-detection or mask-generation model, or such a pipeline itself. `region_features` is the processor's.
+    A phrase that is longer than the model reads is refused, or cut with `truncation=True`.
 
     Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}`: every region once, best first;
     scores sum to 1 over the regions, and the label is the phrase. For a list of inputs a list of such lists.
@@ -62,11 +63,11 @@ class VisualGroundingPipeline(Pipeline):
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
-        self, proposals: Any = None, region_features: Any = None, **unknown: Any
+        self, proposals: Any = None, region_features: Any = None, truncation: bool | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
-        given = {"proposals": self.proposer(proposals), "region_features": region_features}
+        given = {"proposals": self.proposer(proposals), "region_features": region_features, "truncation": truncation}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def proposer(self, proposals: Any) -> Any:
@@ -87,7 +88,9 @@ class VisualGroundingPipeline(Pipeline):
                 )
         return self._proposers[name]
 
-    def preprocess(self, inputs: Any, proposals: Any = None, region_features: Any = None) -> dict[str, Any]:
+    def preprocess(
+        self, inputs: Any, proposals: Any = None, region_features: Any = None, truncation: bool = False
+    ) -> dict[str, Any]:
         if not isinstance(inputs, dict) or not {"image", "text"} <= set(inputs):
             raise ValueError(
                 f"{TASK!r} takes a dict like {{'image': 'photo.jpg', 'text': 'the horse', 'boxes': [...]}}; got "
@@ -104,7 +107,12 @@ class VisualGroundingPipeline(Pipeline):
         of_boxes, of_masks = (None if each is None else [each] for each in (boxes, masks))
         _, _, (kept,) = find_regions([picture], of_boxes, of_masks, 1)
         prepared = self.processor(
-            images=picture, text=inputs["text"], boxes=boxes, masks=masks, region_features=region_features
+            images=picture,
+            text=inputs["text"],
+            boxes=boxes,
+            masks=masks,
+            region_features=region_features,
+            truncation=truncation,
         )
         return {"model_inputs": dict(prepared), "boxes": kept, "text": inputs["text"]}
 

@@ -1,5 +1,6 @@
 """Processor for CPT: pictures, regions and phrases become painted copies and sentences with a blank."""
 
+import logging
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -34,6 +35,7 @@ from hf_prompt_models.models.cpt.text_cpt import (
     check_template,
     clean_phrase,
     encode_sentence,
+    fill_template,
     single_piece,
 )
 from hf_prompt_models.packaged_backbones import VILT_DIR, locate_backbone
@@ -50,6 +52,8 @@ from hf_prompt_models.prompts.colors import (
 )
 from hf_prompt_models.prompts.region_marks import MARKS, Mark, region_markers
 
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TEMPLATE = "{} is in [MASK] color."
 """Template 3 of the released code, with a full stop."""
@@ -226,6 +230,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         target_boxes: Sequence[Any] | None = None,
         tags: Sequence[Sequence[str]] | None = None,
         region_features: RegionFeatures | Sequence[Any] | None = None,
+        truncation: bool = False,
         return_tensors: Literal["pt"] = "pt",
     ) -> BatchFeature:
         """Inputs of [`CptForVisualGrounding`] for one or more pictures, each with its phrase and its regions.
@@ -240,13 +245,16 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 the boxes; one for each box where both are given.
             target_boxes: for each the true box, for training: makes `labels`, the overlap of each region with it.
             tags: for each a word for each region (Oscar's object tags), read behind the sentence; the tag of a painted
-                region has its colour's name before it.
+                region has its colour's name before it. Those that do not fit behind the sentence are left out, which
+                is logged.
             region_features: for backbones that read regions: a function of a painted picture and the regions' boxes
                 that returns an array (regions, dim); or such arrays for each copy of each example.
+            truncation: cut the ends of phrases that are longer than the text tower reads, instead of refusing them.
 
         Raises:
             ValueError: for an example without regions, regions that are empty or not in the picture, a phrase that
-                contains a special token, counts that differ; the message names the example or the region.
+                contains a special token or is too long, counts that differ; the message names the example or the
+                region.
             TypeError: for an image of another type.
         """
         if return_tensors != "pt":
@@ -268,13 +276,19 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         for name, given in (("target_boxes", target_boxes), ("tags", tags)):
             if given is not None and len(given) != len(phrases):
                 raise ValueError(f"{name} are for {len(given)} examples; there are {len(phrases)}.")
+        cut_tags: list[str] = []
         examples = [
-            self._copies(picture, phrase, painted, self._check_tags(tags, index, len(painted)))
+            self._copies(picture, phrase, painted, self._check_tags(tags, index, len(painted)), truncation, cut_tags)
             for index, (picture, phrase, painted) in enumerate(zip(pictures, phrases, regions, strict=True))
         ]
+        if cut_tags:
+            logger.warning(
+                f"The tags of {len(cut_tags)} of the {sum(map(len, examples))} copies are cut, as the model reads "
+                f"{self.max_length} tokens with the sentence; such as {cut_tags[0][:100]!r}."
+            )
         data = self.collate(examples, region_boxes, [picture.size for picture in pictures], region_features)
         if self.matches_sentences:
-            data |= pad_sentences([self._sentences_with_words(phrase) for phrase in phrases])
+            data |= pad_sentences([self._sentences_with_words(phrase, truncation) for phrase in phrases])
         num_slots = len(self.used_colors)
         word_ids, none_id = self._word_ids()
         slots = pad_stack(
@@ -301,7 +315,13 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         return tags[index]
 
     def _copies(
-        self, picture: Image.Image, phrase: str, regions: list[Region], tags: Sequence[str] | None
+        self,
+        picture: Image.Image,
+        phrase: str,
+        regions: list[Region],
+        tags: Sequence[str] | None,
+        truncation: bool = False,
+        cut_tags: list[str] | None = None,
     ) -> list[Copy]:
         """The painted copies of one example."""
         if self.marks:
@@ -311,7 +331,9 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 for number, paint in enumerate(region_markers(picture, regions, mark))
             ]
         copies = []
-        without_tags = None if tags is not None or self.matches_sentences else self._sentences(phrase, None)
+        without_tags = None
+        if tags is None and not self.matches_sentences:
+            without_tags = self._sentences(phrase, None, truncation)
         for numbers in assign_colors(len(regions), len(self.used_colors), anchored=self.calibration == "anchor"):
             colors = self.used_colors[: len(numbers)]
             painted = [regions[number] for number in numbers]
@@ -323,24 +345,46 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             else:
                 names = {number: name for number, (name, _) in zip(numbers, colors, strict=True)}
                 said = [f"{names[number]} {tag}" if number in names else tag for number, tag in enumerate(tags or [])]
-                sentences = self._sentences(phrase, " ".join(said))
+                sentences = self._sentences(phrase, " ".join(said), truncation, cut_tags)
             copies.append(Copy(paint, numbers, sentences))
         return copies
 
-    def _sentences(self, phrase: str, tags: str | None) -> list[BatchEncoding]:
+    def _sentences(
+        self, phrase: str, tags: str | None, truncation: bool, cut_tags: list[str] | None = None
+    ) -> list[BatchEncoding]:
         """The phrase's sentence, and those of the reference phrases."""
         return [
-            encode_sentence(self.template, [words], self.tokenizer, self.max_length, tags)
+            encode_sentence(self.template, [words], self.tokenizer, self.max_length, tags, truncation, cut_tags)
             for words in (phrase, *self.reference_phrases)
         ]
 
-    def _sentences_with_words(self, phrase: str) -> list[list[BatchEncoding]]:
+    def _sentences_with_words(self, phrase: str, truncation: bool) -> list[list[BatchEncoding]]:
         """For a CLIP: each sentence with each of the words in the blank."""
-        templates = [self.template.replace(MASK, word) for word in ([""] if self.marks else self._words())]
         return [
-            [encode_sentence(template, [words], self.tokenizer, self.max_length) for template in templates]
+            [
+                encode_sentence(template, [words], self.tokenizer, self.max_length, truncation=truncation)
+                for template in self._templates()
+            ]
             for words in (phrase, *self.reference_phrases)
         ]
+
+    def _templates(self) -> list[str]:
+        """The template, or for a CLIP it with each of the words in the blank."""
+        if not self.matches_sentences:
+            return [self.template]
+        return [self.template.replace(MASK, word) for word in ([""] if self.marks else self._words())]
+
+    def sentence_length(self, phrase: str, index: int = 0) -> int:
+        """Return the tokens of the longest sentence that a phrase makes, special tokens included.
+
+        Args:
+            phrase: the phrase.
+            index: what errors call it.
+        """
+        cleaned = clean_phrase(phrase, self.tokenizer, index)
+        blank = self.tokenizer.mask_token or MASK
+        filled = [fill_template(template.replace(MASK, blank), [cleaned]) for template in self._templates()]
+        return max(len(ids) for ids in self.tokenizer(filled, verbose=False).input_ids)
 
     def _words(self) -> list[str]:
         return [*(name for name, _ in self.used_colors), NONE]

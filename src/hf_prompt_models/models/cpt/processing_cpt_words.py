@@ -80,6 +80,7 @@ class WordPromptsMixin:
         colors: tuple[str, str] = ("red", "blue"),
         labels: Sequence[Sequence[int]] | None = None,
         region_features: RegionFeatures | Sequence[Any] | None = None,
+        truncation: bool = False,
     ) -> BatchFeature:
         """Inputs of [`CptForRelationDetection`]: a copy for each pair, which asks what one is to the other.
 
@@ -93,11 +94,14 @@ class WordPromptsMixin:
             colors: names of the subject's and the object's colour in the palette.
             labels: for each example the predicate from subject to object of each pair by index, 0 for no relation,
                 -100 where it is not known.
+            truncation: as in `__call__`, of names.
 
         Raises:
             ValueError: as in `__call__`, and for a pair that is none of the example's.
         """
-        copies, boxes, sizes = self._relation_copies(images, boxes, masks, names, pairs, template, num_blanks, colors)
+        copies, boxes, sizes = self._relation_copies(
+            images, boxes, masks, names, pairs, template, num_blanks, colors, truncation
+        )
         data = self.collate(copies, boxes, sizes, region_features)
         if labels is not None:
             data["labels"] = pad_stack([torch.tensor(of_example) for of_example in labels], -100)
@@ -177,6 +181,7 @@ class WordPromptsMixin:
         template: str,
         num_blanks: Sequence[int],
         colors: tuple[str, str],
+        truncation: bool,
     ) -> Copies:
         """For each pair a copy with the subject in one colour and the object in the other.
 
@@ -213,6 +218,7 @@ class WordPromptsMixin:
                         [first[0], second[0]],
                         self.tokenizer,
                         self.max_length,
+                        truncation=truncation,
                     )
                     for first, second in directions
                     for count in num_blanks

@@ -8,7 +8,8 @@ from PIL import Image
 
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.regions_cpt import find_regions
-from hf_prompt_models.models.cpt.text_cpt import MASK, clean_phrase, fill_template
+from hf_prompt_models.models.cpt.text_cpt import clean_phrase, fill_template
+from hf_prompt_models.processing_utils import refuse_long_text
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,11 @@ def read_sentence(processor: CptProcessor, phrase: str) -> str:
             only.
     """
     tokenizer = processor.tokenizer
-    sentence = fill_template(processor.template, [clean_phrase(phrase, tokenizer, 0)])
-    count = len(tokenizer(sentence.replace(MASK, tokenizer.mask_token or MASK), verbose=False).input_ids)
-    if count > processor.max_length:
-        raise ValueError(
-            f"The phrase is too long: its sentence has {count} tokens, and the model reads {processor.max_length}. "
-            "Shorten it."
-        )
-    return sentence
+    cleaned = clean_phrase(phrase, tokenizer, 0)
+    refuse_long_text(
+        "The sentence of the phrase", cleaned, processor.sentence_length(phrase), processor.max_length, in_python=False
+    )
+    return fill_template(processor.template, [cleaned])
 
 
 def show_copies(

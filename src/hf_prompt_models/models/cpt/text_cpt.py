@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from hf_prompt_models.processing_utils import refuse_long_text
+
 
 MASK = "[MASK]"
 """The blank as templates write it, whatever the tokenizer's mask token."""
@@ -40,33 +42,45 @@ def encode_sentence(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     tags: str | None = None,
+    truncation: bool = False,
+    cut_tags: list[str] | None = None,
 ) -> BatchEncoding:
-    """Token ids of a template filled with phrases, which are cut at their ends until all fits; the template never is.
+    """Token ids of a template filled with phrases.
 
     Args:
         template: with a `{}` for each phrase, and `[MASK]` for blanks.
-        phrases: of `clean_phrase`. Where all is too long, the longest gives way first.
+        phrases: of `clean_phrase`.
         tokenizer: the backbone's.
         max_length: tokens that the text tower takes, special tokens included.
         tags: a second segment (Oscar's object tags), which gives way to the sentence: it is cut first, at its end.
 
+        truncation: cut the ends of phrases until all fits, the longest first; the template is never cut.
+
+        cut_tags: gets tags that do not fit whole.
+
     Raises:
-        ValueError: if the template alone is too long.
+        ValueError: if the sentence is too long, or with `truncation` the template alone.
     """
     template = template.replace(MASK, tokenizer.mask_token or MASK)
+    sentence = fill_template(template, phrases)
+    encoded = tokenizer(sentence, verbose=False)
+    if len(encoded.input_ids) > max_length:
+        alone = len(tokenizer(fill_template(template, [""] * len(phrases)), verbose=False).input_ids)
+        if alone > max_length:
+            raise ValueError(
+                f"The template {template!r} alone is {alone} tokens; the text tower takes {max_length}. Write a "
+                "shorter one."
+            )
+        if not truncation:
+            refuse_long_text("A phrase in its template", " … ".join(phrases), len(encoded.input_ids), max_length)
     ends = [piece_ends(phrase, tokenizer)[:max_length] for phrase in phrases]
-    while True:
+    while len(encoded.input_ids) > max_length:
+        max(ends, key=len).pop()
         kept = [phrase[: of_phrase[-1]] if of_phrase else "" for phrase, of_phrase in zip(phrases, ends, strict=True)]
         sentence = fill_template(template, kept)
         encoded = tokenizer(sentence, verbose=False)
-        if len(encoded.input_ids) <= max_length:
-            break
-        if not any(ends):
-            raise ValueError(
-                f"The template {template!r} alone is {len(encoded.input_ids)} tokens; the text tower takes "
-                f"{max_length}. Write a shorter one."
-            )
-        max(ends, key=len).pop()
+    if tags and cut_tags is not None and len(tokenizer(sentence, tags, verbose=False).input_ids) > max_length:
+        cut_tags.append(tags)
     if tags and len(tokenizer(sentence, "", verbose=False).input_ids) < max_length:
         return tokenizer(sentence, tags, truncation="only_second", max_length=max_length, verbose=False)
     return encoded
