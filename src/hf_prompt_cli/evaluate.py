@@ -13,7 +13,7 @@ precision is given.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import ModuleType
 
 import numpy as np
@@ -22,7 +22,9 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.labelled import Files
 from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
@@ -74,6 +76,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         "--set_classes",
         action="store_true",
         help="classify into the test set's own classes, whatever the prompt was learned for",
+    )
+    parser.add_argument(
+        "--class_names",
+        metavar="FILE",
+        help="the model's names for the test set's class folders, as for `hf-prompt train`: rows `folder,name`, or a "
+        "name a line in the order of the sorted folders",
     )
     parser.add_argument(
         "--labels", metavar="FILE", help="of videos in a list: the class names, a CSV file, as for `hf-prompt train`"
@@ -286,8 +294,16 @@ def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str
     images = read_labelled_images(arguments.test_dir, "test")
     if arguments.dataset and find_dataset(arguments.test_dir) is None:
         images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
-    images = images.readable(arguments.on_unreadable)
+    images = renamed(images, arguments.class_names).readable(arguments.on_unreadable)
     return evaluate_images(models, images, arguments.batch_size or 100, arguments.num_workers)
+
+
+def renamed(files: Files, class_names: str | None) -> Files:
+    """Return the files with the names that `--class_names` gives their class folders."""
+    if class_names is None:
+        return files
+    names = read_class_names_file(class_names).of_classes(files.class_names, files.source, complete=False)
+    return replace(files, class_names=names)
 
 
 def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
@@ -298,7 +314,7 @@ def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str
         raise ValueError(f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out.")
     return evaluate_videos(
         models,
-        videos.readable(arguments.on_unreadable),
+        renamed(videos, arguments.class_names).readable(arguments.on_unreadable),
         arguments.batch_size or VIDEOS.batch_size,
         arguments.num_workers,
         arguments.temporal_views,

@@ -13,6 +13,7 @@ from hf_prompt_cli.parsing import did_you_mean
 COMMANDS = {
     "train": "teach a model your classes, phrases, products or clips, and test it",
     "evaluate": "test a trained model on other data",
+    "zero_shot": "classify by class names alone, without training",
     "predict": "classify, ground, describe, find or answer, from files",
     "convert": "read checkpoints of the methods' original code",
     "benchmark": "measure a method against the way of the original code",
@@ -34,6 +35,7 @@ Adapt vision-language models to your own data with prompts, from a handful of ex
     hf-prompt train                                 which method, which backbone, how many examples
     hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine
     hf-prompt predict mine photo.jpg
+    hf-prompt predict openai/clip-vit-base-patch16 photos --class_names names.txt        no training at all
     hf-prompt app mine
 
 Commands:

@@ -3,11 +3,15 @@ videos that a sentence describes, or the answer to a question about a video; or 
 
 hf-prompt predict runs/coop photo.jpg other.jpg --top_k 5
 hf-prompt predict runs/coop photos/ --csv predictions.csv
+hf-prompt predict openai/clip-vit-base-patch32 photos/ --class_names names.txt
 hf-prompt predict runs/action_clip clip.mp4 --frame_strip clip.png
 hf-prompt predict runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140
 hf-prompt predict runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4
 hf-prompt predict runs/retrieval clips/ --text "a ball rolls to the left" --index features --drawing found.png
 hf-prompt predict runs/answers clip.mp4 --question "what colour is the ball?" --frame_strip clip.png
+
+With --class_names the model may be a backbone, which then classifies by hand-written prompts without any training; a
+trained prompt that all classes share takes the new names.
 
 What the model takes stands in its configuration. A video is a file, or a folder of its frames as
 pictures. Of files given by name the best classes are printed; of folders, how many files went to each class. Scores
@@ -17,25 +21,30 @@ may have several labels, each class's own.
 
 import argparse
 import csv
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import AutoConfig
+from transformers import AutoConfig, Pipeline
 from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.data.files import replacing
+from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
+from hf_prompt_models.packaged_backbones import PLAYGROUND
+from hf_prompt_models.training.foreign_checkpoints import is_hub_id
 from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
-from hf_prompt_models.training.inference import VIDEOS, classify_files, kind_of_model
-from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
+from hf_prompt_models.training.inference import VIDEOS, Kind, classify_files, kind_of_model
+from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
 from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
 from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
 from hf_prompt_models.training.video_text_inference import (
@@ -44,6 +53,7 @@ from hf_prompt_models.training.video_text_inference import (
     takes_videos_with_texts,
 )
 from hf_prompt_models.training.visual_grounding import grounds_phrases
+from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files, read_templates
 
 
 SUMMARY_CLASSES = 20
@@ -54,13 +64,25 @@ Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt predict", __doc__)
-    parser.add_argument("model", help="a model folder")
+    parser.add_argument("model", help="a model folder; with --class_names also Hub id or folder of a backbone")
     parser.add_argument(
         "files",
         nargs="*",
         metavar="PATH",
         help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
         "taken",
+    )
+    parser.add_argument(
+        "--class_names",
+        metavar="FILE",
+        help="classify into these classes: a name a line, rows `folder,name`, or JSON. With --backbone in place of a "
+        "model, its zero-shot classifier is used",
+    )
+    parser.add_argument(
+        "--templates",
+        nargs="+",
+        metavar="TEMPLATE",
+        help="hand-written prompts of a zero-shot classifier, as for `hf-prompt zero_shot`",
     )
     parser.add_argument("--top_k", type=int, default=5, help="classes to give for each file (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each file")
@@ -145,22 +167,75 @@ def main(argv: Sequence[str]) -> int:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Whatever the model does."""
+    if arguments.templates is not None and arguments.class_names is None:
+        raise ValueError("--templates goes with --class_names: give both.")
+    if (backbone := raw_backbone(arguments)) is not None:
+        classify_without_training(arguments, backbone)
+        return
     run = arguments.model
     arguments.model = str(directory := model_directory(run))
     if said := describe_interrupted(run, {"-": directory}):
         print(said, file=sys.stderr)
-    if text_recipe(arguments.model) is not None:
+    writes, grounds = text_recipe(arguments.model) is not None, grounds_phrases(arguments.model)
+    if arguments.class_names is not None and (writes or grounds or takes_videos_with_texts(arguments.model)):
+        raise ValueError(f"--class_names is for models that classify, and {arguments.model} does not.")
+    if writes:
         write(arguments)
-    elif arguments.images is not None or arguments.title is not None:
-        raise ValueError(f"--image and --title are for models that write texts, and {arguments.model} does not.")
-    elif not arguments.files:
-        raise ValueError("Name files, or folders of them, behind the model.")
-    elif grounds_phrases(arguments.model):
+        return
+    check_files(arguments)
+    if grounds:
         ground(arguments)
     elif takes_videos_with_texts(arguments.model):
         search_or_answer(arguments)
     else:
-        classify(arguments)
+        classify(arguments, kind_of_model(arguments.model), load_classifier)
+
+
+def check_files(arguments: argparse.Namespace) -> None:
+    """Refuse flags of models that write texts, and a command line without files."""
+    if arguments.images is not None or arguments.title is not None:
+        raise ValueError(f"--image and --title are for models that write texts, and {arguments.model} does not.")
+    if not arguments.files:
+        raise ValueError("Name files, or folders of them, behind the model.")
+
+
+def raw_backbone(arguments: argparse.Namespace) -> str | None:
+    """Return the backbone that is to classify without any training; `None` where a model of this package is named.
+
+    It is named as the model, or by --backbone, and then all paths are files.
+    """
+    model = arguments.model
+    if arguments.class_names is None:
+        return None
+    if arguments.backbone is not None and not holds_model(model):
+        arguments.files.insert(0, model)
+        arguments.model = arguments.backbone
+    elif model != PLAYGROUND and (not holds_model(model) if os.path.exists(model) else not is_hub_id(model)):
+        return None
+    return arguments.model if is_backbone(arguments.model) else None
+
+
+def classify_without_training(arguments: argparse.Namespace, backbone: str) -> None:
+    check_files(arguments)
+    kind = kind_of_files(arguments.files)
+
+    def load(arguments: argparse.Namespace, kind: Kind) -> Pipeline:
+        model = build_zero_shot(kind, backbone, arguments.class_names, arguments.templates)
+        return kind.classifier_of(model, model.processor.image_processor)
+
+    classify(arguments, kind, load)
+
+
+def load_classifier(arguments: argparse.Namespace, kind: Kind) -> Pipeline:
+    """Load a trained model, with the classes of --class_names, and the hand-written prompts of --templates."""
+    classifier = kind.load_classifier(arguments.model, arguments.backbone)
+    if arguments.class_names is not None:
+        templates = {} if arguments.templates is None else {"templates": read_templates(arguments.templates)}
+        if templates and not isinstance(classifier.model, TemplatePromptModel):
+            raise ValueError(f"--templates is for hand-written prompts, and {arguments.model} has a learned one.")
+        model: Any = classifier.model
+        model.set_classes(read_class_names(arguments.class_names), **templates)
+    return classifier
 
 
 def kept(arguments: argparse.Namespace) -> str:
@@ -195,9 +270,8 @@ def write(arguments: argparse.Namespace) -> None:
     print("\n".join(texts))
 
 
-def classify(arguments: argparse.Namespace) -> None:
+def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse.Namespace, Kind], Pipeline]) -> None:
     directory = arguments.model
-    kind = kind_of_model(directory)
     for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
         if value is not None:
             raise ValueError(f"{flag} is for models that read sentences, and {directory} classifies {kind.name}s.")
@@ -207,7 +281,7 @@ def classify(arguments: argparse.Namespace) -> None:
     has_folders = files != arguments.files
     files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
     strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
-    classifier = kind.load_classifier(directory, arguments.backbone)
+    classifier = load(arguments, kind)
     results = classify_files(
         classifier,
         kind.prepare(files, classifier),

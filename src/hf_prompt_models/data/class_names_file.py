@@ -1,32 +1,196 @@
-"""Class names in a text file, one a line."""
+"""Class names in a file: a name a line, rows of the form `folder,name`, or JSON."""
 
+import csv
+import json
 import os
 import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.data.files import read_text
 
 
 MAX_BYTES = 16 * 2**20
-WORDNET_LINE = re.compile(r"n\d{8}\s+(\S.*)")
+WORDNET_LINE = re.compile(r"(n\d{8})\s+(\S.*)")
+DELIMITERS = ",\t;"
+HEADERS = frozenset({("folder", "name"), ("class", "name"), ("label", "name")})
+KIND = "lists of class names"
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The names of classes, as a file has them.
+
+    Attributes:
+        source: the file.
+        names: the names in the order of the file; they may repeat.
+        folders: the class folder that each name is for; `None` where the lines hold names alone.
+    """
+
+    source: str
+    names: list[str]
+    folders: list[str] | None = None
+
+    def of_classes(self, classes: Sequence[str], where: str, complete: bool = True) -> list[str]:
+        """Return the names of classes.
+
+        Args:
+            classes: the class folders of a data set, in the order of its labels.
+            where: the data set, for errors.
+            complete: whether folders that the data set does not have are refused.
+
+        Raises:
+            ValueError: naming folders without a name, or names without a folder; if the number of names is not that of
+                the classes; or if names that stand in the order of the folders are plainly in another order.
+        """
+        if self.folders is None:
+            return self._in_order(classes, where)
+        name_of = dict(zip(map(comparable, self.folders), self.names, strict=True))
+        own = [comparable(each) for each in classes]
+        problems = []
+        if missing := [each for each, key in zip(classes, own, strict=True) if key not in name_of]:
+            problems.append(f"has no name for {len(missing)} class folder(s) of {where}: {_some(missing)}")
+        surplus = [each for each in self.folders if comparable(each) not in own]
+        if surplus and complete:
+            problems.append(f"names {len(surplus)} folder(s) that {where} does not have: {_some(surplus)}")
+        if problems:
+            raise ValueError(
+                f"{self.source} {', and '.join(problems)}. Write a row for each of these class folders: "
+                f"{_some(classes)}."
+            )
+        return [name_of[key] for key in own]
+
+    def _in_order(self, classes: Sequence[str], where: str) -> list[str]:
+        place = {comparable(each): index for index, each in enumerate(classes)}
+        for line, name in enumerate(self.names, start=1):
+            if comparable(re.split(f"[{DELIMITERS}]", name)[0]) in place and comparable(name) not in place:
+                raise ValueError(
+                    f"Line {line} of {self.source}, {name!r}, begins with a class folder, and other lines do not have "
+                    "the form folder,name. Write all of them in this form, names with commas in quotes."
+                )
+        if len(self.names) != len(classes):
+            raise ValueError(
+                f"{self.source} has {len(self.names)} names, and {where} has {len(classes)} classes: "
+                f"{_some(classes)}. Write one line for each in this order, or rows of the form folder,name."
+            )
+        for index, name in enumerate(self.names):
+            if place.get(comparable(name), index) != index:
+                raise ValueError(
+                    f"Line {index + 1} of {self.source} names the class folder {classes[index]!r} {name!r}, which is "
+                    f"another folder of {where}. Put the lines in the order of the sorted folders, or write rows of "
+                    "the form folder,name."
+                )
+        return list(self.names)
+
+
+def comparable(name: str) -> str:
+    """Return a class name, or the name of a class folder, in the form in which two are compared."""
+    return unicodedata.normalize("NFC", " ".join(name.replace("_", " ").split()))
 
 
 def read_class_names(path: str | os.PathLike) -> list[str]:
-    """The names in the order of the lines. Names may repeat.
+    """Return the class names of a file in its order, for `from_backbone` and `set_classes`. Names may repeat.
 
-    Where every line begins with a WordNet id, as in CoOp's ImageNet list (`n01440764 tench`), the ids are left out.
+    Args:
+        path: of any form that `read_class_names_file` reads.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it holds no names, an empty line between names, or is not a text of names at all.
+        ValueError: as `read_class_names_file`.
     """
-    path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is too large for a list of class names ({path.stat().st_size} bytes).")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a UTF-8 text with a class name on each line: {error}.") from error
+    return read_class_names_file(path).names
+
+
+def read_class_names_file(path: str | os.PathLike) -> ClassNames:
+    """Read class names, and the class folders that they are for where the file says so.
+
+    Args:
+        path: a UTF-8 file of one of these forms: a class name a line; rows `folder,name`, as CSV, with or without the
+            header, names with commas in quotes (a tab or a semicolon may stand for the comma); lines
+            `n01440764 tench`, where every line begins with a WordNet id; a JSON object `{folder: name}` or a JSON list
+            of names.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: naming the line, if the file holds no names, an empty name, a folder twice, or is not of one of
+            these forms.
+    """
+    text = read_text(path, MAX_BYTES, KIND)
+    if Path(path).suffix.lower() == ".json":
+        return _from_json(str(path), text)
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
         raise ValueError(f"Line {lines.index('') + 1} of {path} is empty: write one class name a line.")
-    with_ids = [WORDNET_LINE.fullmatch(line) for line in lines]
-    return [match[1] for match in with_ids if match] if all(with_ids) else lines
+    with_ids = [match for match in map(WORDNET_LINE.fullmatch, lines) if match]
+    have_ids = len(with_ids) == len(lines)
+    rows = [(match[1], match[2]) for match in with_ids] if have_ids else _table(str(path), lines)
+    places = [f"Line {number} of {path}" for number in range(1, len(rows) + 1)]
+    if len(rows[0]) == 1:
+        return ClassNames(str(path), _checked([row[0] for row in rows], places))
+    if tuple(field.lower() for field in rows[0]) in HEADERS and len(rows) > 1:
+        del rows[0], places[0]
+    return _with_folders(str(path), [(row[0], row[1]) for row in rows], places)
+
+
+def _table(path: str, lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """The rows of lines that all have two fields, or of lines that each are one name."""
+    for delimiter in DELIMITERS:
+        rows = [_fields(path, number, line, delimiter) for number, line in enumerate(lines, start=1)]
+        if all(len(row) == 2 for row in rows):
+            return rows
+    rows = [_fields(path, number, line, ",") for number, line in enumerate(lines, start=1)]
+    if path.lower().endswith(".csv") and any(len(row) > 1 for row in rows):
+        number, row = next((number, row) for number, row in enumerate(rows, start=1) if len(row) != 2)
+        raise ValueError(
+            f"Line {number} of {path} has {len(row)} field(s). A CSV file of class names has the two fields folder "
+            "and name in each row, names with commas in quotes."
+        )
+    # A quoted name is one field, whatever is in it; a line with a comma, among others without, is a name as it is.
+    return [row if len(row) == 1 else (line,) for row, line in zip(rows, lines, strict=True)]
+
+
+def _fields(path: str, number: int, line: str, delimiter: str) -> tuple[str, ...]:
+    try:
+        row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"Line {number} of {path} cannot be read as CSV: {error}.") from error
+    return tuple(field.strip() for field in row)
+
+
+def _from_json(path: str, text: str) -> ClassNames:
+    try:
+        value: Any = json.loads(text, object_pairs_hook=tuple)  # pairs, so that no folder is lost that comes twice
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        places = [f"Name {number} of {path}" for number in range(1, len(value) + 1)]
+        return ClassNames(path, _checked(value, places))
+    if isinstance(value, tuple) and value and all(isinstance(name, str) for _, name in value):
+        return _with_folders(path, value, [f"{path}, {folder!r}" for folder, _ in value])
+    raise ValueError(f'{path} must be a JSON object {{"folder": "name", …}}, or a list of names.')
+
+
+def _with_folders(path: str, pairs: Sequence[tuple[str, str]], places: Sequence[str]) -> ClassNames:
+    folders, names = [folder for folder, _ in pairs], [name for _, name in pairs]
+    seen: set[str] = set()
+    for folder, place in zip(folders, places, strict=True):
+        if not folder.strip():
+            raise ValueError(f"{place} has no folder in front of the name.")
+        if comparable(folder) in seen:
+            raise ValueError(f"{place} names the folder {folder!r} again. Give each folder one name.")
+        seen.add(comparable(folder))
+    return ClassNames(path, _checked(names, places), folders)
+
+
+def _checked(names: Sequence[str], places: Sequence[str]) -> list[str]:
+    for name, place in zip(names, places, strict=True):
+        if not comparable(name):
+            raise ValueError(f"{place} has no name: write one for each class.")
+    return [unicodedata.normalize("NFC", name) for name in names]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

@@ -87,7 +87,8 @@ class LabelledFiles(ABC):
             raise ValueError(
                 f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
                 f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
-                f"{' …' if len(class_names) > 5 else ''}."
+                f"{' …' if len(class_names) > 5 else ''}. Where they have other names for the same classes, pass "
+                "--class_names FILE with rows of the form folder,name."
             )
         place = {label: index[name] for label, name in enumerate(own)}
         labels = [_relabelled(label, place) for label in self.labels]

@@ -57,6 +57,14 @@ class FewShotArguments:
             "choices": list(PUBLISHED_DATASETS),
         },
     )
+    class_names: str | None = field(
+        default=None,
+        metadata={
+            "help": "File with the names of the classes, where the folders' names are not what one would call them: "
+            "a name a line in the order of the sorted folders, or rows `folder,name` (CSV), or JSON. Names as in a "
+            'sentence ("rose", not "roses" or "n01234567") help the prompts.'
+        },
+    )
     shots: int = field(
         default=16,
         metadata={"help": "Training examples a class. Default: 16 pictures; all videos there are, which is 0."},
@@ -145,6 +153,8 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         parser.error(f"--shots is the number of training examples a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
+    if few_shot.class_names is not None and few_shot.dataset is not None:
+        parser.error("--class_names and --dataset both name the classes: give one of the two")
     if (few_shot.protocol == "cross-dataset") != bool(few_shot.target_dirs):
         parser.error("--protocol cross-dataset and --target_dirs D2 D3 … go together: give both or neither")
     for target in few_shot.target_dirs or []:

@@ -145,6 +145,19 @@ def guessing(files: LabelledFiles) -> dict[str, Any]:
     }
 
 
+def least_recognised(scores: np.ndarray, files: LabelledFiles) -> list[tuple[str, float]]:
+    """Return the classes that are recognised no better than by guessing, each with its recall, the worst first.
+
+    Args:
+        scores: (files, classes).
+        files: what was tested, with one label each.
+    """
+    labels, right = np.asarray(files.labels), scores.argmax(axis=-1) == np.asarray(files.labels)
+    recalls = {label: float(right[labels == label].mean()) for label in np.unique(labels)}
+    weak = sorted((recall, label) for label, recall in recalls.items() if recall <= 1 / len(files.class_names))
+    return [(files.class_names[label], recall) for recall, label in weak]
+
+
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """For the Trainer's own evaluations (`--eval_strategy epoch`)."""
     return classification_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)

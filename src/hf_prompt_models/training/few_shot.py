@@ -21,7 +21,7 @@ from hf_prompt_models.metrics.classification import confusion_counts, harmonic_m
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.command_line import without_tokens
-from hf_prompt_models.training.evaluation import guessing
+from hf_prompt_models.training.evaluation import guessing, least_recognised
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.protocols import Task, TestSet, read_task
@@ -123,6 +123,13 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         "command": without_tokens(command),
     }
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
+    if task.names is None and not run.multi_label:
+        results["zero_shot"]["least_recognised"] = least_recognised(next(iter(by_hand.values())), first.images)
+    if task.names is not None:
+        results["class_names"] = {
+            "file": task.names.source,
+            "folders": [list(pair) for pair in zip(task.names.folders or (), task.names.names, strict=True)],
+        }
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, is_main):
         for seed in few_shot.seeds:
@@ -208,6 +215,7 @@ def _run_seed(
         "backbone": portable_name(few_shot.backbone),
         "seed": training.seed,
         "images": list(sample.names),
+        "classes": list(sample.class_names),
     }
     checkpoint = begin_seed(training, record)
     if is_main and not run.multi_label:

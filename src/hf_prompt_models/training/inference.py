@@ -56,8 +56,12 @@ class Kind:
     def load_classifier(self, directory: str | os.PathLike, backbone: str | None = None) -> Pipeline:
         """The pipeline of a saved model; arguments are as for `load_model`."""
         model = self.load_model(directory, backbone)
+        return self.classifier_of(model, AutoImageProcessor.from_pretrained(directory))
+
+    def classifier_of(self, model: Any, image_processor: Any) -> Pipeline:
+        """The pipeline of a model and its image processor."""
         task: Any = f"{self.name}-classification"
-        return pipeline(task, model=model, image_processor=AutoImageProcessor.from_pretrained(directory))
+        return pipeline(task, model=model, image_processor=image_processor)
 
 
 IMAGES = Kind(

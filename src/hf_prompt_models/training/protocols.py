@@ -4,9 +4,10 @@ Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hf_prompt_models.data.class_names_file import ClassNames, read_class_names_file
 from hf_prompt_models.data.few_shot import base_and_new_classes
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.labelled_images import LabelledImages
@@ -39,11 +40,13 @@ class Task:
         train: the images that K a class are drawn from; their classes are those that the prompt is learned for.
         tests: by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first is of the
             classes that were trained on.
+        names: the names that `--class_names` gave the classes, by their folders.
     """
 
     title: str
     train: LabelledFiles
     tests: dict[str, TestSet]
+    names: ClassNames | None = None
 
 
 def read_task(
@@ -68,12 +71,18 @@ def read_task(
         for source, split in ((arguments.train_dir, "train"), (arguments.test_dir, "test"))
     )
     test = test.with_classes(train.class_names)
+    names = None
+    if arguments.class_names is not None:
+        folders = list(train.class_names)
+        given = read_class_names_file(arguments.class_names)
+        names = ClassNames(given.source, given.of_classes(folders, train.source), folders)
+        train, test = (replace(files, class_names=names.names) for files in (train, test))
     published = named or published
     title = published.title if published else source_title(arguments.train_dir)
     templates = _templates(arguments, published, default_templates)
 
     if arguments.protocol == "few-shot":
-        return Task(title, train, {"test": TestSet(title, test, templates)})
+        return Task(title, train, {"test": TestSet(title, test, templates)}, names)
     if arguments.protocol == "base-to-new":
         if len(train.class_names) < 4:
             raise ValueError(
@@ -86,7 +95,7 @@ def read_task(
             if not len(half):
                 raise ValueError(f"{test.source} holds no images of the {role} classes.")
         tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
-        return Task(title, train.subset_of_classes(base), tests)
+        return Task(title, train.subset_of_classes(base), tests, names)
     tests = {"source": TestSet(title, test, templates)}
     for target in arguments.target_dirs or []:
         name, _, source = target.rpartition("=")
@@ -97,7 +106,7 @@ def read_task(
         while role in tests:
             role, number = f"{target_title} ({number})", number + 1
         tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
-    return Task(title, train, tests)
+    return Task(title, train, tests, names)
 
 
 def source_title(source: str) -> str:

@@ -102,6 +102,11 @@ def model_directories(run: str) -> dict[str, Path]:
     return directories
 
 
+def holds_model(path: str) -> bool:
+    """Return whether a path is the folder of a model, whoever trained it, or of a run with models."""
+    return any((directory / CONFIG_NAME).is_file() for directory in _find_models(Path(path)).values())
+
+
 def _find_models(directory: Path) -> dict[str, Path]:
     if (directory / RESULTS_FILE).is_file():  # read first: an earlier run may have left other models in the folder
         models = {}
@@ -274,7 +279,7 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
         raise ValueError(f"{path} is not the record of a run, which tells whether {checkpoint} belongs to this one.")
     record = json.loads(json.dumps(record))
     settings, earlier_settings = record.pop("training", {}), earlier.pop("training", {})
-    differing = [name for name, value in record.items() if earlier.get(name) != value]
+    differing = [name for name, value in record.items() if earlier.get(name, value) != value]
     if differing:
         name = differing[0]
         values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {record[name]} now)"

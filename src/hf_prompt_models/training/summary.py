@@ -8,6 +8,7 @@ from hf_prompt_models.metrics.guessing import TOP
 
 
 LABEL_WIDTH = 40
+SHOWN_CLASSES = 5
 ZERO_SHOT = "zero-shot, hand-written prompt"
 
 
@@ -59,11 +60,25 @@ def summarise(results: dict[str, Any]) -> str:
             mean_of = f" (mean of {len(top5)} seeds)" if several else ""
             learned = sum(top5) / len(top5)
             lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {by_hand:.2%}, {method} {learned:.2%}{mean_of}")
+    lines += advise_class_names(results)
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
     return "\n".join(
         [*lines, "", f"Predict with: hf-prompt predict {model} {example}", f"Try it with: hf-prompt app {model}"]
     )
+
+
+def advise_class_names(results: dict[str, Any]) -> list[str]:
+    """Return the line that suggests better class names, where zero-shot does not recognise some classes."""
+    weak = results["zero_shot"].get("least_recognised", [])
+    if not weak:
+        return []
+    shown = ", ".join(f"{name} {recall:.0%}" for name, recall in weak[:SHOWN_CLASSES])
+    more = f" and {len(weak) - SHOWN_CLASSES} more" if len(weak) > SHOWN_CLASSES else ""
+    return [
+        f"Zero-shot recognises {len(weak)} class{'es' if len(weak) > 1 else ''} no better than chance: {shown}{more}. "
+        "If one would call them something else, pass better names with --class_names FILE."
+    ]
 
 
 def shown_metrics(test: dict[str, Any]) -> list[str]:

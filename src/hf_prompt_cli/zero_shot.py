@@ -1,0 +1,86 @@
+"""Write a zero-shot classifier: a backbone with your class names in hand-written prompts, without any training.
+
+hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names names.txt --output_dir runs/zero_shot
+hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names names.txt --templates imagenet_80 \\
+    "a sketch of a {}." --output_dir runs/zero_shot
+hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names actions.txt --kind video --output_dir runs/zs
+
+The model is used as a trained one: predict, evaluate, app and export take it. A file of class names has a name on each
+line, rows `folder,name`, or is JSON.
+"""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import ending
+from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.hub.model_card import CARD_FILE, make_card, write_card
+from hf_prompt_models.training.inference import IMAGES, VIDEOS
+from hf_prompt_models.training.zero_shot import TEMPLATE_LISTS, build_zero_shot
+
+
+SHOWN_CLASSES = 5
+KINDS = {kind.name: kind for kind in (IMAGES, VIDEOS)}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    parser = examples_parser("hf-prompt zero_shot", __doc__)
+    parser.add_argument(
+        "--backbone", required=True, help="Hub id or folder of a CLIP or SigLIP; `playground`: the package's own"
+    )
+    parser.add_argument("--class_names", required=True, metavar="FILE", help="the names of the classes")
+    parser.add_argument(
+        "--templates",
+        nargs="+",
+        metavar="TEMPLATE",
+        help="hand-written prompts: sentences with {} for the class name, a text file with one on each line, or a "
+        f'published list ({", ".join(TEMPLATE_LISTS)}); several make an ensemble. Default: "a photo of a {{}}.", for '
+        "videos ActionCLIP's 16",
+    )
+    parser.add_argument("--kind", choices=list(KINDS), default="image", help="what to classify (default: image)")
+    parser.add_argument(
+        "--save_backbone", action="store_true", help="write the backbone, too, for a folder that needs nothing else"
+    )
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="a new folder for the model")
+    return {"zero_shot": parser}
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(parsers()["zero_shot"], argv)
+    logging.disable_progress_bar()
+    with ending(lambda: f"No model was written to {arguments.output_dir}."):
+        print(write_zero_shot(arguments))
+    return 0
+
+
+def write_zero_shot(arguments: argparse.Namespace) -> str:
+    """Write the model with its card, and return the lines to print.
+
+    Raises:
+        ValueError: if the folder holds files.
+    """
+    directory, kind = Path(arguments.output_dir), KINDS[arguments.kind]
+    if directory.is_dir() and any(directory.iterdir()):
+        raise ValueError(f"{directory} holds files. Choose a new --output_dir.")
+    model = build_zero_shot(kind, arguments.backbone, arguments.class_names, arguments.templates)
+    model.save_pretrained(directory, save_backbone=arguments.save_backbone)
+    write_card(make_card(model.describe_checkpoint()), directory / CARD_FILE)
+    names, templates = model.config.class_names, model.config.templates
+    shown = ", ".join(names[:SHOWN_CLASSES]) + (", …" if len(names) > SHOWN_CLASSES else "")
+    folder = shlex.quote(str(directory))
+    return "\n".join(
+        [
+            f"{directory}: a zero-shot classifier of {kind.name}s",
+            f"  {len(names)} classes: {shown}",
+            f"  {len(templates)} template(s): {templates[0]}{', …' if len(templates) > 1 else ''}",
+            "",
+            f"Predict with: hf-prompt predict {folder} {'photo.jpg' if kind is IMAGES else 'clip.mp4'}",
+            f"Test with: hf-prompt evaluate {folder} --test_dir DIR",
+            f"Try it with: hf-prompt app {folder}",
+        ]
+    )
