@@ -203,6 +203,23 @@ def test_what_a_killed_run_left_is_gone_and_the_limit_of_checkpoints_holds(
     assert entries(tmp_path) == {"checkpoint-8"}
 
 
+def test_a_checkpoint_that_somebody_removes_while_old_ones_are_removed_is_no_error(
+    modern_clip: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, read_time, removed = trainer_of(modern_clip, folder, tmp_path, save_total_limit=2), os.path.getmtime, []
+
+    def remove_first(path: str) -> float:
+        if path == str(tmp_path / "checkpoint-3"):
+            shutil.rmtree(path)
+            removed.append(path)
+        return read_time(path)
+
+    monkeypatch.setattr(os.path, "getmtime", remove_first)
+    trainer.train()
+    assert len(removed) == 1
+    assert entries(tmp_path) == {"checkpoint-6", "checkpoint-8"}
+
+
 def test_the_best_checkpoint_is_known_by_its_place(modern_clip: Path, folder: Path, tmp_path: Path) -> None:
     settings = {"eval_strategy": "steps", "eval_steps": 3, "load_best_model_at_end": True, "learning_rate": 1.0}
     trainer = trainer_of(modern_clip, folder, tmp_path, save_total_limit=1, **settings)

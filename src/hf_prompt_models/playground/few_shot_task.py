@@ -6,8 +6,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from hf_prompt_models.data.files import adding_files
-
 from .drawing import Placement, shape_mask, to_image
 from .styles import blueprint, chalk, neon, sketch
 
@@ -79,6 +77,8 @@ def write_image_folder(
         seed: names the task, see `draw_example`.
         train_per_class, test_per_class: how many pictures of each class.
     """
+    from hf_prompt_models.data.files import adding_files  # here: drawing alone does without torch
+
     counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
     for split, count in counts.items():
         for class_name in CLASS_NAMES:
