@@ -250,6 +250,7 @@ def report_video_text(arguments: argparse.Namespace) -> str:
         arguments.rerank,
         arguments.on_unreadable,
         Loading(arguments.batch_size or 16, arguments.num_workers),
+        arguments.predictions,
     )
     if arguments.json:
         write_json(arguments.json, results)

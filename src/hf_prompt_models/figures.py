@@ -1,6 +1,7 @@
 """What all figures have in common: colours that colour-blind people tell apart, fonts for any script, writing."""
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable
 from functools import cache
@@ -15,14 +16,17 @@ from matplotlib.text import Text
 from hf_prompt_models.data.files import replacing
 
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = COLOURS = ("#1F77B4", "#FF7F0E", "#009E73", "#B2182B", "#56B4E9", "#CC79A7")
-"""Differ in lightness or between blue and yellow, and so for people who see no red or no green, too. What matters is
-told by marks, line styles or words as well."""
+BLUE, ORANGE, TEAL, PURPLE, SKY, BROWN = COLOURS = ("#1F77B4", "#FF7F0E", "#009E73", "#CC79A7", "#56B4E9", "#8C564B")
+"""Of lines: they differ in lightness or between blue and yellow, and so for people who see no red or no green, too."""
+GREEN, RED = "#2CA02C", "#D62728"
+"""Of marks, which differ in line style or words as well."""
 GREY = "#767676"
 FONT = "DejaVu Sans"
 """Matplotlib's own, which knows Latin, Greek, Cyrillic, Arabic and Hebrew letters."""
-PLACEHOLDER_FONTS = ("Last Resort", "Emoji")
-"""Beginnings or parts of names of fonts whose glyphs are boxes, or bitmaps that matplotlib cannot draw."""
+UNFIT_FONTS = re.compile(
+    r"Last Resort|Emoji|STIXSize|STIXNonUnicode|Math|Symbol|Wingdings|^cm(r|b|mi|sy|ex|ss|tt)\d+$"
+)
+"""Names of fonts whose glyphs are boxes, bitmaps that matplotlib cannot draw, or not the letters of their codes."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -53,8 +57,8 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None
 def drawable(text: str) -> str:
     """Return a text with letters that no installed font has written as their code, as `\\u732b`."""
     missing = _missing(text)
-    known = set().union(*(_letters_of(path) for _, path in _fallbacks(missing))) if missing else set()
-    return "".join(_code(letter) if letter in missing - known else letter for letter in text)
+    unknown = missing.difference(*(_letters_of(path) for _, path in _fallbacks(missing)))
+    return "".join(_code(letter) if letter in unknown else letter for letter in text)
 
 
 def wrapped(text: str, width: int, lines: int | None = None) -> str:
@@ -73,7 +77,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def _missing(text: str) -> frozenset[str]:
-    return frozenset(letter for letter in text if not letter.isspace() and letter not in _letters_of(_own_font()))
+    return frozenset(letter for letter in text if letter not in " \n" and letter not in _letters_of(_own_font()))
 
 
 def _families(text: str) -> list[str]:
@@ -84,6 +88,7 @@ def _families(text: str) -> list[str]:
 def _fallbacks(missing: frozenset[str]) -> tuple[tuple[str, str], ...]:
     """Families and files of installed fonts that have the letters which the own font lacks, as few as needed."""
     found: list[tuple[str, str]] = []
+    missing = frozenset(filter(str.isprintable, missing))
     for entry in _installed() if missing else ():
         has = missing & _letters_of(entry[1])
         if has:
@@ -95,7 +100,7 @@ def _fallbacks(missing: frozenset[str]) -> tuple[tuple[str, str], ...]:
 @cache
 def _installed() -> tuple[tuple[str, str], ...]:
     fonts = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist if entry.style == "normal"}
-    return tuple(item for item in sorted(fonts.items()) if not any(part in item[0] for part in PLACEHOLDER_FONTS))
+    return tuple(item for item in sorted(fonts.items()) if not UNFIT_FONTS.search(item[0]))
 
 
 @cache
@@ -105,11 +110,11 @@ def _own_font() -> str:
 
 @cache
 def _letters_of(path: str) -> frozenset[str]:
-    return frozenset(map(chr, FT2Font(path).get_charmap()))
+    return frozenset(filter(str.isprintable, map(chr, FT2Font(path).get_charmap())))
 
 
 def _code(letter: str) -> str:
-    return letter.encode("ascii", "backslashreplace").decode()
+    return f"\\x{ord(letter):02x}" if ord(letter) < 128 else letter.encode("ascii", "backslashreplace").decode()
 
 
 def longest(texts: Iterable[str]) -> int:

@@ -79,20 +79,26 @@ class Scores:
         metrics: what they are, by name.
         seeds: values by name, by seed.
         before: likewise, of models that had not been trained.
+        blind: likewise, of models that were shown black images.
+        chance: expected values of random answers, by name; not all metrics need one.
     """
 
     title: str
     metrics: Mapping[str, Metric]
     seeds: Mapping[str, Mapping[str, float]]
     before: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    blind: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
 
     def table(self, seed: str) -> str:
-        """Rows: each seed before and after training, and mean and population deviation. Columns: the metrics."""
-        rows = []
+        """Rows: chance, each seed before and after training, mean and deviation. Columns: the metrics."""
+        rows = [["chance", *self._cells(self.chance)]] if self.chance else []
         for each, values in self.seeds.items():
             if each in self.before:
                 rows.append([f"seed {each}, before training", *self._cells(self.before[each])])
             rows.append([seed_title(each, seed), *self._cells(values)])
+            if each in self.blind:
+                rows.append([f"seed {each}, black images", *self._cells(self.blind[each])])
         if len(self.seeds) > 1:
             means = [mean_and_deviation([one[name] for one in self.seeds.values()]) for name in self.metrics]
             pairs = zip(self.metrics.values(), means, strict=True)
@@ -113,7 +119,7 @@ class Scores:
         ]
 
     def _cells(self, values: Mapping[str, float]) -> list[str]:
-        return [f"{values[name]:{metric.form}}" for name, metric in self.metrics.items()]
+        return [f"{values[name]:{metric.form}}" if name in values else "–" for name, metric in self.metrics.items()]
 
 
 def seed_title(each: str, seed: str) -> str:

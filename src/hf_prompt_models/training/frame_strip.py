@@ -2,18 +2,15 @@
 
 import math
 import os
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
-from hf_prompt_models.data.files import replacing
 from hf_prompt_models.data.frame_sampling import segment_indices
 from hf_prompt_models.data.videos import load_video_views
+from hf_prompt_models.figures import BLUE, new_figure, save_figure, wrapped
 
 
 FRAMES_IN_A_ROW = 8
@@ -102,14 +99,13 @@ def plot_frame_strip(
     width = max(columns * TILE_INCHES, PICTURE_INCHES)
     tile_height = max(min(width / columns, 2 * TILE_INCHES) * frame.height / frame.width for frame in frames)
     tile_height = min(tile_height, 2 * TILE_INCHES) + 0.25  # for the frame's number
-    labels = [textwrap.fill(_printable(entry["label"]), 40) for entry in predictions]
-    heading = textwrap.fill(_printable(title), int(11 * width))
-    bars_height = 0.35 + sum(0.12 + 0.16 * (label.count("\n") + 1) for label in labels)
+    labels = [wrapped(entry["label"], 40) for entry in predictions]
+    heading = wrapped(f"{title}: {len(frames)} of {count} frames, and the best classes", int(11 * width))
+    bars_height = 0.7 + sum(0.12 + 0.16 * (label.count("\n") + 1) for label in labels)
     top = 0.1 + 0.22 * (heading.count("\n") + 1)
 
-    figure = Figure(figsize=(width, top + rows * tile_height + bars_height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(heading, fontsize=11, parse_math=False)
+    figure = new_figure(width, top + rows * tile_height + bars_height)
+    figure.suptitle(heading, fontsize=11)
     panels: Any = figure.subfigures(2, 1, height_ratios=[top + rows * tile_height, bars_height])
     above, below = panels
     tiles = above.subplots(rows, columns, squeeze=False).ravel()
@@ -123,17 +119,12 @@ def plot_frame_strip(
 
     bars = below.subplots()
     scores = [entry["score"] for entry in predictions]
-    drawn = bars.barh(range(len(labels)), scores, color="tab:blue", height=0.6)
+    drawn = bars.barh(range(len(labels)), scores, color=BLUE, height=0.6)
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3, fontsize=9)
-    bars.set_yticks(range(len(labels)), labels, fontsize=9, parse_math=False)
+    bars.set_yticks(range(len(labels)), labels, fontsize=9)
     bars.invert_yaxis()
     bars.set_xlim(0, 1.15)  # room for the number beside a bar of 100 %
     bars.set_xticks([])
+    bars.set_xlabel("probability", fontsize=9)
     bars.spines[["top", "right", "bottom"]].set_visible(False)
-    with replacing(path) as beside:
-        figure.savefig(beside, dpi=120, format="png")
-
-
-def _printable(text: str) -> str:
-    """A file's name may be no text."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    save_figure(figure, path)

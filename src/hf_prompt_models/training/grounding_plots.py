@@ -1,58 +1,75 @@
-"""What a model made of the first phrases, as a picture."""
+"""What a model made of some phrases, as a figure."""
 
 import os
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hf_prompt_models.boxes import Box, box_iou
-from hf_prompt_models.data.files import replacing
 from hf_prompt_models.data.grounding_dataset import POSITIVE_IOU
 from hf_prompt_models.data.referring_expressions import ReferringExpressions
+from hf_prompt_models.figures import BLUE, GREEN, GREY, RED, new_figure, save_figure, wrapped
+from hf_prompt_models.metrics.grounding import grounding_accuracy
+from hf_prompt_models.metrics.guessing import chance_of_regions
 
 
 COLUMNS = 4
+CANDIDATE: dict[str, Any] = {"edgecolor": GREY, "linewidth": 1.0}
+TRUE: dict[str, Any] = {"edgecolor": GREEN, "linewidth": 4.0}
+CHOSEN: dict[str, Any] = {"linewidth": 2.0, "linestyle": "--"}
 
 
 def plot_groundings(
     expressions: ReferringExpressions, chosen: Sequence[Box], path: str | os.PathLike, count: int = 12
 ) -> None:
-    """Write pictures with their phrases as PNG: candidate regions grey, the true box green, the chosen one red or, if
-    it is right, blue.
+    """Write images with their phrases as PNG: candidate regions grey, the true box green, the chosen one dashed, in
+    blue if it is right and else in red.
 
     Args:
         expressions: with candidate regions.
         chosen: the box that was chosen for each.
         path: of the PNG.
-        count: show so many, from the first.
+        count: show so many, evenly spread over all.
     """
-    count = min(count, len(expressions))
+    total = len(expressions)
+    count = min(count, total)
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.2 * columns, 3.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    for index in range(count):
-        axes = figure.add_subplot(rows, columns, index + 1)
+    accuracy = grounding_accuracy(chosen, expressions.boxes)
+    chance = chance_of_regions([regions.boxes for regions in expressions.proposals], expressions.boxes)
+    figure = new_figure(max(3.2 * columns, 6.4), 3.5 * rows + 1.2)
+    figure.suptitle(
+        f"{count} of {total} test expressions; {accuracy:.1%} of all right (chance: {chance:.1%})", fontsize=11
+    )
+    outcomes = set()
+    for place in range(count):
+        index = place * total // count
+        axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(expressions.load(index))
         axes.set_axis_off()
-        text = "\n".join(textwrap.wrap(expressions.texts[index], 34)[:4])
-        axes.set_title(text, fontsize=9, parse_math=False)
+        axes.set_title(wrapped(expressions.texts[index], 36, 6), fontsize=9)
         truth = expressions.boxes[index]
         right = box_iou([chosen[index]], [truth]).item() > POSITIVE_IOU
+        outcomes.add(right)
         for box in expressions.proposals[index].boxes:
-            axes.add_patch(_outline(box, "0.6", linewidth=0.8))
-        axes.add_patch(_outline(truth, "tab:green", linewidth=3.5))
-        axes.add_patch(_outline(chosen[index], "tab:blue" if right else "tab:red", linewidth=1.8, linestyle="--"))
-    with replacing(path) as beside:
-        figure.savefig(beside, format=Path(path).suffix[1:] or "png", dpi=100)
+            axes.add_patch(_outline(box, CANDIDATE))
+        axes.add_patch(_outline(truth, TRUE))
+        axes.add_patch(_outline(chosen[index], CHOSEN | {"edgecolor": BLUE if right else RED}))
+    styles = {
+        "candidate region": CANDIDATE,
+        "true region": TRUE,
+    }
+    if True in outcomes:
+        styles[f"chosen, right (IoU above {POSITIVE_IOU:g})"] = CHOSEN | {"edgecolor": BLUE}
+    if False in outcomes:
+        styles["chosen, wrong"] = CHOSEN | {"edgecolor": RED}
+    handles = [Rectangle((0, 0), 1, 1, fill=False, label=label, **style) for label, style in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2 if columns < 3 else 4, fontsize=9)
+    save_figure(figure, path, dpi=100)
 
 
-def _outline(box: Box, color: str, **style: Any) -> Rectangle:
+def _outline(box: Box, style: dict[str, Any]) -> Rectangle:
     """Around whole pixels, whose middles have whole coordinates."""
     x1, y1, x2, y2 = box
-    return Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False, edgecolor=color, **style)
+    return Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False, **style)

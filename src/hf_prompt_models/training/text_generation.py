@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from hf_prompt_models.training.run_folder import (
     begin_seed,
 )
 from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.text_baselines import BLIND_FILE, blind_baseline, most_frequent_answer, sees_images
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
     WritingRunArguments,
@@ -40,13 +40,14 @@ from hf_prompt_models.training.text_generation_arguments import (
 )
 from hf_prompt_models.training.text_generation_card import writing_on_card
 from hf_prompt_models.training.text_generation_plots import plot_writing_curve, plot_written
+from hf_prompt_models.training.text_generation_summary import CURVE, PICTURE, PREDICTIONS_FILE, summarise_writing
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_rows, write_texts
 from hf_prompt_models.version import __version__
 
 
 TASK = "image-text-to-text"
-PREDICTIONS_FILE, PICTURE, CURVE = "predictions.jsonl", "written.png", "learning_curve.png"
+
 SAMPLES_DIRECTORY, SAMPLES_FILE = "samples", "samples.md"
 LOGGED = ("bleu_4", "rouge_l", "cider_d", "vqa_accuracy", "exact_match")
 """The scores that evaluations during training log."""
@@ -266,7 +267,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         "vision_model": vision_model,
         "data": {
             "name": source_title(settings.train_file),
-            "test_name": "what was held out" if settings.test_file is None else source_title(settings.test_file),
+            "test_name": source_title(settings.test_file or settings.train_file),
+            "held_out": settings.test_file is None,
             **data.sources,
             "train_examples": len(data.train),
             "validation_examples": len(data.validation),
@@ -274,6 +276,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         },
         "decoding": settings.given(),
         "lora": settings.lora(),
+        "most_frequent_answer": most_frequent_answer(data.test),
         "seeds": {},
         "arguments": asdict(arguments.method),
         "versions": {
@@ -289,6 +292,8 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         for seed in settings.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
             results["metrics"] = mean_metrics(results["seeds"])
+            if blind := {each: one["blind"] for each, one in results["seeds"].items() if "blind" in one}:
+                results["blind"] = mean_metrics(blind)
             if first.process_index == 0:
                 write_json(Path(output_dir) / RESULTS_FILE, results)
             cards.add(seed, trainer)
@@ -365,7 +370,10 @@ class _Run:
         )
         trainer.train(resume_from_checkpoint=checkpoint)
         written = trainer.write(self.data.test)
-        metrics = written.metrics()
+        result: dict[str, Any] = {"test": written.metrics()}
+        blind: WrittenTexts | None = None
+        if settings.blind_baseline and sees_images(method, self.data.test):
+            blind, result["blind"] = blind_baseline(trainer.write, self.processor, written, settings.blind_baseline)
         weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
         if settings.lora_r:
             model = trainer.model = take_lora(model)
@@ -374,40 +382,21 @@ class _Run:
                 remove_lora(directory)
             model.save_pretrained(directory, state_dict=weights)
             write_rows(directory / PREDICTIONS_FILE, written.rows())
-            plot_written(written, directory / PICTURE)
-            plot_writing_curve(trainer.state.log_history, directory / CURVE)
-        return {"test": metrics, "model": str(directory), "steps": trainer.state.global_step}, trainer
+            if blind is not None:
+                write_rows(directory / BLIND_FILE, blind.rows())
+            plot_written(written, directory / PICTURE, blind=blind)
+            plot_writing_curve(
+                trainer.state.log_history,
+                directory / CURVE,
+                f"{self.recipe.TITLE}, seed {training.seed}: training on {len(self.data.train)} examples",
+                {f"{name}, black images": result["blind"]["test"][name] for name in LOGGED if name in result["test"]}
+                if blind is not None and settings.test_file is None  # else the curve is of other examples
+                else None,
+            )
+        return result | {"model": str(directory), "steps": trainer.state.global_step}, trainer
 
 
 def digest(examples: Sequence[WritingExample]) -> str:
     """Tells other examples, or another order, from these."""
     told = [[each.id, [image.name for image in each.images], each.prompt, each.target] for each in examples]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
-def summarise_writing(results: dict[str, Any]) -> str:
-    """The table that `hf-prompt train` prints: a line for each seed, then mean and population deviation."""
-    seeds = results["seeds"]
-    lines = [
-        f"{results['method']}, learned from {results['data']['train_examples']} examples, on "
-        f"{results['data']['test_examples']} others:",
-        *(f"seed {seed:<8} {describe_metrics(one['test'])}" for seed, one in seeds.items()),
-    ]
-    if len(seeds) > 1:
-        shown = {name: f"{each['mean']:.3f} ± {each['std']:.3f}" for name, each in results["metrics"].items()}
-        lines.append("mean ± deviation  " + ", ".join(f"{name} {value}" for name, value in shown.items()))
-    model = Path(next(iter(seeds.values()))["model"])
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"What was written: {model / PREDICTIONS_FILE}, the first of it drawn in {model / PICTURE}",
-            f"Write more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
-            f"Try it with: hf-prompt app {shlex.quote(str(model))}",
-        ]
-    )
-
-
-def describe_metrics(metrics: dict[str, float]) -> str:
-    """Scores in a line."""
-    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())

@@ -113,6 +113,13 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
     eval_samples: int = field(
         default=64, metadata={"help": "Write texts for so many of the held-out examples at each evaluation."}
     )
+    blind_baseline: int = field(
+        default=200,
+        metadata={
+            "help": "After training, generate for so many of the test examples with black images, too: what is left "
+            "is what words alone are worth. 0: skip it."
+        },
+    )
     shots_file: str | None = field(
         default=None, metadata={"help": "VQA's questions to draw --shots examples from, in a test of Frozen."}
     )
@@ -177,6 +184,8 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
     if data.eval_samples < 1:
         parser.error(f"--eval_samples is a number of texts, at least 1; got {data.eval_samples}")
+    if data.blind_baseline < 0:
+        parser.error(f"--blind_baseline is a number of test examples, or 0 for none; got {data.blind_baseline}")
     if data.lora_r < 0:
         parser.error(f"--lora_r is a rank, or 0 for none; got {data.lora_r}")
     if len(set(data.seeds)) < len(data.seeds) or not data.seeds:

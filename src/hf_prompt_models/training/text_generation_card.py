@@ -34,22 +34,33 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     """
     data, tested = results["data"], results["seeds"][seed]["test"]
     held_out = data["validation_examples"]
+    test_is_held_out = data.get("held_out", False)
+    test_name = f"{data['test_name']}, held out of the training data" if test_is_held_out else data["test_name"]
     own = {
         "Language model": backbone_title(results["backbone"]),
         "Vision model": backbone_title(results["vision_model"]),
         "Low-rank updates": _settings(results.get("lora", {})),
         "Trained on": f"{data['train_examples']} examples"
         + (f"; {held_out} were held out of them" if held_out else ""),
-        "Tested on": f"{data['test_examples']} examples: {one_line(data['test_name'])}",
+        "Tested on": f"{data['test_examples']} examples: {one_line(test_name)}",
         "Protocol": next(text for name, text in PROTOCOLS.items() if name in tested),
         "Decoding": _settings(results["decoding"]),
+        "Always the same answer": _constant(results.get("most_frequent_answer")),
+        "Blind baseline": _blind(results, seed),
     }
     scores = Scores(
         "Test",
         {name: metric for name, metric in METRICS.items() if name in tested},
         {each: one["test"] for each, one in results["seeds"].items()},
+        blind={each: one["blind"]["test"] for each, one in results["seeds"].items() if "blind" in one},
     )
-    tested_on = TestedOn(task, dataset_type(data["test"], data["test_name"]), one_line(data["test_name"]))
+    source = data["train"] if test_is_held_out else data["test"]
+    tested_on = TestedOn(
+        task,
+        dataset_type(source, data["test_name"]),
+        one_line(data["test_name"]),
+        dataset_split="held-out" if test_is_held_out else "test",
+    )
     learned_from = hub_id(data["train"])
     return RunOnCard(
         text="\n\n".join([RUN_TITLE, facts(results, seed, own), scores.table(seed)]),
@@ -57,6 +68,29 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
         datasets=[learned_from] if learned_from else [],
         base_model=hub_id(results["backbone"]),
     )
+
+
+def _constant(constant: dict[str, Any] | None) -> str:
+    if constant is None:
+        return ""
+    return f"{one_line(repr(constant['answer']))} to all questions reaches " + _scores(constant["test"])
+
+
+def _blind(results: dict[str, Any], seed: str) -> str:
+    """Say what the rows of black images are; nothing where there are none."""
+    blind, total = results["seeds"][seed].get("blind"), results["data"]["test_examples"]
+    if blind is None:
+        return ""
+    text = "the same checkpoint, shown black images in place of the test images"
+    if blind["examples"] == total:
+        return f"{text}, on all {total} test examples"
+    return f"{text}, on {blind['examples']} of the {total} test examples; with images these reach " + _scores(
+        blind["seeing"]
+    )
+
+
+def _scores(values: dict[str, float]) -> str:
+    return ", ".join(f"{METRICS[name].title} {value:{METRICS[name].form}}" for name, value in values.items())
 
 
 def _settings(values: dict[str, Any]) -> str:

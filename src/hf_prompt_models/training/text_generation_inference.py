@@ -15,14 +15,15 @@ from hf_prompt_models.data.files import read_json
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.data.records import MAX_BYTES
 from hf_prompt_models.models import methods_with
-from hf_prompt_models.training.run_folder import RUN_FILE, model_directories
+from hf_prompt_models.training.run_folder import RUN_FILE, model_directories, predictions_file, seed_words
+from hf_prompt_models.training.text_baselines import most_frequent_answer
 from hf_prompt_models.training.text_generation import (
     TASK,
     check_prompts,
-    describe_metrics,
     mean_metrics,
     read_test_examples,
 )
+from hf_prompt_models.training.text_generation_summary import describe_metrics
 from hf_prompt_models.training.written_texts import write_rows, write_texts
 
 
@@ -145,11 +146,11 @@ def evaluate_writing(
             model, processor, examples, {"max_new_tokens": limit} | decoding, batch_size, num_workers, progress=False
         )
         if predictions is not None:
-            path = Path(predictions)
-            write_rows(path if len(directories) == 1 else path.with_name(f"seed-{seed}.{path.name}"), written.rows())
+            write_rows(predictions_file(predictions, seed, directories), written.rows())
         seeds[seed] = {"test": written.metrics(), "model": str(directory)}
     return {
-        "data": {"test": source, "test_examples": len(examples)},
+        "data": {"test": source, "test_examples": len(examples), "blind": processor.blind},
+        "most_frequent_answer": most_frequent_answer(examples),
         "seeds": seeds,
         "metrics": mean_metrics(seeds),
     }
@@ -165,8 +166,12 @@ def _arguments(recipe: ModuleType, directory: Path) -> Any:
 
 def summarise_writing_evaluation(results: dict[str, Any]) -> str:
     """The lines that `hf-prompt evaluate` prints."""
-    lines = [f"seed {seed:<8} {describe_metrics(one['test'])}" for seed, one in results["seeds"].items()]
-    if len(lines) > 1:
+    data = results["data"]
+    lines = [f"{data['test_examples']} examples{', shown black images' * data['blind']}"]
+    if (constant := results["most_frequent_answer"]) is not None:
+        lines.append(f"always {constant['answer']!r}: {describe_metrics(constant['test'])}")
+    lines += [f"{seed_words(seed):<13} {describe_metrics(one['test'])}" for seed, one in results["seeds"].items()]
+    if len(results["seeds"]) > 1:
         shown = (f"{name} {each['mean']:.3f} ± {each['std']:.3f}" for name, each in results["metrics"].items())
         lines.append(f"mean ± deviation  {', '.join(shown)}")
     return "\n".join(lines)

@@ -1,12 +1,10 @@
 """Training and testing models over videos with texts: pre-training, retrieval, question answering; for each seed, with
 the numbers before and after."""
 
-import csv
 import hashlib
 import json
 import os
 import platform
-import shlex
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from hf_prompt_models.data.captioned_videos import (
     read_captioned_videos,
     read_video_questions,
 )
-from hf_prompt_models.data.files import read_json, replacing, write_json
+from hf_prompt_models.data.files import read_json, write_json
 from hf_prompt_models.data.video_text_dataset import VideoTextDataset
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.models.alpro import (
@@ -46,24 +44,20 @@ from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards
 from hf_prompt_models.training.run_folder import (
-    PREDICTIONS_FILE,
     RESULTS_FILE,
     arguments_by_seed,
     begin_seed,
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
-from hf_prompt_models.training.video_text_card import DIRECTIONS, video_texts_on_card
+from hf_prompt_models.training.video_text_card import video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
-    Answered,
     Loading,
-    Retrieved,
-    answer,
     answer_prior,
-    held_out_losses,
-    retrieve,
+    prior_answers,
 )
-from hf_prompt_models.training.video_text_plots import plot_answered, plot_retrieved
+from hf_prompt_models.training.video_text_summary import summarise
+from hf_prompt_models.training.video_text_tested import Tested, test_model
 from hf_prompt_models.version import __version__
 
 
@@ -77,7 +71,6 @@ MODELS: dict[str, type[AlproPreTrainedModel]] = {
 
 BEFORE = "before_"
 """Begins the names of the files that the untrained model's answers are in."""
-PICTURE = "answers.png"
 MAX_ANSWERS_BYTES = 16 * 2**20
 
 
@@ -141,6 +134,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     with only_run(output_dir, first.process_index == 0):
         for seed in data.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
+            results |= results["seeds"][str(seed)].pop("guesses")
             results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
             if first.process_index == 0:
                 write_json(Path(output_dir) / RESULTS_FILE, results)
@@ -281,14 +275,15 @@ class _Run:
         kept.processor = model.processor
         return kept
 
-    def test(self, model: Any) -> "_Tested":
+    def test(self, model: Any) -> "Tested":
         loading = Loading(
             self.settings.per_device_eval_batch_size,
             self.settings.dataloader_num_workers,
             not self.settings.disable_tqdm,
         )
         rerank = None if self.task == PROMPTER else self.arguments.method.rerank
-        return test_model(model, self.test_set, rerank, loading)
+        tested = test_model(model, self.test_set, rerank, loading)
+        return tested if self.answers is None else replace(tested, prior=prior_answers(self.train_set, self.test_set))
 
     def train(self, training: TrainingArguments) -> tuple[dict[str, Any], NamedLossTrainer]:
         directory, is_main = Path(training.output_dir), training.process_index == 0
@@ -336,7 +331,12 @@ class _Run:
                 "test accuracy" if asks else "R@1, text to video",
             )
             tested.write(directory)
-        kept = {"before": before.metrics, "model": str(directory), "steps": trainer.state.global_step}
+        kept = {
+            "guesses": tested.guesses,
+            "before": before.metrics,
+            "model": str(directory),
+            "steps": trainer.state.global_step,
+        }
         return tested.metrics | kept, trainer
 
 
@@ -362,124 +362,7 @@ def flat(metrics: dict[str, Any]) -> dict[str, float]:
     return numbers
 
 
-@dataclass(frozen=True)
-class _Tested:
-    found: Retrieved | Answered
-    losses: dict[str, float]
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return self.found.metrics() | ({"losses": self.losses} if self.losses else {})
-
-    def write(self, directory: Path, beginning: str = "") -> None:
-        if isinstance(self.found, Retrieved):
-            write_retrieved(directory / f"{beginning}{PREDICTIONS_FILE}", self.found)
-            plot_retrieved(self.found, directory / f"{beginning}{PICTURE}")
-        else:
-            write_answered(directory / f"{beginning}{PREDICTIONS_FILE}", self.found)
-            plot_answered(self.found, directory / f"{beginning}{PICTURE}")
-
-
 def report_cut_sentences(processor: Any, texts: VideoTexts[Any]) -> int:
     """Warn once of all texts whose ends the processor cuts, and return how many they are."""
     lengths = [(text, processor.sentence_length(text)) for text in texts.texts]
     return report_cut_texts(lengths, processor.max_text_length, texts.source)
-
-
-def test_model(model: Any, test_set: VideoTexts[Any], rerank: int | None, loading: Loading) -> _Tested:
-    """Ask a model all questions, or search by all sentences, whichever it is for.
-
-    Args:
-        model: with its processor.
-        test_set: what to test on.
-        rerank: as for `retrieve`; `None` for a prompter, whose matching head nothing has taught.
-        loading: of the videos.
-    """
-    processor = model.processor
-    if isinstance(model, AlproForVideoQuestionAnswering):
-        return _Tested(answer(model, processor, test_set, loading), {})
-    losses = {}
-    if isinstance(model, AlproForPreTraining):
-        losses = held_out_losses(model, processor, test_set, loading, contrast_only=rerank is None)
-    return _Tested(retrieve(model, processor, test_set, rerank, loading), losses)
-
-
-def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
-    """Write CSV with a row for each sentence, from which recalls can be counted again."""
-    ranks, contrast = found.ranks(), found.contrast_ranks()
-    best = found.by_text.argmax(axis=1)
-    with replacing(path) as beside, _table(beside) as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "video", "rank", "rank_by_features", "best_video"])
-        for index, item in enumerate(found.captions.items):
-            row = [item.text, item.video, ranks[index], contrast[index], found.videos[best[index]]]
-            writer.writerow(row)
-
-
-def write_answered(path: str | os.PathLike, answered: Answered) -> None:
-    """Write CSV with a row for each question, from which accuracies can be counted again."""
-    chosen, chances = answered.chosen, answered.probabilities.max(axis=1)
-    with replacing(path) as beside, _table(beside) as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", "question", "kind", "answer", "predicted", "score", "right"])
-        for index, item in enumerate(answered.questions.items):
-            right = int(chosen[index] == item.answer)
-            score = f"{chances[index]:.4f}"
-            writer.writerow([item.video, item.text, item.kind, item.answer, chosen[index], score, right])
-
-
-def _table(path: Path) -> Any:
-    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-
-
-NEXT = {
-    PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
-    PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
-    RETRIEVAL: [
-        "Search with: hf-prompt predict {} clips/ --text 'a ball rolls to the left'",
-        "Try it with: hf-prompt app {}",
-    ],
-    QUESTIONS: [
-        "Ask with: hf-prompt predict {} clip.mp4 --question 'what colour is the ball?'",
-        "Try it with: hf-prompt app {}",
-    ],
-}
-"""What to type next, after each task; {} is the model's folder."""
-
-
-def summarise(results: dict[str, Any]) -> str:
-    """The lines that `hf-prompt train` prints."""
-    task, data = results["task"], results["data"]
-    lines = [f"{results['method']}, {task}: {data['train_texts']} texts to learn from."]
-    if data["skipped"]:
-        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
-    if "answers" in results:
-        lines.append(
-            f"{results['answers']} answers; {results['left_out']} questions to learn from have others and were left "
-            f"out. Without the videos {results['answer_prior']:.2%} of the test questions are answered rightly."
-        )
-    for seed, one in results["seeds"].items():
-        lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
-        lines += [*metric_lines("before", one["before"]), *metric_lines("after", one)]
-    if len(results["seeds"]) > 1:
-        mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
-        name = "accuracy" if task == QUESTIONS else "R@1, text to video"
-        lines += ["", f"{name}, mean ± deviation: {mean:.2%} ± {deviation:.2%}"]
-    model = shlex.quote(next(iter(results["seeds"].values()))["model"])
-    return "\n".join([*lines, "", *(line.format(model) for line in NEXT[task])])
-
-
-def metric_lines(when: str, metrics: dict[str, Any]) -> list[str]:
-    """What a model reached, for reading."""
-    if "by_kind" in metrics:
-        kinds = ", ".join(f"{kind} {value:.2%}" for kind, value in metrics["by_kind"].items())
-        return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {kinds}"]
-    lines = []
-    for name, title in DIRECTIONS.items():
-        recalls = [f"{metrics[name][f'recall_at_{k}']:7.2%}" for k in (1, 5, 10)]
-        ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
-        lines.append(f"  {when:<7} {title:<15} R@1/5/10 {' '.join(recalls)}   {ranks}")
-    if "losses" in metrics:
-        losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
-        lines.append(f"  {when:<7} held-out losses {losses}")
-    return lines

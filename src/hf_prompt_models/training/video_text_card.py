@@ -79,11 +79,13 @@ def _answered(results: dict[str, Any]) -> dict[str, Scores]:
 
 def _retrieved(results: dict[str, Any]) -> dict[str, Scores]:
     """By what stands behind the metrics' names in a model-index."""
-    seeds = results["seeds"]
+    seeds, chances = results["seeds"], dict(results.get("chance", {}))
+    chances["contrast"] = chances.get("text_to_video", {})
 
     def of(name: str, title: str, metrics: dict[str, Metric]) -> Scores:
         before = {each: one["before"][name] for each, one in seeds.items()}
-        return Scores(title, metrics, {each: one[name] for each, one in seeds.items()}, before)
+        values = {each: one[name] for each, one in seeds.items()}
+        return Scores(title, metrics, values, before, chance=chances.get(name, {}))
 
     scores = {f", {title}": of(name, title.capitalize(), RANKS) for name, title in DIRECTIONS.items()}
     losses = next(iter(seeds.values())).get("losses")

@@ -72,6 +72,10 @@ class Retrieved:
         """(sentences,) place of each one's video, from 1."""
         return ranks_of_any(self.by_text, self.right)
 
+    def text_ranks(self) -> np.ndarray:
+        """(videos,) place of the best of each one's sentences among those of others, from 1."""
+        return ranks_of_any(self.by_video.T, self.right.T)
+
     def contrast_ranks(self) -> np.ndarray:
         """Likewise, by the features alone."""
         return ranks_of_any(self.cosines, self.right)
@@ -94,7 +98,7 @@ class Retrieved:
         return {
             "accuracy": text_to_video["recall_at_1"],
             "text_to_video": text_to_video,
-            "video_to_text": summarise_ranks(ranks_of_any(self.by_video.T, self.right.T)),
+            "video_to_text": summarise_ranks(self.text_ranks()),
             "contrast": summarise_ranks(self.contrast_ranks()),
         }
 
@@ -240,18 +244,23 @@ def answer(
 
 
 def answer_prior(train: VideoTexts[VideoQuestion], test: VideoTexts[VideoQuestion]) -> float:
-    """Accuracy of answering without the video: by what was answered most often, in training, to the same words, or
-    else to the same kind of question, or else at all."""
+    """Accuracy of answering without the video, by `prior_answers`."""
+    answers = prior_answers(train, test)
+    return sum(given == item.answer for given, item in zip(answers, test.items, strict=True)) / len(test)
+
+
+def prior_answers(train: VideoTexts[VideoQuestion], test: VideoTexts[VideoQuestion]) -> list[str]:
+    """Return for each test question what was answered most often, in training, to the same words, or else to the same
+    kind of question, or else to any."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for item in train.items:
         for key in (("text", item.text), ("kind", item.kind), ("", "")):
             counts.setdefault(key, Counter())[item.answer] += 1
-    right = 0
+    answers = []
     for item in test.items:
         keys = (("text", item.text), ("kind", item.kind), ("", ""))
-        known = next(counts[key] for key in keys if key in counts)
-        right += known.most_common(1)[0][0] == item.answer
-    return right / len(test)
+        answers.append(next(counts[key] for key in keys if key in counts).most_common(1)[0][0])
+    return answers
 
 
 @torch.no_grad()

@@ -21,10 +21,12 @@ from hf_prompt_models.models.alpro import (
     VideoTextRetrievalPipeline,
 )
 from hf_prompt_models.models.alpro.video_index_alpro import digest
-from hf_prompt_models.training.run_folder import model_directories
-from hf_prompt_models.training.video_text import metric_lines, report_cut_sentences, test_model
+from hf_prompt_models.training.run_folder import model_directories, predictions_file, seed_words
+from hf_prompt_models.training.video_text import report_cut_sentences
 from hf_prompt_models.training.video_text_evaluation import Loading
 from hf_prompt_models.training.video_text_plots import plot_found
+from hf_prompt_models.training.video_text_summary import chance_lines, metric_lines
+from hf_prompt_models.training.video_text_tested import test_model
 
 
 INDEX_FILE = "videos.safetensors"
@@ -42,6 +44,7 @@ def evaluate_video_text(
     rerank: int = 16,
     on_unreadable: str = "refuse",
     loading: Loading | None = None,
+    predictions: str | None = None,
 ) -> dict[str, Any]:
     """Test a trained model, or each seed's model of a run, on captions or on questions, whichever it is for.
 
@@ -51,6 +54,7 @@ def evaluate_video_text(
         rerank: as for `retrieve`.
         on_unreadable: as for `VideoTexts.readable`.
         loading: of the videos.
+        predictions: a CSV file to write, as of `predictions_file`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
@@ -69,6 +73,8 @@ def evaluate_video_text(
             cut = report_cut_sentences(model.processor, test_set)
         tested = test_model(model, test_set, None if isinstance(model, AlproModel) else rerank, loading)
         seeds[seed] = tested.metrics | {"model": str(directory)}
+        if predictions is not None:
+            tested.write_tables(predictions_file(predictions, seed, directories))
     return {
         "data": {
             "test": test_set.source,
@@ -77,6 +83,7 @@ def evaluate_video_text(
             "skipped": list(test_set.skipped),
             "cut_texts": cut,
         },
+        **tested.guesses,
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
     }
@@ -88,8 +95,9 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
     lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
     if data["skipped"]:
         lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+    lines += chance_lines(results)
     for seed, metrics in results["seeds"].items():
-        lines += metric_lines("" if seed == "-" else f"seed {seed}", metrics)
+        lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}))
         if metrics.get("outside"):
             lines.append(f"  {metrics['outside']} right answers are not in the model's list, and count as wrong.")
     if len(results["seeds"]) > 1:
