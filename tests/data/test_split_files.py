@@ -58,8 +58,9 @@ def test_a_folder_or_a_split_file_may_say_its_split(pets: Path) -> None:
     for source in (f"{pets}:val", f"{file}:val"):
         assert list(read_labelled_images(source, "train").names) == ["images/boxer_2.png"]
     assert len(read_labelled_images(file, "train")) == 3
-    with pytest.raises(ValueError, match=r"Pets\.json has no images for 'dev'; it has 'train', 'val', 'test'"):
-        read_labelled_images(f"{file}:dev", "train")
+    assert list(read_labelled_images(f"{file}:validation", "train").names) == ["images/boxer_2.png"]
+    with pytest.raises(ValueError, match=r"Pets\.json has no split 'extra'; it has train, val, test"):
+        read_labelled_images(f"{file}:extra", "train")
 
 
 @pytest.mark.parametrize("folder", [".", "photos"])
@@ -112,7 +113,7 @@ GOOD = ["a.png", 0, "a"]
         ([GOOD], "is not a split file"),
         ({"train": {"a.png": 0}}, "is not a split file"),
         ({"train": []}, "no images for 'train'"),
-        ({"test": [GOOD]}, "no images for 'train'; it has 'test'"),
+        ({"test": [GOOD]}, "no split 'train'; it has test"),
         ({"train": [GOOD, "b.png"]}, r"Mine\.json, entry 1 of 'train': expected \[image path, label, class name\]"),
         ({"train": [GOOD, ["b.png", 1]]}, "entry 1 of 'train'"),
         ({"train": [GOOD, ["b.png", True, "b"]]}, "entry 1 of 'train'"),

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hf_prompt_models.data.splits import find_split
+
 
 def is_saved_dataset(path: str | os.PathLike) -> bool:
     """Whether a folder is what `save_to_disk` writes."""
@@ -24,9 +26,7 @@ def load_split(name_or_path: str, split: str) -> Any:
         else datasets.load_dataset(name_or_path)
     )
     if isinstance(data, datasets.DatasetDict):
-        if split not in data:
-            raise ValueError(f"The data set {name_or_path!r} has no split {split!r}; it has {', '.join(data)}.")
-        return data[split]
+        return data[find_split(data, split, name_or_path)]
     return data
 
 

@@ -10,11 +10,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from hf_prompt_models.data.files import check_listed, read_text
-from hf_prompt_models.data.images import UnreadableImageError, load_image
-from hf_prompt_models.data.video_reader import MAX_FRAMES, UnreadableVideoError, VideoReader
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, is_image_file, load_image
+from hf_prompt_models.data.listing import is_hidden
+from hf_prompt_models.data.video_reader import MAX_FRAMES, VIDEO_SUFFIXES, UnreadableVideoError, VideoReader
 
 
-FRAME_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+FRAME_SUFFIXES = IMAGE_SUFFIXES - {".gif"}
+"""A GIF in a folder is a video. Files without a usual suffix are frames where their content says so."""
 
 MAX_LIST_BYTES = 64 * 2**20
 """The longest list that is read; Kinetics-400's, of 240,000 videos, has about 20 MB."""
@@ -43,17 +45,18 @@ class FrameFolder:
                 pictures than `num_frames`.
         """
         try:
-            entries = [entry.name for entry in os.scandir(self.path) if is_frame(entry.name)]
+            entries = [entry.name for entry in os.scandir(self.path) if is_frame(entry)]
         except OSError as error:
             raise UnreadableVideoError(f"Cannot read the folder of frames {name}: {error.strerror}.") from error
         numbered = {}
         patterns = set()
         for entry in entries:
             # The number is the last one of the name: `v2_img_00001.jpg`, `12.png`.
-            match = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", entry, re.DOTALL)
+            stem, suffix = os.path.splitext(entry)
+            match = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", stem, re.DOTALL)
             if match is None:
                 raise UnreadableVideoError(f"Cannot read the frames of {name}: {entry!r} has no number in its name.")
-            patterns.add((match[1], match[3].lower()))
+            patterns.add((match[1], match[3].lower() + suffix.lower()))
             numbered[int(match[2])] = entry
         if not entries or len(entries) > MAX_FRAMES:
             raise UnreadableVideoError(f"Cannot read the frames of {name}: it holds {len(entries)} pictures.")
@@ -88,9 +91,18 @@ class FrameFolderReader(VideoReader):
             raise UnreadableVideoError(str(error)) from error
 
 
-def is_frame(name: str) -> bool:
-    """Whether a file's name is that of a picture."""
-    return Path(name).suffix.lower() in FRAME_SUFFIXES and not name.startswith(".")
+def is_frame(path: Path | os.DirEntry) -> bool:
+    """Return whether a file is a frame: a still image by its suffix or, for unusual suffixes, by its content."""
+    suffix = os.path.splitext(path.name)[1].lower()
+    if is_hidden(path.name) or not path.is_file():
+        return False
+    return suffix in FRAME_SUFFIXES or (suffix not in VIDEO_SUFFIXES and is_image_file(path) and not is_gif(path))
+
+
+def is_gif(path: Path | os.DirEntry) -> bool:
+    """Return whether a file is a GIF by its content."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"GIF8"
 
 
 class ListedVideo(NamedTuple):

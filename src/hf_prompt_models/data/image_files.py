@@ -8,28 +8,24 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
+from hf_prompt_models.data.images import is_image_file, load_image, readable_formats
+from hf_prompt_models.data.listing import find_files, report_left_out
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 
 
 def find_images(directory: str | os.PathLike) -> list[Path]:
     """The images of a folder and of the folders in it, in the order of their names.
 
-    Hidden files and folders, and files that are not images by their suffix, are passed over.
+    Files are images by their suffix or their content. Links are followed. Hidden files and folders are passed over,
+    other files are reported with a count.
 
     Raises:
         ValueError: if there is none.
     """
-    directory = Path(directory)
-    found = sorted(
-        path
-        for path in directory.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-        and path.is_file()
-    )
+    found, others = find_files(directory, is_image_file)
+    report_left_out(others, directory, "not images")
     if not found:
-        raise ValueError(f"The folder {directory} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise ValueError(f"The folder {directory} holds no images ({', '.join(readable_formats())}).")
     return found
 
 

@@ -1,6 +1,7 @@
 """What labelled images and labelled videos have in common."""
 
 import os
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+from hf_prompt_models.data.listing import folders_in
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
+from hf_prompt_models.data.splits import split_of
 
 
 Files = TypeVar("Files", bound="LabelledFiles")
@@ -20,7 +23,7 @@ class LabelledFiles(ABC):
 
     Attributes:
         source: the folder or data set they come from.
-        class_names: one name a class, in the order of the labels.
+        class_names: one name a class, in the order of the labels, in Unicode's composed form.
         labels: the class index of each file, or a list of them where there may be several.
         names: what to call each file: its path within the folder, or its row.
         read: gives the file or the bytes of item `i`.
@@ -34,6 +37,10 @@ class LabelledFiles(ABC):
     read: Callable[[int], Any]
 
     kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        # Folders, lists and data sets of one class may spell it in several Unicode forms.
+        object.__setattr__(self, "class_names", [as_class_name(name) for name in self.class_names])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -148,9 +155,38 @@ def readable_sets(sets: Sequence[Files], on_unreadable: str, progress: bool = Tr
     return [files.select(kept) if broken else files for files, (kept, broken) in zip(sets, checked, strict=True)]
 
 
+def as_class_name(name: str) -> str:
+    """Return a class name in Unicode's composed form (NFC), without outer spaces: file systems differ in both."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def words(name: str) -> str:
     """A class name, or a class folder's, with its words apart: underscores are spaces."""
-    return " ".join(name.replace("_", " ").split())
+    return " ".join(as_class_name(name).replace("_", " ").split())
+
+
+def check_class_folders(folders: Sequence[Path]) -> None:
+    """Refuse class folders that hold splits, or whose names are one name.
+
+    Raises:
+        ValueError: naming the folders.
+    """
+    by_words: dict[str, Path] = {}
+    inner: list[Path] = []
+    for folder in folders:
+        if (first := by_words.setdefault(words(folder.name), folder)) is not folder:
+            raise ValueError(
+                f"The class folders {first} and {folder} have one name, {words(folder.name)!r}, for a prompt. Put "
+                "their files in one folder, or rename one."
+            )
+        names = [each.name for each in folders_in(folder)]
+        if names and all(split_of(name) for name in names):
+            inner += [folder / name for name in names]
+    if len({split_of(path.name) for path in inner}) > 1:
+        raise ValueError(
+            f"Splits are folders within class folders: {', '.join(map(str, inner[:3]))}. Put the "
+            "classes into the splits, as <split>/<class name>/<file>."
+        )
 
 
 def _relabelled(label: Any, place: dict[int, int]) -> Any:

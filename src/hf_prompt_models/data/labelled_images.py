@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
-from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, is_image_file, load_image
+from hf_prompt_models.data.labelled import LabelledFiles, check_class_folders
+from hf_prompt_models.data.listing import find_files, folders_in, is_hidden, report_left_out
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
 from hf_prompt_models.data.split_files import read_class_names, read_listed_images
+from hf_prompt_models.data.splits import named_folder, named_split, split_folder, split_of
 
 
 @dataclass(frozen=True)
@@ -72,34 +74,38 @@ class LabelledImages(LabelledFiles):
 def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
     """Images laid out as `directory/<class name>/…/image.jpg`, classes and files in the order of their names.
 
-    Hidden files and files that are not images by their suffix are passed over.
+    Files are images by their suffix or their content; hidden ones are passed over, others are reported with a count.
 
     Raises:
         ValueError: if there are fewer than two classes, or a class has no image.
     """
     directory = Path(directory)
-    folders = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = folders_in(directory)
     if len(folders) < 2:
         raise ValueError(
             f"{directory} has {len(folders)} class folder(s), at least 2 are needed. Lay the images out as "
             f"{directory / '<class name>' / 'image.jpg'}."
         )
+    check_class_folders(folders)
     labels: list[int] = []
     files: list[Path] = []
+    # Beside the class folders an image has no class, which is worth saying; lists and notes lie there by right.
+    left_out = [path for path in sorted(directory.iterdir()) if path.is_file() and is_unlabelled_image(path)]
     for label, folder in enumerate(folders):
-        found = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-        )
+        found, others = find_files(folder, is_image_file)
         if not found:
-            raise ValueError(
-                f"The class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): fill or remove it."
-            )
+            raise ValueError(f"The class folder {folder} holds no images: fill or remove it.")
         labels += [label] * len(found)
         files += found
+        left_out += others
+    report_left_out(left_out, directory, "not images in a class folder")
     names = [path.relative_to(directory).as_posix() for path in files]
     return LabelledImages(str(directory), [folder.name for folder in folders], labels, names, files.__getitem__)
+
+
+def is_unlabelled_image(path: Path) -> bool:
+    """Return whether a file beside class folders is an image, by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
 def read_dataset(name_or_path: str, split: str) -> LabelledImages:
@@ -129,7 +135,8 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
     if source.is_dir() and find_dataset(source) is PUBLISHED_DATASETS["imagenet"]:
         names = read_class_names(source / "classnames.txt")
         # The test set of all published results is the validation set: the real one's labels are secret.
-        images = read_image_folder(source / "images" / ("val" if split == "test" else split))
+        kind = split_of(split) or split
+        images = read_image_folder(source / "images" / ("val" if kind == "test" else kind))
         if unnamed := [folder for folder in images.class_names if folder not in names]:
             raise ValueError(
                 f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of {images.source}: "
@@ -141,6 +148,16 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
         return None
     files = [listed.directory / name for name in listed.names]
     return LabelledImages(str(listed.directory), listed.class_names, listed.labels, listed.names, files.__getitem__)
+
+
+def _has_own_splits(source: Path) -> bool:
+    """Whether a source is no folder of class folders: what it holds says its splits."""
+    return (
+        source.is_file()
+        or is_saved_dataset(source)
+        or bool(sorted(source.glob("split_zhou_*.json")))
+        or find_dataset(source) is not None
+    )
 
 
 def _read_row(data: Any, column: str, index: int) -> str | bytes:
@@ -158,22 +175,20 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
         split: the split to read where `source` says none.
     """
     directory = Path(source)
+    if not directory.exists() and (named := named_split(source)) is not None:
+        directory, split = named
+        if not _has_own_splits(directory):
+            return read_image_folder(named_folder(directory, split))
     if (listed := _read_listed(directory, split)) is not None:
         return listed
     if directory.is_dir():
         if is_saved_dataset(directory):
-            return read_dataset(str(source), split)
-        inner = directory / split
-        if inner.is_dir() and any(path.is_dir() for path in inner.iterdir()):
-            directory = inner
-        return read_image_folder(directory)
-    name, _, named_split = str(source).rpartition(":")
-    if name and (Path(name).is_dir() or Path(name).is_file()):
-        return read_labelled_images(name, named_split)
+            return read_dataset(str(directory), split)
+        return read_image_folder(split_folder(directory, split, lambda folder: bool(folders_in(folder))))
     if directory.is_absolute() or str(source).startswith((".", "~")):
         raise ValueError(f"There is no folder {str(source)!r}.")
-    name, _, named_split = str(source).partition(":")
+    name, _, given_split = str(source).partition(":")
     try:
-        return read_dataset(name, named_split or split)
+        return read_dataset(name, given_split or split)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(f"{str(source)!r} is neither a folder here nor a data set that can be loaded.") from error

@@ -14,8 +14,11 @@ from PIL import Image
 
 from hf_prompt_models.data.files import check_listed
 from hf_prompt_models.data.frame_folders import FrameFolder, read_frame_list, read_list_text
-from hf_prompt_models.data.labelled import LabelledFiles, words
-from hf_prompt_models.data.video_files import folders_in, videos_in
+from hf_prompt_models.data.labelled import LabelledFiles, as_class_name, check_class_folders, words
+from hf_prompt_models.data.listing import folders_in, report_left_out
+from hf_prompt_models.data.splits import named_folder, named_split, split_folder
+from hf_prompt_models.data.video_files import find_videos, holds_video_classes
+from hf_prompt_models.data.video_reader import is_video_file
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, VideoSource, check_video, load_video, load_video_views
 
 
@@ -101,13 +104,9 @@ def read_labelled_videos(
     if path.is_dir():
         if labels is not None:
             raise ValueError(f"The classes of {path} are its folders: a file of labels goes with a list.")
-        inner = path / split
-        return read_video_folder(inner if inner.is_dir() and any(folders_in(inner)) else path)
-    name, _, named_split = str(source).rpartition(":")
-    if name and Path(name).is_dir():
-        if not (Path(name) / named_split).is_dir():
-            raise ValueError(f"{name} has no folder {named_split!r}.")
-        return read_labelled_videos(Path(name) / named_split, split, labels)
+        return read_video_folder(split_folder(path, split, holds_video_classes))
+    if (named := named_split(source)) is not None and named[0].is_dir():
+        return read_video_folder(named_folder(*named))
     raise ValueError(f"There is no folder or list {str(source)!r}.")
 
 
@@ -115,7 +114,7 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
     """Videos laid out as `directory/<class name>/…/video.mp4`, classes and videos in the order of their names.
 
     Class names are the folders' names with spaces for underscores, as sentences have them. A folder that holds
-    pictures is a video of its own. Hidden files and folders, and other files, are passed over.
+    images is a video of its own. Hidden files and folders are passed over, other files are reported with a count.
 
     Raises:
         ValueError: if there are fewer than two classes, or a class has no video.
@@ -127,10 +126,13 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
             f"{directory} has {len(classes)} class folder(s), at least 2 are needed. Lay the videos out as "
             f"{directory / '<class name>' / 'video.mp4'}."
         )
+    check_class_folders(classes)
     labels: list[int] = []
     found: list[Path] = []
+    left_out = [path for path in sorted(directory.iterdir()) if path.is_file() and is_video_file(path)]
     for label, folder in enumerate(classes):
-        videos = videos_in(folder)
+        videos, others = find_videos(folder)
+        left_out += others
         if not videos:
             raise ValueError(
                 f"The class folder {folder} holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or folders of "
@@ -140,6 +142,7 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
             raise ValueError(f"The class folder {folder} holds pictures: put the frames of each video in a folder.")
         labels += [label] * len(videos)
         found += videos
+    report_left_out(left_out, directory, "not videos in a class folder")
     names = [path.relative_to(directory).as_posix() for path in found]
     class_names = [words(folder.name) for folder in classes]
     return LabelledVideos(str(directory), class_names, labels, names, found.__getitem__)
@@ -153,7 +156,7 @@ def read_labels(path: str | os.PathLike) -> list[str]:
     Raises:
         ValueError: if the file has other columns, an empty name, or fewer than two classes.
     """
-    names = [name.strip() for _, name in read_label_rows(path)]
+    names = [as_class_name(name) for _, name in read_label_rows(path)]
     if len(names) < 2:
         raise ValueError(f"{path} must name at least two classes; it has {len(names)}.")
     return names
@@ -204,7 +207,7 @@ def _read_list(path: Path, class_names: list[str]) -> LabelledVideos:
 
 def _read_multi_label(path: Path, class_names: list[str] | None) -> LabelledVideos:
     rows = _rows(path, ["path", "labels"])
-    named = [[name.strip() for name in row["labels"].split(";")] for row in rows]
+    named = [[as_class_name(name) for name in row["labels"].split(";")] for row in rows]
     if class_names is None:
         class_names = sorted({name for names in named for name in names})
     if len(class_names) < 2 or len(set(class_names)) < len(class_names):

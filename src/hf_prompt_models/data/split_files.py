@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hf_prompt_models.data.files import check_inside, read_json, read_text
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.data.splits import find_split, split_of
 
 
 MAX_BYTES = 64 * 2**20
@@ -74,7 +75,8 @@ def _read_split_file(path: Path, split: str) -> ListedImages:
     splits = read_json(path, MAX_BYTES, "lists of images")
     if not isinstance(splits, dict) or not all(isinstance(entries, list) for entries in splits.values()):
         raise ValueError(f'{path} is not a split file: expected {{"train": […], "val": […], "test": […]}}.')
-    if not splits.get(split):
+    split = find_split(splits, split, path)
+    if not splits[split]:
         raise ValueError(f"{path} has no images for {split!r}; it has {', '.join(map(repr, splits)) or 'nothing'}.")
 
     names: dict[int, str] = {}
@@ -124,7 +126,7 @@ def _image_folder(path: Path, image: str) -> Path:
 
 def _read_aircraft_lists(directory: Path, split: str) -> ListedImages:
     """FGVCAircraft's own lists: lines such as `1025794 707-320`, classes in the order of `variants.txt`."""
-    path = directory / f"images_variant_{split}.txt"
+    path = directory / f"images_variant_{split_of(split) or split}.txt"
     if not path.is_file():
         raise ValueError(f"There is no {path} with the images for {split!r}.")
     class_names = [line for _, line in _lines(directory / "variants.txt")]

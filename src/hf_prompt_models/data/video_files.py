@@ -10,28 +10,49 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from hf_prompt_models.data.frame_folders import is_frame
+from hf_prompt_models.data.listing import Folder, folders_in, read_tree, report_left_out
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
+from hf_prompt_models.data.video_reader import is_video_file
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, check_video, load_video
 
 
-def folders_in(directory: Path) -> list[Path]:
-    """The folders in a folder, but for hidden ones, in the order of their names."""
-    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+def find_videos(directory: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+    """Return the videos of a folder and of the folders in it, in the order of their names, and all other files.
 
-
-def videos_in(directory: Path) -> list[Path]:
-    """The videos of a folder and of the folders in it, in the order of their names.
-
-    A folder that holds pictures, and no videos in it or below, is a video itself. Hidden files and folders, and other
-    files, are passed over.
+    A folder that holds images, and no videos in it or below, is a video itself. Files are videos by their suffix or
+    their content; hidden ones are passed over.
     """
-    entries = [path for path in directory.iterdir() if not path.name.startswith(".")]
-    videos = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
-    for inner in folders_in(directory):
-        videos += videos_in(inner)
-    if not videos and any(is_frame(path.name) and path.is_file() for path in entries):
-        return [directory]
-    return sorted(videos)
+    videos, others = _videos_and_others(read_tree(directory))
+    return sorted(videos), sorted(others)
+
+
+def _videos_and_others(folder: Folder) -> tuple[list[Path], list[Path]]:
+    videos: list[Path] = []
+    others = list(folder.others)
+    for path in folder.files:
+        (videos if is_video_file(path) else others).append(path)
+    for inner in folder.folders:
+        inner_videos, inner_others = _videos_and_others(inner)
+        videos += inner_videos
+        others += inner_others
+    if (
+        not videos
+        and (rest := [path for path in others if path.parent != folder.path or not is_frame(path)]) != others
+    ):
+        return [folder.path], rest
+    return videos, others
+
+
+def videos_in(directory: str | os.PathLike) -> list[Path]:
+    """Return the videos of a folder (`find_videos`), and report with a count what else is in it."""
+    videos, others = find_videos(directory)
+    report_left_out(others, directory, "not videos")
+    return videos
+
+
+def holds_video_classes(directory: Path) -> bool:
+    """Return whether a folder has class folders: not only folders of frames."""
+    return any(_videos_and_others(read_tree(folder))[0] != [folder] for folder in folders_in(directory))
 
 
 def list_videos(paths: Iterable[str]) -> list[str]:

@@ -1,17 +1,23 @@
 """What a video is, whatever its frames come from; and PyAV, which video files need and nothing else does."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image
 
 from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.data.images import IMAGE_SUFFIXES
+from hf_prompt_models.data.listing import is_hidden
 
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
+    {".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpe", ".mpeg", ".mpg", ".mts", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"}
 )
+"""The usual suffixes of readable containers. Files of other names are videos where their content says so."""
 
 MAX_FRAMES = 1_000_000
 """The longest video that is read: nine hours at 30 frames a second."""
@@ -37,6 +43,29 @@ class VideoReader(ABC):
         Raises:
             UnreadableVideoError: naming the video.
         """
+
+
+def is_video_file(path: str | os.PathLike) -> bool:
+    """Return whether a file is a video by its suffix or, for other suffixes, by its first bytes."""
+    path = Path(path)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return not is_hidden(path.name)
+    if path.suffix.lower() in IMAGE_SUFFIXES or path.suffix.lower() in AUDIO_SUFFIXES:
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    if head[4:8] == b"ftyp":  # still images (AVIF, HEIC) and sound have brands of their own
+        return not head[8:12].lower().startswith(_OTHER_BRANDS)
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+
+
+AUDIO_SUFFIXES = frozenset({".aac", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"})
+_OTHER_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"m4a")
+_SIGNATURES = (b"\x1a\x45\xdf\xa3", b"GIF8", b"FLV\x01", b"\x00\x00\x01\xba", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
+"""How Matroska, GIF, FLV, MPEG program streams and ASF begin."""
 
 
 def require_av(what: str) -> None:

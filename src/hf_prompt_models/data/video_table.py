@@ -10,8 +10,9 @@ from typing import Any
 
 from hf_prompt_models.data.files import read_json, read_json_lines, read_text
 from hf_prompt_models.data.frame_folders import is_frame
+from hf_prompt_models.data.listing import is_hidden
 from hf_prompt_models.data.records import MAX_BYTES
-from hf_prompt_models.data.videos import VIDEO_SUFFIXES
+from hf_prompt_models.data.video_reader import is_video_file
 
 
 KIND = "lists of videos with texts"
@@ -95,8 +96,8 @@ class VideoFolder:
         directory = Path(directory)
         if not directory.is_dir():
             raise ValueError(f"There is no folder of videos {str(directory)!r}.")
-        entries = sorted(directory.iterdir())
-        found = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES or path.is_dir()]
+        entries = sorted(path for path in directory.iterdir() if not is_hidden(path.name))
+        found = [path for path in entries if path.is_dir() or is_video_file(path)]
         return cls(directory, {path.stem if path.is_file() else path.name: path for path in found})
 
     def find(self, name: str) -> Path:
@@ -107,4 +108,4 @@ class VideoFolder:
 
 def is_picture(path: Path) -> bool:
     """Whether a file's name is that of a still picture."""
-    return is_frame(path.name)
+    return is_frame(path)

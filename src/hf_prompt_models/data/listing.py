@@ -1,0 +1,126 @@
+"""What a folder holds: its files and folders, but for hidden ones, with links followed once."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+logger = logging.getLogger(__name__)
+
+SYSTEM_NAMES = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "desktop.ini", "ehthumbs.db", "icon\r"}
+    | {"lost+found", "system volume information", "thumbs.db"}
+)
+"""Files and folders that systems leave, in lower case. Names with a dot in front are hidden, too."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or was left by a system, by its name."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def folders_in(directory: str | os.PathLike) -> list[Path]:
+    """Return the folders in a folder, but for hidden ones, in the order of their names."""
+    return sorted(path for path in Path(directory).iterdir() if not is_hidden(path.name) and path.is_dir())
+
+
+@dataclass
+class Folder:
+    """A folder and what it holds, but for what is hidden.
+
+    Attributes:
+        path: the folder.
+        files: its regular files, links to such among them.
+        others: what is no readable file: links that lead nowhere, pipes, devices.
+        folders: the folders in it, links to such among them, except to those that are in the tree already.
+    """
+
+    path: Path
+    files: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    folders: list["Folder"] = field(default_factory=list)
+
+    def walk(self) -> Iterator["Folder"]:
+        """Yield the folder and those in it, at any depth."""
+        yield self
+        for folder in sorted(self.folders, key=lambda folder: folder.path):
+            yield from folder.walk()
+
+
+def read_tree(directory: str | os.PathLike) -> Folder:
+    """Return what a folder holds at any depth.
+
+    Links to folders are followed, each folder once, so that links that lead back are no harm.
+
+    Raises:
+        OSError: naming a folder that cannot be listed.
+    """
+    root = Folder(Path(directory))
+    seen = {_identity(root.path.stat())}
+    pending, linked = [root], list[tuple[Folder, Path]]()
+    while pending or linked:
+        if not pending:  # folders themselves come first: links to them are then known
+            parent, path = linked.pop(0)
+            if (identity := _identity(path.stat())) in seen:
+                logger.info(f"Passed over {path}: it links to a folder that is listed already.")
+                continue
+            seen.add(identity)
+            pending.append(Folder(path))
+            parent.folders.append(pending[-1])
+        folder = pending.pop()
+        for path in sorted(folder.path.iterdir()):
+            if is_hidden(path.name):
+                continue
+            if not path.is_dir():
+                (folder.files if path.is_file() else folder.others).append(path)
+            elif path.is_symlink():
+                linked.append((folder, path))
+            else:
+                seen.add(_identity(path.stat()))
+                folder.folders.append(Folder(path))
+                pending.append(folder.folders[-1])
+    return root
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def find_files(directory: str | os.PathLike, is_wanted: Callable[[Path], bool]) -> tuple[list[Path], list[Path]]:
+    """Return the files of a folder and of the folders in it, in the order of their names.
+
+    Args:
+        directory: the folder.
+        is_wanted: gets a file.
+
+    Returns:
+        The files that are wanted, and all others.
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    for folder in read_tree(directory).walk():
+        for path in folder.files:
+            (found if is_wanted(path) else others).append(path)
+        others += folder.others
+    return sorted(found), sorted(others)
+
+
+def report_left_out(others: Sequence[Path], source: str | os.PathLike, kind: str) -> None:
+    """Log how many files of a folder are not used, and which, if there are any.
+
+    Args:
+        others: the files.
+        source: the folder.
+        kind: what they are, such as "not images".
+    """
+    if others:
+        names = [os.path.relpath(path, source) for path in others[:5]]
+        more = " …" if len(others) > 5 else ""
+        logger.warning(
+            f"Left out {len(others)} file(s) of {os.fspath(source)} that are {kind}: {', '.join(names)}{more}"
+        )
+
+
+__all__ = ["Folder", "find_files", "folders_in", "is_hidden", "read_tree", "report_left_out"]

@@ -1,0 +1,128 @@
+"""Names of splits, in every usual spelling, and the folders, lists or rows that they mean."""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hf_prompt_models.data.listing import folders_in
+
+
+SPLIT_NAMES = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "validate", "dev", "devel", "development"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
+}
+"""Spellings of each split; those of `datasets` among them. Case, separators, "set", "data" and a year may be added."""
+
+_SPELLINGS = {spelling: split for split, spellings in SPLIT_NAMES.items() for spelling in spellings}
+_ENDINGS = r"(set|split|data|dataset|images?|videos?)?(\d{4})?"
+_PATTERN = re.compile(f"({'|'.join(sorted(_SPELLINGS, key=len, reverse=True))}){_ENDINGS}")
+
+
+def split_of(name: str) -> str | None:
+    """Return which split a name means, or None: "train", "val" or "test".
+
+    Example:
+        >>> split_of("Test set"), split_of("validation"), split_of("train2017"), split_of("trains")
+        ('test', 'val', 'train', None)
+    """
+    match = _PATTERN.fullmatch(re.sub(r"[\W_]+", "", name.casefold()))
+    return _SPELLINGS[match[1]] if match else None
+
+
+def find_split(names: Iterable[str], split: str, source: str | os.PathLike) -> str:
+    """Return the name that means a split.
+
+    Args:
+        names: the splits that there are.
+        split: the one wanted, in any spelling.
+        source: where they are, for the error.
+
+    Raises:
+        ValueError: if there is none, naming those that there are and what to pass, or several.
+    """
+    names = list(names)
+    if split in names:
+        return split
+    wanted = split_of(split)
+    found = [name for name in names if wanted is not None and split_of(name) == wanted]
+    if len(found) > 1:
+        raise ValueError(
+            f"{source} has several splits for {split!r}: {', '.join(found)}. Name one: {source}:{found[0]}."
+        )
+    if not found:
+        separator = "/" if os.path.isdir(os.path.join(source, names[-1] if names else "")) else ":"
+        advice = f" Pass one of them, such as {source}{separator}{names[-1]}." if names else ""
+        raise ValueError(f"{source} has no split {split!r}; it has {', '.join(names) or 'none'}.{advice}")
+    return found[0]
+
+
+def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bool]) -> Path:
+    """Return the folder of a split within a folder; the folder itself where it holds classes.
+
+    A folder holds splits if all folders in it have names of splits, if those of two or more splits hold classes, or
+    if that of the wanted split does.
+
+    Args:
+        directory: the folder.
+        split: the split wanted, in any spelling.
+        holds_classes: gets a folder; whether there are class folders in it.
+
+    Raises:
+        ValueError: if the folder holds splits, but not the wanted one with classes; names those that there are.
+    """
+    folders = folders_in(directory)
+    named = {
+        folder: name
+        for folder in folders
+        if (name := split_of(folder.name) or (folder.name if folder.name == split else None))
+    }
+    with_classes = {folder: name for folder, name in named.items() if holds_classes(folder)}
+    wanted = split_of(split) or split
+    if not named or not (
+        len(named) == len(folders) or len(set(with_classes.values())) > 1 or wanted in with_classes.values()
+    ):
+        return directory
+    if not with_classes:
+        raise ValueError(
+            f"{directory} has splits, {', '.join(folder.name for folder in named)}, without class folders. Lay files "
+            f"out as {next(iter(named)) / '<class name>' / '<file>'}."
+        )
+    if (exact := directory / split) in with_classes:
+        return exact
+    found = [folder for folder, name in with_classes.items() if name == wanted]
+    if len(found) > 1:
+        raise ValueError(
+            f"{directory} has several splits for {split!r}: {', '.join(folder.name for folder in found)}. Pass one of "
+            f"them, such as {found[0]}."
+        )
+    if not found:
+        raise ValueError(
+            f"{directory} has no split {split!r} with class folders; it has "
+            f"{', '.join(folder.name for folder in with_classes)}. Pass one of them, such as "
+            f"{list(with_classes)[-1]}."
+        )
+    return found[0]
+
+
+def named_split(source: str | os.PathLike) -> tuple[Path, str] | None:
+    """Return the folder or file and the split of `D:split`; None for other sources."""
+    name, _, split = os.fspath(source).rpartition(":")
+    return (Path(name), split) if name and split and os.path.exists(name) else None
+
+
+def named_folder(directory: Path, split: str) -> Path:
+    """Return the folder that `D:split` means.
+
+    Raises:
+        ValueError: if there is none; names those that there are.
+    """
+    folders = [folder.name for folder in folders_in(directory)]
+    if split in folders:
+        return directory / split
+    splits = [name for name in folders if split_of(name) is not None]
+    try:
+        return directory / find_split(splits, split, directory)
+    except ValueError as error:
+        raise ValueError(str(error) if splits else f"{directory} has no folder {split!r}.") from error
