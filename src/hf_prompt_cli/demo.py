@@ -6,7 +6,8 @@
     hf-prompt demo cards                      products described, by a model that sees them and by a blind one (MAnTiS)
     hf-prompt demo captioned_clips            clips found by a sentence, and questions answered (ALPRO)
 
-Each is a list of commands that you may type yourself; they are shown before they run.
+Each is a list of commands that you may type yourself; they are shown before they run. A second time, the models of
+the first are replaced.
 """
 
 import argparse
@@ -110,4 +111,5 @@ def main(argv: Sequence[str]) -> int:
 def commands(kind: str, output_dir: str) -> list[list[str]]:
     """What is typed behind `hf-prompt`, one command after the other."""
     lines = KINDS[kind].replace("\n    ", " ").strip().splitlines()
-    return [[word.format(out=output_dir) for word in shlex.split(line)] for line in lines]
+    typed = [[word.format(out=output_dir) for word in shlex.split(line)] for line in lines]
+    return [[*words, "--overwrite_output_dir", "true"] if words[0] == "train" else words for words in typed]

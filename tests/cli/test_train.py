@@ -151,7 +151,7 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
 ) -> None:
     assert main(["train", *flags(modern_clip, data, tmp_path, "--num_train_epochs", 1)]) == 0
     assert newest_whole_checkpoint(tmp_path)
-    message = ended(["train", *flags(modern_clip, data, tmp_path, "--shots", 9)])
+    message = ended(["train", *flags(modern_clip, data, tmp_path, "--shots", 9, "--overwrite_output_dir", "true")])
     assert "Kept" not in message
     assert "fewer than 9 images" in message
 
@@ -202,6 +202,28 @@ def test_a_checkpoint_without_a_record_is_refused_where_epochs_have_another_leng
     (tmp_path / "run" / "run.json").unlink()
     message = ended([*run, "--per_device_train_batch_size", "2", "--num_train_epochs", "9"])
     assert "was trained for 9 steps in 3 epochs, and now an epoch has 6 steps" in message
+
+
+def test_a_second_run_into_a_folder_is_refused_or_takes_the_place_of_the_first(
+    modern_clip: Path, data: Path, undisturbed: torch.Tensor, tmp_path: Path
+) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path), "--num_train_epochs", "1"]
+    assert main([*run, "--seeds", "1", "2"]) == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert f"--output_dir {tmp_path} holds a run already" in ended([*run, "--learning_rate", "0.5"])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert main(["train", *flags(modern_clip, data, tmp_path), "--overwrite_output_dir", "true"]) == 0
+    assert torch.equal(prompt_of(tmp_path), undisturbed)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not list(tmp_path.glob("seed-*"))
+
+
+def test_a_run_that_failed_before_its_first_step_needs_no_flag(modern_clip: Path, data: Path, tmp_path: Path) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path), "--num_train_epochs", "1"]
+    assert "error: " in ended([*run, "--optim", "sgd", "--optim_args", "momentum=-3"])
+    assert (tmp_path / "run.json").is_file()
+    assert main(run) == 0
 
 
 # -- flags from files ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
-from hf_prompt_models.training.settings import build_training_arguments, check_numbers, implied_strategies
+from hf_prompt_models.training.settings import RunOptions, build_training_arguments, check_numbers, implied_strategies
 
 
 @dataclass
@@ -118,12 +118,14 @@ class RunArguments:
         few_shot: data and protocol.
         training: keyword arguments for `TrainingArguments`.
         own_schedule: whether CoOp's learning rate schedule applies: neither the recipe nor a flag named another.
+        run: what concerns the run itself.
     """
 
     method: Any
     few_shot: FewShotArguments
     training: dict[str, Any]
     own_schedule: bool
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 def few_shot_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
@@ -170,6 +172,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         few_shot=few_shot,
         training=training,
         own_schedule=not SCHEDULER_FLAGS & set(training),
+        run=RunOptions(**fields_of(RunOptions, given)),
     )
 
 
@@ -226,12 +229,12 @@ def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], pr
         prog: what the program is called.
     """
     sources = {each.name: "Trainer" for each in fields(TrainingArguments)}
-    ours = [each.name for cls in (recipe.Arguments, data) for each in fields(cls)]
+    ours = [each.name for cls in (recipe.Arguments, data, RunOptions) for each in fields(cls)]
     sources |= dict.fromkeys([*ours, *training_settings({}, {})], "hf-prompt")
     sources |= dict.fromkeys(settings, recipe.SOURCE) | recipe.SOURCES
     examples = "\n".join(" \\\n        ".join(wrap(f"    {prog} {each}", 108)) for each in recipe.EXAMPLES)
     parser = HfArgumentParser(
-        (recipe.Arguments, data, TrainerArguments),
+        (recipe.Arguments, data, RunOptions, TrainerArguments),
         prog=prog,
         usage=f"{prog} [FLAGS.yaml] --flag value …",
         description=f"{recipe.__doc__}\n\n{examples}",

@@ -21,6 +21,7 @@ from hf_prompt_models.metrics.classification import confusion_counts, harmonic_m
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.evaluation import guessing, least_recognised
 from hf_prompt_models.training.image_classification import ImageClassification
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
@@ -31,12 +32,12 @@ from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
     SAMPLE_FILE,
     ZERO_SHOT_FILE,
-    arguments_by_seed,
     begin_seed,
     confusion_matrix_file,
     write_predictions,
 )
 from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
@@ -75,7 +76,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     """
     few_shot, output_dir = arguments.few_shot, arguments.training["output_dir"]
     # Made first: TrainingArguments refuses flags that contradict each other.
-    training = arguments_by_seed(arguments.training, few_shot.seeds, [few_shot.backbone])
+    training = arguments_by_seed(arguments.training, few_shot.seeds, [few_shot.backbone], arguments.run)
     is_main = next(iter(training.values())).process_index == 0
 
     read_examples = recipe.read_examples
@@ -132,6 +133,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         }
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, is_main):
+        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
         for seed in few_shot.seeds:
             results["seeds"][str(seed)], trainer = _run_seed(
                 run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main

@@ -9,6 +9,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
+from hf_prompt_models.training.settings import RunOptions
 
 
 @dataclass
@@ -58,11 +59,13 @@ class GroundingArguments:
         method: the method's own arguments.
         data: data and protocol.
         training: keyword arguments for `TrainingArguments`.
+        run: what concerns the run itself.
     """
 
     method: Any
     data: GroundingDataArguments
     training: dict[str, Any]
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 def grounding_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
@@ -87,4 +90,5 @@ def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str
         method=recipe.Arguments(**recipe.argument_defaults(method) | method),
         data=data,
         training=training_settings(recipe.training_defaults(data.shots), fields_of(TrainingArguments, given)),
+        run=RunOptions(**fields_of(RunOptions, given)),
     )

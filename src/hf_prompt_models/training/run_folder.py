@@ -2,9 +2,8 @@
 
 import csv
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.distributed import as_on_main_process
-from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.checkpoints import (
     discard_checkpoints,
     is_checkpoint,
@@ -23,7 +21,6 @@ from hf_prompt_models.training.checkpoints import (
 )
 from hf_prompt_models.training.foreign_checkpoints import check_trained
 from hf_prompt_models.training.protocols import TestSet
-from hf_prompt_models.training.settings import build_training_arguments
 
 
 RESULTS_FILE = "results.json"
@@ -63,29 +60,6 @@ def seed_settings(training: Mapping[str, Any], seed: int, seeds: Sequence[int]) 
         repository = training.get("hub_model_id") or Path(output_dir).absolute().name
         settings["hub_model_id"] = repository if len(seeds) == 1 else f"{repository}-seed-{seed}"
     return settings
-
-
-def arguments_by_seed(
-    settings: Mapping[str, Any], seeds: Iterable[int], backbones: Iterable[str | None]
-) -> dict[int, TrainingArguments]:
-    """Return each seed's `TrainingArguments`: its own folder, its own repository on the Hub.
-
-    Args:
-        settings: the run's.
-        seeds: the run's.
-        backbones: names or folders of the backbones.
-
-    Raises:
-        ValueError: also if a seed's folder is a backbone's.
-    """
-    seeds = list(seeds)
-    folders = {os.path.realpath(each) for each in backbones if each is not None and each != PLAYGROUND}
-    training = {seed: build_training_arguments({**settings, **seed_settings(settings, seed, seeds)}) for seed in seeds}
-    if any(os.path.realpath(each.output_dir) in folders for each in training.values()):
-        raise ValueError(
-            "--output_dir is the folder of the backbone itself, which training would overwrite. Choose another."
-        )
-    return training
 
 
 def model_directories(run: str) -> dict[str, Path]:
@@ -241,6 +215,8 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
     record = record | {"training": deciding_settings(training)}
     if checkpoint is not None:
         check_same_run(Path(checkpoint).parent / RUN_FILE, record, checkpoint)
+    elif resumes(training.resume_from_checkpoint):
+        check_same_run(directory / RUN_FILE, record, str(directory))
     if training.process_index == 0:
         if checkpoint is None:
             discard_checkpoints(directory)  # a later resume would take them for this run's
@@ -302,13 +278,18 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
         )
 
 
+def resumes(wanted: str | bool | None) -> bool:
+    """Whether `--resume_from_checkpoint` asks for anything."""
+    return wanted is not None and str(wanted).lower() != "false"
+
+
 def wanted_checkpoint(training: TrainingArguments) -> str | None:
     """`--resume_from_checkpoint true` means the newest whole checkpoint, or none where there is none.
 
     The main process looks for all: another might look while it is cleaning up.
     """
     wanted = training.resume_from_checkpoint
-    if wanted is None or str(wanted).lower() == "false":
+    if not resumes(wanted):
         return None
     if str(wanted).lower() != "true":
         return str(wanted)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +23,21 @@ AT_LEAST = {
     "gradient_accumulation_steps": 1,
     "save_total_limit": 1,
 }
+
+
+@dataclass
+class RunOptions:
+    """The run itself."""
+
+    _argument_group_name = "run"
+
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Replace the run that --output_dir holds: remove what it wrote, and nothing else. Without this "
+            "flag such a folder is refused."
+        },
+    )
 
 
 def implied_strategies(explicit: Mapping[str, Any]) -> dict[str, str]:

@@ -23,14 +23,15 @@ from hf_prompt_models.packaged_backbones import portable_name, vision_model_for
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards, check_publishing
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
-    arguments_by_seed,
     begin_seed,
 )
 from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.text_baselines import BLIND_FILE, blind_baseline, most_frequent_answer, sees_images
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -250,7 +251,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     """
     settings, output_dir = arguments.data, arguments.training["output_dir"]
     language_model, vision_model = backbones(settings, recipe)
-    training = arguments_by_seed(arguments.training, settings.seeds, [language_model, vision_model])
+    training = arguments_by_seed(arguments.training, settings.seeds, [language_model, vision_model], arguments.run)
     first = next(iter(training.values()))
     data = read_writing_data(recipe, arguments)
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
@@ -289,6 +290,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     }
     cards = RunCards(results, recipe.TASK, writing_on_card)
     with only_run(output_dir, first.process_index == 0):
+        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
         for seed in settings.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
             results["metrics"] = mean_metrics(results["seeds"])

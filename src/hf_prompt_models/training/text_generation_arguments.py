@@ -9,6 +9,7 @@ from typing import Any
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
+from hf_prompt_models.training.settings import RunOptions
 
 
 @dataclass(kw_only=True)
@@ -160,11 +161,13 @@ class WritingRunArguments:
         method: the method's own arguments.
         data: backbones, data and evaluation.
         training: keyword arguments for `TrainingArguments`.
+        run: what concerns the run itself.
     """
 
     method: Any
     data: TextGenerationArguments
     training: dict[str, Any]
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 def text_generation_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
@@ -204,7 +207,10 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
     if training["eval_strategy"] != "no" and not held_out:
         parser.error("nothing to evaluate on during training: name --validation_file, or set --validation_fraction")
     return WritingRunArguments(
-        method=recipe.Arguments(**fields_of(recipe.Arguments, given)), data=data, training=training
+        method=recipe.Arguments(**fields_of(recipe.Arguments, given)),
+        data=data,
+        training=training,
+        run=RunOptions(**fields_of(RunOptions, given)),
     )
 
 

@@ -39,16 +39,17 @@ from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start,
 from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone, portable_name
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.named_losses import NamedLossTrainer
 from hf_prompt_models.training.plots import plot_learning_curve
 from hf_prompt_models.training.protocols import source_title
 from hf_prompt_models.training.run_card import RunCards
 from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
-    arguments_by_seed,
     begin_seed,
 )
 from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
@@ -101,7 +102,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     train_set, test_set = read_sets(arguments)
     settings = arguments.training | {}
     settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])
-    training = arguments_by_seed(settings, data.seeds, [data.backbone, data.vision, data.text])
+    training = arguments_by_seed(settings, data.seeds, [data.backbone, data.vision, data.text], arguments.run)
     first = next(iter(training.values()))
     run = _Run(recipe, arguments, train_set, test_set, _answers(arguments, train_set), first)
     results: dict[str, Any] = {
@@ -132,6 +133,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
     cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
     with only_run(output_dir, first.process_index == 0):
+        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
         for seed in data.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
             results |= results["seeds"][str(seed)].pop("guesses")

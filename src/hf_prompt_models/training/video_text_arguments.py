@@ -8,6 +8,7 @@ from typing import Any
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
+from hf_prompt_models.training.settings import RunOptions
 
 
 @dataclass
@@ -80,11 +81,13 @@ class VideoTextRun:
         method: the method's own arguments.
         data: data, and what training begins with.
         training: keyword arguments for `TrainingArguments`.
+        run: what concerns the run itself.
     """
 
     method: Any
     data: VideoTextArguments
     training: dict[str, Any]
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 def video_text_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
@@ -121,4 +124,5 @@ def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: st
     for name, least in (("num_frames", 1), ("max_text_length", 3), ("rerank", 0)):
         if getattr(method, name) < least:
             parser.error(f"--{name} is at least {least}; got {getattr(method, name)}")
-    return VideoTextRun(method, data, training_settings(settings, fields_of(TrainingArguments, given)))
+    training = training_settings(settings, fields_of(TrainingArguments, given))
+    return VideoTextRun(method, data, training, RunOptions(**fields_of(RunOptions, given)))

@@ -41,6 +41,7 @@ from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.grounding_arguments import (
     GroundingArguments,
     GroundingDataArguments,
@@ -56,13 +57,13 @@ from hf_prompt_models.training.run_folder import (
     RESULTS_FILE,
     SAMPLE_FILE,
     ZERO_SHOT_FILE,
-    arguments_by_seed,
     begin_seed,
     model_directories,
     predictions_file,
     seed_words,
 )
 from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
@@ -171,7 +172,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         What `results.json` in the output folder holds.
     """
     data, output_dir = arguments.data, arguments.training["output_dir"]
-    training = arguments_by_seed(arguments.training, data.seeds, [data.backbone])
+    training = arguments_by_seed(arguments.training, data.seeds, [data.backbone], arguments.run)
     first = next(iter(training.values()))
     train = read_referring_expressions(data.train_dir, "train", data.train_images, data.train_proposals)
     test = read_referring_expressions(
@@ -229,6 +230,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, first.process_index == 0):
+        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
         if first.process_index == 0:
             write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
             plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)

@@ -1,0 +1,140 @@
+"""A folder that holds an earlier run: refused, or cleared of what that run wrote, and of nothing else."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from hf_prompt_models.distributed import as_on_main_process, wait_for_all
+from hf_prompt_models.hub.model_card import CARD_FILE, is_generated, read_card
+from hf_prompt_models.training.run_folder import RESULTS_FILE, RUN_FILE, resumes
+
+
+CHECKPOINTS = f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors")
+KEPT = (RESULTS_FILE, CHECKPOINTS, *WEIGHTS)
+"""What a run leaves that another one would replace, or mix with its own."""
+
+WRITTEN = (
+    *KEPT,
+    RUN_FILE,
+    "few_shot.json",
+    "predictions.csv",
+    "predictions.jsonl",
+    "before_predictions.csv",
+    "before_answers.png",
+    "zero_shot_predictions.csv",
+    "zero_shot_answers.png",
+    "answers.png",
+    "written.png",
+    "learning_curve.png",
+    "confusion_matrix*.png",
+    "samples/step-*.jsonl",
+    "samples.md",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "model.safetensors.index.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+"""Everything that runs write, beside the card."""
+
+
+def check_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrite: bool) -> None:
+    """Refuse a folder that holds another run, unless it is to be replaced, or to be resumed with the same seeds.
+
+    A folder in which a run ended before it kept anything is free.
+
+    Args:
+        settings: the run's keyword arguments for `TrainingArguments`.
+        seeds: the run's.
+        overwrite: whether what the folder holds may go.
+
+    Raises:
+        ValueError: naming what it holds; in every process.
+    """
+    root, wanted = Path(settings["output_dir"]).expanduser(), settings.get("resume_from_checkpoint")
+    within = resumes(wanted) and (str(wanted).lower() == "true" or _is_below(Path(str(wanted)), root))
+    if overwrite and within:
+        raise ValueError(
+            "--overwrite_output_dir true removes the checkpoint that --resume_from_checkpoint asks for. Pass one of "
+            "the two."
+        )
+    refusal = as_on_main_process(lambda: _refusal(root, seeds, within)) if not overwrite else None
+    if refusal is not None:
+        raise ValueError(refusal)
+
+
+def clear_output_dir(output_dir: str, overwrite: bool) -> None:
+    """Remove what an earlier run wrote into a folder, and into its folders of seeds, if it is to be replaced.
+
+    Files of anybody else stay, and so does a card that somebody has changed. The other processes wait for it.
+    """
+    root = Path(output_dir).expanduser()
+    if overwrite:
+        as_on_main_process(lambda: [_clear(folder) for folder in _folders(root) if _is_run(folder)])
+    wait_for_all()
+
+
+def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
+    """Why a run with these seeds may not write into a folder; `None` if it may."""
+    folders = _folders(root)
+    kept = [path for folder in folders for pattern in KEPT for path in sorted(folder.glob(pattern))]
+    if not within:
+        if not kept:
+            return None
+        names = ", ".join(str(path.relative_to(root)) for path in kept[:3]) + (", …" if len(kept) > 3 else "")
+        resume = "; to resume it, --resume_from_checkpoint true" if any(map(_is_run, folders)) else ""
+        return (
+            f"--output_dir {root} holds {'a run' if resume else 'a model'} already ({names}). Choose another folder; "
+            f"to replace it, pass --overwrite_output_dir true{resume}."
+        )
+    theirs = {int(folder.name.removeprefix("seed-")) for folder in folders[1:] if _is_run(folder)}
+    one = (root / RUN_FILE).is_file()
+    if (theirs and len(seeds) == 1) or theirs - set(seeds) or (one and len(seeds) > 1):
+        held = "a single seed" if one and not theirs else f"the seeds {' '.join(map(str, sorted(theirs)))}"
+        return (
+            f"--output_dir {root} holds a run of {held}, which cannot be resumed with --seeds "
+            f"{' '.join(map(str, seeds))}. Repeat its --seeds, or choose another folder."
+        )
+    return None
+
+
+def _folders(root: Path) -> list[Path]:
+    """A run's folder, then those of its seeds."""
+    seeds = [path for path in root.glob("seed-*") if path.name.removeprefix("seed-").isdecimal() and path.is_dir()]
+    return [root, *sorted(seeds)]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RUN_FILE).is_file() or (folder / RESULTS_FILE).is_file()
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _clear(folder: Path) -> None:
+    card = read_card(folder / CARD_FILE)
+    written = [path for pattern in WRITTEN for path in folder.glob(pattern)]
+    if card is not None and is_generated(card):
+        written.append(folder / CARD_FILE)
+    for path in {*written}:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    for emptied in (folder / "samples", folder):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
