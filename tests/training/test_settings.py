@@ -1,6 +1,7 @@
 """Flags that imply others, contradict each other, or train nothing."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from hf_prompt_models.training.arguments import recipe_arguments, training_settings
 from hf_prompt_models.training.run_start import arguments_by_seed
-from hf_prompt_models.training.settings import RunOptions, build_training_arguments
+from hf_prompt_models.training.settings import RunOptions, build_training_arguments, check_batches
 
 
 @pytest.mark.parametrize("what", ["logging", "save", "eval"])
@@ -75,3 +76,45 @@ def test_each_seed_has_a_folder_which_is_no_backbone(tmp_path: Path) -> None:
     assert [each.seed for each in of_two.values()] == [3, 4]
     with pytest.raises(ValueError, match="the backbone itself"):
         arguments_by_seed(settings, [3, 4], ["somebody/clip", str(tmp_path / "seed-4")], RunOptions())
+
+
+def batches(size: int, drop_last: bool = False, processes: int = 1) -> Any:
+    return SimpleNamespace(per_device_train_batch_size=size, dataloader_drop_last=drop_last, world_size=processes)
+
+
+@pytest.mark.parametrize(
+    ("examples", "settings", "said"),
+    [
+        (8, {"size": 1}, "batches of a single example"),
+        (9, {"size": 4}, r"a single example \(9 in batches of 4\)"),
+        (1, {"size": 4}, "There is 1 example to train on"),
+        (1, {"size": 1, "processes": 2}, "There is 1 example to train on"),
+        (3, {"size": 4, "drop_last": True}, "drops the only batch"),
+        (3, {"size": 2, "drop_last": True, "processes": 2}, "a batch has 4"),
+    ],
+)
+def test_batches_in_which_a_contrast_is_constant_are_refused(
+    examples: int, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_batches(batches(**settings), examples, contrasts=True)
+
+
+@pytest.mark.parametrize(
+    ("examples", "settings"),
+    [
+        (8, {"size": 2}),
+        (9, {"size": 4, "drop_last": True}),
+        (8, {"size": 1, "processes": 2}),
+        (9, {"size": 4, "processes": 2}),
+        (3, {"size": 4}),
+    ],
+)
+def test_batches_with_something_to_compare_pass(examples: int, settings: dict[str, Any]) -> None:
+    check_batches(batches(**settings), examples, contrasts=True)
+
+
+def test_single_examples_pass_where_nothing_is_compared() -> None:
+    check_batches(batches(size=1), 1, contrasts=False)
+    with pytest.raises(ValueError, match="drops the only batch"):
+        check_batches(batches(size=4, drop_last=True), 3, contrasts=False)

@@ -38,6 +38,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
@@ -85,6 +86,10 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
     progress = not next(iter(training.values())).disable_tqdm
     samples, tests = _readable(few_shot, task, progress)
+    for seed, settings in training.items():
+        # As in the released code, the last partial batch is dropped where there is a whole one for each process.
+        settings.dataloader_drop_last &= len(samples[seed]) >= settings.train_batch_size * settings.world_size
+        check_batches(settings, len(samples[seed]), recipe.CONTRASTS_BATCH)
     processor = recipe.build_processor(few_shot.backbone)
     kind = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
     run = kind(recipe, arguments, tests, processor, next(iter(training.values())))
@@ -224,8 +229,6 @@ def _run_seed(
         write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
     model = run.build_model(sample.class_names)
-    # As in the released code, the last partial batch is dropped where there is a whole one for each process.
-    training.dataloader_drop_last &= len(sample) >= training.train_batch_size * training.world_size
     trainer = PromptTrainer(
         model=model,
         args=training,

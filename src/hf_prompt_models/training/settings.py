@@ -97,3 +97,42 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
             "Pass --use_cpu true to train on the CPU."
         )
     return arguments
+
+
+def check_batches(training: TrainingArguments, num_examples: int, contrasts: bool) -> None:
+    """Refuse batches that train nothing: none at all, or a single example under a loss that compares a batch's own.
+
+    Accumulated batches are compared each for itself; those of several processes are compared together, and a last
+    one that is not full is filled there.
+
+    Args:
+        training: the seed's.
+        num_examples: to train on.
+        contrasts: whether the loss compares the examples of a batch with each other.
+
+    Raises:
+        ValueError: with the flags that help.
+    """
+    together = training.per_device_train_batch_size * training.world_size
+    if training.dataloader_drop_last and num_examples < together:
+        raise ValueError(
+            f"--dataloader_drop_last true drops the only batch: there are {num_examples} examples to train on, and a "
+            f"batch has {together}. Lower --per_device_train_batch_size, or leave the flag out."
+        )
+    if not contrasts:
+        return
+    if num_examples < 2:
+        raise ValueError(
+            f"There is {num_examples} example to train on. The loss compares examples with each other and is constant "
+            "for a single one: train on at least 2."
+        )
+    if together == 1:
+        raise ValueError(
+            "--per_device_train_batch_size 1 makes batches of a single example, for which this loss is constant: it "
+            "compares the examples of a batch. Pass at least 2; accumulating gradients does not help."
+        )
+    if training.world_size == 1 and not training.dataloader_drop_last and num_examples % together == 1:
+        raise ValueError(
+            f"The last batch of each epoch would hold a single example ({num_examples} in batches of {together}), for "
+            "which this loss is constant. Pass --dataloader_drop_last true or another --per_device_train_batch_size."
+        )

@@ -32,6 +32,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.text_baselines import BLIND_FILE, blind_baseline, most_frequent_answer, sees_images
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -254,6 +255,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     training = arguments_by_seed(arguments.training, settings.seeds, [language_model, vision_model], arguments.run)
     first = next(iter(training.values()))
     data = read_writing_data(recipe, arguments)
+    check_batches(first, len(data.train), contrasts=False)
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
     new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
     check_prompts(processor, data.test, new_tokens, data.sources["test"])

@@ -50,6 +50,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
@@ -105,6 +106,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     training = arguments_by_seed(settings, data.seeds, [data.backbone, data.vision, data.text], arguments.run)
     first = next(iter(training.values()))
     run = _Run(recipe, arguments, train_set, test_set, _answers(arguments, train_set), first)
+    check_batches(first, len(run.learned_from), contrasts=run.task != QUESTIONS)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
         "task": arguments.method.task,

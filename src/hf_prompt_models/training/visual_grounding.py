@@ -64,6 +64,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
@@ -182,6 +183,8 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         data.test_proposals or data.train_proposals,
     )
     samples = {seed: _draw(data, train, seed) for seed in data.seeds}
+    for seed, sample in samples.items():
+        check_batches(training[seed], len(sample), contrasts=False)
     for index in {index for sample in samples.values() for index in sample}:
         train.check(index)
     processor = recipe.build_processor(arguments.method, data.backbone)

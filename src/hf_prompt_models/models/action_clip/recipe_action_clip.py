@@ -21,6 +21,8 @@ TITLE = "ActionCLIP"
 TASK = "video-classification"
 DEFAULT_SHOTS = 0
 DEFAULT_TEMPLATES = [template.text for template in ACTION_TEMPLATES]
+CONTRASTS_BATCH = True
+"""Whether the loss compares the examples of a batch with each other."""
 SOURCE = "ActionCLIP recipe"
 SOURCES = dict.fromkeys(
     (

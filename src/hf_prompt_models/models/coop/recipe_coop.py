@@ -15,6 +15,7 @@ TITLE = "CoOp"
 TASK = "image-classification"
 DEFAULT_SHOTS = 16
 DEFAULT_TEMPLATES = [DEFAULT_TEMPLATE]
+CONTRASTS_BATCH = False
 SOURCE = "CoOp recipe"
 SOURCES = {
     **dict.fromkeys(("n_ctx", "class_token_position", "class_specific_context"), "CoOp's train.py"),
