@@ -254,7 +254,8 @@ def test_a_checkpoint_of_another_run_is_not_resumed(modern_clip: Path, data: Pat
     for changed in (("--shots", 2), ("--class_token_position", "front")):
         message = refused("train.py", *flags(modern_clip, data, output, *resume, *changed))
         assert "belongs to another run" in message
-    script("train.py")(flags(modern_clip, data, output, "--num_train_epochs", 1, "--shots", 2))
+    over = ("--overwrite_output_dir", "true")
+    script("train.py")(flags(modern_clip, data, output, "--num_train_epochs", 1, "--shots", 2, *over))
     steps = {int(path.name.split("-")[1]) for path in output.glob("checkpoint-*")}
     assert steps == {json.loads((output / "results.json").read_text())["seeds"]["1"]["steps"]}
 
@@ -299,7 +300,7 @@ def test_each_seeds_folder_has_a_card_with_its_results_and_no_path(
         assert str(data) not in card.content
     own_words = "---\nlicense: mit\n---\nMine.\n"
     (tmp_path / "seed-1" / "README.md").write_text(own_words)
-    script("train.py")(flags(modern_clip, data, tmp_path, "--seeds", 1, 2))
+    script("train.py")(flags(modern_clip, data, tmp_path, "--seeds", 1, 2, "--overwrite_output_dir", "true"))
     assert (tmp_path / "seed-1" / "README.md").read_text() == own_words
 
 

@@ -27,6 +27,8 @@ from tests.stand_ins_language import gpt2, llama, resnet_152
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
+OVER = ("--overwrite_output_dir", "true")
+
 
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -428,7 +430,7 @@ def test_low_rank_updates_are_saved_small_found_by_the_pipeline_and_resumed(
     script("train.py")(flags("mantis", backbones, data, run, *settings, "--resume_from_checkpoint", "true"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(run).items())
     # A later run without updates leaves none behind.
-    script("train.py")(flags("mantis", backbones, data, run, "--language_model", base, "--max_steps", 1))
+    script("train.py")(flags("mantis", backbones, data, run, "--language_model", base, "--max_steps", 1, *OVER))
     assert not (run / "adapter_config.json").exists()
 
 
