@@ -102,8 +102,6 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
 
     first = next(iter(tests.values()))
     by_hand = {role: run.predict_by_hand(role) for role in tests}
-    if is_main:
-        write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)
     results: dict[str, Any] = {
         "method": recipe.TITLE,
         "protocol": few_shot.protocol,
@@ -139,6 +137,8 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, is_main):
         clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
+        if is_main:
+            write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)
         for seed in few_shot.seeds:
             results["seeds"][str(seed)], trainer = _run_seed(
                 run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main
