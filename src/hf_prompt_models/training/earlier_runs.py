@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_prompt_models.distributed import as_on_main_process, wait_for_all
+from hf_prompt_models.distributed import as_on_main_process, process_index, wait_for_all
 from hf_prompt_models.hub.model_card import CARD_FILE, is_generated, read_card
 from hf_prompt_models.training.run_folder import RESULTS_FILE, RUN_FILE, resumes
 
@@ -23,6 +23,7 @@ WRITTEN = (
     "few_shot.json",
     "predictions.csv",
     "predictions.jsonl",
+    "blind_predictions.jsonl",
     "before_predictions.csv",
     "before_answers.png",
     "zero_shot_predictions.csv",
@@ -82,8 +83,9 @@ def clear_output_dir(output_dir: str, overwrite: bool) -> None:
     Files of anybody else stay, and so does a card that somebody has changed. The other processes wait for it.
     """
     root = Path(output_dir).expanduser()
-    if overwrite:
-        as_on_main_process(lambda: [_clear(folder) for folder in _folders(root) if _is_run(folder)])
+    if overwrite and process_index() == 0:
+        for folder in filter(_is_run, _folders(root)):
+            _clear(folder)
     wait_for_all()
 
 
