@@ -309,7 +309,7 @@ def test_a_process_forked_after_decoding_can_collect_its_garbage(tmp_path: Path)
     del reader, garbage
     worker = multiprocessing.get_context("fork").Process(target=gc.collect)
     worker.start()
-    worker.join(20)
+    worker.join(120)
     if worker.is_alive():
         worker.kill()
     assert worker.exitcode == 0

@@ -104,7 +104,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `flags` of train.py without --output_dir; whether it `has_cache`; `folder`, for the runs; `kills`;
-            `seed`.
+            `timed`, whether every second kill is at a moment and not at a file: how far a training is by then depends
+            on what else the machine does; `seed`.
     """
     work, random = Path(request["folder"]), np.random.default_rng(request["seed"])
     log = work / "log.txt"
@@ -125,9 +126,10 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     killed, resumed, torn = 0, 0, 0
     differences: list[list[str]] = []
     while killed < request["kills"] or (work / "killed").exists():
-        at_event = killed < request["kills"] and killed % 2 == 0
+        at_event = killed < request["kills"] and (killed % 2 == 0 or not request["timed"])
         at_time = killed < request["kills"] and not at_event
-        last = int(random.integers(1, max(events * 2 // 3, 2))) if at_event else None
+        first = 1 if request["timed"] else events // 3  # by then there is a checkpoint
+        last = int(random.integers(first, max(events * 2 // 3, 2))) if at_event else None
         resumed += any(newest_whole_checkpoint(folder) for folder in seeds_of(work / "killed"))
         process = fork_training(flags("killed"), work / "killed", log, last)
         status = wait(process, random.uniform(0.1, 0.7) * seconds if at_time else None)

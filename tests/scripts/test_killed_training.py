@@ -52,6 +52,7 @@ def killed(flags: list[str], folder: Path, kills: int) -> dict[str, Any]:
     """What `killed_training` says."""
     flags = [*flags[: flags.index("--output_dir")], *flags[flags.index("--output_dir") + 2 :]]
     request = {"flags": flags, "folder": str(folder), "kills": kills, "seed": kills}
+    request["timed"] = kills > 2
     request["has_cache"] = flags[0] in ("coop", "action_clip")
     (folder / "request.json").write_text(json.dumps(request))
     program = [sys.executable, "-m", "tests.scripts.killed_training", str(folder / "request.json")]

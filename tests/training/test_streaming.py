@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from hf_prompt_models.data.streaming import EndlessStream, ImageCollator, decode
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer
 from tests.prefix_lm.backbones import make
+from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.tested_method import random_image
 from tests.training import train_from_stream
 
@@ -221,14 +220,8 @@ def test_a_resumed_run_goes_on_in_the_middle_of_a_later_pass(writing: Path, tmp_
 
 
 def test_two_processes_train_what_one_does(writing: Path, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     script = [train_from_stream.__file__, str(writing / "model"), str(writing / "rows"), str(tmp_path / "two"), "2"]
-    done = subprocess.run(
-        [*launcher, *script],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+    done = run_program([*IN_TWO_PROCESSES, *script], env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     check_same(writing, tmp_path / "two")
