@@ -236,6 +236,7 @@ def report_grounding(arguments: argparse.Namespace) -> str:
         arguments.batch_size or 8,
         arguments.num_workers,
         arguments.predictions,
+        arguments.on_unreadable,
     )
     if arguments.json:
         write_json(arguments.json, results)
@@ -296,7 +297,7 @@ def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str
     if arguments.dataset and find_dataset(arguments.test_dir) is None:
         images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
     images = renamed(images, arguments.class_names).readable(arguments.on_unreadable)
-    return evaluate_images(models, images, arguments.batch_size or 100, arguments.num_workers)
+    return evaluate_images(models, images, arguments.batch_size or 100, arguments.num_workers, arguments.on_unreadable)
 
 
 def renamed(files: Files, class_names: str | None) -> Files:
@@ -320,4 +321,5 @@ def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str
         arguments.num_workers,
         arguments.temporal_views,
         arguments.spatial_views,
+        arguments.on_unreadable,
     )

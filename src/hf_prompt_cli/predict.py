@@ -24,7 +24,7 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.data.files import replacing
+from hf_prompt_models.data.files import UnreadableFileError, replacing
+from hf_prompt_models.data.readable import logger, refuse, report_skipped
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.foreign_checkpoints import is_hub_id
@@ -279,6 +280,7 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
         raise ValueError(f"--frame_strip draws the frames of videos, and {directory} classifies {kind.name}s.")
     files = kind.list_files(arguments.files)
     has_folders = files != arguments.files
+    listed = len(files)
     files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
     strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
     classifier = load(arguments, kind)
@@ -290,11 +292,12 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
         num_workers=arguments.num_workers,
     )
     bar = tqdm(results, total=len(files), desc="Predictions", leave=False, disable=not has_folders)
-    predictions: Predictions = zip(files, bar, strict=True)
+    skipped: list[UnreadableFileError] = []
+    predictions = answered(files, bar, arguments.on_unreadable, skipped, kind.name)
     if arguments.csv:
         predictions = kept_as_csv(predictions, arguments.csv, kind.name)
     if strips:
-        predictions = drawn(predictions, strips, classifier.model.config.num_frames)
+        predictions = drawn(predictions, dict(zip(files, strips, strict=True)), classifier.model.config.num_frames)
 
     if arguments.json:
         entries = [{kind.name: path, "predictions": classes} for path, classes in predictions]
@@ -307,6 +310,8 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
             print(path)
             for entry in classes:
                 print(f"  {entry['score']:7.2%}  {entry['label']}")
+    if left_out := listed - len(files) + len(skipped):
+        print(f"Left out, as they cannot be read: {left_out} of {listed} {kind.name}s.")
     if arguments.csv:
         print(f"\nEach {kind.name}'s classes and scores are in {arguments.csv}.")
     if strips:
@@ -377,7 +382,8 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
     if arguments.frame_strip:
         strips = strip_files(arguments.frame_strip, [file for file, _ in answers])
         num_frames = AutoConfig.from_pretrained(directory).num_frames
-        answers = list(drawn(iter(answers), strips, num_frames))
+        files = [file for file, _ in answers]
+        answers = list(drawn(iter(answers), dict(zip(files, strips, strict=True)), num_frames))
     if arguments.json:
         entries = [{"video": file, "predictions": best} for file, best in answers]
         print_json(entries)
@@ -387,6 +393,30 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
         print("\n".join(f"  {each['score']:7.2%}  {each['label']}" for each in best))
     if arguments.frame_strip:
         print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
+
+
+def answered(
+    files: Sequence[str],
+    results: Iterable[list[dict[str, Any]] | UnreadableFileError],
+    on_unreadable: str,
+    skipped: list[UnreadableFileError],
+    kind: str,
+) -> Predictions:
+    """The predictions of the files that could be read; the errors of the others are reported and kept in `skipped`.
+
+    Raises:
+        UnreadableFileError: if a file cannot be read and is not to be skipped, or if none can.
+    """
+    for file, result in zip(files, results, strict=True):
+        if not isinstance(result, UnreadableFileError):
+            yield file, result
+        elif on_unreadable == "skip":
+            logger.warning(f"Skipped. {result}")
+            skipped.append(result)
+        else:
+            refuse([result])
+    kept = range(len(files) - len(skipped))
+    report_skipped(kept, skipped, f"{kind}s")
 
 
 def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
@@ -403,10 +433,10 @@ def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
             yield name, classes
 
 
-def drawn(predictions: Predictions, strips: list[Path], num_frames: int) -> Predictions:
+def drawn(predictions: Predictions, strips: dict[str, Path], num_frames: int) -> Predictions:
     """The same predictions, drawn with the frames they are about as they go by."""
-    for (video, classes), strip in zip(predictions, strips, strict=True):
-        write_frame_strip(video, num_frames, classes, strip)
+    for video, classes in predictions:
+        write_frame_strip(video, num_frames, classes, strips[video])
         yield video, classes
 
 

@@ -122,6 +122,13 @@ class VideoTexts(Generic[T]):
         skipped = [str(video) for video in self.videos if video not in good]
         return replace(self, items=[item for item in self.items if item.video in good], skipped=skipped)
 
+    def select(self, indices: Sequence[int]) -> Self:
+        """The items at `indices`, in that order; the videos of which none is left count as skipped."""
+        items = [self.items[index] for index in indices]
+        kept = {item.video for item in items}
+        skipped = [*self.skipped, *(str(video) for video in self.videos if video not in kept)]
+        return replace(self, items=items, skipped=skipped)
+
 
 def _check(item: VideoText) -> None:
     item.check()

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, Self, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -12,6 +13,17 @@ from hf_prompt_models.data.files import UnreadableFileError
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+Files = TypeVar("Files", bound="Selectable")
+
+
+class Selectable(Protocol):
+    """A data set of which some items can be selected."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """The items at `indices`, in that order."""
 
 
 def check_all(
@@ -51,11 +63,45 @@ def refuse(errors: Sequence[UnreadableFileError]) -> None:
     if not errors:
         return
     one = len(errors) == 1
-    advice = f"Repair or remove {'it' if one else 'them'}, or leave such files out with --on_unreadable skip."
+    missing = all(isinstance(error.__cause__, FileNotFoundError) for error in errors)
+    way_out = "Check the path" if missing else f"Repair or remove {'it' if one else 'them'}"
+    advice = f"{way_out}, or leave such files out with --on_unreadable skip."
     if one:
         raise type(errors[0])(f"{errors[0]} {advice}") from errors[0]
     lines = "\n".join(f"- {error}" for error in errors)
     raise type(errors[0])(f"{len(errors)} files cannot be read. {advice}\n{lines}") from errors[0]
+
+
+def without_unreadable(
+    items: Files, run: Callable[[Files], Result], decode: Callable[[Files, int], object], on_unreadable: str, what: str
+) -> Result:
+    """Return what `run` makes of items, and run again without those that turn out to be unreadable.
+
+    `check_all` does not decode all of a video, and files may vanish after it.
+
+    Args:
+        items: a data set with `select`.
+        run: what is done with them.
+        decode: reads an item of them as `run` does, by its index.
+        on_unreadable: "skip" leaves out; "refuse" raises.
+        what: what they are, in the plural.
+
+    Raises:
+        UnreadableFileError, FileNotFoundError: if a file cannot be read; or if none can.
+    """
+    while True:
+        try:
+            return run(items)
+        except (UnreadableFileError, FileNotFoundError):
+            if on_unreadable != "skip":
+                raise
+            kept, broken = check_all(
+                range(len(items)), partial(decode, items), on_unreadable, f"Checking {what}", False
+            )
+            if not broken:
+                raise
+            report_skipped(kept, broken, what)
+            items = items.select(kept)
 
 
 def report_skipped(kept: Sequence[Item], broken: Sequence[UnreadableFileError], what: str) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING,
@@ -19,6 +20,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.image_files import ImageFiles, list_images, readable_images
 from hf_prompt_models.data.video_files import VideoFiles, list_videos, readable_videos
 
@@ -110,9 +112,32 @@ def check_image_classifier(directory: str | os.PathLike) -> None:
         raise ValueError(f"{directory} classifies {kind.name}s. Pass a model that classifies images.")
 
 
+class _Attempts(Dataset):
+    """Items of a data set, or the errors of those that cannot be read."""
+
+    def __init__(self, files: Any):
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.files[index]
+        except UnreadableFileError as error:
+            return error
+
+
+def _collate_attempts(items: list[Any]) -> tuple[Any, list[UnreadableFileError | None]]:
+    """A batch of what was read, if anything was, and for each item its error, if it has one."""
+    errors = [item if isinstance(item, UnreadableFileError) else None for item in items]
+    read = [item for item, error in zip(items, errors, strict=True) if error is None]
+    return (default_collate(read) if read else None), errors
+
+
 def classify_files(
     classifier: Pipeline, files: Dataset, top_k: int = 5, batch_size: int = 32, num_workers: int = 0
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[dict[str, Any]] | UnreadableFileError]:
     """The best classes of each file, as `classifier(file, top_k=...)` gives them: dicts of `label` and `score`.
 
     The pipeline's own steps, on a loader of ours that decodes each file when its batch comes.
@@ -124,10 +149,16 @@ def classify_files(
         batch_size: files that go through the model at once.
         num_workers: processes that decode and prepare files; 0 does it in this one.
 
-    Raises:
-        UnreadableFileError: naming the file.
+    Yields:
+        For each file its classes, or the error of a file that cannot be read, which names it.
     """
-    for batch in DataLoader(files, batch_size=batch_size, num_workers=num_workers):
-        inputs = BatchFeature(batch).to(classifier.dtype)
-        for logits in classifier.forward(inputs).logits:
-            yield classifier.postprocess(ImageClassifierOutput(logits=logits[None]), top_k=top_k)
+    loader = DataLoader(_Attempts(files), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate_attempts)
+    for batch, errors in loader:
+        answers: Iterator[torch.Tensor] = iter(())
+        if batch is not None:
+            answers = iter(classifier.forward(BatchFeature(batch).to(classifier.dtype)).logits)
+        for error in errors:
+            if error is not None:
+                yield error
+            else:
+                yield classifier.postprocess(ImageClassifierOutput(logits=next(answers)[None]), top_k=top_k)

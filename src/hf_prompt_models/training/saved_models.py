@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hf_prompt_models.data.image_dataset import ImageDataset
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.data.labelled_videos import LabelledVideos
+from hf_prompt_models.data.readable import without_unreadable
 from hf_prompt_models.data.video_dataset import VideoDataset, VideoViewsDataset
 from hf_prompt_models.training.evaluation import class_logits, classification_metrics, compute_image_features
 from hf_prompt_models.training.feature_cache import open_feature_cache
@@ -66,7 +68,11 @@ class Tested:
 
 
 def evaluate_images(
-    models: ModelsToTest, test: LabelledImages, batch_size: int, num_workers: int = 0
+    models: ModelsToTest,
+    test: LabelledImages,
+    batch_size: int,
+    num_workers: int = 0,
+    on_unreadable: str = "refuse",
 ) -> dict[str, Tested]:
     """Test image classifiers: `accuracy` and `mean_class_accuracy`, by seed.
 
@@ -74,16 +80,21 @@ def evaluate_images(
         models: over one frozen image tower.
         test: the images.
         batch_size, num_workers: of the loading.
+        on_unreadable: "skip" leaves out images that turn out to be unreadable.
     """
-    tested, features = {}, None
-    for seed, model, processor, images in models.load(IMAGES, test):
-        if features is None:  # the seeds share one frozen backbone
-            cache = open_feature_cache(models.feature_cache, model, processor.image_processor)
-            dataset = ImageDataset(images, processor.image_processor)
-            features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=cache)
-        logits = class_logits(model, features)
-        tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
-    return tested
+
+    def run(test: LabelledImages) -> dict[str, Tested]:
+        tested, features = {}, None
+        for seed, model, processor, images in models.load(IMAGES, test):
+            if features is None:  # the seeds share one frozen backbone
+                kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
+                dataset = ImageDataset(images, processor.image_processor)
+                features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
+            logits = class_logits(model, features)
+            tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+        return tested
+
+    return without_unreadable(test, run, lambda images, index: images.load(index), on_unreadable, "images")
 
 
 def evaluate_videos(
@@ -93,6 +104,7 @@ def evaluate_videos(
     num_workers: int = 0,
     temporal_views: int = 1,
     spatial_views: int = 1,
+    on_unreadable: str = "refuse",
 ) -> dict[str, Tested]:
     """Test video classifiers: what `video_metrics` gives, by seed.
 
@@ -101,20 +113,35 @@ def evaluate_videos(
         test: the videos.
         batch_size, num_workers: of the loading.
         temporal_views, spatial_views: whose probabilities are averaged, as for `VideoViewsDataset`.
+        on_unreadable: "skip" leaves out videos that turn out to be unreadable.
     """
-    tested, features = {}, None
-    for seed, model, processor, videos in models.load(VIDEOS, test):
-        dataset: Any = VideoDataset(videos, processor.image_processor, model.config.num_frames)
-        if (temporal_views, spatial_views) != (1, 1):
-            dataset = VideoViewsDataset(
-                videos, processor.image_processor, model.config.num_frames, temporal_views, spatial_views
-            )
-        labels = dataset.labels.numpy()
-        if has_frozen_frames(model.config):  # the seeds share them
-            if features is None:
-                cache = open_feature_cache(models.feature_cache, model, processor.image_processor)
-                features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=cache)
-            dataset = features
-        scores = class_probabilities(model, dataset, batch_size, num_workers)
-        tested[seed] = Tested(videos, scores, video_metrics(scores, labels))
-    return tested
+
+    def views(videos: LabelledVideos, model: Any, processor: Any) -> Any:
+        num_frames = model.config.num_frames
+        if (temporal_views, spatial_views) == (1, 1):
+            return VideoDataset(videos, processor.image_processor, num_frames)
+        return VideoViewsDataset(videos, processor.image_processor, num_frames, temporal_views, spatial_views)
+
+    def run(test: LabelledVideos) -> dict[str, Tested]:
+        tested, features = {}, None
+        for seed, model, processor, videos in models.load(VIDEOS, test):
+            dataset = views(videos, model, processor)
+            labels = dataset.labels.numpy()
+            if has_frozen_frames(model.config):  # the seeds share them
+                if features is None:
+                    kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
+                    features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
+                dataset = features
+            scores = class_probabilities(model, dataset, batch_size, num_workers)
+            tested[seed] = Tested(videos, scores, video_metrics(scores, labels))
+        return tested
+
+    def decode(videos: LabelledVideos, index: int) -> Any:
+        return views(videos, *read_by())[index]
+
+    @cache
+    def read_by() -> tuple[Any, Any]:
+        _, model, processor, _ = next(models.load(VIDEOS, test))
+        return model, processor
+
+    return without_unreadable(test, run, decode, on_unreadable, "videos")

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModel, AutoProcessor, PreTrainedConfig
+from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
 
-from hf_prompt_models.data.captioned_videos import VideoText, read_captioned_videos, read_video_questions
+from hf_prompt_models.data.captioned_videos import VideoText, VideoTexts, read_captioned_videos, read_video_questions
+from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.data.readable import logger, refuse, report_skipped, without_unreadable
 from hf_prompt_models.data.video_files import list_videos, readable_videos
+from hf_prompt_models.data.video_text_dataset import VideoTextDataset
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.models.alpro import (
     AlproConfig,
@@ -63,18 +66,29 @@ def evaluate_video_text(
     loading = loading or Loading()
     asks = _config(next(iter(directories.values()))).get("architectures") == [AlproForVideoQuestionAnswering.__name__]
     read: Any = read_video_questions if asks else read_captioned_videos
-    test_set = read(test, videos).readable(on_unreadable, loading.progress)
-    seeds: dict[str, dict[str, Any]] = {}
-    cut = 0
-    for seed, directory in directories.items():
-        model = AutoModel.from_pretrained(directory).eval()
-        model.processor = AutoProcessor.from_pretrained(directory)
-        if not seeds:  # the seeds share their settings
-            cut = report_cut_sentences(model.processor, test_set)
-        tested = test_model(model, test_set, None if isinstance(model, AlproModel) else rerank, loading)
-        seeds[seed] = tested.metrics | {"model": str(directory)}
-        if predictions is not None:
-            tested.write_tables(predictions_file(predictions, seed, directories))
+    num_frames = AutoConfig.from_pretrained(next(iter(directories.values()))).num_frames
+
+    def test_all(test_set: VideoTexts[Any]) -> tuple[VideoTexts[Any], dict[str, dict[str, Any]], dict[str, Any], int]:
+        seeds: dict[str, dict[str, Any]] = {}
+        cut = 0
+        for seed, directory in directories.items():
+            model = AutoModel.from_pretrained(directory).eval()
+            model.processor = AutoProcessor.from_pretrained(directory)
+            if not seeds:  # the seeds share their settings
+                cut = report_cut_sentences(model.processor, test_set)
+            tested = test_model(model, test_set, None if isinstance(model, AlproModel) else rerank, loading)
+            seeds[seed] = tested.metrics | {"model": str(directory)}
+            if predictions is not None:
+                tested.write_tables(predictions_file(predictions, seed, directories))
+        return test_set, seeds, tested.guesses, cut
+
+    test_set, seeds, guesses, cut = without_unreadable(
+        read(test, videos).readable(on_unreadable, loading.progress),
+        test_all,
+        lambda texts, index: VideoTextDataset(texts.items, num_frames)[index],
+        on_unreadable,
+        "texts",
+    )
     return {
         "data": {
             "test": test_set.source,
@@ -83,7 +97,7 @@ def evaluate_video_text(
             "skipped": list(test_set.skipped),
             "cut_texts": cut,
         },
-        **tested.guesses,
+        **guesses,
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
     }
@@ -121,9 +135,18 @@ def answer_question(
     files = readable_videos(list_videos(videos), on_unreadable, progress=False)
     pipe = VideoQuestionAnsweringPipeline(model=model, processor=AutoProcessor.from_pretrained(directory))
     answers = []
+    skipped: list[UnreadableFileError] = []
     for file in files:
-        best = pipe({"video": file, "question": question}, top_k=top_k)
+        try:
+            best = pipe({"video": file, "question": question}, top_k=top_k)
+        except UnreadableFileError as error:  # the check does not decode all of a video
+            if on_unreadable != "skip":
+                refuse([error])
+            logger.warning(f"Skipped. {error}")
+            skipped.append(error)
+            continue
         answers.append((file, [{"label": each["answer"], "score": each["score"]} for each in best]))
+    report_skipped(answers, skipped, "videos")
     return answers
 
 

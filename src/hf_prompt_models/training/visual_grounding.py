@@ -27,6 +27,7 @@ from transformers import (
 from hf_prompt_models.boxes import Box, box_iou
 from hf_prompt_models.data.files import replacing, write_json
 from hf_prompt_models.data.grounding_dataset import POSITIVE_IOU, GroundingCollator, GroundingDataset
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 from hf_prompt_models.data.referring_expressions import (
     ReferringExpressions,
     draw_expressions,
@@ -362,6 +363,17 @@ def grounds_phrases(run: str) -> bool:
     return config.get("architectures") == [CptForVisualGrounding.__name__]
 
 
+def readable_expressions(expressions: ReferringExpressions, on_unreadable: str) -> ReferringExpressions:
+    """Return the phrases whose images can be decoded; arguments and errors as of `LabelledFiles.readable`."""
+    first = {picture: index for index, picture in reversed(list(enumerate(expressions.pictures)))}
+    kept, broken = check_all(first.values(), expressions.check, on_unreadable, "Checking images", progress=False)
+    if on_unreadable != "skip":
+        refuse(broken)
+    report_skipped(kept, broken, f"images of {expressions.source}")
+    readable = {expressions.pictures[index] for index in kept}
+    return expressions.select([index for index, each in enumerate(expressions.pictures) if each in readable])
+
+
 def evaluate_grounding(
     run: str,
     test: str,
@@ -371,6 +383,7 @@ def evaluate_grounding(
     batch_size: int = 8,
     num_workers: int = 0,
     predictions: str | None = None,
+    on_unreadable: str = "refuse",
 ) -> dict[str, Any]:
     """Test a trained model, or each seed's model of a run, on phrases.
 
@@ -381,11 +394,12 @@ def evaluate_grounding(
         batch_size: phrases at a time.
         num_workers: processes that decode and paint pictures.
         predictions: a CSV file to write, as of `predictions_file`.
+        on_unreadable: "refuse", or "skip" to leave out the phrases of images that cannot be read.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
     """
-    expressions = read_referring_expressions(test, "test", images, proposals)
+    expressions = readable_expressions(read_referring_expressions(test, "test", images, proposals), on_unreadable)
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     seeds: dict[str, dict[str, Any]] = {}
     directories = model_directories(run)
