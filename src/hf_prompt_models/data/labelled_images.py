@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
+from hf_prompt_models.data.held_out import read_part
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, is_image_file, load_image
 from hf_prompt_models.data.labelled import LabelledFiles, check_class_folders
 from hf_prompt_models.data.listing import find_files, folders_in, is_hidden, report_left_out
@@ -171,7 +172,8 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
     Args:
         source: `D` with `D/<class>/…` or `D/<split>/<class>/…`; or one of the eleven published data sets as CoOp lays
             them out, or any folder with a `split_zhou_*.json`, or such a file; or the path of a saved data set; or its
-            name on the Hub. Each may say its split: `D:train`, `user/name:validation`.
+            name on the Hub; or the `split.json` of a run with `--test_fraction`. Each may say its split: `D:train`,
+            `user/name:validation`.
         split: the split to read where `source` says none.
     """
     directory = Path(source)
@@ -179,6 +181,10 @@ def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImage
         directory, split = named
         if not _has_own_splits(directory):
             return read_image_folder(named_folder(directory, split))
+    if (part := read_part(directory, split, read_labelled_images)) is not None:
+        return part
+    if (part := read_part(directory, split, read_labelled_images)) is not None:
+        return part
     if (listed := _read_listed(directory, split)) is not None:
         return listed
     if directory.is_dir():

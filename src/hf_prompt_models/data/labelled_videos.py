@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from hf_prompt_models.data.files import check_listed
 from hf_prompt_models.data.frame_folders import FrameFolder, read_frame_list, read_list_text
+from hf_prompt_models.data.held_out import read_part
 from hf_prompt_models.data.labelled import LabelledFiles, as_class_name, check_class_folders, words
 from hf_prompt_models.data.listing import folders_in, report_left_out
 from hf_prompt_models.data.splits import named_folder, named_split, split_folder
@@ -84,7 +86,8 @@ def read_labelled_videos(
             - a text file with lines `<folder of frames or video> <number of frames> <class index>`, as ActionCLIP and
               TSN have them;
             - a CSV file with columns `path` and `labels`, where a video has one or more class names, separated by
-              semicolons: its labels are lists then.
+              semicolons: its labels are lists then;
+            - the `split.json` of a run with `--test_fraction`.
 
             Paths of lists may be relative to the list's folder.
         split: the split to read where `source` says none.
@@ -94,6 +97,8 @@ def read_labelled_videos(
     Raises:
         ValueError: if the source is none of these, or a class has no video.
     """
+    if (part := read_part(source, split, partial(read_labelled_videos, labels=labels))) is not None:
+        return part
     path = Path(source)
     if path.is_file():
         if path.suffix.lower() == ".csv":

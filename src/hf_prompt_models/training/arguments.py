@@ -32,7 +32,25 @@ class FewShotArguments:
             "separated by semicolons."
         }
     )
-    test_dir: str = field(metadata={"help": "What to test on, likewise."})
+    test_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "What to test on: a source as for --train_dir. This, or --test_fraction, is required. The "
+            "`split.json` of an earlier run names the files that it held out."
+        },
+    )
+    test_fraction: float | None = field(
+        default=None,
+        metadata={
+            "help": "Instead of --test_dir: the share of each class in --train_dir, such as 0.2, that is held out for "
+            "testing and not trained on. Files with the same content stay together; `split.json` in the output "
+            "folder names the files."
+        },
+    )
+    split_seed: int = field(
+        default=0,
+        metadata={"help": "Seed of --test_fraction, the same split for all --seeds: another seed, other test files."},
+    )
     protocol: str = field(
         default="few-shot",
         metadata={
@@ -155,6 +173,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         parser.error(f"--shots is the number of training examples a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
+    _check_test_set(parser, few_shot, given)
     if few_shot.class_names is not None and few_shot.dataset is not None:
         parser.error("--class_names and --dataset both name the classes: give one of the two")
     if (few_shot.protocol == "cross-dataset") != bool(few_shot.target_dirs):
@@ -174,6 +193,21 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
         own_schedule=not SCHEDULER_FLAGS & set(training),
         run=RunOptions(**fields_of(RunOptions, given)),
     )
+
+
+def _check_test_set(parser: HfArgumentParser, few_shot: FewShotArguments, given: Mapping[str, Any]) -> None:
+    """End with a message unless exactly one test set is named."""
+    fraction = few_shot.test_fraction
+    if few_shot.test_dir is None and fraction is None:
+        parser.error(
+            "say what to test on: --test_dir DIR, or --test_fraction 0.2, which holds out a fifth of each class"
+        )
+    if few_shot.test_dir is not None and fraction is not None:
+        parser.error("--test_dir and --test_fraction both say what to test on: give one of the two")
+    if fraction is not None and not 0 < fraction < 1:
+        parser.error(f"--test_fraction is a share between 0 and 1, such as 0.2; got {fraction}")
+    if fraction is None and "split_seed" in given:
+        parser.error("--split_seed goes with --test_fraction: give both or neither")
 
 
 class TrainerArguments(TrainingArguments):

@@ -21,6 +21,7 @@ WRITTEN = (
     *KEPT,
     RUN_FILE,
     "few_shot.json",
+    "split.json",
     "predictions.csv",
     "predictions.jsonl",
     "blind_predictions.jsonl",

@@ -15,6 +15,7 @@ from transformers import TrainingArguments, set_seed
 
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.held_out import check_same_split
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
@@ -31,6 +32,7 @@ from hf_prompt_models.training.run_folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLE_FILE,
+    SPLIT_FILE,
     ZERO_SHOT_FILE,
     begin_seed,
     confusion_matrix_file,
@@ -84,6 +86,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     if few_shot.labels is not None:
         read_examples = partial(read_examples, labels=few_shot.labels)
     task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
+    split_file = Path(output_dir) / SPLIT_FILE
+    if task.split is not None and next(iter(training.values())).resume_from_checkpoint:
+        check_same_split(split_file, task.split)
     progress = not next(iter(training.values())).disable_tqdm
     samples, tests = _readable(few_shot, task, progress)
     for seed, settings in training.items():
@@ -129,6 +134,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     results["zero_shot"] = {"templates": first.templates, **next(iter(results["tests"].values()))["zero_shot"]}
     if task.names is None and not run.multi_label:
         results["zero_shot"]["least_recognised"] = least_recognised(next(iter(by_hand.values())), first.images)
+    if task.split is not None:
+        shown = {"test_fraction": few_shot.test_fraction, "split_seed": few_shot.split_seed, "split": str(split_file)}
+        results["data"] |= shown
     if task.names is not None:
         results["class_names"] = {
             "file": task.names.source,
@@ -139,6 +147,8 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
         if is_main:
             write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)
+        if task.split is not None and is_main:
+            write_json(split_file, task.split)
         for seed in few_shot.seeds:
             results["seeds"][str(seed)], trainer = _run_seed(
                 run, training[seed], samples[seed], next(iter(results["tests"].values())), is_main

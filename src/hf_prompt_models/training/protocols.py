@@ -6,9 +6,11 @@ Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hf_prompt_models.data.class_names_file import ClassNames, read_class_names_file
 from hf_prompt_models.data.few_shot import base_and_new_classes
+from hf_prompt_models.data.held_out import describe_split, hold_out, report_untested
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
@@ -41,12 +43,14 @@ class Task:
         tests: by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first is of the
             classes that were trained on.
         names: the names that `--class_names` gave the classes, by their folders.
+        split: which files `--test_fraction` holds out, as `split.json` has it.
     """
 
     title: str
     train: LabelledFiles
     tests: dict[str, TestSet]
     names: ClassNames | None = None
+    split: dict[str, Any] | None = None
 
 
 def read_task(
@@ -66,11 +70,17 @@ def read_task(
     """
     published = find_dataset(arguments.train_dir)
     named = None if arguments.dataset is None else PUBLISHED_DATASETS[arguments.dataset]
-    train, test = (
-        _read(read_examples, source, split, named)
-        for source, split in ((arguments.train_dir, "train"), (arguments.test_dir, "test"))
-    )
-    test = test.with_classes(train.class_names)
+    train = _read(read_examples, arguments.train_dir, "train", named)
+    split = None
+    if arguments.test_dir is not None:
+        test = _read(read_examples, arguments.test_dir, "test", named).with_classes(train.class_names)
+    elif arguments.test_fraction is not None:
+        held_out = hold_out(train, arguments.test_fraction, arguments.split_seed)
+        report_untested(train, held_out)
+        split = describe_split(train, held_out, arguments.train_dir, arguments.test_fraction, arguments.split_seed)
+        train, test = train.select(held_out.train), train.select(held_out.test)
+    else:
+        raise ValueError("Say what to test on: test_dir, or test_fraction to hold out a share of each class.")
     names = None
     if arguments.class_names is not None:
         folders = list(train.class_names)
@@ -82,7 +92,7 @@ def read_task(
     templates = _templates(arguments, published, default_templates)
 
     if arguments.protocol == "few-shot":
-        return Task(title, train, {"test": TestSet(title, test, templates)}, names)
+        return Task(title, train, {"test": TestSet(title, test, templates)}, names, split)
     if arguments.protocol == "base-to-new":
         if len(train.class_names) < 4:
             raise ValueError(
@@ -95,7 +105,7 @@ def read_task(
             if not len(half):
                 raise ValueError(f"{test.source} holds no images of the {role} classes.")
         tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
-        return Task(title, train.subset_of_classes(base), tests, names)
+        return Task(title, train.subset_of_classes(base), tests, names, split)
     tests = {"source": TestSet(title, test, templates)}
     for target in arguments.target_dirs or []:
         name, _, source = target.rpartition("=")
@@ -106,7 +116,7 @@ def read_task(
         while role in tests:
             role, number = f"{target_title} ({number})", number + 1
         tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
-    return Task(title, train, tests, names)
+    return Task(title, train, tests, names, split)
 
 
 def source_title(source: str) -> str:

@@ -25,6 +25,7 @@ from hf_prompt_models.training.protocols import TestSet
 
 RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
+SPLIT_FILE = "split.json"
 RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.csv"
 OPTIMIZER_SETTINGS = (

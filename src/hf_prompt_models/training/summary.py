@@ -1,5 +1,6 @@
 """A run's results as a table to read, and what to type next."""
 
+import os
 import shlex
 from typing import Any
 
@@ -61,10 +62,22 @@ def summarise(results: dict[str, Any]) -> str:
             learned = sum(top5) / len(top5)
             lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {by_hand:.2%}, {method} {learned:.2%}{mean_of}")
     lines += advise_class_names(results)
+    data, again = results["data"], []
+    if "split" in data:
+        held_out = f"held out of {data['train']} by --test_fraction {data['test_fraction']:g}"
+        lines.append(f"The test {kind}s were {held_out}; {data['split']} lists them.")
+        run = shlex.quote(os.path.dirname(data["split"]) or ".")
+        again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}"]
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
     return "\n".join(
-        [*lines, "", f"Predict with: hf-prompt predict {model} {example}", f"Try it with: hf-prompt app {model}"]
+        [
+            *lines,
+            "",
+            f"Predict with: hf-prompt predict {model} {example}",
+            f"Try it with: hf-prompt app {model}",
+            *again,
+        ]
     )
 
 

@@ -1,0 +1,172 @@
+"""Holding out part of a data set for testing, and reading the parts again."""
+
+import logging
+import os
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hf_prompt_models.data.files import UnreadableFileError, read_json
+from hf_prompt_models.data.labelled import LabelledFiles
+
+
+logger = logging.getLogger(__name__)
+
+Files = TypeVar("Files", bound=LabelledFiles)
+
+MAX_BYTES = 2**28
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which files are trained on, and which are held out for testing.
+
+    Attributes:
+        train: indices of the first.
+        test: indices of the others.
+        untested: the classes that have too few different files to test any.
+    """
+
+    train: list[int]
+    test: list[int]
+    untested: list[str]
+
+
+def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
+    """Choose files to test on, the same share of every class.
+
+    Files with the same content are one: they are trained on or tested together. A class of at least two different
+    files has one at least in each part. The choice depends on the files' names and content, the fraction and the
+    seed alone, not on the order of the files, nor on other classes. Where files have several labels, all of them are
+    one class here.
+
+    Args:
+        files: with labels.
+        fraction: the share to test on, between 0 and 1.
+        seed: another seed, another choice.
+
+    Raises:
+        ValueError: if no file can be held out.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for index in sorted(range(len(files)), key=lambda index: files.names[index]):
+        groups[_identity(files, index)].append(index)
+    by_class: dict[int, list[list[int]]] = defaultdict(list)
+    for group in groups.values():
+        by_class[0 if files.multi_label else files.labels[group[0]]].append(group)
+    test: list[int] = []
+    untested: list[str] = []
+    for label, own in sorted(by_class.items()):
+        wanted = max(1, round(fraction * sum(map(len, own))))
+        random.Random(f"test/{seed}/{label}").shuffle(own)
+        chosen: list[int] = []
+        for group in own[:-1]:  # the last is trained on, whatever the fraction
+            if len(chosen) < wanted:
+                chosen += group
+        if not chosen:
+            untested.append(files.class_names[label])
+        test += chosen
+    if not test:
+        raise ValueError(
+            f"No {files.kind} of {files.source} can be held out: each class has one {files.kind}. Add {files.kind}s, "
+            "or name a folder with others by --test_dir."
+        )
+    held = set(test)
+    return HeldOut([index for index in range(len(files)) if index not in held], sorted(test), untested)
+
+
+def _identity(files: LabelledFiles, index: int) -> bytes:
+    """What a file holds; of one that cannot be read, which is reported later, its name."""
+    try:
+        return files.digest(index)
+    except (OSError, UnreadableFileError):
+        return files.names[index].encode(errors="surrogateescape")
+
+
+def report_untested(files: LabelledFiles, held_out: HeldOut) -> None:
+    """Warn of classes that are trained on and not tested."""
+    if held_out.untested:
+        shown = ", ".join(held_out.untested[:5]) + (" …" if len(held_out.untested) > 5 else "")
+        logger.warning(
+            f"{len(held_out.untested)} class(es) of {files.source} have a single {files.kind}, which is trained on "
+            f"and not tested: {shown}."
+        )
+
+
+def describe_split(files: LabelledFiles, held_out: HeldOut, source: str, fraction: float, seed: int) -> dict[str, Any]:
+    """Return what a split file holds: where the files are from, and the names of those in each part."""
+    parts = {"train": held_out.train, "test": held_out.test}
+    names = {part: [files.names[index] for index in indices] for part, indices in parts.items()}
+    return {"source": absolute_source(source), "test_fraction": fraction, "seed": seed, **names}
+
+
+def absolute_source(source: str) -> str:
+    """Return a source that means the same in every working directory: `photos:train` with the folder's whole path."""
+    if os.path.exists(source):
+        return os.path.abspath(source)
+    name, colon, split = source.rpartition(":")
+    return f"{os.path.abspath(name)}{colon}{split}" if colon and os.path.exists(name) else source
+
+
+def check_same_split(path: Path, split: dict[str, Any]) -> None:
+    """Refuse to resume a run on another split than its own.
+
+    Args:
+        path: the run's split file; without one there is nothing to compare.
+        split: from `describe_split`.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if not path.is_file():
+        return
+    earlier = read_json(path, MAX_BYTES, "split files")
+    if earlier != split:
+        settings = ("source", "test_fraction", "seed")
+        same = isinstance(earlier, dict) and all(earlier.get(name) == split[name] for name in settings)
+        flags = "--test_fraction, --split_seed or --train_dir differ"
+        reason = "the files of --train_dir have changed" if same else flags
+        raise ValueError(
+            f"{path} holds out other files than this command: {reason}. Repeat the settings of the run that is "
+            "resumed, or choose another --output_dir."
+        )
+
+
+def read_part(path: str | os.PathLike, part: str, read: Callable[[str, str], Files]) -> Files | None:
+    """Return the files that a split file names; `None` where a path is not one.
+
+    Args:
+        path: of the file.
+        part: "train" or "test".
+        read: reads the source that the file names.
+
+    Raises:
+        ValueError: if the file is damaged, or names files that its source does not have.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    split = read_json(path, MAX_BYTES, "split files")
+    if not isinstance(split, dict) or "test_fraction" not in split:
+        return None
+    names: Any = split.get(part)
+    if part not in PARTS or not isinstance(split.get("source"), str) or not _are_texts(names):
+        raise ValueError(f"{path} is not a split as `hf-prompt train --test_fraction` writes it, or has no {part!r}.")
+    files = read(split["source"], "train")
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(files.names):
+        places[name].append(index)
+    if missing := [name for name in names if name not in places]:
+        raise ValueError(
+            f"{files.source} lacks {len(missing)} of the {len(names)} {files.kind}s that {path} names: "
+            f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}."
+        )
+    return files.select([index for name in dict.fromkeys(names) for index in places[name]])
+
+
+def _are_texts(names: Any) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
