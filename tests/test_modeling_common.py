@@ -20,6 +20,7 @@ from transformers import (
     AutoModel,
     AutoProcessor,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     pipeline,
 )
@@ -262,14 +263,43 @@ def test_bf16_loads_with_the_prompt_in_fp32_and_close_logits(
         torch.testing.assert_close(logits(loaded, batch).float(), expected, rtol=0, atol=3.0)
 
 
+def attentions(model: PreTrainedModel) -> dict[str, str]:
+    """How each part computes attention, by its name."""
+    configs = {name: module.config for name, module in model.named_modules() if hasattr(module, "config")}
+    return {
+        name: config._attn_implementation for name, config in configs.items() if isinstance(config, PreTrainedConfig)
+    }
+
+
 @pytest.mark.parametrize("scope", SCOPES)
-def test_attention_and_device_choices_reach_the_backbone(
-    scope: str, method: MethodUnderTest, built: PreTrainedModel, batch: dict, folders: dict[str, Path]
+def test_the_choice_of_attention_reaches_every_part(
+    scope: str, method: MethodUnderTest, built: PreTrainedModel, backbone: Path, batch: dict, folders: dict[str, Path]
 ) -> None:
-    loaded = method.auto_class.from_pretrained(folders[scope], attn_implementation="eager", device_map="cpu")
-    assert {
-        module.config._attn_implementation for module in loaded.backbone.modules() if hasattr(module, "config")
-    } == {"eager"}
+    by_name = dict.fromkeys(("", *type(built.config).sub_configs), "eager")
+    for loading_class in (method.auto_class, type(built)):
+        for choice in ("eager", by_name):
+            loaded = loading_class.from_pretrained(folders[scope], attn_implementation=choice, device_map="cpu")
+            assert set(attentions(loaded).values()) == {"eager"}
+            torch.testing.assert_close(logits(loaded, batch), logits(built, batch), rtol=0, atol=1e-4)
+    new = method.build(backbone, attn_implementation="eager")
+    assert set(attentions(new).values()) == {"eager"}
+
+
+def test_attention_can_be_chosen_for_one_part_and_changed_later(
+    method: MethodUnderTest,
+    built: PreTrainedModel,
+    batch: dict,
+    folders: dict[str, Path],
+    transformers_records: list[str],
+) -> None:
+    part = built.backbone_config_name()
+    for scope in SCOPES:
+        loaded = method.auto_class.from_pretrained(folders[scope], attn_implementation={part: "eager"})
+        assert getattr(loaded.config, part)._attn_implementation == "eager"
+        assert loaded.config._attn_implementation == built.config._attn_implementation
+    loaded.set_attn_implementation("eager")
+    transformers_records.clear()  # a ViLT computes in one way, and says so
+    assert set(attentions(loaded).values()) == {"eager"}
     torch.testing.assert_close(logits(loaded, batch), logits(built, batch), rtol=0, atol=1e-4)
 
 
@@ -315,6 +345,86 @@ def test_an_example_alone_has_the_outputs_that_it_has_in_a_batch(
         torch.testing.assert_close(alone, expected, rtol=0, atol=1e-4)
         assert alone.isfinite().all()
     torch.testing.assert_close(turned, [together[2], together[0]], rtol=0, atol=1e-4)
+
+
+# -- what any model of transformers does -----------------------------------------------------------------------------
+
+
+def feature_calls(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """Arguments for the model itself, and for each `get_..._features` that it has, by name."""
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    pixels = {"pixel_values": batch["pixel_values"]} if "pixel_values" in batch else {}
+    calls: dict[str, dict[str, torch.Tensor]] = {"forward": inputs}
+    for name in ("get_image_features", "get_video_features", "get_frame_features"):
+        # A video classifier has the image features of the base class, too.
+        if hasattr(model, name) and (name != "get_image_features" or pixels["pixel_values"].dim() == 4):
+            calls[name] = pixels
+    if hasattr(model, "get_text_features"):
+        calls["get_text_features"] = {}
+    return calls
+
+
+@torch.no_grad()
+def test_hidden_states_and_attentions_are_returned_where_they_are_asked_for(
+    method: MethodUnderTest, backbone: Path, batch: dict
+) -> None:
+    model = method.build(backbone, attn_implementation="eager")
+    for name, inputs in feature_calls(model, batch).items():
+        function = getattr(model, name)
+        plain = function(**inputs)
+        assert plain.get("hidden_states") is None
+        assert plain.get("attentions") is None
+        options = {"output_hidden_states": True}
+        if name != "get_image_features" or not hasattr(model, "vision_model"):  # that one is a ResNet's
+            options["output_attentions"] = True
+        output = function(**inputs, **options)
+        key = next(iter(plain))
+        assert set(plain) <= set(output)
+        torch.testing.assert_close(output[key], plain[key], rtol=1e-4, atol=1e-4)
+        assert len(output.hidden_states) > 1
+        if "output_attentions" in options:
+            assert len(output.attentions) > 0
+            for attention in output.attentions:
+                torch.testing.assert_close(attention.sum(dim=-1), torch.ones(attention.shape[:-1]))
+        for option in options:
+            setattr(model.config, option, True)
+        from_config, refused = function(**inputs), function(**inputs, **dict.fromkeys(options, False))
+        for option in options:
+            setattr(model.config, option, False)
+        torch.testing.assert_close(from_config.hidden_states, output.hidden_states, rtol=0, atol=1e-5)
+        assert refused.get("hidden_states") is None
+        assert refused.get("attentions") is None
+        as_tuple = function(**inputs, **options, return_dict=False)
+        assert isinstance(as_tuple, tuple)
+        assert len(as_tuple) == len(output)
+
+
+@torch.no_grad()
+def test_a_keyword_that_nothing_reads_is_refused(method: MethodUnderTest, built: PreTrainedModel, batch: dict) -> None:
+    for name, inputs in feature_calls(built, batch).items():
+        with pytest.raises(TypeError, match="atention_mask"):
+            getattr(built, name)(**inputs, atention_mask=torch.ones(1))
+        with pytest.raises(TypeError, match=r"does not take .*output_hidden_state"):
+            getattr(built, name)(**inputs, output_hidden_state=True)
+
+
+@torch.no_grad()
+def test_double_precision_is_not_rounded_on_the_way(
+    method: MethodUnderTest, backbone: Path, batch: dict, folders: dict[str, Path]
+) -> None:
+    double = {name: each.double() if each.is_floating_point() else each for name, each in batch.items()}
+    models = [method.auto_class.from_pretrained(folders[scope], dtype=torch.float64) for scope in SCOPES]
+    models.append(method.auto_class.from_pretrained(folders["full"]).double())
+    expected = None
+    for model in models:
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+        found = logits(model, double)
+        assert found.dtype == torch.float64
+        # Rounded to single precision anywhere, a number would be the same after being rounded once more.
+        finite = found[found.isfinite() & (found != 0)]
+        assert (finite.float().double() != finite).float().mean() > 0.9
+        expected = found if expected is None else expected
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # files hold single precision
 
 
 # -- without a borrowed backbone -------------------------------------------------------------------------------------

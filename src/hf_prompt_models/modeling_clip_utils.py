@@ -9,10 +9,13 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones import BACKBONES, find_backbone
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.packaged_backbones import CLIP_DIR
 from hf_prompt_models.processing_utils import ClipPromptProcessor
@@ -24,9 +27,9 @@ from hf_prompt_models.prompts.class_names import (
     tokenize_class_prompts,
 )
 from hf_prompt_models.prompts.packing import PackedPrompts, pack_prompts
-from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts
+from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts, run_padded_prompts
 from hf_prompt_models.prompts.templates import check_templates, fill_template
-from hf_prompt_models.prompts.text_encoding import encode_prompts
+from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_apart
 
 
 CHECKPOINTED_CHUNK_SIZE = 64
@@ -44,6 +47,11 @@ class ClipClassifierOutput(ModelOutput):
             plus SigLIP's bias.
         image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
 
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_hidden_states=True`:
+            the embedded patches, then the output of each layer, `(batch, tokens, width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_attentions=True`,
+            `(batch, heads, tokens, tokens)` for each layer. They need `attn_implementation="eager"`.
+
     Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(classes, dim)`): class features,
     L2-normalised.
     """
@@ -51,6 +59,8 @@ class ClipClassifierOutput(ModelOutput):
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     image_embeds: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class TextPromptModel(PromptPreTrainedModel):
@@ -68,8 +78,6 @@ class TextPromptModel(PromptPreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
-    # The prompt is tiny and is trained: it stays in full precision whatever the backbone's.
-    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
 
     clip: PreTrainedModel
 
@@ -151,12 +159,20 @@ class TextPromptModel(PromptPreTrainedModel):
     def _wants_text_gradient(self) -> bool:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.learned_text_tensors())
 
-    def get_text_features(self) -> BaseModelOutputWithPooling:
+    @forward_options
+    def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
         """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in what is learned.
+
+        With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
+        each prompt, and its `.last_hidden_state`, (prompts, length, width).
 
         Where no gradient is wanted they are computed once and kept until `text_state`, the classes, the dtype or the
         device change.
         """
+        if asks_for_states(kwargs):
+            outputs: Any = self._run_prompts_apart(captured(kwargs))
+            outputs.pooler_output = self.class_features(at_least_float32(outputs.pooler_output))
+            return outputs
         if self._is_text_adapted():
             self._text_cache = None
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
@@ -173,6 +189,12 @@ class TextPromptModel(PromptPreTrainedModel):
                 kept = [tensor.detach().clone() for tensor in state]
                 self._text_cache = cached = (setting, kept, self._encode_classes())
         return BaseModelOutputWithPooling(pooler_output=cached[2].clone())
+
+    def _text_embeds(self) -> torch.Tensor:
+        """The classes' features for `forward`, whose hidden states are the image tower's."""
+        return self.get_text_features(
+            output_hidden_states=False, output_attentions=False, return_dict=True
+        ).pooler_output
 
     def _text_parameters(self) -> set[str]:
         """The names of the text side's parameters."""
@@ -198,6 +220,17 @@ class TextPromptModel(PromptPreTrainedModel):
         # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
         return at_least_float32(features)
 
+    def _run_prompts_apart(self, options: dict[str, Any]) -> BaseModelOutputWithPooling:
+        """The text tower's complete output for all prompts; its pooled output is projected."""
+        prompts, tower = self.prompt_token_ids(), self.clip.text_model
+        if not self.backbone_type.packs_prompts:
+            return run_padded_prompts(tower, self._lay_out_prompts(prompts), self.context, return_dict=True, **options)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.clip.device)
+        input_ids = pad_prompts(prompts, int(lengths.max()), 0).to(self.clip.device)  # what follows a prompt is unseen
+        outputs = run_prompts_apart(tower, input_ids, lengths, self.context, return_dict=True, **options)
+        outputs.pooler_output = self.clip.text_projection(outputs.pooler_output)
+        return outputs
+
     def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
         """As few rows where the text tower allows, else padded to all of its positions."""
         pad_token_id = self.config.pad_token_id
@@ -215,11 +248,13 @@ class TextPromptModel(PromptPreTrainedModel):
         self._prompts = None
         self._text_cache = None
 
+    @forward_options
     def get_image_features(
         self,
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """`.pooler_output`: image features, (batch, dim), L2-normalised.
 
@@ -229,6 +264,7 @@ class TextPromptModel(PromptPreTrainedModel):
             pixel_values: (batch, 3, height, width); for NaFlex backbones (batch, patches, 3 * patch size ** 2).
             pixel_attention_mask: (batch, patches) 0 where a patch is padding; for NaFlex backbones alone.
             spatial_shapes: (batch, 2) rows and columns of patches; for NaFlex backbones alone.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: if the backbone takes other inputs.
@@ -245,8 +281,8 @@ class TextPromptModel(PromptPreTrainedModel):
                 f"A {type(self.clip).__name__} takes {', '.join(expected)} of images, not {', '.join(inputs)}: pass "
                 "everything that the processor returns for them."
             )
-        outputs = self.clip.get_image_features(**inputs, return_dict=True)
-        outputs.pooler_output = F.normalize(outputs.pooler_output.float(), dim=-1)
+        outputs: Any = self.clip.get_image_features(**inputs, return_dict=True, **kwargs)
+        outputs.pooler_output = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)
         return outputs
 
 
@@ -256,14 +292,15 @@ class ClipPromptModel(TextPromptModel):
     input_modalities = ("image",)
     pipeline_task = "image-classification"
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
         image_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ClipClassifierOutput | tuple:
         """Class logits of images, or of image features computed before.
 
@@ -271,23 +308,28 @@ class ClipPromptModel(TextPromptModel):
             pixel_values: as `get_image_features` takes them.
             image_embeds: (batch, dim) image features instead of pixels, normalised or not.
             labels: (batch,) class indices.
-            return_dict: `False` returns a tuple.
             pixel_attention_mask, spatial_shapes: as `get_image_features` takes them.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
-        if (pixel_values is None) == (image_embeds is None):
-            raise ValueError("Pass either pixel_values or image_embeds.")
-        if image_embeds is not None:
-            image_embeds = F.normalize(image_embeds.float(), dim=-1)
+        if pixel_values is not None and image_embeds is None:
+            images = self.get_image_features(
+                pixel_values, pixel_attention_mask, spatial_shapes, return_dict=True, **kwargs
+            )
+        elif image_embeds is not None and pixel_values is None:
+            if asks_for_states(kwargs):
+                raise ValueError(
+                    "Hidden states and attentions are the image tower's: pass pixel_values, not image_embeds."
+                )
+            images = BaseModelOutputWithPooling(pooler_output=F.normalize(at_least_float32(image_embeds), dim=-1))
         else:
-            image_embeds = self.get_image_features(pixel_values, pixel_attention_mask, spatial_shapes).pooler_output
-        text_embeds = self.get_text_features().pooler_output
+            raise ValueError("Pass either pixel_values or image_embeds.")
+        image_embeds, text_embeds = images.pooler_output, self._text_embeds()
         logits = self.class_logits(image_embeds, text_embeds)
         loss = None if labels is None else F.cross_entropy(logits, labels)
-        output = ClipClassifierOutput(loss=loss, logits=logits, image_embeds=image_embeds)
+        output = ClipClassifierOutput(loss, logits, image_embeds, images.hidden_states, images.attentions)
         # No field, for fields are items: pipelines and the Trainer take each item for one value an image.
         output.text_embeds = text_embeds
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+        return output
 
     def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits.
@@ -297,8 +339,8 @@ class ClipPromptModel(TextPromptModel):
             text_embeds: (classes, dim), as `get_text_features` gives them.
         """
         with torch.autocast(image_embeds.device.type, enabled=False):
-            logits = self.clip.logit_scale.float().exp() * image_embeds @ text_embeds.T
-        return logits + self.clip.logit_bias.float() if self.backbone_type.has_logit_bias else logits
+            logits = at_least_float32(self.clip.logit_scale).exp() * image_embeds @ text_embeds.T
+        return logits + at_least_float32(self.clip.logit_bias) if self.backbone_type.has_logit_bias else logits
 
 
 class TemplatePromptModel(TextPromptModel):

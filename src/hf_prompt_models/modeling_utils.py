@@ -54,6 +54,12 @@ class CompletePreTrainedModel(PreTrainedModel):
     """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
     pipeline_task: ClassVar[str | None] = None
     """The task whose pipeline runs such a model, for its model card."""
+    accepts_loss_kwargs = False
+    """For the Trainer: losses are means over the batch, which `num_items_in_batch` does not enter."""
+
+    def passed_on_keywords(self) -> frozenset[str]:
+        """Further keyword arguments of `forward`, which it passes on to a part of the model."""
+        return frozenset()
 
     @classmethod
     def from_pretrained(
@@ -314,6 +320,14 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         raise NotImplementedError
 
     @classmethod
+    def _for_backbone(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments for the backbone's `from_pretrained`: of an `attn_implementation` by parts, its own part."""
+        attention = kwargs.get("attn_implementation")
+        if isinstance(attention, dict):
+            return kwargs | {"attn_implementation": attention.get(cls.backbone_config_name())}
+        return kwargs
+
+    @classmethod
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
         """Load the borrowed backbone; `kwargs` go to its `from_pretrained`.
 
@@ -339,7 +353,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
                 f"not know: it takes checkpoints of {listed}."
             )
         try:
-            return known[model_type].from_pretrained(name_or_path, **kwargs)
+            return known[model_type].from_pretrained(name_or_path, **cls._for_backbone(kwargs))
         except SafetensorError as error:
             raise OSError(f"The weights of the backbone {str(name_or_path)!r} are damaged ({error}).") from error
 
@@ -414,8 +428,10 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
             kwargs.pop(name, None)
         if kwargs.get("dtype", kwargs.get("torch_dtype", "auto")) == "auto" and config.dtype is not None:
             kwargs["dtype"] = config.dtype  # that of the model that was saved, whatever the backbone's on disk
-        if config._attn_implementation is not None:  # where the Auto classes leave the argument
-            kwargs.setdefault("attn_implementation", config._attn_implementation)
+        if (attention := kwargs.pop("attn_implementation", None)) is not None:
+            config._attn_implementation = attention  # where the Auto classes leave the argument, for all parts
+        backbone_field = cls.backbone_config_name()
+        kwargs["attn_implementation"] = {backbone_field: _attention_choices(getattr(config, backbone_field))}
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
         try:
@@ -431,7 +447,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
                 merge_lora(backbone, path, updates, **hub_kwargs)
             # It is another backbone now, which no base names.
             config.update(dict.fromkeys(BASE_MODEL_FIELDS))
-        model = cls._from_parts(config, backbone, prompt)
+        model = cls._from_parts(config, backbone, prompt, attention)
         if updates is not None:
             model._set_weights_scope("full")
         model.name_or_path = str(path)
@@ -443,16 +459,29 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         return model
 
     @classmethod
-    def _from_parts(cls, config: PromptConfig, backbone: PreTrainedModel, prompt: dict[str, torch.Tensor]) -> Self:
-        """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised."""
+    def _from_parts(
+        cls,
+        config: PromptConfig,
+        backbone: PreTrainedModel,
+        prompt: dict[str, torch.Tensor],
+        attention: str | dict[str, Any] | None = None,
+    ) -> Self:
+        """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised.
+
+        `attention` is the `attn_implementation` that was asked for, of which the backbone has its part already.
+        """
         # The very object that the backbone reads; set late, for a new configuration resets its parts' attention.
         setattr(config, cls.backbone_config_name(), backbone.config)
         backbone.config.name_or_path = ""  # said once, in base_model_name_or_path; a full checkpoint need not name it
+        if attention is not None:
+            config._attn_implementation = attention
         model = cls(config, backbone=backbone)
+        own = [module for name, module in model.named_children() if name != cls.backbone_name]
+        for module in own:  # what is learned is never in half precision, and as the backbone where that is in double
+            module.to(torch.promote_types(backbone.dtype, torch.float32))
         model.load_state_dict(prompt, strict=False)
-        for name, module in model.named_children():
-            if name != cls.backbone_name:
-                module.to(backbone.device)
+        for module in own:
+            module.to(backbone.device)
         model.freeze_backbone()
         model._own_trained_backbone()
         return model.eval()
@@ -616,3 +645,11 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Only for modules that a subclass owns; the backbone has its own rules."""
         raise NotImplementedError
+
+
+def _attention_choices(config: PreTrainedConfig) -> dict[str, Any]:
+    """The `attn_implementation` of a configuration and of its parts, as transformers takes it for all of them."""
+    parts = {name: getattr(config, name) for name in config.sub_configs}
+    return {"": config._attn_implementation} | {
+        name: _attention_choices(part) for name, part in parts.items() if part is not None
+    }

@@ -1,5 +1,6 @@
 """A left-padded batch writes what each example alone does, however it is decoded and cached."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -146,3 +147,25 @@ def test_a_prefix_may_be_read_in_chunks_where_no_separator_has_a_say() -> None:
     model = made("mantis", "llama")
     with pytest.raises(ValueError, match="prefill_chunk_size"):
         written(model, examples(model, [0, 1]), prefill_chunk_size=4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_draft_model_changes_no_text(method: str, transformers_records: list[str]) -> None:
+    """Whether it is a copy, which takes the images as they are, or of another width, which sees none."""
+    model = make(method, "gpt2")
+    narrow = copy.deepcopy(model.config)
+    narrow.text_config.n_embd = 16
+    for index in (0, 1):
+        prompt = examples(model, [index])
+        expected = model.generate(**prompt, max_new_tokens=6, do_sample=False)
+        for draft in (copy.deepcopy(model), type(model)(narrow).eval()):
+            written = model.generate(**prompt, max_new_tokens=6, do_sample=False, assistant_model=draft)
+            assert torch.equal(written, expected)
+    transformers_records.clear()  # transformers warns of how it calls the draft itself
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_without_their_placeholders_are_refused(method: str) -> None:
+    model = make(method, "llama")
+    with pytest.raises(ValueError, match="Images need input_ids with their placeholders"):
+        model.generate(pixel_values=examples(model, [0])["pixel_values"], max_new_tokens=2)

@@ -242,11 +242,10 @@ def test_a_batch_without_images_has_gradients_of_zero(method: str) -> None:
 def test_activation_checkpointing_of_a_frozen_language_model(language_model: str, method: str) -> None:
     """Its layers are run again in the backward pass, and give the gradients that they give without."""
     gradients, runs = [], []
-    for checkpointing in (False, True):
-        model = make(method, language_model, **{"freeze_text": True} if method == "mantis" else {})
-        if checkpointing:
-            model.activation_checkpointing_enable()
-        model.train().train()
+    for order in ([], ["enable", "train", "train"], ["train", "enable"], ["enable", "train", "disable"]):
+        model = make(method, language_model, **{"freeze_text": True} if method == "mantis" else {}).train()
+        for call in order:
+            model.train() if call == "train" else getattr(model, f"activation_checkpointing_{call}")()
         layers = [
             module for module in model.language_model.modules() if isinstance(module, GradientCheckpointingLayer)
         ]
@@ -257,9 +256,22 @@ def test_activation_checkpointing_of_a_frozen_language_model(language_model: str
         gradients.append(model.image_projection.linear.weight.grad)
         runs.append(len(calls))
         assert not any(module.training for module in model.eval().modules())
-    assert runs == [1, 2]
+    assert runs == [1, 2, 2, 1]
     assert gradients[0].abs().sum() > 0
-    torch.testing.assert_close(gradients[1], gradients[0])
+    for each in gradients[1:]:
+        torch.testing.assert_close(each, gradients[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_with_vectors_of_tokens_are_refused(method: str) -> None:
+    model = make(method, "llama")
+    prompt = examples(model, [0])
+    embeds = model.get_input_embeddings()(prompt["input_ids"].clamp(max=9))
+    with pytest.raises(ValueError, match="Images cannot be placed in inputs_embeds"):
+        model(inputs_embeds=embeds, pixel_values=prompt["pixel_values"])
+    with pytest.raises(ValueError, match="Images cannot be placed in inputs_embeds"):
+        model.generate(inputs_embeds=embeds, pixel_values=prompt["pixel_values"], max_new_tokens=2)
+    assert model(inputs_embeds=embeds).logits.shape[1] == embeds.shape[1]
 
 
 def test_activation_checkpointing_of_a_trained_language_model_changes_no_gradient() -> None:

@@ -246,3 +246,12 @@ def _with_config(processor: ProcessorMixin, folder: Path) -> Path:
     model_type = {"MantisProcessor": "mantis_nlg", "FrozenProcessor": "frozen"}[type(processor).__name__]
     (folder / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
     return folder
+
+
+@pytest.mark.parametrize("name", ["key.png", "https://example.org/a/cup.JPG", "shots/red.webp"])
+def test_the_name_of_an_image_is_no_text(name: str, processor: ProcessorMixin) -> None:
+    """A pipeline hands over the files of `pipe(images=[...])` as texts where no text is passed."""
+    with pytest.raises(ValueError, match="is the name of an image"):
+        processor(text=["a mug", name])
+    assert readable(processor, text=[f"what is in {name}?"]) == [f"what is in {name}?"]
+    assert readable(processor, images=[[A]], text=[name]) == [f"{SLOTS}{name}"]

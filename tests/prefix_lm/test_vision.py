@@ -89,7 +89,7 @@ def test_a_feature_stands_where_its_patch_does(name: str, tmp_path: Path) -> Non
     model = load_vision_model(BACKBONES[name](tmp_path))
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        found = encode_feature_map(model, pixels)
+        found = encode_feature_map(model, pixels).last_hidden_state
         hidden = AutoModel.from_pretrained(tmp_path)(pixels).last_hidden_state
     assert found.shape[1] == feature_width(model.config)
     if name == "convnext":
@@ -109,7 +109,8 @@ def test_of_a_two_tower_model_the_image_tower_is_taken(tmp_path: Path) -> None:
     pixels = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         hidden = tower(pixels).last_hidden_state
-        assert torch.equal(encode_feature_map(load_vision_model(folder), pixels).flatten(2), hidden[:, 1:].mT)
+        found = encode_feature_map(load_vision_model(folder), pixels).last_hidden_state
+        assert torch.equal(found.flatten(2), hidden[:, 1:].mT)
 
 
 def test_patches_of_an_oblong_image_are_refused(tmp_path: Path) -> None:

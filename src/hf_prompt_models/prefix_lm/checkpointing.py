@@ -18,10 +18,11 @@ def checkpoint_frozen_layers(model: nn.Module) -> None:
         model: the language model, in eval mode; its layers are changed in place.
     """
     for layer in model.modules():
-        if isinstance(layer, GradientCheckpointingLayer) and layer.gradient_checkpointing:
-            layer.training = True
-            if not isinstance(layer._gradient_checkpointing_func, _CheckpointInEval):
-                layer._gradient_checkpointing_func = _CheckpointInEval(layer, layer._gradient_checkpointing_func)
+        if not isinstance(layer, GradientCheckpointingLayer):
+            continue
+        layer.training = layer.gradient_checkpointing
+        if layer.gradient_checkpointing and not isinstance(layer._gradient_checkpointing_func, _CheckpointInEval):
+            layer._gradient_checkpointing_func = _CheckpointInEval(layer, layer._gradient_checkpointing_func)
 
 
 class _CheckpointInEval:

@@ -17,7 +17,10 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.packaged_backbones import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
@@ -48,6 +51,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    accepts_loss_kwargs = True
     # What is learned beside the language model stays in full precision whatever that is in.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["vision_model", "image_projection"]
 
@@ -111,7 +115,7 @@ class PrefixLMModel(PromptPreTrainedModel):
                 f"{cls.__name__} takes what AutoModelForCausalLM loads, such as GPT-2, OPT or Llama."
             )
         try:
-            return AutoModelForCausalLM.from_pretrained(name_or_path, **kwargs)
+            return AutoModelForCausalLM.from_pretrained(name_or_path, **cls._for_backbone(kwargs))
         except SafetensorError as error:
             raise OSError(f"The weights of the backbone {str(name_or_path)!r} are damaged ({error}).") from error
 
@@ -146,7 +150,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         )
         config.vision_config = vision.config
         weights = {f"vision_model.{name}": tensor for name, tensor in vision.state_dict().items()}
-        model = cls._from_parts(config, backbone, weights)
+        model = cls._from_parts(config, backbone, weights, kwargs.get("attn_implementation"))
         model.generation_config = GenerationConfig(**special_tokens, suppress_tokens=sorted(model.own_token_ids))
         model.processor = processor
         return model
@@ -174,24 +178,23 @@ class PrefixLMModel(PromptPreTrainedModel):
             for module in self.vision_model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        if mode and not self._trains_backbone():
-            checkpoint_frozen_layers(self.language_model)
         return self
 
     # -- images ------------------------------------------------------------------------------------------------------
 
+    @forward_options
     def get_image_features(
-        self, pixel_values: torch.Tensor, return_dict: bool | None = None
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
         """Images as vectors in the language model's token space.
 
         Args:
             pixel_values: (images, 3, height, width), of all examples one after another.
-            return_dict: taken for `generate`'s sake; the answer is always an output object.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Returns:
             `.pooler_output`: (images, num_image_tokens, dim). `.last_hidden_state`: the vision backbone's features,
-            (images, channels, rows, columns).
+            (images, channels, rows, columns); `.hidden_states`, `.attentions`: its own, where they are asked for.
         """
         if pixel_values.dim() != 4:
             raise ValueError(
@@ -199,8 +202,9 @@ class PrefixLMModel(PromptPreTrainedModel):
                 f"returns them; got {tuple(pixel_values.shape)}."
             )
         like = next(self.vision_model.parameters())
-        features = encode_feature_map(self.vision_model, pixel_values.to(like.device, like.dtype))
-        return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=self.image_projection(features))
+        outputs = encode_feature_map(self.vision_model, pixel_values.to(like.device, like.dtype), **captured(kwargs))
+        outputs.pooler_output = self.image_projection(outputs.last_hidden_state)
+        return outputs
 
     def _embed(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
         """Vectors of all positions, (batch, length, dim): the tokens', and the images' where placeholders stand.
@@ -219,8 +223,9 @@ class PrefixLMModel(PromptPreTrainedModel):
     def _zero_of_vision_side(self) -> torch.Tensor:
         """Zero, by way of everything that is trained on images.
 
-        A batch without an image has gradients of zero then, not none: processes that train together wait for all of
-        each other's, and with a frozen language model there would be nothing to go backward through.
+        A batch without an image has gradients of zero then, not none, and so have the parts of a vision backbone that
+        its features do not depend on, such as a ViT's pooler: processes that train together wait for all of each
+        other's, and with a frozen language model there would be nothing to go backward through.
         """
         parameters = [*self.vision_model.parameters(), *self.image_projection.parameters()]
         return 0.0 * torch.stack([each.sum() for each in parameters if each.requires_grad]).sum()
@@ -250,6 +255,10 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     # -- forward -----------------------------------------------------------------------------------------------------
 
+    def passed_on_keywords(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.language_model.forward).parameters)
+
+    @forward_options
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -262,8 +271,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> CausalLMOutputWithPast | tuple:
         """Logits of the next tokens, and the loss where labels are given.
 
@@ -273,33 +281,47 @@ class PrefixLMModel(PromptPreTrainedModel):
             attention_mask: (batch, length) 0 where there is padding, on either side.
             position_ids: (batch, length). Default: counted from the mask, so that padding takes no position.
             past_key_values: a cache, as in transformers.
-            inputs_embeds: (batch, length, dim) instead of `input_ids` and images.
+            inputs_embeds: (batch, length, dim) instead of `input_ids` and images, which cannot be placed in them: the
+                placeholder has no vector of its own.
             labels: (batch, length) token ids, -100 where nothing is to be learned. The loss is the mean over all
                 labelled tokens of the batch.
-            use_cache, logits_to_keep, return_dict: as in transformers.
+            use_cache, logits_to_keep: as in transformers.
             mm_encoder_outputs: images encoded before, `{"image": self.get_image_features(...)}`; `generate` does so.
-            kwargs: for the language model; `num_items_in_batch` for the loss.
+            kwargs: `output_hidden_states` and `output_attentions` of the language model, `return_dict`, and its other
+                arguments; `num_items_in_batch` for the loss.
 
         Raises:
-            ValueError: if placeholders and images differ in number, or the input is too long.
+            ValueError: if placeholders and images differ in number, the input is too long, or images come with
+                `inputs_embeds`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if use_cache is None and self.training:
             use_cache = False
+        if self.training and not self.language_model.training:
+            # Here, and not where checkpointing is switched on, for that may be before or after `train()`.
+            checkpoint_frozen_layers(self.language_model)
         past_length = 0 if past_key_values is None else int(past_key_values.get_seq_length())
         encoded = (mm_encoder_outputs or {}).get("image")
         if pixel_values is not None:
-            encoded = self.get_image_features(pixel_values)
+            encoded = self.get_image_features(
+                pixel_values, output_hidden_states=False, output_attentions=False, return_dict=True
+            )
         features = None if encoded is None else encoded.pooler_output
+        if inputs_embeds is not None and features is not None:
+            raise ValueError(
+                "Images cannot be placed in inputs_embeds, where nothing says which vectors are placeholders. Pass "
+                "input_ids with the images, or inputs_embeds that hold the images' vectors (get_image_features)."
+            )
         if inputs_embeds is None:
             if input_ids is None:
                 raise ValueError("Pass input_ids, or inputs_embeds.")
             if past_length == 0 or features is not None:
                 self._check_slots(input_ids, features)
-            if past_length > 0 and input_ids.shape[1] > 1:
-                self._check_continuation(input_ids)
+            if past_length > 0:
+                # The first may have been read before: a model that drafts reads the last token of a prompt again.
+                self._check_continuation(input_ids[:, 1:])
             inputs_embeds = self._embed(input_ids, features)
-            if features is None and self.training:
+            if self.training:
                 inputs_embeds = inputs_embeds + self._zero_of_vision_side().to(inputs_embeds)
         length = inputs_embeds.shape[1]
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
@@ -320,12 +342,51 @@ class PrefixLMModel(PromptPreTrainedModel):
         logits, loss = outputs.logits, None
         if labels is not None:
             loss = self.loss_function(logits, labels, logits.shape[-1], num_items_in_batch=num_items_in_batch)
-        output = CausalLMOutputWithPast(
+        return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+
+    # -- generation --------------------------------------------------------------------------------------------------
+
+    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises:
+            ValueError: if images come without `input_ids`, which say where they stand; as `forward`.
+        """
+        texts = (inputs, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
+        if kwargs.get("pixel_values") is not None and all(each is None for each in texts):
+            raise ValueError(
+                "Images need input_ids with their placeholders: pass everything that the processor returns for them, "
+                'processor(images=[[image]], text=[""]) where there is no text.'
+            )
+        return super().generate(inputs, *args, **kwargs)
+
+    def prepare_inputs_for_generation(
+        self, input_ids: torch.Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As in transformers, but a model that drafts for another one (`assistant_model=...`) sees the images, too."""
+        prepared = super().prepare_inputs_for_generation(
+            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+        )
+        cache = kwargs.get("past_key_values")
+        past_length = 0 if cache is None else int(cache.get_seq_length())
+        encoded = (kwargs.get("mm_encoder_outputs") or {}).get("image")
+        if is_first_iteration and past_length > 0 and prepared.get("input_ids") is not None:
+            self._check_continuation(prepared["input_ids"])
+        if not is_first_iteration and encoded is not None and past_length == 0:
+            # transformers calls this the second iteration, for the other model has read the prompt in the first.
+            prepared["mm_encoder_outputs"] = {"image": self._as_own(encoded)}
+        return prepared
+
+    def _as_own(self, encoded: BaseModelOutputWithPooling) -> BaseModelOutputWithPooling:
+        """Images that another model encoded; it is no loss if this one, which drafts, sees none of them."""
+        vectors = encoded.pooler_output
+        shape = (len(vectors), self.config.num_image_tokens, self.token_dim)
+        return (
+            encoded if vectors.shape == shape else BaseModelOutputWithPooling(pooler_output=vectors.new_zeros(shape))
+        )

@@ -1,7 +1,9 @@
 """What the processors of methods over a language model share: examples of text and images to a model's inputs."""
 
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from PIL import Image
@@ -13,7 +15,7 @@ from transformers import (
     BatchFeature,
 )
 
-from hf_prompt_models.data.images import load_image
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
 from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor
 
@@ -289,6 +291,12 @@ def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], 
     if not all(isinstance(each, str) for each in texts):
         raise ValueError("text is a string, or a list of strings.")
     if images is None:
+        for index, each in enumerate(texts):
+            if Path(each).suffix.lower() in IMAGE_SUFFIXES and not re.search(r"\s", each):
+                raise ValueError(
+                    f"Text {index}, {each!r}, is the name of an image, and there are no images. Pass images=... with "
+                    "a text, which may be empty; pipelines take them as pipe(images=..., text='')."
+                )
         return texts, [[] for _ in texts]
     if nested:
         lists = [[image] if _is_image(image) else list(image) for image in images]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 
@@ -52,8 +53,10 @@ def feature_width(config: PreTrainedConfig) -> int:
     return fields["hidden_sizes"][-1] if fields.get("hidden_sizes") else config.hidden_size
 
 
-def encode_feature_map(vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """The backbone's last features where they are in the image: (images, channels, rows, columns).
+def encode_feature_map(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
+) -> BaseModelOutputWithPooling:
+    """Run the backbone; its last features are returned where they are in the image.
 
     Transformers return a sequence: its patches are laid out as a square again, tokens in front of them (the class
     token, registers) are dropped.
@@ -61,8 +64,30 @@ def encode_feature_map(vision_model: PreTrainedModel, pixel_values: torch.Tensor
     Args:
         vision_model: as `load_vision_model` returns it.
         pixel_values: (images, 3, height, width); for transformers height = width.
+        kwargs: `output_hidden_states`, `output_attentions`.
+
+    Returns:
+        `.last_hidden_state` (images, channels, rows, columns); `.hidden_states` and `.attentions` as the backbone
+        returns them.
+
+    Raises:
+        ValueError: if attentions are asked of a backbone that has none, or images are not square.
     """
-    hidden = vision_model(pixel_values).last_hidden_state
+    # A backbone without attention, such as a ResNet, may not take the argument, not even as False.
+    options = {name: value for name, value in kwargs.items() if name != "output_attentions" or value}
+    outputs = vision_model(pixel_values, return_dict=True, **options)
+    if kwargs.get("output_attentions") and outputs.get("attentions") is None:
+        raise ValueError(
+            f"A {type(vision_model).__name__} returned no attentions: leave output_attentions out for images."
+        )
+    return BaseModelOutputWithPooling(
+        last_hidden_state=_as_map(vision_model, outputs.last_hidden_state, pixel_values),
+        hidden_states=outputs.get("hidden_states"),
+        attentions=outputs.get("attentions"),
+    )
+
+
+def _as_map(vision_model: PreTrainedModel, hidden: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
     if hidden.dim() == 4:
         return hidden
     if pixel_values.shape[-1] != pixel_values.shape[-2]:

@@ -4,10 +4,13 @@ SigLIP's text tower is not causal, was trained on text padded to its full length
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import Siglip2TextModel, SiglipTextModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.output_capturing import capture_outputs
 
 from hf_prompt_models.prompts.context import embed_prompts
 
@@ -55,6 +58,29 @@ def encode_padded_prompts(
 def _encode_rows(
     text_model: SiglipTextModel | Siglip2TextModel, input_ids: torch.Tensor, context: torch.Tensor | None
 ) -> torch.Tensor:
+    return run_padded_prompts(text_model, input_ids, context).pooler_output
+
+
+@capture_outputs(tie_last_hidden_states=False)
+def run_padded_prompts(
+    text_model: SiglipTextModel | Siglip2TextModel,
+    input_ids: torch.Tensor,
+    context: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> BaseModelOutputWithPooling:
+    """The text tower's complete output for prompts that are encoded at once.
+
+    Args:
+        text_model, input_ids, context: as of `encode_padded_prompts`.
+        kwargs: `output_hidden_states`, `output_attentions`.
+
+    Returns:
+        `.last_hidden_state` (prompts, positions, hidden size), `.pooler_output` (prompts, dim) after the head.
+    """
     embedded = embed_prompts(text_model.embeddings.token_embedding, input_ids, context)
-    outputs = text_model.encoder(inputs_embeds=text_model.embeddings(inputs_embeds=embedded))  # no mask: all see all
-    return text_model.head(text_model.final_layer_norm(outputs.last_hidden_state[:, -1]))
+    embedded = text_model.embeddings(inputs_embeds=embedded)
+    hidden_states = text_model.encoder(inputs_embeds=embedded, **kwargs).last_hidden_state  # no mask: all see all
+    hidden_states = text_model.final_layer_norm(hidden_states)
+    return BaseModelOutputWithPooling(
+        last_hidden_state=hidden_states, pooler_output=text_model.head(hidden_states[:, -1])
+    )

@@ -1,10 +1,13 @@
 """Running a causal text tower that is read at its end token, as CLIP's, over packed prompts."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.output_capturing import capture_outputs
 
 from hf_prompt_models.prompts.context import embed_prompts
 from hf_prompt_models.prompts.packing import PackedPrompts
@@ -52,6 +55,39 @@ def encode_prompts(
     # Each chunk of rows yields its own prompts, in order: one gather restores the order of all.
     order = torch.argsort(prompts.prompt_rows // rows, stable=True)
     return torch.cat(chunks)[torch.argsort(order)]
+
+
+@capture_outputs(tie_last_hidden_states=False)
+def run_prompts_apart(
+    text_model: CLIPTextModel,
+    input_ids: torch.Tensor,
+    lengths: torch.Tensor,
+    context: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> BaseModelOutputWithPooling:
+    """The text tower's complete output with a row for each prompt, where hidden states or attentions are asked for.
+
+    Args:
+        text_model: the tower, of a backbone that packs prompts.
+        input_ids: (prompts, length) prompts padded on the right; ids past the vocabulary stand for context vectors.
+        lengths: (prompts,) tokens of each prompt.
+        context: (..., hidden size) context vectors.
+        kwargs: `output_hidden_states`, `output_attentions`.
+
+    Returns:
+        `.last_hidden_state` (prompts, length, hidden size), `.pooler_output` (prompts, hidden size) before the
+        projection.
+    """
+    embedded = embed_prompts(text_model.embeddings.token_embedding, input_ids, context)
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+    embedded = embedded + text_model.embeddings.position_embedding(positions)
+    mask = create_causal_mask(
+        config=text_model.config, inputs_embeds=embedded, attention_mask=None, past_key_values=None
+    )
+    outputs = text_model.encoder(inputs_embeds=embedded, attention_mask=mask, is_causal=True, **kwargs)
+    hidden_states = text_model.final_layer_norm(outputs.last_hidden_state)
+    pooled = hidden_states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+    return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
 
 def _rows(prompts: PackedPrompts, start: int, stop: int) -> PackedPrompts:

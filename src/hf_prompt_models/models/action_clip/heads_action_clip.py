@@ -23,6 +23,9 @@ class FrameHead(nn.Module):
             init.ones_(part.weight)
             init.zeros_(part.bias)
 
+    def set_attention(self, implementation: str) -> None:
+        """Choose how attention is computed, where the head has layers that can be told."""
+
 
 class MeanHead(FrameHead):
     """The mean over the frames."""
@@ -93,9 +96,13 @@ class TransfHead(FrameHead):
             num_attention_heads=_check_heads(heads, dim),
             hidden_act="quick_gelu",
             layer_norm_eps=config.head_layer_norm_eps,
-            attn_implementation="sdpa",
         )
         self.encoder = CLIPEncoder(encoder_config)
+        self.set_attention("sdpa")
+
+    def set_attention(self, implementation: str) -> None:
+        # It computes in full precision, which flash attention does not take.
+        self.encoder.config._attn_implementation = implementation if implementation in ("eager", "sdpa") else "sdpa"
 
     def init_part(self, part: nn.Module) -> None:
         super().init_part(part)

@@ -18,11 +18,14 @@ from transformers import (
 )
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones import find_backbone
 from hf_prompt_models.distributed import gather_examples
 from hf_prompt_models.fingerprint import change_marks
+from hf_prompt_models.forward_options import asks_for_states, forward_options
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
@@ -44,6 +47,11 @@ class ActionClipOutput(ModelOutput):
             of the templates' probabilities, so that softmax gives that mean; for several labels a video its log-odds,
             so that the sigmoid does.
         video_embeds (`torch.FloatTensor` of shape `(batch, dim)`): video features, L2-normalised.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_hidden_states=True`:
+            the embedded patches, then the output of each layer, `(batch * frames, 1 + patches, width)`; with
+            `pre_network="joint"` `(batch, 1 + frames * patches, width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_attentions=True`,
+            `(batch * frames, heads, tokens, tokens)` for each layer. They need `attn_implementation="eager"`.
 
     Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(templates, classes, dim)`): the
     sentences' features, L2-normalised; in train mode those of the sentences that were drawn, `(batch, dim)`.
@@ -52,6 +60,8 @@ class ActionClipOutput(ModelOutput):
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class ActionClipPreTrainedModel(TemplatePromptModel):
@@ -98,6 +108,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         joint = config.pre_network == "joint"
         self.pre_network = JointSpaceTime(config.num_frames, vision_width) if joint else None
         self.post_network = HEADS[config.post_network](config, self.clip.config.projection_dim)
+        self.post_network.set_attention(config._attn_implementation)
         self.post_init()
         self.freeze_backbone()
 
@@ -164,9 +175,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
             **cls._base_model_fields(name_or_path, clip, kwargs),
         )
-        model = cls._from_parts(config, clip, {})
+        model = cls._from_parts(config, clip, {}, kwargs.get("attn_implementation"))
         model.processor = processor
         return model
+
+    def set_attn_implementation(self, attn_implementation: str | dict, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; the head's is that of the model itself (`""` in a dictionary)."""
+        super().set_attn_implementation(attn_implementation, *args, **kwargs)
+        self.post_network.set_attention(self.config._attn_implementation)
 
     # -- what is trained ---------------------------------------------------------------------------------------------
 
@@ -198,15 +214,21 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
         return F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
 
-    def get_text_features(self) -> BaseModelOutputWithPooling:
+    def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
         """`.pooler_output`: the features of all classes in all templates, (templates, classes, dim), L2-normalised.
+
+        With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
+        each sentence, and its `.last_hidden_state`, (templates * classes, length, width).
 
         In eval mode, and where the text tower is frozen, they are computed once and kept until the text tower, the
         classes, the dtype or the device change, and carry no gradient. In train mode they are differentiable.
         """
-        return super().get_text_features()
+        return super().get_text_features(**kwargs)
 
-    def get_frame_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
+    @forward_options
+    def get_frame_features(
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
         """`.pooler_output`: the image tower's features of each frame, (batch, frames, dim), as they come out of its
         projection. With `pre_network="joint"` there is one for all frames, (batch, 1, dim).
 
@@ -223,16 +245,21 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             )
         self.config.check_num_frames(pixel_values.shape[1])
         if self.pre_network is not None:
-            pooled = self.pre_network(self.clip.vision_model, pixel_values)
+            outputs = self.pre_network(self.clip.vision_model, pixel_values, **kwargs)
         elif self.config.in_network == "shift":
-            pooled = encode_with_shift(self.clip.vision_model, pixel_values)
+            outputs = encode_with_shift(self.clip.vision_model, pixel_values, return_dict=True, **kwargs)
         else:
-            pooled = self.clip.vision_model(pixel_values=pixel_values.flatten(0, 1)).pooler_output
-            pooled = pooled.unflatten(0, pixel_values.shape[:2])
-        return BaseModelOutputWithPooling(pooler_output=self.clip.visual_projection(pooled))
+            outputs = self.clip.vision_model(pixel_values=pixel_values.flatten(0, 1), return_dict=True, **kwargs)
+            outputs.pooler_output = outputs.pooler_output.unflatten(0, pixel_values.shape[:2])
+        outputs.pooler_output = self.clip.visual_projection(outputs.pooler_output)
+        return outputs
 
+    @forward_options
     def get_video_features(
-        self, pixel_values: torch.Tensor | None = None, frame_embeds: torch.Tensor | None = None
+        self,
+        pixel_values: torch.Tensor | None = None,
+        frame_embeds: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """`.pooler_output`: video features, (batch, dim), L2-normalised.
 
@@ -244,8 +271,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             ValueError: for another shape, or a number of frames that the model cannot take.
         """
         if pixel_values is not None and frame_embeds is None:
-            frame_embeds = self.get_frame_features(pixel_values).pooler_output
+            outputs = self.get_frame_features(pixel_values, return_dict=True, **kwargs)
+            frame_embeds = outputs.pooler_output
         elif frame_embeds is not None and pixel_values is None:
+            if asks_for_states(kwargs):
+                raise ValueError(
+                    "Hidden states and attentions are the image tower's: pass pixel_values, not frame_embeds."
+                )
+            outputs = BaseModelOutputWithPooling()
             if self.pre_network is None:
                 self.config.check_num_frames(frame_embeds.shape[1])
         else:
@@ -255,17 +288,19 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             frames = at_least_float32(frame_embeds)
             parameter = next(self.post_network.parameters(), frames)
             video_embeds = F.normalize(self.post_network(frames.to(parameter.dtype)), dim=-1)
-        return BaseModelOutputWithPooling(pooler_output=at_least_float32(video_embeds))
+        outputs.pooler_output = at_least_float32(video_embeds)
+        return outputs
 
     # -- classification ----------------------------------------------------------------------------------------------
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
         frame_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         draws: torch.Tensor | None = None,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ActionClipOutput | tuple:
         """Class logits of videos in eval mode, the loss where labels are given.
 
@@ -278,14 +313,15 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             draws: (batch, 2) random whole numbers from 0, used in train mode: by the first one of an example its
                 template is drawn, by the second one, where it has several labels, which of them the sentence is about.
                 Default: torch's generator on the CPU draws them, in each process for itself.
-            return_dict: `False` returns a tuple.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: for pixels or labels of another form.
         """
         if labels is not None:
             self._check_labels(labels)
-        video_embeds = self.get_video_features(pixel_values, frame_embeds).pooler_output
+        videos = self.get_video_features(pixel_values, frame_embeds, return_dict=True, **kwargs)
+        video_embeds = videos.pooler_output
         loss = logits = None
         if self.training:
             if labels is None:
@@ -294,16 +330,15 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             with torch.autocast(video_embeds.device.type, enabled=False):
                 loss = self._training_loss(video_embeds, text_embeds, labels, classes)
         else:
-            text_embeds = self.get_text_features().pooler_output
+            text_embeds = self._text_embeds()
             with torch.autocast(video_embeds.device.type, enabled=False):
                 logits = self.class_logits(video_embeds, text_embeds)
                 if labels is not None:
                     loss = self._mean_loss(video_embeds, text_embeds, labels)
-        output = ActionClipOutput(loss=loss, logits=logits, video_embeds=video_embeds)
+        output = ActionClipOutput(loss, logits, video_embeds, videos.hidden_states, videos.attentions)
         # No field, for fields are items: pipelines and the Trainer take each item for one value a video.
         output.text_embeds = text_embeds
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+        return output
 
     @property
     def _multi_label(self) -> bool:
@@ -343,7 +378,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
             text_embeds = F.normalize(self._encode_prompts(prompts), dim=-1)
         else:
-            features = self.get_text_features().pooler_output
+            features = self._text_embeds()
             text_embeds = features[templates.to(features.device), classes.to(features.device)]
         return text_embeds, classes.to(labels.device)
 

@@ -4,10 +4,14 @@ The tower is transformers' own, run part by part; the released code is `clip/mod
 there) and `modules/temporal_shift.py`. Pixels are (batch, frames, 3, height, width).
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.output_capturing import capture_outputs
 
 
 SHIFT_DIVISOR = 8
@@ -26,24 +30,58 @@ class JointSpaceTime(nn.Module):
         super().__init__()
         self.time_embedding = nn.Parameter(torch.empty(num_frames, width))
 
-    def forward(self, vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-        """The tower's pooled output, (batch, 1, width)."""
-        batch, num_frames = pixel_values.shape[:2]
-        embedded = vision_model.embeddings(pixel_values.flatten(0, 1)).unflatten(0, (batch, num_frames))
-        class_token = embedded[:, 0, :1]  # before the first block it is the same in each frame
-        patches = embedded[:, :, 1:] + self.time_embedding[:num_frames, None].to(embedded.dtype)
-        hidden_states = vision_model.pre_layrnorm(torch.cat([class_token, patches.flatten(1, 2)], dim=1))
-        hidden_states = vision_model.encoder(inputs_embeds=hidden_states).last_hidden_state
-        return vision_model.post_layernorm(hidden_states[:, :1])
+    def forward(
+        self, vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """The tower's output for all frames at once.
+
+        Args:
+            vision_model: a CLIP's image tower.
+            pixel_values: (batch, frames, 3, height, width).
+            kwargs: `output_hidden_states`, `output_attentions`.
+
+        Returns:
+            `.last_hidden_state` (batch, 1 + frames * patches, width), `.pooler_output` (batch, 1, width).
+        """
+        return _encode_jointly(vision_model, pixel_values, self.time_embedding, return_dict=True, **kwargs)
 
 
-def encode_with_shift(vision_model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """The tower's pooled output for each frame, (batch, frames, width), with `shift_frames` before every block."""
+# Functions of the tower, whose layers `capture_outputs` knows.
+@capture_outputs(tie_last_hidden_states=False)
+def _encode_jointly(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, time_embedding: torch.Tensor, **kwargs: Any
+) -> BaseModelOutputWithPooling:
+    batch, num_frames = pixel_values.shape[:2]
+    embedded = vision_model.embeddings(pixel_values.flatten(0, 1)).unflatten(0, (batch, num_frames))
+    class_token = embedded[:, 0, :1]  # before the first block it is the same in each frame
+    patches = embedded[:, :, 1:] + time_embedding[:num_frames, None].to(embedded.dtype)
+    hidden_states = vision_model.pre_layrnorm(torch.cat([class_token, patches.flatten(1, 2)], dim=1))
+    hidden_states = vision_model.encoder(inputs_embeds=hidden_states, **kwargs).last_hidden_state
+    return BaseModelOutputWithPooling(
+        last_hidden_state=hidden_states, pooler_output=vision_model.post_layernorm(hidden_states[:, :1])
+    )
+
+
+@capture_outputs(tie_last_hidden_states=False)
+def encode_with_shift(
+    vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
+) -> BaseModelOutputWithPooling:
+    """The tower's output for each frame, with `shift_frames` before every block.
+
+    Args:
+        vision_model: a CLIP's image tower.
+        pixel_values: (batch, frames, 3, height, width).
+        kwargs: `output_hidden_states`, `output_attentions`.
+
+    Returns:
+        `.last_hidden_state` (batch * frames, 1 + patches, width), `.pooler_output` (batch, frames, width).
+    """
     batch, num_frames = pixel_values.shape[:2]
     hidden_states = vision_model.pre_layrnorm(vision_model.embeddings(pixel_values.flatten(0, 1)))
     for layer in vision_model.encoder.layers:
-        hidden_states = layer(shift_frames(hidden_states, num_frames), None)
-    return vision_model.post_layernorm(hidden_states[:, 0]).unflatten(0, (batch, num_frames))
+        hidden_states = layer(shift_frames(hidden_states, num_frames), None, **kwargs)
+    pooled = vision_model.post_layernorm(hidden_states[:, 0]).unflatten(0, (batch, num_frames))
+    return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
 
 def shift_frames(hidden_states: torch.Tensor, num_frames: int) -> torch.Tensor:

@@ -36,19 +36,22 @@ def contrastive_loss(
 
 
 @torch.no_grad()
-def draw_hard_negatives(similarities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_hard_negatives(
+    similarities: torch.Tensor, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Another video for each text and another text for each video, the likelier the more alike they are.
 
     Args:
         similarities: (examples, examples) of videos with texts, divided by the temperature; at least 2 examples.
+        generator: the source of randomness, on the CPU. Default: torch's own.
 
     Returns:
         (examples,) indices of videos, one a text, and (examples,) indices of texts, one a video.
     """
     others = similarities.detach().cpu()  # whose generator the Trainer saves, and which is the same for every device
     others = others.masked_fill(torch.eye(len(others), dtype=torch.bool), float("-inf"))
-    videos = torch.multinomial(others.T.softmax(dim=1), 1).flatten()
-    texts = torch.multinomial(others.softmax(dim=1), 1).flatten()
+    videos = torch.multinomial(others.T.softmax(dim=1), 1, generator=generator).flatten()
+    texts = torch.multinomial(others.softmax(dim=1), 1, generator=generator).flatten()
     return videos.to(similarities.device), texts.to(similarities.device)
 
 

@@ -10,11 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 from transformers.models.bert.modeling_bert import BertLMPredictionHead
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, logging
+from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields
+from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import CompletePreTrainedModel
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
@@ -29,6 +32,8 @@ from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 INITIAL_TEMPERATURE = 0.07
 TEMPERATURE_BOUNDS = (0.001, 0.5)
 NEW_HEADS = ("vtm_head.", "mlm_head.", "pem_head.", "classifier.", "prompter.")
+FEATURES_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
+"""For `get_..._features` in a `forward` whose hidden states are the fusion layers'."""
 
 Model = TypeVar("Model", bound="AlproPreTrainedModel")
 
@@ -43,11 +48,18 @@ class AlproModelOutput(ModelOutput):
             Text and video after the fusion layers. The first is the text's `[CLS]`, which stands for the pair.
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`):
             L2-normalised features.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, which read text and video
+            together, with `output_hidden_states=True`: what goes in, then the output of each layer, `(batch, length +
+            video tokens, width)`. `get_video_features` and `get_text_features` return those of the towers.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, with `output_attentions=True`. They
+            need `attn_implementation="eager"`.
     """
 
     last_hidden_state: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AlproPreTrainedModel(CompletePreTrainedModel):
@@ -201,11 +213,15 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def _take_language_model(self, bert: BertForMaskedLM) -> None:
         """Take more of BERT than its layers; only pre-training has a use for it."""
 
-    def get_video_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
+    @forward_options
+    def get_video_features(
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
         """Features of videos.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Returns:
             `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, 1 + patches of a
@@ -214,16 +230,21 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         Raises:
             ValueError: for another shape, or a number of frames that the model has no time embeddings for.
         """
-        return self.alpro.get_video_features(pixel_values)
+        return self.alpro.get_video_features(pixel_values, return_dict=True, **kwargs)
 
+    @forward_options
     def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Features of texts.
 
         Args:
             input_ids: (batch, length).
             attention_mask: (batch, length) 1 for tokens, 0 for padding. Default: nothing is padding.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Returns:
             `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, length, width),
@@ -232,7 +253,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         Raises:
             ValueError: if a text is longer than the model has positions.
         """
-        return self.alpro.get_text_features(input_ids, attention_mask)
+        return self.alpro.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
 
     def resize_time_embeddings(self, num_frames: int) -> None:
         """Take another number of frames: each gets the time embedding of the nearest of those before.
@@ -272,15 +293,21 @@ class AlproModel(AlproPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.text_model.set_input_embeddings(value)
 
-    def get_video_features(self, pixel_values: torch.Tensor) -> BaseModelOutputWithPooling:
-        hidden = self.video_model(pixel_values).last_hidden_state
-        return _with_features(hidden, self.video_projection)
+    @forward_options
+    def get_video_features(
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        return _with_features(self.video_model(pixel_values, **captured(kwargs)), self.video_projection)
 
+    @forward_options
     def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        return _with_features(self.text_model.encode(input_ids, mask), self.text_projection)
+        return _with_features(self.text_model.encode(input_ids, mask, **kwargs), self.text_projection)
 
     def bounded_temperature(self) -> torch.Tensor:
         """The temperature, brought back into its bounds where a step of training led out of them."""
@@ -288,32 +315,32 @@ class AlproModel(AlproPreTrainedModel):
             self.temperature.clamp_(*TEMPERATURE_BOUNDS)
         return at_least_float32(self.temperature)
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> AlproModelOutput | tuple:
         """Each text with the video in the same row.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
             input_ids, attention_mask: (batch, length).
-            return_dict: `False` returns a tuple.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: as `get_video_features` and `get_text_features`, or for unlike numbers of texts and videos.
         """
         check_pairs(pixel_values, input_ids)
-        video = self.get_video_features(pixel_values)
-        text = self.get_text_features(input_ids, attention_mask)
+        video = self.get_video_features(pixel_values, **FEATURES_ALONE)
+        text = self.get_text_features(input_ids, attention_mask, **FEATURES_ALONE)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        fused = self.text_model.fuse(text.last_hidden_state, mask, video.last_hidden_state)
-        output = AlproModelOutput(fused, video.pooler_output, text.pooler_output)
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+        fused = self.text_model.fuse(text.last_hidden_state, mask, video.last_hidden_state, **kwargs)
+        return AlproModelOutput(
+            fused.last_hidden_state, video.pooler_output, text.pooler_output, fused.hidden_states, fused.attentions
+        )
 
 
 def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig) -> Model:
@@ -330,9 +357,14 @@ def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig)
     return model
 
 
-def _with_features(hidden: torch.Tensor, projection: nn.Module) -> BaseModelOutputWithPooling:
-    features = at_least_float32(projection(hidden[:, 0]))
-    return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=F.normalize(features, dim=-1))
+def _with_features(outputs: BaseModelOutput, projection: nn.Module) -> BaseModelOutputWithPooling:
+    features = at_least_float32(projection(outputs.last_hidden_state[:, 0]))
+    return BaseModelOutputWithPooling(
+        last_hidden_state=outputs.last_hidden_state,
+        pooler_output=F.normalize(features, dim=-1),
+        hidden_states=outputs.hidden_states,
+        attentions=outputs.attentions,
+    )
 
 
 def check_pairs(pixel_values: torch.Tensor, input_ids: torch.Tensor) -> None:

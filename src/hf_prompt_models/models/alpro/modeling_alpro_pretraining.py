@@ -6,9 +6,13 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 from transformers import BertForMaskedLM, PreTrainedConfig
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.alpro.crops_alpro import patches_in_boxes
 from hf_prompt_models.models.alpro.losses_alpro import (
     contrastive_loss,
@@ -18,6 +22,7 @@ from hf_prompt_models.models.alpro.losses_alpro import (
 )
 from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
 from hf_prompt_models.models.alpro.modeling_alpro import (
+    FEATURES_ALONE,
     AlproModel,
     AlproPreTrainedModel,
     check_pairs,
@@ -38,6 +43,11 @@ class AlproForPreTrainingOutput(ModelOutput):
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
         entity_logits (`torch.FloatTensor` of shape `(batch, entities)`, *optional*): of the entities in the crops.
         entity_labels (`torch.FloatTensor` of shape `(batch, entities)`, *optional*): the prompter's probabilities.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): with `output_hidden_states=True`: of the fusion layers,
+            `(batch, length + video tokens, width)`, for the captions, or for the masked ones where these are all that
+            is given. Where nothing is fused they are the video tower's.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): the same, with `output_attentions=True`. They need
+            `attn_implementation="eager"`.
     """
 
     loss: torch.Tensor | None = None
@@ -49,6 +59,8 @@ class AlproForPreTrainingOutput(ModelOutput):
     text_embeds: torch.Tensor | None = None
     entity_logits: torch.Tensor | None = None
     entity_labels: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AlproForPreTraining(AlproPreTrainedModel):
@@ -112,6 +124,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
         self.mlm_head.predictions.decoder = new_embeddings
         self.mlm_head.predictions.bias = new_embeddings.bias
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor,
@@ -123,7 +136,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
         crop_boxes: torch.Tensor | None = None,
         is_video: torch.Tensor | None = None,
         contrast_only: bool = False,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> AlproForPreTrainingOutput | tuple:
         """The losses whose inputs are given.
 
@@ -140,7 +153,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
                 patches' grid.
             is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
             contrast_only: leave out matching and entities, as where the prompter itself is trained.
-            return_dict: `False` returns a tuple.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: for half of the inputs of a loss, crops for a model without a prompter, boxes outside the
@@ -150,33 +163,40 @@ class AlproForPreTraining(AlproPreTrainedModel):
         text_model = self.alpro.text_model
         losses: dict[str, torch.Tensor] = {}
         features: dict[str, torch.Tensor] = {}
-        video = self.get_video_features(pixel_values)
+        fuses = (input_ids is not None and not contrast_only) or mlm_input_ids is not None
+        video = self.get_video_features(pixel_values, **(FEATURES_ALONE if fuses else kwargs | {"return_dict": True}))
+        states: BaseModelOutput = video
         features["video_embeds"] = video.pooler_output
         if input_ids is not None:
             check_pairs(pixel_values, input_ids)
             mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-            text = self.get_text_features(input_ids, mask)
+            text = self.get_text_features(input_ids, mask, **FEATURES_ALONE)
             features["text_embeds"] = text.pooler_output
             temperature = self.alpro.bounded_temperature()
             losses["vtc_loss"] = contrastive_loss(video.pooler_output, text.pooler_output, temperature)
             if not contrast_only:
-                losses["vtm_loss"], fused = match_in_batch(text_model, self.vtm_head, text, mask, video, temperature)
+                losses["vtm_loss"], states = match_in_batch(
+                    text_model, self.vtm_head, text, mask, video, temperature, self.training, **kwargs
+                )
                 if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
-                    patches = fused[:, input_ids.shape[1] + 1 :]  # behind the text and the video's own first token
+                    patches = states.last_hidden_state[
+                        :, input_ids.shape[1] + 1 :
+                    ]  # behind the text and the video's own first token
                     features["entity_logits"] = self._entity_logits(patches, crop_boxes)
                     features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)
                     losses["pem_loss"] = self._entity_loss(features["entity_logits"], features["entity_labels"])
         if mlm_input_ids is not None and mlm_labels is not None:
             check_pairs(pixel_values, mlm_input_ids)
             mask = torch.ones_like(mlm_input_ids) if attention_mask is None else attention_mask
-            masked = text_model.encode(mlm_input_ids, mask)
-            fused = text_model.fuse(masked, mask, video.last_hidden_state)
-            logits = self.mlm_head(fused[:, : mlm_input_ids.shape[1]])
+            masked = text_model.encode(mlm_input_ids, mask, output_hidden_states=False, output_attentions=False)
+            fused = text_model.fuse(masked.last_hidden_state, mask, video.last_hidden_state, **kwargs)
+            states = fused if states is video else states
+            logits = self.mlm_head(fused.last_hidden_state[:, : mlm_input_ids.shape[1]])
             losses["mlm_loss"] = masked_word_loss(logits, mlm_labels)
         loss = torch.stack(list(losses.values())).sum() if losses else None
-        output = AlproForPreTrainingOutput(loss=loss, **losses, **features)
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+        return AlproForPreTrainingOutput(
+            loss=loss, **losses, **features, hidden_states=states.hidden_states, attentions=states.attentions
+        )
 
     def _check_inputs(
         self,

@@ -7,8 +7,11 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, two_layer_head
@@ -22,10 +25,17 @@ class AlproVideoQuestionAnsweringOutput(ModelOutput):
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): cross entropy, if labels were given.
         logits (`torch.FloatTensor` of shape `(batch, answers)`): of the answers in `config.id2label`.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, which read text and video
+            together, with `output_hidden_states=True`: what goes in, then the output of each layer, `(batch, length +
+            video tokens, width)`. `get_video_features` and `get_text_features` return those of the towers.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, with `output_attentions=True`. They
+            need `attn_implementation="eager"`.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
@@ -61,13 +71,14 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
                 )
         return torch.tensor([known[answer] for answer in answers])
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> AlproVideoQuestionAnsweringOutput | tuple:
         """The answers to questions, each about the video in the same row.
 
@@ -75,22 +86,20 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
             input_ids, attention_mask: (batch, length) questions.
             labels: (batch,) indices of answers; -100 for one that is not in the list, which the loss leaves out.
-            return_dict: `False` returns a tuple.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: for a label that is no answer's index; as [`AlproModel`].
         """
         if labels is not None:
             self._check_labels(labels)
-        fused = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True).last_hidden_state
-        logits = self.classifier(fused[:, 0])
+        fused = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True, **kwargs)
+        logits = self.classifier(fused.last_hidden_state[:, 0])
         loss = None
         if labels is not None:
             total = F.cross_entropy(at_least_float32(logits), labels, ignore_index=IGNORED, reduction="sum")
             loss = total / (labels != IGNORED).sum().clamp(min=1)
-        output = AlproVideoQuestionAnsweringOutput(loss, logits)
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+        return AlproVideoQuestionAnsweringOutput(loss, logits, fused.hidden_states, fused.attentions)
 
     def _check_labels(self, labels: torch.Tensor) -> None:
         answers = self.config.num_labels

@@ -8,12 +8,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.alpro.losses_alpro import contrastive_loss
 from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
-from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, check_pairs
+from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel, check_pairs
 
 
 @dataclass
@@ -27,6 +30,11 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
         logits (`torch.FloatTensor` of shape `(batch, 2)`): of each text with the video in the same row; index 1 says
             that they belong together.
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, which read text and video
+            together, with `output_hidden_states=True`: what goes in, then the output of each layer, `(batch, length +
+            video tokens, width)`. `get_video_features` and `get_text_features` return those of the towers.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, with `output_attentions=True`. They
+            need `attn_implementation="eager"`.
     """
 
     loss: torch.Tensor | None = None
@@ -35,6 +43,8 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
     logits: torch.Tensor | None = None
     video_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AlproForVideoTextRetrieval(AlproPreTrainedModel):
@@ -53,13 +63,14 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         self.vtm_head = nn.Linear(config.text_config.hidden_size, 2)
         self.post_init()
 
+    @forward_options
     def forward(
         self,
         pixel_values: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         return_loss: bool = False,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> AlproVideoTextRetrievalOutput | tuple:
         """Each text with the video in the same row.
 
@@ -67,28 +78,30 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
             input_ids, attention_mask: (batch, length).
             return_loss: for training: contrast and matching, as in pre-training.
-            return_dict: `False` returns a tuple.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
             ValueError: as [`AlproModel`].
         """
         if return_loss:
             check_pairs(pixel_values, input_ids)
-            video = self.get_video_features(pixel_values)
-            text = self.get_text_features(input_ids, attention_mask)
+            video = self.get_video_features(pixel_values, **FEATURES_ALONE)
+            text = self.get_text_features(input_ids, attention_mask, **FEATURES_ALONE)
             mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             temperature = self.alpro.bounded_temperature()
-            matching, fused = match_in_batch(self.alpro.text_model, self.vtm_head, text, mask, video, temperature)
+            matching, fused = match_in_batch(
+                self.alpro.text_model, self.vtm_head, text, mask, video, temperature, self.training, **kwargs
+            )
             contrast = contrastive_loss(video.pooler_output, text.pooler_output, temperature)
             losses = {"loss": contrast + matching, "vtc_loss": contrast, "vtm_loss": matching}
             features = {"video_embeds": video.pooler_output, "text_embeds": text.pooler_output}
         else:
-            encoded = self.alpro(pixel_values, input_ids, attention_mask, return_dict=True)
-            losses, fused = {}, encoded.last_hidden_state
-            features = {"video_embeds": encoded.video_embeds, "text_embeds": encoded.text_embeds}
-        output = AlproVideoTextRetrievalOutput(logits=self.vtm_head(fused[:, 0]), **losses, **features)
-        return_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if return_dict else output.to_tuple()
+            losses, fused = {}, self.alpro(pixel_values, input_ids, attention_mask, return_dict=True, **kwargs)
+            features = {"video_embeds": fused.video_embeds, "text_embeds": fused.text_embeds}
+        logits = self.vtm_head(fused.last_hidden_state[:, 0])
+        return AlproVideoTextRetrievalOutput(
+            logits=logits, hidden_states=fused.hidden_states, attentions=fused.attentions, **losses, **features
+        )
 
     @torch.no_grad()
     def encode_videos(self, videos: torch.Tensor | Sequence[Any], batch_size: int = 16) -> BaseModelOutputWithPooling:
@@ -99,7 +112,10 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
                 of frames, for the processor that the model was loaded with.
             batch_size: videos at a time.
         """
-        found = [self.get_video_features(pixels.to(self.device)) for pixels in self._pixels(videos, batch_size)]
+        found = [
+            self.get_video_features(pixels.to(self.device), **FEATURES_ALONE)
+            for pixels in self._pixels(videos, batch_size)
+        ]
         return BaseModelOutputWithPooling(
             last_hidden_state=torch.cat([each.last_hidden_state for each in found]),
             pooler_output=torch.cat([each.pooler_output for each in found]),
@@ -147,7 +163,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
             videos = self.encode_videos(videos, batch_size)
         input_ids, mask = self._tokens(texts)
         rows = [
-            self.get_text_features(ids, each)
+            self.get_text_features(ids, each, **FEATURES_ALONE)
             for ids, each in zip(input_ids.split(batch_size), mask.split(batch_size), strict=True)
         ]
         hidden = torch.cat([row.last_hidden_state for row in rows])
@@ -163,7 +179,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
             fused = self.alpro.text_model.fuse(
                 hidden[text, :longest], mask[text, :longest], videos.last_hidden_state[video]
             )
-            logits = at_least_float32(self.vtm_head(fused[:, 0]))
+            logits = at_least_float32(self.vtm_head(fused.last_hidden_state[:, 0]))
             scores[text, video] = logits.softmax(dim=1)[:, 1].to(scores.dtype)
         return scores
 

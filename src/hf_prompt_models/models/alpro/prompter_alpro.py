@@ -8,8 +8,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from transformers import initialization as init
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.entities_alpro import (
     IMAGE_TEMPLATES,
@@ -17,7 +20,7 @@ from hf_prompt_models.models.alpro.entities_alpro import (
     check_entities,
     entity_prompts,
 )
-from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
+from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel
 from hf_prompt_models.processing_utils import refuse_long_text
 
 
@@ -29,9 +32,13 @@ class AlproPrompterOutput(ModelOutput):
     Args:
         logits (`torch.FloatTensor` of shape `(batch, entities)`): similarities with the entities' prompts, divided by
             the prompter's temperature.
+        hidden_states, attentions (`tuple(torch.FloatTensor)`, *optional*): of the video tower, with
+            `output_hidden_states=True` and `output_attentions=True`.
     """
 
     logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class AlproPrompter(AlproPreTrainedModel):
@@ -98,9 +105,10 @@ class AlproPrompter(AlproPreTrainedModel):
                 refuse_long_text("The prompt of an entity", sentence, len(ids), limit, in_python=False)
             features = []
             for start in range(0, len(sentences), batch_size):
-                tokens = tokenizer(sentences[start : start + batch_size], padding=True, return_tensors="pt")
+                some = sentences[start : start + batch_size]
+                tokens = tokenizer(some, padding=True, return_token_type_ids=False, return_tensors="pt")
                 tokens = tokens.to(prompter.device)
-                features.append(prompter.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output)
+                features.append(prompter.get_text_features(**tokens, **FEATURES_ALONE).pooler_output)
             # The mean is not brought back to length 1, as in the released code: entities of which the sentences
             # agree get more.
             prompts.copy_(torch.cat(features).unflatten(0, (len(templates), len(names))).mean(dim=0))
@@ -115,24 +123,33 @@ class AlproPrompter(AlproPreTrainedModel):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> AlproPrompterOutput:
+    @forward_options
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        is_video: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> AlproPrompterOutput:
         """Similarities of crops with all entities' prompts.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) videos that are black outside a crop, before they are
                 normalised.
             is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
-        features = self.get_video_features(pixel_values).pooler_output
+        video = self.get_video_features(pixel_values, return_dict=True, **kwargs)
+        features = video.pooler_output
         logits = features @ self.video_prompts.T.to(features.dtype)
         if is_video is not None:
             stills = features @ self.image_prompts.T.to(features.dtype)
             logits = torch.where(is_video[:, None], logits, stills)
-        return AlproPrompterOutput(logits / self.alpro.bounded_temperature())
+        logits = logits / self.alpro.bounded_temperature()
+        return AlproPrompterOutput(logits, video.hidden_states, video.attentions)
 
     def soft_labels(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> torch.Tensor:
         """(batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
-        return self(pixel_values, is_video).logits.softmax(dim=-1)
+        return self(pixel_values, is_video, **FEATURES_ALONE).logits.softmax(dim=-1)
 
 
 __all__ = ["AlproPrompter"]

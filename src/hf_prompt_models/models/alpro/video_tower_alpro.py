@@ -36,11 +36,16 @@ class AlproVideoModel(TimesformerModel):
         elif any(module is layer.temporal_dense for layer in self.encoder.layer):
             init.zeros_(module.weight)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The convolution that embeds patches: a hook on it gets a tensor, as PEFT's with checkpointing expects."""
+        return self.embeddings.patch_embeddings.projection
+
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
         """Tokens of videos.
 
         Args:
             pixel_values: (batch, frames, 3, height, width).
+            kwargs: `output_hidden_states`, `output_attentions`; both are of all frames' patches.
 
         Returns:
             `.last_hidden_state` of (batch, 1 + patches of a frame, width): one for the whole video, then one for each
@@ -51,9 +56,11 @@ class AlproVideoModel(TimesformerModel):
         """
         self._check(pixel_values)
         pixel_values = pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype)
-        hidden = super().forward(pixel_values, **kwargs).last_hidden_state
+        outputs = super().forward(pixel_values, return_dict=True, **kwargs)
+        hidden = outputs.last_hidden_state
         patches = hidden[:, 1:].unflatten(1, (-1, self.config.num_frames)).mean(dim=2)  # frames change fastest
-        return BaseModelOutput(last_hidden_state=torch.cat([hidden[:, :1], patches], dim=1))
+        outputs.last_hidden_state = torch.cat([hidden[:, :1], patches], dim=1)
+        return outputs
 
     def _check(self, pixel_values: torch.Tensor) -> None:
         # transformers' layers take the configuration's sizes for the input's and would mix up frames and places.

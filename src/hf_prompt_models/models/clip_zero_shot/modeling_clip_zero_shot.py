@@ -65,7 +65,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
             **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
             **cls._base_model_fields(name_or_path, clip, kwargs),
         )
-        model = cls._from_parts(config, clip, {})
+        model = cls._from_parts(config, clip, {}, kwargs.get("attn_implementation"))
         model.processor = processor
         return model
 

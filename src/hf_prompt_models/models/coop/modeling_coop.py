@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -27,6 +27,8 @@ from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS, LearnableCon
 class CoOpPreTrainedModel(ClipPromptModel):
     config: CoOpConfig
     processor_class = CoOpProcessor
+    # The prompt is tiny and is trained: it stays in full precision whatever the backbone's.
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -105,7 +107,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             **_tokenized_classes(class_names, tokenizer, clip.config, n_ctx),
             **cls._base_model_fields(name_or_path, clip, kwargs),
         )
-        model = cls._from_parts(config, clip, {})
+        model = cls._from_parts(config, clip, {}, kwargs.get("attn_implementation"))
         model.processor = processor
         if init_ids is not None:
             embedding = clip.text_model.embeddings.token_embedding

@@ -1,8 +1,9 @@
 """What differs between the backbones that can fill in the blank: one small adapter for each type."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ from transformers import (
     ViltForMaskedLM,
     VisualBertForPreTraining,
 )
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput
 
 from hf_prompt_models.models.cpt.modeling_oscar import OscarForMaskedLM
 
@@ -36,6 +39,24 @@ INPUT_NAMES = (
     "region_geometry",
 )
 """What backbones read, as far as it applies to them; `CptForVisualGrounding.forward` says what each is."""
+
+
+@dataclass
+class BlankOutput(ModelOutput):
+    """
+    What a backbone says at the blanks of a batch's copies.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(copies, texts, blanks, vocabulary)`): of the copies where `copy_mask` is
+            1, in order.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the backbone, `(copies * texts, tokens, width)`;
+            with a CLIP of its image tower, `(copies, tokens, width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): the same way.
+    """
+
+    logits: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class Adapter(ABC):
@@ -62,29 +83,51 @@ class Adapter(ABC):
         return None
 
     @abstractmethod
-    def blank_logits(self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None) -> torch.Tensor:
-        """Logits at the blanks, for the copies where `copy_mask` is 1, in order.
+    def fill_blanks(
+        self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
+    ) -> BlankOutput:
+        """What the backbone says at the blanks, for the copies where `copy_mask` is 1, in order.
 
         Args:
             tower: the backbone.
             inputs: what the processor makes, see `CptForVisualGrounding.forward`.
             max_copies: copies that go through the backbone at once.
-
-        Returns:
-            (copies, texts, blanks, vocabulary).
+            kwargs: `output_hidden_states`, `output_attentions`.
         """
 
 
 def in_parts(
-    function: Callable[[torch.Tensor], torch.Tensor], count: int, most: int | None, device: torch.device
-) -> torch.Tensor:
+    function: Callable[[torch.Tensor], BlankOutput], count: int, most: int | None, device: torch.device
+) -> BlankOutput:
     """A function of row numbers on all rows, at most so many at once; in training each part is computed twice."""
     rows = torch.arange(count, device=device)
     if most is None or count <= most:
         return function(rows)
     if torch.is_grad_enabled():
-        return torch.cat([checkpoint(function, part, use_reentrant=False) for part in rows.split(most)])
-    return torch.cat([function(part) for part in rows.split(most)])
+        parts = [checkpoint(function, part, use_reentrant=False) for part in rows.split(most)]
+    else:
+        parts = [function(part) for part in rows.split(most)]
+    first = parts[0]
+    states = {
+        name: tuple(map(_cat_padded, zip(*(part[name] for part in parts), strict=True)))
+        for name in ("hidden_states", "attentions")
+        if name in first
+    }
+    return BlankOutput(logits=torch.cat([part.logits for part in parts]), **states)
+
+
+def _cat_padded(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Along the first axis; parts with smaller pictures have fewer tokens."""
+    sizes = [max(size) for size in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    missing = [
+        [
+            length
+            for size, own in zip(reversed(sizes), reversed(tensor.shape[1:]), strict=True)
+            for length in (0, size - own)
+        ]
+        for tensor in tensors
+    ]
+    return torch.cat([F.pad(tensor, padding) for tensor, padding in zip(tensors, missing, strict=True)])
 
 
 class MaskedLanguageAdapter(Adapter):
@@ -94,25 +137,31 @@ class MaskedLanguageAdapter(Adapter):
         return config.max_position_embeddings
 
     @abstractmethod
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
-        """The last hidden states of texts, (sequences, tokens, width).
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run the backbone.
 
         Args:
             tower: the backbone.
             texts: `input_ids`, `attention_mask` and `token_type_ids`, each (sequences, tokens).
             pictures: (sequences, …) each: `pixel_values` and `image_sizes`; or `region_features`, `region_mask` and
                 `region_geometry`.
+            kwargs: `output_hidden_states`, `output_attentions`.
+
+        Returns:
+            `.last_hidden_state`, the texts' alone, (sequences, tokens, width).
         """
 
     @abstractmethod
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         """The module that makes vocabulary logits of hidden states."""
 
-    def blank_logits(self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None) -> torch.Tensor:
+    def fill_blanks(
+        self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
+    ) -> BlankOutput:
         example, copy = inputs["copy_mask"].nonzero(as_tuple=True)
         num_texts = inputs["mask_positions"].shape[2]
 
-        def run(rows: torch.Tensor) -> torch.Tensor:
+        def run(rows: torch.Tensor) -> BlankOutput:
             of_example, of_copy, of_text = example[rows // num_texts], copy[rows // num_texts], rows % num_texts
             texts = {
                 name: inputs[name][of_example, of_copy, of_text]
@@ -131,14 +180,26 @@ class MaskedLanguageAdapter(Adapter):
             pictures = {
                 name: value.to(tower.dtype) if value.is_floating_point() else value for name, value in pictures.items()
             }
-            states = self.text_states(tower, texts, pictures)
+            outputs = self.text_states(tower, texts, pictures, **kwargs)
+            states = outputs.last_hidden_state
             positions = inputs["mask_positions"][of_example, of_copy, of_text].clamp(min=0)
             blanks = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
-            return self.language_head(tower)(blanks)
+            return BlankOutput(self.language_head(tower)(blanks), outputs.hidden_states, outputs.attentions)
 
         most = None if max_copies is None else max_copies * num_texts
-        logits = in_parts(run, len(example) * num_texts, most, example.device)
-        return logits.unflatten(0, (len(example), num_texts))
+        filled = in_parts(run, len(example) * num_texts, most, example.device)
+        filled.logits = filled.logits.unflatten(0, (len(example), num_texts))
+        return filled
+
+
+def _of_texts(
+    states: torch.Tensor,
+    texts: Inputs,
+    hidden_states: tuple[torch.Tensor, ...] | None,
+    attentions: tuple[torch.Tensor, ...] | None,
+) -> BaseModelOutput:
+    """Where the texts stand in front of the pictures."""
+    return BaseModelOutput(states[:, : texts["input_ids"].shape[1]], hidden_states, attentions)
 
 
 class ViltAdapter(MaskedLanguageAdapter):
@@ -152,10 +213,10 @@ class ViltAdapter(MaskedLanguageAdapter):
         "mlm_score.transform.LayerNorm.weight",
     )
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
         patches, patch_mask = self.embed_patches(tower, pictures["pixel_values"], pictures["image_sizes"])
-        outputs = tower.vilt(**texts, image_embeds=patches, pixel_mask=patch_mask)
-        return outputs.last_hidden_state[:, : texts["input_ids"].shape[1]]
+        outputs = tower.vilt(**texts, image_embeds=patches, pixel_mask=patch_mask, return_dict=True, **kwargs)
+        return _of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.mlm_score
@@ -220,8 +281,13 @@ class BridgeTowerAdapter(MaskedLanguageAdapter):
     def image_side(self, config: PreTrainedConfig) -> int:
         return config.vision_config.image_size
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
-        return tower.bridgetower(**texts, pixel_values=pictures["pixel_values"]).text_features
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        outputs = tower.bridgetower(**texts, pixel_values=pictures["pixel_values"], return_dict=True, **kwargs)
+        # Both streams are returned, asked for or not: here the text's, of its own layers and of the cross-modal ones.
+        own, _, cross = outputs.hidden_states
+        hidden_states = (*own, *(text for text, _ in cross)) if kwargs.get("output_hidden_states") else None
+        attentions = tuple(text for text, _ in outputs.attentions) if kwargs.get("output_attentions") else None
+        return _of_texts(outputs.text_features, texts, hidden_states, attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.mlm_score
@@ -244,9 +310,13 @@ class FlavaAdapter(MaskedLanguageAdapter):
     def image_side(self, config: PreTrainedConfig) -> int:
         return config.image_config.image_size
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
-        outputs = tower.flava(**texts, pixel_values=pictures["pixel_values"])
-        return outputs.multimodal_embeddings[:, -texts["input_ids"].shape[1] :]
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        # Its multimodal encoder reads the hidden states of the others, which it computes by default.
+        options = {"output_attentions": kwargs.get("output_attentions", False), "return_dict": True}
+        outputs = tower.flava(**texts, pixel_values=pictures["pixel_values"], **options).multimodal_output
+        words = texts["input_ids"].shape[1]
+        hidden_states = outputs.hidden_states if kwargs.get("output_hidden_states") else None
+        return BaseModelOutput(outputs.last_hidden_state[:, -words:], hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.mmm_text_head
@@ -264,15 +334,17 @@ class VisualBertAdapter(MaskedLanguageAdapter):
         "cls.predictions.bias",
     )
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
         features, mask = pictures["region_features"], pictures["region_mask"]
         outputs = tower.visual_bert(
             **texts,
             visual_embeds=features,
             visual_attention_mask=mask,
             visual_token_type_ids=torch.ones_like(mask),
+            return_dict=True,
+            **kwargs,
         )
-        return outputs.last_hidden_state[:, : texts["input_ids"].shape[1]]
+        return _of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.cls.predictions
@@ -290,14 +362,17 @@ class LxmertAdapter(MaskedLanguageAdapter):
         "cls.predictions.bias",
     )
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
         outputs = tower.lxmert(
             **texts,
             visual_feats=pictures["region_features"],
             visual_pos=pictures["region_geometry"][..., :4],
             visual_attention_mask=pictures["region_mask"],
+            return_dict=True,
+            **kwargs,
         )
-        return outputs.language_output
+        hidden_states, attentions = outputs.language_hidden_states, outputs.language_attentions
+        return BaseModelOutput(outputs.language_output, hidden_states, attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.cls.predictions
@@ -315,10 +390,10 @@ class OscarAdapter(MaskedLanguageAdapter):
         "cls.predictions.bias",
     )
 
-    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs) -> torch.Tensor:
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
         features, mask = pictures["region_features"], pictures["region_mask"]
-        outputs = tower.bert(**texts, region_features=features, region_attention_mask=mask)
-        return outputs.last_hidden_state[:, : texts["input_ids"].shape[1]]
+        outputs = tower.bert(**texts, region_features=features, region_attention_mask=mask, return_dict=True, **kwargs)
+        return _of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.cls
@@ -342,22 +417,31 @@ class ClipAdapter(Adapter):
     def image_side(self, config: PreTrainedConfig) -> int:
         return config.vision_config.image_size
 
-    def blank_logits(self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None) -> torch.Tensor:
+    def fill_blanks(
+        self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
+    ) -> BlankOutput:
         """`input_ids` are (examples, texts, words, tokens)."""
         example, copy = inputs["copy_mask"].nonzero(as_tuple=True)
 
-        def run(rows: torch.Tensor) -> torch.Tensor:
+        def run(rows: torch.Tensor) -> BlankOutput:
             pixel_values = inputs["pixel_values"][example[rows], copy[rows]]
-            return F.normalize(tower.get_image_features(pixel_values).pooler_output, dim=-1)
+            outputs = tower.get_image_features(pixel_values, return_dict=True, **kwargs)
+            features = F.normalize(outputs.pooler_output, dim=-1)
+            return BlankOutput(features, outputs.hidden_states, outputs.attentions)
 
         images = in_parts(run, len(example), max_copies, example.device)
         shape = inputs["input_ids"].shape[:3]
         sentences = tower.get_text_features(
-            inputs["input_ids"].flatten(0, 2), inputs["attention_mask"].flatten(0, 2)
+            inputs["input_ids"].flatten(0, 2),
+            inputs["attention_mask"].flatten(0, 2),
+            output_hidden_states=False,
+            output_attentions=False,
+            return_dict=True,
         ).pooler_output
         sentences = F.normalize(sentences, dim=-1).unflatten(0, shape)
-        similarity = torch.einsum("cd,ctwd->ctw", images, sentences[example])
-        return (tower.logit_scale.exp() * similarity)[:, :, None]
+        similarity = torch.einsum("cd,ctwd->ctw", images.logits, sentences[example])
+        images.logits = (tower.logit_scale.exp() * similarity)[:, :, None]
+        return images
 
 
 ADAPTERS: dict[str, Adapter] = {

@@ -10,10 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, INPUT_NAMES, find_adapter
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, INPUT_NAMES, BlankOutput, find_adapter
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.scores_cpt import (
@@ -39,11 +43,17 @@ class CptVisualGroundingOutput(ModelOutput):
             example has fewer.
         mask_logits (`torch.FloatTensor` of shape `(batch, most copies, vocabulary)`): what the backbone says at the
             blank of each painted copy; 0 where an example has fewer. With a CLIP the vocabulary is the sentences.
+        hidden_states, attentions (`tuple(torch.FloatTensor)`, *optional*): of the backbone, with
+            `output_hidden_states=True` and `output_attentions=True`: a row for each text of each copy, in order,
+            `(copies * texts, tokens, width)`; with a CLIP those of its image tower, a row for each copy. Attentions
+            need `attn_implementation="eager"`.
     """
 
     loss: torch.Tensor | None = None
     proposal_logits: torch.Tensor | None = None
     mask_logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class CptPreTrainedModel(PromptPreTrainedModel):
@@ -106,7 +116,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             **(word_fields(tokenizer) if word_fields else {}),
             **cls._base_model_fields(name_or_path, tower, kwargs),
         )
-        model = cls._from_parts(config, tower, {})
+        model = cls._from_parts(config, tower, {}, kwargs.get("attn_implementation"))
         model.processor = model._unchosen_processor = processor
         return model
 
@@ -123,14 +133,18 @@ class CptPreTrainedModel(PromptPreTrainedModel):
                     self.processor = kept
         super().save_pretrained(save_directory, *args, **kwargs)
 
-    def blank_logits(self, arguments: Mapping[str, Any]) -> torch.Tensor:
-        """Logits at the blanks of all copies of a batch, (copies, texts, blanks, vocabulary), in full precision.
+    def fill_blanks(self, arguments: Mapping[str, Any], **kwargs: Any) -> BlankOutput:
+        """What the backbone says at the blanks of all copies of a batch; logits are in full precision.
 
         Args:
             arguments: of `forward`; those in `INPUT_NAMES` are the backbone's.
+            kwargs: of `forward`: `output_hidden_states`, `output_attentions`.
         """
         inputs = {name: arguments[name] for name in INPUT_NAMES if arguments.get(name) is not None}
-        return self.adapter.blank_logits(self.tower, inputs, self.config.max_copies_per_forward).float()
+        most = self.config.max_copies_per_forward
+        filled = self.adapter.fill_blanks(self.tower, inputs, most, **captured(kwargs))
+        filled.logits = at_least_float32(filled.logits)
+        return filled
 
     @torch.no_grad()
     def word_probabilities(
@@ -145,7 +159,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             words: each one piece for the tokenizer. With a CLIP probabilities are among these words alone.
         """
         inputs, ids = processor.for_words(images, sentence, words)
-        logits = self.blank_logits(inputs.to(self.device))
+        logits = self.fill_blanks(inputs.to(self.device)).logits
         return logits[:, 0, 0].softmax(dim=-1)[:, ids]
 
 
@@ -190,6 +204,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
         }
         return cls._load(name_or_path, fields, tokenizer, kwargs)
 
+    @forward_options
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -206,7 +221,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
         region_features: torch.Tensor | None = None,
         region_geometry: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> CptVisualGroundingOutput | tuple:
         """
         Args:
@@ -224,8 +239,10 @@ class CptForVisualGrounding(CptPreTrainedModel):
             region_features: (batch, copies, regions, dim), for backbones that read regions.
             region_geometry: (batch, regions, 6) their x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H.
             labels: (batch, regions) each region's overlap (IoU) with the true box; above 0.5 it is positive.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
-        logits = self.blank_logits(locals())[:, :, 0]
+        filled = self.fill_blanks(locals(), **kwargs)
+        logits = filled.logits[:, :, 0]
         example, copy = copy_mask.nonzero(as_tuple=True)
         regions, color_ids, none_ids = (t[example, copy] for t in (region_index, color_token_ids, none_token_ids))
         if self.config.score in ("logit_ratio", "prob") and (none_ids < 0).any():
@@ -249,8 +266,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
                 else:
                     loss = palette_loss(colors[:, 0], none[:, 0], targets, over_processes=self.training)
         mask_logits = logits.new_zeros(*copy_mask.shape, logits.shape[-1]).index_put((example, copy), logits[:, 0])
-        output = CptVisualGroundingOutput(loss=loss, proposal_logits=proposal_logits, mask_logits=mask_logits)
-        return output.to_tuple() if return_dict is False else output
+        return CptVisualGroundingOutput(loss, proposal_logits, mask_logits, filled.hidden_states, filled.attentions)
 
 
 __all__ = ["CptForVisualGrounding", "CptPreTrainedModel", "CptVisualGroundingOutput"]

@@ -8,9 +8,12 @@ from typing import Any, Self
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
+from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
 from hf_prompt_models.models.cpt.text_cpt import word_pieces
@@ -30,10 +33,16 @@ class CptRegionOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): if labels were given.
         logits (`torch.FloatTensor` of shape `(batch, regions, classes)`, or `(batch, pairs, 2, 1 + predicates)`): 0
             where an example has fewer regions or pairs.
+        hidden_states, attentions (`tuple(torch.FloatTensor)`, *optional*): of the backbone, with
+            `output_hidden_states=True` and `output_attentions=True`: a row for each text of each copy, in order,
+            `(copies * texts, tokens, width)`; with a CLIP those of its image tower, a row for each copy. Attentions
+            need `attn_implementation="eager"`.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class CptWordModel(CptPreTrainedModel):
@@ -117,6 +126,7 @@ class CptForRegionClassification(CptWordModel):
 
         return cls._load(name_or_path, fields, tokenizer, kwargs, word_fields)
 
+    @forward_options
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -130,22 +140,23 @@ class CptForRegionClassification(CptWordModel):
         region_features: torch.Tensor | None = None,
         region_geometry: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> CptRegionOutput | tuple:
         """
         Args:
             labels: (batch, regions) the class of each region, -100 for none: cross-entropy over the classes.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         The others are those of `CptForVisualGrounding.forward`, a copy for each region and in `mask_positions` a
         column for each blank; `CptProcessor.for_region_classification` makes them.
         """
         self._check_texts(input_ids, len(self.num_blanks))
-        scores = self.word_scores(self.blank_logits(locals()))
+        filled = self.fill_blanks(locals(), **kwargs)
+        scores = self.word_scores(filled.logits)
         example, copy = copy_mask.nonzero(as_tuple=True)
         logits = scores.new_zeros(*copy_mask.shape, scores.shape[1]).index_put((example, copy), scores)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        output = CptRegionOutput(loss=loss, logits=logits)
-        return output.to_tuple() if return_dict is False else output
+        return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
 
 class CptForRelationDetection(CptWordModel):
@@ -214,6 +225,7 @@ class CptForRelationDetection(CptWordModel):
             **class_fields([NO_RELATION, *predicates]),
         }
 
+    @forward_options
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -227,7 +239,7 @@ class CptForRelationDetection(CptWordModel):
         region_features: torch.Tensor | None = None,
         region_geometry: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> CptRegionOutput | tuple:
         """
         Args:
@@ -240,13 +252,13 @@ class CptForRelationDetection(CptWordModel):
         dimension is from subject to object, place 1 from object to subject.
         """
         self._check_texts(input_ids, 2 * len(self.num_blanks))
-        blanks = self.blank_logits(locals()).unflatten(1, (2, len(self.num_blanks)))
+        filled = self.fill_blanks(locals(), **kwargs)
+        blanks = filled.logits.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
         example, copy = copy_mask.nonzero(as_tuple=True)
         logits = scores.new_zeros(*copy_mask.shape, *scores.shape[1:]).index_put((example, copy), scores)
         loss = None if labels is None else self._loss(blanks[:, 0], labels[example, copy])
-        output = CptRegionOutput(loss=loss, logits=logits)
-        return output.to_tuple() if return_dict is False else output
+        return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Of the blanks from subject to object (pairs, numbers of blanks, blanks, vocabulary)."""

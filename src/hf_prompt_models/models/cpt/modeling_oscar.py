@@ -18,9 +18,11 @@ from transformers.models.bert.modeling_bert import (
     BertPreTrainedModel,
 )
 from transformers.processing_utils import Unpack
-from transformers.utils.generic import TransformersKwargs, can_return_tuple
+from transformers.utils.generic import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 
+from hf_prompt_models.forward_options import forward_options
+from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.cpt.configuration_oscar import OscarConfig
 
 
@@ -28,6 +30,11 @@ class OscarPreTrainedModel(BertPreTrainedModel):
     """Base of the models."""
 
     config: OscarConfig
+    accepts_loss_kwargs = False  # for the Trainer: the loss is a mean over the batch
+
+    def passed_on_keywords(self) -> frozenset[str]:
+        """Further keyword arguments of `forward`: none."""
+        return frozenset()
 
 
 class OscarModel(OscarPreTrainedModel):
@@ -49,6 +56,7 @@ class OscarModel(OscarPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.embeddings.word_embeddings = value
 
+    @forward_options
     @capture_outputs
     def forward(
         self,
@@ -68,6 +76,7 @@ class OscarModel(OscarPreTrainedModel):
             region_features: (batch, regions, region_feature_size). Default: no regions.
             region_attention_mask: (batch, regions) 1 where there is a region. Default: regions everywhere.
             position_ids: (batch, words). Default: 0, 1, 2, ….
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Returns:
             `last_hidden_state` (batch, words + regions, hidden_size).
@@ -121,7 +130,7 @@ class OscarForMaskedLM(OscarPreTrainedModel):
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.bias = new_embeddings.bias
 
-    @can_return_tuple
+    @forward_options
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -138,6 +147,7 @@ class OscarForMaskedLM(OscarPreTrainedModel):
             input_ids, attention_mask, token_type_ids, region_features, region_attention_mask, position_ids: as of
                 `OscarModel`.
             labels: (batch, words) the right token ids, -100 where there is nothing to learn.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Returns:
             `logits` (batch, words, vocab_size), and with labels the `loss`: mean cross-entropy over labelled words.
@@ -157,7 +167,7 @@ class OscarForMaskedLM(OscarPreTrainedModel):
         logits = self.cls(outputs.last_hidden_state[:, : input_ids.shape[1]])
         loss = None
         if labels is not None:
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+            loss = F.cross_entropy(at_least_float32(logits).flatten(0, 1), labels.flatten())
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 
+from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.mantis.configuration_mantis import MantisConfig
 from hf_prompt_models.models.mantis.processing_mantis import MantisProcessor
 from hf_prompt_models.prefix_lm.modeling_prefix_lm import PrefixLMModel
@@ -134,7 +135,7 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
         embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
         for tensor in (embeddings.weight, head.weight, head.bias):
             if tensor is not None:
-                tensor[before:] = tensor[:before].float().mean(dim=0).to(tensor.dtype)
+                tensor[before:] = at_least_float32(tensor[:before]).mean(dim=0).to(tensor.dtype)
 
     def _embed(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
         embeds = super()._embed(input_ids, features)

@@ -1,0 +1,173 @@
+"""transformers' common tests over the methods that prompt a CLIP, or a model like it."""
+
+import unittest
+from typing import Any, ClassVar
+
+import torch
+from transformers import CLIPConfig, PreTrainedConfig, Siglip2Config, SiglipConfig
+
+from hf_prompt_models import (
+    ActionClipConfig,
+    ActionClipForVideoClassification,
+    ClipZeroShotConfig,
+    ClipZeroShotForImageClassification,
+    CoOpConfig,
+    CoOpForImageClassification,
+)
+from tests.transformers_common.testers import CommonTests, Form
+
+
+TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37}
+TEXT = {"vocab_size": 99, "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 98, "pad_token_id": 1}
+VISION = {"image_size": 32, "patch_size": 8}
+PROMPTS = ["0 5 6 98", "0 7 98", "0 5 9 10 98"]
+CLASSES = {"id2label": {0: "cat", 1: "dog", 2: "the photo"}, "label2id": {"cat": 0, "dog": 1, "the photo": 2}}
+
+
+def clip(**fields: Any) -> dict[str, Any]:
+    return CLIPConfig(
+        text_config={**TOWER, **TEXT}, vision_config={**TOWER, **VISION}, projection_dim=16, **fields
+    ).to_dict()
+
+
+def siglip() -> dict[str, Any]:
+    text = {**TOWER, **TEXT, "projection_size": 32}
+    return SiglipConfig(text_config=text, vision_config={**TOWER, **VISION}).to_dict()
+
+
+def naflex() -> dict[str, Any]:
+    text = {**TOWER, **TEXT, "projection_size": 32}
+    vision = {**TOWER, "num_patches": 16, "patch_size": 8}
+    return Siglip2Config(text_config=text, vision_config=vision).to_dict()
+
+
+class ImageForm(Form):
+    def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
+        return {"pixel_values": torch.rand(self.batch_size, 3, self.image_size, self.image_size)}
+
+
+class CoOpForm(ImageForm):
+    csc = False
+
+    def clip_config(self) -> dict[str, Any]:
+        return clip()
+
+    def get_config(self) -> CoOpConfig:
+        return CoOpConfig(
+            clip_config=self.clip_config(),
+            n_ctx=4,
+            class_specific_context=self.csc,
+            class_token_ids=PROMPTS,
+            class_name_lengths=[2, 1, 3],
+            pad_token_id=1,
+            **CLASSES,
+        )
+
+
+class CoOpCscForm(CoOpForm):
+    csc = True
+
+
+class CoOpSiglipForm(CoOpForm):
+    seq_length = 16
+
+    def clip_config(self) -> dict[str, Any]:
+        return siglip()
+
+
+class CoOpNaflexForm(CoOpForm):
+    seq_length = 16
+
+    def clip_config(self) -> dict[str, Any]:
+        return naflex()
+
+    def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
+        mask = torch.ones(self.batch_size, 16, dtype=torch.long)
+        mask[0, 12:] = 0
+        shapes = torch.tensor([[3, 4], [4, 4], [2, 8]])
+        return {
+            "pixel_values": torch.rand(self.batch_size, 16, 3 * 8 * 8),
+            "pixel_attention_mask": mask,
+            "spatial_shapes": shapes,
+        }
+
+
+class ZeroShotForm(ImageForm):
+    def get_config(self) -> ClipZeroShotConfig:
+        return ClipZeroShotConfig(
+            clip_config=clip(), templates=["a {}.", "the {}."], prompt_token_ids=PROMPTS * 2, **CLASSES
+        )
+
+
+class ActionClipForm(Form):
+    num_frames = 2
+    choices: ClassVar[dict[str, Any]] = {}
+
+    def get_config(self) -> ActionClipConfig:
+        fields = {"head_num_layers": 2, "head_num_attention_heads": 4, "num_frames": 2, "max_frames": 8}
+        return ActionClipConfig(
+            clip_config=clip(),
+            templates=["a {}.", "the {}."],
+            prompt_token_ids=PROMPTS * 2,
+            **{**fields, **self.choices},
+            **CLASSES,
+        )
+
+    def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
+        side = self.image_size
+        return {"pixel_values": torch.rand(self.batch_size, self.num_frames, 3, side, side)}
+
+
+class ActionClipHeadForm(ActionClipForm):
+    choices: ClassVar[dict[str, Any]] = {"trainable": "head", "in_network": "shift", "post_network": "lstm"}
+
+
+class ActionClipTransfClsForm(ActionClipForm):
+    choices: ClassVar[dict[str, Any]] = {"post_network": "transf_cls"}
+
+
+class ActionClipJointForm(ActionClipForm):
+    seq_length = 33
+    choices: ClassVar[dict[str, Any]] = {"pre_network": "joint", "post_network": "mean"}
+
+
+class CoOpTest(CommonTests, unittest.TestCase):
+    form = CoOpForm
+    all_model_classes = (CoOpForImageClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"n_ctx": 4}
+
+
+class CoOpCscTest(CoOpTest):
+    form = CoOpCscForm
+
+
+class CoOpSiglipTest(CoOpTest):
+    form = CoOpSiglipForm
+
+
+class CoOpNaflexTest(CoOpTest):
+    form = CoOpNaflexForm
+
+
+class ClipZeroShotTest(CommonTests, unittest.TestCase):
+    form = ZeroShotForm
+    all_model_classes = (ClipZeroShotForImageClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"templates": ["a {}."]}
+
+
+class ActionClipTest(CommonTests, unittest.TestCase):
+    form = ActionClipForm
+    all_model_classes = (ActionClipForVideoClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"num_frames": 4}
+
+
+class ActionClipHeadTest(ActionClipTest):
+    form = ActionClipHeadForm
+
+
+class ActionClipTransfClsTest(ActionClipTest):
+    form = ActionClipTransfClsForm
+
+
+class ActionClipJointTest(ActionClipTest):
+    form = ActionClipJointForm
