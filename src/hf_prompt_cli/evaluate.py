@@ -86,6 +86,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     parser.add_argument(
         "--labels", metavar="FILE", help="of videos in a list: the class names, a CSV file, as for `hf-prompt train`"
     )
+    parser.add_argument(
+        "--label_column",
+        metavar="NAME",
+        help="of images in a data set or a list (`metadata.csv`) with several columns of labels: the one to test with",
+    )
+    parser.add_argument("--image_column", metavar="NAME", help="likewise, the column with the images")
     parser.add_argument("--temporal_views", type=int, default=1, help="of videos: samples of frames to average")
     parser.add_argument("--spatial_views", type=int, default=1, choices=[1, 3], help="of videos: crops to average")
     parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
@@ -293,7 +299,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
 def test_images(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
     if arguments.labels or (arguments.temporal_views, arguments.spatial_views) != (1, 1):
         raise ValueError(f"--labels and views are of videos, and {arguments.run} classifies images: leave them out.")
-    images = read_labelled_images(arguments.test_dir, "test")
+    images = read_labelled_images(arguments.test_dir, "test", arguments.image_column, arguments.label_column)
     if arguments.dataset and find_dataset(arguments.test_dir) is None:
         images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
     images = renamed(images, arguments.class_names).readable(arguments.on_unreadable)
@@ -309,6 +315,9 @@ def renamed(files: Files, class_names: str | None) -> Files:
 
 
 def test_videos(models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+    for flag in ("image_column", "label_column"):
+        if getattr(arguments, flag) is not None:
+            raise ValueError(f"--{flag} is of images, and {arguments.run} classifies videos: leave it out.")
     if arguments.dataset:
         raise ValueError(f"--dataset names a data set of images, and {arguments.run} classifies videos: leave it out.")
     videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)

@@ -9,13 +9,16 @@ from typing import Any
 
 from hf_prompt_models.data.files import UnreadableFileError, read_json, write_json
 from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.data.readable import refuse
+from hf_prompt_models.data.readable import check_all, refuse
 
 
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 2**28
 """The longest sample that is read: all of ImageNet's names have about 60 MB."""
+
+
+UNLABELLED = -1
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
@@ -61,10 +64,12 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
         raise ValueError(
             f"{images.source} gives its {images.kind}s several labels each: there are no shots of a class."
         )
-    order = few_shot_order(images.labels, images.names, seed)
+    labels = [label if images.has_label(index) else UNLABELLED for index, label in enumerate(images.labels)]
+    order = few_shot_order(labels, images.names, seed)
     chosen: list[int] = []
     too_few = []
-    broken: list[UnreadableFileError] = []
+    # Images without a label are those of no class: none is drawn, and all are named.
+    _, broken = check_all(order.pop(UNLABELLED, []), images.check, on_unreadable, "", progress=False)
     for label, class_name in enumerate(images.class_names):
         kept: list[int] = []
         for index in order.get(label, []):

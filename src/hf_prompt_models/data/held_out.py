@@ -53,7 +53,8 @@ def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
         ValueError: if no file can be held out.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for index in sorted(range(len(files)), key=lambda index: files.names[index]):
+    labelled = [index for index in range(len(files)) if files.has_label(index)]  # others are reported with the rest
+    for index in sorted(labelled, key=lambda index: files.names[index]):
         groups[_identity(files, index)].append(index)
     by_class: dict[int, list[list[int]]] = defaultdict(list)
     for group in groups.values():

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from hf_prompt_models.data.augmentation import augment
-from hf_prompt_models.data.labelled_images import LabelledImages
+from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
 
 
 CACHE_BYTES = 2**30
@@ -32,16 +32,34 @@ class Epoch:
         return int(self._epoch)
 
 
+def as_labelled(images: Any) -> LabelledImages:
+    """Return labelled images, read if need be, each with a label.
+
+    Args:
+        images: `LabelledImages`, or a source for `read_labelled_images`.
+
+    Raises:
+        ValueError: if one has no label.
+    """
+    labelled = images if isinstance(images, LabelledImages) else read_labelled_images(images)
+    for index in range(len(labelled)):
+        labelled.check_label(index)
+    return labelled
+
+
 class ImageDataset(Dataset):
     """Images as what the image processor makes of them for testing (`pixel_values`, …), and `labels`.
 
     Args:
-        images: the labelled images.
+        images: labelled images, or what `read_labelled_images` reads them of, such as a `datasets.Dataset`.
         image_processor: the backbone's.
+
+    Raises:
+        ValueError: if an image has no label. `images.readable("skip")` leaves such images out.
     """
 
-    def __init__(self, images: LabelledImages, image_processor: Any):
-        self.images = images
+    def __init__(self, images: Any, image_processor: Any):
+        self.images = as_labelled(images)
         self.image_processor = image_processor
 
     def __len__(self) -> int:
@@ -68,16 +86,16 @@ class AugmentedImageDataset(Epoch, Dataset):
     and repeated whatever the number of workers.
 
     Args:
-        images: the labelled images.
+        images: labelled images, or what they are read of, as for `ImageDataset`.
         image_processor: the backbone's. It only rescales and normalises: the crop has the size already. One that
             chooses the size itself, by the number of patches (SigLIP 2 NaFlex), does so for the crop.
         seed: of the augmentation.
         min_crop_area: smallest share of an image that a random crop keeps.
     """
 
-    def __init__(self, images: LabelledImages, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
+    def __init__(self, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
         super().__init__()
-        self.images = images
+        self.images = as_labelled(images)
         self.image_processor = image_processor
         self.seed = seed
         self.min_crop_area = min_crop_area

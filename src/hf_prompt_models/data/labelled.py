@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.listing import folders_in
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 from hf_prompt_models.data.splits import split_of
@@ -50,9 +52,28 @@ class LabelledFiles(ABC):
         """Whether one of them may have several labels."""
         return any(isinstance(label, list) for label in self.labels)
 
+    def has_label(self, index: int) -> bool:
+        """Return whether item `index` has a label, and each label is the index of a class."""
+        label = self.labels[index]
+        return all(
+            isinstance(part, Integral) and not isinstance(part, bool) and 0 <= int(part) < len(self.class_names)
+            for part in (label if isinstance(label, list) else [label])
+        )
+
+    def check_label(self, index: int) -> None:
+        """
+        Raises:
+            UnreadableFileError: naming item `index`, if it has no label, or one that is no class.
+        """
+        if not self.has_label(index):
+            raise UnreadableFileError(
+                f"{self.path(index)} has the label {self.labels[index]!r}, which is none of the "
+                f"{len(self.class_names)} classes, 0 to {len(self.class_names) - 1}."
+            )
+
     @abstractmethod
     def check(self, index: int) -> None:
-        """See whether item `index` can be decoded.
+        """See whether item `index` can be decoded and has a label.
 
         Raises:
             UnreadableFileError: naming it.
@@ -111,7 +132,8 @@ class LabelledFiles(ABC):
         if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
             raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
         new_labels = [_relabelled(label, place) for label in self.labels]
-        kept = [index for index, label in enumerate(new_labels) if label is not None and label != []]
+        # Items without a label stay, and are reported with all that cannot be used (`readable`).
+        kept = [index for index, label in enumerate(new_labels) if label or label == 0 or not self.has_label(index)]
         return replace(
             self.select(kept),
             class_names=[self.class_names[label] for label in labels],

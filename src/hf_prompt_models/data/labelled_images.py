@@ -11,10 +11,18 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
+from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.held_out import read_part
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, is_image_file, load_image
+from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, is_image_file, load_image
 from hf_prompt_models.data.labelled import LabelledFiles, check_class_folders
-from hf_prompt_models.data.listing import find_files, folders_in, is_hidden, report_left_out
+from hf_prompt_models.data.labelled_rows import (
+    TABLE_SUFFIXES,
+    dataset_columns,
+    find_metadata,
+    index_labels,
+    read_table,
+)
+from hf_prompt_models.data.listing import find_files, folders_in, is_hidden, logger, report_left_out
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
 from hf_prompt_models.data.split_files import read_class_names, read_listed_images
 from hf_prompt_models.data.splits import named_folder, named_split, split_folder, split_of
@@ -34,7 +42,11 @@ class LabelledImages(LabelledFiles):
         Raises:
             UnreadableImageError: naming it.
         """
-        return load_image(self.read(index), self.path(index), shrink)
+        try:
+            source = self.read(index)
+        except UnreadableFileError as error:  # a row without an image
+            raise UnreadableImageError(f"Cannot read the image {self.path(index)}: {error}") from error
+        return load_image(source, self.path(index), shrink)
 
     def check(self, index: int) -> None:
         """See whether image `index` can be decoded.
@@ -42,6 +54,7 @@ class LabelledImages(LabelledFiles):
         Raises:
             UnreadableImageError: naming it.
         """
+        self.check_label(index)
         self.load(index, shrink=True)
 
     def digest(self, index: int) -> bytes:
@@ -109,26 +122,48 @@ def is_unlabelled_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
-def read_dataset(name_or_path: str, split: str) -> LabelledImages:
-    """Images of a `datasets` data set, by Hub name or local path, with one `Image` and one `ClassLabel` column.
+def read_dataset(
+    source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
+) -> LabelledImages:
+    """Return the images of a `datasets` data set.
+
+    Args:
+        source: a `Dataset`, a `DatasetDict`, or the Hub name or local path of one.
+        split: the split, where it has several.
+        image_column: the column with the images. Default: the only one of them.
+        label_column: the column with the labels, a `ClassLabel` or class names. Default: the only one of them.
 
     Raises:
-        ValueError: if the data set has no such split or not these columns.
+        ValueError: if the data set has no such split or no rows, or columns are missing or ambiguous.
+        TypeError: if it is a stream, which has no rows to choose from.
     """
     import datasets  # slow to import, and not needed for folders
 
-    data = load_split(name_or_path, split)
-    images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
-    labels = [name for name, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)]
-    if len(images) != 1 or len(labels) != 1:
-        raise ValueError(
-            f"The data set {name_or_path!r} needs one image column and one class label column; its columns are "
-            f"{dict(data.features)}."
-        )
-    class_names = data.features[labels[0]].names
-    read = partial(_read_row, data.cast_column(images[0], datasets.Image(decode=False)), images[0])
-    names = [f"{split}[{row}]" for row in range(len(data))]
-    return LabelledImages(str(name_or_path), class_names, list(data[labels[0]]), names, read)
+    name = str(source) if isinstance(source, str | os.PathLike) else "in memory"
+    data = load_split(source, split).with_format(None)  # as it is stored, whatever transform it was given
+    if not len(data):
+        raise ValueError(f"The data set {name!r} has no rows in its split {split!r}.")
+    image, label = dataset_columns(data, name, image_column, label_column)
+    feature = data.features[label]
+    is_indexed = isinstance(feature, datasets.ClassLabel)
+    class_names, labels = index_labels(list(data[label]), feature.names if is_indexed else None)
+    if len(class_names) < 2:
+        raise ValueError(f"The column {label!r} of {name!r} has {len(class_names)} class(es), at least 2 are needed.")
+    read = partial(_read_row, data.cast_column(image, datasets.Image(decode=False)), image)
+    return LabelledImages(name, class_names, labels, [f"{split}[{row}]" for row in range(len(data))], read)
+
+
+def read_image_table(path: Path, image_column: str | None, label_column: str | None) -> LabelledImages:
+    """Return the images of a CSV, JSON or JSONL file with a row an image, as `labelled_rows.read_table` reads it.
+
+    Raises:
+        ValueError: if columns are missing or ambiguous, or there are fewer than two classes.
+    """
+    class_names, labels, names = read_table(path, image_column, label_column)
+    if len(class_names) < 2:
+        raise ValueError(f"{path} has {len(class_names)} class(es), at least 2 are needed.")
+    files = [path.parent / name for name in names]
+    return LabelledImages(str(path.parent), class_names, labels, names, files.__getitem__)
 
 
 def _read_listed(source: Path, split: str) -> LabelledImages | None:
@@ -166,35 +201,66 @@ def _read_row(data: Any, column: str, index: int) -> str | bytes:
     return stored_image(data[index][column])
 
 
-def read_labelled_images(source: str | os.PathLike, split: str) -> LabelledImages:
-    """Images of a folder of class folders, of a list of images, or of a `datasets` data set.
+def read_labelled_images(
+    source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
+) -> LabelledImages:
+    """Return images with class labels, of a folder, a list or a `datasets` data set.
 
     Args:
-        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`; or one of the eleven published data sets as CoOp lays
-            them out, or any folder with a `split_zhou_*.json`, or such a file; or the path of a saved data set; or its
-            name on the Hub; or the `split.json` of a run with `--test_fraction`. Each may say its split: `D:train`,
-            `user/name:validation`.
+        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`, whose splits are spelled in any usual way; or with a
+            `metadata.csv` or `.jsonl`, as `datasets`' imagefolder has it; or such a file; or one of the eleven
+            published data sets as CoOp lays them out, or any folder with a `split_zhou_*.json`, or such a file; or a
+            `Dataset` or `DatasetDict`, the path of a saved one, or its name on the Hub; or the `split.json` of a run
+            with `--test_fraction`. Those that are named may say their split: `D:train`, `user/name:validation`.
         split: the split to read where `source` says none.
+        image_column, label_column: the columns of a data set or a list with the images and the labels, where it has
+            several.
+
+    Raises:
+        ValueError: if the source is none of these, or has no such split or columns.
+
+    Example:
+        >>> images = read_labelled_images(dataset["train"], label_column="fine_label")
     """
-    directory = Path(source)
+    if not isinstance(source, str | os.PathLike):
+        return read_dataset(source, split, image_column, label_column)
+    directory, folder = Path(source), None
     if not directory.exists() and (named := named_split(source)) is not None:
         directory, split = named
-        if not _has_own_splits(directory):
-            return read_image_folder(named_folder(directory, split))
-    if (part := read_part(directory, split, read_labelled_images)) is not None:
+        folder = None if _has_own_splits(directory) else named_folder(directory, split)
+    elif directory.is_file() and directory.suffix.lower() in TABLE_SUFFIXES:
+        return read_image_table(directory, image_column, label_column)
+    reading = partial(read_labelled_images, image_column=image_column, label_column=label_column)
+    if (part := read_part(directory, split, reading)) is not None:
         return part
-    if (part := read_part(directory, split, read_labelled_images)) is not None:
-        return part
-    if (listed := _read_listed(directory, split)) is not None:
+    if folder is None and (listed := _read_listed(directory, split)) is not None:
+        _refuse_columns(source, image_column, label_column)
         return listed
     if directory.is_dir():
-        if is_saved_dataset(directory):
-            return read_dataset(str(directory), split)
-        return read_image_folder(split_folder(directory, split, lambda folder: bool(folders_in(folder))))
+        if folder is None and is_saved_dataset(directory):
+            return read_dataset(str(directory), split, image_column, label_column)
+        folder = folder or split_folder(directory, split, _holds_classes)
+        table = find_metadata(folder)
+        if table is not None and (label_column is not None or len(folders_in(folder)) < 2):
+            return read_image_table(table, image_column, label_column)
+        _refuse_columns(source, image_column, label_column)
+        if table is not None:
+            logger.warning(f"Classes are the folders of {folder}; {table.name} is not read without --label_column.")
+        return read_image_folder(folder)
     if directory.is_absolute() or str(source).startswith((".", "~")):
         raise ValueError(f"There is no folder {str(source)!r}.")
     name, _, given_split = str(source).partition(":")
     try:
-        return read_dataset(name, given_split or split)
+        return read_dataset(name, given_split or split, image_column, label_column)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(f"{str(source)!r} is neither a folder here nor a data set that can be loaded.") from error
+
+
+def _holds_classes(folder: Path) -> bool:
+    return bool(folders_in(folder)) or find_metadata(folder) is not None
+
+
+def _refuse_columns(source: str | os.PathLike, image_column: str | None, label_column: str | None) -> None:
+    for flag, value in (("image_column", image_column), ("label_column", label_column)):
+        if value is not None:
+            raise ValueError(f"--{flag} is of data sets and lists with columns, and {source} has none: leave it out.")

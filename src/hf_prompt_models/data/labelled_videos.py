@@ -54,6 +54,7 @@ class LabelledVideos(LabelledFiles):
         Raises:
             UnreadableVideoError: naming it.
         """
+        self.check_label(index)
         check_video(self.read(index), self.path(index))
 
     def digest(self, index: int) -> bytes:

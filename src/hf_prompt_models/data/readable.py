@@ -118,5 +118,5 @@ def report_skipped(kept: Sequence[Item], broken: Sequence[UnreadableFileError], 
     if not broken:
         return
     if not kept:
-        raise type(broken[0])(f"None of the {what} can be read.")
+        raise type(broken[0])(f"None of the {what} can be used.")
     logger.warning(f"Skipped {len(broken)} of the {len(kept) + len(broken)} {what}.")

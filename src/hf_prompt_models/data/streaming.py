@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -64,10 +65,19 @@ class ImageCollator:
     image: str = "image"
     label: str = "label"
 
+    def _label(self, row: Mapping[str, Any]) -> int:
+        label = row[self.label]
+        if not isinstance(label, int | np.integer) or isinstance(label, bool) or label < 0:
+            raise ValueError(
+                f"The column {self.label!r} holds {label!r}, which is no class index. Leave such rows out: "
+                f"dataset.filter(lambda row: row[{self.label!r}] is not None and row[{self.label!r}] >= 0)."
+            )
+        return int(label)
+
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         pictures = [load_image(decoded(row[self.image])) for row in rows]
         inputs = self.image_processor(pictures, return_tensors="pt")
-        return {**inputs, "labels": torch.tensor([row[self.label] for row in rows])}
+        return {**inputs, "labels": torch.tensor([self._label(row) for row in rows])}
 
 
 class EndlessStream(IterableDataset):

@@ -96,6 +96,16 @@ class FewShotArguments:
             "help": "Videos named in lists: the class names, a CSV file with columns id and name, in row order."
         },
     )
+    label_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Images in a data set or a list (`metadata.csv`) with several columns of labels: the one to train "
+            "on and to test with, such as `fine_label`."
+        },
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Images in a data set or a list with several columns of images: the one."}
+    )
     few_shot_sample: str | None = field(
         default=None,
         metadata={"help": "A `few_shot.json` of an earlier run: train on its images or videos, draw none."},

@@ -1,5 +1,6 @@
 """Few-shot classification of images or videos: sample, train, test, for each seed, beside hand-written prompts."""
 
+import inspect
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -82,9 +83,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     training = arguments_by_seed(arguments.training, few_shot.seeds, [few_shot.backbone], arguments.run)
     is_main = next(iter(training.values())).process_index == 0
 
-    read_examples = recipe.read_examples
-    if few_shot.labels is not None:
-        read_examples = partial(read_examples, labels=few_shot.labels)
+    read_examples = partial(recipe.read_examples, **_reading(few_shot, recipe))
     task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
     split_file = Path(output_dir) / SPLIT_FILE
     if task.split is not None and next(iter(training.values())).resume_from_checkpoint:
@@ -159,6 +158,22 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
             cards.add(seed, trainer)
         cards.finish()
     return results
+
+
+def _reading(few_shot: FewShotArguments, recipe: ModuleType) -> dict[str, str]:
+    """The arguments of a recipe's `read_examples` that the command line gives.
+
+    Raises:
+        ValueError: for a flag that is not for what the recipe reads.
+    """
+    given = {name: value for name in READING_FLAGS if (value := getattr(few_shot, name)) is not None}
+    known = inspect.signature(recipe.read_examples).parameters
+    if unknown := sorted(given.keys() - known.keys()):
+        raise ValueError(f"--{unknown[0]} does not apply to the data of {recipe.TITLE}: leave it out.")
+    return given
+
+
+READING_FLAGS = ("labels", "image_column", "label_column")
 
 
 def _set_classes(model: Any, test: TestSet, processor: Any) -> None:

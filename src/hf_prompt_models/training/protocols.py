@@ -14,6 +14,7 @@ from hf_prompt_models.data.held_out import describe_split, hold_out, report_unte
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
+from hf_prompt_models.data.splits import split_of
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
 from hf_prompt_models.training.arguments import FewShotArguments
 
@@ -122,7 +123,7 @@ def read_task(
 def source_title(source: str) -> str:
     """What to call a source without a name: its folder, or the one above where that only names a split."""
     path = Path(source)
-    return (path.parent.name or path.name) if path.name in {"train", "test", "val", "validation"} else path.name
+    return (path.parent.name or path.name) if split_of(path.name) else path.name
 
 
 def _read(

@@ -101,8 +101,10 @@ def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
     }
 
 
-def read_examples(source: str, split: str) -> LabelledImages:
-    return read_labelled_images(source, split)
+def read_examples(
+    source: str, split: str, image_column: str | None = None, label_column: str | None = None
+) -> LabelledImages:
+    return read_labelled_images(source, split, image_column, label_column)
 
 
 def build_processor(backbone: str) -> CoOpProcessor:

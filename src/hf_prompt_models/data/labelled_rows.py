@@ -1,0 +1,168 @@
+"""Which columns of a data set or a list hold the images and the labels, and what the labels are."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.data.files import check_listed
+from hf_prompt_models.data.images import IMAGE_SUFFIXES
+from hf_prompt_models.data.labelled import as_class_name
+from hf_prompt_models.data.listing import find_files, report_left_out
+from hf_prompt_models.data.video_table import read_rows
+
+
+logger = logging.getLogger(__name__)
+
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.json")
+"""Lists of the images in a folder, as `datasets`' imagefolder has them."""
+FILE_COLUMNS = ("file_name", "image", "path", "file", "filename", "image_path")
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
+TABLE_SUFFIXES = frozenset({".csv", ".jsonl"})
+
+
+def choose_column(given: str | None, candidates: Sequence[str], columns: Sequence[str], flag: str, what: str) -> str:
+    """Return the column that holds something.
+
+    Args:
+        given: the one asked for, if any.
+        candidates: columns that could be meant.
+        columns: all columns.
+        flag: the flag or argument that chooses one, without dashes.
+        what: what the column holds, for errors.
+
+    Raises:
+        ValueError: if there is no such column, or several; names the columns.
+    """
+    named = ", ".join(columns)
+    if given is not None:
+        if given not in columns:
+            raise ValueError(f"{what} has no column {given!r} (--{flag}). Its columns are {named}.")
+        return given
+    if len(candidates) != 1:
+        found = f"several columns of this kind: {', '.join(candidates)}" if candidates else "none"
+        raise ValueError(
+            f"{what} needs one {flag.replace('_', ' ')}; it has {found}. Choose one of its columns ({named}) with "
+            f"--{flag}."
+        )
+    return candidates[0]
+
+
+def report_unread(columns: Sequence[str], read: Sequence[str], what: str) -> None:
+    """Log which columns are not read, if there are any."""
+    if unread := [column for column in columns if column not in read]:
+        logger.warning(f"Columns of {what} that are not read: {', '.join(unread)}")
+
+
+# -- `datasets` ------------------------------------------------------------------------------------------------------
+
+
+def dataset_columns(
+    data: Any, name: str, image_column: str | None = None, label_column: str | None = None
+) -> tuple[str, str]:
+    """Return the columns of a `datasets.Dataset` that hold the images and the labels.
+
+    Raises:
+        ValueError: if one is missing or ambiguous, or of a type that has no class names.
+    """
+    import datasets  # slow to import, and not needed for folders
+
+    what, columns = f"The data set {name!r}", list(data.features)
+    kinds = {
+        kind: [column for column, feature in data.features.items() if isinstance(feature, kind)]
+        for kind in (datasets.Image, datasets.ClassLabel)
+    }
+    texts = [column for column in columns if getattr(data.features[column], "dtype", None) == "string"]
+    images = kinds[datasets.Image] or [column for column in texts if column in FILE_COLUMNS]
+    labels = kinds[datasets.ClassLabel] or [column for column in columns if column in LABEL_COLUMNS]
+    image = choose_column(image_column, images, columns, "image_column", what)
+    label = choose_column(label_column, labels, columns, "label_column", what)
+    if image not in kinds[datasets.Image] and image not in texts:
+        raise ValueError(f"The column {image!r} of {name!r} holds no images; it is {data.features[image]}.")
+    if label not in kinds[datasets.ClassLabel] and label not in texts:
+        raise ValueError(
+            f"The column {label!r} of {name!r} has no class names; it is {data.features[label]}. Name the classes: "
+            f"dataset.cast_column({label!r}, datasets.ClassLabel(names=[…])), or choose another with --label_column."
+        )
+    report_unread(columns, [image, label], f"the data set {name!r}")
+    return image, label
+
+
+def index_labels(values: Sequence[Any], class_names: Sequence[str] | None = None) -> tuple[list[str], list[Any]]:
+    """Return class names and the label of each row; None for a row without one.
+
+    Args:
+        values: class indices, or class names.
+        class_names: the names that indices are for. Default: `values` are names, and classes are those, sorted.
+    """
+    if class_names is not None:
+        return list(class_names), list(values)
+    names = [as_class_name(value) if isinstance(value, str) and value.strip() else None for value in values]
+    classes = sorted({name for name in names if name is not None})
+    place = {name: index for index, name in enumerate(classes)}
+    return classes, [None if name is None else place[name] for name in names]
+
+
+# -- lists of images -------------------------------------------------------------------------------------------------
+
+
+def find_metadata(directory: Path) -> Path | None:
+    """Return the list of the images in a folder, if it has one.
+
+    Raises:
+        ValueError: if it has several.
+    """
+    found = [directory / name for name in METADATA_FILES if (directory / name).is_file()]
+    if len(found) > 1:
+        raise ValueError(f"{directory} has {' and '.join(path.name for path in found)}. Keep one of them.")
+    return found[0] if found else None
+
+
+def read_table(
+    path: Path, image_column: str | None = None, label_column: str | None = None
+) -> tuple[list[str], list[Any], list[str]]:
+    """Return the class names, the label of each row, and the file of each row, of a list of images.
+
+    Args:
+        path: a CSV, JSON or JSONL file, one row an image. Files are relative to the list's folder.
+        image_column: the column with the files. Default: `file_name`, `image` or `path`.
+        label_column: the column with the class names. Default: `label` or one like it, or the only other column.
+
+    Raises:
+        ValueError: naming the row, if it has no file; or if columns are missing or ambiguous.
+    """
+    rows = read_rows(path)
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    found = [column for column in FILE_COLUMNS if column in columns]
+    image = choose_column(image_column, found[:1], columns, "image_column", str(path))
+    others = [column for column in columns if column != image]
+    named = [column for column in LABEL_COLUMNS if column in others]
+    label = choose_column(label_column, named or others, columns, "label_column", str(path))
+    report_unread(columns, [image, label], str(path))
+    files = [_file_of(row, image, where) for where, row in rows]
+    values = [row.get(label) for _, row in rows]
+    for (where, _), value in zip(rows, values, strict=True):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"{where}: the label {value!r} is no class name. Write names, or choose another column of "
+                f"{', '.join(columns)} with --label_column."
+            )
+    class_names, labels = index_labels(values)
+    listed = {os.path.normpath(path.parent / file) for file in files}
+    unlisted = [file for file in find_files(path.parent, is_usual_image)[0] if os.path.normpath(file) not in listed]
+    report_left_out(unlisted, path.parent, f"images that {path.name} does not list")
+    return class_names, labels, files
+
+
+def is_usual_image(path: Path) -> bool:
+    """Return whether a file is an image by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _file_of(row: Mapping[str, Any], column: str, where: str) -> str:
+    name = row.get(column)
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"{where}: the column {column!r} must name a file; got {str(name)[:80]!r}.")
+    check_listed(name, where)
+    return name
