@@ -109,7 +109,8 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     backbones: dict[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     script("train.py")(flags("mantis", backbones, data, tmp_path, "--num_image_tokens", 2, "--eval_samples", 3))
-    assert "learned from 8 examples, on 12 others" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "learned from 8 examples, on 12 others" in printed
     results, rows = results_of(tmp_path), read_rows(tmp_path / "predictions.jsonl")
     write = pipeline("image-text-to-text", model=str(tmp_path))
     for row in rows:
@@ -121,6 +122,15 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
         predictions=[row["generated"] for row in rows], references=[row["references"] for row in rows]
     )
     assert results["seeds"]["1"]["test"] == pytest.approx(expected)
+    blind = read_rows(tmp_path / "blind_predictions.jsonl")
+    scores = TextGeneration().compute(
+        predictions=[row["generated"] for row in blind], references=[row["references"] for row in blind]
+    )
+    assert results["seeds"]["1"]["blind"]["test"] == pytest.approx(scores)
+    assert f"  black images     bleu_1 {scores['bleu_1']:.3f}" in printed
+    black = Image.new("RGB", Image.open(blind[0]["images"][0]).size)
+    (answer,) = write(images=[black] * len(blind[0]["images"]), text=blind[0]["title"], return_full_text=False)
+    assert answer["generated_text"].strip() == blind[0]["generated"]
     assert results["metrics"]["cider_d"] == {"mean": pytest.approx(expected["cider_d"]), "std": 0.0}
     assert results["command"].startswith("hf-prompt train mantis --language_model")
     with Image.open(tmp_path / "written.png") as picture:
@@ -131,7 +141,9 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     assert "- **Tested on**: 12 examples: test.jsonl" in card.text
     assert "- **Decoding**: `max_new_tokens=6, num_beams=4`" in card.text
     assert "hf-prompt train mantis --language_model gpt2" in card.text
-    assert "runs of image-text-to-text alone" in refused("report.py", tmp_path)
+    capsys.readouterr()
+    script("report.py")([str(tmp_path)])
+    assert f"{100 * results['metrics']['bleu_4']['mean']:.2f}" in capsys.readouterr().out
 
     script("evaluate.py")(
         [

@@ -12,6 +12,7 @@ from PIL import Image
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
 from hf_prompt_models.training.report import markdown_table, write_report
 from hf_prompt_models.training.results import read_result, read_results
+from hf_prompt_models.training.score_tables import read_scored_runs
 
 
 Runs = dict[str, dict[str, Any]]
@@ -203,34 +204,111 @@ def test_results_without_a_protocol_are_few_shot_results_named_by_their_test_fol
 
 
 @pytest.mark.parametrize(
-    "runs",
+    ("runs", "rows"),
     [
-        {"first": few_shot("DTD", 4, 0.5), "second": few_shot("dtd", 4, 0.6)},
-        {"first": base_to_new("DTD", (0.5, 0.5), (0.5, 0.5)), "second": base_to_new("DTD", (0.5, 0.5), (0.6, 0.5))},
-        dict.fromkeys(("first", "second"), run("cross-dataset", "DTD", {"source": entry("DTD", 0.4, 0.5)})),
+        (
+            {"first": few_shot("DTD", 4, 0.5), "second": few_shot("dtd", 4, 0.6)},
+            ["zero-shot", "CoOp, 4 shots", "CoOp (run 2), 4 shots"],
+        ),
+        (
+            dict.fromkeys(("first", "second"), run("cross-dataset", "DTD", {"source": entry("DTD", 0.4, 0.5)})),
+            ["zero-shot", "CoOp", "CoOp (run 2)"],
+        ),
     ],
 )
-def test_two_results_of_one_cell_are_refused_by_name(tmp_path: Path, runs: Runs) -> None:
-    with pytest.raises(ValueError, match=r"first/results\.json and .*second/results\.json are results of the same"):
-        write_report(read_results([write(tmp_path, runs)]), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_equal_runs_have_rows_of_their_own_and_a_note(tmp_path: Path, runs: Runs, rows: list[str]) -> None:
+    (table,) = tables(tmp_path, runs).values()
+    assert [row[0] for row in table[1:]] == rows
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert re.search(r"second/results\.json repeats .*first/results\.json, with the same settings", text)
+
+
+def test_equal_base_to_new_runs_have_columns_of_their_own(tmp_path: Path) -> None:
+    half = base_to_new("DTD", (0.5, 0.5), (0.6, 0.5))
+    (table,) = tables(tmp_path, {"first": half, "second": half}).values()
+    assert table[0][1::3] == ["zero-shot: Base", "CoOp: Base", "CoOp (run 2): Base"]
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "columns"),
     [
-        ({"templates": ["{}"]}, r"first/.*second/.*their templates on DTD differ"),
-        ({"test_images": 99}, r"numbers of classes and test images on DTD differ \(\(10, 100\) and \(10, 99\)\)"),
-        ({"zero_shot": {"accuracy": 0.506}}, "zero-shot accuracies on DTD differ"),
+        ({"test_images": 99}, ["DTD, 100 test images of 10 classes", "DTD, 99 test images of 10 classes"]),
+        ({"classes": 9}, ["DTD, 100 test images of 10 classes", "DTD, 100 test images of 9 classes"]),
+        (
+            {"zero_shot": {"accuracy": 0.506}},
+            ["DTD, 100 test images of 10 classes, test set 1", "DTD, 100 test images of 10 classes, test set 2"],
+        ),
+        ({"digest": "other"}, None),
     ],
 )
-def test_results_that_cannot_be_compared_are_refused_by_name(
-    tmp_path: Path, change: dict[str, Any], message: str
+def test_other_test_sets_of_one_title_have_columns_and_curves_of_their_own(
+    tmp_path: Path, change: dict[str, Any], columns: list[str] | None
 ) -> None:
-    second = few_shot("DTD", 8, 0.6)
+    first, second = few_shot("DTD", 4, 0.5), few_shot("DTD", 8, 0.6)
+    first["tests"]["test"]["digest"] = "one" if "digest" in change else ""
     second["tests"]["test"] |= change
-    with pytest.raises(ValueError, match=message):
-        tables(tmp_path, {"first": few_shot("DTD", 4, 0.5), "second": second})
+    (table,) = tables(tmp_path, {"first": first, "second": second}).values()
+    assert len(table[0]) == 4  # two test sets and their average
+    assert columns is None or sorted(table[0][1:3]) == sorted(columns)
+    assert [row[1:3].count("–") for row in table[2:]] == [1, 1]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert len(re.findall(r"!\[", report)) == 2
+
+
+def test_other_templates_have_zero_shot_rows_and_lines_of_their_own(tmp_path: Path) -> None:
+    second = few_shot("DTD", 8, 0.6)
+    second["tests"]["test"] |= {"templates": ["{}", "a {}"], "zero_shot": {"accuracy": 0.4}}
+    (table,) = tables(tmp_path, {"first": few_shot("DTD", 4, 0.5), "second": second}).values()
+    assert table == [
+        ["", "DTD"],
+        ['zero-shot, "a photo of a {}."', "50.00"],
+        ['zero-shot, "{}" and 1 more', "40.00"],
+        ['CoOp (templates "a photo of a {}."), 4 shots', "50.00 ± 1.00"],
+        ['CoOp (templates "{}" and 1 more), 8 shots', "60.00 ± 1.00"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        ("--num_train_epochs 3", "num_train_epochs"),
+        ("--max_steps=5", "max_steps"),
+        ("--learning_rate 1e-2", "learning_rate"),
+    ],
+)
+def test_runs_of_other_settings_are_no_points_of_one_curve(tmp_path: Path, flags: str, label: str) -> None:
+    runs = {"a": few_shot("DTD", 1, 0.5), "b": few_shot("DTD", 4, 0.6) | {"command": f"hf-prompt train coop {flags}"}}
+    (table,) = tables(tmp_path, runs).values()
+    names = [row[0] for row in table[2:]]
+    assert f"CoOp ({label} of the recipe), 1 shot" in names
+    assert any(name.startswith(f"CoOp ({label} ") and name.endswith("4 shots") for name in names)
+
+
+def test_runs_of_other_lengths_are_told_apart_by_their_steps(tmp_path: Path) -> None:
+    runs = {
+        name: few_shot("DTD", 4, 0.5) | {"seeds": {"1": {"steps": steps}}} for name, steps in (("a", 10), ("b", 500))
+    }
+    (table,) = tables(tmp_path, runs).values()
+    assert [row[0] for row in table[2:]] == ["CoOp (10 steps), 4 shots", "CoOp (500 steps), 4 shots"]
+
+
+def test_runs_trained_on_other_data_are_told_apart(tmp_path: Path) -> None:
+    runs = {"a": few_shot("DTD", 4, 0.5), "b": few_shot("DTD", 4, 0.6)}
+    for name, result in runs.items():
+        result["data"] |= {"train": f"/data/{name}/train", "train_digest": name}
+    (table,) = tables(tmp_path, runs).values()
+    assert [row[0] for row in table[2:]] == [
+        "CoOp (trained on data/a/train), 4 shots",
+        "CoOp (trained on data/b/train), 4 shots",
+    ]
+
+
+def test_chance_and_the_number_of_examples_stand_by(tmp_path: Path) -> None:
+    result = few_shot("DTD", 4, 0.5)
+    result["tests"]["test"]["chance"] = {"accuracy": 0.1}
+    (table,) = tables(tmp_path, {"a": result}).values()
+    assert table[1] == ["chance", "10.00"]
+    assert "DTD: 100 test images of 10 classes." in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_zero_shot_accuracies_may_differ_as_between_machines(tmp_path: Path) -> None:
@@ -372,6 +450,74 @@ def test_mean_average_precision_is_named_and_not_averaged_with_accuracy(tmp_path
         ["ActionCLIP, all examples", "25.00 ± 1.00", "50.00 ± 1.00", "87.50 ± 0.50"],
     ]
     assert "mean average precision (mAP), in %" in (tmp_path / "out" / "report.md").read_text()
+
+
+def of_texts(path: Path, bleu: float, seeds: int = 1, **changes: Any) -> dict[str, Any]:
+    each = {"test": {"bleu_4": bleu, "cider_d": 1.25}, "steps": 7}
+    each["blind"] = {"examples": 4, "test": {"bleu_4": 0.125, "cider_d": 0.5}, "seeing": {}}
+    data = {"name": "mugs", "test_name": "mugs", "train": "D", "test": "T", "train_examples": 9, "test_examples": 4}
+    return {
+        "method": "MAnTiS",
+        "task": "image-text-to-text",
+        "backbone": "gpt2",
+        "vision_model": "resnet",
+        "data": data,
+        "arguments": {"blind": False},
+        "seeds": {str(seed): each for seed in range(1, seeds + 1)},
+    } | changes
+
+
+def score_tables_of(directory: Path, runs: Runs) -> dict[str, list[list[str]]]:
+    write_report([], directory / "out", read_scored_runs([write(directory / "runs", runs)]))
+    text = (directory / "out" / "report.md").read_text()
+    found = {}
+    for section in text.partition("## Commands")[0].split("## ")[1:]:
+        heading, *lines = section.splitlines()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+        found[heading] = [rows[0], *rows[2:]]
+    return found
+
+
+def test_runs_that_generate_text_have_a_table_with_the_blind_baseline(tmp_path: Path) -> None:
+    runs = {
+        "a": of_texts(tmp_path, 0.5, seeds=2),
+        "b": of_texts(tmp_path, 0.25, command="hf-prompt train mantis --num_train_epochs 9"),
+        "c": of_texts(tmp_path, 0.75, seeds=2),
+    }
+    assert score_tables_of(tmp_path, runs) == {
+        "Generated texts, gpt2 + resnet, tested on mugs": [
+            ["", "bleu_4", "cider_d"],
+            ["MAnTiS (num_train_epochs of the recipe): black images", "12.50 ± 0.00", "0.50 ± 0.00"],
+            ["MAnTiS (num_train_epochs of the recipe)", "50.00 ± 0.00", "1.25 ± 0.00"],
+            ["MAnTiS (num_train_epochs 9): black images", "12.50", "0.50"],
+            ["MAnTiS (num_train_epochs 9)", "25.00", "1.25"],
+            ["MAnTiS (num_train_epochs of the recipe), run 2: black images", "12.50 ± 0.00", "0.50 ± 0.00"],
+            ["MAnTiS (num_train_epochs of the recipe), run 2", "75.00 ± 0.00", "1.25 ± 0.00"],
+        ]
+    }
+
+
+def test_video_text_runs_have_tables_by_task(tmp_path: Path) -> None:
+    data = {"name": "q", "test_name": "q", "train": "D", "test": "T", "train_texts": 9, "test_texts": 4}
+    asked = {"accuracy": 0.5, "by_kind": {"what": 0.25, "who": 1.0}}
+    shared = {"method": "ALPRO", "backbone": "/models/alpro", "data": data, "arguments": {}}
+    answers = {"1": asked | {"before": {"accuracy": 0.25, "by_kind": {"what": 0.0, "who": 0.5}}, "steps": 3}}
+    ranks = {"recall_at_1": 0.5, "recall_at_5": 0.75, "recall_at_10": 1.0, "median_rank": 1.5, "mean_rank": 2.0}
+    both = {"text_to_video": ranks, "video_to_text": ranks}
+    runs = {
+        "a": shared | {"task": "question-answering", "seeds": answers, "answer_prior": 0.375},
+        "b": shared | {"task": "retrieval", "seeds": {"1": both | {"before": both, "steps": 3}}},
+    }
+    found = score_tables_of(tmp_path, runs)
+    assert found["Questions about videos, models/alpro, tested on q"] == [
+        ["", "accuracy", "what", "who"],
+        ["ALPRO: before training", "25.00", "0.00", "50.00"],
+        ["ALPRO: without the videos", "37.50", "–", "–"],
+        ["ALPRO", "50.00", "25.00", "100.00"],
+    ]
+    table = found["Video-text retrieval, models/alpro, tested on q"]
+    assert table[0][1:6] == [f"text to video: {name}" for name in ("R@1", "R@5", "R@10", "median rank", "mean rank")]
+    assert table[2] == ["ALPRO", *["50.00", "75.00", "100.00", "1.50", "2.00"] * 2]
 
 
 @pytest.mark.parametrize("task", ["image-text-to-text", "retrieval"])

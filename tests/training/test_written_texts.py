@@ -2,13 +2,15 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
-from hf_prompt_models.prefix_lm.examples import Scoring
+from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.training.text_baselines import blind_baseline, most_frequent_answer
 from hf_prompt_models.training.text_generation import one_for_each_prompt
 from hf_prompt_models.training.written_texts import WrittenTexts, rows_as_markdown, write_texts
 from tests.prefix_lm.backbones import made, make
@@ -92,3 +94,30 @@ def test_captions_of_a_picture_are_references_for_one_text() -> None:
     grouped = one_for_each_prompt([first, second, again])
     assert [each.id for each in grouped] == [first.id, second.id]
     assert grouped[0].references == ("red", "a mug")
+
+
+def test_the_blind_baseline_is_counted_on_the_same_examples_for_every_seed() -> None:
+    asked: list[list[str]] = []
+
+    class Processor:
+        blind = False
+
+    def write(examples: Sequence[WritingExample]) -> WrittenTexts:
+        assert Processor.blind
+        asked.append([example.id for example in examples])
+        return WrittenTexts(examples, ["blue"] * len(examples), [True] * len(examples))
+
+    seeing = WrittenTexts(EXAMPLES, ["red"] * len(EXAMPLES), [True] * len(EXAMPLES))
+    for _ in range(2):
+        blind, results = blind_baseline(write, Processor, seeing, 3)
+    assert asked[0] == asked[1]
+    assert len(blind.texts) == results["examples"] == 3
+    assert (results["test"]["bleu_1"], results["seeing"]["bleu_1"]) == (0, 1)
+    assert not Processor.blind
+
+
+def test_one_answer_to_all_questions_is_the_most_frequent_one() -> None:
+    answers = ["no", "yes", "yes", "two"]
+    asked = [WritingExample(str(n), (), "?", answer, (answer,), Scoring.ANSWER) for n, answer in enumerate(answers)]
+    assert most_frequent_answer(asked) == {"answer": "yes", "test": {"exact_match": 0.5}}
+    assert most_frequent_answer(EXAMPLES) is None

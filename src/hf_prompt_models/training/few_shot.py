@@ -37,6 +37,7 @@ from hf_prompt_models.training.run_folder import (
     ZERO_SHOT_FILE,
     begin_seed,
     confusion_matrix_file,
+    digest_of,
     write_predictions,
 )
 from hf_prompt_models.training.run_lock import only_run
@@ -114,6 +115,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         "data": {
             "name": task.title,
             "train": task.train.source,
+            "train_digest": digest_of([list(task.train.names), list(task.train.labels)]),
             "test": first.images.source,
             "classes": len(first.images.class_names),
             f"test_{task.train.kind}s": len(first.images),
@@ -186,6 +188,7 @@ def _test_by_hand(run: ImageClassification | VideoClassification, role: str, sco
     return {
         "title": test.title,
         "source": test.images.source,
+        "digest": digest_of([list(test.images.names), list(test.images.labels)]),
         "classes": len(test.images.class_names),
         f"test_{test.images.kind}s": len(test.images),
         "templates": test.templates,

@@ -4,18 +4,24 @@ Layout: few-shot as in CoOp (arXiv 2109.01134, Figure 3), base-to-new and cross-
 Tables 1 and 2).
 """
 
-import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hf_prompt_models.data.files import write_text
-from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
 from hf_prompt_models.metrics.classification import harmonic_mean
+from hf_prompt_models.metrics.guessing import TOP
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
+from hf_prompt_models.training.report_labels import (
+    ZERO_SHOT_TOLERANCE,
+    backbone_titles,
+    in_the_papers_order,
+    named_apart,
+    run_labels,
+    template_words,
+)
 from hf_prompt_models.training.results import (
     BASE_TO_NEW,
     CROSS_DATASET,
@@ -25,13 +31,12 @@ from hf_prompt_models.training.results import (
     Score,
     TestResult,
 )
+from hf_prompt_models.training.score_tables import ScoredRun, score_tables
 
 
 REPORT_FILE = "report.md"
 NO_VALUE = "–"
 ZERO_SHOT = "zero-shot"
-ZERO_SHOT_TOLERANCE = 0.005
-"""Zero-shot accuracies of one test set may differ so much between runs, by precision and machine."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,11 @@ class Curves:
     """A picture: accuracy by shots, one line a variant."""
 
     title: str
-    zero_shot: float | None
+    zero_shot: dict[str, float]
     lines: dict[str, dict[int, tuple[float, float]]]
     kind: str
+    chance: float | None = None
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -58,15 +65,12 @@ class Section:
 
 
 def build_sections(results: Sequence[Result]) -> list[Section]:
-    """One table for each protocol, images or videos, and backbone; in base-to-new and cross-dataset also for each
-    number of shots.
-
-    Raises:
-        ValueError: if two results are of the same cell of a table, or of the same test set and cannot be compared.
-    """
+    """One table for each protocol, kind of data and backbone; in base-to-new and cross-dataset also for each number of
+    shots. Runs and test sets that differ are told apart by what differs; equal runs are numbered, with a note."""
     groups: dict[tuple[int, str, str, int, str], list[Result]] = {}
     backbones = backbone_titles(results)
-    for result in (replace(result, backbone=backbones[result.backbone]) for result in results):
+    named = [(replace(result, backbone=backbones[result.backbone]), title) for result, title in _named(results)]
+    for result in (replace(each, dataset=title) for each, title in named):
         shots = 0 if result.protocol == FEW_SHOT else result.shots
         source = result.dataset if result.protocol == CROSS_DATASET else ""
         key = (PROTOCOLS.index(result.protocol), result.kind, result.backbone, shots, source)
@@ -75,14 +79,30 @@ def build_sections(results: Sequence[Result]) -> list[Section]:
     return [build[groups[key][0].protocol](groups[key]) for key in sorted(groups)]
 
 
-def write_report(results: Sequence[Result], output_dir: str | os.PathLike) -> str:
-    """Write `report.md` and its pictures.
+def _named(results: Sequence[Result]) -> list[tuple[Result, str]]:
+    """Runs with what to call their test sets, compared where backbone, protocol and kind are the same."""
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.protocol, result.kind, result.backbone), []).append(result)
+    order = {result.path: number for number, result in enumerate(results)}
+    named = [pair for group in groups.values() for pair in named_apart(group)]
+    return sorted(named, key=lambda pair: order[pair[0].path])
+
+
+def write_report(results: Sequence[Result], output_dir: str | os.PathLike, scored: Sequence[ScoredRun] = ()) -> str:
+    """Write `report.md` and its figures.
+
+    Args:
+        results: of classifiers and of visual grounding.
+        output_dir: where to.
+        scored: runs that generate text, or are over videos with texts.
 
     Returns:
         The tables as Markdown, without the pictures.
     """
     output_dir = Path(output_dir)
     sections = build_sections(results)
+    sections += [Section(heading, table, escape(note)) for heading, table, note in score_tables(scored)]
     output_dir.mkdir(parents=True, exist_ok=True)
     blocks, taken = ["# Results"], set()
     for section in sections:
@@ -95,10 +115,16 @@ def write_report(results: Sequence[Result], output_dir: str | os.PathLike) -> st
                 name = f"{stem}-{number}"
             taken.add(name.lower())
             plot_accuracy_by_shots(
-                curves.lines, curves.zero_shot, curves.title, output_dir / f"{name}.png", curves.kind
+                curves.lines,
+                curves.zero_shot,
+                curves.title,
+                output_dir / f"{name}.png",
+                curves.kind,
+                curves.chance,
+                curves.measure,
             )
             blocks.append(f"![{escape(curves.title)}]({name}.png)")
-    if commands := [result.command for result in results if result.command]:
+    if commands := [each for each in (*(r.command for r in results), *(s.command for s in scored)) if each]:
         blocks.append("## Commands\n\n" + "\n".join(f"    {' '.join(command.split())}" for command in commands))
     write_text(output_dir / REPORT_FILE, "\n\n".join(blocks) + "\n")
     return "\n\n".join(section.markdown() for section in sections)
@@ -109,15 +135,16 @@ def _few_shot(results: Sequence[Result]) -> Section:
 
     Of videos there is a column for top-5, too. Mean average precision is never averaged with accuracy.
     """
-    labels = variant_labels(results)
+    labels, repeated = run_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
     cells: dict[tuple[str, int], dict[str, Result]] = {}
     for result in results:
-        _put(cells.setdefault((labels[variant(result)], result.shots), {}), result.dataset, result)
-    zero_shot = {title: _zero_shot((r, r.tests["test"]) for r in results if r.dataset == title) for title in titles}
+        cells.setdefault((labels[result.path], result.shots), {})[result.dataset] = result
+    zero_shot = _zero_shot_rows(
+        {title: [(r, r.tests["test"]) for r in results if r.dataset == title] for title in titles}, labels
+    )
     scores = {row: {title: result.tests["test"].learned for title, result in cells[row].items()} for row in cells}
     averages = {row: _average([_mean(scores[row].get(title)) for title in titles]) for row in cells}
-    zero_shot_average = _average(list(zero_shot.values()))
 
     tests = {title: [r.tests["test"] for r in results if r.dataset == title] for title in titles}
     several = len(titles) > 1 and len({test.several_labels for of_title in tests.values() for test in of_title}) == 1
@@ -127,10 +154,22 @@ def _few_shot(results: Sequence[Result]) -> Section:
         for title in titles
     ]
     table = [["", *(column for of_title in header for column in of_title), *["Average"] * several]]
-    row = []
-    for title in titles:
-        row += [percent(zero_shot[title])] + [percent(tests[title][0].zero_shot_top5)] * has_top5[title]
-    table.append(_row(ZERO_SHOT, row, zero_shot_average, several))
+    chances = {title: next((t.chance for t in tests[title] if t.chance is not None), None) for title in titles}
+    if any(chance is not None for chance in chances.values()):
+        row = []
+        for title in titles:
+            classes = tests[title][0].test_set[0]
+            guessed = None if classes is None else min(TOP / classes, 1.0)
+            row += [percent(chances[title])] + [percent(guessed)] * has_top5[title]
+        table.append(_row("chance", row, _average(list(chances.values())), several))
+    for name, by_title in zero_shot.items():
+        row = []
+        for title in titles:
+            found = by_title.get(title)
+            row += [percent(found.zero_shot if found else None)]
+            row += [percent(found.zero_shot_top5 if found else None)] * has_top5[title]
+        known = [by_title[title].zero_shot if title in by_title else None for title in titles]
+        table.append(_row(name, row, _average(known), several))
     rows = [
         (label, shots)
         for label in dict.fromkeys(labels.values())
@@ -142,7 +181,7 @@ def _few_shot(results: Sequence[Result]) -> Section:
             result_there = cells[label, shots].get(title)
             top5 = result_there.tests["test"].learned_top5 if result_there else None
             row += [score_text(scores[label, shots].get(title))] + [score_text(top5)] * has_top5[title]
-        table.append(_row(f"{label}, {_shots(shots)}", row, averages[label, shots], several))
+        table.append(_row(f"{label}, {_shots(shots, results[0].kind)}", row, averages[label, shots], several))
 
     backbone, kind = results[0].backbone, results[0].kind
     pictures = []
@@ -152,15 +191,34 @@ def _few_shot(results: Sequence[Result]) -> Section:
             if shots and (score := scores[label, shots].get(title)) is not None:
                 lines.setdefault(label, {})[shots] = (score.mean, score.std)
         if lines:
-            pictures.append(Curves(f"{title}, {backbone}", zero_shot[title], lines, kind))
+            stars = {name: by_title[title].zero_shot for name, by_title in zero_shot.items() if title in by_title}
+            measure = "mean average precision" if tests[title][0].several_labels else "accuracy"
+            pictures.append(Curves(f"{title}, {backbone}", stars, lines, kind, chances[title], measure))
     lines = {}
     for label, shots in rows:
         if several and shots and (average := averages[label, shots]) is not None:
             lines.setdefault(label, {})[shots] = (average, 0.0)
     if lines:
-        pictures.append(Curves(f"Average over {len(titles)} data sets, {backbone}", zero_shot_average, lines, kind))
+        stars = {}
+        for name, by_title in zero_shot.items():
+            mean = _average([by_title[title].zero_shot if title in by_title else None for title in titles])
+            stars |= {} if mean is None else {name: mean}
+        title = f"Average over {len(titles)} data sets, {backbone}"
+        pictures.append(Curves(title, stars, lines, kind, _average(list(chances.values()))))
     note = _note(results) + (" The average is over data sets and only where all have a value." if several else "")
-    return Section(_heading("Few-shot classification", results), table, note, tuple(pictures))
+    task = "Few-shot visual grounding" if kind == "expression" else "Few-shot classification"
+    return Section(_heading(task, results), table, _with_counts(note, tests, kind, repeated), tuple(pictures))
+
+
+def _with_counts(note: str, tests: dict[str, list[TestResult]], kind: str, repeated: list[str]) -> str:
+    """A note, with the numbers of examples that the accuracies are counted on, and what repeats other runs."""
+    counts = [
+        f"{title}: {of_title[0].test_set[1]} test {kind}s"
+        + ("" if of_title[0].test_set[0] is None else f" of {of_title[0].test_set[0]} classes")
+        for title, of_title in tests.items()
+        if of_title[0].test_set[1] is not None
+    ]
+    return "\n\n".join([note, *([escape("; ".join(counts) + ".")] if counts else []), *map(escape, repeated)])
 
 
 def _column(title: str, tests: Sequence[TestResult]) -> str:
@@ -173,17 +231,26 @@ def _heading(text: str, results: Sequence[Result]) -> str:
 
 def _base_to_new(results: Sequence[Result]) -> Section:
     """Rows: data sets and their average. Columns: base, new, harmonic mean, for zero-shot and each variant."""
-    labels = variant_labels(results)
+    labels, repeated = run_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
     cells: dict[str, dict[str, Result]] = {label: {} for label in labels.values()}
     for result in results:
-        _put(cells[labels[variant(result)]], result.dataset, result)
+        cells[labels[result.path]][result.dataset] = result
     # For each group of columns, by data set: base and new.
-    groups: dict[str, dict[str, tuple[Score, Score]]] = {ZERO_SHOT: {}}
-    for title in titles:
-        of_title = [result for result in results if result.dataset == title]
-        base, new = (_zero_shot((r, r.tests[role]) for r in of_title) for role in ("base", "new"))
-        groups[ZERO_SHOT][title] = Score(base, 0.0, 1), Score(new, 0.0, 1)
+    groups: dict[str, dict[str, tuple[Score, Score]]] = {}
+    by_hand = {
+        role: _zero_shot_rows(
+            {title: [(r, r.tests[role]) for r in results if r.dataset == title] for title in titles}, labels
+        )
+        for role in ("base", "new")
+    }
+    for name, of_base in by_hand["base"].items():
+        of_new = by_hand["new"].get(name, {})
+        groups[name] = {
+            title: (Score(of_base[title].zero_shot, 0.0, 1), Score(of_new[title].zero_shot, 0.0, 1))
+            for title in titles
+            if title in of_base and title in of_new
+        }
     for label, of_label in cells.items():
         groups[label] = {t: (r.tests["base"].learned, r.tests["new"].learned) for t, r in of_label.items()}
 
@@ -196,6 +263,7 @@ def _base_to_new(results: Sequence[Result]) -> Section:
             row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
         table.append(row)
     note = _note(results) + " H is the harmonic mean of base and new; in the average's row, of the averages."
+    note = "\n\n".join([note, *map(escape, repeated)])
     return Section(f"{_heading('Base-to-new', results)}, {_shots(results[0].shots)}", table, note)
 
 
@@ -208,7 +276,7 @@ def _halves(scores: tuple[Score, Score] | None) -> list[str]:
 
 def _cross_dataset(results: Sequence[Result]) -> Section:
     """Rows: zero-shot and each variant. Columns: the source, the targets, and the targets' average."""
-    labels = variant_labels(results)
+    labels, repeated = run_labels(results)
     source = results[0].dataset
     tests: dict[str, dict[str, TestResult]] = {}  # of each file: the targets by title
     for result in results:
@@ -217,103 +285,48 @@ def _cross_dataset(results: Sequence[Result]) -> Section:
             if role != "source" and targets.setdefault(test.title, test) is not test:
                 raise ValueError(f"{result.path} has two targets called {test.title!r}: give them names of their own.")
     titles = in_the_papers_order(title for targets in tests.values() for title in targets)
-    cells: dict[str, Result] = {}
-    for result in results:
-        _put(cells, labels[variant(result)], result)
+    cells = {labels[result.path]: result for result in results}
 
     table = [["", f"{source} (source)", *titles, "Average of targets"]]
-    zero_shot = [
-        _zero_shot((r, tests[str(r.path)][title]) for r in results if title in tests[str(r.path)]) for title in titles
-    ]
-    source_zero_shot = _zero_shot((result, result.tests["source"]) for result in results)
-    table.append([ZERO_SHOT, *map(percent, [source_zero_shot, *zero_shot, _average(list(zero_shot))])])
+    of_targets = {
+        title: [(r, tests[str(r.path)][title]) for r in results if title in tests[str(r.path)]] for title in titles
+    }
+    by_hand = _zero_shot_rows({source: [(r, r.tests["source"]) for r in results]} | of_targets, labels)
+    for name, by_title in by_hand.items():
+        values = [by_title[title].zero_shot if title in by_title else None for title in (source, *titles)]
+        table.append([name, *map(percent, [*values, _average(values[1:])])])
     for label in dict.fromkeys(labels.values()):
         targets = tests[str(cells[label].path)]
         scores = [targets[title].learned if title in targets else None for title in titles]
         learned = [cells[label].tests["source"].learned, *scores]
         table.append([label, *map(score_text, learned), percent(_average([_mean(score) for score in scores]))])
     heading = f"{_heading(f'Cross-dataset from {source}', results)}, {_shots(results[0].shots)}"
-    return Section(heading, table, _note(results))
+    return Section(heading, table, "\n\n".join([_note(results), *map(escape, repeated)]))
 
 
-def backbone_titles(results: Sequence[Result]) -> dict[str, str]:
-    """What to call each backbone: of a local path its last two parts, unless that is another's name too."""
-    names = {r.backbone: "/".join(Path(r.backbone).parts[-2:]) for r in results if Path(r.backbone).is_absolute()}
-    names = {r.backbone: r.backbone for r in results} | names
-    return {path: name if list(names.values()).count(name) == 1 else path for path, name in names.items()}
+def _zero_shot_rows(
+    tests: dict[str, list[tuple[Result, TestResult]]], labels: dict[Path, str]
+) -> dict[str, dict[str, TestResult]]:
+    """Return rows of zero-shot results, by their titles: one row while all runs of a test set agree; else one for each
+    list of templates and, if runs with the same templates differ, for each run's label.
 
-
-def variant(result: Result) -> tuple[str, str]:
-    """What tells two ways of learning a prompt apart: the method and all its arguments."""
-    return result.method, json.dumps(result.arguments, sort_keys=True)
-
-
-def variant_labels(results: Sequence[Result]) -> dict[tuple[str, str], str]:
-    """A label for each variant: the method, and those of its arguments in which the results differ."""
-    labels: dict[tuple[str, str], str] = {}
-    for method in sorted({result.method for result in results}):
-        of_method = {variant(result): result.arguments for result in results if result.method == method}
-        keys = dict.fromkeys(key for arguments in of_method.values() for key in arguments)
-        differing = [k for k in keys if len({json.dumps(a.get(k), sort_keys=True) for a in of_method.values()}) > 1]
-        for key in sorted(of_method, key=lambda key: [_sortable(of_method[key].get(name)) for name in differing]):
-            words = [_argument_words(name, of_method[key].get(name)) for name in differing]
-            labels[key] = f"{method} ({', '.join(words)})" if words else method
-    return labels
-
-
-def _sortable(value: Any) -> tuple[bool, float, str]:
-    """Numbers by value, and before words."""
-    number = isinstance(value, int | float)
-    return not number, float(value) if number else 0.0, str(value)
-
-
-def _argument_words(name: str, value: Any) -> str:
-    match name, value:
-        case "n_ctx", _:
-            return f"M={value}"
-        case "class_token_position", str():
-            return value
-        case "class_specific_context", bool():
-            return "class-specific" if value else "unified"
-        case "context_init", None:
-            return "random init"
-        case "context_init", str():
-            return f'init "{value}"'
-    return f"{name} {value}"
-
-
-def in_the_papers_order(titles: Iterable[str]) -> list[str]:
-    """Each title once: the published data sets as the papers' tables have them, then others by name."""
-    titles = set(titles)
-    published = [dataset.title for dataset in PUBLISHED_DATASETS.values() if dataset.title in titles]
-    return published + sorted(titles - set(published))
-
-
-def _put(cells: dict[str, Result], cell: str, result: Result) -> None:
-    if (other := cells.setdefault(cell, result)) is not result:
-        raise ValueError(
-            f"{other.path} and {result.path} are results of the same method, settings, backbone, shots and data set "
-            f"({result.dataset}): name the runs to report, without one of the two."
-        )
-
-
-def _zero_shot(tests: Iterable[tuple[Result, TestResult]]) -> float:
-    """The accuracy of hand-written prompts, on which all results of a test set must agree."""
-    (first, test), *others = tests
-    for result, other in others:
-        compared: dict[str, tuple[Any, Any]] = {
-            f"numbers of classes and test {first.kind}s": (test.test_set, other.test_set),
-            "templates": (test.templates, other.templates),
-        }
-        if abs(test.zero_shot - other.zero_shot) > ZERO_SHOT_TOLERANCE:
-            compared["zero-shot accuracies"] = (test.zero_shot, other.zero_shot)
-        for what, (one, two) in compared.items():
-            if one != two:
-                raise ValueError(
-                    f"{first.path} and {result.path} cannot stand in one table: their {what} on {test.title} differ "
-                    f"({one} and {two}). Report them apart, or name different data sets differently."
-                )
-    return test.zero_shot
+    Args:
+        tests: of each test set, by its title, the runs and what they were tested on.
+        labels: of the runs.
+    """
+    templates = {test.templates for of_title in tests.values() for _, test in of_title}
+    several = any(len({test.templates for _, test in of_title}) > 1 for of_title in tests.values())
+    rows: dict[str, dict[str, TestResult]] = {}
+    for each in sorted(templates) if several else [None]:
+        name = ZERO_SHOT if each is None else f"{ZERO_SHOT}, {template_words(each)}"
+        for title, of_title in tests.items():
+            for result, test in of_title:
+                if each is not None and test.templates != each:
+                    continue
+                first = rows.setdefault(name, {}).setdefault(title, test)
+                if abs(first.zero_shot - test.zero_shot) > ZERO_SHOT_TOLERANCE:
+                    rows.setdefault(f"{name} of {labels[result.path]}", {})[title] = test
+    return rows
 
 
 def _average(values: Sequence[float | None]) -> float | None:
@@ -341,8 +354,9 @@ def score_text(score: Score | None) -> str:
     return f"{percent(score.mean)} ± {percent(score.std)}"
 
 
-def _shots(shots: int) -> str:
-    return f"{shots} shot{'s' if shots > 1 else ''}" if shots else "all examples"
+def _shots(shots: int, kind: str = "image") -> str:
+    unit = "expression" if kind == "expression" else "shot"
+    return f"{shots} {unit}{'s' if shots > 1 else ''}" if shots else "all examples"
 
 
 def _row(name: str, cells: list[str], average: float | None, several: bool) -> list[str]:

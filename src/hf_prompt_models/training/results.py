@@ -2,18 +2,29 @@
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.data.files import UNFINISHED
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
+from hf_prompt_models.metrics.guessing import TOP
 from hf_prompt_models.training.run_folder import RESULTS_FILE
 
 
 MAX_BYTES = 16 * 2**20
 FEW_SHOT, BASE_TO_NEW, CROSS_DATASET = PROTOCOLS = ("few-shot", "base-to-new", "cross-dataset")
+SETTINGS = frozenset(
+    {
+        "recipe", "num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size",
+        "gradient_accumulation_steps", "weight_decay", "optim", "optim_args", "lr_scheduler_type", "warmup_steps",
+        "max_grad_norm", "label_smoothing_factor", "lora_r", "lora_alpha", "freeze_language_model", "dtype", "dataset",
+        "few_shot_sample", "class_names", "test_fraction", "fp16", "bf16", "max_length", "validation_fraction",
+    }
+)  # fmt: skip
+"""Flags that change what a run reaches. What is not given is the recipe's, which may depend on the shots."""
 KINDS = ("image", "video", "expression")
 
 
@@ -37,6 +48,9 @@ class TestResult:
         zero_shot: accuracy of hand-written prompts, from 0 to 1; of several labels the mean average precision.
         learned: the same of the method.
         several_labels: whether there are several labels each.
+        source: where the test set is.
+        digest: tells it from others, if the run has written one.
+        chance: the accuracy of guessing, where it was counted.
         zero_shot_top5, learned_top5: top-5 accuracies, where they were counted.
     """
 
@@ -48,6 +62,9 @@ class TestResult:
     several_labels: bool = False
     zero_shot_top5: float | None = None
     learned_top5: Score | None = None
+    source: str = ""
+    digest: str = ""
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,12 @@ class Result:
         dataset: title of the data set that was trained on.
         tests: by role: "test"; "base" and "new"; or "source" and one for each target.
         command: what made it, or None.
-        kind: what was classified, "image" or "video".
+        kind: what was classified, "image" or "video", or "expression" of visual grounding.
+        settings: flags of training that were given, by name: they are not the recipe's.
+        steps: training steps of the seeds.
+        train: where the training data is.
+        train_digest: tells them from others, if the run has written one.
+        templates_given: whether the templates were chosen by a flag.
     """
 
     path: Path
@@ -77,14 +99,20 @@ class Result:
     tests: dict[str, TestResult]
     command: str | None
     kind: str = "image"
+    settings: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[int, ...] = (0,)
+    train: str = ""
+    train_digest: str = ""
+    templates_given: bool = False
 
 
-def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
-    """Read the results of runs, in the order of their paths.
+def read_results(runs: Sequence[str | os.PathLike], others: bool = False) -> list[Result]:
+    """Read the results of classifiers and of visual grounding, in the order of their paths.
 
     Args:
         runs: `results.json` files, or folders that are searched for them, sub-folders and all; results of runs that
-            write texts, or are over videos with texts, are passed over in a folder of others.
+            generate text, or are over videos with texts, are passed over in a folder of others.
+        others: whether a folder may hold such runs alone.
 
     Raises:
         ValueError: if a run holds no results, or a file is not one that `hf-prompt train` writes.
@@ -96,13 +124,15 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[Result]:
         found = [run] if run.is_file() else find_results(run)
         tasks = {path: _other_task(path) for path in found}
         if found and not (found := [path for path in found if tasks[path] is None]):
-            others = ", ".join(sorted({task for task in tasks.values() if task}))
+            if others:
+                continue
+            names = ", ".join(sorted({task for task in tasks.values() if task}))
             raise ValueError(
-                f"{run} holds runs of {others} alone. Tables of accuracies are made of runs that classify images or "
+                f"{run} holds runs of {names} alone. Tables of accuracies are made of runs that classify images or "
                 f"videos and of visual grounding; of these runs the scores stand in {RESULTS_FILE} and on the models' "
                 "cards, README.md."
             )
-        if not found:
+        if not found and not tasks:
             raise ValueError(
                 f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
             )
@@ -152,6 +182,8 @@ def _result(path: Path, value: Any) -> Result:
     if protocol not in PROTOCOLS:
         raise ValueError(f"its protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}.")
     kind = _take(value, "kind", str) if "kind" in value else "image"
+    if "test_expressions" in _take(value, "data", dict):  # an earlier version named no kind
+        kind = "expression"
     if kind not in KINDS:
         raise ValueError(f"its kind is {kind!r}, not one of {', '.join(KINDS)}.")
     data = _take(value, "data", dict)
@@ -180,14 +212,19 @@ def _result(path: Path, value: Any) -> Result:
         # Base-to-new has two test sets of one data set; elsewhere the test set's title is the data set's.
         dataset if protocol == BASE_TO_NEW else tests[next(iter(roles))].title,
         tests,
-        _take(value, "command", str) if "command" in value else None,
+        command := _take(value, "command", str) if "command" in value else None,
         kind,
+        given_flags(command or ""),
+        tuple(each.get("steps", 0) if isinstance(each, dict) else 0 for each in value["seeds"].values()),
+        str(data.get("train", "")),
+        str(data.get("train_digest", "")),
+        "--templates" in (command or ""),
     )
 
 
 def _test(value: Any, seeds: int, kind: str) -> TestResult:
     zero_shot = _take(value, "zero_shot", dict)
-    top5 = "top5_accuracy" in zero_shot
+    top5 = "top5_accuracy" in zero_shot and (value.get("classes") or TOP + 1) > TOP
     templates = value if "templates" in value else zero_shot
     return TestResult(
         _title(_take(value, "title", str)),
@@ -198,7 +235,35 @@ def _test(value: Any, seeds: int, kind: str) -> TestResult:
         "mean_average_precision" in zero_shot,
         _share(zero_shot, "top5_accuracy") if top5 else None,
         _score(_take(value, "top5_accuracy", dict), seeds) if top5 else None,
+        str(value.get("source", "")),
+        str(value.get("digest", "")),
+        _share(_take(value, "chance", dict), "accuracy") if "chance" in value else None,
     )
+
+
+def given_flags(command: str) -> dict[str, str]:
+    """Return which of `SETTINGS` a command line gives, and what to; numbers in one form."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # somebody's own command
+        return {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = [value] if value else []
+        elif name:
+            found[name].append(word)
+    return {name: " ".join(map(_in_one_form, found[name])) for name in sorted(SETTINGS & found.keys())}
+
+
+def _in_one_form(value: str) -> str:
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
 
 
 def _score(value: dict[str, Any], seeds: int) -> Score:

@@ -1,6 +1,7 @@
 """What a run leaves in its folder, and finding it again."""
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -186,6 +187,11 @@ def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, 
                 labels = set(label if isinstance(label, list) else [label])
                 for index, (each, score) in enumerate(zip(test.images.class_names, row, strict=True)):
                     writer.writerow([role, name, index, each, int(index in labels), repr(float(score))])
+
+
+def digest_of(value: Any) -> str:
+    """Return a word that tells data apart: of the names and labels of a test set, say."""
+    return hashlib.sha256(json.dumps(value, default=float).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def predictions_file(path: str | Path, seed: str, seeds: Mapping[str, Any]) -> Path:

@@ -59,6 +59,7 @@ from hf_prompt_models.training.run_folder import (
     SAMPLE_FILE,
     ZERO_SHOT_FILE,
     begin_seed,
+    digest_of,
     model_directories,
     predictions_file,
     seed_words,
@@ -207,6 +208,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         "data": {
             "name": source_title(data.train_dir),
             "train": train.source,
+            "train_digest": digest_of([list(train.names), list(train.texts), list(map(list, train.boxes))]),
             "test": test.source,
             "test_expressions": len(test),
         },
@@ -215,6 +217,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
             "test": {
                 "title": title,
                 "source": test.source,
+                "digest": digest_of([list(test.names), list(test.texts), list(map(list, test.boxes))]),
                 "test_expressions": len(test),
                 "templates": [processor.template],
                 "chance": {"accuracy": zero_shot.chance},
