@@ -1,10 +1,13 @@
 """How a command ends when something goes wrong: one line that says what is kept, what to type next, and a code."""
 
+import errno
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 
 import torch
@@ -16,6 +19,13 @@ from hf_prompt_cli.console import output_is_closed
 AGAIN = "Run the same command again to start over."
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Of a disk: with room on it the same command goes on."""
+
+OURS = frozenset({"hf_prompt_cli", "hf_prompt_models"})
+MOST_CHARACTERS = 400
+"""Of a library's message: compilers print pages."""
+
 BEFORE_A_FILE = "\n- "
 """Files that are listed have a line each."""
 
@@ -25,12 +35,13 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def ending(kept: Callable[[], str], again: str = "") -> Iterator[None]:
+def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | None = None) -> Iterator[None]:
     """Turns what users, files and machines do wrong into a line on stderr and an exit code; the rest are our errors.
 
     Args:
         kept: says, when it went wrong, what is kept and what to type next.
         again: what else to say of a command that was interrupted; after an error, repeating it would not help.
+        fix: replaces `kept` after an error that the same command would meet again, unlike a full disk or memory.
 
     Raises:
         SystemExit: with "error: …", whose code is 1; or 130 after Ctrl-C, 143 after SIGTERM.
@@ -39,15 +50,21 @@ def ending(kept: Callable[[], str], again: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(f"\ninterrupted. {kept()} {again}".rstrip(), file=sys.stderr)
+        print("\n" + " ".join(filter(None, ["interrupted.", kept(), again])), file=sys.stderr)
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
     except torch.OutOfMemoryError as error:
         sys.exit(f"error: {in_a_line(error).partition('. ')[0].rstrip('.')}. Try smaller batches. {kept()}")
-    except (ImportError, MemoryError, OSError, StrictDataclassError, TypeError, ValueError) as error:
+    except Exception as error:
         if isinstance(error, BrokenPipeError) and output_is_closed():
             raise
-        said = in_a_line(error)
-        sys.exit(f"error: {said}{chr(10) if BEFORE_A_FILE in said else ' '}{kept()}")
+        expected = isinstance(error, (ImportError, MemoryError, OSError, StrictDataclassError, TypeError, ValueError))
+        library = None if expected else library_that_raised(error)
+        if not expected and library is None:
+            raise  # an error of ours
+        said = in_a_line(error) if library is None else f"{library}: {shortened(error)}"
+        of_the_machine = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in FULL)
+        advice = kept() if of_the_machine or fix is None else fix()
+        sys.exit(f"error: {said}{chr(10) if BEFORE_A_FILE in said else ' '}{advice}")
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -56,6 +73,25 @@ def in_a_line(error: BaseException) -> str:
     """What an error says, as a sentence in a line; behind it, lists of files stay as they are."""
     said = re.sub(r"[ \t]*\n(?!- )\s*", " ", str(error)).strip() or type(error).__name__
     return said if said.endswith((".", "!", "?")) or BEFORE_A_FILE in said else f"{said}."
+
+
+def library_that_raised(error: BaseException) -> str | None:
+    """The installed library whose code raised an error, or `None` if the code of this package did."""
+    for frame, _ in reversed(list(walk_tb(error.__traceback__))):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in OURS:
+            return None
+        if {"site-packages", "dist-packages"} & set(Path(frame.f_code.co_filename).parts):
+            return package
+    return None
+
+
+def shortened(error: BaseException) -> str:
+    """What a library's error says, in a line of bounded length; a lookup error's message is a bare key."""
+    said = in_a_line(error)
+    if isinstance(error, LookupError):
+        said = f"{type(error).__name__}: {said}"
+    return said if len(said) <= MOST_CHARACTERS else f"{said[:MOST_CHARACTERS].rstrip()}…"
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -10,30 +10,34 @@ from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.run_folder import RUN_FILE
 
 
-RESUME = "--resume_from_checkpoint"
+RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"
 
 
-def how_to_go_on(command: str, flags: Sequence[str], began: float) -> str:
+def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
     """Says it.
 
     Args:
         command: what was typed.
         flags: behind the method, those of a file among them.
         began: when, in seconds since the epoch: what was in the folder before is not this run's.
+        cured: whether the same command may go on: nothing in it has to be fixed first.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_dir", "--output-dir")
     parser.add_argument(RESUME, "--resume-from-checkpoint")
+    parser.add_argument(OVERWRITE, "--overwrite-output-dir", nargs="?", const="true")
     given, _ = parser.parse_known_args(list(flags))
     if given.output_dir is None:
         return "Nothing was written: mend it and type the same again."
     kept = checkpoints_since(Path(given.output_dir), began)
     begun = began_since(Path(given.output_dir), began)
-    if not begun:
+    if not begun or not (kept or cured):
         return "Nothing was learned yet: mend it and type the same again."
     resume = command if given.resume_from_checkpoint == "true" else f"{command} {RESUME} true"
+    if given.overwrite_output_dir not in (None, "false"):
+        resume = f"{resume} {OVERWRITE} false"  # which would remove what is to be resumed
     said = f"Kept: {', '.join(kept)}." if kept else "No checkpoint was written yet."
-    return f"{said} Go on with: {resume}"
+    return f"{said} {'Go on with' if cured else 'Fix that, then go on with'}: {resume}"
 
 
 def began_since(output_dir: Path, began: float) -> list[Path]:

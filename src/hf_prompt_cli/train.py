@@ -75,7 +75,11 @@ def main(argv: Sequence[str]) -> int:
 
     logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
     began, flags = time.time(), typed
-    with ending(lambda: how_to_go_on(shlex.join(["hf-prompt", "train", method, *typed]), flags, began)):
+    typed_command = shlex.join(["hf-prompt", "train", method, *typed])
+    with ending(
+        lambda: how_to_go_on(typed_command, flags, began),
+        fix=lambda: how_to_go_on(typed_command, flags, began, cured=False),
+    ):
         parser = parser_of(method)
         flags = with_flags_of_file(parser, typed)
         check_flags(parser, flags)

@@ -1,5 +1,6 @@
 """How the other commands end when they are stopped, given bad input, or the disk is full."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -150,6 +151,29 @@ def test_what_the_machine_lacks_is_one_line(failure: Exception, said: str) -> No
     with pytest.raises(SystemExit) as stop, ending(lambda: "Kept."):
         fail()
     assert stop.value.code == f"error: {said}"
+
+
+def test_an_error_that_a_library_raises_is_a_line_that_names_it() -> None:
+    for call, said in (
+        (lambda: torch.nn.Linear(2, 2)(torch.zeros(1, 3)), "error: torch: mat1 and mat2 shapes cannot be multiplied"),
+        (lambda: torch.nn.ModuleDict()["absent"], "error: torch: KeyError: 'absent'. Fix."),
+    ):
+        with pytest.raises(SystemExit) as stop, ending(lambda: "Kept.", fix=lambda: "Fix."):
+            call()
+        assert str(stop.value.code).startswith(said)
+        assert str(stop.value.code).endswith(" Fix.")
+
+
+def test_what_a_full_disk_stopped_may_be_repeated_and_what_is_wrong_is_to_be_fixed() -> None:
+    for error, said in (
+        (OSError(errno.ENOSPC, "No space left on device"), "Kept."),
+        (MemoryError("too large"), "Kept."),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.png"), "Fix."),
+        (ValueError("bad"), "Fix."),
+    ):
+        with pytest.raises(SystemExit) as stop, ending(lambda: "Kept.", fix=lambda: "Fix."):
+            raise error
+        assert str(stop.value.code).endswith(said)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, AttributeError, KeyError])

@@ -156,6 +156,33 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
     assert "fewer than 9 images" in message
 
 
+def test_a_setting_that_a_library_refuses_is_named_and_not_to_be_repeated(
+    modern_clip: Path, data: Path, tmp_path: Path
+) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path / "run")]
+    for flag, value, said in (
+        ("--report_to", "wandb", "error: --report_to wandb: the package that this needs is not installed"),
+        ("--neftune_noise_alpha", "5", "error: --neftune_noise_alpha adds noise to the token embeddings"),
+        ("--optim_args", "momentum=-3", "error: Invalid momentum value: -3.0."),
+    ):
+        message = ended([*run, flag, value])
+        assert message.startswith(said)
+        assert message.endswith("Nothing was learned yet: mend it and type the same again.")
+        assert "\n" not in message
+
+
+def test_a_run_that_replaces_another_is_resumed_without_replacing_itself(
+    modern_clip: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ["train", *flags(modern_clip, data, tmp_path / "run", "--overwrite_output_dir", "true")]
+    with monkeypatch.context() as patched:
+        stop_at(15, lambda: os.kill(os.getpid(), signal.SIGINT), patched)
+        assert ended(run) == 130
+    again = shlex.split(capsys.readouterr().err.partition("Go on with: ")[2])
+    assert main(again[1:]) == 0
+    assert (tmp_path / "run" / "results.json").is_file()
+
+
 # -- resuming with other settings -----------------------------------------------------------------------------------
 
 

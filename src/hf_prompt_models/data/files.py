@@ -236,15 +236,22 @@ def naming_what_fails(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _ERRORS_OF_WRITING:
+        if error.errno not in _ERRORS_OF_WRITING or error.strerror is None:  # already says what failed
             raise
-        raise type(error)(f"Cannot {what}: {error.strerror}.") from error
+        raise _numbered(type(error)(f"Cannot {what}: {error.strerror}."), error.errno) from error
     except SafetensorError as error:
-        raise OSError(f"Cannot {what}: {error}.") from error
+        raise _numbered(OSError(f"Cannot {what}: {error}."), errno.EIO) from error
     except RuntimeError as error:
         if _TORCH_WRITER not in str(error):
             raise
-        raise OSError(f"Cannot {what}: the disk is full, or files may not be as large.") from error
+        said = f"Cannot {what}: the disk is full, or files may not be as large."
+        raise _numbered(OSError(said), errno.ENOSPC) from error
+
+
+def _numbered(error: OSError, number: int | None) -> OSError:
+    """An error with a message of its own that still tells a full disk from a wrong path."""
+    error.errno = number
+    return error
 
 
 def sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 
 INTERVALS = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
@@ -90,6 +91,12 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
         if settings.get("fp16"):
             raise ValueError("--fp16 true needs a GPU, and there is none. Use --bf16 true, which CPUs compute, too.")
     arguments = TrainingArguments(**settings)
+    missing = sorted(set(arguments.report_to) - {*get_available_reporting_integrations(), "none"})
+    if missing:
+        raise ValueError(
+            f"--report_to {' '.join(missing)}: the package that this needs is not installed, or there is none of that "
+            "name. Install it, or leave the flag out: a run plots its own learning curve."
+        )
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > 1 and arguments.world_size == 1:
         raise ValueError(

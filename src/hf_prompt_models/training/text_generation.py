@@ -67,6 +67,8 @@ class WritingTrainer(PromptTrainer):
         kwargs: as for `PromptTrainer`.
     """
 
+    EMBEDS_TOKENS = True
+
     def __init__(self, *, processor: Any, sample: Sequence[WritingExample], decoding: dict[str, Any], **kwargs: Any):
         super().__init__(own_schedule=False, **kwargs)
         self.processor = processor

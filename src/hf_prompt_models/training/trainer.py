@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub import CommitInfo
@@ -57,6 +57,9 @@ class PromptTrainer(Trainer):
         args, kwargs: as for `Trainer`.
     """
 
+    EMBEDS_TOKENS: ClassVar[bool] = False
+    """Whether what is trained reads token embeddings to which noise can be added."""
+
     def __init__(
         self,
         *args: Any,
@@ -65,6 +68,11 @@ class PromptTrainer(Trainer):
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
+        if self.args.neftune_noise_alpha is not None and not self.EMBEDS_TOKENS:
+            raise ValueError(
+                "--neftune_noise_alpha adds noise to the token embeddings of a language model, and this method has "
+                "none. Leave the flag out."
+            )
         self.train_dataset: Any
         if isinstance(self.train_dataset, IterableDataset):
             self.train_dataset = EndlessStream(self.train_dataset)
