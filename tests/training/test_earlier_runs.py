@@ -94,15 +94,33 @@ def left(folder: Path) -> set[str]:
 
 def test_replacing_removes_what_runs_wrote_and_nothing_else(one: Path) -> None:
     before = left(one)
-    clear_output_dir(str(one), overwrite=False)
+    with pytest.raises(ValueError, match="holds a run already"):
+        clear_output_dir({"output_dir": str(one)}, (1,), overwrite=False)
     assert left(one) == before
-    clear_output_dir(str(one), overwrite=True)
+    clear_output_dir({"output_dir": str(one)}, (1,), overwrite=True)
     card = "README.md"  # is not one that this package made
     assert left(one) == {card, "notes.txt", "mine.safetensors", "samples/mine.jsonl", "checkpoint-best/x"}
 
 
+def test_what_a_killed_removal_leaves_can_be_removed_again(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed, unlink = [], Path.unlink
+
+    def unlink_thrice(path: Path, missing_ok: bool = False) -> None:
+        if len(removed) == 3:
+            raise KeyboardInterrupt
+        removed.append(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_thrice)
+    with pytest.raises(KeyboardInterrupt):
+        clear_output_dir({"output_dir": str(one)}, (1,), overwrite=True)
+    monkeypatch.undo()
+    clear_output_dir({"output_dir": str(one)}, (1,), overwrite=True)
+    assert left(one) == {"README.md", "notes.txt", "mine.safetensors", "samples/mine.jsonl", "checkpoint-best/x"}
+
+
 def test_replacing_empties_the_folders_of_seeds(two: Path) -> None:
     (two / "seed-1" / "README.md").unlink()
-    clear_output_dir(str(two), overwrite=True)
+    clear_output_dir({"output_dir": str(two)}, (1, 2), overwrite=True)
     assert left(two) == {"seed-2/README.md", "seed-2/notes.txt", "seed-one/run.json"}
     assert not (two / "seed-1").exists()

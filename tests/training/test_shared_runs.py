@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from hf_prompt_cli.main import main
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.files import FolderInUseError, move_folder, remove_unfinished, replacing
 from hf_prompt_models.playground import few_shot_task
@@ -20,8 +23,10 @@ from hf_prompt_models.training.checkpoints import newest_whole_checkpoint, resto
 from hf_prompt_models.training.results import find_results
 from hf_prompt_models.training.run_lock import LOCK, only_run
 from tests.data.test_shared_folders import after, another_process, names
+from tests.scripts.test_few_shot_scripts import data, flags
 
 
+__all__ = ["data"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
@@ -54,6 +59,25 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_ends_or_is_killed(t
         with only_run(tmp_path / "run", is_main=True):
             pass
         assert names(tmp_path / "run") == []
+
+
+def test_a_run_that_ended_while_another_prepared_in_its_folder_is_not_replaced(
+    modern_clip: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def enter_after_another(output_dir: str, is_main: bool) -> Iterator[None]:
+        Path(output_dir).mkdir()
+        for name in ("run.json", "results.json"):
+            (Path(output_dir) / name).write_text("{}")
+        yield
+
+    monkeypatch.setattr("hf_prompt_models.training.few_shot.only_run", enter_after_another)
+    with pytest.raises(SystemExit, match="holds a run already"):
+        main(["train", *flags(modern_clip, data, tmp_path / "run")])
+    assert {name: (tmp_path / "run" / name).read_text() for name in names(tmp_path / "run")} == {
+        "run.json": "{}",
+        "results.json": "{}",
+    }
 
 
 def write_checkpoint(folder: Path, step: int) -> None:

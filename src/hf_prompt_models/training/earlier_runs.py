@@ -1,12 +1,12 @@
 """A folder that holds an earlier run: refused, or cleared of what that run wrote, and of nothing else."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from hf_prompt_models.data.files import discard
 from hf_prompt_models.distributed import as_on_main_process, process_index, wait_for_all
 from hf_prompt_models.hub.model_card import CARD_FILE, is_generated, read_card
 from hf_prompt_models.training.run_folder import RESULTS_FILE, RUN_FILE, resumes
@@ -78,12 +78,21 @@ def check_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrit
         raise ValueError(refusal)
 
 
-def clear_output_dir(output_dir: str, overwrite: bool) -> None:
+def clear_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrite: bool) -> None:
     """Remove what an earlier run wrote into a folder, and into its folders of seeds, if it is to be replaced.
 
-    Files of anybody else stay, and so does a card that somebody has changed. The other processes wait for it.
+    Files of anybody else stay, and so does a card that somebody has changed. The other processes wait for it. Call it
+    while no other run can write into the folder (`only_run`).
+
+    Args:
+        settings, seeds, overwrite: as of `check_output_dir`, which is repeated: another run may have written into the
+            folder since.
+
+    Raises:
+        ValueError: as `check_output_dir` does.
     """
-    root = Path(output_dir).expanduser()
+    check_output_dir(settings, seeds, overwrite)
+    root = Path(settings["output_dir"]).expanduser()
     if overwrite and process_index() == 0:
         for folder in filter(_is_run, _folders(root)):
             _clear(folder)
@@ -133,11 +142,12 @@ def _clear(folder: Path) -> None:
     written = [path for pattern in WRITTEN for path in folder.glob(pattern)]
     if card is not None and is_generated(card):
         written.append(folder / CARD_FILE)
-    for path in {*written}:
+    # What tells a run comes last: a process that is killed in between leaves a run, which can be removed again.
+    for path in sorted({*written}, key=lambda path: (path.name in (RUN_FILE, RESULTS_FILE), path.name)):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            discard(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for emptied in (folder / "samples", folder):
         if emptied.is_dir() and not any(emptied.iterdir()):
             emptied.rmdir()

@@ -145,7 +145,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         }
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, is_main):
-        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
+        clear_output_dir(arguments.training, few_shot.seeds, arguments.run.overwrite_output_dir)
         if is_main:
             write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)
         if task.split is not None and is_main:

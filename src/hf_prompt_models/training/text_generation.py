@@ -294,7 +294,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     }
     cards = RunCards(results, recipe.TASK, writing_on_card)
     with only_run(output_dir, first.process_index == 0):
-        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
+        clear_output_dir(arguments.training, settings.seeds, arguments.run.overwrite_output_dir)
         for seed in settings.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
             results["metrics"] = mean_metrics(results["seeds"])

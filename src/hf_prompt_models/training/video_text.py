@@ -135,7 +135,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
     cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
     with only_run(output_dir, first.process_index == 0):
-        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
+        clear_output_dir(arguments.training, data.seeds, arguments.run.overwrite_output_dir)
         for seed in data.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])
             results |= results["seeds"][str(seed)].pop("guesses")

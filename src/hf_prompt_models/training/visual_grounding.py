@@ -237,7 +237,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, first.process_index == 0):
-        clear_output_dir(output_dir, arguments.run.overwrite_output_dir)
+        clear_output_dir(arguments.training, data.seeds, arguments.run.overwrite_output_dir)
         if first.process_index == 0:
             write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)
             plot_groundings(test, zero_shot.chosen, Path(output_dir) / ZERO_SHOT_PICTURE)
