@@ -10,8 +10,9 @@ Which method? Each runs as `hf-prompt train METHOD …`; `hf-prompt train METHOD
   frozen       captions, answers about pictures, examples in the prompt; the language model stays as it is
   alpro        videos found by a sentence, answers about videos; begin with a pre-trained checkpoint
 
-No labelled examples? CLIP prompts and ActionCLIP classify by class names alone, CPT grounds phrases untrained:
-docs/clip_zero_shot.md, docs/action_clip.md, docs/cpt.md.
+No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos by class
+names alone, CPT grounds phrases untrained: docs/clip_zero_shot.md, docs/cpt.md.
+No test set? --test_fraction 0.2 holds out a fifth of each class. Folders called n01 or roses? --class_names names.csv.
 
 How many examples? Accuracy in %, mean ± deviation over seeds, measured here with tiny backbones (docs/choosing.md):
 

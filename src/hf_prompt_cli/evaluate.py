@@ -168,9 +168,12 @@ def report(arguments: argparse.Namespace) -> str:
     """Test, write what is asked for, and say in lines what came out."""
     if said := describe_interrupted(arguments.run, model_directories(arguments.run)):
         print(said, file=sys.stderr)
-    if (recipe := text_recipe(arguments.run)) is not None:
+    recipe, grounds = text_recipe(arguments.run), grounds_phrases(arguments.run)
+    if arguments.class_names is not None and (recipe or grounds or takes_videos_with_texts(arguments.run)):
+        raise ValueError(f"--class_names is for models that classify, and {arguments.run} does not: leave it out.")
+    if recipe is not None:
         return report_writing(arguments, recipe)
-    if grounds_phrases(arguments.run):  # its --test_dir has phrases
+    if grounds:  # its --test_dir has phrases
         return report_grounding(arguments)
     if takes_videos_with_texts(arguments.run):
         return report_video_text(arguments)

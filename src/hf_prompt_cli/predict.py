@@ -46,6 +46,7 @@ from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, Kind, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
+from hf_prompt_models.training.templates import read_templates
 from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
 from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
 from hf_prompt_models.training.video_text_inference import (
@@ -54,7 +55,7 @@ from hf_prompt_models.training.video_text_inference import (
     takes_videos_with_texts,
 )
 from hf_prompt_models.training.visual_grounding import grounds_phrases
-from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files, read_templates
+from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files
 
 
 SUMMARY_CLASSES = 20

@@ -5,6 +5,7 @@ Importing this package registers every method with the Auto classes, so that
 and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
+from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.image_pipelines import replace_stock_pipelines
 from hf_prompt_models.models.action_clip import (
     ActionClipConfig,
@@ -98,4 +99,5 @@ __all__ = [
     "VideoTextRetrievalPipeline",
     "__version__",
     "build_fewshot_prompt",
+    "read_class_names",
 ]

@@ -161,7 +161,9 @@ def test_class_specific_context_keeps_its_classes(data: Path, tmp_path: Path) ->
 
 
 def test_a_backbone_alone_and_flags_that_do_not_apply_are_refused(data: Path, tmp_path: Path) -> None:
-    assert "no prompt method" in refused("predict", CLIP_DIR, data / "test")
+    said = refused("predict", CLIP_DIR, data / "test")
+    assert "no prompt method" in said
+    assert "--class_names FILE" in said
     assert "--class_names: give both" in refused("predict", CLIP_DIR, data / "test", "--templates", "a {}.")
     names = data / "names.txt"
     assert "--title" in refused("predict", CLIP_DIR, data / "test", "--class_names", names, "--title", "mug")

@@ -62,6 +62,20 @@ def test_checkpoint_names_the_packaged_backbone_not_its_folder(method: str, tmp_
     assert make_card(loaded.describe_checkpoint()).data.base_model is None  # it is not a repository on the Hub
 
 
+def test_a_prompt_for_the_packaged_backbone_is_published_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded = {}
+
+    def upload(folder: Path, repo_id: str, **commit: Any) -> None:
+        uploaded.update(json.loads((folder / "config.json").read_text()))
+
+    monkeypatch.setattr("hf_prompt_models.modeling_utils.create_repository", lambda repo_id, *rest: repo_id)
+    monkeypatch.setattr("hf_prompt_models.modeling_utils.published_card", lambda *rest: None)
+    monkeypatch.setattr("hf_prompt_models.modeling_utils.upload_checkpoint", upload)
+    BUILDERS["coop"]().push_to_hub("user/prompt")
+    assert (uploaded["base_model_name_or_path"], uploaded["weights_scope"]) == ("playground", "prompt")
+    assert uploaded.get("base_model_revision") is None
+
+
 @pytest.mark.parametrize("processor", [CoOpProcessor, ClipZeroShotProcessor, ActionClipProcessor, CptProcessor])
 def test_processors_load_the_packaged_backbone(processor: Any) -> None:
     place = VILT_DIR if processor is CptProcessor else CLIP_DIR

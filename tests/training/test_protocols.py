@@ -66,6 +66,14 @@ def test_templates_that_are_given_hold_for_all(data: Path) -> None:
     assert all(test.templates == ["a {}.", "the {}."] for test in task(data, **given).tests.values())
 
 
+def test_templates_come_from_files_and_published_lists(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a sketch of a {}.\n\na {}.\n")
+    given = task(data, templates=[str(tmp_path / "mine.txt"), "dtd_prompt"]).tests["test"].templates
+    assert given == ["a sketch of a {}.", "a {}.", "{} texture."]
+    with pytest.raises(ValueError, match=r"'mine\.txt' is neither a template"):
+        task(data, templates=["mine.txt"])
+
+
 def test_a_published_data_set_in_folders_gets_its_names_prompt_and_title(data: Path) -> None:
     folder = str(data / "euro" / "test")
     named = task(data, train_dir=folder, test_dir=folder, dataset="eurosat")

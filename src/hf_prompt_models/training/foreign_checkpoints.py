@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import CONFIG_MAPPING
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
+from hf_prompt_models.backbones import BACKBONES
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.files import read_json
 from hf_prompt_models.data.images import IMAGE_SUFFIXES
@@ -43,11 +44,15 @@ def is_prompt_model(model_type: str) -> bool:
 
 def describe_foreign(place: object, model_type: str, architectures: object) -> str:
     """Return what a checkpoint of another package is, and what to do with it."""
+    known = {backbone.model_class.config_class.model_type for backbone in BACKBONES.values()}
+    untrained = (
+        " `hf-prompt predict` classifies with it untrained, given --class_names FILE." if model_type in known else ""
+    )
     named = architectures[0] if isinstance(architectures, list) and architectures else "model"
     return (
         f"{place} holds a {str(named)[:80]} of type {model_type[:80]!r}, which no prompt method of this package "
         "trained. Pass it to `hf-prompt train` as --backbone, and use the folder that this writes; models of other "
-        "kinds run in transformers' own pipeline()."
+        f"kinds run in transformers' own pipeline().{untrained}"
     )
 
 

@@ -17,6 +17,7 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, Publish
 from hf_prompt_models.data.splits import split_of
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
 from hf_prompt_models.training.arguments import FewShotArguments
+from hf_prompt_models.training.templates import read_templates
 
 
 @dataclass(frozen=True)
@@ -142,5 +143,5 @@ def _templates(
     arguments: FewShotArguments, published: PublishedDataset | None, default_templates: Sequence[str]
 ) -> list[str]:
     if arguments.templates is not None:
-        return list(arguments.templates)
+        return read_templates(arguments.templates)
     return [DATASET_TEMPLATES[published.name]] if published else list(default_templates)

@@ -67,7 +67,8 @@ def summarise(results: dict[str, Any]) -> str:
         held_out = f"held out of {data['train']} by --test_fraction {data['test_fraction']:g}"
         lines.append(f"The test {kind}s were {held_out}; {data['split']} lists them.")
         run = shlex.quote(os.path.dirname(data["split"]) or ".")
-        again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}"]
+        named = f" --class_names {shlex.quote(results['class_names']['file'])}" if "class_names" in results else ""
+        again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}{named}"]
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
     return "\n".join(
