@@ -122,8 +122,8 @@ class FewShotArguments:
         metadata={
             "help": "Hand-written prompts for the zero-shot result: sentences with {} for the class name, a text file "
             "with one on each line, or a published list such as imagenet_80; several make an ensemble. Default: the "
-            'published data set\'s own, else "a photo of a {}.". A method whose own prompts are hand-written has these '
-            "as its own; by default ActionCLIP's 16."
+            'published data set\'s own, else "a photo of a {}.". A method whose own prompts are hand-written has '
+            "these as its own; by default ActionCLIP's 16."
         },
     )
     feature_cache: str | None = field(
