@@ -22,6 +22,7 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.data.labelled import Files
@@ -128,6 +129,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         "--test_images", metavar="DIR", help="the folder of the pictures that --test_dir, a file, names"
     )
     grounding.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+    grounding.add_argument(
+        "--box_format",
+        choices=BOX_FORMATS,
+        default="xywh",
+        help="how files write boxes, in pixels: xywh is [x, y, width, height] (default), xyxy is [x1, y1, x2, y2]",
+    )
     writing = parser.add_argument_group("models that write texts; --test_images is for them too")
     writing.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
     writing.add_argument("--blind", action="store_true", help="show black pictures instead")
@@ -246,6 +253,7 @@ def report_grounding(arguments: argparse.Namespace) -> str:
         arguments.num_workers,
         arguments.predictions,
         arguments.on_unreadable,
+        arguments.box_format,
     )
     if arguments.json:
         write_json(arguments.json, results)

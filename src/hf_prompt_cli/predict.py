@@ -36,6 +36,7 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.data.files import UnreadableFileError, replacing
 from hf_prompt_models.data.readable import logger, refuse, report_skipped
@@ -125,6 +126,9 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         action="append",
         metavar=("X1", "Y1", "X2", "Y2"),
         help="a candidate region, in pixels; once for each",
+    )
+    grounding.add_argument(
+        "--box_format", choices=BOX_FORMATS, default="xyxy", help="xywh: boxes are X Y WIDTH HEIGHT (default: xyxy)"
     )
     grounding.add_argument("--masks", nargs="+", metavar="FILE", help="instead, an image for each, not black inside")
     grounding.add_argument(
@@ -335,6 +339,7 @@ def ground(arguments: argparse.Namespace) -> None:
         masks=arguments.masks,
         proposals=arguments.proposals,
         backbone=arguments.backbone,
+        box_format=arguments.box_format,
     )
     if arguments.json:
         print_json([{"image": image, "predictions": answers}])

@@ -12,10 +12,75 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels, the last column and row included."""
 
 
+BOX_FORMATS = ("xywh", "xyxy")
+"""How boxes are given: `[x, y, width, height]` or `[x1, y1, x2, y2]`, in pixels."""
+
+
 def corners(box: Sequence[float]) -> Box:
     """`(x1, y1, x2, y2)` of a box `(x, y, width, height)`."""
     x, y, width, height = box
     return x, y, x + width - 1, y + height - 1
+
+
+def to_xyxy(box: Sequence[float], box_format: str) -> list[float]:
+    """Return a box as `[x1, y1, x2, y2]`, the right column and the lower row excluded.
+
+    Args:
+        box: four numbers, in pixels.
+        box_format: "xywh", `[x, y, width, height]`, or "xyxy".
+
+    Raises:
+        ValueError: if it is no such format, or the box is of two points in the wrong order or without a size.
+    """
+    check_box_format(box_format)
+    x1, y1, x2, y2 = (float(number) for number in box)
+    if box_format == "xywh":
+        x2, y2 = x1 + x2, y1 + y2
+    if not (x1 < x2 and y1 < y2):
+        others = {"xywh": "[x, y, width, height]", "xyxy": "[x1, y1, x2, y2]"}
+        other = next(name for name in BOX_FORMATS if name != box_format)
+        raise ValueError(
+            f"a box {others[box_format]} has a width and a height; got {list(box)}. If boxes are {others[other]}, say "
+            f"so with box_format {other}."
+        )
+    return [x1, y1, x2, y2]
+
+
+def check_box_format(box_format: str) -> None:
+    """
+    Raises:
+        ValueError: if it is none of `BOX_FORMATS`.
+    """
+    if box_format not in BOX_FORMATS:
+        raise ValueError(f"box_format is one of {', '.join(BOX_FORMATS)}; got {box_format!r}.")
+
+
+def check_inside_image(box: Sequence[float], size: tuple[int, int], box_format: str) -> None:
+    """Refuse a box that leaves its image by more than a pixel, or is in shares of the image.
+
+    Args:
+        box: `[x1, y1, x2, y2]`.
+        size: width and height of the image.
+        box_format: how boxes were given, for the advice.
+
+    Raises:
+        ValueError: naming the box and the size.
+    """
+    x1, y1, x2, y2 = box
+    width, height = size
+    shown = ", ".join(f"{number:g}" for number in box)
+    if max(box) <= 1 and max(width, height) > 1 and (any(number % 1 for number in box) or box_format == "xyxy"):
+        raise ValueError(
+            f"the box [{shown}] (x1, y1, x2, y2) is in shares of the image, which is {width} x {height}. Multiply "
+            "shares by its width and height: boxes are in pixels."
+        )
+    if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
+        other = "corners, [x1, y1, x2, y2]" if box_format == "xywh" else "[x, y, width, height]"
+        name = next(name for name in BOX_FORMATS if name != box_format)
+        raise ValueError(
+            f"the box [{shown}] (x1, y1, x2, y2) leaves the image, which is {width} x {height}. Cut it to the image, "
+            f"or, if boxes are {other}, say so with box_format {name}."
+        )
 
 
 def box_iou(

@@ -41,6 +41,7 @@ class GroundingDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = self.expressions.load(index)
+        self.expressions.check_boxes_of(index, image.size)
         regions = self.expressions.proposals[index]
         kept = self.regions(index)
         example = {

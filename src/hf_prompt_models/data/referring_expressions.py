@@ -11,10 +11,13 @@ from typing import Any, ClassVar, Self
 
 from PIL import Image
 
-from hf_prompt_models.boxes import Box, corners
+from hf_prompt_models.boxes import Box, check_box_format, check_inside_image
+from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
 from hf_prompt_models.data.files import check_inside, read_json, write_json
-from hf_prompt_models.data.images import load_image
+from hf_prompt_models.data.images import image_size, load_image
+from hf_prompt_models.data.listing import folders_in
 from hf_prompt_models.data.region_proposals import RegionProposals, check_box, read_proposals
+from hf_prompt_models.data.splits import find_split
 
 
 MAX_BYTES = 2**30
@@ -37,6 +40,7 @@ class ReferringExpressions:
         pictures: what to call the picture of each.
         read: gives the file or the bytes of the picture of phrase `i`.
         proposals: the candidate regions of each one's picture; empty until `with_proposals`.
+        box_format: how the source wrote the boxes, for errors.
     """
 
     source: str
@@ -46,6 +50,7 @@ class ReferringExpressions:
     pictures: Sequence[str]
     read: Callable[[int], str | os.PathLike | bytes]
     proposals: Sequence[RegionProposals] = ()
+    box_format: str = "xywh"
 
     kind: ClassVar[str] = "expression"
 
@@ -67,6 +72,44 @@ class ReferringExpressions:
             UnreadableImageError: naming it.
         """
         self.load(index, shrink=True)
+
+    def check_boxes(self) -> None:
+        """See whether all boxes are in their images, whose sizes are read from the files' headers.
+
+        Raises:
+            UnreadableImageError: naming an image whose header cannot be read.
+            ValueError: naming the source, the image and the phrase or region of a box that leaves its image.
+        """
+        sizes: dict[str, tuple[int, int]] = {}
+        checked: set[int] = set()
+        for index, picture in enumerate(self.pictures):
+            if picture not in sizes:
+                sizes[picture] = image_size(self.read(index), self.path(index))
+            self.check_boxes_of(index, sizes[picture], regions=id(self._regions(index)) not in checked)
+            checked.add(id(self._regions(index)))
+
+    def check_boxes_of(self, index: int, size: tuple[int, int], regions: bool = True) -> None:
+        """See whether the boxes of phrase `index` are in its image.
+
+        Args:
+            index: of the phrase.
+            size: width and height of its image.
+            regions: whether to check the candidate regions, too.
+
+        Raises:
+            ValueError: as of `check_boxes`.
+        """
+        boxes = {f"phrase {self.names[index]!r}": self.boxes[index]}
+        if regions and self.proposals:
+            boxes |= {f"region {place}": box for place, box in enumerate(self.proposals[index].boxes)}
+        for what, (x1, y1, x2, y2) in boxes.items():
+            try:
+                check_inside_image((x1, y1, x2 + 1, y2 + 1), size, self.box_format)
+            except ValueError as error:
+                raise ValueError(f"{self.path(index)}, {what}: {error}") from error
+
+    def _regions(self, index: int) -> RegionProposals | None:
+        return self.proposals[index] if self.proposals else None
 
     def path(self, index: int) -> str:
         """What errors call the picture of phrase `index`."""
@@ -131,6 +174,7 @@ def read_referring_expressions(
     split: str,
     images: str | os.PathLike | None = None,
     proposals: str | os.PathLike | None = None,
+    box_format: str = "xywh",
 ) -> ReferringExpressions:
     """Phrases and the candidate regions of their pictures.
 
@@ -144,30 +188,36 @@ def read_referring_expressions(
         split: the split to read where `source` says none.
         images: the folder of the pictures that a JSON file names. Default: the file's own.
         proposals: JSON file of candidate regions (`region_proposals.read_proposals`).
+        box_format: how boxes are written: "xywh", [x, y, width, height], or "xyxy", [x1, y1, x2, y2], in pixels.
 
     Raises:
         ValueError: if the source is none of these or wrong, or there are no candidate regions.
     """
+    check_box_format(box_format)
     path = Path(source)
-    if path.is_dir() and not (path / ANNOTATIONS_FILE).is_file() and (path / split / ANNOTATIONS_FILE).is_file():
-        path = path / split
+    if path.is_dir() and not (path / ANNOTATIONS_FILE).is_file() and not is_saved_dataset(path):
+        splits = [folder.name for folder in folders_in(path) if (folder / ANNOTATIONS_FILE).is_file()]
+        path = path / find_split(splits, split, path) if splits else path
     if path.is_file():
-        expressions = read_annotations(path, images)
+        expressions = read_annotations(path, images, box_format)
     elif (path / ANNOTATIONS_FILE).is_file():
-        expressions = read_annotations(path / ANNOTATIONS_FILE, images)
+        expressions = read_annotations(path / ANNOTATIONS_FILE, images, box_format)
         if proposals is None and (path / PROPOSALS_FILE).is_file():
             proposals = path / PROPOSALS_FILE
     else:
-        expressions = read_expression_dataset(str(source), split)
+        expressions = read_expression_dataset(str(source), split, box_format)
+    expressions = replace(expressions, box_format=box_format)
     if proposals is None:
         raise ValueError(
             f"{source} says which regions the phrases mean, not among which they choose: name a JSON file of "
             "proposals, {picture: [{'box': [x, y, width, height]}, …]}."
         )
-    return expressions.with_proposals(read_proposals(proposals), str(proposals))
+    return expressions.with_proposals(read_proposals(proposals, box_format), str(proposals))
 
 
-def read_annotations(path: str | os.PathLike, images: str | os.PathLike | None = None) -> ReferringExpressions:
+def read_annotations(
+    path: str | os.PathLike, images: str | os.PathLike | None = None, box_format: str = "xywh"
+) -> ReferringExpressions:
     """Phrases of a JSON file.
 
     Args:
@@ -175,6 +225,7 @@ def read_annotations(path: str | os.PathLike, images: str | os.PathLike | None =
             CPT's `finetune_<data set>_<split>.json`; or MDETR's form in COCO's manner, whose `images` have `id`,
             `file_name` and `caption`, and whose `annotations` have `image_id` and `bbox`, one for each of the images.
         images: the folder of the pictures. Default: the file's own.
+        box_format: "xyxy" where boxes are [x1, y1, x2, y2].
 
     Raises:
         ValueError: naming file and place, if it is neither.
@@ -195,7 +246,7 @@ def read_annotations(path: str | os.PathLike, images: str | os.PathLike | None =
             case _:
                 raise ValueError(f"{path}, item {index}: expected file_name, caption and bbox, got {str(entry)[:80]}.")
         try:
-            boxes.append(corners(check_box(box)))
+            boxes.append(check_box(box, box_format))
         except ValueError as error:
             raise ValueError(f"{path}, item {index}: {error}") from error
         names.append(str(entry.get("id", index)))
@@ -238,8 +289,8 @@ def _file(folder: Path, pictures: Sequence[str], index: int) -> Path:
     return folder / pictures[index]
 
 
-def read_expression_dataset(name_or_path: str, split: str) -> ReferringExpressions:
-    """Phrases of a `datasets` data set, by Hub name or local path.
+def read_expression_dataset(name_or_path: Any, split: str, box_format: str = "xywh") -> ReferringExpressions:
+    """Phrases of a `datasets` data set: itself, its Hub name or its local path.
 
     Its columns are an `Image`; `bbox`, [x, y, width, height]; the phrase or a list of them as `caption`, `sentences`
     or, in lmms-lab/RefCOCO and its kin, `answer`; and, if it has it, `file_name`, by which regions are found.
@@ -249,23 +300,7 @@ def read_expression_dataset(name_or_path: str, split: str) -> ReferringExpressio
     """
     import datasets  # slow to import, and not needed for files
 
-    name, _, named_split = name_or_path.partition(":")
-    split = named_split or split
-    if Path(name).is_dir():
-        if not {"dataset_dict.json", "state.json"} & set(os.listdir(name)):
-            raise ValueError(f"{name} holds neither {ANNOTATIONS_FILE} nor a saved data set.")
-        data: Any = datasets.load_from_disk(name)
-    elif Path(name).is_absolute() or name.startswith((".", "~")):
-        raise ValueError(f"There is no file or folder {name!r}.")
-    else:
-        try:
-            data = datasets.load_dataset(name)
-        except (FileNotFoundError, ConnectionError) as error:
-            raise ValueError(f"{name!r} is neither a file here nor a data set that can be loaded.") from error
-    if isinstance(data, datasets.DatasetDict):
-        if split not in data:
-            raise ValueError(f"The data set {name!r} has no split {split!r}; it has {', '.join(data)}.")
-        data = data[split]
+    name, split, data = _load(name_or_path, split)
     images = [column for column, feature in data.features.items() if isinstance(feature, datasets.Image)]
     phrases = [column for column in ("caption", "sentences", "answer") if column in data.features]
     if len(images) != 1 or not phrases or "bbox" not in data.features:
@@ -278,7 +313,7 @@ def read_expression_dataset(name_or_path: str, split: str) -> ReferringExpressio
     names, texts, boxes, pictures, rows = [], [], [], [], []
     for row, (said, box, file) in enumerate(zip(data[phrases[0]], data["bbox"], files, strict=True)):
         try:
-            meant = corners(check_box(box))
+            meant = check_box(box, box_format)
         except ValueError as error:
             raise ValueError(f"{name}, {split}[{row}]: {error}") from error
         for place, text in enumerate([said] if isinstance(said, str) else said):
@@ -292,9 +327,23 @@ def read_expression_dataset(name_or_path: str, split: str) -> ReferringExpressio
     )
 
 
+def _load(source: Any, split: str) -> tuple[str, str, Any]:
+    """The name, the split and the rows of a data set, as `read_expression_dataset` takes it."""
+    if not isinstance(source, str | os.PathLike):
+        return "in memory", split, load_split(source, split)
+    name, _, named_split = str(source).partition(":")
+    if Path(name).is_dir() and not is_saved_dataset(name):
+        raise ValueError(f"{name} holds neither {ANNOTATIONS_FILE} nor a saved data set.")
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith((".", "~"))):
+        raise ValueError(f"There is no file or folder {name!r}.")
+    try:
+        return name, named_split or split, load_split(name, named_split or split)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(f"{name!r} is neither a file here nor a data set that can be loaded.") from error
+
+
 def _read_row(data: Any, column: str, row: int) -> str | bytes:
-    value = data[row][column]
-    return value["bytes"] if value["bytes"] is not None else value["path"]
+    return stored_image(data[row][column])
 
 
 # -- few-shot draws --------------------------------------------------------------------------------------------------

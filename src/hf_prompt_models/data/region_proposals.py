@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_prompt_models.boxes import Box, corners
+from hf_prompt_models.boxes import Box, to_xyxy
 from hf_prompt_models.data.files import read_json
 from hf_prompt_models.data.masks import decode_rle, polygon_points, read_mask
 
@@ -50,12 +50,16 @@ class RegionProposals:
         return masks
 
 
-def read_proposals(path: str | os.PathLike) -> dict[str, RegionProposals]:
+def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[str, RegionProposals]:
     """Candidate regions by picture, from a JSON object: picture -> list of regions.
 
     A region is an object with one or more of `box`, [x, y, width, height]; `rle`, `{"size": [height, width],
     "counts": …}`; and `polygons`. In one file all regions have a mask or none has. Without a box it is the mask's.
     This is the form of CPT's and ReCLIP's `dets.json` and `segs.json`, whose keys are COCO's image ids.
+
+    Args:
+        path: the file.
+        box_format: "xyxy" where boxes are [x1, y1, x2, y2].
 
     Raises:
         ValueError: naming file, picture and region, if something is wrong.
@@ -71,7 +75,7 @@ def read_proposals(path: str | os.PathLike) -> dict[str, RegionProposals]:
         boxes, masks = [], []
         for index, region in enumerate(regions):
             try:
-                box, mask = _region(region)
+                box, mask = _region(region, box_format)
             except ValueError as error:
                 raise ValueError(f"{path}, picture {picture!r}, region {index}: {error}") from error
             if masked not in (None, mask is not None):
@@ -86,12 +90,12 @@ def read_proposals(path: str | os.PathLike) -> dict[str, RegionProposals]:
     return proposals
 
 
-def _region(region: Any) -> tuple[Box, Any]:
+def _region(region: Any, box_format: str) -> tuple[Box, Any]:
     if not isinstance(region, dict):
         raise ValueError("it is not an object with a box, an rle or polygons.")
     mask = region.get("rle", region.get("polygons"))
     if "box" in region:
-        return corners(check_box(region["box"])), mask
+        return check_box(region["box"], box_format), mask
     if mask is None:
         raise ValueError("it has neither a box nor an rle nor polygons.")
     if isinstance(mask, dict):
@@ -103,8 +107,11 @@ def _region(region: Any) -> tuple[Box, Any]:
     return (math.floor(min(xs)), math.floor(min(ys)), math.floor(max(xs)), math.floor(max(ys))), mask
 
 
-def check_box(box: Any) -> list[float]:
-    """A box `[x, y, width, height]` of a file.
+def check_box(box: Any, box_format: str = "xywh") -> Box:
+    """A box of a file as corners in pixels, both included.
+
+    Args:
+        box: `[x, y, width, height]`, or `[x1, y1, x2, y2]` with box_format "xyxy".
 
     Raises:
         ValueError: if it is not four finite numbers, or has no width or height.
@@ -115,6 +122,5 @@ def check_box(box: Any) -> list[float]:
         or any(type(number) not in (int, float) or not math.isfinite(number) for number in box)
     ):
         raise ValueError(f"a box is four numbers, [x, y, width, height]; got {str(box)[:60]}.")
-    if box[2] <= 0 or box[3] <= 0:
-        raise ValueError(f"a box [x, y, width, height] has a width and a height; got {box}.")
-    return box
+    x1, y1, x2, y2 = to_xyxy(box, box_format)
+    return x1, y1, x2 - 1, y2 - 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
+from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 from hf_prompt_models.training.settings import RunOptions
@@ -39,6 +40,13 @@ class GroundingDataArguments:
         },
     )
     test_proposals: str | None = field(default=None, metadata={"help": "Likewise. Default: --train_proposals."})
+    box_format: str = field(
+        default="xywh",
+        metadata={
+            "help": "How files write boxes, in pixels: xywh is [x, y, width, height], xyxy is [x1, y1, x2, y2].",
+            "choices": list(BOX_FORMATS),
+        },
+    )
     shots: int = field(
         default=16, metadata={"help": "Expressions to learn from, in all. 0: all there are (full tuning)."}
     )

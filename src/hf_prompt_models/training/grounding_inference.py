@@ -25,6 +25,7 @@ def ground_phrase(
     masks: Sequence[str] | None = None,
     proposals: str | None = None,
     backbone: str | None = None,
+    box_format: str = "xyxy",
 ) -> list[dict[str, Any]]:
     """What `pipeline("visual-grounding")` answers, and a picture of it.
 
@@ -35,6 +36,7 @@ def ground_phrase(
         drawing: the picture to write; its suffix says the format.
         boxes, masks, proposals: candidate regions: x1, y1, x2, y2 in pixels; or image files, not black inside; or
             the name of a model that finds them.
+        box_format: "xywh" where boxes are x, y, width, height.
         backbone: where it is now, if it moved since the model was saved without it.
 
     Raises:
@@ -47,4 +49,4 @@ def ground_phrase(
     regions = (
         None if masks is None else [np.asarray(load_image(mask, background=BLACK)).any(axis=-1) for mask in masks]
     )
-    return ground_and_draw(pipe, image, text, drawing, boxes, regions, proposals=proposals)
+    return ground_and_draw(pipe, image, text, drawing, boxes, regions, proposals=proposals, box_format=box_format)

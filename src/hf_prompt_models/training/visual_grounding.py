@@ -154,6 +154,7 @@ def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> 
     for flag, value in (
         ("--test_images", data.test_images or data.train_images),
         ("--test_proposals", data.test_proposals or data.train_proposals),
+        ("--box_format", None if data.box_format == "xywh" else data.box_format),
     ):
         again += [] if value is None else [flag, value]
     lines = [summarise_grounding(results), "", f"Try it with: hf-prompt app {shlex.quote(model)}"]
@@ -177,18 +178,23 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     data, output_dir = arguments.data, arguments.training["output_dir"]
     training = arguments_by_seed(arguments.training, data.seeds, [data.backbone], arguments.run)
     first = next(iter(training.values()))
-    train = read_referring_expressions(data.train_dir, "train", data.train_images, data.train_proposals)
+    train = read_referring_expressions(
+        data.train_dir, "train", data.train_images, data.train_proposals, data.box_format
+    )
     test = read_referring_expressions(
         data.test_dir,
         "test",
         data.test_images or data.train_images,
         data.test_proposals or data.train_proposals,
+        data.box_format,
     )
     samples = {seed: _draw(data, train, seed) for seed in data.seeds}
     for seed, sample in samples.items():
         check_batches(training[seed], len(sample), contrasts=False)
     for index in {index for sample in samples.values() for index in sample}:
         train.check(index)
+    train.select(sorted({index for sample in samples.values() for index in sample})).check_boxes()
+    test.check_boxes()
     processor = recipe.build_processor(arguments.method, data.backbone)
     if first.process_index == 0:
         used = sorted({index for sample in samples.values() for index in sample})
@@ -387,12 +393,13 @@ def evaluate_grounding(
     num_workers: int = 0,
     predictions: str | None = None,
     on_unreadable: str = "refuse",
+    box_format: str = "xywh",
 ) -> dict[str, Any]:
     """Test a trained model, or each seed's model of a run, on phrases.
 
     Args:
         run: the folder of a model, or of a run of several seeds.
-        test, images, proposals: as of `read_referring_expressions`.
+        test, images, proposals, box_format: as of `read_referring_expressions`.
         backbone: where it is now, if it moved since a model without it was saved.
         batch_size: phrases at a time.
         num_workers: processes that decode and paint pictures.
@@ -402,7 +409,9 @@ def evaluate_grounding(
     Returns:
         What `hf-prompt evaluate --json` writes.
     """
-    expressions = readable_expressions(read_referring_expressions(test, "test", images, proposals), on_unreadable)
+    expressions = read_referring_expressions(test, "test", images, proposals, box_format)
+    expressions = readable_expressions(expressions, on_unreadable)
+    expressions.check_boxes()
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     seeds: dict[str, dict[str, Any]] = {}
     directories = model_directories(run)

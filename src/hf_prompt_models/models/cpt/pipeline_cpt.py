@@ -1,5 +1,6 @@
 """The pipeline "visual-grounding": a picture, a phrase and candidate regions in; the regions with scores out."""
 
+import math
 import os
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from hf_prompt_models.boxes import check_box_format, check_inside_image, to_xyxy
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
 
@@ -27,8 +29,9 @@ class VisualGroundingPipeline(Pipeline):
     pipe({"image": "photo.jpg", "text": "the horse watched by the woman", "boxes": [[x1, y1, x2, y2], ...]})
     ```
 
-    `masks` may stand in place of `boxes`. Where neither is given, `proposals` finds the regions: the name or folder of
-    an object-detection or mask-generation model, or such a pipeline itself. `region_features` is the processor's.
+    Boxes are in pixels; with `box_format="xywh"` they are `[x, y, width, height]`. `masks` may stand in place of
+    `boxes`. Where neither is given, `proposals` finds the regions: the name or folder of an object-detection or
+    mask-generation model, or such a pipeline itself. `region_features` is the processor's.
     A phrase that is longer than the model reads is refused, or cut with `truncation=True`.
 
     Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}`: every region once, best first;
@@ -63,11 +66,19 @@ class VisualGroundingPipeline(Pipeline):
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
-        self, proposals: Any = None, region_features: Any = None, truncation: bool | None = None, **unknown: Any
+        self,
+        proposals: Any = None,
+        region_features: Any = None,
+        truncation: bool | None = None,
+        box_format: str | None = None,
+        **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
+        if box_format is not None:
+            check_box_format(box_format)
         given = {"proposals": self.proposer(proposals), "region_features": region_features, "truncation": truncation}
+        given["box_format"] = box_format
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def proposer(self, proposals: Any) -> Any:
@@ -89,7 +100,12 @@ class VisualGroundingPipeline(Pipeline):
         return self._proposers[name]
 
     def preprocess(
-        self, inputs: Any, proposals: Any = None, region_features: Any = None, truncation: bool = False
+        self,
+        inputs: Any,
+        proposals: Any = None,
+        region_features: Any = None,
+        truncation: bool = False,
+        box_format: str = "xyxy",
     ) -> dict[str, Any]:
         if not isinstance(inputs, dict) or not {"image", "text"} <= set(inputs):
             raise ValueError(
@@ -102,6 +118,8 @@ class VisualGroundingPipeline(Pipeline):
             raise ValueError(f"text is one phrase; got {inputs['text']!r}. Pass a dict for each phrase.")
         picture = as_picture(inputs["image"], 0)
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
+        if boxes is not None:
+            boxes = check_boxes(boxes, picture.size, box_format)
         if boxes is None and masks is None and proposals is not None:
             boxes, masks = propose_regions(proposals, picture)
         of_boxes, of_masks = (None if each is None else [each] for each in (boxes, masks))
@@ -135,6 +153,30 @@ class VisualGroundingPipeline(Pipeline):
         """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
+
+
+def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list[float]]:
+    """Boxes as `[x1, y1, x2, y2]`.
+
+    Args:
+        boxes: in pixels of the image.
+        size: width and height of the image.
+        box_format: "xyxy", or "xywh" where they are `[x, y, width, height]`.
+
+    Raises:
+        ValueError: naming the box that is none, or leaves the image.
+    """
+    checked = []
+    for index, box in enumerate(boxes):
+        try:
+            numbers = [float(number) for number in box]
+            if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"a box is four numbers; got {numbers}.")
+            checked.append(to_xyxy(numbers, box_format))
+            check_inside_image(checked[-1], size, box_format)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Box {index}: {error}") from error
+    return checked
 
 
 def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | None, list[Any] | None]:
