@@ -32,6 +32,7 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_da
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.evaluation import guessing
+from hf_prompt_models.training.foreign_checkpoints import check_backbone
 from hf_prompt_models.training.inference import VIDEOS, kind_of_model
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.protocols import TestSet
@@ -173,8 +174,11 @@ def main(argv: Sequence[str]) -> int:
 
 def report(arguments: argparse.Namespace) -> str:
     """Test, write what is asked for, and say in lines what came out."""
-    if said := describe_interrupted(arguments.run, model_directories(arguments.run)):
+    directories = model_directories(arguments.run)
+    if said := describe_interrupted(arguments.run, directories):
         print(said, file=sys.stderr)
+    for directory in directories.values():
+        check_backbone(directory, arguments.backbone)
     recipe, grounds = text_recipe(arguments.run), grounds_phrases(arguments.run)
     if arguments.class_names is not None and (recipe or grounds or takes_videos_with_texts(arguments.run)):
         raise ValueError(f"--class_names is for models that classify, and {arguments.run} does not: leave it out.")

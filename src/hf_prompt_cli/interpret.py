@@ -34,6 +34,11 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         metavar="NAME",
         help="of class-specific context, these classes' alone (default: all)",
     )
+    parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the tokens to a file")
     return {"interpret": parser}
 
@@ -54,7 +59,8 @@ def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
     if said := describe_interrupted(arguments.model, {"-": directory}):
         print(said, file=sys.stderr)
     check_image_classifier(directory)
-    model = AutoModelForImageClassification.from_pretrained(directory)
+    moved = {} if arguments.backbone is None else {"base_model_name_or_path": arguments.backbone}
+    model = AutoModelForImageClassification.from_pretrained(directory, **moved)
     if model.context is None:
         raise ValueError(f"{directory} holds no learned context: its prompts are words already.")
     context, names = model.context[None], [None]

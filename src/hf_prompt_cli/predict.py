@@ -286,9 +286,9 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
     files = kind.list_files(arguments.files)
     has_folders = files != arguments.files
     listed = len(files)
+    classifier = load(arguments, kind)  # first: checking many files takes its time
     files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
     strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
-    classifier = load(arguments, kind)
     results = classify_files(
         classifier,
         kind.prepare(files, classifier),

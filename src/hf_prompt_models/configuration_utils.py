@@ -7,6 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
@@ -53,9 +54,12 @@ class PromptConfig(PreTrainedConfig):
         """As in transformers.
 
         Raises:
+            OSError: if there is no such model.
             ValueError: for a configuration of another type of model, such as a backbone's.
         """
         place = pretrained_model_name_or_path
+        if not os.path.isfile(place):  # a configuration may also be named by its file
+            check_reachable(place, **kwargs)
         config_dict, kwargs = super().get_config_dict(place, **kwargs)
         found = config_dict.get("model_type", cls.model_type)
         if cls is not PromptConfig and found != cls.model_type:

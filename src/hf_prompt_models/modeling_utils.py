@@ -29,6 +29,7 @@ from hf_prompt_models.hub.model_card import (
     make_card,
     read_card,
 )
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.hub.repository import (
     cached_commit,
     create_repository,
@@ -341,6 +342,7 @@ class PromptPreTrainedModel(CompletePreTrainedModel):
         """
         name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        check_reachable(name_or_path, **hub_kwargs)
         known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
         config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
         with reading(name_or_path, "config.json"):

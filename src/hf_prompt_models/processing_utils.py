@@ -8,6 +8,7 @@ from typing import Any, Self
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
 from hf_prompt_models.data.images import load_images
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 from hf_prompt_models.untrusted_checkpoints import reading
 
@@ -112,6 +113,7 @@ class ClipPromptProcessor(PromptProcessor):
             kwargs: `revision`, `token`, `cache_dir`, … for the loading.
         """
         name_or_path = locate_backbone(name_or_path, CLIP_DIR)
+        check_reachable(name_or_path, **kwargs)
         image_processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)

@@ -64,7 +64,7 @@ def test_a_stopped_command_says_what_is_kept(
     capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, name, lambda *_, **__: os.kill(os.getpid(), number))
-    monkeypatch.setattr(report, "read_results", lambda runs: [])
+    monkeypatch.setattr(report, "read_results", lambda runs, **_: [])
     assert ended(list(argv)) == code
     assert capsys.readouterr().err.startswith(f"\ninterrupted. {said}")
 

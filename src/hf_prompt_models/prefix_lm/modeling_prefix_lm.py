@@ -21,6 +21,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.packaged_backbones import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
@@ -108,6 +109,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
         name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        check_reachable(name_or_path, **hub_kwargs)
         config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise TypeError(

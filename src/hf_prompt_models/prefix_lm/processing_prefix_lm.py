@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor
 
@@ -98,7 +99,9 @@ class PrefixLMProcessor(PromptProcessor):
         vision_model = vision_model_for(language_model, vision_model, cls.default_vision_model)
         language_model = locate_backbone(language_model, LM_DIR)
         vision_model = locate_backbone(vision_model, CLIP_DIR)
+        check_reachable(language_model, **kwargs)
         vision_kwargs = {name: value for name, value in kwargs.items() if name not in ("revision", "subfolder")}
+        check_reachable(vision_model, **vision_kwargs)
         image_processor = AutoImageProcessor.from_pretrained(vision_model, backend="pil", **vision_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(language_model, **kwargs)
         tokenizer.chat_template = None  # the language model's own, which knows no images

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 
 
@@ -28,6 +29,7 @@ def load_vision_model(
         TypeError: if it does not take images.
     """
     name_or_path = locate_backbone(name_or_path, CLIP_DIR)
+    check_reachable(name_or_path, **hub_kwargs)
     config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
     if "vision_config" in config.sub_configs:
         config = config.vision_config

@@ -12,6 +12,7 @@ from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.files import read_json
 from hf_prompt_models.data.images import IMAGE_SUFFIXES
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES
+from hf_prompt_models.hub.reachable import check_reachable
 
 
 MAX_CONFIG_BYTES = 2**26
@@ -35,6 +36,27 @@ def check_trained(folder: Path) -> None:
         raise ValueError(f"{file} names no model_type, so {folder} is no model of this package. {WHAT_TO_PASS}.")
     if not is_prompt_model(model_type):
         raise ValueError(describe_foreign(folder, model_type, config.get("architectures")))
+
+
+def check_backbone(folder: Path, backbone: str | None = None) -> None:
+    """Check that the backbone of a model that was saved without it can be found, before data are read.
+
+    Args:
+        folder: of the model.
+        backbone: where the backbone is now, if it moved.
+
+    Raises:
+        OSError: with what to pass.
+    """
+    config = read_json(folder / CONFIG_NAME, MAX_CONFIG_BYTES, "configurations")
+    place = backbone or config.get("base_model_name_or_path")
+    if config.get("weights_scope") != "prompt" or not isinstance(place, str):
+        return
+    if backbone is None and Path(place).is_absolute() and not Path(place).is_dir():
+        raise OSError(
+            f"{folder} was trained on the backbone in {place!r}, which is not there. Pass its folder as --backbone."
+        )
+    check_reachable(place)
 
 
 def is_prompt_model(model_type: str) -> bool:

@@ -49,7 +49,7 @@ from hf_prompt_models.training.run_folder import (
     begin_seed,
 )
 from hf_prompt_models.training.run_lock import only_run
-from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.run_start import arguments_by_seed, check_backbones
 from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import video_texts_on_card
@@ -100,6 +100,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
         What `results.json` in the output folder holds.
     """
     data, output_dir = arguments.data, arguments.training["output_dir"]
+    check_backbones([data.backbone, data.vision, data.text])
     train_set, test_set = read_sets(arguments)
     settings = arguments.training | {}
     settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])

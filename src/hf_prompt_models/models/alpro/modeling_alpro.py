@@ -18,6 +18,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import CompletePreTrainedModel
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
@@ -134,6 +135,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
             ValueError: if it lacks more than heads.
         """
         place = str(locate_backbone(name_or_path, ALPRO_DIR))
+        check_reachable(place)
         found, _ = PreTrainedConfig.get_config_dict(place)
         if found.get("model_type") != AlproConfig.model_type:
             raise TypeError(
@@ -188,6 +190,8 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
             ValueError: if their widths differ.
         """
         options = dict(hub_kwargs or {})
+        for tower in (vision, text):
+            check_reachable(tower, **options)
         vision_config, weights = read_vit(vision, num_frames, **options)
         bert = BertForMaskedLM.from_pretrained(text, **options)
         fields = {"fusion_layer": bert.config.num_hidden_layers // 2} | fields

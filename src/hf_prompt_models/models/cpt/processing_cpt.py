@@ -20,6 +20,7 @@ from transformers import (
 from transformers.utils import PROCESSOR_NAME
 
 from hf_prompt_models.boxes import box_iou
+from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
 from hf_prompt_models.models.cpt.processing_cpt_words import RegionFeatures, WordPromptsMixin
@@ -176,6 +177,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             TypeError: if the backbone is of another type.
         """
         name_or_path = locate_backbone(name_or_path, VILT_DIR)
+        check_reachable(name_or_path, **kwargs)
         config = AutoConfig.from_pretrained(name_or_path, **kwargs)
         adapter = find_adapter(config)
         image_processor = None

@@ -1,0 +1,41 @@
+"""Checking that a model can be loaded, before anything else takes time."""
+
+import os
+from typing import Any
+
+from huggingface_hub import is_offline_mode
+from transformers.utils import CONFIG_NAME
+from transformers.utils.hub import cached_file
+
+from hf_prompt_models.packaged_backbones import PLAYGROUND
+
+
+LOCATING = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
+def check_reachable(name_or_path: str | os.PathLike, **kwargs: Any) -> None:
+    """Check that the `config.json` of a model is in a folder, in the Hub's cache or on the Hub.
+
+    Args:
+        name_or_path: Hub id, folder, or "playground".
+        kwargs: `revision`, `token`, `cache_dir`, … of the loading; others are passed over.
+
+    Raises:
+        OSError: with what to pass instead.
+    """
+    name = os.fspath(name_or_path)
+    if name == PLAYGROUND or os.path.isdir(name):
+        return
+    if os.path.isfile(name):
+        raise OSError(f"{name!r} is a file. Pass the folder of a model, with its {CONFIG_NAME}, or a Hub id.")
+    if os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1 or (os.sep != "/" and os.sep in name):
+        raise OSError(f"There is no folder {name!r}. Pass the folder of a model, or a Hub id such as 'user/model'.")
+    try:
+        cached_file(name, CONFIG_NAME, **{key: value for key, value in kwargs.items() if key in LOCATING})
+    except OSError as error:
+        if not is_offline_mode():
+            raise
+        raise OSError(
+            f"There is no folder {name!r}, and the Hub's cache has no such model, while offline mode (HF_HUB_OFFLINE) "
+            "forbids to download it. Pass a local folder or 'playground', or unset HF_HUB_OFFLINE."
+        ) from error
