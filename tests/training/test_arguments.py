@@ -2,6 +2,7 @@
 
 import pytest
 
+from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.models.coop import recipe_coop
 from hf_prompt_models.training.arguments import RunArguments, parse_run_arguments, recipe_arguments
 
@@ -35,6 +36,14 @@ def test_an_explicit_flag_wins_even_where_it_says_the_trainers_default() -> None
     assert arguments.training["num_train_epochs"] == 3
     assert arguments.training["save_steps"] == 500
     assert arguments.method.n_ctx == 4
+
+
+def test_epochs_through_clip_are_fewer_unless_the_papers_recipe_is_asked_for() -> None:
+    def epochs(*flags: str) -> int:
+        return parse_run_arguments(recipe_action_clip, [*REQUIRED, *flags], prog="x").training["num_train_epochs"]
+
+    assert (epochs(), epochs("--recipe", "paper"), epochs("--trainable", "head")) == (10, 50, 50)
+    assert parse().training == parse("--recipe", "paper").training  # CoOp's
 
 
 def test_another_optimizer_does_not_get_the_recipes_momentum() -> None:

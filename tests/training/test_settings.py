@@ -9,7 +9,7 @@ import torch
 
 from hf_prompt_models.training.arguments import recipe_arguments, training_settings
 from hf_prompt_models.training.run_start import arguments_by_seed
-from hf_prompt_models.training.settings import RunOptions, build_training_arguments, check_batches
+from hf_prompt_models.training.settings import RunOptions, announce, build_training_arguments, check_batches
 
 
 @pytest.mark.parametrize("what", ["logging", "save", "eval"])
@@ -118,3 +118,13 @@ def test_single_examples_pass_where_nothing_is_compared() -> None:
     check_batches(batches(size=1), 1, contrasts=False)
     with pytest.raises(ValueError, match="drops the only batch"):
         check_batches(batches(size=4, drop_last=True), 3, contrasts=False)
+
+
+def test_a_run_says_its_steps_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_train_epochs": 3}
+    arguments = recipe_arguments(settings, str(tmp_path), use_cpu=True)
+    announce({1: arguments, 2: arguments}, {1: 18, 2: 17})
+    assert capsys.readouterr().err == "Training: 2 seeds of 9 steps (3 epochs) each, on 18 examples.\n"
+    arguments = recipe_arguments(settings, str(tmp_path), use_cpu=True, max_steps=7)
+    announce({5: arguments}, {5: 18})
+    assert capsys.readouterr().err == "Training: 1 seed of 7 steps, on 18 examples.\n"

@@ -14,7 +14,13 @@ from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
-from hf_prompt_models.training.settings import RunOptions, build_training_arguments, check_numbers, implied_strategies
+from hf_prompt_models.training.settings import (
+    RunOptions,
+    build_training_arguments,
+    check_numbers,
+    implied_strategies,
+    with_laptop_defaults,
+)
 
 
 @dataclass
@@ -171,7 +177,7 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
     parser = few_shot_parser(recipe, prog)
-    given = parse_given(parser, argv)
+    given = with_laptop_defaults(recipe, parse_given(parser, argv))
     if "few_shot_sample" in given:
         shots = read_few_shot_shots(given["few_shot_sample"])
         if given.setdefault("shots", shots) != shots:
@@ -287,6 +293,9 @@ def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], pr
         allow_abbrev=False,
     )
     parser.set_defaults(**training_settings(dict(settings), {}))
+    for name, value in recipe.laptop_defaults({}).items():
+        sources[name] = f"--recipe laptop; {recipe.SOURCE}: {_shown(parser.get_default(name))}"
+        parser.set_defaults(**{name: value})
     return parser
 
 

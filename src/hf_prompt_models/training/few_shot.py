@@ -42,7 +42,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
-from hf_prompt_models.training.settings import check_batches
+from hf_prompt_models.training.settings import announce, check_batches
 from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
@@ -145,6 +145,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
         }
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, is_main):
+        announce(training, {seed: len(sample) for seed, sample in samples.items()})
         clear_output_dir(arguments.training, few_shot.seeds, arguments.run.overwrite_output_dir)
         if is_main:
             write_predictions(Path(output_dir) / ZERO_SHOT_FILE, tests, by_hand)

@@ -10,7 +10,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions
+from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
 
 @dataclass
@@ -87,7 +87,7 @@ def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
     parser = grounding_parser(recipe, prog)
-    given = parse_given(parser, argv)
+    given = with_laptop_defaults(recipe, parse_given(parser, argv))
     data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
     if data.shots < 0:
         parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")

@@ -1,8 +1,11 @@
 """What a run's `TrainingArguments` are made of: flags that imply others, contradict each other or train nothing."""
 
+import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -32,6 +35,14 @@ class RunOptions:
 
     _argument_group_name = "run"
 
+    recipe: str = field(
+        default="laptop",
+        metadata={
+            "help": "Whose settings are the defaults. laptop: those of the paper, but for the ones that a laptop "
+            "cannot wait for; they are shown with the paper's value beside. paper: the paper's, all of them.",
+            "choices": ["laptop", "paper"],
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
@@ -104,6 +115,41 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
             "Pass --use_cpu true to train on the CPU."
         )
     return arguments
+
+
+def with_laptop_defaults(recipe: ModuleType, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command line says, above what `--recipe laptop`, the default, sets in place of the paper's settings."""
+    if given.get("recipe") == "paper":
+        return dict(given)
+    return {**recipe.laptop_defaults(given), **given}
+
+
+def announce(training: Mapping[int, TrainingArguments], examples: Mapping[int, int]) -> None:
+    """Print how long a run is, in steps, before its first one.
+
+    Args:
+        training: of each seed.
+        examples: of each seed, how many it trains on.
+    """
+    first = next(iter(training.values()))
+    if first.process_index:
+        return
+    steps = {}
+    for seed, settings in training.items():
+        together = settings.train_batch_size * settings.world_size
+        batches = examples[seed] / together
+        batches = math.floor(batches) if settings.dataloader_drop_last else math.ceil(batches)
+        per_epoch = max(math.ceil(batches / settings.gradient_accumulation_steps), 1)
+        steps[seed] = (
+            settings.max_steps if settings.max_steps > 0 else math.ceil(settings.num_train_epochs * per_epoch)
+        )
+    each = " each" if len(steps) > 1 else ""
+    epochs = "" if first.max_steps > 0 else f" ({first.num_train_epochs:g} epochs)"
+    print(
+        f"Training: {len(steps)} seed{'s' if each else ''} of {max(steps.values())} steps{epochs}{each}, on "
+        f"{max(examples.values())} examples.",
+        file=sys.stderr,
+    )
 
 
 def check_batches(training: TrainingArguments, num_examples: int, contrasts: bool) -> None:

@@ -32,7 +32,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
-from hf_prompt_models.training.settings import check_batches
+from hf_prompt_models.training.settings import announce, check_batches
 from hf_prompt_models.training.text_baselines import BLIND_FILE, blind_baseline, most_frequent_answer, sees_images
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -294,6 +294,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     }
     cards = RunCards(results, recipe.TASK, writing_on_card)
     with only_run(output_dir, first.process_index == 0):
+        announce(training, dict.fromkeys(training, len(data.train)))
         clear_output_dir(arguments.training, settings.seeds, arguments.run.overwrite_output_dir)
         for seed in settings.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions
+from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
 
 @dataclass(kw_only=True)
@@ -181,7 +181,7 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
     parser = text_generation_parser(recipe, prog)
-    given = parse_given(parser, argv)
+    given = with_laptop_defaults(recipe, parse_given(parser, argv))
     data = TextGenerationArguments(**recipe.DECODING | fields_of(TextGenerationArguments, given))
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")

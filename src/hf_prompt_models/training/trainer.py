@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from huggingface_hub import CommitInfo
 from torch.utils.data import IterableDataset
+from tqdm.auto import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
@@ -88,6 +91,8 @@ class PromptTrainer(Trainer):
             # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
+        if not self.args.disable_tqdm:
+            self.add_callback(PaceCallback())
         self.stopping = StopCallback()
         self.add_callback(self.stopping)
         if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
@@ -343,6 +348,35 @@ class EpochCallback(TrainerCallback):
         set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(int(state.epoch + 1e-6))
+
+
+class PaceCallback(TrainerCallback):
+    """Prints, after the first steps, how long the others of this seed will take."""
+
+    STEPS = 5
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._first, self._began = state.global_step, time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        done = state.global_step - self._first
+        if done == 1:
+            self._began = time.monotonic()  # the first step also starts what loads the data
+        left = state.max_steps - state.global_step
+        if done == self.STEPS and left > 0 and state.is_world_process_zero:
+            seconds = left * (time.monotonic() - self._began) / (done - 1)
+            tqdm.write(f"About {in_words(seconds)} for the remaining {left} steps of this seed.", file=sys.stderr)
+
+
+def in_words(seconds: float) -> str:
+    """A duration to plan by: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{round(seconds / 60)} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class QuietProgressCallback(ProgressCallback):

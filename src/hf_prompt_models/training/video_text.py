@@ -50,7 +50,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed, check_backbones
-from hf_prompt_models.training.settings import check_batches
+from hf_prompt_models.training.settings import announce, check_batches
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
@@ -136,6 +136,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     measured = AlproForVideoQuestionAnswering if run.task == QUESTIONS else AlproForVideoTextRetrieval
     cards = RunCards(results, measured.pipeline_task, video_texts_on_card)
     with only_run(output_dir, first.process_index == 0):
+        announce(training, dict.fromkeys(training, len(run.learned_from)))
         clear_output_dir(arguments.training, data.seeds, arguments.run.overwrite_output_dir)
         for seed in data.seeds:
             results["seeds"][str(seed)], trainer = run.train(training[seed])

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions
+from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
 
 @dataclass
@@ -101,7 +101,7 @@ def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: st
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
     parser = video_text_parser(recipe, prog)
-    given = parse_given(parser, argv)
+    given = with_laptop_defaults(recipe, parse_given(parser, argv))
     data = VideoTextArguments(**fields_of(VideoTextArguments, given))
     if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
         parser.error(f"--seeds: name each seed once; got {data.seeds}")

@@ -66,7 +66,7 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
-from hf_prompt_models.training.settings import check_batches
+from hf_prompt_models.training.settings import announce, check_batches
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
@@ -243,6 +243,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
     cards = RunCards(results, recipe.TASK, run_on_card)
     with only_run(output_dir, first.process_index == 0):
+        announce(training, {seed: len(sample) for seed, sample in samples.items()})
         clear_output_dir(arguments.training, data.seeds, arguments.run.overwrite_output_dir)
         if first.process_index == 0:
             write_grounding_predictions(Path(output_dir) / ZERO_SHOT_FILE, zero_shot)

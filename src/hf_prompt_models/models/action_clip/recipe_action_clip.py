@@ -135,6 +135,11 @@ def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
     }
 
 
+def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fewer epochs where each of them goes through CLIP; over features that are computed once all 50 are quick."""
+    return {} if given.get("trainable") == "head" else {"num_train_epochs": 10}
+
+
 def learning_rate_factors(arguments: Arguments) -> dict[str, float]:
     """By the beginning of parameters' names."""
     return {"post_network.": arguments.head_learning_rate_factor}

@@ -166,3 +166,8 @@ def training_defaults(task: str = RETRIEVAL, dataset: str | None = None) -> dict
         "gradient_accumulation_steps": recipe.accumulation,
         "per_device_eval_batch_size": 16,
     }
+
+
+def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """None: a laptop can wait for these settings."""
+    return {}

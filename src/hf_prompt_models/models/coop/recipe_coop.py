@@ -101,6 +101,11 @@ def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
     }
 
 
+def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """None: a laptop can wait for these settings."""
+    return {}
+
+
 def read_examples(
     source: str, split: str, image_column: str | None = None, label_column: str | None = None
 ) -> LabelledImages:

@@ -1,6 +1,6 @@
 """How Frozen is trained and tested: its arguments, the paper's settings, its data (arXiv 2106.13884)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,11 @@ def training_defaults() -> dict[str, Any]:
         "per_device_train_batch_size": 128,
         "per_device_eval_batch_size": 32,
     }
+
+
+def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """None: a laptop can wait for these settings."""
+    return {}
 
 
 def learning_rate_factors(arguments: Arguments) -> dict[str, float]:

@@ -4,6 +4,7 @@ The paper's settings could not be read and no code was released (arXiv 2109.0122
 package's choice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -76,6 +77,11 @@ def training_defaults() -> dict[str, Any]:
         "per_device_train_batch_size": 16,
         "per_device_eval_batch_size": 16,
     }
+
+
+def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """None: a laptop can wait for these settings."""
+    return {}
 
 
 def learning_rate_factors(arguments: Arguments) -> dict[str, float]:
