@@ -25,6 +25,9 @@ class PromptConfig(PreTrainedConfig):
         Shapes and sampled values of a few of the backbone's tensors, by which another model is told from it.
     weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
         What the weights file beside this configuration holds: the learned tensors alone, or the backbone too.
+    peft_adapters (`dict`, *optional*):
+        In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether each
+        is in use.
     bos_token_id, eos_token_id, pad_token_id (`int`, *optional*):
         The tokenizer's. Text towers that are read at their last position are padded with `pad_token_id`; beyond that
         nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
@@ -34,6 +37,7 @@ class PromptConfig(PreTrainedConfig):
     base_model_revision: str | None = None
     base_model_fingerprint: dict[str, Any] | None = None
     weights_scope: Literal["prompt", "full"] = "full"
+    peft_adapters: dict[str, bool] | None = None
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     pad_token_id: int | None = None
@@ -98,6 +102,40 @@ def class_fields(class_names: Sequence[str]) -> dict[str, Any]:
     """The fields that hold class names: by index in `id2label`; in `label2id` the first of equal names counts."""
     id2label = dict(enumerate(class_names))
     return {"id2label": id2label, "label2id": {name: index for index, name in reversed(id2label.items())}}
+
+
+def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: str) -> list[str] | None:
+    """Return the class names that a caller gives in place of a checkpoint's; `None` if they are the checkpoint's.
+
+    Args:
+        config: the configuration that the caller passes or changed.
+        saved: that of the checkpoint.
+        place: where it is, for messages.
+
+    Raises:
+        ValueError: if the fields contradict each other, or give a number of classes without names.
+    """
+    id2label, label2id = config.id2label, config.label2id
+    if (id2label, label2id) == (saved.id2label, saved.label2id):
+        return None
+    if id2label == saved.id2label:
+        id2label = {index: name for name, index in label2id.items()}
+    elif label2id == saved.label2id:
+        label2id = {name: index for index, name in id2label.items()}
+    if set(id2label) != set(range(len(id2label))):
+        raise ValueError(f"The classes have the indices {sorted(id2label)[:8]}; number them from 0 without gaps.")
+    names = [id2label[index] for index in range(len(id2label))]
+    if set(label2id) != set(names) or any(id2label.get(index) != name for name, index in label2id.items()):
+        raise ValueError(
+            f"id2label names the classes {names[:3]} and label2id {list(label2id)[:3]}: pass the same classes in both."
+        )
+    if id2label == saved.id2label:
+        return None
+    if names == [f"LABEL_{index}" for index in range(len(names))]:
+        raise ValueError(
+            f"The classes of {place!r} have names, and num_labels={len(names)} gives none: pass id2label and label2id."
+        )
+    return names
 
 
 def ids_to_string(ids: list[int]) -> str:

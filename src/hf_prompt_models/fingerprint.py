@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import xxhash
+from torch.distributed.tensor import DTensor
 
 
 VALUES_PER_TENSOR = 16
 RELATIVE_TOLERANCE = 2**-7
 """bf16 keeps 8 bits of a value: halved copies differ by up to 2^-9, another model by much more."""
 ABSOLUTE_TOLERANCE = 1e-6
-MARKED_VALUES = 64
 
 
 def compute_fingerprint(state_dict: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, Any]:
@@ -56,22 +57,44 @@ def check_fingerprint(
             )
 
 
-def change_marks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """What differs after tensors were changed: where they lie, how often they were written to, sums and some values.
+def digest_tensors(state_dict: Mapping[str, torch.Tensor]) -> dict[str, bytes]:
+    """Return 16 bytes for each tensor that differ after any change of its values, its shape or its dtype.
 
-    Every change in place is counted but those through `tensor.data`. Of these, a change of a few values shows in its
-    tensor's sum, and values that changed places in 64 of them, spread over all of the tensor.
-
-    Returns:
-        Three tensors, or none of no tensors.
+    All values are read, so a change through `tensor.data`, which no version counter sees, counts too. XXH3 reads them
+    at the speed of memory: 11 GB/s on one core, 14 ms for the 38 million values of a CLIP's text layers. Offloaded
+    tensors (on the meta device) have no values that could change in place; their shapes and dtypes are compared.
     """
-    if not tensors:
-        return []
-    counted = [[tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version] for tensor in tensors]
-    sums = [tensor.detach().sum(dtype=torch.float32) for tensor in tensors]
-    # An odd distance: an even one could meet the same column in each row.
-    sampled = [tensor.detach().reshape(-1)[:: tensor.numel() // MARKED_VALUES | 1] for tensor in tensors]
-    return [torch.tensor(counted), torch.stack(sums), torch.cat(sampled)]
+    return {name: _digest(tensor) for name, tensor in state_dict.items()}
+
+
+def value_marks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return tensors that differ, by `torch.equal`, after any change of values, however it was made.
+
+    On a CPU these are digests. On another device they are the values themselves: a comparison of 150 MB takes less
+    than a millisecond there, and copying them to the CPU tens of milliseconds.
+    """
+    local = [local_values(tensor) for tensor in tensors]
+    digests = [_digest(tensor) for tensor in local if tensor.device.type in ("cpu", "meta")]
+    marks = [torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)] if digests else []
+    devices = dict.fromkeys(tensor.device for tensor in local if tensor.device.type not in ("cpu", "meta"))
+    return marks + [torch.cat([_bits(tensor) for tensor in local if tensor.device == device]) for device in devices]
+
+
+def local_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor without its graph; of one that is sharded over processes, the shard of this one."""
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _digest(tensor: torch.Tensor) -> bytes:
+    kind = f"{tuple(tensor.shape)} {tensor.dtype}".encode()
+    total = xxhash.xxh3_128(kind)
+    if tensor.device.type != "meta":
+        total.update(_bits(local_values(tensor)).cpu().numpy().data)
+    return total.digest()
 
 
 def _sample(tensor: torch.Tensor) -> torch.Tensor:

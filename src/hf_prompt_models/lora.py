@@ -46,7 +46,12 @@ OTHER_KINDS = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "lora_
 """Fields of peft's configuration that, where set, change the sum that `merge_lora` computes."""
 
 
-def _peft() -> Any:
+def import_peft() -> Any:
+    """Return the module `peft`.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
     if not is_peft_available():
         raise ImportError("LoRA needs peft: pip install 'hf_prompt_models[peft]'.")
     import peft  # an extra
@@ -82,7 +87,7 @@ def add_lora(
         ImportError: if peft is not installed.
         ValueError: if no layer has such a name, or the backbone is not frozen.
     """
-    peft = _peft()
+    peft = import_peft()
     if any(parameter.requires_grad for parameter in model.backbone.parameters()):
         raise ValueError(
             "LoRA updates a backbone that is frozen, and this model trains its own: make it with trainable='head' "
@@ -149,9 +154,9 @@ def take_lora(adapted: Any) -> Any:
     """The model of `add_lora`, without updates in its weights, but beside them in the checkpoints that it writes.
 
     Args:
-        adapted: the `PeftModel`, which is no more afterwards.
+        adapted: the `PeftModel`, which cannot be used afterwards; `save_with_lora` leaves it as it is.
     """
-    peft = _peft()
+    peft = import_peft()
     updates = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     config = copy.copy(adapted.peft_config["default"])
     model = adapted.unload()
@@ -172,13 +177,19 @@ def take_lora(adapted: Any) -> Any:
 def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
     """Write a model of `add_lora`: a checkpoint without the backbone, and the updates in peft's files.
 
-    The model is unloaded, as `take_lora` does, which returns one that can be saved or published again.
+    The model stays as it is, so that training can go on.
 
     Args:
         adapted: the `PeftModel`.
         directory: where to; of both.
     """
-    take_lora(adapted).save_pretrained(directory)
+    # A copy of the modules alone, which unloading replaces: weights and processor are shared.
+    tensors = [*adapted.parameters(), *adapted.buffers()]
+    shared = {id(each): each for each in (*tensors, adapted.base_model.model.processor)}
+    trainable = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    take_lora(copy.deepcopy(adapted, shared)).save_pretrained(directory)
+    for parameter in trainable:
+        parameter.requires_grad_(True)
 
 
 def remove_lora(directory: str | os.PathLike) -> None:

@@ -74,6 +74,7 @@ class TextPromptModel(PromptPreTrainedModel):
     packaged_backbone = CLIP_DIR
     processor_class: ClassVar[type[ClipPromptProcessor]]
     main_input_name = "pixel_values"
+    names_its_classes = True
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -113,6 +114,13 @@ class TextPromptModel(PromptPreTrainedModel):
             return clip, cls.processor_class.from_backbone(name_or_path, tokenizer, **hub_kwargs), tokenizer
         except OSError:
             return clip, None, tokenizer
+
+    def _change_classes(self, class_names: list[str]) -> None:
+        self.set_classes(class_names)
+
+    def set_classes(self, class_names: Sequence[str], tokenizer: Any = None) -> None:
+        """Classify into other classes from now on."""
+        raise NotImplementedError
 
     def _tokenizer_or_own(self, tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None) -> PreTrainedTokenizerBase:
         found = tokenizer if tokenizer is not None else self._find_processor()

@@ -97,7 +97,7 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike
             several files names one outside of the folder.
     """
     found: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(path, hub_kwargs):
+    for file in weight_files(path, hub_kwargs):
         with safe_open(file, framework="pt") as weights:
             found |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
     for name, shape in found.items():
@@ -113,8 +113,8 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike
         raise ValueError(f"{str(path)!r} lacks most of what its config.json describes: {missing} numbers.")
 
 
-def _weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[str]:
-    """The weights' files; none where there are none of safetensors."""
+def weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[str]:
+    """Return the weights' files; none where there are none of safetensors."""
 
     def find(name: str) -> str | None:
         return cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub_kwargs)

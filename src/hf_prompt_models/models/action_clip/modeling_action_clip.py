@@ -24,7 +24,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones import find_backbone
 from hf_prompt_models.distributed import gather_examples
-from hf_prompt_models.fingerprint import change_marks
+from hf_prompt_models.fingerprint import value_marks
 from hf_prompt_models.forward_options import asks_for_states, forward_options
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
@@ -203,7 +203,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     def text_state(self) -> list[torch.Tensor]:
         # Not all values: comparing a whole text tower's for every batch would cost as much as encoding a frame, and
         # keeping them as much memory as the tower.
-        return change_marks(self.learned_text_tensors())
+        return value_marks(self.learned_text_tensors())
 
     def _wants_text_gradient(self) -> bool:
         # Not in eval mode: a forgotten `no_grad` would keep the activations of all templates of all classes.

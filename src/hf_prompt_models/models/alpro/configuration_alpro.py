@@ -74,6 +74,9 @@ class AlproConfig(PromptConfig):
         Deviation of the normal distribution that new weights are drawn from.
     tie_word_embeddings (`bool`, *optional*, defaults to `True`):
         Whether the words' embeddings are the last layer of the masked language model.
+    peft_adapters (`dict`, *optional*):
+        In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether each
+        is in use.
 
     In [`AlproForVideoQuestionAnswering`], `id2label` are the answers.
     """
@@ -99,6 +102,7 @@ class AlproConfig(PromptConfig):
     legacy_pem_threshold: bool = False
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
+    peft_adapters: dict[str, bool] | None = None
 
     @property
     def num_frames(self) -> int:

@@ -95,20 +95,17 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def freeze(self) -> None:
         """Stop the gradients of what is not learned: the prompter, where there is one."""
 
+    def _freeze_loaded(self) -> None:
+        self.freeze()
+
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As transformers', and frozen again what transformers un-freezes as it loads.
-
-        "playground" is the tiny ALPRO in this package.
-        """
+        """As of all models here; "playground" is the tiny ALPRO in this package."""
         path = pretrained_model_name_or_path
         path = None if path is None else locate_backbone(path, ALPRO_DIR)
-        loaded = super().from_pretrained(path, *args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.freeze()
-        return loaded
+        return super().from_pretrained(path, *args, **kwargs)
 
     @classmethod
     def from_backbone(

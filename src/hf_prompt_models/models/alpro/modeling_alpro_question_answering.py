@@ -46,6 +46,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
     """
 
     pipeline_task = "video-question-answering"
+    names_its_classes = True
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [
         rf"^{name}\." for name in ("prompter", "mlm_head", "pem_head", "vtm_head")
     ]

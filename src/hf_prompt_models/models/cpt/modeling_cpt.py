@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput
+from transformers.utils import PROCESSOR_NAME, ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.forward_options import captured, forward_options
@@ -91,7 +92,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         """Nothing of ours has weights."""
 
     @classmethod
-    def _load(
+    def _load_new(
         cls,
         name_or_path: str | os.PathLike,
         fields: dict[str, Any],
@@ -126,9 +127,10 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         `from_backbone` gives a model a processor with the defaults, so that a folder is complete for `pipeline()`. It
         does not take the place of one whose palette and template the user saved there.
         """
-        if self.processor is not None and self.processor is self._unchosen_processor:
-            with suppress(OSError, ValueError, KeyError):  # no processor there, or none of ours
-                kept = CptProcessor.from_pretrained(save_directory)
+        is_unchosen = self.processor is not None and self.processor is self._unchosen_processor
+        if is_unchosen and Path(save_directory, PROCESSOR_NAME).is_file():
+            with suppress(OSError, ValueError):  # none of ours
+                kept = CptProcessor.from_pretrained(os.path.abspath(save_directory))
                 if kept.backbone_type == self.tower.config.model_type:
                     self.processor = kept
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -202,7 +204,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
             "loss": loss,
             "trainable": trainable,
         }
-        return cls._load(name_or_path, fields, tokenizer, kwargs)
+        return cls._load_new(name_or_path, fields, tokenizer, kwargs)
 
     @forward_options
     def forward(

@@ -48,6 +48,8 @@ class CptRegionOutput(ModelOutput):
 class CptWordModel(CptPreTrainedModel):
     """Base of the models that score words, of one or several pieces, in the blanks of a sentence."""
 
+    names_its_classes = True
+
     def __init__(self, config: CptConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
         if self.adapter.matches_sentences:
@@ -120,11 +122,16 @@ class CptForRegionClassification(CptWordModel):
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
 
-        def word_fields(known: PreTrainedTokenizerBase) -> dict[str, Any]:
-            ids = [ids_to_string(word_pieces(name, known)) for name in class_names]
-            return {"label_token_ids": ids, **class_fields(class_names)}
+        return cls._load_new(name_or_path, fields, tokenizer, kwargs, lambda known: _class_words(class_names, known))
 
-        return cls._load(name_or_path, fields, tokenizer, kwargs, word_fields)
+    def _change_classes(self, class_names: list[str]) -> None:
+        processor = self._find_processor()
+        if processor is None:
+            raise ValueError(
+                f"The classes {class_names[:3]} cannot be tokenised, for no processor was saved with this model: save "
+                "one into its folder, or leave id2label out."
+            )
+        self.config.update(_class_words(class_names, processor.tokenizer))
 
     @forward_options
     def forward(
@@ -157,6 +164,12 @@ class CptForRegionClassification(CptWordModel):
         logits = scores.new_zeros(*copy_mask.shape, scores.shape[1]).index_put((example, copy), scores)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
+
+
+def _class_words(class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The configuration fields that hold the classes and the tokens of their names."""
+    ids = [ids_to_string(word_pieces(name, tokenizer)) for name in class_names]
+    return {"label_token_ids": ids, **class_fields(class_names)}
 
 
 class CptForRelationDetection(CptWordModel):
@@ -193,7 +206,9 @@ class CptForRelationDetection(CptWordModel):
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
         said = NEGATIVES if negatives is None else negatives
-        return cls._load(name_or_path, fields, tokenizer, kwargs, lambda known: cls._fields(predicates, said, known))
+        return cls._load_new(
+            name_or_path, fields, tokenizer, kwargs, lambda known: cls._fields(predicates, said, known)
+        )
 
     @staticmethod
     def _fields(

@@ -207,7 +207,9 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
     def _get_arguments_from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: dict | None = None, **kwargs: Any
     ) -> list[Any]:
-        if ADAPTERS[(processor_dict or {})["backbone_type"]].reads_regions:
+        if not processor_dict:
+            raise OSError(f"There is no {PROCESSOR_NAME} in {str(pretrained_model_name_or_path)!r}.")
+        if ADAPTERS[processor_dict["backbone_type"]].reads_regions:
             return [None, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
         return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
 
