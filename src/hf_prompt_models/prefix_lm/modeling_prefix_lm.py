@@ -230,7 +230,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         other's, and with a frozen language model there would be nothing to go backward through.
         """
         parameters = [*self.vision_model.parameters(), *self.image_projection.parameters()]
-        return 0.0 * torch.stack([each.sum() for each in parameters if each.requires_grad]).sum()
+        zero = torch.zeros((), device=parameters[0].device)
+        return sum((0.0 * each.sum() for each in parameters if each.requires_grad), zero)
 
     def _check_slots(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> None:
         slots = int((input_ids == self.image_token_id).sum())

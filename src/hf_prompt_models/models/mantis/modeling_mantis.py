@@ -48,9 +48,10 @@ class MantisPreTrainedModel(PrefixLMModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, MantisImageProjection):
-            init.normal_(module.linear.weight, mean=0.0, std=0.02)
-            init.zeros_(module.linear.bias)
+        # The layer itself: transformers does not ask about modules that hold no parameter of their own.
+        if module is self.image_projection.linear:
+            init.normal_(module.weight, mean=0.0, std=0.02)
+            init.zeros_(module.bias)
         elif isinstance(module, MantisSegments):
             init.zeros_(module.weight)  # so that the pretrained language model is what it was at step 0
 
