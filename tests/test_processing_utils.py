@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, ProcessorMixin
 
-from hf_prompt_models import ClipZeroShotProcessor, CoOpProcessor
+from hf_prompt_models import ActionClipProcessor, ClipZeroShotProcessor, CoOpProcessor
+from hf_prompt_models.processing_utils import ClipPromptProcessor
 from tests.stand_ins import clip_tokenizer
 from tests.tested_method import random_image
 
@@ -51,3 +52,29 @@ def test_a_processor_survives_saving(processor_class: type[ProcessorMixin], open
 def test_another_tokenizer_may_be_given(openai_clip: Path) -> None:
     tokenizer = clip_tokenizer()
     assert CoOpProcessor.from_backbone(openai_clip, tokenizer).tokenizer is tokenizer
+
+
+@pytest.mark.parametrize("processor_class", [*PROCESSORS, ActionClipProcessor])
+def test_a_tokenizer_that_was_left_out_comes_from_the_backbone(
+    processor_class: type[ClipPromptProcessor], tmp_path: Path
+) -> None:
+    processor = processor_class.from_backbone("playground")
+    processor.leave_out_tokenizer("playground")
+    processor.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("tokenizer*"))
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    assert type(loaded) is processor_class
+    assert loaded.tokenizer("a red mug").input_ids == processor.tokenizer("a red mug").input_ids
+    assert loaded.image_processor.to_dict() == processor.image_processor.to_dict()
+    loaded.save_pretrained(tmp_path / "again")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["processor_config.json"]
+
+
+def test_a_tokenizer_of_a_local_backbone_is_not_left_out(openai_clip: Path, tmp_path: Path) -> None:
+    processor = CoOpProcessor.from_backbone(openai_clip)
+    with pytest.raises(ValueError, match=r"only be left out if the backbone is on the Hub, and .* is a local path"):
+        processor.leave_out_tokenizer(str(openai_clip))
+    processor.leave_out_tokenizer("nobody/nothing")
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(OSError, match="holds no tokenizer, and that of its backbone cannot be loaded"):
+        CoOpProcessor.from_pretrained(tmp_path)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
@@ -98,8 +99,71 @@ class ClipPromptProcessor(PromptProcessor):
     Images are prepared by PIL, as the published numbers were (torchvision's interpolation differs slightly).
     """
 
+    vocabulary_from: dict[str, str | None] | None = None
+    """`name` and `revision` of the backbone whose tokenizer this is, where saved folders leave the tokenizer out."""
+
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any):
         super().__init__(image_processor, tokenizer, **kwargs)
+
+    def leave_out_tokenizer(self, backbone: str, revision: str | None = None) -> None:
+        """Save no tokenizer from now on: loading takes that of the backbone.
+
+        Args:
+            backbone: a Hub id, or "playground".
+            revision: its commit.
+
+        Raises:
+            ValueError: for a local folder, which may move without its checkpoints.
+        """
+        if os.path.exists(backbone):
+            raise ValueError(
+                f"The tokenizer can only be left out if the backbone is on the Hub, and {backbone!r} is a local path."
+            )
+        self.vocabulary_from = {"name": backbone, "revision": revision}
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """As in transformers; a folder that leaves the tokenizer out takes it from the backbone that it names.
+
+        Raises:
+            OSError: if files are missing.
+            ValueError: naming the place, if a file does not describe such a processor.
+        """
+        path = pretrained_model_name_or_path
+        with reading(path, "processor_config.json"):
+            source = cls.get_processor_dict(path, **kwargs)[0].get("vocabulary_from")
+            if source is None:
+                return super().from_pretrained(path, **kwargs)
+            if not isinstance(source, dict) or not isinstance(source.get("name"), str):
+                raise ValueError(f"vocabulary_from must name a backbone, not {str(source)[:80]}.")
+        hub_kwargs: dict[str, Any] = {
+            name: kwargs[name] for name in ("cache_dir", "token", "local_files_only") if name in kwargs
+        }
+        backbone = locate_backbone(source["name"], CLIP_DIR)
+        if source.get("revision") is not None:
+            hub_kwargs["revision"] = source["revision"]
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(backbone, **hub_kwargs)
+        except OSError as error:
+            raise OSError(
+                f"{str(path)!r} holds no tokenizer, and that of its backbone cannot be loaded: {error}"
+            ) from error
+        processor = cls(AutoImageProcessor.from_pretrained(path, **kwargs), tokenizer)
+        processor.vocabulary_from = source
+        return processor
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """As in transformers, without the tokenizer's files after `leave_out_tokenizer`."""
+        saved = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if self.vocabulary_from is not None:
+            for file in self.tokenizer.save_pretrained(save_directory):
+                Path(file).unlink(missing_ok=True)
+        return saved
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, with the backbone whose tokenizer is left out."""
+        left_out = {} if self.vocabulary_from is None else {"vocabulary_from": self.vocabulary_from}
+        return super().to_dict() | left_out
 
     @classmethod
     def from_backbone(

@@ -313,3 +313,22 @@ def test_a_push_that_could_not_be_made_is_refused_before_training(
     assert message.startswith("error: --push_to_hub:")
     assert "give --backbone its Hub id" in message
     assert not (tmp_path / "run.json").exists()
+
+
+def test_a_run_says_what_its_folder_holds_and_may_leave_the_tokenizer_out(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, more in (("with", ()), ("without", ("--save_tokenizer", "false"))):
+        script("train.py")(flags(Path("playground"), data, tmp_path / name, "--max_steps", 1, *more))
+    printed = capsys.readouterr().out
+    weights = (tmp_path / "with" / "model.safetensors").stat().st_size
+    tokenizer = sum(path.stat().st_size for path in (tmp_path / "with").glob("tokenizer*"))
+    assert (
+        f"Saved: {weights / 1000:,.1f} kB of weights, {tokenizer / 1000:,.1f} kB the backbone's tokenizer" in printed
+    )
+    assert f"Saved: {weights / 1000:,.1f} kB of weights, without a tokenizer" in printed
+    assert not list((tmp_path / "without").glob("tokenizer*"))
+    script("evaluate.py")([str(tmp_path / "without"), "--test_dir", str(data / "test"), "--set_classes"])
+    assert "12 images of 3 classes; chance: accuracy 33.33%" in capsys.readouterr().out
+    script("predict.py")([str(tmp_path / "without"), str(data / "test" / "cat")])

@@ -128,7 +128,8 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     )
     assert results["seeds"]["1"]["blind"]["test"] == pytest.approx(scores)
     assert f"  black images     bleu_1 {scores['bleu_1']:.3f}" in printed
-    black = Image.new("RGB", Image.open(blind[0]["images"][0]).size)
+    with Image.open(blind[0]["images"][0]) as image:
+        black = Image.new("RGB", image.size)
     (answer,) = write(images=[black] * len(blind[0]["images"]), text=blind[0]["title"], return_full_text=False)
     assert answer["generated_text"].strip() == blind[0]["generated"]
     assert results["metrics"]["cider_d"] == {"mean": pytest.approx(expected["cider_d"]), "std": 0.0}

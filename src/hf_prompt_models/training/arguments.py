@@ -132,6 +132,13 @@ class FewShotArguments:
             "these as its own; by default ActionCLIP's 16."
         },
     )
+    save_tokenizer: bool = field(
+        default=True,
+        metadata={
+            "help": "Save the backbone's tokenizer with the model. false leaves it out, if the backbone is on the "
+            "Hub: loading takes it from there."
+        },
+    )
     feature_cache: str | None = field(
         default=None,
         metadata={

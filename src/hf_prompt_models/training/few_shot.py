@@ -38,6 +38,7 @@ from hf_prompt_models.training.run_folder import (
     begin_seed,
     confusion_matrix_file,
     digest_of,
+    saved_bytes,
     write_predictions,
 )
 from hf_prompt_models.training.run_lock import only_run
@@ -98,7 +99,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     processor = recipe.build_processor(few_shot.backbone)
     kind = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
     run = kind(recipe, arguments, tests, processor, next(iter(training.values())))
-    model = run.build_model(task.train.class_names)
+    model = _build_model(run, task.train.class_names)
     for test in tests.values():
         _set_classes(model, test, processor)
     check_publishing(model, next(iter(training.values())))
@@ -179,6 +180,14 @@ def _reading(few_shot: FewShotArguments, recipe: ModuleType) -> dict[str, str]:
 READING_FLAGS = ("labels", "image_column", "label_column")
 
 
+def _build_model(run: ImageClassification | VideoClassification, class_names: Sequence[str]) -> Any:
+    """A new model, which is saved with or without the tokenizer."""
+    model, few_shot = run.build_model(class_names), run.arguments.few_shot
+    if not few_shot.save_tokenizer:
+        model.processor.leave_out_tokenizer(portable_name(few_shot.backbone), model.config.base_model_revision)
+    return model
+
+
 def _set_classes(model: Any, test: TestSet, processor: Any) -> None:
     if list(test.images.class_names) != model.config.class_names:
         model.set_classes(test.images.class_names, tokenizer=processor)
@@ -257,7 +266,7 @@ def _run_seed(
     if is_main and not run.multi_label:
         write_few_shot_sample(directory / SAMPLE_FILE, sample, range(len(sample)), few_shot.shots, training.seed)
     set_seed(training.seed)
-    model = run.build_model(sample.class_names)
+    model = _build_model(run, sample.class_names)
     trainer = PromptTrainer(
         model=model,
         args=training,
@@ -271,6 +280,7 @@ def _run_seed(
     model.eval()
     if is_main:
         model.save_pretrained(directory)
+        saved = {"bytes": saved_bytes(directory)}
         baselines = {"chance": by_hand["chance"]["accuracy"], "zero-shot": by_hand["zero_shot"]["accuracy"]}
         plot_learning_curve(
             trainer.state.log_history,
@@ -279,6 +289,8 @@ def _run_seed(
             baselines,
             "mean average precision" if run.multi_label else "test accuracy",
         )
+    else:
+        saved = {}
     tested: dict[str, Any] = {}
     scores: dict[str, np.ndarray] = {}
     for role, test in run.tests.items():
@@ -293,5 +305,5 @@ def _run_seed(
         write_predictions(directory / PREDICTIONS_FILE, run.tests, scores)
     first = next(iter(tested.values()))
     _set_classes(model, next(iter(run.tests.values())), run.processor)  # which it was trained on
-    result = first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested}
+    result = first | {"model": str(directory), "steps": trainer.state.global_step, "tests": tested} | saved
     return result, trainer

@@ -194,6 +194,18 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, default=float).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model", "spiece*")
+
+
+def saved_bytes(directory: Path) -> dict[str, int]:
+    """Return how many bytes of a saved model are its weights, and its tokenizer."""
+    files = {"weights": ["model*.safetensors", "lora/*"], "tokenizer": TOKENIZER_FILES}
+    return {
+        name: sum(file.stat().st_size for file in {file for each in patterns for file in directory.glob(each)})
+        for name, patterns in files.items()
+    }
+
+
 def predictions_file(path: str | Path, seed: str, seeds: Mapping[str, Any]) -> Path:
     """Return where to write predictions: with several seeds `seed-<n>.` stands in front of the file's name."""
     return Path(path) if len(seeds) == 1 else Path(path).with_name(f"seed-{seed}.{Path(path).name}")

@@ -69,6 +69,7 @@ def summarise(results: dict[str, Any]) -> str:
         run = shlex.quote(os.path.dirname(data["split"]) or ".")
         named = f" --class_names {shlex.quote(results['class_names']['file'])}" if "class_names" in results else ""
         again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}{named}"]
+    lines += _saved(next(iter(results["seeds"].values())))
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
     return "\n".join(
@@ -93,6 +94,15 @@ def advise_class_names(results: dict[str, Any]) -> list[str]:
         f"Zero-shot recognises {len(weak)} class{'es' if len(weak) > 1 else ''} no better than chance: {shown}{more}. "
         "If one would call them something else, pass better names with --class_names FILE."
     ]
+
+
+def _saved(run: dict[str, Any]) -> list[str]:
+    """What a model's folder holds of its own, and of the backbone's."""
+    if "bytes" not in run:  # of an earlier version
+        return []
+    weights, tokenizer = (f"{run['bytes'][name] / 1000:,.1f} kB" for name in ("weights", "tokenizer"))
+    of_tokenizer = f"{tokenizer} the backbone's tokenizer" if run["bytes"]["tokenizer"] else "without a tokenizer"
+    return ["", f"Saved: {weights} of weights, {of_tokenizer}"]
 
 
 def shown_metrics(test: dict[str, Any]) -> list[str]:
