@@ -73,7 +73,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         nargs="*",
         metavar="PATH",
         help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
-        "taken",
+        "taken; or lists of them: .txt with a path a line, .csv or .jsonl with a column `path`, `image` or `video`",
     )
     parser.add_argument(
         "--class_names",

@@ -63,10 +63,15 @@ def left_out(*names: str) -> dict[str, Any]:
         ([left_out("question_image")], "entry 0: 'question_image' must be a text"),
         ([left_out("question")], "entry 0: 'question' must be a text"),
         ([left_out("answer")], "entry 0: 'answer' must be a text"),
-        ([left_out("question_id")], "entry 0: 'question_id' must be a number or a text"),
+        ([ENTRY | {"question_id": None}], "entry 0: 'question_id' must be a number or a text"),
         ([ENTRY | {"image_1": "/etc/passwd"}], "entry 0: '/etc/passwd' is not a path within"),
     ],
 )
 def test_a_damaged_list_is_refused_by_entry(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"{NAME}.*{message}"):
         read_episodes(write_json(tmp_path / NAME, value))
+
+
+def test_without_an_id_an_episode_is_called_by_its_place(tmp_path: Path) -> None:
+    episodes = read_episodes(write_json(tmp_path / NAME, [left_out("question_id"), left_out("question_id")]))
+    assert [episode.id for episode in episodes] == ["0", "1"]

@@ -313,3 +313,27 @@ def test_a_process_forked_after_decoding_can_collect_its_garbage(tmp_path: Path)
     if worker.is_alive():
         worker.kill()
     assert worker.exitcode == 0
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("place", [0.3, 0.55, 0.8])
+def test_a_video_damaged_in_the_middle_is_read_if_it_passed_the_check(
+    suffix: str, place: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise, file = np.random.default_rng(0), tmp_path / f"clip.{suffix}"
+    options = {"movflags": "faststart"} if suffix == "mp4" else {}
+    with av.open(str(file), "w", options=options) as container:
+        stream: Any = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 8
+        for _ in range(40):
+            array = noise.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(file.read_bytes())
+    start = int(len(content) * place)
+    content[start : start + len(content) // 50] = noise.integers(0, 255, len(content) // 50, dtype=np.uint8).tobytes()
+    file.write_bytes(content)
+    check_video(file)
+    for count in (1, 5, 40):
+        assert len(load_video(file, count)) == count
+    assert all("packets cannot be decoded" in message for message in caplog.messages)

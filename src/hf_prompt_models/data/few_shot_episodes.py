@@ -50,7 +50,8 @@ def read_episodes(path: str | os.PathLike, question: str | None = None) -> Recor
     """The questions of a published list, such as `open_ended_mi_shots_1_ways_2_all_questions.json`.
 
     The lists of all four tasks have one form: objects with `image_1`, `caption_1`, `image_2`, … for the examples,
-    `question_image`, `question` and `answer`, and `question_id`. Pictures lie beside the list.
+    `question_image`, `question` and `answer`, and, in the published ones, `question_id`; without it an episode's id is
+    its place in the list. Pictures lie beside the list.
 
     Args:
         path: the list.
@@ -83,7 +84,7 @@ def _episode(entry: Any, path: Path, place: int, question: str | None) -> Episod
     texts = [text_field(entry, f"caption_{number}", where) for number in range(1, shots + 1)]
     texts.append(text_field(entry, "question", where) if question is None else question)
     return Episode(
-        id=id_field(entry, "question_id", where),
+        id=id_field(entry, "question_id", where) if "question_id" in entry else str(place),
         images=tuple(image_file(path.parent / name) for name in names),
         texts=tuple(texts),
         answer=text_field(entry, "answer", where),

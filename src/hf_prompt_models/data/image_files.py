@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from hf_prompt_models.data.images import is_image_file, load_image, readable_formats
 from hf_prompt_models.data.listing import find_files, report_left_out
+from hf_prompt_models.data.path_lists import expand_lists
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 
 
@@ -30,12 +31,15 @@ def find_images(directory: str | os.PathLike) -> list[Path]:
 
 
 def list_images(paths: Iterable[str]) -> list[str]:
-    """`paths` with each folder replaced by its images; files stay as they are, whatever their suffix.
+    """`paths` with each folder replaced by its images and each list (`expand_lists`) by its files.
+
+    Other files stay as they are, whatever their suffix.
 
     Raises:
-        ValueError: if a folder holds no images.
+        ValueError: if a folder holds no images, or a list no files.
     """
-    return [str(image) for path in paths for image in (find_images(path) if os.path.isdir(path) else [path])]
+    files = expand_lists(paths)
+    return [str(image) for path in files for image in (find_images(path) if os.path.isdir(path) else [path])]
 
 
 def readable_images(paths: Iterable[str], on_unreadable: str, progress: bool = True) -> list[str]:

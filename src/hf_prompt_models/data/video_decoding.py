@@ -5,6 +5,7 @@ says about their count or rate.
 """
 
 import io
+import logging
 import mmap
 import os
 from bisect import bisect_right
@@ -28,6 +29,8 @@ from hf_prompt_models.data.gif_blocks import reaches_end_mark
 from hf_prompt_models.data.mp4_boxes import claimed_samples, is_mp4
 from hf_prompt_models.data.video_reader import MAX_FRAMES, UnreadableVideoError, VideoReader
 
+
+logger = logging.getLogger(__name__)
 
 CONTAINERS = "mov,matroska,avi,gif,mpegts,mpeg,flv,asf,ogg"
 """What FFmpeg may take a file for: no playlists, which would have it open other files and addresses."""
@@ -250,6 +253,7 @@ class _SequentialReader(VideoReader):
     def __init__(self, file: VideoFile):
         self._file = file
         self._kept: list[VideoFrame] | None = []
+        self._broken = 0
         self.num_frames, room = 0, KEPT_BYTES
         for frame in self._decode():
             self.num_frames += 1
@@ -262,6 +266,10 @@ class _SequentialReader(VideoReader):
                     self._kept = None
         if not self.num_frames:
             raise file.error("none of its frames can be decoded")
+        if self._broken:
+            logger.warning(
+                f"{file.name} is damaged: {self._broken} packets cannot be decoded, {self.num_frames} frames can."
+            )
 
     def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
         wanted = set(indices)
@@ -275,6 +283,7 @@ class _SequentialReader(VideoReader):
                 try:
                     yield from stream.decode(packet)
                 except av.error.InvalidDataError:
+                    self._broken += 1
                     continue  # a broken packet; later ones may be whole
 
 
@@ -330,7 +339,11 @@ class _SeekingReader(VideoReader):
                 landed, self._reached = True, place
                 if stream.codec.canonical_name in SKIPPING_CODECS:
                     stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-            yield from stream.decode(packet)
+            try:
+                frames = stream.decode(packet)
+            except av.error.InvalidDataError as error:  # damaged in the middle: its other frames are counted
+                raise UnexpectedFramesError from error
+            yield from frames
 
 
 def _pictures(file: VideoFile, frames: Iterable[tuple[int, VideoFrame]], count: int) -> dict[int, Image.Image]:

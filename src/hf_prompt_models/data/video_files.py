@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from hf_prompt_models.data.frame_folders import is_frame
 from hf_prompt_models.data.listing import Folder, folders_in, read_tree, report_left_out
+from hf_prompt_models.data.path_lists import expand_lists
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 from hf_prompt_models.data.video_reader import is_video_file
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, check_video, load_video
@@ -56,15 +57,15 @@ def holds_video_classes(directory: Path) -> bool:
 
 
 def list_videos(paths: Iterable[str]) -> list[str]:
-    """`paths` with each folder replaced by its videos (`videos_in`).
+    """`paths` with each folder replaced by its videos (`videos_in`) and each list (`expand_lists`) by its files.
 
-    Files stay as they are, whatever their suffix, and so do folders of frames.
+    Other files stay as they are, whatever their suffix, and so do folders of frames.
 
     Raises:
         ValueError: if a folder holds no videos.
     """
     found: list[str] = []
-    for path in paths:
+    for path in expand_lists(paths):
         videos = videos_in(Path(path)) if os.path.isdir(path) else [Path(path)]
         if not videos:
             raise ValueError(
