@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-web docs quality bench style notebooks clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-transformers test-web docs quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +33,11 @@ test: $(VENV)/installed
 # Other versions of Python, transformers, …: CELLS="floors bare --fresh" for some of tests/matrix.py, made anew.
 test-matrix:
 	$(PYTHON) tests/matrix.py $(CELLS)
+
+# transformers' own common tests over every class; they come from the package index. TESTS="..." for some of them.
+test-transformers: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[transformers-tests]'
+	$(BIN)/python -m tests.transformers_common $(TESTS)
 
 # The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png anew.
 CHROMIUM ?= /usr/bin/chromium

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from hf_prompt_models.prefix_lm.vision import encode_feature_map, feature_width, load_vision_model
-from tests.prefix_lm.backbones import METHODS, language_folder
+from tests.prefix_lm.backbones import METHODS, examples, language_folder
 from tests.stand_ins import google_siglip_base_patch16_224, openai_clip_vit_base_patch32
 from tests.tested_method import random_image
 
@@ -117,3 +117,14 @@ def test_patches_of_an_oblong_image_are_refused(tmp_path: Path) -> None:
     model = load_vision_model(swin(tmp_path))
     with pytest.raises(ValueError, match="square"):
         encode_feature_map(model, torch.randn(1, 3, 64, 32))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_trained_parameter_of_a_vision_transformer_gets_a_gradient(method: str, tmp_path: Path) -> None:
+    """Its pooler, which no feature goes through, gets zeros: processes that train together wait for all of them."""
+    vision = vit(tmp_path)
+    model = METHODS[method].from_backbone(language_model=language_folder("llama"), vision_model=vision)
+    model.train()(**examples(model, [0, 1], suffix=["red", "a mug"])).loss.backward()
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.requires_grad}
+    assert all(gradient is not None for gradient in gradients.values())
+    assert gradients["vision_model.pooler.dense.weight"].abs().max() == 0

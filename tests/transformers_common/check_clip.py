@@ -76,6 +76,7 @@ class CoOpSiglipForm(CoOpForm):
 
 
 class CoOpNaflexForm(CoOpForm):
+    batch_size = 7  # as many as transformers' tests take: they would fill up sizes of pictures with random numbers
     seq_length = 16
 
     def clip_config(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class CoOpNaflexForm(CoOpForm):
     def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
         mask = torch.ones(self.batch_size, 16, dtype=torch.long)
         mask[0, 12:] = 0
-        shapes = torch.tensor([[3, 4], [4, 4], [2, 8]])
+        shapes = torch.tensor([[3, 4], *[[4, 4]] * (self.batch_size - 2), [2, 8]])
         return {
             "pixel_values": torch.rand(self.batch_size, 16, 3 * 8 * 8),
             "pixel_attention_mask": mask,
@@ -147,6 +148,10 @@ class CoOpSiglipTest(CoOpTest):
 
 class CoOpNaflexTest(CoOpTest):
     form = CoOpNaflexForm
+    additional_model_inputs: ClassVar[list[str]] = ["pixel_attention_mask", "spatial_shapes"]
+
+    def _image_features_prepare_config_and_inputs(self) -> tuple[PreTrainedConfig, dict[str, Any]]:
+        return self.model_tester.prepare_config_and_inputs_for_common()
 
 
 class ClipZeroShotTest(CommonTests, unittest.TestCase):
@@ -158,6 +163,11 @@ class ClipZeroShotTest(CommonTests, unittest.TestCase):
 class ActionClipTest(CommonTests, unittest.TestCase):
     form = ActionClipForm
     all_model_classes = (ActionClipForVideoClassification,)
+
+    def _image_features_prepare_config_and_inputs(self) -> tuple[PreTrainedConfig, dict[str, Any]]:
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        return config, {"pixel_values": inputs["pixel_values"][:, 0]}
+
     config_fields: ClassVar[dict[str, Any]] = {"num_frames": 4}
 
 

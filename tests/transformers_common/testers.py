@@ -36,6 +36,10 @@ class Form:
     def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
         raise NotImplementedError
 
+    def get_labels(self, config: PreTrainedConfig) -> dict[str, Any]:
+        """What the model needs to return a loss, beside its inputs."""
+        return {"labels": torch.zeros(self.batch_size, dtype=torch.long)}
+
     def prepare_config_and_inputs_for_common(self) -> tuple[PreTrainedConfig, dict[str, Any]]:
         config = self.get_config()
         return config, self.get_inputs(config)
@@ -52,6 +56,9 @@ class CommonTests(ModelTesterMixin):
     config_fields: ClassVar[dict[str, Any]] = {}
     _is_composite = True
     test_resize_embeddings = False
+    additional_model_inputs: ClassVar[list[str]] = []
+    """What else the model needs, where transformers' tests pass its main input alone."""
+    skip_test_image_features_output_shape = True  # their sizes are in another place of the configuration
 
     def setUp(self) -> None:
         torch.manual_seed(0)
@@ -59,6 +66,14 @@ class CommonTests(ModelTesterMixin):
         config_class = self.all_model_classes[0].config_class
         fields = copy.deepcopy(self.config_fields)
         self.config_tester = ConfigTester(self, config_class, has_text_modality=False, **fields)
+
+    def _prepare_for_class(self, inputs_dict: dict, model_class: type, return_labels: bool = False) -> dict:
+        inputs = copy.deepcopy(inputs_dict)
+        return inputs | self.model_tester.get_labels(self.model_tester.get_config()) if return_labels else inputs
+
+    def _video_features_prepare_config_and_inputs(self) -> tuple[PreTrainedConfig, dict[str, Any]]:
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        return config, {"pixel_values": inputs["pixel_values"]}
 
     def test_config(self) -> None:
         self.config_tester.run_common_tests()

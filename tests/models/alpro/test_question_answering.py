@@ -1,5 +1,7 @@
 """Questions answered from a list."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -47,3 +49,21 @@ def test_an_answer_outside_the_list_is_refused(model: AlproForVideoQuestionAnswe
     for wrong in (3, -1):
         with pytest.raises(ValueError, match=f"0 to 2, .* got {wrong}"):
             model(pixel_values=little.videos(1), **little.texts(1), labels=torch.tensor([wrong]))
+
+
+def test_every_trained_parameter_gets_a_gradient(tmp_path: Path) -> None:
+    """Processes that train together wait for all of them; with LoRA and checkpointing, too."""
+    model = little.lively(AlproForVideoQuestionAnswering(little.config(id2label={0: "red", 1: "big"})))
+    model.save_pretrained(tmp_path)
+    loaded = AlproForVideoQuestionAnswering.from_pretrained(tmp_path)
+    inputs = {"pixel_values": little.videos(2).float(), **little.texts(2), "labels": torch.tensor([0, 1])}
+    for each in (model, loaded):
+        each.train()
+        each(**inputs).loss.backward()
+        for name, parameter in each.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, name
+    loaded.activation_checkpointing_enable()
+    loaded.requires_grad_(False)
+    loaded.enable_input_require_grads()  # as PEFT does
+    loaded.classifier.requires_grad_(True)
+    assert loaded(**inputs).loss.requires_grad

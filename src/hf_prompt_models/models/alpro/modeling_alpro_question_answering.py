@@ -56,6 +56,12 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         self.alpro = AlproModel(config)
         self.classifier = two_layer_head(config.text_config.hidden_size, config.num_labels)
         self.post_init()
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Stop the gradients of what answers do not depend on: the features by which videos and texts are compared."""
+        for part in (self.alpro.video_projection, self.alpro.text_projection, self.alpro.temperature):
+            part.requires_grad_(False)
 
     def answer_labels(self, answers: Sequence[str]) -> torch.Tensor:
         """(answers,) labels.

@@ -18,7 +18,8 @@ from transformers.utils.generic import TransformersKwargs
 from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, INPUT_NAMES, BlankOutput, find_adapter
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
+from hf_prompt_models.models.cpt.base_adapter_cpt import INPUT_NAMES, BlankOutput
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.scores_cpt import (
@@ -86,7 +87,12 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         return find_adapter(backbone.config).fingerprint_weights
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
-        return self.tower.parameters() if self.config.trainable == "all" else ()
+        if self.config.trainable != "all":
+            return
+        unread: set[nn.Parameter] = set()
+        for part in self.adapter.unread_parts(self.tower):
+            unread.update([part] if isinstance(part, nn.Parameter) else part.parameters())
+        yield from (parameter for parameter in self.tower.parameters() if parameter not in unread)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing of ours has weights."""
