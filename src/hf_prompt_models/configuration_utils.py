@@ -7,7 +7,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from hf_prompt_models.hub.reachable import check_reachable
+from hf_prompt_models.hub.reachable import check_name, check_reachable
 from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
@@ -50,6 +50,7 @@ class PromptConfig(PreTrainedConfig):
             OSError: if there is no such file.
             ValueError: naming the place, if it holds no configuration of this class.
         """
+        check_name(pretrained_model_name_or_path)
         with reading(pretrained_model_name_or_path, "config.json"):
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 

@@ -7,10 +7,21 @@ from huggingface_hub import is_offline_mode
 from transformers.utils import CONFIG_NAME
 from transformers.utils.hub import cached_file
 
+from hf_prompt_models.describing import describe_value
 from hf_prompt_models.packaged_backbones import PLAYGROUND
 
 
 LOCATING = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+
+def check_name(name_or_path: Any) -> None:
+    """Check that a value can name a model.
+
+    Raises:
+        TypeError: if it is no text and no path.
+    """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"A model is named by a folder or a Hub id; got {describe_value(name_or_path)}.")
 
 
 def check_reachable(name_or_path: str | os.PathLike, **kwargs: Any) -> None:
@@ -22,7 +33,9 @@ def check_reachable(name_or_path: str | os.PathLike, **kwargs: Any) -> None:
 
     Raises:
         OSError: with what to pass instead.
+        TypeError: for anything but a name.
     """
+    check_name(name_or_path)
     name = os.fspath(name_or_path)
     if name == PLAYGROUND or os.path.isdir(name):
         return

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from hf_prompt_models.describing import describe_value
+
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 COMMA_IN_NUMBER = re.compile(r"\d,\d")
@@ -69,7 +71,7 @@ def vqa_scores(
     scores = []
     for place, (prediction, people) in enumerate(zip(predictions, answers, strict=True)):
         if isinstance(people, str) or not people:
-            raise ValueError(f"Pass a list of people's answers to question {place}; got {people!r}.")
+            raise ValueError(f"Pass a list of people's answers to question {place}; got {describe_value(people)}.")
         stripped = [answer.replace("\n", " ").replace("\t", " ").strip() for answer in people]
         if legacy_unanimous and len(set(stripped)) == 1:
             matches = [answer == prediction.replace("\n", " ").replace("\t", " ").strip() for answer in stripped]

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
+from hf_prompt_models.describing import describe_value
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor
@@ -339,7 +340,7 @@ def _padded_length(lengths: list[int], padding: bool | str, max_length: int | No
             raise ValueError("padding='max_length' needs max_length=..., in tokens.")
         return max_length
     if padding not in (True, "longest"):
-        raise ValueError(f"padding is True, False, 'longest' or 'max_length'; got {padding!r}.")
+        raise ValueError(f"padding is True, False, 'longest' or 'max_length'; got {describe_value(padding)}.")
     return max(lengths)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from transformers import CLIPTextConfig, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from hf_prompt_models.backbones import find_backbone
+from hf_prompt_models.describing import describe_value
 
 
 def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMixin) -> PreTrainedTokenizerBase:
@@ -39,7 +40,9 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
         raise ValueError("Pass at least one class name.")
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.replace("_", " ").strip():
-            raise ValueError(f"Class {index} has no usable name: {name!r}. A name is a string with a word in it.")
+            raise ValueError(
+                f"Class {index} has no usable name: {describe_value(name)}. A name is a string with a word in it."
+            )
     return [unicodedata.normalize("NFC", name) for name in names]
 
 

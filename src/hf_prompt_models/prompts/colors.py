@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hf_prompt_models.describing import describe_value
+
 
 Rgb = tuple[int, int, int]
 Color = tuple[str, Rgb]
@@ -67,9 +69,9 @@ def check_colors(colors: Sequence[Any]) -> list[Color]:
             name, rgb = entry
             red, green, blue = rgb
         except (TypeError, ValueError):
-            raise ValueError(f"A colour is a pair like ('red', (240, 0, 30)); got {entry!r}.") from None
+            raise ValueError(f"A colour is a pair like ('red', (240, 0, 30)); got {describe_value(entry)}.") from None
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"A colour's name is a word; got {name!r} in {entry!r}.")
+            raise ValueError(f"A colour's name is a word; got {describe_value(name)}.")
         checked.append((name.strip(), check_rgb((red, green, blue), name)))
     if not checked:
         raise ValueError("A palette needs at least one colour, a pair like ('red', (240, 0, 30)).")
@@ -110,7 +112,7 @@ def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[
         try:
             corners = [float(corner) for corner in box]
         except (TypeError, ValueError):
-            raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {box!r}.") from None
+            raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {describe_value(box)}.") from None
         if len(corners) != 4 or not all(map(math.isfinite, corners)):
             raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {corners}.")
         x1, y1, x2, y2 = map(int, corners)

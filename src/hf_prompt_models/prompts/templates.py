@@ -8,6 +8,8 @@ ActionCLIP's `utils/Text_Prompt.py` (16 templates for actions).
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hf_prompt_models.describing import describe_value
+
 
 PLACEHOLDER = "{}"
 
@@ -170,7 +172,7 @@ def check_templates(templates: Sequence[str] | None) -> list[str]:
     for template in templates:
         if template.count(PLACEHOLDER) != 1:
             raise ValueError(
-                f"The template {template!r} must hold {PLACEHOLDER!r} exactly once, where the class name goes, "
-                f"as in {DEFAULT_TEMPLATE!r}."
+                f"The template {describe_value(template)} must hold {PLACEHOLDER!r} exactly once, where the class name "
+                f"goes, as in {DEFAULT_TEMPLATE!r}."
             )
     return list(templates)

@@ -10,6 +10,7 @@ from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.describing import describe_value
 from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
 from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
@@ -114,7 +115,9 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
 
     def preprocess(self, sentence: Any, **truncation: bool) -> dict[str, Any]:
         if not isinstance(sentence, str) or not sentence.strip():
-            raise ValueError(f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {str(sentence)[:80]!r}.")
+            raise ValueError(
+                f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {describe_value(sentence)}."
+            )
         return dict(self.processor(text=sentence, return_tensors="pt", **truncation))
 
     def _forward(

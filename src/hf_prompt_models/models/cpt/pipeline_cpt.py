@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_prompt_models.boxes import check_box_format, check_inside_image, to_xyxy
+from hf_prompt_models.describing import describe_value
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
 
@@ -115,7 +116,7 @@ class VisualGroundingPipeline(Pipeline):
         if unknown := set(inputs) - {"image", "text", "boxes", "masks"}:
             raise ValueError(f"{TASK!r} knows no {', '.join(sorted(unknown))}: image, text, boxes, masks.")
         if not isinstance(inputs["text"], str):
-            raise ValueError(f"text is one phrase; got {inputs['text']!r}. Pass a dict for each phrase.")
+            raise ValueError(f"text is one phrase; got {describe_value(inputs['text'])}. Pass a dict for each phrase.")
         picture = as_picture(inputs["image"], 0)
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
         if boxes is not None:

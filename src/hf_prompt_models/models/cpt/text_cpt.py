@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from hf_prompt_models.describing import describe_value
 from hf_prompt_models.processing_utils import refuse_long_text
 
 
@@ -32,7 +33,7 @@ def check_template(template: str, num_blanks: int) -> str:
     """A template with one `{}` for the phrase and so many `[MASK]`."""
     if template.count("{}") != 1 or template.count(MASK) != num_blanks:
         wanted = f"one {{}} for the phrase and {'one' if num_blanks else 'no'} {MASK}"
-        raise ValueError(f"A template has {wanted}, as in '{{}} is in [MASK] color.'; got {template!r}.")
+        raise ValueError(f"A template has {wanted}, as in '{{}} is in [MASK] color.'; got {describe_value(template)}.")
     return template
 
 
