@@ -168,7 +168,7 @@ def test_a_backbone_alone_and_flags_that_do_not_apply_are_refused(data: Path, tm
     names = data / "names.txt"
     assert "--title" in refused("predict", CLIP_DIR, data / "test", "--class_names", names, "--title", "mug")
     assert "Name files" in refused("predict", CLIP_DIR, "--class_names", names)
-    assert "neither a template" in refused("predict", CLIP_DIR, data, "--class_names", names, "--templates", "nothing")
+    assert "must hold" in refused("predict", CLIP_DIR, data, "--class_names", names, "--templates", "nothing")
 
 
 def test_zero_shot_writes_a_model_that_evaluates_and_predicts(

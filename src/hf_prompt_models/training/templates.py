@@ -46,7 +46,8 @@ def read_templates(words: Sequence[str]) -> list[str]:
             templates += [line.strip() for line in lines if line.strip()]
         else:
             raise ValueError(
-                f"{word!r} is neither a template with {PLACEHOLDER} for the class name, nor a file of templates, nor "
-                f"one of the published lists {', '.join(TEMPLATE_LISTS)}."
+                f"The template {word!r} must hold {PLACEHOLDER!r} exactly once, where the class name goes, as in "
+                f"{DEFAULT_TEMPLATE!r}. A text file of templates, or one of the published lists "
+                f"{', '.join(TEMPLATE_LISTS)}, may stand in its place."
             )
     return templates
