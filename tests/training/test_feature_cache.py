@@ -107,6 +107,46 @@ def test_a_file_with_other_content_under_the_same_name_is_computed(
     torch.testing.assert_close(after, alone(model, copy), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_features_of_a_file_that_is_replaced_meanwhile_are_not_kept_under_what_it_held(
+    model,
+    images: LabelledImages,
+    cache: FeatureCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_removed: bool,
+) -> None:
+    shutil.copytree(images.source, tmp_path / "copy")
+    copy = read_labelled_images(tmp_path / "copy", "train")
+    first, last = tmp_path / "copy" / "a" / "000.png", tmp_path / "copy" / "b" / "002.png"
+    earlier, read = first.read_bytes(), cache.read
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "read", lambda keys: (first.write_bytes(last.read_bytes()), read(keys))[1])
+        if is_removed:
+            patch.setattr(ImageDataset, "key", removing(ImageDataset.key, last, calls=len(copy)))
+        features(model, copy, cache)
+    first.write_bytes(earlier)
+    if is_removed:
+        shutil.copy(Path(images.source) / "b" / "002.png", last)
+    again, computed = features(model, copy, cache)
+    assert computed == 1 + is_removed
+    torch.testing.assert_close(again, alone(model, copy), rtol=0, atol=1e-6)
+
+
+def removing(key, file: Path, calls: int):
+    """A method that removes a file once it was called for every item."""
+    called = 0
+
+    def of(dataset: ImageDataset, index: int) -> bytes:
+        nonlocal called
+        called += 1
+        if called > calls:
+            file.unlink(missing_ok=True)
+        return key(dataset, index)
+
+    return of
+
+
 def test_equal_pictures_are_computed_once(model, images: LabelledImages, cache: FeatureCache) -> None:
     twice, computed = features(model, images.select([2, 2, 1, 2]), cache)
     assert computed == 2

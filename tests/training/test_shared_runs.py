@@ -19,6 +19,7 @@ from hf_prompt_cli.main import main
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.files import FolderInUseError, move_folder, remove_unfinished, replacing
 from hf_prompt_models.playground import few_shot_task
+from hf_prompt_models.training import results
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint, restore_checkpoints
 from hf_prompt_models.training.results import find_results
 from hf_prompt_models.training.run_lock import LOCK, only_run
@@ -152,6 +153,23 @@ def test_results_that_are_being_written_are_no_results(tmp_path: Path) -> None:
     with replacing(tmp_path / "run" / "results.json") as beside:
         beside.write_text('{"half')
         assert find_results(tmp_path) == [tmp_path / "run" / "results.json"]
+
+
+@pytest.mark.parametrize("name", ["_other_task", "read_result"])
+def test_a_run_that_is_removed_while_results_are_read_is_left_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_first(path: Path) -> object:
+        shutil.rmtree(tmp_path / "removed", ignore_errors=True)
+        return plain(path)
+
+    for run in ("kept", "removed"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "results.json").write_text('{"task": null}')
+    monkeypatch.setattr(results, "read_result", lambda path: (path.read_text(), path)[1])
+    plain = getattr(results, name)
+    monkeypatch.setattr(results, name, remove_first)
+    assert results.read_results([tmp_path]) == [tmp_path / "kept" / "results.json"]
 
 
 def test_drawing_again_what_another_process_reads_leaves_every_image_whole(

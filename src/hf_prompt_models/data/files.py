@@ -1,11 +1,11 @@
 """Reading files that others wrote, within bounds, and writing files so that a crash leaves the earlier one whole."""
 
 import errno
-import fcntl
 import fnmatch
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError
+
+
+if sys.platform != "win32":
+    import fcntl
 
 
 UNFINISHED = ".saving-"
@@ -180,6 +184,9 @@ def locked(folder: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     Raises:
         FolderInUseError: if another process holds it, without `wait`, or removed it meanwhile.
     """
+    if sys.platform == "win32":  # which opens no folder
+        yield False
+        return
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError as error:
@@ -211,7 +218,8 @@ def _let_go() -> None:
         os.close(_HELD.pop())
 
 
-os.register_at_fork(after_in_child=_let_go)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _is_at(descriptor: int, path: str | os.PathLike) -> bool:

@@ -91,9 +91,11 @@ def compute_features(
                     bar.update(len(features[-1]))
                 computed.append(torch.cat(features))
                 if cache:
-                    new = [keys[index] for index in part]
-                    cache.write(new, computed[-1])
-                    known.update(zip(new, computed[-1], strict=True))
+                    known.update(zip((keys[index] for index in part), computed[-1], strict=True))
+                    # A file that was replaced since its key was taken would be found by what it held before.
+                    kept = [place for place, index in enumerate(part) if _has_key(dataset, index, keys[index])]
+                    if kept:
+                        cache.write([keys[part[place]] for place in kept], computed[-1][kept])
 
     if cache is None:
         compute(list(range(len(dataset))))
@@ -110,6 +112,13 @@ def compute_features(
         missing = [index for index in missing if keys[index] not in known]  # of machines that share no cache
     compute(missing)
     return FeatureDataset(torch.stack([known[key] for key in keys]), dataset.labels, name)
+
+
+def _has_key(dataset: Any, index: int, key: bytes) -> bool:
+    try:
+        return dataset.key(index) == key
+    except OSError:  # it was removed
+        return False
 
 
 @torch.no_grad()

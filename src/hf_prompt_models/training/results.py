@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,11 @@ def read_results(runs: Sequence[str | os.PathLike], others: bool = False) -> lis
         if not run.exists():
             raise ValueError(f"There is no {run}.")
         found = [run] if run.is_file() else find_results(run)
-        tasks = {path: _other_task(path) for path in found}
-        if found and not (found := [path for path in found if tasks[path] is None]):
+        tasks = {}
+        for path in found:
+            with suppress(FileNotFoundError):  # removed since it was listed
+                tasks[path] = _other_task(path)
+        if tasks and not (found := [path for path in found if tasks.get(path, "") is None]):
             if others:
                 continue
             names = ", ".join(sorted({task for task in tasks.values() if task}))
@@ -137,7 +141,11 @@ def read_results(runs: Sequence[str | os.PathLike], others: bool = False) -> lis
                 f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
             )
         paths |= {path.resolve(): path for path in found}  # once, though runs overlap
-    return [read_result(path) for path in sorted(paths.values())]
+    results = []
+    for path in sorted(paths.values()):
+        with suppress(FileNotFoundError):
+            results.append(read_result(path))
+    return results
 
 
 def find_results(directory: Path) -> list[Path]:
