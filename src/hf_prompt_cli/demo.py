@@ -71,11 +71,21 @@ predict {out}/retrieval {out}/captioned/test --text 'a red key moves to the left
 }
 """The commands of each, `hf-prompt` left out; a line that is indented goes on with the one before."""
 
+DURATIONS = {
+    "images": "about a minute",
+    "clips": "about 10 minutes",
+    "scenes": "about 3 minutes",
+    "cards": "about 10 minutes",
+    "captioned_clips": "about 5 minutes",
+}
+"""What each was measured to take."""
+OUTPUT_FLAGS = ("--output_dir", "--frame_strip", "--picture", "--index", "--drawing")
+
 LOOK_AT = {
     "images": (["coop/confusion_matrix.png", "coop/learning_curve.png", "pictures/test"], "coop"),
     "clips": (["growing.png", "transf/confusion_matrix.png", "mean/confusion_matrix.png"], "transf"),
     "scenes": (["cpt-16/zero_shot_answers.png", "cpt-16/answers.png"], "cpt-16"),
-    "cards": (["cards.png", "mantis-blind-false/answers.png"], "mantis-blind-false"),
+    "cards": (["cards.png", "mantis-blind-false/written.png"], "mantis-blind-false"),
     "captioned_clips": (["found.png", "retrieval/answers.png", "answers/answers.png"], "retrieval"),
 }
 """Pictures that tell most, and the model to try."""
@@ -98,6 +108,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.kind not in KINDS:
         hint = did_you_mean(arguments.kind, KINDS) or f" One of: {', '.join(KINDS)}."
         parser.error(f"there is no demo {arguments.kind!r}.{hint}")
+    print(announcement(arguments.kind, arguments.output_dir))
     for words in commands(arguments.kind, arguments.output_dir):
         print(f"\n$ {shlex.join(['hf-prompt', *words])}\n", flush=True)
         import_module(f"hf_prompt_cli.{words[0]}").main(words[1:])
@@ -106,6 +117,15 @@ def main(argv: Sequence[str]) -> int:
     print("\nLook at:", *(f"  {folder / picture}" for picture in pictures), sep="\n")
     print("Then try it on a page: " + shlex.join(["hf-prompt", "app", str(folder / model)]))
     return 0
+
+
+def announcement(kind: str, output_dir: str) -> str:
+    """Return how long a demo takes, and which folders and files it writes."""
+    written = []
+    for words in commands(kind, output_dir):
+        written += words[2:3] if words[0] == "make_playground" and not words[2].startswith("--") else []
+        written += [words[words.index(flag) + 1] for flag in OUTPUT_FLAGS if flag in words]
+    return f"This takes {DURATIONS[kind]} on two CPU cores, and writes {', '.join(written)}."
 
 
 def commands(kind: str, output_dir: str) -> list[list[str]]:

@@ -21,6 +21,16 @@ def test_commands_of_a_demo_are_ones_that_can_be_typed(kind: str) -> None:
     pictures, model = demo.LOOK_AT[kind]
     assert pictures
     assert any(f"some where/{model}" in words for words in demo.commands(kind, "some where"))
+    announced = demo.announcement(kind, "some where")
+    assert re.match(r"This takes about .* minutes? on two CPU cores, and writes some where/", announced)
+    for picture in pictures:  # each is in a folder, or is a file, that was announced
+        assert any(f"some where/{part}" in announced for part in (picture, picture.partition("/")[0]))
+    methods = {words[-3]: words[1] for words in demo.commands(kind, "some where") if words[0] == "train"}
+    files = {"mantis": {"written.png"}, "cpt": {"answers.png", "zero_shot_answers.png"}, "alpro": {"answers.png"}}
+    for picture in pictures:
+        folder, _, file = picture.partition("/")
+        if (method := methods.get(f"some where/{folder}")) is not None:
+            assert file in files.get(method, {"confusion_matrix.png", "learning_curve.png"})
 
 
 def test_the_makefile_runs_the_same_demos() -> None:

@@ -1,16 +1,14 @@
 """What written descriptions of product cards are worth: attributes named right, blind beside seeing."""
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from hf_prompt_models.data.files import replacing
+from hf_prompt_models.figures import BLUE, RED, new_figure, save_figure, wrapped
 from hf_prompt_models.metrics.cider import cider_d
 from hf_prompt_models.metrics.words import words
 
@@ -78,13 +76,17 @@ def plot_blind_beside_seeing(
         output: of the PNG.
         count: how many cards.
     """
-    pairs = list(zip(_read(seeing)[:count], _read(blind)[:count], strict=True))
+    ones, others = _read(seeing), _read(blind)
+    pairs = list(zip(ones[:count], others[:count], strict=True))
     columns = min(4, len(pairs))
     rows = -(-len(pairs) // columns)
-    figure = Figure(figsize=(2.7 * columns, 3.7 * rows))
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.4, 1.0] * rows)
-    figure.subplots_adjust(left=0.02, right=0.98, top=0.93, bottom=0.01, hspace=0.08)
+    figure = new_figure(max(2.9 * columns, 5.8), 3.9 * rows + 0.9)
+    rights = [sum(row["generated"] == row["references"][0] for row in of_all) for of_all in (ones, others)]
+    title = (
+        f"{len(pairs)} of {len(ones)} cards; of all, {rights[0]} right when seeing and {rights[1]} right when blind"
+    )
+    figure.suptitle(wrapped(title, 30 * max(columns, 2)), fontsize=11)
+    panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.4, 1.2] * rows)
     for axes in panels.flat:
         axes.set_axis_off()
     for place, (one, other) in enumerate(pairs):
@@ -93,11 +95,15 @@ def plot_blind_beside_seeing(
             picture.imshow(image)
         picture.set_title(f"“{one['title']}”", fontsize=10)
         for top, row, label in ((1.0, one, "seeing"), (0.5, other, "blind")):
-            colour = "tab:green" if row["generated"] == row["references"][0] else "tab:red"
-            text = textwrap.fill(f"{label}: {row['generated']}", 36)
-            below.text(0.5, top, text, ha="center", va="top", fontsize=8, color=colour)
-    with replacing(output) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+            is_right = row["generated"] == row["references"][0]
+            text = wrapped(f"{label}, {'right' if is_right else 'wrong'}: {row['generated']}", 38, 3)
+            below.text(0.5, top, text, ha="center", va="top", fontsize=8, color=BLUE if is_right else RED)
+    handles = [
+        Line2D([], [], color=colour, linewidth=5, label=f"{label} description")
+        for colour, label in ((BLUE, "right"), (RED, "wrong"))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
+    save_figure(figure, output, dpi=110)
 
 
 def _read(path: str | Path) -> list[Mapping[str, Any]]:
