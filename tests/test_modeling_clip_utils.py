@@ -243,3 +243,125 @@ def test_training_under_autocast_keeps_the_prompt_and_its_gradient_in_full_preci
     loss.backward()
     assert coop.context.dtype == coop.context.grad.dtype == loss.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(full.flatten(), coop.context.grad.flatten(), dim=0) > 0.98
+
+
+# -- whatever the features depend on ---------------------------------------------------------------------------------
+
+
+def _one_weight(model: CoOpForImageClassification) -> None:
+    weight = model.clip.text_model.encoder.layers[1].mlp.fc1.weight
+    weight[3, 5] += 2
+
+
+def _one_weight_behind_autograd(model: CoOpForImageClassification) -> None:
+    model.clip.text_model.final_layer_norm.bias.data[0] += 2
+
+
+def _permuted_projection(model: CoOpForImageClassification) -> None:
+    weight = model.clip.get_submodule("text_projection").weight
+    weight.data.copy_(weight.data.flip(0, 1))
+
+
+def _word(model: CoOpForImageClassification) -> None:
+    token = int(model.processor.tokenizer("dog", add_special_tokens=False).input_ids[0])
+    model.clip.text_model.embeddings.token_embedding.weight.data[token, 0] += 3
+
+
+def _tower_from_state_dict(model: CoOpForImageClassification) -> None:
+    state = model.clip.text_model.state_dict()
+    model.clip.text_model.load_state_dict({name: 1.1 * tensor for name, tensor in state.items()})
+
+
+def _tower_by_optimizer(model: CoOpForImageClassification) -> None:
+    weight = model.clip.text_model.encoder.layers[0].self_attn.v_proj.weight.requires_grad_(True)
+    with torch.enable_grad():
+        model(image_embeds=IMAGES, labels=torch.arange(24) % 3).loss.backward()
+    torch.optim.SGD([weight], lr=1.0).step()
+    weight.requires_grad_(False)
+
+
+def _other_layer(model: CoOpForImageClassification) -> None:
+    layers = model.clip.text_model.encoder.layers
+    layers[0] = layers[1]
+
+
+def _other_activation(model: CoOpForImageClassification) -> None:
+    model.clip.text_model.encoder.layers[0].mlp.activation_fn = torch.nn.Tanh()
+
+
+def _more_words(model: CoOpForImageClassification) -> None:
+    weight = model.clip.text_model.embeddings.token_embedding.weight
+    model.clip.text_model.resize_token_embeddings(len(weight) + 5, mean_resizing=False)
+    model.clip.text_model.embeddings.token_embedding.weight.data[:] *= 1.2
+
+
+def _classes_in_the_configuration(model: CoOpForImageClassification) -> None:
+    field = "class_token_ids" if isinstance(model, CoOpForImageClassification) else "prompt_token_ids"
+    prompts = list(getattr(model.config, field))
+    setattr(model.config, field, [prompts[2], *prompts[1:]])
+    if field == "class_token_ids":
+        lengths = model.config.class_name_lengths
+        model.config.class_name_lengths = [lengths[2], *lengths[1:]]
+
+
+@pytest.mark.parametrize("kind", ["coop", "zero_shot"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _one_weight,
+        _one_weight_behind_autograd,
+        _permuted_projection,
+        _word,
+        _tower_from_state_dict,
+        _tower_by_optimizer,
+        _other_layer,
+        _other_activation,
+        _more_words,
+        _classes_in_the_configuration,
+    ],
+)
+@torch.no_grad()
+def test_any_change_of_the_text_side_is_seen(
+    change: Callable, kind: str, coop: CoOpForImageClassification, zero_shot: ClipZeroShotForImageClassification
+) -> None:
+    model = coop if kind == "coop" else zero_shot
+    if kind == "zero_shot" and change is _tower_by_optimizer:
+        model.requires_grad_(False)
+    before = model(image_embeds=IMAGES).logits
+    change(model)
+    after = model(image_embeds=IMAGES).logits
+    model._text_cache = model._prompts = None
+    assert torch.equal(after, model(image_embeds=IMAGES).logits)
+    assert not torch.allclose(after, before, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_changed_temperature_is_seen(coop: CoOpForImageClassification) -> None:
+    before = coop(image_embeds=IMAGES).logits
+    coop.clip.logit_scale.data.fill_(0)
+    torch.testing.assert_close(coop(image_embeds=IMAGES).logits, before / 100, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_another_attention_is_encoded_again(coop: CoOpForImageClassification) -> None:
+    with counting(coop) as calls:
+        for implementation in ("sdpa", "eager", "eager"):
+            coop.set_attn_implementation(implementation)
+            coop(image_embeds=IMAGES)
+    assert len(calls) == 2
+
+
+def test_an_unfrozen_text_tower_has_gradients(zero_shot: ClipZeroShotForImageClassification) -> None:
+    with torch.no_grad():
+        zero_shot(image_embeds=IMAGES)
+    weight = zero_shot.clip.text_model.final_layer_norm.weight.requires_grad_(True)
+    zero_shot(image_embeds=IMAGES, labels=torch.arange(24) % 3).loss.backward()
+    assert weight.grad.abs().max() > 0
+
+
+def test_a_model_that_has_answered_can_be_exported(coop: CoOpForImageClassification) -> None:
+    coop.requires_grad_(False).eval()
+    expected = coop(image_embeds=IMAGES).logits
+    program = torch.export.export(coop, (), {"image_embeds": IMAGES}, strict=False)
+    torch.testing.assert_close(program.module()(image_embeds=IMAGES).logits, expected)
+    assert torch.equal(coop(image_embeds=IMAGES).logits, expected)

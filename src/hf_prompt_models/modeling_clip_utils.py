@@ -15,6 +15,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones import BACKBONES, find_backbone
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.fingerprint import value_marks
 from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.packaged_backbones import CLIP_DIR
@@ -86,9 +87,9 @@ class TextPromptModel(PromptPreTrainedModel):
         super().__init__(config)
         self.backbone_type = find_backbone(config.clip_config.get_text_config())
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
-        self._prompts: tuple[Any, PackedPrompts | torch.Tensor] | None = None
+        self._prompts: tuple[Any, PackedPrompts | torch.Tensor, list[int]] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
-        self._own_text_parameters = self._text_parameters()
+        self._own_text_names = set(self._text_tensors())
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
@@ -154,18 +155,22 @@ class TextPromptModel(PromptPreTrainedModel):
 
     # -- features ----------------------------------------------------------------------------------------------------
 
-    def learned_text_tensors(self) -> list[torch.Tensor]:
-        """What of the things that make the classes' features may change by learning."""
-        return [] if self.context is None else [self.context]
+    def prompt_fields(self) -> tuple[Any, ...]:
+        """What of the configuration the prompts, and the classes' features made of theirs, depend on."""
+        raise NotImplementedError
 
-    def text_state(self) -> list[torch.Tensor]:
-        """What differs wherever something that is learned for the classes' features has changed."""
-        # Values, not version counters: `tensor.data` changes values without them, and comparing a context costs little
-        # beside the image tower.
-        return self.learned_text_tensors()
+    def _text_tensors(self) -> dict[str, torch.Tensor]:
+        """The text side's tensors, by name."""
+        tensors = [*self.clip.named_parameters(), *self.clip.named_buffers()]
+        return {name: tensor for name, tensor in tensors if name.startswith("text_")}
+
+    def _trains_text(self) -> bool:
+        """Whether something that makes the classes' features is trained."""
+        context = [] if self.context is None else [self.context]
+        return any(tensor.requires_grad for tensor in (*context, *self._text_tensors().values()))
 
     def _wants_text_gradient(self) -> bool:
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.learned_text_tensors())
+        return torch.is_grad_enabled() and self._trains_text()
 
     @forward_options
     def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
@@ -174,29 +179,45 @@ class TextPromptModel(PromptPreTrainedModel):
         With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
         each prompt, and its `.last_hidden_state`, (prompts, length, width).
 
-        Where no gradient is wanted they are computed once and kept until `text_state`, the classes, the dtype or the
-        device change.
+        Where no gradient is wanted they are computed once and kept as long as all that they depend on stays what it
+        is: every value of the context and of the text side's weights, its modules and configuration, the classes, the
+        dtype, the device and autocast.
         """
         if asks_for_states(kwargs):
             outputs: Any = self._run_prompts_apart(captured(kwargs))
             outputs.pooler_output = self.class_features(at_least_float32(outputs.pooler_output))
             return outputs
-        if self._is_text_adapted():
-            self._text_cache = None
+        # An exporter traces the computation, not what was computed before.
+        if self._wants_text_gradient() or self._is_text_adapted() or torch.compiler.is_exporting():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
-        if self._wants_text_gradient():
-            return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
-        device_type = self.clip.device.type
-        autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        setting = (self.clip.device, self.clip.dtype, autocast)
-        state = self.text_state()
-        cached = self._text_cache
-        if cached is None or cached[0] != setting or not _same(cached[1], state):
+        setting, values = self._text_state()
+        if self._text_cache is None or self._text_cache[0] != setting or not _same(self._text_cache[1], values):
             # Outside inference mode, whose tensors could take no part in a later graph.
             with torch.inference_mode(False), torch.no_grad():
-                kept = [tensor.detach().clone() for tensor in state]
-                self._text_cache = cached = (setting, kept, self._encode_classes())
-        return BaseModelOutputWithPooling(pooler_output=cached[2].clone())
+                features = self._encode_classes()
+            # Asked again, for a tower that cannot use flash attention here was set to another.
+            self._text_cache = (*self._text_state(), features)
+        return BaseModelOutputWithPooling(pooler_output=self._text_cache[2].clone())
+
+    @torch.compiler.disable
+    def _text_state(self) -> tuple[Any, list[torch.Tensor]]:
+        """What differs as soon as anything that the classes' features depend on has changed: settings and values.
+
+        Values are read, not version counters, for `tensor.data` changes values without them. Of the token embeddings,
+        most of a text side's weights, only the rows of the tokens in the prompts count.
+        """
+        clip, device_type = self.clip, self.clip.device.type
+        autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+        laid_out, _, token_ids = self._laid_out_prompts()
+        parts = [part for name, part in clip.named_children() if name.startswith("text_")]
+        modules = [module for part in parts for module in part.modules()]
+        setting = (laid_out, clip.dtype, autocast, modules, dict(vars(clip.text_model.config)))
+        embeddings = clip.text_model.embeddings.token_embedding.weight
+        tensors = [tensor for tensor in self._text_tensors().values() if tensor is not embeddings]
+        tensors += [] if self.context is None else [self.context]
+        if not embeddings.is_meta:
+            tensors.append(embeddings.detach()[torch.tensor(token_ids, device=embeddings.device)])
+        return setting, value_marks(tensors)
 
     def _text_embeds(self) -> torch.Tensor:
         """The classes' features for `forward`, whose hidden states are the image tower's."""
@@ -204,19 +225,29 @@ class TextPromptModel(PromptPreTrainedModel):
             output_hidden_states=False, output_attentions=False, return_dict=True
         ).pooler_output
 
-    def _text_parameters(self) -> set[str]:
-        """The names of the text side's parameters."""
-        return {name for name, _ in self.clip.named_parameters() if name.startswith("text_")}
-
     def _is_text_adapted(self) -> bool:
-        """Whether peft has put layers into the text tower, which are trained and switched off without a trace."""
-        return self._text_parameters() != self._own_text_parameters
+        """Whether PEFT has put layers into the text side, which are scaled and switched off without a trace."""
+        return set(self._text_tensors()) != self._own_text_names
 
     def _encode_classes(self) -> torch.Tensor:
-        setting = (self.clip.device, self.text_chunk_size)
-        if self._prompts is None or self._prompts[0] != setting:
-            self._prompts = (setting, self._lay_out_prompts(self.prompt_token_ids()))
-        return self.class_features(self._encode_prompts(self._prompts[1]))
+        return self.class_features(self._encode_prompts(self._laid_out_prompts()[1]))
+
+    @torch.compiler.disable
+    def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | torch.Tensor, list[int]]:
+        """All that the prompts depend on, the prompts laid out as rows, and the tokens of the vocabulary in them."""
+        vocabulary = self.clip.text_model.embeddings.token_embedding.num_embeddings
+        pad_token_id = self.config.pad_token_id
+        setting = (self.clip.device, self.text_chunk_size, vocabulary, pad_token_id, self.prompt_fields())
+        if self._prompts is not None and self._prompts[0] == setting:
+            return self._prompts
+        ids = self.prompt_token_ids()
+        tokens = {token for prompt in ids for token in prompt} | {pad_token_id or 0}
+        with torch.inference_mode(False):  # whose tensors could take no part in a later graph
+            prompts = self._lay_out_prompts(ids)
+        found = (setting, prompts, sorted(token for token in tokens if token < vocabulary))
+        if not torch.compiler.is_exporting():  # its tensors are no real ones
+            self._prompts = found
+        return found
 
     def _encode_prompts(self, prompts: PackedPrompts | torch.Tensor) -> torch.Tensor:
         """Projected features of prompts, (prompts, dim)."""
@@ -253,6 +284,7 @@ class TextPromptModel(PromptPreTrainedModel):
         return pad_prompts(prompts, length, pad_token_id).to(self.clip.device)
 
     def _classes_changed(self) -> None:
+        """Forget prompts and features, as for measuring what they cost; changes are noticed without it."""
         self._prompts = None
         self._text_cache = None
 
@@ -374,11 +406,14 @@ class TemplatePromptModel(TextPromptModel):
         templates = check_templates(self.config.templates if templates is None else templates)
         tokenizer = self._tokenizer_or_own(tokenizer)
         self.config.update(self._tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
-        self._classes_changed()
 
     @property
     def context(self) -> None:
         return None
+
+    def prompt_fields(self) -> tuple[Any, ...]:
+        config = self.config
+        return tuple(config.prompt_token_ids or ()), config.num_labels, self.num_templates
 
     @property
     def num_templates(self) -> int:

@@ -24,7 +24,6 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones import find_backbone
 from hf_prompt_models.distributed import gather_examples
-from hf_prompt_models.fingerprint import value_marks
 from hf_prompt_models.forward_options import asks_for_states, forward_options
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
@@ -195,16 +194,6 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             yield from self.clip.visual_projection.parameters()
             yield self.clip.logit_scale
 
-    def learned_text_tensors(self) -> list[torch.Tensor]:
-        if self.config.trainable != "all":
-            return []
-        return [*self.clip.text_model.parameters(), *self.clip.text_projection.parameters()]
-
-    def text_state(self) -> list[torch.Tensor]:
-        # Not all values: comparing a whole text tower's for every batch would cost as much as encoding a frame, and
-        # keeping them as much memory as the tower.
-        return value_marks(self.learned_text_tensors())
-
     def _wants_text_gradient(self) -> bool:
         # Not in eval mode: a forgotten `no_grad` would keep the activations of all templates of all classes.
         return self.training and super()._wants_text_gradient()
@@ -373,7 +362,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         template_draws, class_draws = draws.cpu().unbind(dim=1)
         templates = template_draws % self.num_templates
         classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
-        if self.config.trainable == "all" or self._is_text_adapted():
+        if self._trains_text() or self._is_text_adapted():
             sentences = (templates * self.config.num_labels + classes).tolist()
             prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
             text_embeds = F.normalize(self._encode_prompts(prompts), dim=-1)

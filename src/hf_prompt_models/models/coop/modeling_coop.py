@@ -137,7 +137,6 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx
         )
         self.config.update(fields)
-        self._classes_changed()
 
     @property
     def context(self) -> torch.Tensor:
@@ -146,6 +145,11 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
     @property
     def text_chunk_size(self) -> int | None:
         return self.config.text_chunk_size or super().text_chunk_size
+
+    def prompt_fields(self) -> tuple[Any, ...]:
+        config = self.config
+        words = tuple(config.class_token_ids or ()), tuple(config.class_name_lengths or ())
+        return *words, config.n_ctx, config.class_token_position, config.class_specific_context
 
     def prompt_token_ids(self) -> list[list[int]]:
         config = self.config
