@@ -119,6 +119,7 @@ class CompletePreTrainedModel(CompleteCheckpoints):
             base_model=base if on_hub else None,
             base_model_revision=config.base_model_revision if on_hub else None,
             class_names=() if unnamed else names,
+            is_packaged=base == PLAYGROUND,
         )
 
     @classmethod

@@ -59,7 +59,9 @@ def test_checkpoint_names_the_packaged_backbone_not_its_folder(method: str, tmp_
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     loaded.check_push()  # every installation of the package has the backbone
-    assert make_card(loaded.describe_checkpoint()).data.base_model is None  # it is not a repository on the Hub
+    card = make_card(loaded.describe_checkpoint())
+    assert card.data.base_model is None  # it is not a repository on the Hub
+    assert "the backbone ships with `hf_prompt_models`" in card.text
 
 
 def test_a_prompt_for_the_packaged_backbone_is_published_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ class Checkpoint:
         base_model_revision: its commit.
         class_names: what is told apart, of a classifier.
         has_updates: whether low-rank updates of the backbone's weights are beside what was learned.
+        is_packaged: whether the backbone is the tiny one that ships with this package.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Checkpoint:
     base_model_revision: str | None = None
     class_names: Sequence[str] = ()
     has_updates: bool = False
+    is_packaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,9 @@ def write_card(card: ModelCard, file: Path) -> None:
 
 
 def _about(checkpoint: Checkpoint) -> str:
+    place = "ships with `hf_prompt_models`" if checkpoint.is_packaged else "is loaded from its own repository"
     held = {
-        "prompt": "what was learned alone; the backbone is loaded from its own repository",
+        "prompt": f"what was learned alone; the backbone {place}",
         "full": "the whole model, with its backbone; nothing else is loaded",
     }
     learned = f"{checkpoint.num_learned:,} numbers were learned." if checkpoint.num_learned else "Nothing was learned."
