@@ -50,12 +50,14 @@ class Cell:
         at_floor: packages that are installed in the oldest version that setup.cfg allows; "*": all of them.
         extra: what is installed beside the package.
         without: what is taken away again though the package asks for it.
+        is_common: whether transformers' own common tests run (`make test-transformers`), in place of the selection.
     """
 
     python: str = "oldest"
     at_floor: tuple[str, ...] = ()
     extra: tuple[str, ...] = ("peft",)
     without: tuple[str, ...] = ()
+    is_common: bool = False
 
 
 CELLS = {
@@ -66,6 +68,7 @@ CELLS = {
     "newest-python": Cell(python="newest"),
     "newest-python-bare": Cell(python="newest", at_floor=("transformers",), extra=(), without=("av",)),
     "torchvision": Cell(python="newest", extra=("peft", "torchvision")),
+    "transformers-tests": Cell(extra=("peft", "parameterized"), is_common=True),
 }
 
 
@@ -186,7 +189,8 @@ def run_cell(name: str, cell: Cell, fresh: bool) -> tuple[str, list[str], bool]:
     )
     versions = run(python, "-c", code, log=log).split()
     tests = TESTS if "av" in cell.without else (*TESTS, *VIDEO_TESTS)
-    said = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", MARKERS, *tests, log=log, check=False)
+    selection = ("pytest", "-q", "-p", "no:cacheprovider", "-m", MARKERS, *tests)
+    said = run(python, "-m", *(("tests.transformers_common",) if cell.is_common else selection), log=log, check=False)
     last = said.strip().splitlines()[-1].strip("= ")
     passed = "passed" in last and not re.search("failed|error", last)
     return last if passed else f"FAILED: {last}", versions, passed

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,6 +57,44 @@ def report_cut_texts(texts: Iterable[tuple[str, int]], limit: int, source: str) 
             f" The first has {length}: {text[:100]!r}."
         )
     return len(cut)
+
+
+def sort_options(
+    kwargs: Mapping[str, Any], text_defaults: Mapping[str, Any], image_options: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort the settings of one call, given flat or as `text_kwargs`, `images_kwargs` and `common_kwargs`.
+
+    Args:
+        kwargs: as they were passed. `common_kwargs` are for texts and images, whichever take them.
+        text_defaults: the settings for texts, with their defaults.
+        image_options: the names of the settings for images.
+
+    Returns:
+        All settings for texts, and those for images that were passed.
+
+    Raises:
+        TypeError: for a setting that the processor does not have.
+        ValueError: for a setting that is given flat and in a dictionary.
+    """
+    groups = {name: dict(kwargs.get(name) or {}) for name in ("text_kwargs", "images_kwargs", "common_kwargs")}
+    flat = {name: value for name, value in kwargs.items() if name not in groups}
+    text, images = groups["text_kwargs"], groups["images_kwargs"]
+    if twice := sorted(flat.keys() & (text.keys() | images.keys())):
+        raise ValueError(
+            f"{', '.join(twice)} is passed twice, by itself and in a dictionary of settings: pass it once."
+        )
+    everywhere = groups["common_kwargs"] | flat
+    unknown = (
+        {*everywhere} - {*text_defaults, *image_options} | {*text} - {*text_defaults} | {*images} - {*image_options}
+    )
+    if unknown:
+        raise TypeError(
+            f"The processor does not take {', '.join(sorted(unknown))}. For texts it takes "
+            f"{', '.join(sorted(text_defaults))}; for images {', '.join(sorted(image_options)) or 'nothing'}."
+        )
+    text = {name: value for name, value in everywhere.items() if name in text_defaults} | text
+    images = {name: value for name, value in everywhere.items() if name in image_options} | images
+    return dict(text_defaults) | text, images
 
 
 class PromptProcessor(ProcessorMixin):

@@ -19,12 +19,23 @@ from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
 from hf_prompt_models.describing import describe_value
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
-from hf_prompt_models.processing_utils import PromptProcessor
+from hf_prompt_models.processing_utils import PromptProcessor, sort_options
 
 
 IMAGE_TOKEN = "<image>"
 IGNORED = -100
 """The label of tokens that nothing is learned from."""
+
+
+TEXT_DEFAULTS = {
+    "padding": False,
+    "padding_side": None,
+    "truncation": False,
+    "max_length": None,
+    "add_special_tokens": True,
+    "return_tensors": None,
+}
+"""The settings for texts of one call, with their defaults."""
 
 
 class PrefixLMProcessor(PromptProcessor):
@@ -133,11 +144,7 @@ class PrefixLMProcessor(PromptProcessor):
         images: Any = None,
         text: str | Sequence[str] | None = None,
         suffix: str | Sequence[str] | None = None,
-        padding: bool | str = False,
-        padding_side: str | None = None,
-        truncation: bool = False,
-        max_length: int | None = None,
-        return_tensors: str | None = None,
+        **kwargs: Any,
     ) -> BatchFeature:
         """Examples to a model's inputs: a prompt each, and what is to be written behind it where `suffix` is given.
 
@@ -147,12 +154,17 @@ class PrefixLMProcessor(PromptProcessor):
             text: a text for each example; it may be empty. `<image>` stands where an image goes. Where a text has
                 none, its images go in front. Default: empty ones.
             suffix: texts that the model shall learn to write. Each is followed by the end token.
-            padding: `True` or `"longest"` pads to the longest example, `"max_length"` to `max_length`.
-            padding_side: `"left"`, for generation, or `"right"`. Default: right with `suffix`, else left.
-            truncation: cut the ends of texts that are longer than `max_length` or than the language model's
-                positions. An image's slots are never cut.
-            max_length: in tokens.
-            return_tensors: `"pt"` for tensors.
+            kwargs: settings, by themselves or, as of every processor of transformers, in `text_kwargs`,
+                `images_kwargs` and `common_kwargs`. For images: those of the image processor, such as `do_rescale`.
+                For texts:
+
+                - `padding`: `True` or `"longest"` pads to the longest example, `"max_length"` to `max_length`.
+                - `padding_side`: `"left"`, for generation, or `"right"`. Default: right with `suffix`, else left.
+                - `truncation`: cut the ends of texts that are longer than `max_length` or than the language model's
+                  positions. An image's slots are never cut.
+                - `max_length`: in tokens.
+                - `add_special_tokens`: `False` leaves out what the tokenizer writes in front of a text.
+                - `return_tensors`: `"pt"` for tensors.
 
         Returns:
             `input_ids` and `attention_mask`, (batch, length); `pixel_values`, (images, 3, height, width), flat over
@@ -161,8 +173,11 @@ class PrefixLMProcessor(PromptProcessor):
 
         Raises:
             ValueError: if images and placeholders differ in number, a suffix is empty, or a text is too long.
+            TypeError: for a setting that it does not have.
             UnreadableImageError: naming the file.
         """
+        options, image_options = sort_options(kwargs, TEXT_DEFAULTS, self._image_options())
+        truncation, max_length = options["truncation"], options["max_length"]
         examples = [
             self._prepare_example(index, each, pictures)
             for index, (each, pictures) in enumerate(zip(*_arrange(images, text), strict=True))
@@ -174,11 +189,11 @@ class PrefixLMProcessor(PromptProcessor):
         limits = [self.max_positions, max_length if truncation else None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         rows = [
-            self._tokenize(index, each, suffix, limit, truncation)
+            self._tokenize(index, each, suffix, limit, truncation, options["add_special_tokens"])
             for index, (each, suffix) in enumerate(zip(texts, suffixes, strict=True))
         ]
-        side = padding_side or ("left" if suffix is None else "right")
-        length = _padded_length([len(ids) for ids, _ in rows], padding, max_length)
+        side = options["padding_side"] or ("left" if suffix is None else "right")
+        length = _padded_length([len(ids) for ids, _ in rows], options["padding"], max_length)
         data: dict[str, Any] = {
             "input_ids": [_pad(ids, self.tokenizer.pad_token_id, length, side) for ids, _ in rows],
             "attention_mask": [_pad([1] * len(ids), 0, length, side) for ids, _ in rows],
@@ -188,8 +203,12 @@ class PrefixLMProcessor(PromptProcessor):
             data["labels"] = [_pad(row, IGNORED, length, side) for row in labels]
         pictures = [self._read_picture(image) for _, own in examples for image in own]
         if pictures:
-            data["pixel_values"] = self._process_pictures(pictures)
-        return BatchFeature(data, tensor_type=return_tensors)
+            data["pixel_values"] = self._process_pictures(pictures, **image_options)
+        return BatchFeature(data, tensor_type=options["return_tensors"])
+
+    def _image_options(self) -> set[str]:
+        """The settings of the image processor that a call may change."""
+        return {*self.image_processor.valid_kwargs.__annotations__} - {"return_tensors", "device"}
 
     def check_prompt(self, index: int, text: str, num_images: int, max_new_tokens: int) -> None:
         """See that a prompt fits into the language model, and what is to be written behind it.
@@ -231,10 +250,17 @@ class PrefixLMProcessor(PromptProcessor):
         return text.replace(IMAGE_TOKEN, IMAGE_TOKEN * self.num_image_tokens)
 
     def _tokenize(
-        self, index: int, text: str, suffix: str | None, limit: int | None, truncation: bool
+        self,
+        index: int,
+        text: str,
+        suffix: str | None,
+        limit: int | None,
+        truncation: bool,
+        add_special_tokens: bool = True,
     ) -> tuple[list[int], int]:
         """Token ids of an example, and how many of them are the prompt."""
-        tokens, end = self._start_ids + self._token_ids(text), self._end_of_prompt()
+        start = self._start_ids if add_special_tokens else []
+        tokens, end = start + self._token_ids(text), self._end_of_prompt()
         suffix_ids = [] if suffix is None else self._suffix_ids(index, suffix)
         total = len(tokens) + len(end) + len(suffix_ids)
         if limit is not None and total > limit:
@@ -277,8 +303,8 @@ class PrefixLMProcessor(PromptProcessor):
             raise ValueError(str(error)) from error
         return self._prepare_picture(Image.new("RGB", image.size) if self.blind else image)
 
-    def _process_pictures(self, pictures: list[Image.Image]) -> Any:
-        return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
+    def _process_pictures(self, pictures: list[Image.Image], **options: Any) -> Any:
+        return self.image_processor(pictures, return_tensors="pt", **options)["pixel_values"]
 
 
 def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:

@@ -65,13 +65,16 @@ class AlproProcessor(PromptProcessor):
             ValueError: for a sentence that is longer, unless `truncation` is passed.
         """
         if text is not None:
-            asked = kwargs | kwargs.get("text_kwargs", {})
+            own = kwargs.get("text_kwargs") or {}
+            asked = (kwargs.get("common_kwargs") or {}) | kwargs | own
             if "truncation" not in asked:
                 for sentence in [text] if isinstance(text, str) else text:
                     length = self.sentence_length(sentence)
                     refuse_long_text("A sentence", sentence, length, asked.get("max_length", self.max_text_length))
             defaults = {"padding": True, "truncation": True, "max_length": self.max_text_length}
-            kwargs = defaults | {"return_token_type_ids": False} | kwargs
+            defaults |= {"return_token_type_ids": False}
+            # Among the text's own settings, and not beside them, where they would be given twice.
+            kwargs["text_kwargs"] = {name: value for name, value in defaults.items() if name not in asked} | own
         if isinstance(images, list | tuple) and images and isinstance(images[0], list | tuple):
             images = [list(frames) * (self.num_frames if len(frames) == 1 else 1) for frames in images]
         return super().__call__(images=images, text=text, **kwargs)

@@ -40,7 +40,7 @@ from hf_prompt_models.models.cpt.text_cpt import (
     single_piece,
 )
 from hf_prompt_models.packaged_backbones import VILT_DIR, locate_backbone
-from hf_prompt_models.processing_utils import PromptProcessor
+from hf_prompt_models.processing_utils import PromptProcessor, sort_options
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
     SEARCHED_COLORS,
@@ -234,8 +234,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         target_boxes: Sequence[Any] | None = None,
         tags: Sequence[Sequence[str]] | None = None,
         region_features: RegionFeatures | Sequence[Any] | None = None,
-        truncation: bool = False,
-        return_tensors: Literal["pt"] = "pt",
+        **kwargs: Any,
     ) -> BatchFeature:
         """Inputs of [`CptForVisualGrounding`] for one or more pictures, each with its phrase and its regions.
 
@@ -253,16 +252,22 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 is logged.
             region_features: for backbones that read regions: a function of a painted picture and the regions' boxes
                 that returns an array (regions, dim); or such arrays for each copy of each example.
-            truncation: cut the ends of phrases that are longer than the text tower reads, instead of refusing them.
+            kwargs: settings, by themselves or in `text_kwargs`, `images_kwargs` and `common_kwargs`. `truncation=True`
+                cuts the ends of phrases that are longer than the text tower reads, instead of refusing them; those of
+                the image processor that leave a picture's size alone, such as `do_rescale`.
 
         Raises:
             ValueError: for an example without regions, regions that are empty or not in the picture, a phrase that
                 contains a special token or is too long, counts that differ; the message names the example or the
                 region.
-            TypeError: for an image of another type.
+            TypeError: for an image of another type, or a setting that it does not have.
         """
-        if return_tensors != "pt":
-            raise ValueError(f"return_tensors is 'pt'; got {return_tensors!r}.")
+        options, image_options = sort_options(
+            kwargs, {"truncation": False, "return_tensors": "pt"}, self._image_options()
+        )
+        truncation = options["truncation"]
+        if options["return_tensors"] != "pt":
+            raise ValueError(f"return_tensors is 'pt'; got {options['return_tensors']!r}.")
         if text is None or images is None:
             raise ValueError("Pass images and text: a picture and a phrase for each example.")
         if isinstance(text, str):
@@ -290,7 +295,8 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 f"The tags of {len(cut_tags)} of the {sum(map(len, examples))} copies are cut, as the model reads "
                 f"{self.max_length} tokens with the sentence; such as {cut_tags[0][:100]!r}."
             )
-        data = self.collate(examples, region_boxes, [picture.size for picture in pictures], region_features)
+        sizes = [picture.size for picture in pictures]
+        data = self.collate(examples, region_boxes, sizes, region_features, **image_options)
         if self.matches_sentences:
             data |= pad_sentences([self._sentences_with_words(phrase, truncation) for phrase in phrases])
         num_slots = len(self.used_colors)
@@ -410,6 +416,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         boxes: list[list[Box]],
         sizes: list[tuple[int, int]],
         region_features: RegionFeatures | Sequence[Any] | None,
+        **image_options: Any,
     ) -> dict[str, torch.Tensor]:
         """Padded tensors of all copies: pictures, sentences, and which are there.
 
@@ -418,6 +425,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             boxes: the regions' boxes of each.
             sizes: width and height of the original pictures.
             region_features: as in `__call__`.
+            image_options: settings of the image processor.
         """
         data = {
             "copy_mask": pad_stack([torch.ones(len(copies), dtype=torch.long) for copies in examples]),
@@ -429,7 +437,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             geometry = [region_geometry(of_example, size) for of_example, size in zip(boxes, sizes, strict=True)]
             data["region_geometry"] = pad_stack(geometry)
         else:
-            pixels = [torch.cat([self._pixels(copy.paint()) for copy in copies]) for copies in examples]
+            pixels = [torch.cat([self._pixels(copy.paint(), **image_options) for copy in each]) for each in examples]
             data["pixel_values"] = pad_stack(pixels)
             data["image_sizes"] = torch.tensor([list(tensor.shape[2:]) for tensor in pixels])
         if not self.matches_sentences:
@@ -437,14 +445,21 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             data |= pad_sentences([[copy.sentences for copy in copies] for copies in examples], mask_id)
         return data
 
-    def _pixels(self, picture: Image.Image) -> torch.Tensor:
+    def _image_options(self) -> set[str]:
+        """The settings of the image processor that a call may change: not those by which its pictures would differ."""
+        if self.image_processor is None:  # features of regions, in place of pixels
+            return set()
+        fixed = {"do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"}
+        return {*self.image_processor.valid_kwargs.__annotations__} - fixed - {"return_tensors", "device"}
+
+    def _pixels(self, picture: Image.Image, **options: Any) -> torch.Tensor:
         """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
         if self.image_side is not None:
             squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
             as_it_is = {"do_resize": False, "do_center_crop": False}
-            return self.image_processor(squeezed, **as_it_is, return_tensors="pt")["pixel_values"]
+            return self.image_processor(squeezed, **as_it_is, return_tensors="pt", **options)["pixel_values"]
         try:
-            return self.image_processor(picture, return_tensors="pt")["pixel_values"]
+            return self.image_processor(picture, return_tensors="pt", **options)["pixel_values"]
         except ValueError as error:
             raise ValueError(
                 f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."

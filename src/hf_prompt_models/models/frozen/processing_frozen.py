@@ -54,8 +54,12 @@ class FrozenProcessor(PrefixLMProcessor):
             size = self.image_processor.crop_size
         return size.height or size.shortest_edge
 
-    def _process_pictures(self, pictures: list[Image.Image]) -> Any:
-        return self.image_processor(pictures, do_resize=False, return_tensors="pt")["pixel_values"]
+    def _image_options(self) -> set[str]:
+        # Not those of the size, which `_prepare_picture` has changed to the vision backbone's.
+        return super()._image_options() - {"do_resize", "size", "crop_size", "resample", "default_to_square"}
+
+    def _process_pictures(self, pictures: list[Image.Image], **options: Any) -> Any:
+        return self.image_processor(pictures, do_resize=False, return_tensors="pt", **options)["pixel_values"]
 
 
 __all__ = ["FrozenProcessor"]
