@@ -172,7 +172,7 @@ def check_templates(templates: Sequence[str] | None) -> list[str]:
     for template in templates:
         if template.count(PLACEHOLDER) != 1:
             raise ValueError(
-                f"The template {describe_value(template)} must hold {PLACEHOLDER!r} exactly once, where the class name "
-                f"goes, as in {DEFAULT_TEMPLATE!r}."
+                f"The template {describe_value(template)} must hold {PLACEHOLDER!r} exactly once, where the class "
+                f"name goes, as in {DEFAULT_TEMPLATE!r}."
             )
     return list(templates)
