@@ -12,7 +12,7 @@ precision is given.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from types import ModuleType
 
@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import AGAIN, ending
-from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_cli.parsing import examples_parser, parse, refuse_flags
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.files import write_json
@@ -45,7 +45,11 @@ from hf_prompt_models.training.run_folder import (
 )
 from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
 from hf_prompt_models.training.summary import shown_metrics
-from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_arguments import (
+    DecodingArguments,
+    add_decoding_arguments,
+    given_decoding,
+)
 from hf_prompt_models.training.text_generation_inference import (
     evaluate_writing,
     summarise_writing_evaluation,
@@ -62,6 +66,37 @@ TITLES = {
     "mean_class_accuracy": "mean over classes",
     "mean_average_precision": "mean average precision",
 }
+
+
+FOR_CLASSES = frozenset(
+    [
+        "set_classes",
+        "labels",
+        "label_column",
+        "image_column",
+        "temporal_views",
+        "spatial_views",
+        "dataset",
+        "feature_cache",
+        "confusion_matrix",
+    ]
+)
+FOR_TEXTS = frozenset(
+    [
+        "test_annotations",
+        "blind",
+        "induction",
+        "repeats",
+        "question",
+        "shots",
+        "shots_file",
+        "shots_images",
+        "shots_annotations",
+        "dtype",
+        "device_map",
+    ]
+) | {each.name for each in fields(DecodingArguments)}
+FOR_VIDEO_TEXTS = frozenset({"test_videos", "rerank"})
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -183,12 +218,22 @@ def report(arguments: argparse.Namespace) -> str:
     if arguments.class_names is not None and (recipe or grounds or takes_videos_with_texts(arguments.run)):
         raise ValueError(f"--class_names is for models that classify, and {arguments.run} does not: leave it out.")
     if recipe is not None:
+        refuse(arguments, FOR_CLASSES | FOR_VIDEO_TEXTS | {"test_proposals", "box_format"}, "generates text")
         return report_writing(arguments, recipe)
     if grounds:  # its --test_dir has phrases
+        refuse(arguments, FOR_CLASSES | FOR_TEXTS | FOR_VIDEO_TEXTS, "grounds phrases")
         return report_grounding(arguments)
     if takes_videos_with_texts(arguments.run):
+        others = {"test_images", "test_proposals", "box_format", "backbone"}
+        refuse(arguments, FOR_CLASSES | FOR_TEXTS | others, "searches videos or answers questions about them")
         return report_video_text(arguments)
+    refuse(arguments, FOR_TEXTS | FOR_VIDEO_TEXTS | {"test_images", "test_proposals", "box_format"}, "classifies")
     return report_classification(arguments)
+
+
+def refuse(arguments: argparse.Namespace, names: Collection[str], does: str) -> None:
+    """Refuse flags that do not apply to the model."""
+    refuse_flags(parsers()["evaluate"], arguments, names, arguments.run, does)
 
 
 def report_classification(arguments: argparse.Namespace) -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -46,6 +46,26 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     """What a command line says; as `parser.parse_args`, with `check_flags` before."""
     check_flags(parser, argv)
     return parser.parse_args(list(argv))
+
+
+def refuse_flags(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, names: Collection[str], model: str, does: str
+) -> None:
+    """Refuse flags that do not apply to a model.
+
+    Args:
+        parser: the command's.
+        arguments: what it parsed.
+        names: the attributes of the flags.
+        model: as the user named it.
+        does: what the model does, such as "grounds phrases".
+
+    Raises:
+        ValueError: naming the first that was given.
+    """
+    for action in parser._actions:
+        if action.dest in names and getattr(arguments, action.dest) != action.default:
+            raise ValueError(f"{action.option_strings[0]} does not apply to {model}, which {does}. Leave it out.")
 
 
 def chosen(command: str, kind: str, argv: Sequence[str], words: Sequence[str], help_text: str) -> str:

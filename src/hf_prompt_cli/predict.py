@@ -20,11 +20,11 @@ may have several labels, each class's own.
 """
 
 import argparse
-import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,24 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
-from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_cli.parsing import examples_parser, parse, refuse_flags
+from hf_prompt_cli.prediction_rows import answered, drawn, kept_as_csv, summarise
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.data.files import UnreadableFileError, replacing
-from hf_prompt_models.data.readable import logger, refuse, report_skipped
+from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.foreign_checkpoints import is_hub_id
-from hf_prompt_models.training.frame_strip import strip_files, write_frame_strip
+from hf_prompt_models.training.frame_strip import strip_files
 from hf_prompt_models.training.grounding_inference import ground_phrase
 from hf_prompt_models.training.inference import VIDEOS, Kind, classify_files, kind_of_model
 from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
 from hf_prompt_models.training.templates import read_templates
-from hf_prompt_models.training.text_generation_arguments import add_decoding_arguments, given_decoding
+from hf_prompt_models.training.text_generation_arguments import (
+    DecodingArguments,
+    add_decoding_arguments,
+    given_decoding,
+)
 from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
 from hf_prompt_models.training.video_text_inference import (
     answer_question,
@@ -59,10 +63,12 @@ from hf_prompt_models.training.visual_grounding import grounds_phrases
 from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files
 
 
-SUMMARY_CLASSES = 20
-
-Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
-"""Files, each with its best classes as `pipeline()` gives them: `label` and `score`."""
+FOR_FILES = frozenset({"csv", "frame_strip", "batch_size", "num_workers", "on_unreadable"})
+"""Flags for models that answer about many files."""
+FOR_REGIONS = frozenset({"boxes", "box_format", "masks", "proposals", "drawing"})
+FOR_TEXTS = frozenset({"num_return_sequences", "blind", "dtype", "device_map"}) | {
+    each.name for each in fields(DecodingArguments)
+}
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -186,15 +192,25 @@ def predict(arguments: argparse.Namespace) -> None:
     if arguments.class_names is not None and (writes or grounds or takes_videos_with_texts(arguments.model)):
         raise ValueError(f"--class_names is for models that classify, and {arguments.model} does not.")
     if writes:
+        refuse(arguments, FOR_FILES | FOR_REGIONS | {"text", "question", "index", "top_k"}, "generates text")
         write(arguments)
         return
     check_files(arguments)
     if grounds:
+        refuse(arguments, FOR_FILES | FOR_TEXTS | {"question", "index"}, "grounds phrases")
         ground(arguments)
     elif takes_videos_with_texts(arguments.model):
+        others = {"num_workers", "backbone", "boxes", "masks", "proposals"}
+        others |= {"batch_size"} if arguments.text is None else {"on_unreadable"}
+        refuse(arguments, FOR_TEXTS | others, "searches videos or answers questions about them")
         search_or_answer(arguments)
     else:
         classify(arguments, kind_of_model(arguments.model), load_classifier)
+
+
+def refuse(arguments: argparse.Namespace, names: Collection[str], does: str) -> None:
+    """Refuse flags that do not apply to the model."""
+    refuse_flags(parsers()["predict"], arguments, names, arguments.model, does)
 
 
 def check_files(arguments: argparse.Namespace) -> None:
@@ -278,6 +294,7 @@ def write(arguments: argparse.Namespace) -> None:
 
 def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse.Namespace, Kind], Pipeline]) -> None:
     directory = arguments.model
+    refuse(arguments, FOR_TEXTS | FOR_REGIONS, f"classifies {kind.name}s")
     for flag, value in (("--text", arguments.text), ("--question", arguments.question), ("--index", arguments.index)):
         if value is not None:
             raise ValueError(f"{flag} is for models that read sentences, and {directory} classifies {kind.name}s.")
@@ -399,57 +416,3 @@ def search_or_answer(arguments: argparse.Namespace) -> None:
         print("\n".join(f"  {each['score']:7.2%}  {each['label']}" for each in best))
     if arguments.frame_strip:
         print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
-
-
-def answered(
-    files: Sequence[str],
-    results: Iterable[list[dict[str, Any]] | UnreadableFileError],
-    on_unreadable: str,
-    skipped: list[UnreadableFileError],
-    kind: str,
-) -> Predictions:
-    """The predictions of the files that could be read; the errors of the others are reported and kept in `skipped`.
-
-    Raises:
-        UnreadableFileError: if a file cannot be read and is not to be skipped, or if none can.
-    """
-    for file, result in zip(files, results, strict=True):
-        if not isinstance(result, UnreadableFileError):
-            yield file, result
-        elif on_unreadable == "skip":
-            logger.warning(f"Skipped. {result}")
-            skipped.append(result)
-        else:
-            refuse([result])
-    kept = range(len(files) - len(skipped))
-    report_skipped(kept, skipped, f"{kind}s")
-
-
-def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
-    """The same predictions, written to a file as they go by."""
-    with (
-        replacing(path) as beside,
-        # A file's name may be no text; the table is UTF-8 all the same.
-        open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow([kind, "rank", "label", "score"])
-        for name, classes in predictions:
-            writer.writerows([name, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
-            yield name, classes
-
-
-def drawn(predictions: Predictions, strips: dict[str, Path], num_frames: int) -> Predictions:
-    """The same predictions, drawn with the frames they are about as they go by."""
-    for video, classes in predictions:
-        write_frame_strip(video, num_frames, classes, strips[video])
-        yield video, classes
-
-
-def summarise(counts: Counter[str], kind: str) -> str:
-    """How many files went to each class, the most frequent first."""
-    shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
-    lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
-    if others > 0:
-        lines.append(f"  and {counts.total() - sum(count for _, count in shown)} in {others} other classes")
-    return "\n".join([f"{counts.total()} {kind}s, by the best class:", *lines])

@@ -77,7 +77,7 @@ def test_a_batch_of_which_nothing_can_be_read_is_passed_over(clips: Path, tmp_pa
     flags = ["--csv", str(table), "--top_k", "1", "--batch_size", "1", "--on_unreadable", "skip"]
     main(["predict", model, str(clips), *flags])
     assert len(rows_of(table)) == 3
-    with pytest.raises(SystemExit, match="None of the videos can be read"):
+    with pytest.raises(SystemExit, match="None of the videos can be used"):
         main(["predict", model, str(clips / "key" / "damaged"), "--on_unreadable", "skip"])
 
 
