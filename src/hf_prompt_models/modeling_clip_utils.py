@@ -90,6 +90,7 @@ class TextPromptModel(PromptPreTrainedModel):
         self._prompts: tuple[Any, PackedPrompts | torch.Tensor, list[int]] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
         self._own_text_names = set(self._text_tensors())
+        self._prompted_classes = self._named_classes()
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
@@ -118,6 +119,23 @@ class TextPromptModel(PromptPreTrainedModel):
 
     def _change_classes(self, class_names: list[str]) -> None:
         self.set_classes(class_names)
+
+    def _named_classes(self) -> tuple[Any, ...]:
+        """What the prompts in the configuration were made of."""
+        return (dict(self.config.id2label),)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As of every prompt method's model.
+
+        Raises:
+            ValueError: also if the configuration's class names are not those of the prompts.
+        """
+        if self._named_classes() != self._prompted_classes:
+            raise ValueError(
+                f"The configuration names other classes or templates ({self.config.class_names[:3]}) than its prompts "
+                "were made of: call set_classes(names) on the model in place of changing the configuration."
+            )
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def set_classes(self, class_names: Sequence[str], tokenizer: Any = None) -> None:
         """Classify into other classes from now on."""
@@ -406,10 +424,14 @@ class TemplatePromptModel(TextPromptModel):
         templates = check_templates(self.config.templates if templates is None else templates)
         tokenizer = self._tokenizer_or_own(tokenizer)
         self.config.update(self._tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
+        self._prompted_classes = self._named_classes()
 
     @property
     def context(self) -> None:
         return None
+
+    def _named_classes(self) -> tuple[Any, ...]:
+        return *super()._named_classes(), list(self.config.templates or ())
 
     def prompt_fields(self) -> tuple[Any, ...]:
         config = self.config

@@ -174,9 +174,13 @@ def _half_precision(model, processor):
     model.to(torch.bfloat16)
 
 
+def _other_attention(model, processor):
+    model.set_attn_implementation("eager")
+
+
 @pytest.mark.parametrize(
     "change",
-    [_smaller, _unnormalised, _other_mean, _one_weight_in_the_middle, _half_precision],
+    [_smaller, _unnormalised, _other_mean, _one_weight_in_the_middle, _half_precision, _other_attention],
     ids=lambda f: f.__name__,
 )
 def test_features_of_one_setting_are_never_used_under_another(

@@ -136,6 +136,9 @@ def open_feature_cache(
         return None
     setting = {
         "image_processor": json.loads(image_processor.to_json_string()),
+        # Each backend resizes a little differently, and each way to compute attention rounds differently.
+        "image_processor_class": type(image_processor).__name__,
+        "attention": str(model.clip.config.vision_config._attn_implementation),
         "image_tower": _digest_image_tower(model),
         "dtype": str(model.clip.dtype),
     }

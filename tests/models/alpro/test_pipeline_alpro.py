@@ -16,6 +16,7 @@ from hf_prompt_models import (
     VideoTextRetrievalPipeline,
 )
 from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.models.alpro.video_index_alpro import digest
 from tests.models.action_clip.clips import write_mp4
 from tests.models.alpro import little
 from tests.tested_method import random_image
@@ -168,3 +169,15 @@ def test_a_pipeline_needs_its_own_kind_of_model(saved: Path, answering: Pipeline
     again = pipeline("video-question-answering", model=str(tmp_path))
     assert type(again.processor) is type(answering.processor)
     assert "custom_pipelines" not in json.loads((tmp_path / "config.json").read_text())
+
+
+def test_an_index_belongs_to_every_weight_that_its_videos_passed_through() -> None:
+    model = little.lively(AlproForVideoTextRetrieval(little.config()))
+    before = digest(model)
+    model.alpro.text_projection.weight.data += 1  # which no video passes through
+    assert digest(model) == before
+    for name, parameter in model.alpro.video_model.named_parameters():
+        parameter.data.reshape(-1)[-1] += 1
+        assert digest(model) != before, name
+        parameter.data.reshape(-1)[-1] -= 1
+    assert digest(model.half()) != before

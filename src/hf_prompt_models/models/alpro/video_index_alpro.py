@@ -19,6 +19,7 @@ from transformers.utils import logging
 from hf_prompt_models.data.files import replacing
 from hf_prompt_models.data.video_files import videos_in
 from hf_prompt_models.data.videos import VIDEO_SUFFIXES, UnreadableVideoError, load_video
+from hf_prompt_models.fingerprint import digest_tensors
 from hf_prompt_models.models.alpro.modeling_alpro import AlproPreTrainedModel
 
 
@@ -133,14 +134,13 @@ class AlproVideoIndex:
 
 
 def digest(model: AlproPreTrainedModel) -> str:
-    """Of the last layers of the video tower, which no training leaves as they were."""
-    total = hashlib.sha256()
+    """Return a digest of every weight that a video passes through."""
     towers = model.alpro
-    parts = (towers.video_projection, towers.video_model.layernorm, towers.video_model.embeddings.patch_embeddings)
-    for part in parts:
-        for name, tensor in part.state_dict().items():
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    parts = {"video_model": towers.video_model, "video_projection": towers.video_projection}
+    total = hashlib.sha256()
+    for part, module in parts.items():
+        for name, values in sorted(digest_tensors(module.state_dict()).items()):
+            total.update(f"{part}.{name}".encode() + values)
     return total.hexdigest()
 
 
