@@ -63,6 +63,8 @@ from hf_prompt_models.training.visual_grounding import grounds_phrases
 from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files
 
 
+DEFAULT_TOP_K = 5
+
 FOR_FILES = frozenset({"csv", "frame_strip", "batch_size", "num_workers", "on_unreadable"})
 """Flags for models that answer about many files."""
 FOR_REGIONS = frozenset({"boxes", "box_format", "masks", "proposals", "drawing"})
@@ -93,7 +95,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         metavar="TEMPLATE",
         help="hand-written prompts of a zero-shot classifier, as for `hf-prompt zero_shot`",
     )
-    parser.add_argument("--top_k", type=int, default=5, help="classes to give for each file (default: 5)")
+    parser.add_argument("--top_k", type=int, default=DEFAULT_TOP_K, help="classes to give for each file (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each file")
     parser.add_argument(
         "--csv",
@@ -304,6 +306,8 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
     has_folders = files != arguments.files
     listed = len(files)
     classifier = load(arguments, kind)  # first: checking many files takes its time
+    if arguments.top_k > max(DEFAULT_TOP_K, classes := classifier.model.config.num_labels):
+        print(f"--top_k is {arguments.top_k}, and the model has {classes} classes: all are given.", file=sys.stderr)
     files = kind.readable(files, arguments.on_unreadable, progress=has_folders)
     strips = strip_files(arguments.frame_strip, files) if arguments.frame_strip else []
     results = classify_files(

@@ -14,6 +14,7 @@ from hf_prompt_cli import predict
 from hf_prompt_cli.console import CLOSED_PIPE
 from hf_prompt_cli.main import main
 from hf_prompt_models import ClipZeroShotForImageClassification
+from hf_prompt_models.data.files import write_json
 from hf_prompt_models.playground import CLIP_DIR, draw_example
 
 
@@ -109,3 +110,16 @@ def test_an_error_keeps_its_message_and_code_when_the_pipe_is_closed(monkeypatch
     monkeypatch.setattr(predict, "predict", fail)
     with closed_output(), pytest.raises(SystemExit, match="error: It is damaged"):
         main(["predict", "model", "none.png"])
+
+
+def test_a_file_name_that_is_no_text_is_kept_in_json_files(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    write_json(tmp_path / "results.json", {"image": name, "class": "чашка"})
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) == {"image": name, "class": "чашка"}
+
+
+def test_more_answers_than_classes_are_reported(model: str, capsys: pytest.CaptureFixture) -> None:
+    main(["predict", model, f"{model}/photos/a.png", "--top_k", "9", "--json"])
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)[0]["predictions"]) == 2
+    assert "--top_k is 9, and the model has 2 classes" in captured.err

@@ -375,4 +375,5 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write text beside and move it into place. Folders are made if needed."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        # A file's name may be no text: what it has in place of characters is escaped, as JSON does it, too.
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")

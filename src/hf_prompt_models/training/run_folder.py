@@ -153,7 +153,7 @@ def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, n
     the accuracy, that of ranks 1 to 5 the top-5 accuracy. Several labels of one are separated by semicolons; their
     scores, of which mean average precision is counted, are in a file next to it (`scores_file`).
     """
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         kind = next(iter(tests.values())).images.kind
         head = ["test", kind, "label", "class", "predicted_label", "predicted_class"]
@@ -178,7 +178,7 @@ def scores_file(predictions: Path) -> Path:
 
 def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, np.ndarray]) -> None:
     """Write CSV with a row for each test image or video and class: whether the class applies, and its score."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         kind = next(iter(tests.values())).images.kind
         writer.writerow(["test", kind, "label", "class", "applies", "score"])

@@ -338,7 +338,7 @@ def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpre
     the mean of `right_candidates` over `candidates`.
     """
     expressions = grounded.expressions
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         columns = ["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "candidates", "right_candidates"]
         writer.writerow([*columns, "right"])
