@@ -78,7 +78,7 @@ DURATIONS = {
     "cards": "about 10 minutes",
     "captioned_clips": "about 5 minutes",
 }
-"""What each was measured to take."""
+"""Estimates from shorter runs."""
 OUTPUT_FLAGS = ("--output_dir", "--frame_strip", "--picture", "--index", "--drawing")
 
 LOOK_AT = {

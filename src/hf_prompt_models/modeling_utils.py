@@ -118,6 +118,7 @@ class CompletePreTrainedModel(CompleteCheckpoints):
             num_learned=sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad),
             base_model=base if on_hub else None,
             base_model_revision=config.base_model_revision if on_hub else None,
+            local_base=None if base is None or on_hub else Path(base).name,
             class_names=() if unnamed else names,
             is_packaged=base == PLAYGROUND,
         )

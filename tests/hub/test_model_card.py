@@ -183,3 +183,14 @@ def test_results_are_json_all_the_way(tmp_path: Path) -> None:
     """The card is made of what `results.json` holds, also where it is read again."""
     again = json.loads(json.dumps(results()))
     assert run_on_card(again, "image-classification", "1") == run_on_card(results(), "image-classification", "1")
+
+
+def test_a_backbone_that_is_not_on_the_hub_is_named_and_answers_are_no_classes() -> None:
+    local = Checkpoint("coop", "CoOpForImageClassification", "image-classification", "prompt", 1, local_base="my-clip")
+    text = make_card(local, "me/pets").text
+    assert "- **Backbone**: my-clip, which is not on the Hub" in text
+    assert "the backbone is loaded from the place that the configuration names" in text
+    asks = Checkpoint("alpro", "A", "video-question-answering", "full", 1, class_names=["yes", "no"])
+    text = make_card(asks, "me/pets").text
+    assert "- **Answers**: 2: yes, no" in text
+    assert "**Classes**" not in text

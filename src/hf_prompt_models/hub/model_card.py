@@ -39,6 +39,7 @@ class Checkpoint:
         num_learned: how many numbers were learned, or may be.
         base_model: Hub id of the backbone, where it is there.
         base_model_revision: its commit.
+        local_base: what the backbone is called, where it is not on the Hub.
         class_names: what is told apart, of a classifier.
         has_updates: whether low-rank updates of the backbone's weights are beside what was learned.
         is_packaged: whether the backbone is the tiny one that ships with this package.
@@ -54,6 +55,7 @@ class Checkpoint:
     class_names: Sequence[str] = ()
     has_updates: bool = False
     is_packaged: bool = False
+    local_base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ def write_card(card: ModelCard, file: Path) -> None:
 
 
 def _about(checkpoint: Checkpoint) -> str:
-    place = "ships with `hf_prompt_models`" if checkpoint.is_packaged else "is loaded from its own repository"
+    own = "its own repository" if checkpoint.base_model else "the place that the configuration names"
+    place = "ships with `hf_prompt_models`" if checkpoint.is_packaged else f"is loaded from {own}"
     held = {
         "prompt": f"what was learned alone; the backbone {place}",
         "full": "the whole model, with its backbone; nothing else is loaded",
@@ -171,12 +174,15 @@ def _about(checkpoint: Checkpoint) -> str:
         commit = f" at commit `{checkpoint.base_model_revision}`" if checkpoint.base_model_revision else ""
         link = f"[{checkpoint.base_model}](https://huggingface.co/{checkpoint.base_model})"
         lines.append(f"- **Backbone**: {link}{commit}")
+    elif checkpoint.local_base and not checkpoint.is_packaged:
+        lines.append(f"- **Backbone**: {one_line(checkpoint.local_base)}, which is not on the Hub")
     if checkpoint.has_updates:
         lines.append("- **Low-rank updates** (LoRA) of the backbone, in `lora/`: loading adds them to its weights.")
     if checkpoint.class_names:
         shown = ", ".join(one_line(name) for name in checkpoint.class_names[:MAX_SHOWN_NAMES])
         more = ", …" if len(checkpoint.class_names) > MAX_SHOWN_NAMES else ""
-        lines.append(f"- **Classes**: {len(checkpoint.class_names)}: {shown}{more}")
+        title = "Answers" if checkpoint.pipeline_tag == "video-question-answering" else "Classes"
+        lines.append(f"- **{title}**: {len(checkpoint.class_names)}: {shown}{more}")
     return "\n".join(["## This checkpoint", "", *lines])
 
 

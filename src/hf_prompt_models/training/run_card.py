@@ -176,11 +176,13 @@ def _metrics(results: dict[str, Any]) -> list[str]:
 
 
 def _tested_on(role: str, test: dict[str, Any], unit: str) -> str:
-    counted = f"{test[f'test_{unit}s']} {unit}s"
-    counted += f" of {test['classes']} classes" if test.get("classes") else ""
+    """Name a test set with its numbers of examples and classes, as far as the results hold them."""
+    counted = [f"{test[f'test_{unit}s']} {unit}s"] if f"test_{unit}s" in test else []
+    counted += [f"{test['classes']} classes"] if test.get("classes") else []
+    text = " of ".join(counted)
     if oracle := test["zero_shot"].get("proposal_oracle"):
-        counted += f", of which {oracle:.2%} have a right candidate region"
-    return f"{_test_title(role, test)}: {counted}"
+        text += f", of which {oracle:.2%} have a right candidate region"
+    return f"{_test_title(role, test)}: {text}" if text else _test_title(role, test)
 
 
 def _test_title(role: str, test: dict[str, Any]) -> str:

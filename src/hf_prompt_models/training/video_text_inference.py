@@ -66,7 +66,8 @@ def evaluate_video_text(
     loading = loading or Loading()
     asks = _config(next(iter(directories.values()))).get("architectures") == [AlproForVideoQuestionAnswering.__name__]
     read: Any = read_video_questions if asks else read_captioned_videos
-    num_frames = AutoConfig.from_pretrained(next(iter(directories.values()))).num_frames
+    config = AutoConfig.from_pretrained(next(iter(directories.values())))
+    num_frames = config.num_frames
 
     def test_all(test_set: VideoTexts[Any]) -> tuple[VideoTexts[Any], dict[str, dict[str, Any]], dict[str, Any], int]:
         seeds: dict[str, dict[str, Any]] = {}
@@ -98,6 +99,7 @@ def evaluate_video_text(
             "cut_texts": cut,
         },
         **guesses,
+        **({"answers": config.num_labels} if asks else {}),
         "seeds": seeds,
         "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
     }
@@ -110,6 +112,8 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
     if data["skipped"]:
         lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
     lines += chance_lines(results)
+    if "answers" in results:
+        lines.append(f"  one of {results['answers']} answers each; chance {1 / results['answers']:.2%}")
     for seed, metrics in results["seeds"].items():
         lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}))
         if metrics.get("outside"):
