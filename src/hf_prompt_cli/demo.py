@@ -76,7 +76,7 @@ DURATIONS = {
     "clips": "about 10 minutes",
     "scenes": "about 3 minutes",
     "cards": "about 10 minutes",
-    "captioned_clips": "about 5 minutes",
+    "captioned_clips": "about 10 minutes",
 }
 """Estimates from shorter runs."""
 OUTPUT_FLAGS = ("--output_dir", "--frame_strip", "--picture", "--index", "--drawing")
