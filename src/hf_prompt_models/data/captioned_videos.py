@@ -11,8 +11,8 @@ from PIL import Image
 
 from hf_prompt_models.data.files import UnreadableFileError, check_listed
 from hf_prompt_models.data.images import load_image
-from hf_prompt_models.data.readable import check_all, refuse, report_skipped
-from hf_prompt_models.data.video_table import VideoFolder, first_field, is_picture, read_rows
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped, report_unread
+from hf_prompt_models.data.video_table import VideoFolder, columns_of, first_field, is_picture, read_rows
 from hf_prompt_models.data.videos import check_video, load_video_views
 
 
@@ -153,7 +153,9 @@ def read_captioned_videos(
     items = []
     for path in lists:
         folder = VideoFolder.open(path.parent if directory is None else directory)
-        for where, row in read_rows(path):
+        rows = read_rows(path)
+        report_unread(columns_of(rows), (*VIDEO_FIELDS, "caption"), str(path))
+        for where, row in rows:
             _, caption = first_field(row, ("caption",), where)
             name, video = first_field(row, VIDEO_FIELDS, where)
             check_listed(video, where)
@@ -180,7 +182,9 @@ def read_video_questions(
     items = []
     for path in lists:
         folder = VideoFolder.open(path.parent if directory is None else directory)
-        for where, row in read_rows(path):
+        rows = read_rows(path)
+        report_unread(columns_of(rows), (*VIDEO_FIELDS, "question", "answer", "answer_type"), str(path))
+        for where, row in rows:
             _, question = first_field(row, ("question",), where)
             _, answer = first_field(row, ("answer",), where)
             _, video = first_field(row, VIDEO_FIELDS, where)

@@ -8,8 +8,13 @@ from typing import Any
 
 from hf_prompt_models.data.dataset_rows import load_named_split
 from hf_prompt_models.data.files import check_inside, check_listed, read_json, read_json_lines
+from hf_prompt_models.data.readable import report_unread
 from hf_prompt_models.data.records import MAX_BYTES, Record, Records, text_field
 from hf_prompt_models.data.stored_images import StoredImage, image_file, row_images
+from hf_prompt_models.data.video_table import columns_of
+
+
+FIELDS = ("image", "caption")
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,15 @@ def read_captions(
 
 def _file_captions(path: Path, directory: Path) -> Iterator[Caption]:
     if path.suffix.lower() != ".json":
-        for number, row in read_json_lines(path, MAX_BYTES, "lists of captions"):
+        lines = read_json_lines(path, MAX_BYTES, "lists of captions")
+        report_unread(columns_of((str(path), row) for _, row in lines), FIELDS, str(path))
+        for number, row in lines:
             yield _listed_caption(row, directory, f"{path}, line {number}")
         return
     value = read_json(path, MAX_BYTES, "lists of captions")
     if isinstance(value, list):
+        objects = [row for row in value if isinstance(row, dict)]
+        report_unread(columns_of((str(path), row) for row in objects), FIELDS, str(path))
         for place, row in enumerate(value):
             yield _listed_caption(row, directory, f"{path}, entry {place}")
     elif isinstance(value, dict) and all(isinstance(value.get(part), list) for part in ("images", "annotations")):
@@ -102,6 +111,7 @@ def _dataset_captions(source: str, split: str) -> Iterator[Caption]:
         raise ValueError(
             f"The data set {name!r} needs columns 'image' and 'caption'; its columns are {list(data.features)}."
         )
+    report_unread(list(data.features), FIELDS, f"the data set {name!r}")
     images = row_images(data, "image", f"{name}:{split}")
     for index, (row, pictures) in enumerate(zip(data.select_columns(["caption"]), images, strict=True)):
         where = f"{name}:{split}[{index}]"

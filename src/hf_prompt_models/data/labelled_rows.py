@@ -1,6 +1,5 @@
 """Which columns of a data set or a list hold the images and the labels, and what the labels are."""
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +9,9 @@ from hf_prompt_models.data.files import check_listed
 from hf_prompt_models.data.images import IMAGE_SUFFIXES
 from hf_prompt_models.data.labelled import as_class_name
 from hf_prompt_models.data.listing import find_files, report_left_out
-from hf_prompt_models.data.video_table import read_rows
+from hf_prompt_models.data.readable import report_unread
+from hf_prompt_models.data.video_table import columns_of, read_rows
 
-
-logger = logging.getLogger(__name__)
 
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.json")
 """Lists of the images in a folder, as `datasets`' imagefolder has them."""
@@ -47,12 +45,6 @@ def choose_column(given: str | None, candidates: Sequence[str], columns: Sequenc
             f"--{flag}."
         )
     return candidates[0]
-
-
-def report_unread(columns: Sequence[str], read: Sequence[str], what: str) -> None:
-    """Log which columns are not read, if there are any."""
-    if unread := [column for column in columns if column not in read]:
-        logger.warning(f"Columns of {what} that are not read: {', '.join(unread)}")
 
 
 # -- `datasets` ------------------------------------------------------------------------------------------------------
@@ -133,7 +125,7 @@ def read_table(
         ValueError: naming the row, if it has no file; or if columns are missing or ambiguous.
     """
     rows = read_rows(path)
-    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    columns = columns_of(rows)
     found = [column for column in FILE_COLUMNS if column in columns]
     image = choose_column(image_column, found[:1], columns, "image_column", str(path))
     others = [column for column in columns if column != image]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -155,14 +156,22 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:
-    """Class names of a CSV file with columns `id` and `name`, in the order of the rows.
+    """Class names of a CSV file with columns `id` and `name`, in the order of the ids.
 
-    The ids are not read, so rows have to be in their order, as those of ActionCLIP's `lists/*_labels.csv` are.
+    Ids that are 0, 1, 2, … in any order are the class indices. Others leave the rows in their order, as they do in
+    ActionCLIP's `lists/*_labels.csv`, and have to be in ascending order.
 
     Raises:
-        ValueError: if the file has other columns, an empty name, or fewer than two classes.
+        ValueError: if the file has other columns, an empty name, ids in another order, or fewer than two classes.
     """
-    names = [as_class_name(name) for _, name in read_label_rows(path)]
+    rows = [(id_.strip(), as_class_name(name)) for id_, name in read_label_rows(path)]
+    if all(id_.isdecimal() for id_, _ in rows):
+        ids = [int(id_) for id_, _ in rows]
+        if sorted(ids) == list(range(len(ids))):
+            rows = [row for _, row in sorted(zip(ids, rows, strict=True))]
+        elif any(first >= second for first, second in pairwise(ids)):
+            raise ValueError(f"{path}: ids are 0, 1, 2, … in any order, or ascending; they are {str(ids[:10])[1:-1]}.")
+    names = [name for _, name in rows]
     if len(names) < 2:
         raise ValueError(f"{path} must name at least two classes; it has {len(names)}.")
     return names

@@ -7,7 +7,7 @@ from pathlib import Path
 from hf_prompt_models.data.files import check_listed, read_text
 from hf_prompt_models.data.labelled_rows import FILE_COLUMNS
 from hf_prompt_models.data.records import MAX_BYTES
-from hf_prompt_models.data.video_table import read_rows
+from hf_prompt_models.data.video_table import columns_of, read_rows
 
 
 LINE_SUFFIXES = frozenset({".lst", ".txt"})
@@ -46,7 +46,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 
 def _column(path: Path) -> list[tuple[str, str]]:
     rows = read_rows(path)
-    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    columns = columns_of(rows)
     named = [column for column in COLUMNS if column in columns]
     if len(named) != 1:
         raise ValueError(

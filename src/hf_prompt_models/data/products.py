@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from hf_prompt_models.data.dataset_rows import load_named_split
 from hf_prompt_models.data.files import check_listed, read_json_lines
+from hf_prompt_models.data.readable import report_unread
 from hf_prompt_models.data.records import MAX_BYTES, MAX_IMAGES, Record, Records, id_field, text_field
 from hf_prompt_models.data.stored_images import StoredImage, image_file, row_images
 
@@ -67,7 +68,12 @@ def read_products(source: str | os.PathLike, split: str = "train") -> Records[Pr
     """
     path = Path(source)
     rows = _json_lines(path) if path.is_file() else _dataset_rows(str(source), split)
-    products = [make_product(row, images, where) for row, images, where in rows]
+    products = []
+    columns: dict[str, None] = {}
+    for row, images, where in rows:
+        columns |= dict.fromkeys(row)
+        products.append(make_product(row, images, where))
+    report_unread(list(columns), ("id", "title", "description", "image", "images"), str(source))
     if not products:
         raise ValueError(f"{source} holds no products.")
     return Records(str(source), products)
@@ -94,6 +100,7 @@ def _dataset_rows(source: str, split: str) -> Iterator[tuple[Mapping[str, Any], 
             f"The data set {name!r} needs columns 'id', 'description' and 'images' or 'image', and may have 'title'; "
             f"its columns are {list(data.features)}."
         )
+    report_unread(list(data.features), ("id", "title", "description", *columns), f"the data set {name!r}")
     texts = data.select_columns([text for text in ("id", "title", "description") if text in data.features])
     images = row_images(data, columns[0], f"{name}:{split}")
     for index, (row, pictures) in enumerate(zip(texts, images, strict=True)):

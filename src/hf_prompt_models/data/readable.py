@@ -120,3 +120,15 @@ def report_skipped(kept: Sequence[Item], broken: Sequence[UnreadableFileError], 
     if not kept:
         raise type(broken[0])(f"None of the {what} can be used.")
     logger.warning(f"Skipped {len(broken)} of the {len(kept) + len(broken)} {what}.")
+
+
+def report_unread(columns: Sequence[str], read: Sequence[str], what: str) -> None:
+    """Log which columns, or fields of objects, are not read, if there are any.
+
+    Args:
+        columns: those that there are.
+        read: those that are read.
+        what: what has them.
+    """
+    if unread := [column for column in columns if column not in read]:
+        logger.warning(f"Columns of {what} that are not read: {', '.join(unread)}")

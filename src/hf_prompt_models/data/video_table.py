@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     else:
         for number, row in read_json_lines(path, MAX_BYTES, KIND):
             yield f"{path}, line {number}", row
+
+
+def columns_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return the columns that rows have, in the order in which they come."""
+    return list(dict.fromkeys(column for _, row in rows for column in row))
 
 
 def first_field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> tuple[str, str]:
