@@ -99,7 +99,7 @@ class FewShotArguments:
     labels: str | None = field(
         default=None,
         metadata={
-            "help": "Videos named in lists: the class names, a CSV file with columns id and name, in the order of the ids."
+            "help": "Videos named in lists: the class names, a CSV file with columns id and name, in order of the ids."
         },
     )
     label_column: str | None = field(
