@@ -399,6 +399,16 @@ def test_hidden_states_and_attentions_are_returned_where_they_are_asked_for(
         assert len(as_tuple) == len(output)
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_weights_that_would_be_offloaded_are_refused_with_the_way_out(
+    scope: str, method: MethodUnderTest, folders: dict[str, Path], tmp_path: Path, transformers_records: list[str]
+) -> None:
+    place = {"device_map": "auto", "max_memory": {"cpu": "50KB"}, "offload_folder": str(tmp_path)}
+    with pytest.raises(ValueError, match="cannot be computed with weights that are offloaded"):
+        method.auto_class.from_pretrained(folders[scope], **place)
+    transformers_records.clear()  # accelerate says that parts are on the disk
+
+
 @torch.no_grad()
 def test_a_keyword_that_nothing_reads_is_refused(method: MethodUnderTest, built: PreTrainedModel, batch: dict) -> None:
     for name, inputs in feature_calls(built, batch).items():

@@ -84,6 +84,7 @@ class CompleteCheckpoints(PreTrainedModel):
         except SafetensorError as error:
             raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        refuse_offloading(model)
         # Absolute, for what is looked up there later (a processor) must not be looked for on the Hub.
         model.name_or_path = os.path.abspath(path) if os.path.isdir(path) else str(path)
         model._freeze_loaded()
@@ -253,3 +254,20 @@ def _move_into_place(folder: Path, directory: Path) -> None:
         for left in stale - {directory / file for file in written}:
             left.unlink(missing_ok=True)
     sync(directory)
+
+
+def refuse_offloading(model: PreTrainedModel) -> None:
+    """Refuse a model of which parts were left on the disk, or in the CPU's memory, for want of memory.
+
+    Prompts go through single layers and parameters of their backbone, for which nothing would fetch the values.
+
+    Raises:
+        ValueError: saying how to load it.
+    """
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}  # where device_map was passed
+    if places & {"cpu", "disk"} and any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            f"Parts of the {type(model).__name__} do not fit into the memory that device_map and max_memory allow, "
+            "and prompts cannot be computed with weights that are offloaded. Raise max_memory, load it in 16 bits "
+            "(dtype='bfloat16'), or on one device (device_map='cpu')."
+        )

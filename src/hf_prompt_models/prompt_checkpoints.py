@@ -18,7 +18,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 from transformers.utils.hub import cached_file
 
-from hf_prompt_models.complete_checkpoints import CompleteCheckpoints
+from hf_prompt_models.complete_checkpoints import CompleteCheckpoints, refuse_offloading
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.fingerprint import check_fingerprint, compute_fingerprint, digest_tensors
 from hf_prompt_models.hub.repository import cached_commit
@@ -162,6 +162,7 @@ class PromptCheckpoints(CompleteCheckpoints):
             backbone = cls.load_backbone(base, **kwargs)
         except OSError as error:
             raise OSError(f"{str(path)!r} was learned for a backbone that cannot be loaded: {error}") from error
+        refuse_offloading(backbone)
         config.base_model_revision = cached_commit(locate_backbone(base, cls.packaged_backbone), kwargs)
         if config.base_model_fingerprint is not None:
             with reading(path, "config.json"):
