@@ -95,3 +95,23 @@ def test_cpt(loss: str, vilt: Path, scenes_data: Path, tmp_path: Path) -> None:
     both = scenes.flags(scenes_data, vilt, tmp_path / "two", *more, "--per_device_train_batch_size", 2)
     assert two(both).count("Test again with") == 1
     check_same(tmp_path)
+
+
+@pytest.mark.slow
+def test_activation_checkpointing_with_parameters_that_no_loss_reaches(
+    vilt: Path, scenes_data: Path, tmp_path: Path
+) -> None:
+    more = (
+        *PLAIN,
+        "--learning_rate",
+        2e-4,
+        "--shots",
+        4,
+        "--num_train_epochs",
+        3,
+        "--activation_checkpointing",
+        "true",
+    )
+    script("train.py")(scenes.flags(scenes_data, vilt, tmp_path / "one", *more, "--per_device_train_batch_size", 4))
+    two(scenes.flags(scenes_data, vilt, tmp_path / "two", *more, "--per_device_train_batch_size", 2))
+    check_same(tmp_path)

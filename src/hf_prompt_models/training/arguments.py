@@ -342,6 +342,8 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         "save_total_limit": 1,
         "hub_strategy": "end",
         "remove_unused_columns": False,
+        # Of a CLIP's image tower the last norm, of others the pooler: no loss reaches them, also with checkpointing.
+        "ddp_find_unused_parameters": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
     if "optim" in explicit:

@@ -201,7 +201,6 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
     recipes = recipe.training_defaults() | {
         "eval_strategy": "epoch" if held_out else "no",
         "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
-        "ddp_find_unused_parameters": True,  # of a CLIP's image tower the last norm, which makes no patch's features
     }
     training = training_settings(recipes, fields_of(TrainingArguments, given))
     if training["eval_strategy"] != "no" and not held_out:
