@@ -44,6 +44,7 @@ from hf_prompt_models.training.run_folder import (
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.settings import announce, check_batches
+from hf_prompt_models.training.shared_files import check_disjoint, labelled_files
 from hf_prompt_models.training.summary import summarise
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.training.video_classification import VideoClassification
@@ -87,6 +88,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
 
     read_examples = partial(recipe.read_examples, **_reading(few_shot, recipe))
     task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
+    if task.split is None:
+        tested = [file for test in task.tests.values() for file in labelled_files(test.images)]
+        check_disjoint(labelled_files(task.train), tested, arguments.run.allow_shared_files, task.train.kind)
     split_file = Path(output_dir) / SPLIT_FILE
     if task.split is not None and next(iter(training.values())).resume_from_checkpoint:
         check_same_split(split_file, task.split)

@@ -43,6 +43,13 @@ class RunOptions:
             "choices": ["laptop", "paper"],
         },
     )
+    allow_shared_files: bool = field(
+        default=False,
+        metadata={
+            "help": "Test on examples that are trained on, too. Without this flag they are refused: a result on them "
+            "says nothing about new ones."
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={

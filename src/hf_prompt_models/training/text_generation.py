@@ -33,6 +33,7 @@ from hf_prompt_models.training.run_folder import (
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.settings import announce, check_batches
+from hf_prompt_models.training.shared_files import check_disjoint, generated_texts
 from hf_prompt_models.training.text_baselines import BLIND_FILE, blind_baseline, most_frequent_answer, sees_images
 from hf_prompt_models.training.text_generation_arguments import (
     TextGenerationArguments,
@@ -258,6 +259,9 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     first = next(iter(training.values()))
     data = read_writing_data(recipe, arguments)
     check_batches(first, len(data.train), contrasts=False)
+    if settings.test_file is not None:
+        learned, tested = generated_texts(data.train), generated_texts(data.test)
+        check_disjoint(learned, tested, arguments.run.allow_shared_files, "example")
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
     new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
     check_prompts(processor, data.test, new_tokens, data.sources["test"])

@@ -51,6 +51,7 @@ from hf_prompt_models.training.run_folder import (
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed, check_backbones
 from hf_prompt_models.training.settings import announce, check_batches
+from hf_prompt_models.training.shared_files import check_disjoint, video_texts
 from hf_prompt_models.training.video_text_arguments import VideoTextRun, parse_video_text_arguments, video_text_parser
 from hf_prompt_models.training.video_text_card import video_texts_on_card
 from hf_prompt_models.training.video_text_evaluation import (
@@ -102,6 +103,8 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     data, output_dir = arguments.data, arguments.training["output_dir"]
     check_backbones([data.backbone, data.vision, data.text])
     train_set, test_set = read_sets(arguments)
+    learned, tested = video_texts(train_set.items), video_texts(test_set.items)
+    check_disjoint(learned, tested, arguments.run.allow_shared_files, "text")
     settings = arguments.training | {}
     settings.setdefault("dataloader_drop_last", len(train_set) >= 2 * settings["per_device_train_batch_size"])
     training = arguments_by_seed(settings, data.seeds, [data.backbone, data.vision, data.text], arguments.run)

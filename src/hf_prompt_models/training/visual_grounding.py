@@ -67,6 +67,7 @@ from hf_prompt_models.training.run_folder import (
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.settings import announce, check_batches
+from hf_prompt_models.training.shared_files import check_disjoint, phrases
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.version import __version__
 
@@ -188,6 +189,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         data.test_proposals or data.train_proposals,
         data.box_format,
     )
+    check_disjoint(phrases(train), phrases(test), arguments.run.allow_shared_files, test.kind)
     samples = {seed: _draw(data, train, seed) for seed in data.seeds}
     for seed, sample in samples.items():
         check_batches(training[seed], len(sample), contrasts=False)
