@@ -71,11 +71,11 @@ def test_processes_that_would_train_apart_are_refused(tmp_path: Path, monkeypatc
 def test_each_seed_has_a_folder_which_is_no_backbone(tmp_path: Path) -> None:
     settings = {"output_dir": str(tmp_path)}
     assert Path(arguments_by_seed(settings, [3], [None], RunOptions())[3].output_dir) == tmp_path
-    of_two = arguments_by_seed(settings, [3, 4], ["somebody/clip"], RunOptions())
+    of_two = arguments_by_seed(settings, [3, 4], ["playground"], RunOptions())
     assert [Path(each.output_dir).name for each in of_two.values()] == ["seed-3", "seed-4"]
     assert [each.seed for each in of_two.values()] == [3, 4]
     with pytest.raises(ValueError, match="the backbone itself"):
-        arguments_by_seed(settings, [3, 4], ["somebody/clip", str(tmp_path / "seed-4")], RunOptions())
+        arguments_by_seed(settings, [3, 4], ["playground", str(tmp_path / "seed-4")], RunOptions())
 
 
 def batches(size: int, drop_last: bool = False, processes: int = 1) -> Any:
