@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
-    options = ["-c", str(HERE / "pytest.ini"), "--rootdir", str(ROOT), "--confcutdir", str(HERE), "-q"]
+    options = ["-c", str(HERE / "transformers.ini"), "--rootdir", str(ROOT), "--confcutdir", str(HERE), "-q"]
     command = [sys.executable, "-m", "pytest", *options, *chosen, *pytest_arguments]
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 

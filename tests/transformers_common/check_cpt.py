@@ -134,6 +134,7 @@ class RelationForm(RegionForm):
 
 
 class OscarForm(Form):
+    is_training = False
     seq_length = WORDS + REGIONS
 
     def get_config(self) -> OscarConfig:
@@ -146,6 +147,13 @@ class OscarForm(Form):
             "attention_mask": torch.ones_like(ids),
             "region_features": torch.rand(self.batch_size, REGIONS, 10),
         }
+
+    def get_labels(self, config: PreTrainedConfig) -> dict[str, Any]:
+        return {}
+
+
+class OscarMaskedLMForm(OscarForm):
+    is_training = True
 
     def get_labels(self, config: PreTrainedConfig) -> dict[str, Any]:
         return {"labels": torch.zeros(self.batch_size, WORDS, dtype=torch.long)}
@@ -190,4 +198,5 @@ class OscarModelTest(CommonTests, unittest.TestCase):
 
 
 class OscarMaskedLMTest(OscarModelTest):
+    form = OscarMaskedLMForm
     all_model_classes = (OscarForMaskedLM,)

@@ -7,6 +7,11 @@ and expected to fail; where it passes all the same, the table that `make test-tr
 FROZEN = "the image tower is frozen, as it is by design: nothing goes backward through its hidden states"
 NOTHING_TRAINED = "nothing is trained: a loss has no gradient"
 PLACE = "looks for text_config and vision_config at the top of the configuration; here they are in clip_config"
+IN_CHUNKS = (
+    "counts runs of a layer of the text tower, which is frozen: prompts are checkpointed in chunks of their own"
+)
+NO_BASE = "there is no base model apart from the language model, whose prefix is its attribute's name"
+RESNET = "a ResNet has no attentions, and says so"
 NO_WORDS = "no token ids go in, so that there are no input embeddings, as with transformers' CLIPModel"
 PLACEHOLDER = (
     "embeds the placeholder, which lies behind the vocabulary and has no vector; images with vectors are refused"
@@ -14,27 +19,30 @@ PLACEHOLDER = (
 
 EXCLUSIONS: dict[str, dict[str, str]] = {
     "CoOp*": {
+        "test_training_gradient_checkpointing*": IN_CHUNKS,
         "test_retain_grad_hidden_states_attentions": FROZEN,
-        "test_get_image_features_output_[02]": PLACE,
         "test_get_text_features_output_[02]": PLACE,
         "test_model_get_set_embeddings": NO_WORDS,
     },
     "ClipZeroShot*": {
         "test_retain_grad_hidden_states_attentions": FROZEN,
-        "test_get_image_features_output_[02]": PLACE,
         "test_get_text_features_output_[02]": PLACE,
         "test_model_get_set_embeddings": NO_WORDS,
         "test_training": NOTHING_TRAINED,
+        "test_training_gradient_checkpointing*": NOTHING_TRAINED,
     },
     "ActionClip*": {
-        "test_get_image_features_output_[02]": PLACE,
+        "test_get_video_features_output_[02]": "the last hidden state has a row for each frame",
         "test_get_text_features_output_[02]": PLACE,
         "test_model_get_set_embeddings": NO_WORDS,
         "test_keep_in_fp32_modules_exist": "the list names the visual prompts of all forms; one form has some of them",
         "test_retain_grad_hidden_states_attentions": "a model in train mode returns its loss and needs labels",
     },
+    "ActionClipHead*": {
+        "test_training_gradient_checkpointing*": "the towers are frozen: there is nothing to checkpoint",
+    },
     "ActionClipTest": {
-        "test_eager_matches_sdpa_inference_*_fp16_*": "logits are cosines times 100, of which 16 bits keep 3 digits",
+        "test_eager_matches_sdpa_inference_0[1357]_fp16_*": "16 bits keep 3 digits of cosines; logits are 100 times",
     },
     "Cpt*": {
         "test_eager_matches_sdpa_inference_*_no_attn_mask*": "attention_mask is required, for texts are padded",
@@ -44,8 +52,18 @@ EXCLUSIONS: dict[str, dict[str, str]] = {
     "CptGrounding*": {
         "test_batching_equivalence": "the score of a region that an example does not have is -inf, as documented",
     },
-    "Frozen*": {"test_inputs_embeds": PLACEHOLDER},
-    "Mantis*": {"test_inputs_embeds": PLACEHOLDER},
+    "CptGroundingOscar*": {
+        "test_eager_matches_sdpa_inference_*": "main_input_name is pixel_values, an Oscar reads features of regions",
+    },
+    "Frozen*": {"test_inputs_embeds": PLACEHOLDER, "test_model_base_model_prefix": NO_BASE},
+    "Mantis*": {"test_inputs_embeds": PLACEHOLDER, "test_model_base_model_prefix": NO_BASE},
+    "*LlamaVit*": {
+        "test_reverse_loading_mapping": "checkpoints hold the names of today, never the older names of a backbone",
+    },
+    "FrozenTest": {"test_get_image_features_attentions": RESNET},
+    "FrozenInVocabularyTest": {"test_get_image_features_attentions": RESNET},
+    "MantisTest": {"test_get_image_features_attentions": RESNET},
+    "MantisInVocabularyTest": {"test_get_image_features_attentions": RESNET},
     "AlproPreTraining*": {
         "test_init_weights_can_init_buffers": "the prompter's own class fills its buffers, the test asks its parent's",
     },
