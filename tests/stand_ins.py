@@ -69,7 +69,8 @@ def openai_clip_vit_base_patch32(folder: str | Path, seed: int = 0, **changes: i
     Args:
         folder: where to.
         seed: of the weights.
-        changes: other widths: `text_width`, `vision_width`, `projection_dim`.
+        changes: other widths and depths: `text_width`, `vision_width`, `projection_dim`, `text_layers`,
+            `vision_layers`.
     """
     text_width, vision_width = changes.get("text_width", 32), changes.get("vision_width", 48)
     projection_dim = changes.get("projection_dim", 24)
@@ -86,7 +87,7 @@ def openai_clip_vit_base_patch32(folder: str | Path, seed: int = 0, **changes: i
         "max_position_embeddings": 77,
         "model_type": "clip_text_model",
         "num_attention_heads": 4,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": changes.get("text_layers", 2),
         "projection_dim": projection_dim,
         "vocab_size": len(clip_vocabulary()),
     }
@@ -103,7 +104,7 @@ def openai_clip_vit_base_patch32(folder: str | Path, seed: int = 0, **changes: i
         "layer_norm_eps": 1e-05,
         "model_type": "clip_vision_model",
         "num_attention_heads": 4,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": changes.get("vision_layers", 2),
         "patch_size": 32,
         "projection_dim": projection_dim,
     }

@@ -3,6 +3,7 @@
 A new folder under `models/` is found by itself. `test_modeling_common_training.py` has the checks of training.
 """
 
+import inspect
 import json
 import shutil
 import sys
@@ -361,6 +362,8 @@ def feature_calls(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> dic
             calls[name] = pixels
     if hasattr(model, "get_text_features"):
         calls["get_text_features"] = {}
+        if "image_embeds" in inspect.signature(model.get_text_features).parameters:  # classes of each image's own
+            calls["get_text_features"] = {"image_embeds": model.get_image_features(**pixels).pooler_output}
     return calls
 
 

@@ -4,6 +4,14 @@ ADVICE = """\
 Which method? Each runs as `hf-prompt train METHOD …`; `hf-prompt train METHOD --help` has its flags and examples.
 
   coop         pictures into classes, from 8 or more labelled pictures of each
+  kgcoop       like coop, for prompts that are carried to other classes; docs/prompt_methods.md compares these:
+  prograd      like coop, from one to four images of each class
+  ivlp         deep prompts in the text tower, the image tower, or both
+  maple        deep prompts whose image side is made from the text side
+  promptsrc    deep prompts that stay near to the backbone: the best published results without other data
+  cocoop       a context that depends on the image
+  tcp          a context with tokens made from each class name
+  mmrl         tokens that both towers share; the largest checkpoint of these
   action_clip  videos into classes; from few clips with --trainable head --learning_rate 1e-4
   cpt          which region of a picture a phrase means, from 4 or more phrases
   mantis       texts about products, from their pictures and titles

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from transformers.utils import logging
@@ -30,6 +30,7 @@ from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.training import video_text_inference
 from hf_prompt_models.training.evaluation import guessing
 from hf_prompt_models.training.foreign_checkpoints import check_backbone
@@ -258,12 +259,12 @@ def report_classification(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def report_writing(arguments: argparse.Namespace, recipe: ModuleType) -> str:
-    names = {each.name for each in fields(recipe.Arguments)}
+def report_writing(arguments: argparse.Namespace, recipe: TextGenerationRecipe[Any]) -> str:
+    names = {each.name for each in fields(recipe.arguments_class)}
     settings = {name: getattr(arguments, name) for name in ("induction", "repeats", "question", "shots")}
     settings = {name: value for name, value in settings.items() if value is not None}
     if unknown := sorted(set(settings) - names):
-        raise ValueError(f"--{unknown[0]} does not apply to {recipe.TITLE}: leave it out.")
+        raise ValueError(f"--{unknown[0]} does not apply to {recipe.title}: leave it out.")
     if arguments.blind:
         settings["blind"] = True
     shots = None

@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from hf_prompt_cli.methods import methods, methods_with
 from hf_prompt_cli.parsing import check_flags, chosen
@@ -35,12 +36,12 @@ ROOMS = {
 `train(recipe, flags, prog, command)`, which returns the lines to print."""
 
 
-def recipe_of(method: str) -> ModuleType:
-    return import_module(f"hf_prompt_models.models.{method}.recipe_{method}")
+def recipe_of(method: str) -> Any:
+    return import_module(f"hf_prompt_models.models.{method}.recipe_{method}").RECIPE
 
 
 def room_of(method: str) -> ModuleType:
-    return import_module(f"hf_prompt_models.training.{ROOMS[recipe_of(method).TASK]}")
+    return import_module(f"hf_prompt_models.training.{ROOMS[recipe_of(method).task]}")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

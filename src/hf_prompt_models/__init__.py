@@ -33,6 +33,7 @@ from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotForImageClassification,
     ClipZeroShotProcessor,
 )
+from hf_prompt_models.models.cocoop import CoCoOpConfig, CoCoOpForImageClassification, CoCoOpProcessor
 from hf_prompt_models.models.coop import CoOpConfig, CoOpForImageClassification, CoOpProcessor
 from hf_prompt_models.models.cpt import (
     CptConfig,
@@ -51,7 +52,14 @@ from hf_prompt_models.models.frozen import (
     FrozenProcessor,
     build_fewshot_prompt,
 )
+from hf_prompt_models.models.ivlp import IVLPConfig, IVLPForImageClassification, IVLPProcessor
+from hf_prompt_models.models.kgcoop import KgCoOpConfig, KgCoOpForImageClassification, KgCoOpProcessor
 from hf_prompt_models.models.mantis import MantisConfig, MantisForConditionalGeneration, MantisProcessor
+from hf_prompt_models.models.maple import MaPLeConfig, MaPLeForImageClassification, MaPLeProcessor
+from hf_prompt_models.models.mmrl import MMRLConfig, MMRLForImageClassification, MMRLProcessor
+from hf_prompt_models.models.prograd import ProGradConfig, ProGradForImageClassification, ProGradProcessor
+from hf_prompt_models.models.promptsrc import PromptSRCConfig, PromptSRCForImageClassification, PromptSRCProcessor
+from hf_prompt_models.models.tcp import TCPConfig, TCPForImageClassification, TCPProcessor
 from hf_prompt_models.version import __version__
 
 
@@ -59,6 +67,30 @@ replace_stock_pipelines()
 
 
 __all__ = [
+    "CoCoOpConfig",
+    "CoCoOpForImageClassification",
+    "CoCoOpProcessor",
+    "IVLPConfig",
+    "IVLPForImageClassification",
+    "IVLPProcessor",
+    "KgCoOpConfig",
+    "KgCoOpForImageClassification",
+    "KgCoOpProcessor",
+    "MaPLeConfig",
+    "MaPLeForImageClassification",
+    "MaPLeProcessor",
+    "MMRLConfig",
+    "MMRLForImageClassification",
+    "MMRLProcessor",
+    "ProGradConfig",
+    "ProGradForImageClassification",
+    "ProGradProcessor",
+    "PromptSRCConfig",
+    "PromptSRCForImageClassification",
+    "PromptSRCProcessor",
+    "TCPConfig",
+    "TCPForImageClassification",
+    "TCPProcessor",
     "ActionClipConfig",
     "ActionClipForVideoClassification",
     "ActionClipImageProcessor",

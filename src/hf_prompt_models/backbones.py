@@ -29,6 +29,7 @@ class Backbone:
         packs_prompts: whether its text tower is causal and read at the end token, so that prompts can share rows
             (`prompts.text_encoding`). Otherwise each is padded to all positions, and the last is read
             (`prompts.padded_encoding`).
+        has_class_token: whether its image tower has a class token, as a CLIP's has, that images are read at.
         start_tokens: tokens that its tokenizer writes before a text.
         has_logit_bias: whether a learned bias is added to the scaled similarities.
         image_inputs: what its image tower takes.
@@ -37,6 +38,7 @@ class Backbone:
 
     model_class: type[PreTrainedModel]
     packs_prompts: bool
+    has_class_token: bool
     start_tokens: int
     has_logit_bias: bool
     image_inputs: tuple[str, ...]
@@ -46,6 +48,7 @@ class Backbone:
 _CLIP = Backbone(
     model_class=CLIPModel,
     packs_prompts=True,
+    has_class_token=True,
     start_tokens=1,
     has_logit_bias=False,
     image_inputs=("pixel_values",),
@@ -59,6 +62,7 @@ _CLIP = Backbone(
 _SIGLIP = Backbone(
     model_class=SiglipModel,
     packs_prompts=False,
+    has_class_token=False,
     start_tokens=0,
     has_logit_bias=True,
     image_inputs=("pixel_values",),

@@ -1,7 +1,7 @@
 """What the methods over a CLIP or a model like it share: normalised features of both towers, and class logits."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from hf_prompt_models.prompts.class_names import (
     special_token_fields,
     tokenize_class_prompts,
 )
-from hf_prompt_models.prompts.packing import PackedPrompts, pack_prompts
+from hf_prompt_models.prompts.packing import PackedPrompts, lay_out_apart, pack_prompts
 from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts, run_padded_prompts
 from hf_prompt_models.prompts.templates import check_templates, fill_template
 from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_apart
@@ -163,6 +163,16 @@ class TextPromptModel(PromptPreTrainedModel):
         raise NotImplementedError
 
     @property
+    def layer_context(self) -> Mapping[int, torch.Tensor]:
+        """Deep prompts of the text tower, by the layer whose input they are put into."""
+        return {}
+
+    @property
+    def first_layer(self) -> int:
+        """The layer of the text tower from which the class name sees the context."""
+        return 0
+
+    @property
     def num_labels(self) -> int:
         return self.config.num_labels
 
@@ -182,10 +192,13 @@ class TextPromptModel(PromptPreTrainedModel):
         tensors = [*self.clip.named_parameters(), *self.clip.named_buffers()]
         return {name: tensor for name, tensor in tensors if name.startswith("text_")}
 
+    def learned_text_tensors(self) -> list[torch.Tensor]:
+        """Return the trained tensors outside of the backbone that the classes' features depend on."""
+        return [] if self.context is None else [self.context]
+
     def _trains_text(self) -> bool:
         """Whether something that makes the classes' features is trained."""
-        context = [] if self.context is None else [self.context]
-        return any(tensor.requires_grad for tensor in (*context, *self._text_tensors().values()))
+        return any(tensor.requires_grad for tensor in (*self.learned_text_tensors(), *self._text_tensors().values()))
 
     def _wants_text_gradient(self) -> bool:
         return torch.is_grad_enabled() and self._trains_text()
@@ -202,14 +215,14 @@ class TextPromptModel(PromptPreTrainedModel):
         dtype, the device and autocast.
         """
         if asks_for_states(kwargs):
-            outputs: Any = self._run_prompts_apart(captured(kwargs))
+            outputs: Any = self._run_prompts_apart(self._prompts_apart(), self.context, captured(kwargs))
             outputs.pooler_output = self.class_features(at_least_float32(outputs.pooler_output))
             return outputs
         # An exporter traces the computation, not what was computed before.
         if self._wants_text_gradient() or self._is_text_adapted() or torch.compiler.is_exporting():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
         setting, values = self._text_state()
-        if self._text_cache is None or self._text_cache[0] != setting or not _same(self._text_cache[1], values):
+        if self._text_cache is None or self._text_cache[0] != setting or not same_tensors(self._text_cache[1], values):
             # Outside inference mode, whose tensors could take no part in a later graph.
             with torch.inference_mode(False), torch.no_grad():
                 features = self._encode_classes()
@@ -224,15 +237,27 @@ class TextPromptModel(PromptPreTrainedModel):
         Values are read, not version counters, for `tensor.data` changes values without them. Of the token embeddings,
         most of a text side's weights, only the rows of the tokens in the prompts count.
         """
+        laid_out, _, token_ids = self._laid_out_prompts()
+        return self._state_of_text(laid_out, token_ids, self.learned_text_tensors())
+
+    def _state_of_text(
+        self, setting: Any, token_ids: Sequence[int], others: Sequence[torch.Tensor] = ()
+    ) -> tuple[Any, list[torch.Tensor]]:
+        """Return what features of prompts depend on besides `setting`: the text side, and `others`.
+
+        Args:
+            setting: of the prompts.
+            token_ids: tokens of the vocabulary in them, whose embeddings count.
+            others: tensors that count.
+        """
         clip, device_type = self.clip, self.clip.device.type
         autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        laid_out, _, token_ids = self._laid_out_prompts()
         parts = [part for name, part in clip.named_children() if name.startswith("text_")]
         modules = [module for part in parts for module in part.modules()]
-        setting = (laid_out, clip.dtype, autocast, modules, dict(vars(clip.text_model.config)))
+        setting = (setting, clip.dtype, autocast, modules, dict(vars(clip.text_model.config)))
         embeddings = clip.text_model.embeddings.token_embedding.weight
         tensors = [tensor for tensor in self._text_tensors().values() if tensor is not embeddings]
-        tensors += [] if self.context is None else [self.context]
+        tensors += others
         if not embeddings.is_meta:
             tensors.append(embeddings.detach()[torch.tensor(token_ids, device=embeddings.device)])
         return setting, value_marks(tensors)
@@ -248,7 +273,8 @@ class TextPromptModel(PromptPreTrainedModel):
         return set(self._text_tensors()) != self._own_text_names
 
     def _encode_classes(self) -> torch.Tensor:
-        return self.class_features(self._encode_prompts(self._laid_out_prompts()[1]))
+        _, prompts, _ = self._laid_out_prompts()
+        return self.class_features(self._encode_prompts(prompts, self.context, self.layer_context, self.first_layer))
 
     @torch.compiler.disable
     def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | torch.Tensor, list[int]]:
@@ -267,32 +293,52 @@ class TextPromptModel(PromptPreTrainedModel):
             self._prompts = found
         return found
 
-    def _encode_prompts(self, prompts: PackedPrompts | torch.Tensor) -> torch.Tensor:
-        """Projected features of prompts, (prompts, dim)."""
+    def _encode_prompts(
+        self,
+        prompts: PackedPrompts | torch.Tensor,
+        context: torch.Tensor | None = None,
+        layer_context: Mapping[int, torch.Tensor] | None = None,
+        first_layer: int = 0,
+    ) -> torch.Tensor:
+        """Return the projected features of prompts, (prompts, dim). Arguments are those of `encode_prompts`."""
         if isinstance(prompts, PackedPrompts):
-            pooled = encode_prompts(self.clip.text_model, prompts, self.context, self.text_chunk_size)
+            pooled = encode_prompts(
+                self.clip.text_model, prompts, context, self.text_chunk_size, layer_context, first_layer
+            )
             features = self.clip.text_projection(pooled)
         else:
-            features = encode_padded_prompts(self.clip.text_model, prompts, self.context, self.text_chunk_size)
+            features = encode_padded_prompts(self.clip.text_model, prompts, context, self.text_chunk_size)
         # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
         return at_least_float32(features)
 
-    def _run_prompts_apart(self, options: dict[str, Any]) -> BaseModelOutputWithPooling:
-        """The text tower's complete output for all prompts; its pooled output is projected."""
-        prompts, tower = self.prompt_token_ids(), self.clip.text_model
+    def _prompts_apart(self) -> PackedPrompts | torch.Tensor:
+        """Return all prompts with a row for each."""
+        prompts = self.prompt_token_ids()
         if not self.backbone_type.packs_prompts:
-            return run_padded_prompts(tower, self._lay_out_prompts(prompts), self.context, return_dict=True, **options)
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.clip.device)
-        input_ids = pad_prompts(prompts, int(lengths.max()), 0).to(self.clip.device)  # what follows a prompt is unseen
-        outputs = run_prompts_apart(tower, input_ids, lengths, self.context, return_dict=True, **options)
+            return self._lay_out_prompts(prompts)
+        return self._placed(lay_out_apart(prompts)).to(self.clip.device)
+
+    def _run_prompts_apart(
+        self, rows: PackedPrompts | torch.Tensor, context: torch.Tensor | None, options: dict[str, Any]
+    ) -> BaseModelOutputWithPooling:
+        """Return the text tower's complete output for prompts apart; its pooled output is projected."""
+        tower = self.clip.text_model
+        if not isinstance(rows, PackedPrompts):
+            return run_padded_prompts(tower, rows, context, return_dict=True, **options)
+        deep = (self.layer_context, self.first_layer)
+        outputs = run_prompts_apart(tower, rows, context, *deep, return_dict=True, **options)
         outputs.pooler_output = self.clip.text_projection(outputs.pooler_output)
         return outputs
+
+    def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
+        """Return prompts with the positions that the method gives their tokens: each token's place in its prompt."""
+        return prompts
 
     def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
         """As few rows where the text tower allows, else padded to all of its positions."""
         pad_token_id = self.config.pad_token_id
         if self.backbone_type.packs_prompts:
-            return pack_prompts(prompts, prompts_per_row=self.text_chunk_size).to(self.clip.device)
+            return self._placed(pack_prompts(prompts, prompts_per_row=self.text_chunk_size)).to(self.clip.device)
         if pad_token_id is None:
             raise ValueError(
                 "This model's configuration has no pad_token_id to fill its prompts up with: call "
@@ -349,6 +395,18 @@ class ClipPromptModel(TextPromptModel):
 
     input_modalities = ("image",)
     pipeline_task = "image-classification"
+    is_linear_in_image_embeds: ClassVar[bool] = True
+    """Whether the logits are an affine function of `image_embeds`, so that an export needs no text side."""
+
+    @property
+    def has_fixed_image_features(self) -> bool:
+        """Whether training leaves the image features as they are, so that they can be computed once."""
+        return True
+
+    @property
+    def compares_fixed_features(self) -> bool:
+        """Whether an image's logits follow from the backbone's feature of it and from one feature of each class."""
+        return self.has_fixed_image_features
 
     @forward_options
     def forward(
@@ -381,13 +439,49 @@ class ClipPromptModel(TextPromptModel):
             images = BaseModelOutputWithPooling(pooler_output=F.normalize(at_least_float32(image_embeds), dim=-1))
         else:
             raise ValueError("Pass either pixel_values or image_embeds.")
-        image_embeds, text_embeds = images.pooler_output, self._text_embeds()
+        image_embeds = images.pooler_output
+        text_embeds = self.image_text_features(image_embeds)
         logits = self.class_logits(image_embeds, text_embeds)
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss, terms = None, None
+        if labels is not None:
+            terms = self.loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+            loss = weighted_sum(terms, self.loss_weights())
         output = ClipClassifierOutput(loss, logits, image_embeds, images.hidden_states, images.attentions)
-        # No field, for fields are items: pipelines and the Trainer take each item for one value an image.
+        # No fields, for fields are items: pipelines and the Trainer take each item for one value an image.
         output.text_embeds = text_embeds
+        output.loss_terms = terms
         return output
+
+    def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
+        """Return the classes' features that images are compared with, (classes, dim), L2-normalised.
+
+        Args:
+            image_embeds: (batch, dim), for methods whose class features depend on the image.
+        """
+        return self._text_embeds()
+
+    def loss_weights(self) -> dict[str, float]:
+        """Return the weight of each of `loss_terms` in the loss."""
+        return {"cross_entropy": 1.0}
+
+    def loss_terms(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        pixel_values: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, without their weights.
+
+        Args:
+            logits: (batch, classes)
+            labels: (batch,) class indices.
+            image_embeds: (batch, dim), L2-normalised.
+            text_embeds: (classes, dim), L2-normalised.
+            pixel_values: the images, if they were given.
+        """
+        return {"cross_entropy": F.cross_entropy(logits, labels)}
 
     def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits.
@@ -475,10 +569,16 @@ class TemplatePromptModel(TextPromptModel):
         }
 
 
+def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+    """Return the sum of the terms times their weights. A term without a weight takes no part."""
+    return torch.stack([weights[name] * term for name, term in terms.items() if weights.get(name)]).sum()
+
+
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     """In single precision, unless it is in double."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
+    """Whether two lists hold equal tensors."""
     return len(some) == len(others) and all(map(torch.equal, some, others))

@@ -138,6 +138,11 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LOWEST_OPSET <= opset <= newest:
         raise ValueError(f"The opset is one from {LOWEST_OPSET} to {newest}; got {opset}.")
+    if not model.is_linear_in_image_embeds:
+        raise ValueError(
+            f"A {type(model).__name__} cannot be exported: its logits are not a linear function of one image feature. "
+            "Export a method whose class features are fixed, such as CoOp or KgCoOp."
+        )
     backbone = model.backbone
     if backbone.device.type != "cpu" or backbone.dtype != torch.float32:
         raise ValueError(

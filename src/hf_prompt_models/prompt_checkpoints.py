@@ -107,6 +107,11 @@ class PromptCheckpoints(CompleteCheckpoints):
         return super()._load(path, config, adapters, hub_kwargs, *model_args, **kwargs)
 
     def _freeze_loaded(self) -> None:
+        # Of a complete checkpoint they are views of its file, at addresses at which products are rounded otherwise.
+        for name, module in self.named_children():
+            if name != self.backbone_name:
+                for parameter in module.parameters():
+                    parameter.data = parameter.data.clone()
         self.freeze_backbone()
         self._own_trained_backbone()
 

@@ -363,7 +363,7 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
     from hf_prompt_models.training.arguments import FewShotArguments, parse_run_arguments
 
     argv = ["--backbone", "b", "--train_dir", "d", "--test_dir", "e", "--output_dir", "o"]
-    run = parse_run_arguments(recipe_coop, argv, "hf-prompt train coop")
+    run = parse_run_arguments(recipe_coop.RECIPE, argv, "hf-prompt train coop")
     shown = parsers()["train coop"]
     for name, value in run.training.items():
         if name != "output_dir":
@@ -374,7 +374,7 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
     assert "(default: 0.002; CoOp recipe)" in text
     assert "then the cosine, changed by epoch; CoOp recipe)" in text
     assert "(required)" in text
-    data = build_parser(recipe_coop, FewShotArguments, {}, "prog")
+    data = build_parser(recipe_coop.RECIPE, FewShotArguments, {}, "prog")
     assert data.get_default("save_steps") == training_settings({}, {})["save_steps"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import constants
-from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
+from transformers import CLIPConfig, CLIPModel, YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
 
 from hf_prompt_models.playground import ALPRO_DIR, CLASS_NAMES, CLIP_DIR, LM_DIR, VILT_DIR, draw_example
 from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
@@ -19,13 +19,14 @@ from tests.stand_ins_language import resnet_152
 
 
 CHECKPOINTS = {
-    "openai/clip-vit-base-patch16": CLIP_DIR,
     "openai/clip-vit-base-patch32": CLIP_DIR,
     "dandelin/vilt-b32-mlm": VILT_DIR,
     "openai-community/gpt2": LM_DIR,
     "EleutherAI/pythia-410m": LM_DIR,
 }
 """Of the Hub, by id, and what stands in for each: the package's own tiny models."""
+DEEP_CHECKPOINT = "openai/clip-vit-base-patch16"
+"""A tiny CLIP with as many layers as the real one: some methods have prompts in nine of them."""
 
 
 PHOTOS = ("photo.jpg", "front.jpg", "back.jpg", "cat.jpg", "a.jpg", "b.jpg", "c.jpg")
@@ -67,6 +68,7 @@ def fetched_checkpoints(scratch: Path) -> Iterator[None]:
     """Checkpoints of the Hub in the cache of this process, and out of it again."""
     folders = {
         **CHECKPOINTS,
+        DEEP_CHECKPOINT: _write_deep_clip(scratch / "clip"),
         "microsoft/resnet-152": resnet_152(scratch / "resnet"),
         "microsoft/resnet-50": scratch / "resnet",
         "hustvl/yolos-tiny": _write_detector(scratch / "detector"),
@@ -81,6 +83,16 @@ def fetched_checkpoints(scratch: Path) -> Iterator[None]:
     yield
     for cached in made:
         shutil.rmtree(cached)
+
+
+def _write_deep_clip(folder: Path) -> Path:
+    """A CLIP of random weights with twelve layers in each tower, otherwise as the package's own."""
+    torch.manual_seed(0)
+    shutil.copytree(CLIP_DIR, folder)
+    config = CLIPConfig.from_pretrained(CLIP_DIR)
+    config.text_config.num_hidden_layers = config.vision_config.num_hidden_layers = 12
+    CLIPModel(config).save_pretrained(folder)
+    return folder
 
 
 def _write_detector(folder: Path) -> Path:

@@ -134,6 +134,6 @@ def test_the_shipped_model_binds_names_to_what_words_say() -> None:
 
 def test_training_pairs_the_packaged_language_model_with_the_packaged_vision_model() -> None:
     settings = TextGenerationArguments(language_model="playground", train_file="")
-    assert backbones(settings, recipe_frozen) == ("playground", "playground")
+    assert backbones(settings, recipe_frozen.RECIPE) == ("playground", "playground")
     settings = TextGenerationArguments(language_model="gpt2", train_file="")
-    assert backbones(settings, recipe_frozen) == ("gpt2", "microsoft/resnet-50")
+    assert backbones(settings, recipe_frozen.RECIPE) == ("gpt2", "microsoft/resnet-50")

@@ -206,19 +206,19 @@ def test_the_papers_recipe_is_the_released_codes_and_the_default_is_shorter() ->
     from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
 
     given = ["--backbone", "b", "--train_dir", "t", "--test_dir", "e", "--output_dir", "o"]
-    arguments = parse_grounding_arguments(recipe_cpt, [*given, "--recipe", "paper"], "train.py cpt")
+    arguments = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--recipe", "paper"], "train.py cpt")
     assert arguments.data.seeds == [0, 1, 2, 3, 4]
     training = TrainingArguments(**arguments.training)
     assert (training.learning_rate, training.adam_beta2, training.weight_decay) == (3e-5, 0.98, 0.01)
     assert (training.num_train_epochs, training.per_device_train_batch_size) == (500, 16)
     assert (arguments.method.mode, arguments.method.sample_regions) == ("single_color", True)
-    shorter = parse_grounding_arguments(recipe_cpt, given, "train.py cpt")
+    shorter = parse_grounding_arguments(recipe_cpt.RECIPE, given, "train.py cpt")
     assert (shorter.data.seeds, shorter.training["num_train_epochs"]) == ([0], 60)
     explicit = parse_grounding_arguments(
         recipe_cpt, [*given, "--num_train_epochs", "7", "--seeds", "4"], "train.py cpt"
     )
     assert (explicit.data.seeds, explicit.training["num_train_epochs"]) == ([4], 7)
-    full = parse_grounding_arguments(recipe_cpt, [*given, "--shots", "0"], "train.py cpt")
+    full = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--shots", "0"], "train.py cpt")
     assert (full.training["num_train_epochs"], full.training["learning_rate"]) == (5, 3e-5)
 
 

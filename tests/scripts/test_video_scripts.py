@@ -73,8 +73,8 @@ def test_clips_are_augmented_unless_their_features_are_computed_once(
 ) -> None:
     arguments = recipe_action_clip.Arguments(**settings)
     videos = read_labelled_videos(data / "train", "train")
-    processor = recipe_action_clip.build_processor(str(CLIP_DIR))
-    dataset = recipe_action_clip.build_train_dataset(arguments, videos, processor, seed=1)
+    processor = recipe_action_clip.RECIPE.build_processor(str(CLIP_DIR))
+    dataset = recipe_action_clip.RECIPE.build_train_dataset(arguments, videos, processor, seed=1)
     assert isinstance(dataset, AugmentedVideoDataset) == augmented == (not has_frozen_frames(arguments))
 
 

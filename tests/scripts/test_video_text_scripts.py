@@ -393,7 +393,7 @@ def test_flags_that_do_not_go_together_are_refused(
 ) -> None:
     given = ["--backbone", "b", "--train_file", "t", "--test_file", "e", "--output_dir", "o"]
     with pytest.raises(SystemExit):
-        parse_video_text_arguments(recipe_alpro, [*given, *more], "train.py alpro")
+        parse_video_text_arguments(recipe_alpro.RECIPE, [*given, *more], "train.py alpro")
     assert message in capsys.readouterr().err
 
 
@@ -413,7 +413,7 @@ def test_defaults_are_the_released_settings(
 ) -> None:
     given = ["--task", task, "--backbone", "b", "--train_file", "t", "--test_file", "e", "--output_dir", "o"]
     given += [] if dataset is None else ["--dataset", dataset]
-    arguments = parse_video_text_arguments(recipe_alpro, given, "train.py alpro")
+    arguments = parse_video_text_arguments(recipe_alpro.RECIPE, given, "train.py alpro")
     training = TrainingArguments(**arguments.training)
     assert (training.learning_rate, training.num_train_epochs, training.max_grad_norm) == (rate, epochs, clip)
     assert training.per_device_train_batch_size == batch

@@ -199,7 +199,7 @@ def test_what_is_held_out_shares_no_product_with_what_is_learned(
         given = ["--train_file", tmp_path / "captions.json", "--train_images", data]
     else:
         given = ["--train_file", data / "products.jsonl"]
-    recipe = {"mantis": recipe_mantis, "frozen": recipe_frozen}[method]
+    recipe = {"mantis": recipe_mantis.RECIPE, "frozen": recipe_frozen.RECIPE}[method]
     given += ["--language_model", "g", "--output_dir", "o", "--validation_fraction", 0.3, "--disable_tqdm", "true"]
     examples = read_writing_data(recipe, parse_text_generation_arguments(recipe, list(map(str, given)), "train.py"))
     learned, held_out = ({example.id for example in part} for part in (examples.train, examples.validation))
@@ -522,13 +522,13 @@ def test_predict_and_evaluate_say_what_is_missing(backbones: dict[str, Path], da
 
 def test_defaults_are_the_papers_where_it_says_them() -> None:
     given = ["--language_model", "g", "--train_file", "t", "--output_dir", "o"]
-    frozen = parse_text_generation_arguments(recipe_frozen, given, "train.py frozen")
+    frozen = parse_text_generation_arguments(recipe_frozen.RECIPE, given, "train.py frozen")
     training = TrainingArguments(**frozen.training)
     assert (training.learning_rate, training.adam_beta1, training.adam_beta2) == (3e-4, 0.9, 0.95)
     assert (training.lr_scheduler_type, training.per_device_train_batch_size) == ("constant", 128)
     assert (frozen.method.num_image_tokens, frozen.data.given()) == (2, {"max_new_tokens": 32})
-    mantis = parse_text_generation_arguments(recipe_mantis, given, "train.py mantis")
+    mantis = parse_text_generation_arguments(recipe_mantis.RECIPE, given, "train.py mantis")
     training = TrainingArguments(**mantis.training)
     assert (training.learning_rate, training.weight_decay, training.max_grad_norm) == (5e-5, 0.01, 1.0)
     assert mantis.data.given() == {"max_new_tokens": 64, "num_beams": 4}
-    assert recipe_mantis.VISION_MODEL == "microsoft/resnet-152"
+    assert recipe_mantis.RECIPE.vision_model == "microsoft/resnet-152"

@@ -11,7 +11,7 @@ REQUIRED = ["--backbone", "B", "--train_dir", "D", "--test_dir", "T", "--output_
 
 
 def parse(*flags: str) -> RunArguments:
-    return parse_run_arguments(recipe_coop, [*REQUIRED, *flags], prog="train.py coop")
+    return parse_run_arguments(recipe_coop.RECIPE, [*REQUIRED, *flags], prog="train.py coop")
 
 
 @pytest.mark.parametrize(("shots", "epochs"), [(1, 50), (2, 100), (4, 100), (8, 200), (16, 200)])
@@ -40,7 +40,9 @@ def test_an_explicit_flag_wins_even_where_it_says_the_trainers_default() -> None
 
 def test_epochs_through_clip_are_fewer_unless_the_papers_recipe_is_asked_for() -> None:
     def epochs(*flags: str) -> int:
-        return parse_run_arguments(recipe_action_clip, [*REQUIRED, *flags], prog="x").training["num_train_epochs"]
+        return parse_run_arguments(recipe_action_clip.RECIPE, [*REQUIRED, *flags], prog="x").training[
+            "num_train_epochs"
+        ]
 
     assert (epochs(), epochs("--recipe", "paper"), epochs("--trainable", "head")) == (10, 50, 50)
     assert parse().training == parse("--recipe", "paper").training  # CoOp's
@@ -80,7 +82,7 @@ def test_wrong_flags_are_said(flags: tuple[str, ...], message: str, capsys: pyte
 
 def test_missing_flags_are_said(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        parse_run_arguments(recipe_coop, REQUIRED[:6], prog="train.py coop")
+        parse_run_arguments(recipe_coop.RECIPE, REQUIRED[:6], prog="train.py coop")
     assert "required: --output_dir" in capsys.readouterr().err
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,18 @@ class TextSide:
         self._lock = threading.Lock()
         if names:
             self.features(names)
+
+    @torch.inference_mode()
+    def logits(self, inputs: Mapping[str, torch.Tensor], names: Sequence[str]) -> torch.Tensor:
+        """Return the logits of an image, (1, classes), of a model that compares more than fixed features.
+
+        Raises:
+            ValueError: as `features` does.
+        """
+        with self._lock:
+            if list(names) != self._model.config.class_names:
+                self._model.set_classes(names, tokenizer=self._processor)
+            return self._model(**inputs).logits
 
     @torch.inference_mode()
     def features(self, names: Sequence[str]) -> torch.Tensor:

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, AutoProcessor
 
-from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification
+from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification, CoOpConfig
 from hf_prompt_models.app import look
 from hf_prompt_models.app.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
@@ -35,12 +36,14 @@ class Picture:
     Args:
         name: of the file.
         thumbnail: as the address of an `<img>`.
-        embeds: (1, dim) image features.
+        embeds: (1, dim) image features of the backbone.
+        inputs: what the image processor made of it, for models that answer by more than these features.
     """
 
     name: str
     thumbnail: str
     embeds: torch.Tensor
+    inputs: Mapping[str, torch.Tensor]
 
 
 Pictures = dict[str, Picture]
@@ -71,14 +74,15 @@ class ImageClassifier:
             self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
             self._sides = [TextSide(self.model, self.processor, self.class_names)]
             return
-        self.locked = LOCKED if config.class_specific_context else None
+        self.locked = LOCKED if isinstance(config, CoOpConfig) and config.class_specific_context else None
         self._own_features = self.model.get_text_features().pooler_output if self.locked else None
         by_hand = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
         by_hand.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
         zero_shot = ClipZeroShotForImageClassification(by_hand, self.model.clip).eval()
         self.series_names = ["Learned prompt", f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
+        own = () if self.locked or not self.model.compares_fixed_features else self.class_names
         self._sides = [
-            TextSide(self.model, self.processor, () if self.locked else self.class_names),
+            TextSide(self.model, self.processor, own),
             TextSide(zero_shot, self.processor, self.class_names),
         ]
 
@@ -105,11 +109,8 @@ class ImageClassifier:
         inputs = self.processor.image_processor(image, return_tensors="pt").to(self.model.device)
         for name, tensor in inputs.items():
             inputs[name] = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
-        return Picture(
-            Path(path).name,
-            thumbnail(image, THUMBNAIL_PIXELS),
-            self.model.get_image_features(**inputs).pooler_output,
-        )
+        features = ClipPromptModel.get_image_features(self.model, **inputs).pooler_output
+        return Picture(Path(path).name, thumbnail(image, THUMBNAIL_PIXELS), features, inputs)
 
     @torch.inference_mode()
     def classify(self, pictures: Sequence[Picture], names: Sequence[str]) -> list[list[Series]]:
@@ -117,6 +118,10 @@ class ImageClassifier:
         embeds = torch.cat([picture.embeds for picture in pictures])
         tables = []
         for side in self._sides:
+            if side is self._sides[0] and not self.model.compares_fixed_features:
+                rows = [side.logits(picture.inputs, names) for picture in pictures]
+                tables.append(torch.cat(rows).softmax(dim=-1).tolist())
+                continue
             locked = self.locked is not None and side is self._sides[0]
             features = self._own_features if locked else side.features(names)
             tables.append(self.model.class_logits(embeds, features).softmax(dim=-1).tolist())

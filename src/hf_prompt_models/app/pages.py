@@ -11,10 +11,18 @@ from hf_prompt_models import (
     ActionClipConfig,
     AlproConfig,
     ClipZeroShotConfig,
+    CoCoOpConfig,
     CoOpConfig,
     CptConfig,
     FrozenConfig,
+    IVLPConfig,
+    KgCoOpConfig,
     MantisConfig,
+    MaPLeConfig,
+    MMRLConfig,
+    ProGradConfig,
+    PromptSRCConfig,
+    TCPConfig,
 )
 from hf_prompt_models.app import (
     image_classification,
@@ -36,9 +44,17 @@ PAGES: dict[type[PreTrainedConfig], Page] = {
     AlproConfig: video_text_retrieval.page,
     ClipZeroShotConfig: image_classification.page,
     CoOpConfig: image_classification.page,
+    CoCoOpConfig: image_classification.page,
     CptConfig: visual_grounding.page,
     FrozenConfig: product_description.page,
+    IVLPConfig: image_classification.page,
+    KgCoOpConfig: image_classification.page,
     MantisConfig: product_description.page,
+    MaPLeConfig: image_classification.page,
+    MMRLConfig: image_classification.page,
+    ProGradConfig: image_classification.page,
+    PromptSRCConfig: image_classification.page,
+    TCPConfig: image_classification.page,
 }
 """By the class of the model's configuration."""
 

@@ -47,12 +47,29 @@ def embed_prompts(
     """
     if context is None:
         return token_embedding(input_ids)
-    virtual = input_ids >= token_embedding.num_embeddings
-    embedded = token_embedding(input_ids.masked_fill(virtual, 0))
-    vectors = context.reshape(-1, context.shape[-1]).to(embedded.dtype)
-    places = (input_ids - token_embedding.num_embeddings).clamp(min=0)
+    vocab_size = token_embedding.num_embeddings
+    embedded = token_embedding(input_ids.masked_fill(input_ids >= vocab_size, 0))
+    return replace_virtual_tokens(embedded, input_ids, vocab_size, context)
+
+
+def replace_virtual_tokens(
+    hidden_states: torch.Tensor, input_ids: torch.Tensor, vocab_size: int, vectors: torch.Tensor
+) -> torch.Tensor:
+    """Put vectors where the virtual tokens are.
+
+    Args:
+        hidden_states: (rows, row length, hidden size)
+        input_ids: (rows, row length); ids past the vocabulary count through the flattened vectors.
+        vocab_size: of the text tower.
+        vectors: (..., hidden size), differentiable; rounded to the precision of the hidden states.
+
+    Returns:
+        (rows, row length, hidden size)
+    """
+    places = (input_ids - vocab_size).clamp(min=0)
+    flat = vectors.reshape(-1, vectors.shape[-1]).to(hidden_states.dtype)
     # Not an assignment to the virtual places: how many there are would be unknown to a compiler.
-    return torch.where(virtual[..., None], F.embedding(places, vectors), embedded)
+    return torch.where((input_ids >= vocab_size)[..., None], F.embedding(places, flat), hidden_states)
 
 
 def insert_context(

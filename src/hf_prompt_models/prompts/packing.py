@@ -38,12 +38,42 @@ class PackedPrompts:
     def to(self, device: torch.device | str) -> "PackedPrompts":
         return PackedPrompts(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
-    def attention_mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """(rows, 1, row length, row length), additive: 0 where a token (third axis) sees another, else the minimum."""
+    def repeat(self, times: int, vocab_size: int, num_virtual_tokens: int) -> "PackedPrompts":
+        """Return the same prompts `times` times, each time with context vectors of their own.
+
+        Args:
+            times: number of contexts, such as one for each image.
+            vocab_size: of the text tower; ids past it are virtual tokens.
+            num_virtual_tokens: virtual tokens of one context. Those of the second context count on from the first's.
+        """
+        rows = len(self.input_ids)
+        number = torch.arange(times, device=self.input_ids.device)
+        offsets = (number * num_virtual_tokens)[:, None, None]
+        input_ids = torch.where(self.input_ids >= vocab_size, self.input_ids + offsets, self.input_ids)
+        return PackedPrompts(
+            input_ids=input_ids.flatten(0, 1),  # type: ignore[arg-type]
+            position_ids=self.position_ids.repeat(times, 1),  # type: ignore[arg-type]
+            subtree_ends=self.subtree_ends.repeat(times, 1),  # type: ignore[arg-type]
+            prompt_rows=(self.prompt_rows + number[:, None] * rows).flatten(),  # type: ignore[arg-type]
+            prompt_columns=self.prompt_columns.repeat(times),  # type: ignore[arg-type]
+        )
+
+    def attention_mask(self, dtype: torch.dtype, unseen: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what each token sees, as an additive mask: 0 where it sees another, else the dtype's least number.
+
+        Args:
+            dtype: of the mask.
+            unseen: (rows, row length) true for tokens that none but themselves see.
+
+        Returns:
+            (rows, 1, row length, row length); the token of the third axis sees that of the last.
+        """
         columns = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
         visible = (columns[None, None, :] <= columns[None, :, None]) & (
             columns[None, :, None] < self.subtree_ends[:, None, :]
         )
+        if unseen is not None:
+            visible &= ~unseen[:, None, :] | (columns[None, :] == columns[:, None])
         mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
         return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
@@ -85,6 +115,26 @@ def pack_prompts(
         subtree_ends[number, : len(row.ids)] = torch.tensor(row.ends)
     prompt_rows, prompt_columns = places.unbind(1)
     return PackedPrompts(input_ids, position_ids, subtree_ends, prompt_rows, prompt_columns)  # type: ignore[arg-type]
+
+
+def lay_out_apart(prompts: Sequence[Sequence[int]]) -> PackedPrompts:
+    """Lay prompts out as a row for each, in their order, padded on the right.
+
+    Args:
+        prompts: token ids of each prompt, its last token being the one that is read.
+    """
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    longest = int(lengths.max())
+    columns = torch.arange(longest)
+    input_ids = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts])
+    is_prompt = columns < lengths[:, None]
+    return PackedPrompts(
+        input_ids=input_ids,  # type: ignore[arg-type]
+        position_ids=columns.repeat(len(prompts), 1),  # type: ignore[arg-type]
+        subtree_ends=torch.where(is_prompt, lengths[:, None], columns + 1),  # type: ignore[arg-type]
+        prompt_rows=torch.arange(len(prompts)),  # type: ignore[arg-type]
+        prompt_columns=lengths - 1,  # type: ignore[arg-type]
+    )
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

@@ -110,6 +110,12 @@ IMAGENET_TEMPLATES = (
 )
 """OpenAI's 80 templates for ImageNet."""
 
+PROMPTSRC_TEMPLATES = (
+    DEFAULT_TEMPLATE,
+    *(template for template in IMAGENET_TEMPLATES[:60] if template != DEFAULT_TEMPLATE),
+)
+"""The 60 templates of PromptSRC's teacher (`trainers/promptsrc.py`): the first 60 of the 80, the plainest in front."""
+
 DATASET_TEMPLATES = {
     "imagenet": "a photo of a {}.",
     "caltech101": "a photo of a {}.",

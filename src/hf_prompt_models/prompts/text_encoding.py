@@ -1,15 +1,15 @@
 """Running a causal text tower that is read at its end token, as CLIP's, over packed prompts."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
-from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.output_capturing import capture_outputs
 
-from hf_prompt_models.prompts.context import embed_prompts
+from hf_prompt_models.prompts.context import embed_prompts, replace_virtual_tokens
 from hf_prompt_models.prompts.packing import PackedPrompts
 
 
@@ -22,8 +22,10 @@ def encode_prompts(
     prompts: PackedPrompts,
     context: torch.Tensor | None = None,
     chunk_size: int | None = None,
+    layer_context: Mapping[int, torch.Tensor] | None = None,
+    first_layer: int = 0,
 ) -> torch.Tensor:
-    """The text tower's pooled output for every packed prompt, differentiable with respect to the context.
+    """Return the text tower's pooled output for every packed prompt, differentiable with respect to the context.
 
     Args:
         text_model: the tower, of a backbone that packs prompts.
@@ -32,6 +34,10 @@ def encode_prompts(
         context: (..., hidden size) context vectors.
         chunk_size: how many prompts to encode at a time, at least a row of them. In training each chunk's activations
             are computed again in the backward pass, so that those of one chunk alone are ever held.
+        layer_context: deep prompts. `{i: vectors}` replaces the virtual tokens at the input of layer `i`, counted from
+            0, by the vectors, which are laid out as the context is.
+        first_layer: the layer from which other tokens see the virtual tokens. Before it the tower computes what it
+            would without them.
 
     Returns:
         (prompts, hidden size), before the projection.
@@ -43,11 +49,12 @@ def encode_prompts(
         rows = max(chunk_size // int(prompts.prompt_rows.bincount().max()), 1)
     elif torch.is_grad_enabled():
         rows = num_rows
+    deep = (layer_context or {}, first_layer)
     if rows >= num_rows and chunk_size is None:
-        return _encode_rows(text_model, prompts, context)
+        return _encode_rows(text_model, prompts, context, *deep)
     chunks = []
     for start in range(0, num_rows, rows):
-        arguments = (text_model, _rows(prompts, start, start + rows), context)
+        arguments = (text_model, _rows(prompts, start, start + rows), context, *deep)
         if torch.is_grad_enabled():
             chunks.append(checkpoint(_encode_rows, *arguments, use_reentrant=False))
         else:
@@ -60,33 +67,31 @@ def encode_prompts(
 @capture_outputs(tie_last_hidden_states=False)
 def run_prompts_apart(
     text_model: CLIPTextModel,
-    input_ids: torch.Tensor,
-    lengths: torch.Tensor,
+    prompts: PackedPrompts,
     context: torch.Tensor | None = None,
+    layer_context: Mapping[int, torch.Tensor] | None = None,
+    first_layer: int = 0,
     **kwargs: Any,
 ) -> BaseModelOutputWithPooling:
-    """The text tower's complete output with a row for each prompt, where hidden states or attentions are asked for.
+    """Return the text tower's complete output, where hidden states or attentions are asked for.
 
     Args:
         text_model: the tower, of a backbone that packs prompts.
-        input_ids: (prompts, length) prompts padded on the right; ids past the vocabulary stand for context vectors.
-        lengths: (prompts,) tokens of each prompt.
-        context: (..., hidden size) context vectors.
+        prompts: a row for each, as `lay_out_apart` makes them.
+        context, layer_context, first_layer: as of `encode_prompts`.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
         `.last_hidden_state` (prompts, length, hidden size), `.pooler_output` (prompts, hidden size) before the
         projection.
     """
-    embedded = embed_prompts(text_model.embeddings.token_embedding, input_ids, context)
-    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-    embedded = embedded + text_model.embeddings.position_embedding(positions)
-    mask = create_causal_mask(
-        config=text_model.config, inputs_embeds=embedded, attention_mask=None, past_key_values=None
-    )
-    outputs = text_model.encoder(inputs_embeds=embedded, attention_mask=mask, is_causal=True, **kwargs)
-    hidden_states = text_model.final_layer_norm(outputs.last_hidden_state)
-    pooled = hidden_states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+    hidden_states = _embed_rows(text_model, prompts, context)
+    masks = _attention_masks(text_model, prompts, hidden_states.dtype, first_layer)
+    for index, (layer, mask) in enumerate(zip(text_model.encoder.layers, masks, strict=True)):
+        hidden_states = _with_prompts(text_model, prompts, hidden_states, (layer_context or {}).get(index))
+        hidden_states = layer(hidden_states, mask, is_causal=False)
+    hidden_states = text_model.final_layer_norm(hidden_states)
+    pooled = hidden_states[prompts.prompt_rows, prompts.prompt_columns]
     return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=pooled)
 
 
@@ -101,15 +106,49 @@ def _rows(prompts: PackedPrompts, start: int, stop: int) -> PackedPrompts:
     )
 
 
-def _encode_rows(text_model: CLIPTextModel, prompts: PackedPrompts, context: torch.Tensor | None) -> torch.Tensor:
-    hidden_states = embed_prompts(text_model.embeddings.token_embedding, prompts.input_ids, context)
-    # Not `embeddings(...)`: it bounds the length of a row, which here is not that of a prompt.
-    hidden_states = hidden_states + text_model.embeddings.position_embedding(prompts.position_ids)
-    attention_mask = prompts.attention_mask(hidden_states.dtype)
-    *layers, last = text_model.encoder.layers
-    for layer in layers:
-        hidden_states = layer(hidden_states, attention_mask, is_causal=False)
+def _encode_rows(
+    text_model: CLIPTextModel,
+    prompts: PackedPrompts,
+    context: torch.Tensor | None,
+    layer_context: Mapping[int, torch.Tensor],
+    first_layer: int,
+) -> torch.Tensor:
+    hidden_states = _embed_rows(text_model, prompts, context)
+    masks = _attention_masks(text_model, prompts, hidden_states.dtype, first_layer)
+    *earlier, last = text_model.encoder.layers
+    for index, layer in enumerate(earlier):
+        hidden_states = _with_prompts(text_model, prompts, hidden_states, layer_context.get(index))
+        hidden_states = layer(hidden_states, masks[index], is_causal=False)
+    hidden_states = _with_prompts(text_model, prompts, hidden_states, layer_context.get(len(earlier)))
     # The last layer's feed-forward part is needed only where a prompt is read.
-    attended, _ = last.self_attn(last.layer_norm1(hidden_states), attention_mask=attention_mask, is_causal=False)
+    attended, _ = last.self_attn(last.layer_norm1(hidden_states), attention_mask=masks[-1], is_causal=False)
     read = (hidden_states + attended)[prompts.prompt_rows, prompts.prompt_columns]
     return text_model.final_layer_norm(read + last.mlp(last.layer_norm2(read)))
+
+
+def _embed_rows(text_model: CLIPTextModel, prompts: PackedPrompts, context: torch.Tensor | None) -> torch.Tensor:
+    hidden_states = embed_prompts(text_model.embeddings.token_embedding, prompts.input_ids, context)
+    # Not `embeddings(...)`: it bounds the length of a row, which here is not that of a prompt.
+    return hidden_states + text_model.embeddings.position_embedding(prompts.position_ids)
+
+
+def _attention_masks(
+    text_model: CLIPTextModel, prompts: PackedPrompts, dtype: torch.dtype, first_layer: int
+) -> list[torch.Tensor]:
+    """Return each layer's mask. Before `first_layer` nothing sees the virtual tokens."""
+    mask = early = prompts.attention_mask(dtype)
+    if first_layer:
+        early = prompts.attention_mask(
+            dtype, prompts.input_ids >= text_model.embeddings.token_embedding.num_embeddings
+        )
+    return [early if index < first_layer else mask for index in range(len(text_model.encoder.layers))]
+
+
+def _with_prompts(
+    text_model: CLIPTextModel, prompts: PackedPrompts, hidden_states: torch.Tensor, vectors: torch.Tensor | None
+) -> torch.Tensor:
+    """Return a layer's input with deep prompts in their places, if the layer has some."""
+    if vectors is None:
+        return hidden_states
+    vocab_size = text_model.embeddings.token_embedding.num_embeddings
+    return replace_virtual_tokens(hidden_states, prompts.input_ids, vocab_size, vectors)

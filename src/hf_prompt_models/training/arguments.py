@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from textwrap import wrap
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.recipe_utils import ClassificationRecipe, Protocol, Recipe
 from hf_prompt_models.training.settings import (
     RunOptions,
     build_training_arguments,
@@ -170,15 +170,15 @@ class RunArguments:
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def few_shot_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+def few_shot_parser(recipe: ClassificationRecipe[Any], prog: str) -> HfArgumentParser:
     """The parser of a classifier's command line."""
-    settings = recipe.training_defaults(recipe.DEFAULT_SHOTS) | {"shots": recipe.DEFAULT_SHOTS}
+    settings = recipe.training_defaults(Protocol(shots=recipe.default_shots)) | {"shots": recipe.default_shots}
     if not SCHEDULER_FLAGS & set(settings):
         settings["lr_scheduler_type"] = "a constant epoch, then the cosine, changed by epoch"
     return build_parser(recipe, FewShotArguments, settings, prog)
 
 
-def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> RunArguments:
+def parse_run_arguments(recipe: ClassificationRecipe[Any], argv: Sequence[str], prog: str) -> RunArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
@@ -191,9 +191,9 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
             parser.error(
                 f"--few_shot_sample holds {shots} examples a class, --shots says {given['shots']}: leave it out"
             )
-    given.setdefault("shots", recipe.DEFAULT_SHOTS)
+    given.setdefault("shots", recipe.default_shots)
     few_shot = FewShotArguments(**fields_of(FewShotArguments, given))
-    if few_shot.shots < min(recipe.DEFAULT_SHOTS, 1):
+    if few_shot.shots < min(recipe.default_shots, 1):
         parser.error(f"--shots is the number of training examples a class, at least 1; got {few_shot.shots}")
     if len(set(few_shot.seeds)) < len(few_shot.seeds) or not few_shot.seeds:
         parser.error(f"--seeds: name each seed once; got {few_shot.seeds}")
@@ -207,11 +207,11 @@ def parse_run_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> R
             parser.error(f"--target_dirs {target}: before the = stands one of {', '.join(PUBLISHED_DATASETS)}")
     explicit = fields_of(TrainingArguments, given)
     found = find_dataset(few_shot.train_dir)
-    dataset = few_shot.dataset or (found.name if found else None)
-    training = training_settings(recipe.training_defaults(few_shot.shots, dataset), explicit)
-    method = fields_of(recipe.Arguments, given)
+    protocol = Protocol(few_shot.protocol, few_shot.shots, few_shot.dataset or (found.name if found else None))
+    training = training_settings(recipe.training_defaults(protocol), explicit)
+    method = fields_of(recipe.arguments_class, given)
     return RunArguments(
-        method=recipe.Arguments(**recipe.argument_defaults(few_shot.protocol, method) | method),
+        method=recipe.arguments_class(**recipe.argument_defaults(protocol, method) | method),
         few_shot=few_shot,
         training=training,
         own_schedule=not SCHEDULER_FLAGS & set(training),
@@ -277,7 +277,7 @@ def _shown(default: Any) -> str:
     return (" ".join(map(str, default)) if isinstance(default, list) else str(default)).replace("%", "%%")
 
 
-def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], prog: str) -> HfArgumentParser:
+def build_parser(recipe: Recipe[Any], data: type, settings: Mapping[str, Any], prog: str) -> HfArgumentParser:
     """The parser of a method's command line: its own flags, those for data and protocol, then the Trainer's.
 
     Args:
@@ -287,12 +287,12 @@ def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], pr
         prog: what the program is called.
     """
     sources = {each.name: "Trainer" for each in fields(TrainingArguments)}
-    ours = [each.name for cls in (recipe.Arguments, data, RunOptions) for each in fields(cls)]
+    ours = [each.name for cls in (recipe.arguments_class, data, RunOptions) for each in fields(cls)]
     sources |= dict.fromkeys([*ours, *training_settings({}, {})], "hf-prompt")
-    sources |= dict.fromkeys(settings, recipe.SOURCE) | recipe.SOURCES
-    examples = "\n".join(" \\\n        ".join(wrap(f"    {prog} {each}", 108)) for each in recipe.EXAMPLES)
+    sources |= {**dict.fromkeys(settings, recipe.source), **recipe.sources}
+    examples = "\n".join(" \\\n        ".join(wrap(f"    {prog} {each}", 108)) for each in recipe.examples)
     parser = HfArgumentParser(
-        (recipe.Arguments, data, RunOptions, TrainerArguments),
+        (recipe.arguments_class, data, RunOptions, TrainerArguments),
         prog=prog,
         usage=f"{prog} [FLAGS.yaml] --flag value …",
         description=f"{recipe.__doc__}\n\n{examples}",
@@ -301,7 +301,7 @@ def build_parser(recipe: ModuleType, data: type, settings: Mapping[str, Any], pr
     )
     parser.set_defaults(**training_settings(dict(settings), {}))
     for name, value in recipe.laptop_defaults({}).items():
-        sources[name] = f"--recipe laptop; {recipe.SOURCE}: {_shown(parser.get_default(name))}"
+        sources[name] = f"--recipe laptop; {recipe.source}: {_shown(parser.get_default(name))}"
         parser.set_defaults(**{name: value})
     return parser
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 from transformers import EvalPrediction
 
@@ -126,6 +126,26 @@ def class_logits(model: ClipPromptModel, dataset: FeatureDataset, batch_size: in
     """(images, classes) logits, from features computed before."""
     logits = [model(image_embeds=features.to(model.device)).logits for features in dataset.features.split(batch_size)]
     return torch.cat(logits).cpu().numpy()
+
+
+@torch.no_grad()
+def image_logits(
+    model: ClipPromptModel, dataset: Dataset, batch_size: int, num_workers: int = 0, progress: bool = True
+) -> np.ndarray:
+    """(images, classes) logits of a model whose image tower was trained with the prompt.
+
+    Args:
+        model: the classifier.
+        dataset: of the images' inputs, and labels.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+    """
+    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    logits = []
+    for batch in tqdm(loader, desc="Testing", leave=False, disable=not progress):
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+        logits.append(model(**inputs).logits.cpu())
+    return torch.cat(logits).numpy()
 
 
 def predict(model: ClipPromptModel, dataset: FeatureDataset) -> np.ndarray:

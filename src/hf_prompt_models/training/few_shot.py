@@ -1,12 +1,10 @@
 """Few-shot classification of images or videos: sample, train, test, for each seed, beside hand-written prompts."""
 
-import inspect
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
 from hf_prompt_models.packaged_backbones import portable_name
+from hf_prompt_models.recipe_utils import ClassificationRecipe
 from hf_prompt_models.training.arguments import FewShotArguments, RunArguments, few_shot_parser, parse_run_arguments
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.earlier_runs import clear_output_dir
@@ -54,7 +53,7 @@ from hf_prompt_models.version import __version__
 parser = few_shot_parser
 
 
-def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+def train(recipe: ClassificationRecipe[Any], flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for a classifier: the lines that sum its run up.
 
     Args:
@@ -67,14 +66,14 @@ def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> 
     return summarise(run_few_shot(recipe, arguments, command))
 
 
-def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> dict[str, Any]:
+def run_few_shot(recipe: ClassificationRecipe[Any], arguments: RunArguments, command: str) -> dict[str, Any]:
     """Train and test a method on K images or videos a class, or on all there are, once for each seed.
 
     Everything that can be wrong with the input is found out before the first step. Results are written after each
     seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
 
     Args:
-        recipe: the method's `recipe_<method>` module.
+        recipe: the method's.
         arguments: from `parse_run_arguments`.
         command: the command line, for the results.
 
@@ -87,7 +86,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     is_main = next(iter(training.values())).process_index == 0
 
     read_examples = partial(recipe.read_examples, **_reading(few_shot, recipe))
-    task = read_task(few_shot, read_examples, recipe.DEFAULT_TEMPLATES)
+    task = read_task(few_shot, read_examples, recipe.default_templates)
     if task.split is None:
         tested = [file for test in task.tests.values() for file in labelled_files(test.images)]
         check_disjoint(labelled_files(task.train), tested, arguments.run.allow_shared_files, task.train.kind)
@@ -99,9 +98,9 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     for seed, settings in training.items():
         # As in the released code, the last partial batch is dropped where there is a whole one for each process.
         settings.dataloader_drop_last &= len(samples[seed]) >= settings.train_batch_size * settings.world_size
-        check_batches(settings, len(samples[seed]), recipe.CONTRASTS_BATCH)
+        check_batches(settings, len(samples[seed]), recipe.contrasts_batch)
     processor = recipe.build_processor(few_shot.backbone)
-    kind = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
+    kind: Any = VideoClassification if isinstance(task.train, LabelledVideos) else ImageClassification
     run = kind(recipe, arguments, tests, processor, next(iter(training.values())))
     model = _build_model(run, task.train.class_names)
     for test in tests.values():
@@ -113,7 +112,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     first = next(iter(tests.values()))
     by_hand = {role: run.predict_by_hand(role) for role in tests}
     results: dict[str, Any] = {
-        "method": recipe.TITLE,
+        "method": recipe.title,
         "protocol": few_shot.protocol,
         "kind": task.train.kind,
         "backbone": few_shot.backbone,
@@ -148,7 +147,7 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
             "file": task.names.source,
             "folders": [list(pair) for pair in zip(task.names.folders or (), task.names.names, strict=True)],
         }
-    cards = RunCards(results, recipe.TASK, run_on_card)
+    cards = RunCards(results, recipe.task, run_on_card)
     with only_run(output_dir, is_main):
         announce(training, {seed: len(sample) for seed, sample in samples.items()})
         clear_output_dir(arguments.training, few_shot.seeds, arguments.run.overwrite_output_dir)
@@ -168,16 +167,15 @@ def run_few_shot(recipe: ModuleType, arguments: RunArguments, command: str) -> d
     return results
 
 
-def _reading(few_shot: FewShotArguments, recipe: ModuleType) -> dict[str, str]:
+def _reading(few_shot: FewShotArguments, recipe: ClassificationRecipe[Any]) -> dict[str, str]:
     """The arguments of a recipe's `read_examples` that the command line gives.
 
     Raises:
         ValueError: for a flag that is not for what the recipe reads.
     """
     given = {name: value for name in READING_FLAGS if (value := getattr(few_shot, name)) is not None}
-    known = inspect.signature(recipe.read_examples).parameters
-    if unknown := sorted(given.keys() - known.keys()):
-        raise ValueError(f"--{unknown[0]} does not apply to the data of {recipe.TITLE}: leave it out.")
+    if unknown := sorted(given.keys() - recipe.reading_flags):
+        raise ValueError(f"--{unknown[0]} does not apply to the data of {recipe.title}: leave it out.")
     return given
 
 
@@ -259,7 +257,7 @@ def _run_seed(
 ) -> tuple[dict[str, Any], PromptTrainer]:
     recipe, few_shot, directory = run.recipe, run.arguments.few_shot, Path(training.output_dir)
     record = {
-        "method": recipe.TITLE,
+        "method": recipe.title,
         "arguments": vars(run.arguments.method),
         "backbone": portable_name(few_shot.backbone),
         "seed": training.seed,
@@ -275,10 +273,11 @@ def _run_seed(
         model=model,
         args=training,
         train_dataset=run.train_dataset(model, sample, training.seed),
-        eval_dataset=run.eval_dataset,
+        eval_dataset=run.eval_dataset(model),
         compute_metrics=run.compute_metrics,
         learning_rate_factors=run.learning_rate_factors,
         own_schedule=run.arguments.own_schedule,
+        callbacks=recipe.callbacks(run.arguments.method),
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     model.eval()
@@ -289,7 +288,7 @@ def _run_seed(
         plot_learning_curve(
             trainer.state.log_history,
             directory / "learning_curve.png",
-            f"{recipe.TITLE}, seed {training.seed}: training on {len(sample)} {sample.kind}s",
+            f"{recipe.title}, seed {training.seed}: training on {len(sample)} {sample.kind}s",
             baselines,
             "mean average precision" if run.multi_label else "test accuracy",
         )

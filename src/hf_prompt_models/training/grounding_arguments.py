@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS
+from hf_prompt_models.recipe_utils import VisualGroundingRecipe
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
@@ -76,12 +76,14 @@ class GroundingArguments:
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def grounding_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+def grounding_parser(recipe: VisualGroundingRecipe[Any], prog: str) -> HfArgumentParser:
     """The parser of a method's command line."""
-    return build_parser(recipe, GroundingDataArguments, recipe.training_defaults(recipe.DEFAULT_SHOTS), prog)
+    return build_parser(recipe, GroundingDataArguments, recipe.training_defaults(recipe.default_shots), prog)
 
 
-def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> GroundingArguments:
+def parse_grounding_arguments(
+    recipe: VisualGroundingRecipe[Any], argv: Sequence[str], prog: str
+) -> GroundingArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
@@ -93,9 +95,9 @@ def parse_grounding_arguments(recipe: ModuleType, argv: Sequence[str], prog: str
         parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")
     if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
         parser.error(f"--seeds: name each seed once; got {data.seeds}")
-    method = fields_of(recipe.Arguments, given)
+    method = fields_of(recipe.arguments_class, given)
     return GroundingArguments(
-        method=recipe.Arguments(**recipe.argument_defaults(method) | method),
+        method=recipe.arguments_class(**recipe.argument_defaults(method) | method),
         data=data,
         training=training_settings(recipe.training_defaults(data.shots), fields_of(TrainingArguments, given)),
         run=RunOptions(**fields_of(RunOptions, given)),

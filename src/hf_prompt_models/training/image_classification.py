@@ -1,7 +1,6 @@
 """Training and testing image classifiers over a frozen image tower: what it says of a picture is computed once."""
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from transformers import TrainingArguments
 from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
+from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 from hf_prompt_models.training.arguments import RunArguments
 from hf_prompt_models.training.evaluation import (
     class_logits,
@@ -18,6 +18,7 @@ from hf_prompt_models.training.evaluation import (
     compute_image_features,
     compute_metrics,
     compute_view_features,
+    image_logits,
 )
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.protocols import TestSet
@@ -44,7 +45,7 @@ class ImageClassification:
 
     def __init__(
         self,
-        recipe: ModuleType,
+        recipe: ImageClassificationRecipe[Any],
         arguments: RunArguments,
         tests: dict[str, TestSet],
         processor: Any,
@@ -62,11 +63,7 @@ class ImageClassification:
 
     def prepare(self) -> None:
         """Compute the features of the test pictures."""
-        self.features = {
-            role: self._features(self.zero_shot, self.recipe.build_test_dataset(test.images, self.processor))
-            for role, test in self.tests.items()
-        }
-        self.eval_dataset = next(iter(self.features.values()))
+        self.features = {role: self._features(self.zero_shot, self._images(role)) for role in self.tests}
 
     def build_model(self, class_names: Sequence[str]) -> Any:
         """A new model."""
@@ -79,9 +76,26 @@ class ImageClassification:
         self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
         return class_logits(self.zero_shot, self.features[role])
 
+    def eval_dataset(self, model: Any) -> Any:
+        """Return what the Trainer's own evaluations see: the first test's features where training leaves them."""
+        role = next(iter(self.tests))
+        return self.features[role] if model.has_fixed_image_features else self._images(role)
+
     def predict(self, model: Any, role: str) -> np.ndarray:
         """(images, classes) logits of a model, whose classes are the test's."""
-        return class_logits(model, self.features[role])
+        if model.has_fixed_image_features:
+            return class_logits(model, self.features[role])
+        settings = self._training
+        return image_logits(
+            model,
+            self._images(role),
+            settings.per_device_eval_batch_size,
+            settings.dataloader_num_workers,
+            not settings.disable_tqdm,
+        )
+
+    def _images(self, role: str) -> Any:
+        return self.recipe.build_test_dataset(self.tests[role].images, self.processor)
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
         """`accuracy` and `mean_class_accuracy`, from 0 to 1."""

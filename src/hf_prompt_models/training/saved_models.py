@@ -15,7 +15,12 @@ from hf_prompt_models.data.labelled_images import LabelledImages
 from hf_prompt_models.data.labelled_videos import LabelledVideos
 from hf_prompt_models.data.readable import without_unreadable
 from hf_prompt_models.data.video_dataset import VideoDataset, VideoViewsDataset
-from hf_prompt_models.training.evaluation import class_logits, classification_metrics, compute_image_features
+from hf_prompt_models.training.evaluation import (
+    class_logits,
+    classification_metrics,
+    compute_image_features,
+    image_logits,
+)
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.inference import IMAGES, VIDEOS, Kind
 from hf_prompt_models.training.video_classification import (
@@ -86,9 +91,13 @@ def evaluate_images(
     def run(test: LabelledImages) -> dict[str, Tested]:
         tested, features = {}, None
         for seed, model, processor, images in models.load(IMAGES, test):
+            dataset = ImageDataset(images, processor.image_processor)
+            if not model.has_fixed_image_features:
+                logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
+                tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+                continue
             if features is None:  # the seeds share one frozen backbone
                 kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
-                dataset = ImageDataset(images, processor.image_processor)
                 features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
             logits = class_logits(model, features)
             tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))

@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
+
+from hf_prompt_models.recipe_utils import Recipe
 
 
 INTERVALS = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
@@ -124,7 +125,7 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
     return arguments
 
 
-def with_laptop_defaults(recipe: ModuleType, given: Mapping[str, Any]) -> dict[str, Any]:
+def with_laptop_defaults(recipe: Recipe[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What a command line says, above what `--recipe laptop`, the default, sets in place of the paper's settings."""
     if given.get("recipe") == "paper":
         return dict(given)

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.packaged_backbones import portable_name, vision_model_for
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, training_collator
 from hf_prompt_models.processing_utils import report_cut_texts
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.protocols import source_title
@@ -104,7 +104,7 @@ class WritingTrainer(PromptTrainer):
 parser = text_generation_parser
 
 
-def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+def train(recipe: TextGenerationRecipe[Any], flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for methods that write texts; as `training.few_shot.train`."""
     arguments = parse_text_generation_arguments(recipe, flags, prog)
     return summarise_writing(run_text_generation(recipe, arguments, command))
@@ -125,7 +125,7 @@ class WritingData:
     sources: dict[str, str]
 
 
-def read_writing_data(recipe: ModuleType, arguments: WritingRunArguments) -> WritingData:
+def read_writing_data(recipe: TextGenerationRecipe[Any], arguments: WritingRunArguments) -> WritingData:
     """Read and check all examples. What is held out shares no id with what is learned from.
 
     Raises:
@@ -145,6 +145,7 @@ def read_writing_data(recipe: ModuleType, arguments: WritingRunArguments) -> Wri
         parts = learned.split(shares, SPLIT_SEED)
         learned, held_out = parts["train"], parts["validation"]
     if data.test_file is None:
+        assert held_out is not None  # the command line is refused where nothing is held out
         test, source = recipe.test_examples(method, held_out, None), f"{data.train_file}, held out"
     else:
         where = (data.test_file, data.test_images, data.test_annotations)
@@ -159,7 +160,7 @@ def read_writing_data(recipe: ModuleType, arguments: WritingRunArguments) -> Wri
 
 
 def read_test_examples(
-    recipe: ModuleType,
+    recipe: TextGenerationRecipe[Any],
     method: Any,
     test: tuple[str, str | None, str | None],
     shots: tuple[str, str | None, str | None] | None,
@@ -239,14 +240,16 @@ def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExamp
     return list(by_prompt.values())
 
 
-def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, command: str) -> dict[str, Any]:
+def run_text_generation(
+    recipe: TextGenerationRecipe[Any], arguments: WritingRunArguments, command: str
+) -> dict[str, Any]:
     """Train and test a method, once for each seed.
 
     Everything that can be wrong with the input is found out before the first step. Results are written after each
     seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
 
     Args:
-        recipe: the method's `recipe_<method>` module.
+        recipe: the method's.
         arguments: from `parse_text_generation_arguments`.
         command: the command line, for the results.
 
@@ -263,15 +266,15 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         learned, tested = generated_texts(data.train), generated_texts(data.test)
         check_disjoint(learned, tested, arguments.run.allow_shared_files, "example")
     processor = recipe.build_processor(arguments.method, language_model, vision_model)
-    new_tokens = settings.max_new_tokens or recipe.DECODING["max_new_tokens"]
+    new_tokens = settings.max_new_tokens or recipe.decoding["max_new_tokens"]
     check_prompts(processor, data.test, new_tokens, data.sources["test"])
     check_prompts(processor, data.validation, new_tokens, settings.validation_file or settings.train_file)
     if first.process_index == 0:
         report_cut_examples(processor, data.train, settings.max_length, data.sources["train"])
     run = _Run(recipe, arguments, language_model, vision_model, processor, data)
     results: dict[str, Any] = {
-        "method": recipe.TITLE,
-        "task": recipe.TASK,
+        "method": recipe.title,
+        "task": recipe.task,
         "backbone": language_model,
         "vision_model": vision_model,
         "data": {
@@ -296,7 +299,7 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
         },
         "command": without_tokens(command),
     }
-    cards = RunCards(results, recipe.TASK, writing_on_card)
+    cards = RunCards(results, recipe.task, writing_on_card)
     with only_run(output_dir, first.process_index == 0):
         announce(training, dict.fromkeys(training, len(data.train)))
         clear_output_dir(arguments.training, settings.seeds, arguments.run.overwrite_output_dir)
@@ -312,9 +315,9 @@ def run_text_generation(recipe: ModuleType, arguments: WritingRunArguments, comm
     return results
 
 
-def backbones(settings: TextGenerationArguments, recipe: ModuleType) -> tuple[str, str]:
+def backbones(settings: TextGenerationArguments, recipe: TextGenerationRecipe[Any]) -> tuple[str, str]:
     """Return the names of the language model and of the vision backbone."""
-    vision_model = vision_model_for(settings.language_model, settings.vision_model, recipe.VISION_MODEL)
+    vision_model = vision_model_for(settings.language_model, settings.vision_model, recipe.vision_model)
     return settings.language_model, str(vision_model)
 
 
@@ -326,7 +329,7 @@ def mean_metrics(seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]
 
 @dataclass(frozen=True)
 class _Run:
-    recipe: ModuleType
+    recipe: TextGenerationRecipe[Any]
     arguments: WritingRunArguments
     language_model: str
     vision_model: str
@@ -337,7 +340,7 @@ class _Run:
         method, settings = self.arguments.method, self.arguments.data
         directory, is_main = Path(training.output_dir), training.process_index == 0
         record = {
-            "method": self.recipe.TITLE,
+            "method": self.recipe.title,
             "arguments": asdict(method),
             "backbone": portable_name(self.language_model),
             "vision_model": portable_name(self.vision_model),
@@ -399,7 +402,7 @@ class _Run:
             plot_writing_curve(
                 trainer.state.log_history,
                 directory / CURVE,
-                f"{self.recipe.TITLE}, seed {training.seed}: training on {len(self.data.train)} examples",
+                f"{self.recipe.title}, seed {training.seed}: training on {len(self.data.train)} examples",
                 {f"{name}, black images": result["blind"]["test"][name] for name in LOGGED if name in result["test"]}
                 if blind is not None and settings.test_file is None  # else the curve is of other examples
                 else None,

@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from types import ModuleType
 from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
@@ -170,19 +170,21 @@ class WritingRunArguments:
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def text_generation_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+def text_generation_parser(recipe: TextGenerationRecipe[Any], prog: str) -> HfArgumentParser:
     """The parser of a method's command line."""
-    return build_parser(recipe, TextGenerationArguments, recipe.training_defaults() | recipe.DECODING, prog)
+    return build_parser(recipe, TextGenerationArguments, {**recipe.training_defaults(), **recipe.decoding}, prog)
 
 
-def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> WritingRunArguments:
+def parse_text_generation_arguments(
+    recipe: TextGenerationRecipe[Any], argv: Sequence[str], prog: str
+) -> WritingRunArguments:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
     """
     parser = text_generation_parser(recipe, prog)
     given = with_laptop_defaults(recipe, parse_given(parser, argv))
-    data = TextGenerationArguments(**recipe.DECODING | fields_of(TextGenerationArguments, given))
+    data = TextGenerationArguments(**{**recipe.decoding, **fields_of(TextGenerationArguments, given)})
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
     if data.eval_samples < 1:
@@ -206,7 +208,7 @@ def parse_text_generation_arguments(recipe: ModuleType, argv: Sequence[str], pro
     if training["eval_strategy"] != "no" and not held_out:
         parser.error("nothing to evaluate on during training: name --validation_file, or set --validation_fraction")
     return WritingRunArguments(
-        method=recipe.Arguments(**fields_of(recipe.Arguments, given)),
+        method=recipe.arguments_class(**fields_of(recipe.arguments_class, given)),
         data=data,
         training=training,
         run=RunOptions(**fields_of(RunOptions, given)),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from hf_prompt_models.data.files import read_json
 from hf_prompt_models.data.images import load_image
 from hf_prompt_models.data.records import MAX_BYTES
 from hf_prompt_models.models import methods_with
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.training.run_folder import RUN_FILE, model_directories, predictions_file, seed_words
 from hf_prompt_models.training.text_baselines import most_frequent_answer
 from hf_prompt_models.training.text_generation import (
@@ -27,14 +27,14 @@ from hf_prompt_models.training.text_generation_summary import describe_metrics
 from hf_prompt_models.training.written_texts import write_rows, write_texts
 
 
-def text_recipe(run: str) -> ModuleType | None:
+def text_recipe(run: str) -> TextGenerationRecipe[Any] | None:
     """The recipe of the method that a run's models, or a model folder, are of; None if they do not write texts."""
     config, _ = PreTrainedConfig.get_config_dict(next(iter(model_directories(run).values())))
     for method in methods_with("recipe"):
         package = import_module(f"hf_prompt_models.models.{method}")
         if set(config.get("architectures") or ()) & set(package.__all__):
-            recipe = import_module(f"{package.__name__}.recipe_{method}")
-            return recipe if recipe.TASK == TASK else None
+            recipe = import_module(f"{package.__name__}.recipe_{method}").RECIPE
+            return recipe if recipe.task == TASK else None
     return None
 
 
@@ -98,7 +98,7 @@ def write_about(
 
 def evaluate_writing(
     run: str,
-    recipe: ModuleType,
+    recipe: TextGenerationRecipe[Any],
     test: str,
     images: str | None = None,
     annotations: str | None = None,
@@ -139,7 +139,7 @@ def evaluate_writing(
         model, processor = load_writer(directory, **kwargs)
         processor.blind = processor.blind or arguments.blind
         limit = (
-            decoding.get("max_new_tokens", model.generation_config.max_new_tokens) or recipe.DECODING["max_new_tokens"]
+            decoding.get("max_new_tokens", model.generation_config.max_new_tokens) or recipe.decoding["max_new_tokens"]
         )
         check_prompts(processor, examples, limit, source)
         written = write_texts(
@@ -156,11 +156,13 @@ def evaluate_writing(
     }
 
 
-def _arguments(recipe: ModuleType, directory: Path) -> Any:
+def _arguments(recipe: TextGenerationRecipe[Any], directory: Path) -> Any:
     """The method's arguments that a model was trained with, or the recipe's for one without a run."""
     path = directory / RUN_FILE
     return (
-        recipe.Arguments(**read_json(path, MAX_BYTES, "runs")["arguments"]) if path.is_file() else recipe.Arguments()
+        recipe.arguments_class(**read_json(path, MAX_BYTES, "runs")["arguments"])
+        if path.is_file()
+        else recipe.arguments_class()
     )
 
 

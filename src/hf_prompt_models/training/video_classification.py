@@ -1,7 +1,6 @@
 """Training and testing video classifiers: several views a clip, a frozen tower's features of frames kept on disk."""
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from transformers import EvalPrediction, TrainingArguments
 from hf_prompt_models.data.image_dataset import FeatureDataset
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.metrics.classification import mean_average_precision, top_k_accuracy
+from hf_prompt_models.recipe_utils import VideoClassificationRecipe
 from hf_prompt_models.training.arguments import RunArguments
 from hf_prompt_models.training.evaluation import classification_metrics, compute_features
 from hf_prompt_models.training.feature_cache import open_feature_cache
@@ -36,7 +36,7 @@ class VideoClassification:
 
     def __init__(
         self,
-        recipe: ModuleType,
+        recipe: VideoClassificationRecipe[Any],
         arguments: RunArguments,
         tests: dict[str, TestSet],
         processor: Any,
@@ -79,8 +79,11 @@ class VideoClassification:
         self._features = {
             role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
         }
+
+    def eval_dataset(self, model: Any) -> Any:
+        """Return what the Trainer's own evaluations see: the first test's videos, or the features of their frames."""
         role = next(iter(self.tests))
-        self.eval_dataset = self._features[role] if self._is_frozen else self._datasets[role]
+        return self._features[role] if self._is_frozen else self._datasets[role]
 
     def predict_by_hand(self, role: str) -> np.ndarray:
         """(videos, classes) probabilities by hand-written prompts and the mean of the frames."""

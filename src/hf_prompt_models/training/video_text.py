@@ -8,7 +8,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -38,6 +37,7 @@ from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING,
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone, portable_name
 from hf_prompt_models.processing_utils import report_cut_texts
+from hf_prompt_models.recipe_utils import VideoTextRecipe
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.named_losses import NamedLossTrainer
@@ -80,20 +80,20 @@ MAX_ANSWERS_BYTES = 16 * 2**20
 parser = video_text_parser
 
 
-def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+def train(recipe: VideoTextRecipe[Any], flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for videos with texts; as `training.few_shot.train`."""
     arguments = parse_video_text_arguments(recipe, flags, prog)
     return summarise(run_video_text(recipe, arguments, command))
 
 
-def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) -> dict[str, Any]:
+def run_video_text(recipe: VideoTextRecipe[Any], arguments: VideoTextRun, command: str) -> dict[str, Any]:
     """Train and test a method, once for each seed.
 
     Everything that can be wrong with the input is found out before the first step. Results are written after each
     seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
 
     Args:
-        recipe: the method's `recipe_<method>` module.
+        recipe: the method's.
         arguments: from `parse_video_text_arguments`.
         command: the command line, for the results.
 
@@ -112,7 +112,7 @@ def run_video_text(recipe: ModuleType, arguments: VideoTextRun, command: str) ->
     run = _Run(recipe, arguments, train_set, test_set, _answers(arguments, train_set), first)
     check_batches(first, len(run.learned_from), contrasts=run.task != QUESTIONS)
     results: dict[str, Any] = {
-        "method": recipe.TITLE,
+        "method": recipe.title,
         "task": arguments.method.task,
         "backbone": run.backbone,
         "data": {
@@ -194,7 +194,7 @@ def read_answers(file: str | os.PathLike) -> list[str]:
 
 @dataclass(frozen=True)
 class _Run:
-    recipe: ModuleType
+    recipe: VideoTextRecipe[Any]
     arguments: VideoTextRun
     train_set: VideoTexts[Any]
     test_set: VideoTexts[Any]
@@ -297,7 +297,7 @@ class _Run:
     def train(self, training: TrainingArguments) -> tuple[dict[str, Any], NamedLossTrainer]:
         directory, is_main = Path(training.output_dir), training.process_index == 0
         record = {
-            "method": self.recipe.TITLE,
+            "method": self.recipe.title,
             "arguments": vars(self.arguments.method),
             "backbone": portable_name(self.backbone),
             "seed": training.seed,
@@ -335,7 +335,7 @@ class _Run:
             plot_learning_curve(
                 trainer.state.log_history,
                 directory / "learning_curve.png",
-                f"{self.recipe.TITLE}, {self.task}, seed {training.seed}: training on {len(dataset)} texts",
+                f"{self.recipe.title}, {self.task}, seed {training.seed}: training on {len(dataset)} texts",
                 {"before training": before.metrics["accuracy"], **tested.found.baselines(self.train_set)},
                 "test accuracy" if asks else "R@1, text to video",
             )

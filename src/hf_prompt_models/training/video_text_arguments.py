@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
+from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, QUESTIONS, RETRIEVAL
+from hf_prompt_models.recipe_utils import VideoTextRecipe
 from hf_prompt_models.training.arguments import build_parser, fields_of, parse_given, training_settings
 from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 
@@ -90,12 +91,12 @@ class VideoTextRun:
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def video_text_parser(recipe: ModuleType, prog: str) -> HfArgumentParser:
+def video_text_parser(recipe: VideoTextRecipe[Any], prog: str) -> HfArgumentParser:
     """The parser of a method's command line."""
-    return build_parser(recipe, VideoTextArguments, recipe.training_defaults(), prog)
+    return build_parser(recipe, VideoTextArguments, recipe.training_defaults(RETRIEVAL), prog)
 
 
-def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: str) -> VideoTextRun:
+def parse_video_text_arguments(recipe: VideoTextRecipe[Any], argv: Sequence[str], prog: str) -> VideoTextRun:
     """Parse a method's command line. An explicit flag always wins over the recipe.
 
     Exits with a message, as argparse does, if flags are wrong or missing.
@@ -109,8 +110,8 @@ def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: st
     if sum(starts) != 1 or (data.vision is None) != (data.text is None):
         parser.error("say what training begins from: --backbone, or --vision and --text, or --from_scratch true")
     task = given["task"]
-    of_task = {"prompter": recipe.PRETRAINING, "entities": recipe.PRETRAINING}
-    of_task |= {"answers": recipe.QUESTIONS, "num_answers": recipe.QUESTIONS}
+    of_task = {"prompter": PRETRAINING, "entities": PRETRAINING}
+    of_task |= {"answers": QUESTIONS, "num_answers": QUESTIONS}
     for name, its_task in of_task.items():
         if name in given and task != its_task:
             parser.error(f"--{name} is of --task {its_task}, not of {task}")
@@ -118,7 +119,7 @@ def parse_video_text_arguments(recipe: ModuleType, argv: Sequence[str], prog: st
         parser.error("--entities are what a prompter names: pass it, too, as --prompter")
     try:
         settings = recipe.training_defaults(task, given.get("dataset"))
-        method = recipe.Arguments(**recipe.argument_defaults(given) | fields_of(recipe.Arguments, given))
+        method = recipe.arguments_class(**recipe.argument_defaults(given) | fields_of(recipe.arguments_class, given))
     except ValueError as error:
         parser.error(str(error))
     for name, least in (("num_frames", 1), ("max_text_length", 3), ("rerank", 0)):

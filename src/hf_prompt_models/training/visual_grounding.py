@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from hf_prompt_models.metrics.guessing import chance_of_regions, right_regions
 from hf_prompt_models.models.cpt import CptForVisualGrounding
 from hf_prompt_models.packaged_backbones import portable_name
 from hf_prompt_models.processing_utils import report_cut_texts
+from hf_prompt_models.recipe_utils import VisualGroundingRecipe
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.earlier_runs import clear_output_dir
 from hf_prompt_models.training.grounding_arguments import (
@@ -146,7 +146,7 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 parser = grounding_parser
 
 
-def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> str:
+def train(recipe: VisualGroundingRecipe[Any], flags: Sequence[str], prog: str, command: str) -> str:
     """What `hf-prompt train` does for visual grounding; as `training.few_shot.train`."""
     arguments = parse_grounding_arguments(recipe, flags, prog)
     results, data = run_grounding(recipe, arguments, command), arguments.data
@@ -162,14 +162,14 @@ def train(recipe: ModuleType, flags: Sequence[str], prog: str, command: str) -> 
     return "\n".join([*lines, f"Test again with: {shlex.join(again)}"])
 
 
-def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: str) -> dict[str, Any]:
+def run_grounding(recipe: VisualGroundingRecipe[Any], arguments: GroundingArguments, command: str) -> dict[str, Any]:
     """Train and test a method on N expressions, once for each seed.
 
     Everything that can be wrong with the input is found out before the first step. Results are written after each
     seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
 
     Args:
-        recipe: the method's `recipe_<method>` module.
+        recipe: the method's.
         arguments: from `parse_grounding_arguments`.
         command: the command line, for the results.
 
@@ -209,7 +209,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
     del model
     title = source_title(data.test_dir)
     results: dict[str, Any] = {
-        "method": recipe.TITLE,
+        "method": recipe.title,
         "protocol": "few-shot",
         "kind": "expression",
         "backbone": data.backbone,
@@ -243,7 +243,7 @@ def run_grounding(recipe: ModuleType, arguments: GroundingArguments, command: st
         "command": without_tokens(command),
     }
     results["zero_shot"] = {"templates": [processor.template], **zero_shot.metrics()}
-    cards = RunCards(results, recipe.TASK, run_on_card)
+    cards = RunCards(results, recipe.task, run_on_card)
     with only_run(output_dir, first.process_index == 0):
         announce(training, {seed: len(sample) for seed, sample in samples.items()})
         clear_output_dir(arguments.training, data.seeds, arguments.run.overwrite_output_dir)
@@ -275,7 +275,7 @@ def report_cut_phrases(processor: Any, expressions: ReferringExpressions) -> int
 
 @dataclass(frozen=True)
 class _Run:
-    recipe: ModuleType
+    recipe: VisualGroundingRecipe[Any]
     arguments: GroundingArguments
     processor: Any
     test: ReferringExpressions
@@ -295,7 +295,7 @@ class _Run:
         method, data, directory = self.arguments.method, self.arguments.data, Path(training.output_dir)
         is_main = training.process_index == 0
         record = {
-            "method": self.recipe.TITLE,
+            "method": self.recipe.title,
             "arguments": vars(method),
             "backbone": portable_name(data.backbone),
             "seed": training.seed,
@@ -323,7 +323,7 @@ class _Run:
             plot_learning_curve(
                 trainer.state.log_history,
                 directory / "learning_curve.png",
-                f"{self.recipe.TITLE}, seed {training.seed}: training on {len(sample)} expressions",
+                f"{self.recipe.title}, seed {training.seed}: training on {len(sample)} expressions",
                 {"chance": grounded.chance},
             )
             write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)

@@ -1,4 +1,4 @@
-"""How ActionCLIP is trained: its arguments, the paper's settings, its data (arXiv 2109.08472; released configs)."""
+"""Recipe of ActionCLIP: its arguments, the paper's settings, its data (arXiv 2109.08472; released configs)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,31 +15,10 @@ from hf_prompt_models.models.action_clip.configuration_action_clip import Action
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
+from hf_prompt_models.recipe_utils import Protocol, VideoClassificationRecipe
 
 
-TITLE = "ActionCLIP"
-TASK = "video-classification"
-DEFAULT_SHOTS = 0
-DEFAULT_TEMPLATES = [template.text for template in ACTION_TEMPLATES]
-CONTRASTS_BATCH = True
 """Whether the loss compares the examples of a batch with each other."""
-SOURCE = "ActionCLIP recipe"
-SOURCES = dict.fromkeys(
-    (
-        "post_network",
-        "num_frames",
-        "trainable",
-        "head_learning_rate_factor",
-        "random_segments",
-        "flip",
-        "rand_augment",
-    ),
-    "ActionCLIP's k400_train.yaml",
-)
-EXAMPLES = [
-    "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
-    "--backbone playground --train_dir train --test_dir test --trainable head --output_dir mine",
-]
 
 
 @dataclass
@@ -110,103 +89,6 @@ class Arguments:
         ActionClipConfig(**choices)  # what does not go together is refused before a video is read
 
 
-def argument_defaults(protocol: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The same under each protocol."""
-    return {}
-
-
-def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
-    """`TrainingArguments` of the paper: AdamW, 50 epochs, 5 of them warm-up, cosine."""
-    return {
-        "optim": "adamw_torch",
-        "learning_rate": 5e-6,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.98,
-        "adam_epsilon": 1e-8,
-        "weight_decay": 0.2,
-        "max_grad_norm": 0.0,
-        "num_train_epochs": 50,
-        "warmup_steps": 0.1,
-        "lr_scheduler_type": "cosine",
-        "per_device_train_batch_size": 32,
-        "per_device_eval_batch_size": 32,
-        "dataloader_drop_last": True,
-        "dataloader_num_workers": 2,
-    }
-
-
-def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Fewer epochs where each of them goes through CLIP; over features that are computed once all 50 are quick."""
-    return {} if given.get("trainable") == "head" else {"num_train_epochs": 10}
-
-
-def learning_rate_factors(arguments: Arguments) -> dict[str, float]:
-    """By the beginning of parameters' names."""
-    return {"post_network.": arguments.head_learning_rate_factor}
-
-
-def read_examples(source: str, split: str, labels: str | None = None) -> LabelledVideos:
-    return read_labelled_videos(source, split, labels)
-
-
-def build_processor(backbone: str) -> ActionClipProcessor:
-    return ActionClipProcessor.from_backbone(backbone)
-
-
-def build_model(
-    arguments: Arguments,
-    backbone: str,
-    class_names: Sequence[str],
-    processor: ActionClipProcessor,
-    templates: Sequence[str] | None = None,
-    multi_label: bool = False,
-) -> ActionClipForVideoClassification:
-    return ActionClipForVideoClassification.from_backbone(
-        backbone,
-        class_names,
-        templates=templates,
-        pre_network=cast(Literal["joint"] | None, arguments.pre_network),
-        in_network=cast(Literal["shift"] | None, arguments.in_network),
-        post_network=arguments.post_network,
-        num_frames=arguments.num_frames,
-        trainable=cast(Literal["all", "image", "head"], arguments.trainable),
-        problem_type="multi_label_classification" if multi_label else None,
-        tokenizer=processor,
-    )
-
-
-def build_zero_shot(
-    arguments: Arguments,
-    backbone: str,
-    class_names: Sequence[str],
-    processor: ActionClipProcessor,
-    templates: Sequence[str] | None = None,
-    multi_label: bool = False,
-) -> ActionClipForVideoClassification:
-    """CLIP as it is: the mean of the frames' features, nothing trained."""
-    plain = Arguments(num_frames=arguments.num_frames)
-    plain.post_network = "mean"
-    return build_model(plain, backbone, class_names, processor, templates, multi_label)
-
-
-def build_train_dataset(
-    arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor, seed: int
-) -> Dataset:
-    """Random frames, crops and colours, drawn anew each epoch; the clips as in testing where a frozen CLIP's features
-    of their frames are computed once, that is where no visual prompt is before or in the tower."""
-    if arguments.trainable == "head" and arguments.pre_network is None and arguments.in_network is None:
-        return VideoDataset(videos, processor.image_processor, arguments.num_frames)
-    return AugmentedVideoDataset(
-        videos,
-        processor.image_processor,
-        arguments.num_frames,
-        random_segments=arguments.random_segments,
-        seed=seed,
-        flip=arguments.flip,
-        rand_augment=(2, 9) if arguments.rand_augment else None,
-    )
-
-
 class DrawnSentences(Epoch, Dataset):
     """A data set to train on, whose items also say by `draws` which sentences they are trained with.
 
@@ -237,14 +119,138 @@ class DrawnSentences(Epoch, Dataset):
         return self.dataset[index] | {"draws": torch.from_numpy(generator.integers(2**31, size=2))}
 
 
-def finish_train_dataset(dataset: Dataset, seed: int) -> Dataset:
-    """What `build_train_dataset` made, or the features of its frames, with the sentences drawn."""
-    return DrawnSentences(dataset, seed)
+class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
+    """Train ActionCLIP: video classification as video-text matching (arXiv 2109.08472)."""
 
-
-def build_test_dataset(arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor) -> Dataset:
-    if arguments.temporal_views * arguments.spatial_views == 1:
-        return VideoDataset(videos, processor.image_processor, arguments.num_frames)
-    return VideoViewsDataset(
-        videos, processor.image_processor, arguments.num_frames, arguments.temporal_views, arguments.spatial_views
+    arguments_class = Arguments
+    title = "ActionCLIP"
+    default_shots = 0
+    contrasts_batch = True
+    default_templates = tuple(template.text for template in ACTION_TEMPLATES)
+    source = "ActionCLIP recipe"
+    sources = dict.fromkeys(
+        (
+            "post_network",
+            "num_frames",
+            "trainable",
+            "head_learning_rate_factor",
+            "random_segments",
+            "flip",
+            "rand_augment",
+        ),
+        "ActionCLIP's k400_train.yaml",
     )
+    examples = (
+        "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
+        "--backbone playground --train_dir train --test_dir test --trainable head --output_dir mine",
+    )
+
+    def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
+        """`TrainingArguments` of the paper: AdamW, 50 epochs, 5 of them warm-up, cosine."""
+        return {
+            "optim": "adamw_torch",
+            "learning_rate": 5e-6,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.98,
+            "adam_epsilon": 1e-8,
+            "weight_decay": 0.2,
+            "max_grad_norm": 0.0,
+            "num_train_epochs": 50,
+            "warmup_steps": 0.1,
+            "lr_scheduler_type": "cosine",
+            "per_device_train_batch_size": 32,
+            "per_device_eval_batch_size": 32,
+            "dataloader_drop_last": True,
+            "dataloader_num_workers": 2,
+        }
+
+    def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fewer epochs where each of them goes through CLIP; over features that are computed once all 50 are quick."""
+        return {} if given.get("trainable") == "head" else {"num_train_epochs": 10}
+
+    def learning_rate_factors(self, arguments: Arguments) -> dict[str, float]:
+        """By the beginning of parameters' names."""
+        return {"post_network.": arguments.head_learning_rate_factor}
+
+    def read_examples(self, source: str, split: str, **columns: Any) -> LabelledVideos:
+        return read_labelled_videos(source, split, **columns)
+
+    def build_processor(self, backbone: str) -> ActionClipProcessor:
+        return ActionClipProcessor.from_backbone(backbone)
+
+    def build_model(
+        self,
+        arguments: Arguments,
+        backbone: str,
+        class_names: Sequence[str],
+        processor: ActionClipProcessor,
+        templates: Sequence[str] | None = None,
+        multi_label: bool = False,
+    ) -> ActionClipForVideoClassification:
+        return ActionClipForVideoClassification.from_backbone(
+            backbone,
+            class_names,
+            templates=templates,
+            pre_network=cast(Literal["joint"] | None, arguments.pre_network),
+            in_network=cast(Literal["shift"] | None, arguments.in_network),
+            post_network=arguments.post_network,
+            num_frames=arguments.num_frames,
+            trainable=cast(Literal["all", "image", "head"], arguments.trainable),
+            problem_type="multi_label_classification" if multi_label else None,
+            tokenizer=processor,
+        )
+
+    def build_zero_shot(
+        self,
+        arguments: Arguments,
+        backbone: str,
+        class_names: Sequence[str],
+        processor: ActionClipProcessor,
+        templates: Sequence[str] | None = None,
+        multi_label: bool = False,
+    ) -> ActionClipForVideoClassification:
+        """CLIP as it is: the mean of the frames' features, nothing trained."""
+        plain = Arguments(num_frames=arguments.num_frames)
+        plain.post_network = "mean"
+        return self.build_model(plain, backbone, class_names, processor, templates, multi_label)
+
+    def build_train_dataset(
+        self, arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor, seed: int
+    ) -> Dataset:
+        """Return random frames, crops and colours, sampled in each epoch.
+
+        The clips are as in testing where a frozen CLIP's features of their frames are computed once, that is where no
+        visual prompt is before or in the tower.
+        """
+        if arguments.trainable == "head" and arguments.pre_network is None and arguments.in_network is None:
+            return VideoDataset(videos, processor.image_processor, arguments.num_frames)
+        return AugmentedVideoDataset(
+            videos,
+            processor.image_processor,
+            arguments.num_frames,
+            random_segments=arguments.random_segments,
+            seed=seed,
+            flip=arguments.flip,
+            rand_augment=(2, 9) if arguments.rand_augment else None,
+        )
+
+    def finish_train_dataset(self, dataset: Dataset, seed: int) -> Dataset:
+        """What `build_train_dataset` made, or the features of its frames, with the sentences drawn."""
+        return DrawnSentences(dataset, seed)
+
+    def build_test_dataset(
+        self, arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor
+    ) -> Dataset:
+        if arguments.temporal_views * arguments.spatial_views == 1:
+            return VideoDataset(videos, processor.image_processor, arguments.num_frames)
+        return VideoViewsDataset(
+            videos, processor.image_processor, arguments.num_frames, arguments.temporal_views, arguments.spatial_views
+        )
+
+
+RECIPE = ActionClipRecipe()
+
+
+def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
+    """Return the recipe's `TrainingArguments` for few-shot training: the name that 0.1's documentation has."""
+    return RECIPE.training_defaults(Protocol(shots=shots, dataset=dataset))

@@ -1,35 +1,19 @@
-"""How ALPRO is trained: its arguments and the released settings (salesforce/ALPRO, config_release/; paper, tables
-9 and 10)."""
+"""Recipe of ALPRO: its arguments and the released settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from hf_prompt_models.data.video_text_dataset import SAMPLING
 from hf_prompt_models.models.alpro.augmentation_alpro import ClipAugmentation
+from hf_prompt_models.recipe_utils import VideoTextRecipe
 
-
-TITLE = "ALPRO"
-TASK = "video-text"
-SOURCE = "ALPRO recipe"
-SOURCES = {
-    "sampling": "ALPRO's paper",
-    "mlm_probability": "ALPRO's released configs",
-    "pem_threshold": "ALPRO's paper, section 4.1",
-    "seeds": "ALPRO's released configs",
-}
-EXAMPLES = [
-    "--task retrieval --backbone my-alpro --train_file train.jsonl --test_file test.jsonl --output_dir mine",
-    "--task question-answering --backbone playground --train_file questions.jsonl --test_file others.jsonl "
-    "--output_dir mine",
-    "--task retrieval --from_scratch true --train_file train.jsonl --test_file test.jsonl --output_dir mine",
-]
 
 PRETRAINING, PROMPTER, RETRIEVAL, QUESTIONS = TASKS = ("pretraining", "prompter", "retrieval", "question-answering")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ReleasedSettings:
     """Released settings of a data set.
 
     Attributes:
@@ -48,15 +32,19 @@ class Recipe:
     max_text_length: int
 
 
-RECIPES: Mapping[tuple[str, str], Recipe] = {
-    (PRETRAINING, "webvid"): Recipe(1e-4, 10, 0.05, 20.0, 16, 1, 4, 30),
-    (PROMPTER, "webvid"): Recipe(1e-4, 10, 0.05, 20.0, 16, 2, 4, 30),
-    (RETRIEVAL, "msrvtt"): Recipe(2.5e-5, 5, 0.1, 5.0, 8, 1, 8, 40),
-    (RETRIEVAL, "didemo"): Recipe(4e-5, 10, 0.1, 20.0, 12, 1, 8, 50),
-    (QUESTIONS, "msrvtt"): Recipe(5e-5, 10, 0.1, 5.0, 12, 2, 16, 40),
-    (QUESTIONS, "msvd"): Recipe(5e-5, 15, 0.1, 20.0, 12, 2, 16, 40),
+RECIPES: Mapping[tuple[str, str], ReleasedSettings] = {
+    (PRETRAINING, "webvid"): ReleasedSettings(1e-4, 10, 0.05, 20.0, 16, 1, 4, 30),
+    (PROMPTER, "webvid"): ReleasedSettings(1e-4, 10, 0.05, 20.0, 16, 2, 4, 30),
+    (RETRIEVAL, "msrvtt"): ReleasedSettings(2.5e-5, 5, 0.1, 5.0, 8, 1, 8, 40),
+    (RETRIEVAL, "didemo"): ReleasedSettings(4e-5, 10, 0.1, 20.0, 12, 1, 8, 50),
+    (QUESTIONS, "msrvtt"): ReleasedSettings(5e-5, 10, 0.1, 5.0, 12, 2, 16, 40),
+    (QUESTIONS, "msvd"): ReleasedSettings(5e-5, 15, 0.1, 20.0, 12, 2, 16, 40),
 }
+
+
 NUM_ANSWERS = {"msrvtt": 1500, "msvd": 2423}
+
+
 """Answers that the released models choose from."""
 
 
@@ -131,7 +119,7 @@ class Arguments:
         return ClipAugmentation(operations, crop, self.flip) if operations or crop else None
 
 
-def released(task: str, dataset: str | None) -> Recipe:
+def released(task: str, dataset: str | None) -> ReleasedSettings:
     """The released settings.
 
     Raises:
@@ -143,31 +131,49 @@ def released(task: str, dataset: str | None) -> Recipe:
     return RECIPES[task, dataset or known[0]]
 
 
-def argument_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    recipe = released(given["task"], given.get("dataset"))
-    return {"num_frames": recipe.num_frames, "max_text_length": recipe.max_text_length}
+class AlproRecipe(VideoTextRecipe[Arguments]):
+    """How ALPRO is trained: its arguments and the released settings (salesforce/ALPRO, config_release/; paper, tables
+    9 and 10).
+    """
 
-
-def training_defaults(task: str = RETRIEVAL, dataset: str | None = None) -> dict[str, Any]:
-    """`TrainingArguments` of the released code. Its weight decay of 0.001 never reaches its optimizer, so it is 0."""
-    recipe = released(task, dataset)
-    return {
-        "optim": "adamw_torch",
-        "learning_rate": recipe.learning_rate,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.98,
-        "adam_epsilon": 1e-6,
-        "weight_decay": 0.0,
-        "max_grad_norm": recipe.clip,
-        "num_train_epochs": recipe.epochs,
-        "warmup_steps": recipe.warmup,
-        "lr_scheduler_type": "linear",
-        "per_device_train_batch_size": recipe.batch,
-        "gradient_accumulation_steps": recipe.accumulation,
-        "per_device_eval_batch_size": 16,
+    arguments_class = Arguments
+    title = "ALPRO"
+    source = "ALPRO recipe"
+    sources: ClassVar = {
+        "sampling": "ALPRO's paper",
+        "mlm_probability": "ALPRO's released configs",
+        "pem_threshold": "ALPRO's paper, section 4.1",
+        "seeds": "ALPRO's released configs",
     }
+    examples = (
+        "--task retrieval --backbone my-alpro --train_file train.jsonl --test_file test.jsonl --output_dir mine",
+        "--task question-answering --backbone playground --train_file questions.jsonl --test_file others.jsonl "
+        "--output_dir mine",
+        "--task retrieval --from_scratch true --train_file train.jsonl --test_file test.jsonl --output_dir mine",
+    )
+
+    def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        recipe = released(given["task"], given.get("dataset"))
+        return {"num_frames": recipe.num_frames, "max_text_length": recipe.max_text_length}
+
+    def training_defaults(self, task: str = RETRIEVAL, dataset: str | None = None) -> dict[str, Any]:
+        """Return the released settings. Their weight decay of 0.001 never reaches the optimizer, so it is 0."""
+        recipe = released(task, dataset)
+        return {
+            "optim": "adamw_torch",
+            "learning_rate": recipe.learning_rate,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.98,
+            "adam_epsilon": 1e-6,
+            "weight_decay": 0.0,
+            "max_grad_norm": recipe.clip,
+            "num_train_epochs": recipe.epochs,
+            "warmup_steps": recipe.warmup,
+            "lr_scheduler_type": "linear",
+            "per_device_train_batch_size": recipe.batch,
+            "gradient_accumulation_steps": recipe.accumulation,
+            "per_device_eval_batch_size": 16,
+        }
 
 
-def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """None: a laptop can wait for these settings."""
-    return {}
+RECIPE = AlproRecipe()

@@ -1,4 +1,4 @@
-"""How CPT is tuned: its arguments, the released code's settings, its data (thunlp/CPT, Oscar/oscar/fewshot)."""
+"""Recipe of Cpt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,9 @@ from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS, Referring
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.prompts.colors import FREQUENCY_COLORS, SEARCHED_COLORS
+from hf_prompt_models.recipe_utils import VisualGroundingRecipe
 
 
-TITLE = "CPT"
-TASK = "visual-grounding"
-DEFAULT_SHOTS = 16
-SOURCE = "CPT recipe"
-SOURCES = dict.fromkeys(("mode", "loss", "sample_regions"), "CPT's released code") | {"palette": "CPT's paper"}
-EXAMPLES = [
-    "--backbone dandelin/vilt-b32-mlm --train_dir train --test_dir test --shots 16 --output_dir mine",
-    "--backbone playground --train_dir scenes/train --test_dir scenes/test --shots 4 --seeds 0 --output_dir mine",
-    "--backbone dandelin/vilt-b32-mlm --train_dir train.json --train_images pictures --train_proposals boxes.json "
-    "--test_dir test.json --output_dir mine",
-]
 PALETTES = {"searched": SEARCHED_COLORS, "frequency": FREQUENCY_COLORS}
 
 
@@ -84,59 +74,74 @@ class Arguments:
     )
 
 
-def argument_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Several colours in a copy compare regions with each other, so there all are kept."""
-    return {"sample_regions": given.get("mode", "single_color") == "single_color"}
+class CptRecipe(VisualGroundingRecipe[Arguments]):
+    """How CPT is tuned: its arguments, the released code's settings, its data (thunlp/CPT, Oscar/oscar/fewshot)."""
 
-
-def training_defaults(shots: int) -> dict[str, Any]:
-    """`TrainingArguments` of the released few-shot code: 500 steps over all expressions at once, AdamW.
-
-    Full tuning, for which no script was released, has 5 epochs.
-    """
-    return {
-        "optim": "adamw_torch",
-        "learning_rate": 3e-5,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.98,
-        "weight_decay": 0.01,
-        "max_grad_norm": 0.0,
-        "num_train_epochs": 500 if shots else 5,
-        "warmup_steps": 0.1,
-        "lr_scheduler_type": "linear",
-        "per_device_train_batch_size": min(shots, 16) if shots else 16,
-        "per_device_eval_batch_size": 8,
-    }
-
-
-def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """One seed, and in few-shot tuning larger steps, so that 60 epochs do what 500 small ones do."""
-    few_shot = {"num_train_epochs": 60, "learning_rate": 1e-4} if given.get("shots", DEFAULT_SHOTS) else {}
-    return {"seeds": [DEFAULT_SEEDS[0]], **few_shot}
-
-
-def build_processor(arguments: Arguments, backbone: str) -> CptProcessor:
-    return CptProcessor.from_backbone(
-        backbone,
-        mode=arguments.mode,
-        colors=PALETTES[arguments.palette],
-        template=arguments.template,
-        calibration=cast(Literal["none", "anchor"], arguments.calibration),
+    arguments_class = Arguments
+    title = "CPT"
+    default_shots = 16
+    source = "CPT recipe"
+    sources = dict.fromkeys(("mode", "loss", "sample_regions"), "CPT's released code") | {"palette": "CPT's paper"}
+    examples = (
+        "--backbone dandelin/vilt-b32-mlm --train_dir train --test_dir test --shots 16 --output_dir mine",
+        "--backbone playground --train_dir scenes/train --test_dir scenes/test --shots 4 --seeds 0 --output_dir mine",
+        "--backbone dandelin/vilt-b32-mlm --train_dir train.json --train_images pictures --train_proposals boxes.json "
+        "--test_dir test.json --output_dir mine",
     )
 
+    def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Several colours in a copy compare regions with each other, so there all are kept."""
+        return {"sample_regions": given.get("mode", "single_color") == "single_color"}
 
-def build_model(arguments: Arguments, backbone: str, processor: CptProcessor) -> CptForVisualGrounding:
-    """A new model, all of whose backbone is trained."""
-    model = CptForVisualGrounding.from_backbone(
-        backbone,
-        score=arguments.score,
-        loss=arguments.loss,
-        trainable="all",
-        max_copies_per_forward=arguments.max_copies_per_forward,
-    )
-    model.processor = processor
-    return model
+    def training_defaults(self, shots: int) -> dict[str, Any]:
+        """`TrainingArguments` of the released few-shot code: 500 steps over all expressions at once, AdamW.
+
+        Full tuning, for which no script was released, has 5 epochs.
+        """
+        return {
+            "optim": "adamw_torch",
+            "learning_rate": 3e-5,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.98,
+            "weight_decay": 0.01,
+            "max_grad_norm": 0.0,
+            "num_train_epochs": 500 if shots else 5,
+            "warmup_steps": 0.1,
+            "lr_scheduler_type": "linear",
+            "per_device_train_batch_size": min(shots, 16) if shots else 16,
+            "per_device_eval_batch_size": 8,
+        }
+
+    def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """One seed, and in few-shot tuning larger steps, so that 60 epochs do what 500 small ones do."""
+        few_shot = {"num_train_epochs": 60, "learning_rate": 1e-4} if given.get("shots", self.default_shots) else {}
+        return {"seeds": [DEFAULT_SEEDS[0]], **few_shot}
+
+    def build_processor(self, arguments: Arguments, backbone: str) -> CptProcessor:
+        return CptProcessor.from_backbone(
+            backbone,
+            mode=arguments.mode,
+            colors=PALETTES[arguments.palette],
+            template=arguments.template,
+            calibration=cast(Literal["none", "anchor"], arguments.calibration),
+        )
+
+    def build_model(self, arguments: Arguments, backbone: str, processor: CptProcessor) -> CptForVisualGrounding:
+        """A new model, all of whose backbone is trained."""
+        model = CptForVisualGrounding.from_backbone(
+            backbone,
+            score=arguments.score,
+            loss=arguments.loss,
+            trainable="all",
+            max_copies_per_forward=arguments.max_copies_per_forward,
+        )
+        model.processor = processor
+        return model
+
+    def build_train_dataset(self, arguments: Arguments, expressions: ReferringExpressions, seed: int) -> Dataset:
+        return GroundingDataset(expressions, arguments.sample_regions, seed)
 
 
-def build_train_dataset(arguments: Arguments, expressions: ReferringExpressions, seed: int) -> Dataset:
-    return GroundingDataset(expressions, arguments.sample_regions, seed)
+RECIPE = CptRecipe()
+training_defaults = RECIPE.training_defaults
+"""The name that 0.1's documentation has."""

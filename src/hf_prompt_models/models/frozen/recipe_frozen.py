@@ -1,9 +1,9 @@
-"""How Frozen is trained and tested: its arguments, the paper's settings, its data (arXiv 2106.13884)."""
+"""Recipe of Frozen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hf_prompt_models.data.captions import Caption, read_captions
 from hf_prompt_models.data.few_shot_episodes import Episode, read_episodes
@@ -14,18 +14,7 @@ from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
 from hf_prompt_models.models.frozen.modeling_frozen import FrozenForConditionalGeneration
 from hf_prompt_models.models.frozen.processing_frozen import FrozenProcessor
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
-
-
-TITLE = "Frozen"
-TASK = "image-text-to-text"
-VISION_MODEL = FrozenProcessor.default_vision_model
-DECODING = {"max_new_tokens": 32}  # and greedy (section 4)
-SOURCE = "Frozen recipe"
-SOURCES = {"num_image_tokens": "Frozen's paper, section 3"}
-EXAMPLES = [
-    "--language_model gpt2 --train_file captions.jsonl --output_dir mine",
-    "--language_model gpt2 --train_file captions.jsonl --test_file episodes.json --output_dir mine",
-]
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
 
 
 @dataclass
@@ -64,119 +53,6 @@ class Arguments:
     )
 
 
-def training_defaults() -> dict[str, Any]:
-    """`TrainingArguments` of the paper (appendix): Adam of (0.9, 0.95), constant 3e-4, batches of 128, an epoch."""
-    return {
-        "optim": "adamw_torch",
-        "learning_rate": 3e-4,
-        "adam_beta1": 0.9,
-        "adam_beta2": 0.95,
-        "weight_decay": 0.0,
-        "num_train_epochs": 1,
-        "lr_scheduler_type": "constant",
-        "per_device_train_batch_size": 128,
-        "per_device_eval_batch_size": 32,
-    }
-
-
-def laptop_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """None: a laptop can wait for these settings."""
-    return {}
-
-
-def learning_rate_factors(arguments: Arguments) -> dict[str, float]:
-    """One rate for all that is trained."""
-    return {}
-
-
-def build_processor(arguments: Arguments, language_model: str, vision_model: str) -> FrozenProcessor:
-    processor = FrozenProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
-    processor.blind = arguments.blind
-    return processor
-
-
-def build_model(
-    arguments: Arguments,
-    language_model: str,
-    vision_model: str,
-    processor: FrozenProcessor,
-    freeze_language_model: bool = True,
-    **kwargs: Any,
-) -> FrozenForConditionalGeneration:
-    """A new model, whose language model is frozen always; `kwargs` load it."""
-    model = FrozenForConditionalGeneration.from_backbone(
-        language_model,
-        vision_model,
-        num_image_tokens=arguments.num_image_tokens,
-        vision_from_scratch=arguments.vision_from_scratch,
-        freeze_vision=arguments.freeze_vision,
-        **kwargs,
-    )
-    model.processor = processor
-    return model
-
-
-def read_records(source: str, split: str, images: str | None, annotations: str | None) -> Records[Any]:
-    """Captions, VQA's questions, or few-shot episodes, told by what a JSON file holds.
-
-    Args:
-        source: a file as for `read_captions`, `read_visual_questions` or `read_episodes`, or a `datasets` data set.
-        split: of a data set.
-        images: folder of the pictures.
-        annotations: VQA's answers.
-
-    Raises:
-        ValueError: for other data.
-    """
-    path = Path(source)
-    value = read_json(path, MAX_BYTES, "lists") if path.is_file() and path.suffix.lower() == ".json" else None
-    if isinstance(value, dict) and "questions" in value:
-        return read_visual_questions(path, annotations, path.parent if images is None else images)
-    if annotations is not None:
-        raise ValueError(f"Annotations go with VQA's questions, and {source!r} holds none: leave them out.")
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "question_image" in value[0]:
-        if images is not None:
-            raise ValueError(f"The pictures of {source!r} lie beside it: leave the folder of images out.")
-        return read_episodes(path)
-    return read_captions(source, split, images)
-
-
-def training_examples(arguments: Arguments, records: Records[Any]) -> list[WritingExample]:
-    """A picture and its caption; or a picture, a question and the answer of most people (the paper's Frozen-VQA)."""
-    if any(isinstance(record, Episode) for record in records):
-        raise ValueError(f"{records.source} holds episodes, which are for tests: train on captions or questions.")
-    return [
-        _caption_example(record) if isinstance(record, Caption) else _question_example(record) for record in records
-    ]
-
-
-def test_examples(
-    arguments: Arguments, records: Records[Any], shots_from: Records[Any] | None
-) -> list[WritingExample]:
-    """What to write for each picture with captions, or to answer to each question, after its examples.
-
-    Args:
-        arguments: the method's.
-        records: as `read_records` returns them.
-        shots_from: VQA: questions to draw `arguments.shots` examples from.
-    """
-    if all(isinstance(record, Caption) for record in records):
-        return _captions_by_picture(records.records)
-    if all(isinstance(record, Episode) for record in records):
-        return [_episode_example(arguments, record, arguments.induction or "") for record in records]
-    if arguments.shots and shots_from is None:
-        raise ValueError("--shots examples before a question are drawn from questions: name them, --shots_file.")
-    induction = INDUCTION if arguments.induction is None else arguments.induction
-    return [
-        replace(
-            _episode_example(arguments, with_shots(record, shots_from or records, arguments.shots, seed=0), induction),
-            references=record.answers,
-            scoring=Scoring.VQA,
-        )
-        for record in records
-    ]
-
-
 def _caption_example(record: Caption) -> WritingExample:
     return WritingExample(record.id, record.images, "", record.caption, references=(record.caption,))
 
@@ -200,3 +76,126 @@ def _episode_example(arguments: Arguments, record: Episode, induction: str) -> W
     question = question if arguments.question is None else arguments.question
     prompt, images = build_fewshot_prompt(induction, shots, (query, question), arguments.repeats)
     return WritingExample(record.id, tuple(images), prompt, record.answer, (record.answer,), Scoring.ANSWER)
+
+
+class FrozenRecipe(TextGenerationRecipe[Arguments]):
+    """How Frozen is trained and tested: its arguments, the paper's settings, its data (arXiv 2106.13884)."""
+
+    arguments_class = Arguments
+    title = "Frozen"
+    vision_model = FrozenProcessor.default_vision_model
+    decoding: ClassVar = {"max_new_tokens": 32}  # and greedy (section 4)
+    source = "Frozen recipe"
+    sources: ClassVar = {"num_image_tokens": "Frozen's paper, section 3"}
+    examples = (
+        "--language_model gpt2 --train_file captions.jsonl --output_dir mine",
+        "--language_model gpt2 --train_file captions.jsonl --test_file episodes.json --output_dir mine",
+    )
+
+    def training_defaults(self) -> dict[str, Any]:
+        """Return the paper's settings (appendix): Adam of (0.9, 0.95), constant 3e-4, batches of 128, an epoch."""
+        return {
+            "optim": "adamw_torch",
+            "learning_rate": 3e-4,
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.95,
+            "weight_decay": 0.0,
+            "num_train_epochs": 1,
+            "lr_scheduler_type": "constant",
+            "per_device_train_batch_size": 128,
+            "per_device_eval_batch_size": 32,
+        }
+
+    def learning_rate_factors(self, arguments: Arguments) -> dict[str, float]:
+        """One rate for all that is trained."""
+        return {}
+
+    def build_processor(self, arguments: Arguments, language_model: str, vision_model: str) -> FrozenProcessor:
+        processor = FrozenProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
+        processor.blind = arguments.blind
+        return processor
+
+    def build_model(
+        self,
+        arguments: Arguments,
+        language_model: str,
+        vision_model: str,
+        processor: FrozenProcessor,
+        freeze_language_model: bool = True,
+        **kwargs: Any,
+    ) -> FrozenForConditionalGeneration:
+        """A new model, whose language model is frozen always; `kwargs` load it."""
+        model = FrozenForConditionalGeneration.from_backbone(
+            language_model,
+            vision_model,
+            num_image_tokens=arguments.num_image_tokens,
+            vision_from_scratch=arguments.vision_from_scratch,
+            freeze_vision=arguments.freeze_vision,
+            **kwargs,
+        )
+        model.processor = processor
+        return model
+
+    def read_records(self, source: str, split: str, images: str | None, annotations: str | None) -> Records[Any]:
+        """Captions, VQA's questions, or few-shot episodes, told by what a JSON file holds.
+
+        Args:
+            source: as of `read_captions`, `read_visual_questions` or `read_episodes`, or a 🤗 Datasets data set.
+            split: of a data set.
+            images: folder of the pictures.
+            annotations: VQA's answers.
+
+        Raises:
+            ValueError: for other data.
+        """
+        path = Path(source)
+        value = read_json(path, MAX_BYTES, "lists") if path.is_file() and path.suffix.lower() == ".json" else None
+        if isinstance(value, dict) and "questions" in value:
+            return read_visual_questions(path, annotations, path.parent if images is None else images)
+        if annotations is not None:
+            raise ValueError(f"Annotations go with VQA's questions, and {source!r} holds none: leave them out.")
+        if isinstance(value, list) and value and isinstance(value[0], dict) and "question_image" in value[0]:
+            if images is not None:
+                raise ValueError(f"The pictures of {source!r} lie beside it: leave the folder of images out.")
+            return read_episodes(path)
+        return read_captions(source, split, images)
+
+    def training_examples(self, arguments: Arguments, records: Records[Any]) -> list[WritingExample]:
+        """Return images with captions, or with questions and the answers of most people (the paper's Frozen-VQA)."""
+        if any(isinstance(record, Episode) for record in records):
+            raise ValueError(f"{records.source} holds episodes, which are for tests: train on captions or questions.")
+        return [
+            _caption_example(record) if isinstance(record, Caption) else _question_example(record)
+            for record in records
+        ]
+
+    def test_examples(
+        self, arguments: Arguments, records: Records[Any], shots_from: Records[Any] | None
+    ) -> list[WritingExample]:
+        """What to write for each picture with captions, or to answer to each question, after its examples.
+
+        Args:
+            arguments: the method's.
+            records: as `read_records` returns them.
+            shots_from: VQA: questions to draw `arguments.shots` examples from.
+        """
+        if all(isinstance(record, Caption) for record in records):
+            return _captions_by_picture(records.records)
+        if all(isinstance(record, Episode) for record in records):
+            return [_episode_example(arguments, record, arguments.induction or "") for record in records]
+        if arguments.shots and shots_from is None:
+            raise ValueError("--shots examples before a question are drawn from questions: name them, --shots_file.")
+        induction = INDUCTION if arguments.induction is None else arguments.induction
+        return [
+            replace(
+                _episode_example(
+                    arguments, with_shots(record, shots_from or records, arguments.shots, seed=0), induction
+                ),
+                references=record.answers,
+                scoring=Scoring.VQA,
+            )
+            for record in records
+        ]
+
+
+RECIPE = FrozenRecipe()

@@ -1,0 +1,199 @@
+"""Deep prompts in both towers of a CLIP, which IVLP, MaPLe and PromptSRC share.
+
+A prompt of depth J is put into the input of layers 0 to J - 1 of a tower. From layer 1 on it replaces what the layer
+before made of the prompt's own positions (MaPLe, arXiv 2210.03117, §3.2; `clip/model.py` of its repository).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs
+
+from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.modeling_context_utils import ContextPromptConfig, ContextPromptModel, tokenize_words
+from hf_prompt_models.prompts.image_encoding import encode_with_appended_prompts
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
+
+
+START_WORDS = "a photo of a"
+"""What a context of at most 4 vectors starts from. The words past its length stay in the prompt, frozen."""
+
+
+@strict
+class DeepPromptConfig(ContextPromptConfig):
+    r"""
+    Base of the configurations of methods with deep prompts.
+
+    frozen_context_ids (`list[int]`, *optional*):
+        Token ids of the words between the context and the class name, which are not trained.
+    """
+
+    frozen_context_ids: list[int] | None = None
+
+    @property
+    def text_prompt_depth(self) -> int:
+        """Number of layers of the text tower with prompts."""
+        raise NotImplementedError
+
+    @property
+    def vision_prompt_depth(self) -> int:
+        """Number of layers of the image tower with prompts."""
+        raise NotImplementedError
+
+
+class DeepPromptModel(ContextPromptModel):
+    """Base of methods with prompts in several layers of the text tower, the image tower, or both."""
+
+    config: DeepPromptConfig
+    needs_causal_text = True
+    needs_class_token = True
+
+    def build_prompt_learner(
+        self, text_depth: int, n_vision_ctx: int, vision_depth: int, names: tuple[str, str], least: int = 0
+    ) -> "DeepPromptLearner":
+        """Return new prompts of both towers.
+
+        Args:
+            text_depth, vision_depth: number of layers with prompts.
+            n_vision_ctx: number of prompts in the image tower.
+            names: what the depths are called where a tower has too few layers for them.
+            least: the smallest depth.
+        """
+        text, vision = self.clip.text_model.config, self.clip.vision_model.config
+        check_depth(names[0], text_depth, text.num_hidden_layers, "text", least)
+        check_depth(names[1], vision_depth, vision.num_hidden_layers, "image", least)
+        text_shape = self.config.n_ctx, text_depth, text.hidden_size
+        return DeepPromptLearner(*text_shape, n_vision_ctx, vision_depth, vision.hidden_size)
+
+    @classmethod
+    def _tokenize_classes(
+        cls, config: Any, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, Any]:
+        words = tokenize_words(START_WORDS, tokenizer)
+        config.frozen_context_ids = words[config.n_ctx :]
+        fields = super()._tokenize_classes(config, class_names, tokenizer)
+        return fields | {"frozen_context_ids": config.frozen_context_ids}
+
+    @classmethod
+    def _prompt_text(cls, config: DeepPromptConfig) -> str:
+        return super()._prompt_text(config) if config.text_prompt_depth else DEFAULT_TEMPLATE
+
+    @classmethod
+    def _num_added_tokens(cls, config: DeepPromptConfig) -> int:
+        return config.n_ctx + len(config.frozen_context_ids or []) if config.text_prompt_depth else 0
+
+    @torch.no_grad()
+    def _start_from_words(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        words, n_ctx = tokenize_words(START_WORDS, tokenizer), self.config.n_ctx
+        if self.context is not None and n_ctx <= len(words):
+            self.context.copy_(self._embed_words(words[:n_ctx]))
+
+    def prompt_fields(self) -> tuple[Any, ...]:
+        return *super().prompt_fields(), tuple(self.config.frozen_context_ids or ()), self.config.text_prompt_depth
+
+    def prompt_token_ids(self) -> list[list[int]]:
+        if not self.config.text_prompt_depth:
+            return self.class_token_ids()
+        frozen = self.config.frozen_context_ids or []
+        context = [*range(self.vocab_size, self.vocab_size + self.config.n_ctx), *frozen]
+        return [[ids[0], *context, *ids[1:]] for ids in self.class_token_ids()]
+
+    # -- prompts by layer --------------------------------------------------------------------------------------------
+
+    @property
+    def layer_context(self) -> Mapping[int, torch.Tensor]:
+        deep = self.prompt_learner.deep_context
+        return {} if deep is None else dict(enumerate(deep, 1))
+
+    def vision_prompts(self) -> list[torch.Tensor]:
+        """Return the prompts of the image tower, (number of prompts, hidden size) for each of its first layers."""
+        return self.prompt_learner.vision_prompts()
+
+    def learned_text_tensors(self) -> list[torch.Tensor]:
+        tensors = (self.prompt_learner.context, self.prompt_learner.deep_context)
+        return [tensor for tensor in tensors if tensor is not None]
+
+    @property
+    def has_fixed_image_features(self) -> bool:
+        return not self.config.vision_prompt_depth
+
+    @forward_options
+    def get_image_features(
+        self,
+        pixel_values: torch.Tensor | None,
+        pixel_attention_mask: torch.Tensor | None = None,
+        spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Return the image features with the prompts: `.pooler_output`, (batch, dim), L2-normalised.
+
+        Args:
+            pixel_values: (batch, 3, height, width)
+            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+        """
+        if not self.config.vision_prompt_depth:
+            return super().get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
+        self.check_pixels(pixel_values, pixel_attention_mask, spatial_shapes)
+        outputs: Any = encode_with_appended_prompts(
+            self.clip.vision_model, pixel_values, self.vision_prompts(), **captured(kwargs)
+        )
+        outputs.pooler_output = self.normalized_image_features(outputs.pooler_output)
+        return outputs
+
+
+class DeepPromptLearner(nn.Module):
+    """Prompts of both towers that are trained apart.
+
+    Args:
+        n_ctx, depth, width: of the text tower: prompts, layers with prompts, hidden size.
+        n_vision_ctx, vision_depth, vision_width: of the image tower.
+
+    Attributes:
+        context: (n_ctx, width), or `None` at depth 0.
+        deep_context: (depth - 1, n_ctx, width), or `None` at depth 1.
+        vision_context, deep_vision_context: likewise.
+    """
+
+    def __init__(
+        self, n_ctx: int, depth: int, width: int, n_vision_ctx: int = 0, vision_depth: int = 0, vision_width: int = 0
+    ):
+        super().__init__()
+        self.context = new_prompt(depth > 0, n_ctx, width)
+        self.deep_context = new_prompt(depth > 1, depth - 1, n_ctx, width)
+        self.vision_context = new_prompt(vision_depth > 0, n_vision_ctx, vision_width)
+        self.deep_vision_context = new_prompt(vision_depth > 1, vision_depth - 1, n_vision_ctx, vision_width)
+
+    def vision_prompts(self) -> list[torch.Tensor]:
+        """Return the image tower's prompts by layer."""
+        first = [] if self.vision_context is None else [self.vision_context]
+        return [*first, *(() if self.deep_vision_context is None else self.deep_vision_context)]
+
+    def initialize(self) -> None:
+        """Draw all prompts from a normal distribution of standard deviation 0.02."""
+        for parameter in self.parameters():
+            init.normal_(parameter, mean=0.0, std=0.02)
+
+
+def new_prompt(is_there: bool, *shape: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.empty(shape)) if is_there else None
+
+
+def check_depth(name: str, depth: int, num_layers: int, tower: str, least: int = 0) -> None:
+    """Refuse a depth that a tower does not have.
+
+    Raises:
+        ValueError: naming the argument and the number of layers.
+    """
+    if not least <= depth <= num_layers:
+        raise ValueError(
+            f"{name}={depth} does not fit the backbone: its {tower} tower has {num_layers} layers. Pass a number from "
+            f"{least} to {num_layers}."
+        )

@@ -1,0 +1,36 @@
+"""Prompts of the original CoCoOp code (https://github.com/KaiyangZhou/CoOp, trainers/cocoop.py).
+
+Its checkpoints hold the context, `ctx`, the meta-net, and the embeddings of the prompts' other tokens.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hf_prompt_models.modeling_prompt_conversion import Tensors, add_conversion_arguments, convert_prompt
+from hf_prompt_models.models.cocoop.modeling_cocoop import CoCoOpForImageClassification
+
+
+FOLDER = "prompt_learner"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `hf-prompt convert cocoop`."""
+    add_conversion_arguments(parser, FOLDER)
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Convert what the command line names, and return the lines to print."""
+
+    def choices(tensors: Tensors) -> dict[str, Any]:
+        return {"n_ctx": len(tensors["context"]), "context_init": None}
+
+    return convert_prompt(arguments, CoCoOpForImageClassification, FOLDER, original_names, choices)
+
+
+def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the file's names of the trained tensors, by ours."""
+    layers = [f"meta_net.linear{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")]
+    return {"context": "ctx"} | {name: name for name in layers}

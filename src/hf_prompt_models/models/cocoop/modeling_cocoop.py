@@ -1,0 +1,178 @@
+"""CoCoOp: a context that depends on the image (arXiv 2203.05557, §3.2; `trainers/cocoop.py`)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs
+
+from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
+from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
+from hf_prompt_models.models.cocoop.configuration_cocoop import CoCoOpConfig
+from hf_prompt_models.models.cocoop.processing_cocoop import CoCoOpProcessor
+from hf_prompt_models.prompts.packing import PackedPrompts
+
+
+class CoCoOpPromptLearner(nn.Module):
+    """A context, and the network that shifts it by the image.
+
+    Args:
+        n_ctx: number of context vectors.
+        width: hidden size of the text tower.
+        dim: of image features.
+
+    Attributes:
+        context: (n_ctx, width)
+        meta_net: from image features, (batch, dim), to shifts, (batch, width).
+    """
+
+    def __init__(self, n_ctx: int, width: int, dim: int):
+        super().__init__()
+        self.context = nn.Parameter(torch.empty(n_ctx, width))
+        self.meta_net = MetaNet(dim, max(dim // 16, 1), width)
+
+
+class MetaNet(nn.Module):
+    """Two linear layers with a ReLU between them."""
+
+    def __init__(self, dim: int, hidden: int, width: int):
+        super().__init__()
+        self.linear1 = nn.Linear(dim, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+
+    def forward(self, image_embeds: torch.Tensor) -> torch.Tensor:
+        return self.linear2(self.linear1(image_embeds).relu())
+
+
+class CoCoOpPreTrainedModel(ContextPromptModel):
+    config: CoCoOpConfig
+    processor_class = CoCoOpProcessor
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, CoCoOpPromptLearner):
+            init.normal_(module.context, mean=0.0, std=0.02)
+            init_linear(module.meta_net.linear1)
+            init_linear(module.meta_net.linear2)
+
+
+class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
+    """Image classification with class features of each image's own.
+
+    A small network shifts the context by the image's feature, so that all classes are encoded for each image: as one
+    packed row, whose classes share the shifted context.
+    """
+
+    def __init__(self, config: CoCoOpConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        width = self.clip.text_model.config.hidden_size
+        self.prompt_learner = CoCoOpPromptLearner(config.n_ctx, width, self.image_feature_size)
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        n_ctx: int = 4,
+        context_init: str | None = "a photo of a",
+        text_chunk_size: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a new prompt for a pretrained CLIP.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of context vectors of a random start.
+            context_init: words to start from; their number of tokens replaces `n_ctx`. `None`: a random start.
+            text_chunk_size: prompts to encode at a time in training, where memory is short.
+            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+
+        Raises:
+            ValueError: for a name that is too long for the text tower.
+            TypeError: if the backbone is of another type.
+        """
+        return cls._from_backbone(
+            name_or_path,
+            class_names,
+            tokenizer,
+            kwargs,
+            n_ctx=n_ctx,
+            context_init=context_init,
+            text_chunk_size=text_chunk_size,
+        )
+
+    compares_fixed_features = False
+    is_linear_in_image_embeds = False
+
+    @forward_options
+    def get_text_features(
+        self, image_embeds: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPooling:
+        """Return each image's class features: `.pooler_output`, (batch, classes, dim), L2-normalised.
+
+        Args:
+            image_embeds: (batch, dim) image features, normalised or not.
+            kwargs: `output_hidden_states`, `output_attentions`: of the text tower, with a row for each class of each
+                image; `return_dict`.
+
+        Raises:
+            ValueError: without image features.
+        """
+        if image_embeds is None:
+            raise ValueError(
+                "The class features of CoCoOp depend on the image. Pass image_embeds, (batch, dim), as "
+                "get_image_features(...).pooler_output gives them."
+            )
+        shifts = self.prompt_learner.meta_net(F.normalize(image_embeds.to(self.prompt_learner.context.dtype), dim=-1))
+        context = self.prompt_learner.context + shifts[:, None]
+        count = len(image_embeds)
+        if asks_for_states(kwargs):
+            rows = self._for_each_image(self._prompts_apart(), count)
+            outputs: Any = self._run_prompts_apart(rows, context, captured(kwargs))
+        else:
+            rows = self._for_each_image(self._laid_out_prompts()[1], count)
+            outputs = BaseModelOutputWithPooling(pooler_output=self._encode_prompts(rows, context))
+        features = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)
+        outputs.pooler_output = features.unflatten(0, (count, -1))
+        return outputs
+
+    def _for_each_image(self, prompts: PackedPrompts | torch.Tensor, count: int) -> PackedPrompts | torch.Tensor:
+        """Return prompts `count` times, each time with virtual tokens of their own."""
+        if isinstance(prompts, PackedPrompts):
+            return prompts.repeat(count, self.vocab_size, self.config.n_ctx)
+        offsets = torch.arange(count, device=prompts.device)[:, None, None] * self.config.n_ctx
+        return torch.where(prompts >= self.vocab_size, prompts + offsets, prompts).flatten(0, 1)
+
+    def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
+        return self.get_text_features(
+            image_embeds, output_hidden_states=False, output_attentions=False, return_dict=True
+        ).pooler_output
+
+    def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Return (batch, classes) logits.
+
+        Args:
+            image_embeds: (batch, dim), L2-normalised.
+            text_embeds: (batch, classes, dim), each image's own, L2-normalised.
+        """
+        with torch.autocast(image_embeds.device.type, enabled=False):
+            logits = at_least_float32(self.clip.logit_scale).exp() * torch.einsum(
+                "bd,bcd->bc", image_embeds, text_embeds
+            )
+        return logits + at_least_float32(self.clip.logit_bias) if self.backbone_type.has_logit_bias else logits
+
+
+__all__ = ["CoCoOpForImageClassification", "CoCoOpPreTrainedModel"]

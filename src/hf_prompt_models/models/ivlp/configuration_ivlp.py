@@ -1,0 +1,47 @@
+"""IVLP model configuration."""
+
+from huggingface_hub.dataclasses import strict
+
+from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
+
+
+@strict
+class IVLPConfig(DeepPromptConfig):
+    r"""
+    Configuration of [`IVLPForImageClassification`]: prompts of both towers, trained apart (arXiv 2210.03117, §3.2).
+
+    n_ctx (`int`, *optional*, defaults to 2):
+        Number of context vectors in a prompt of the text tower.
+    text_depth (`int`, *optional*, defaults to 12):
+        Number of layers of the text tower with prompts. 0: the prompt is "a photo of a {}." and is not trained (VPT).
+    n_vision_ctx (`int`, *optional*, defaults to 2):
+        Number of prompts behind the patches.
+    vision_depth (`int`, *optional*, defaults to 12):
+        Number of layers of the image tower with prompts. 0: none (deep language prompting).
+    """
+
+    model_type = "ivlp"
+
+    n_ctx: int = 2
+    text_depth: int = 12
+    n_vision_ctx: int = 2
+    vision_depth: int = 12
+
+    @property
+    def text_prompt_depth(self) -> int:
+        return self.text_depth
+
+    @property
+    def vision_prompt_depth(self) -> int:
+        return self.vision_depth
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict` validation."""
+        super().validate_architecture()
+        if self.vision_depth and self.n_vision_ctx < 1:
+            raise ValueError(f"n_vision_ctx is a number of prompts, at least 1; got {self.n_vision_ctx}.")
+        if not self.text_depth and not self.vision_depth:
+            raise ValueError("text_depth and vision_depth are both 0, which leaves nothing to train.")
+
+
+__all__ = ["IVLPConfig"]

@@ -1,0 +1,22 @@
+"""KgCoOp model configuration."""
+
+from huggingface_hub.dataclasses import strict
+
+from hf_prompt_models.modeling_context_utils import ContextPromptConfig
+
+
+@strict
+class KgCoOpConfig(ContextPromptConfig):
+    r"""
+    Configuration of [`KgCoOpForImageClassification`] (Knowledge-guided Context Optimization, arXiv 2303.13283).
+
+    knowledge_weight (`float`, *optional*, defaults to 8.0):
+        Weight of the distance between the class features and the teacher's.
+    """
+
+    model_type = "kgcoop"
+
+    knowledge_weight: float = 8.0
+
+
+__all__ = ["KgCoOpConfig"]

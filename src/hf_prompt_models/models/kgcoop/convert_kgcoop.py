@@ -1,0 +1,41 @@
+"""Prompts of the original KgCoOp code (https://github.com/htyao89/KgCoOp, trainers/kgcoop.py).
+
+Of its checkpoints only `ctx` is used: `bias_vectors` and `meta_net` take no part in the forward pass.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hf_prompt_models.modeling_prompt_conversion import (
+    Tensors,
+    add_conversion_arguments,
+    add_teacher_argument,
+    convert_prompt,
+)
+from hf_prompt_models.models.kgcoop.modeling_kgcoop import KgCoOpForImageClassification
+
+
+FOLDER = "prompt_learner"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `hf-prompt convert kgcoop`."""
+    add_conversion_arguments(parser, FOLDER)
+    add_teacher_argument(parser, "a photo of a {}.")
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Convert what the command line names, and return the lines to print."""
+
+    def choices(tensors: Tensors) -> dict[str, Any]:
+        return {"n_ctx": len(tensors["context"]), "context_init": None, "templates": arguments.templates}
+
+    return convert_prompt(arguments, KgCoOpForImageClassification, FOLDER, original_names, choices)
+
+
+def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the file's names of the trained tensors, by ours."""
+    return {"context": "ctx"}

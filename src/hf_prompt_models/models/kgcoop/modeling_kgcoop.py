@@ -1,0 +1,110 @@
+"""KgCoOp: a context whose class features stay near to hand-written ones (arXiv 2303.13283; `trainers/kgcoop.py`)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+
+from hf_prompt_models.modeling_context_utils import ContextPromptModel
+from hf_prompt_models.models.kgcoop.configuration_kgcoop import KgCoOpConfig
+from hf_prompt_models.models.kgcoop.processing_kgcoop import KgCoOpProcessor
+from hf_prompt_models.prompts.context import LearnableContext
+from hf_prompt_models.prompts.regularization import cosine_distance
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
+
+
+class KgCoOpPreTrainedModel(ContextPromptModel):
+    config: KgCoOpConfig
+    processor_class = KgCoOpProcessor
+    uses_teacher = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, LearnableContext):
+            init.normal_(module.context, mean=0.0, std=0.02)
+
+
+class KgCoOpForImageClassification(KgCoOpPreTrainedModel):
+    """Image classification with a learned context that stays near to the prompt written by hand.
+
+    The loss is the cross-entropy plus `knowledge_weight` times 1 - the mean cosine of the class features and those of
+    the frozen backbone on `templates`.
+    """
+
+    def __init__(self, config: KgCoOpConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        self.prompt_learner = LearnableContext(config.n_ctx, self.clip.text_model.config.hidden_size)
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        n_ctx: int = 4,
+        context_init: str | None = "a photo of a",
+        knowledge_weight: float = 8.0,
+        templates: Sequence[str] | None = None,
+        text_chunk_size: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a new prompt for a pretrained CLIP.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of context vectors of a random start.
+            context_init: words to start from; their number of tokens replaces `n_ctx`. `None`: a random start.
+            knowledge_weight: weight of the distance from the teacher.
+            templates: the teacher's hand-written prompts; of several the mean. Default: "a photo of a {}.".
+            text_chunk_size: prompts to encode at a time in training, where memory is short.
+            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+
+        Raises:
+            ValueError: for a template without `{}`, or a name that is too long for the text tower.
+            TypeError: if the backbone is of another type.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import KgCoOpForImageClassification
+            >>> model = KgCoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
+            >>> model.prompt_learner.context.shape
+            torch.Size([4, 64])
+
+            ```
+        """
+        return cls._from_backbone(
+            name_or_path,
+            class_names,
+            tokenizer,
+            kwargs,
+            n_ctx=n_ctx,
+            context_init=context_init,
+            knowledge_weight=knowledge_weight,
+            templates=check_templates([DEFAULT_TEMPLATE] if templates is None else templates),
+            text_chunk_size=text_chunk_size,
+        )
+
+    def loss_weights(self) -> dict[str, float]:
+        return super().loss_weights() | {"knowledge": self.config.knowledge_weight}
+
+    def loss_terms(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        pixel_values: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+        return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
+
+
+__all__ = ["KgCoOpForImageClassification", "KgCoOpPreTrainedModel"]

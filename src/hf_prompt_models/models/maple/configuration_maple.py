@@ -1,0 +1,33 @@
+"""MaPLe model configuration."""
+
+from huggingface_hub.dataclasses import strict
+
+from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
+
+
+@strict
+class MaPLeConfig(DeepPromptConfig):
+    r"""
+    Configuration of [`MaPLeForImageClassification`] (Multi-modal Prompt Learning, arXiv 2210.03117).
+
+    n_ctx (`int`, *optional*, defaults to 2):
+        Number of prompts, the same in both towers.
+    prompt_depth (`int`, *optional*, defaults to 9):
+        Number of layers with prompts, in both towers.
+    """
+
+    model_type = "maple"
+
+    n_ctx: int = 2
+    prompt_depth: int = 9
+
+    @property
+    def text_prompt_depth(self) -> int:
+        return self.prompt_depth
+
+    @property
+    def vision_prompt_depth(self) -> int:
+        return self.prompt_depth
+
+
+__all__ = ["MaPLeConfig"]

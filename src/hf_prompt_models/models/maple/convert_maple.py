@@ -1,0 +1,47 @@
+"""Prompts of the original MaPLe code (https://github.com/muzairkhattak/multimodal-prompt-learning, trainers/maple.py).
+
+Its checkpoints hold the prompts and their projections under `prompt_learner.`, and the whole CLIP.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hf_prompt_models.modeling_prompt_conversion import (
+    PREFIX,
+    Tensors,
+    add_conversion_arguments,
+    convert_prompt,
+    layers_of,
+)
+from hf_prompt_models.models.maple.modeling_maple import MaPLeForImageClassification
+
+
+FOLDER = "MultiModalPromptLearner"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `hf-prompt convert maple`."""
+    add_conversion_arguments(parser, FOLDER)
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Convert what the command line names, and return the lines to print."""
+
+    def choices(tensors: Tensors) -> dict[str, Any]:
+        return {"n_ctx": len(tensors["context"]), "prompt_depth": 1 + len(tensors.get("deep_context", []))}
+
+    return convert_prompt(arguments, MaPLeForImageClassification, FOLDER, original_names, choices)
+
+
+def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the file's names of the trained tensors, by ours."""
+    names = {"context": f"{PREFIX}ctx"}
+    names |= {f"projections.0.{kind}": f"{PREFIX}proj.{kind}" for kind in ("weight", "bias")}
+    for layer in layers_of(state, f"{PREFIX}compound_prompts_text."):
+        names[f"deep_context/{layer}"] = f"{PREFIX}compound_prompts_text.{layer}"
+        for kind in ("weight", "bias"):
+            names[f"projections.{layer + 1}.{kind}"] = f"{PREFIX}compound_prompt_projections.{layer}.{kind}"
+    return names

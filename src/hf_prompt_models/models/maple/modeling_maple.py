@@ -1,0 +1,119 @@
+"""MaPLe: prompts of the image tower made from those of the text tower (arXiv 2210.03117; `trainers/maple.py`)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+
+from hf_prompt_models.modeling_context_utils import init_linear
+from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptModel, check_depth, new_prompt
+from hf_prompt_models.models.maple.configuration_maple import MaPLeConfig
+from hf_prompt_models.models.maple.processing_maple import MaPLeProcessor
+
+
+class MaPLePromptLearner(nn.Module):
+    """Prompts of the text tower, and the projections that make the image tower's of them.
+
+    Args:
+        n_ctx: number of prompts.
+        depth: number of layers with prompts.
+        width, vision_width: hidden sizes of both towers.
+
+    Attributes:
+        context: (n_ctx, width)
+        deep_context: (depth - 1, n_ctx, width), or `None` at depth 1.
+        projections: the first maps `context`, projection i `deep_context[i - 1]`.
+    """
+
+    def __init__(self, n_ctx: int, depth: int, width: int, vision_width: int):
+        super().__init__()
+        self.context = new_prompt(True, n_ctx, width)
+        self.deep_context = new_prompt(depth > 1, depth - 1, n_ctx, width)
+        self.projections = nn.ModuleList(nn.Linear(width, vision_width) for _ in range(depth))
+
+    def vision_prompts(self) -> list[torch.Tensor]:
+        """Return the image tower's prompts by layer, (n_ctx, vision_width) each."""
+        contexts = [self.context, *(() if self.deep_context is None else self.deep_context)]
+        return [projection(context) for projection, context in zip(self.projections, contexts, strict=True)]
+
+    def initialize(self) -> None:
+        """Start as the released code does: projections from the second on are copies of one."""
+        init.normal_(self.context, mean=0.0, std=0.02)
+        if self.deep_context is not None:
+            init.normal_(self.deep_context, mean=0.0, std=0.02)
+        for projection in self.projections[:2]:
+            init_linear(projection)
+        for projection in self.projections[2:]:
+            init.copy_(projection.weight, self.projections[1].weight)
+            init.copy_(projection.bias, self.projections[1].bias)
+
+
+class MaPLePreTrainedModel(DeepPromptModel):
+    config: MaPLeConfig
+    processor_class = MaPLeProcessor
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, MaPLePromptLearner):
+            module.initialize()
+
+
+class MaPLeForImageClassification(MaPLePreTrainedModel):
+    """Image classification with deep prompts in both towers, coupled by a linear layer for each depth."""
+
+    def __init__(self, config: MaPLeConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        text, vision = self.clip.text_model.config, self.clip.vision_model.config
+        for tower, layers in (("text", text.num_hidden_layers), ("image", vision.num_hidden_layers)):
+            check_depth("prompt_depth", config.prompt_depth, layers, tower, least=1)
+        self.prompt_learner = MaPLePromptLearner(
+            config.n_ctx, config.prompt_depth, text.hidden_size, vision.hidden_size
+        )
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        n_ctx: int = 2,
+        prompt_depth: int = 9,
+        text_chunk_size: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make new prompts for a pretrained CLIP.
+
+        A context of at most 4 vectors starts from the first words of "a photo of a", and the other words stay in the
+        prompt, frozen. A longer one starts at random.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of prompts in each tower.
+            prompt_depth: number of layers with prompts, in both towers.
+            text_chunk_size: prompts to encode at a time in training, where memory is short.
+            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+
+        Raises:
+            ValueError: for a depth that a tower does not have, or a name that is too long for the text tower.
+            TypeError: if the backbone is of another type.
+        """
+        return cls._from_backbone(
+            name_or_path,
+            class_names,
+            tokenizer,
+            kwargs,
+            n_ctx=n_ctx,
+            prompt_depth=prompt_depth,
+            text_chunk_size=text_chunk_size,
+        )
+
+
+__all__ = ["MaPLeForImageClassification", "MaPLePreTrainedModel"]

@@ -1,0 +1,48 @@
+"""MMRL model configuration."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+
+from hf_prompt_models.modeling_context_utils import ContextPromptConfig
+
+
+@strict
+class MMRLConfig(ContextPromptConfig):
+    r"""
+    Configuration of [`MMRLForImageClassification`] (Multi-Modal Representation Learning, arXiv 2503.08497).
+
+    n_rep (`int`, *optional*, defaults to 5):
+        Number of representation tokens.
+    first_layer (`int`, *optional*, defaults to 5):
+        The layer of both towers, counted from 0, at whose input the tokens are inserted.
+    rep_dim (`int`, *optional*, defaults to 512):
+        Size of the representation space.
+    alpha (`float`, *optional*, defaults to 0.7):
+        Weight of the class token's logits; the representation tokens' have the rest.
+    reg_weight (`float`, *optional*, defaults to 0.5):
+        Weight of the distances from the features without the tokens.
+    role (`"base"` or `"new"`, *optional*, defaults to `"base"`):
+        Whether the classes are those of the training. Of others the class token alone decides.
+    """
+
+    model_type = "mmrl"
+
+    n_rep: int = 5
+    first_layer: int = 5
+    rep_dim: int = 512
+    alpha: float = 0.7
+    reg_weight: float = 0.5
+    role: Literal["base", "new"] = "base"
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict` validation."""
+        super().validate_architecture()
+        for name in ("n_rep", "rep_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1; got {getattr(self, name)}.")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha is a share, from 0 to 1; got {self.alpha}.")
+
+
+__all__ = ["MMRLConfig"]

@@ -1,0 +1,310 @@
+"""MMRL: representation tokens that both towers share, in their later layers (arXiv 2503.08497; `trainers/mmrl.py`)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.processing_utils import Unpack
+from transformers.utils.generic import TransformersKwargs
+
+from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.modeling_clip_utils import ClipClassifierOutput, at_least_float32, weighted_sum
+from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
+from hf_prompt_models.models.mmrl.configuration_mmrl import MMRLConfig
+from hf_prompt_models.models.mmrl.processing_mmrl import MMRLProcessor
+from hf_prompt_models.prompts.image_encoding import encode_with_inserted_prompts
+from hf_prompt_models.prompts.packing import PackedPrompts
+from hf_prompt_models.prompts.regularization import cosine_distance
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
+
+
+class MMRLPromptLearner(nn.Module):
+    """The representation space, and its projections into both towers.
+
+    Args:
+        n_rep, rep_dim: number and size of the representation tokens.
+        text_layers, text_width: layers of the text tower that get tokens, and its hidden size.
+        vision_layers, vision_width: of the image tower.
+        dim: of image features.
+
+    Attributes:
+        representation: (n_rep, rep_dim)
+        text_projections, vision_projections: one for each of the layers.
+        representation_projection: from the image tower to image features, for the representation tokens.
+    """
+
+    def __init__(
+        self,
+        n_rep: int,
+        rep_dim: int,
+        text_layers: int,
+        text_width: int,
+        vision_layers: int,
+        vision_width: int,
+        dim: int,
+    ):
+        super().__init__()
+        self.representation = nn.Parameter(torch.empty(n_rep, rep_dim))
+        self.text_projections = nn.ModuleList(nn.Linear(rep_dim, text_width) for _ in range(text_layers))
+        self.vision_projections = nn.ModuleList(nn.Linear(rep_dim, vision_width) for _ in range(vision_layers))
+        self.representation_projection = nn.Linear(vision_width, dim, bias=False)
+
+    def initialize(self) -> None:
+        """Start as the released code does: the projections into one tower are copies of one."""
+        init.normal_(self.representation, mean=0.0, std=0.02)
+        for projections in (self.text_projections, self.vision_projections):
+            init_linear(projections[0])
+            for projection in projections[1:]:
+                init.copy_(projection.weight, projections[0].weight)
+                init.copy_(projection.bias, projections[0].bias)
+        weight = self.representation_projection.weight
+        init.normal_(weight, mean=0.0, std=weight.shape[1] ** -0.5)
+
+
+class MMRLPreTrainedModel(ContextPromptModel):
+    config: MMRLConfig
+    processor_class = MMRLProcessor
+    uses_teacher = True
+    needs_causal_text = True
+    needs_class_token = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, MMRLPromptLearner):
+            module.initialize()
+
+
+class MMRLForImageClassification(MMRLPreTrainedModel):
+    """Image classification by two image features: the class token's and that of the representation tokens.
+
+    The tokens are inserted after the start token and after the class token at `first_layer`, and replaced at every
+    later layer.
+    """
+
+    def __init__(self, config: MMRLConfig, backbone: PreTrainedModel | None = None):
+        super().__init__(config, backbone)
+        text, vision = self.clip.text_model.config, self.clip.vision_model.config
+        for tower, layers in (("text", text.num_hidden_layers), ("image", vision.num_hidden_layers)):
+            if not 0 <= config.first_layer < layers:
+                raise ValueError(
+                    f"first_layer={config.first_layer} does not fit the backbone: its {tower} tower has {layers} "
+                    "layers, counted from 0. Pass a number below that."
+                )
+        self.prompt_learner = MMRLPromptLearner(
+            config.n_rep,
+            config.rep_dim,
+            text.num_hidden_layers - config.first_layer,
+            text.hidden_size,
+            vision.num_hidden_layers - config.first_layer,
+            vision.hidden_size,
+            self.image_feature_size,
+        )
+        self.post_init()
+        self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | os.PathLike,
+        class_names: Sequence[str],
+        n_rep: int = 5,
+        first_layer: int = 5,
+        rep_dim: int = 512,
+        alpha: float = 0.7,
+        reg_weight: float = 0.5,
+        templates: Sequence[str] | None = None,
+        text_chunk_size: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make new representation tokens for a pretrained CLIP.
+
+        Args:
+            name_or_path: Hub id or folder of the backbone.
+            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            n_rep, rep_dim: number and size of the representation tokens.
+            first_layer: the layer of both towers, counted from 0, at whose input they are inserted.
+            alpha: weight of the class token's logits; the representation tokens' have the rest.
+            reg_weight: weight of the distances from the features without the tokens.
+            templates: the hand-written prompts. The first is the text tower's input; the teacher has the mean of all.
+                Default: "a photo of a {}.".
+            text_chunk_size: prompts to encode at a time in training, where memory is short.
+            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
+            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+
+        Raises:
+            ValueError: for a layer that a tower does not have, a template without `{}`, or a name that is too long for
+                the text tower.
+            TypeError: if the backbone is of another type.
+        """
+        return cls._from_backbone(
+            name_or_path,
+            class_names,
+            tokenizer,
+            kwargs,
+            n_rep=n_rep,
+            first_layer=first_layer,
+            rep_dim=rep_dim,
+            alpha=alpha,
+            reg_weight=reg_weight,
+            templates=check_templates([DEFAULT_TEMPLATE] if templates is None else templates),
+            text_chunk_size=text_chunk_size,
+        )
+
+    def set_classes(
+        self,
+        class_names: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        role: Literal["base", "new"] = "new",
+    ) -> None:
+        """Classify into other classes from now on, with the trained tensors as they are.
+
+        Args:
+            class_names: the new names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or the processor. Default: that of the model's processor.
+            role: "new": the class token alone decides, as the paper has it for classes that were not trained on.
+                "base": the representation tokens have their share.
+
+        Raises:
+            ValueError: if a name is empty or does not fit the text tower, or for another role.
+        """
+        super().set_classes(class_names, tokenizer)
+        self.config.update({"role": role})
+
+    @classmethod
+    def _prompt_text(cls, config: MMRLConfig) -> str:
+        return (config.templates or [DEFAULT_TEMPLATE])[0]
+
+    @classmethod
+    def _num_added_tokens(cls, config: MMRLConfig) -> int:
+        return 0  # the inserted tokens take no positions
+
+    def prompt_fields(self) -> tuple[Any, ...]:
+        return *super().prompt_fields(), self.config.n_rep, self.config.first_layer
+
+    def prompt_token_ids(self) -> list[list[int]]:
+        tokens = range(self.vocab_size, self.vocab_size + self.config.n_rep)
+        return [[ids[0], *tokens, *ids[1:]] for ids in self.class_token_ids()]
+
+    def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
+        if not (prompts.input_ids >= self.vocab_size).any():  # the teacher's
+            return prompts
+        n_rep, positions = self.config.n_rep, prompts.position_ids
+        # Words keep the positions that they have without the tokens, whose own do not matter.
+        positions = torch.where(positions > n_rep, positions - n_rep, positions.clamp(max=1))  # type: ignore[assignment]
+        return replace(prompts, position_ids=positions)
+
+    @property
+    def context(self) -> torch.Tensor:
+        # Placeholders, which nothing sees before they are replaced at `first_layer`.
+        width = self.clip.text_model.config.hidden_size
+        return torch.zeros(self.config.n_rep, width, device=self.clip.device)
+
+    @property
+    def layer_context(self) -> Mapping[int, torch.Tensor]:
+        return self._tokens(self.prompt_learner.text_projections)
+
+    @property
+    def first_layer(self) -> int:
+        return self.config.first_layer
+
+    def _tokens(self, projections: nn.ModuleList) -> dict[int, torch.Tensor]:
+        tokens = self.prompt_learner.representation
+        return {index: project(tokens) for index, project in enumerate(projections, self.config.first_layer)}
+
+    def learned_text_tensors(self) -> list[torch.Tensor]:
+        learner = self.prompt_learner
+        return [learner.representation, *learner.text_projections.parameters()]
+
+    has_fixed_image_features = False
+    is_linear_in_image_embeds = False
+
+    @forward_options
+    def get_image_features(
+        self,
+        pixel_values: torch.Tensor | None,
+        pixel_attention_mask: torch.Tensor | None = None,
+        spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Return the image features: `.pooler_output`, (batch, dim), of the class token, L2-normalised.
+
+        Args:
+            pixel_values: (batch, 3, height, width)
+            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+
+        Returns:
+            The output, with an attribute `representation_embeds`, (batch, dim), L2-normalised: the tokens'.
+        """
+        self.check_pixels(pixel_values, pixel_attention_mask, spatial_shapes)
+        tower = self.clip.vision_model
+        outputs: Any = encode_with_inserted_prompts(
+            tower, pixel_values, self._tokens(self.prompt_learner.vision_projections), **captured(kwargs)
+        )
+        tokens = tower.post_layernorm(outputs.last_hidden_state[:, 1 : 1 + self.config.n_rep]).mean(dim=1)
+        project = self.prompt_learner.representation_projection
+        outputs.representation_embeds = F.normalize(at_least_float32(project(tokens.to(project.weight.dtype))), dim=-1)
+        outputs.pooler_output = self.normalized_image_features(outputs.pooler_output)
+        return outputs
+
+    @forward_options
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        image_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        pixel_attention_mask: torch.Tensor | None = None,
+        spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ClipClassifierOutput | tuple:
+        """Classify images.
+
+        Args:
+            pixel_values: (batch, 3, height, width)
+            image_embeds: refused: an image has two features here.
+            labels: (batch,) class indices.
+            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+
+        Returns:
+            `logits`, (batch, classes): `alpha` * class token + (1 - `alpha`) * representation tokens for the classes
+            that the model was made with, and the class token's for others.
+        """
+        if pixel_values is None:
+            raise ValueError("Pass pixel_values. MMRL has two features of each image, which image_embeds do not hold.")
+        images: Any = self.get_image_features(
+            pixel_values, pixel_attention_mask, spatial_shapes, return_dict=True, **kwargs
+        )
+        text_embeds, alpha = self._text_embeds(), self.config.alpha
+        class_logits = self.class_logits(images.pooler_output, text_embeds)
+        representation_logits = self.class_logits(images.representation_embeds, text_embeds)
+        logits = class_logits
+        if self.config.role == "base":
+            logits = alpha * class_logits + (1 - alpha) * representation_logits
+        loss, terms = None, None
+        if labels is not None:
+            terms = {
+                "cross_entropy": F.cross_entropy(class_logits, labels),
+                "representation_cross_entropy": F.cross_entropy(representation_logits, labels),
+                "image": cosine_distance(images.pooler_output, self.get_plain_image_features(pixel_values)),
+                "text": cosine_distance(text_embeds, self.get_teacher_features()),
+            }
+            loss = weighted_sum(terms, self.loss_weights())
+        output = ClipClassifierOutput(loss, logits, images.pooler_output, images.hidden_states, images.attentions)
+        output.text_embeds, output.loss_terms = text_embeds, terms
+        return output
+
+    def loss_weights(self) -> dict[str, float]:
+        alpha, weight = self.config.alpha, self.config.reg_weight
+        return {"cross_entropy": alpha, "representation_cross_entropy": 1 - alpha, "image": weight, "text": weight}
+
+
+__all__ = ["MMRLForImageClassification", "MMRLPreTrainedModel"]

@@ -1,0 +1,34 @@
+"""ProGrad model configuration."""
+
+from huggingface_hub.dataclasses import strict
+
+from hf_prompt_models.modeling_context_utils import ContextPromptConfig
+
+
+@strict
+class ProGradConfig(ContextPromptConfig):
+    r"""
+    Configuration of [`ProGradForImageClassification`] (Prompt-aligned Gradient, arXiv 2205.14865).
+
+    n_ctx (`int`, *optional*, defaults to 16):
+        Number of context vectors in a prompt.
+    gradient_weight (`float`, *optional*, defaults to 1.0):
+        How much of the gradient's part against the teacher is taken away.
+    temperature (`float`, *optional*, defaults to 1.0):
+        Temperature of the divergence from the teacher's probabilities.
+    """
+
+    model_type = "prograd"
+
+    n_ctx: int = 16
+    gradient_weight: float = 1.0
+    temperature: float = 1.0
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict` validation."""
+        super().validate_architecture()
+        if self.temperature <= 0:
+            raise ValueError(f"temperature is above 0; got {self.temperature}.")
+
+
+__all__ = ["ProGradConfig"]

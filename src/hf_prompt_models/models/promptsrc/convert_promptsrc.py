@@ -1,0 +1,48 @@
+"""Prompts of the original PromptSRC code (https://github.com/muzairkhattak/PromptSRC, trainers/promptsrc.py).
+
+Its checkpoints hold the whole CLIP with the prompts among its layers, and a second image tower, the teacher's. The
+last one holds the average over the epochs, of which the original code also averages CLIP's own weights, rounded to
+fp16: its logits differ slightly from those of the prompts over the backbone as published.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hf_prompt_models.modeling_prompt_conversion import (
+    Tensors,
+    add_conversion_arguments,
+    add_teacher_argument,
+    convert_prompt,
+    deep_prompt_names,
+)
+from hf_prompt_models.models.promptsrc.modeling_promptsrc import PromptSRCForImageClassification
+
+
+FOLDER = "VLPromptLearner"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `hf-prompt convert promptsrc`."""
+    add_conversion_arguments(parser, FOLDER)
+    add_teacher_argument(parser, "the 60 of the released code")
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Convert what the command line names, and return the lines to print."""
+
+    def choices(tensors: Tensors) -> dict[str, Any]:
+        return {
+            "n_ctx": len(tensors["context"]),
+            "prompt_depth": 1 + len(tensors.get("deep_context", [])),
+            "templates": arguments.templates,
+        }
+
+    return convert_prompt(arguments, PromptSRCForImageClassification, FOLDER, original_names, choices)
+
+
+def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the file's names of the trained tensors, by ours."""
+    return deep_prompt_names(state)

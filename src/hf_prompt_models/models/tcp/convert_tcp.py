@@ -1,0 +1,50 @@
+"""Prompts of the original TCP code (htyao89/Textual-based_Class-aware_prompt_tuning, `trainers/tcp.py`).
+
+Its checkpoints hold the context, `ctx`, the network that makes the class tokens, and the embeddings of the
+prompts' other tokens. They do not hold the layer of the class tokens, which is 8 in the code.
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hf_prompt_models.modeling_prompt_conversion import (
+    Tensors,
+    add_conversion_arguments,
+    add_teacher_argument,
+    convert_prompt,
+)
+from hf_prompt_models.models.tcp.modeling_tcp import TCPForImageClassification
+
+
+FOLDER = "prompt_learner"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `hf-prompt convert tcp`."""
+    add_conversion_arguments(parser, FOLDER)
+    add_teacher_argument(parser, "a photo of a {}.")
+    parser.add_argument("--prompt_template", default="{}.", help="what follows the context (default: {}.)")
+    parser.add_argument("--class_token_layer", type=int, default=8, help="layer of the class tokens (default: 8)")
+
+
+def convert(arguments: argparse.Namespace) -> list[str]:
+    """Convert what the command line names, and return the lines to print."""
+
+    def choices(tensors: Tensors) -> dict[str, Any]:
+        return {
+            "n_ctx": len(tensors["context"]),
+            "templates": arguments.templates,
+            "prompt_template": arguments.prompt_template,
+            "class_token_layer": arguments.class_token_layer,
+        }
+
+    return convert_prompt(arguments, TCPForImageClassification, FOLDER, original_names, choices)
+
+
+def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the file's names of the trained tensors, by ours."""
+    layers = [f"meta_net.linear{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")]
+    return {"context": "ctx"} | {name: name for name in layers}

@@ -1,0 +1,79 @@
+"""How TCP is trained: its arguments and the released settings (htyao89's repository; arXiv 2311.18231)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_prompt_models.models.tcp.modeling_tcp import TCPForImageClassification
+from hf_prompt_models.recipe_clip_utils import ClipPromptRecipe, FixedImageArguments, dassl_defaults, teacher_templates
+from hf_prompt_models.recipe_utils import Protocol
+
+
+PROMPT_TEMPLATES = {
+    "oxford_pets": "{}, a type of pet.",
+    "oxford_flowers": "{}, a type of flower.",
+    "food101": "{}, a type of food.",
+    "fgvc_aircraft": "{}, a type of aircraft.",
+    "stanford_cars": "{}, a type of car",
+    "dtd": "{} texture.",
+}
+"""What follows the context on published data sets."""
+TEACHER_TEMPLATES = {"fgvc_aircraft": "a photo of an aircraft {}."}
+"""Teachers' prompts that differ from CoOp's of the data set."""
+
+
+@dataclass
+class Arguments(FixedImageArguments):
+    """Flags of the learned prompt and its teacher."""
+
+    _argument_group_name = "TCP: the learned prompt and its teacher"
+
+    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors, and of a class's tokens."})
+    class_token_layer: int = field(
+        default=8, metadata={"help": "Layer of the text tower, from 0, at whose input a class's tokens come in."}
+    )
+    knowledge_weight: float = field(
+        default=8.0, metadata={"help": "Weight of the distance between the class features and the teacher's."}
+    )
+    prompt_template: str = field(default="{}.", metadata={"help": "What follows the context."})
+    teacher_templates: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Hand-written prompts of the frozen teacher; of several the mean. Default: the published data "
+            'set\'s, else "a photo of a {}.".'
+        },
+    )
+
+
+class TCPRecipe(ClipPromptRecipe[Arguments]):
+    """Train TCP: a context that gives way to tokens made from each class's name."""
+
+    title = "TCP"
+    arguments_class = Arguments
+    model_class = TCPForImageClassification
+    source = "TCP recipe"
+    sources = dict.fromkeys(("n_ctx", "class_token_layer", "knowledge_weight", "prompt_template"), "TCP's code")
+    examples = (
+        "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
+        "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",
+    )
+
+    def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+        dataset = protocol.dataset or ""
+        teacher = [TEACHER_TEMPLATES[dataset]] if dataset in TEACHER_TEMPLATES else teacher_templates(dataset)
+        return {"teacher_templates": teacher, "prompt_template": PROMPT_TEMPLATES.get(dataset, "{}.")}
+
+    def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
+        """Return the released settings: Adam, batches of 32, 50 epochs, on ImageNet and SUN397 25.
+
+        Its L2 penalty is Adam's weight decay, and eps=1e-3 keeps fp16 from NaN: prompts here are in full precision,
+        where the setting still decides the steps.
+        """
+        epochs = 25 if protocol.dataset in ("imagenet", "sun397") else 50
+        settings = {"optim": "adamw_torch", "adam_epsilon": 1e-3}
+        defaults = dassl_defaults(2e-3, epochs, 32, **settings)
+        del defaults["optim_args"]
+        return defaults
+
+
+RECIPE = TCPRecipe()

@@ -1,0 +1,129 @@
+"""What the recipes of image classifiers over a CLIP share: their flags, their data, their optimiser settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset, ImageDataset
+from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.processing_utils import ClipPromptProcessor
+from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
+from hf_prompt_models.recipe_utils import ImageClassificationRecipe
+
+
+@dataclass
+class ClipPromptArguments:
+    """Flags of every method with a learned prompt over a CLIP."""
+
+    text_chunk_size: int | None = field(
+        default=None,
+        metadata={"help": "Number of prompts to encode at a time. Bounds memory where classes are thousands."},
+    )
+    min_crop_area: float = field(
+        default=0.08,
+        metadata={
+            "help": "Smallest share of an image that a random crop keeps in training. Where a small part of an image "
+            "shows nothing, as in little drawings, 0.5 is better."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.text_chunk_size is not None and self.text_chunk_size < 1:
+            raise ValueError(f"--text_chunk_size is a number of prompts, at least 1; got {self.text_chunk_size}.")
+        if not 0 < self.min_crop_area <= 1:
+            raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
+
+
+@dataclass
+class FixedImageArguments(ClipPromptArguments):
+    """Flags of methods whose image tower is as it was."""
+
+    augmented_views: int | None = field(
+        default=None,
+        metadata={
+            "help": "Sample this number of random crops of each image once, compute their features, and train on "
+            "those without the image tower: far faster, but not the paper's recipe, which samples in each epoch "
+            "(the default). 0: the images as in testing."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.augmented_views is not None and self.augmented_views < 0:
+            raise ValueError(f"--augmented_views is a number of views, at least 0; got {self.augmented_views}.")
+
+
+ArgumentsT = TypeVar("ArgumentsT", bound=ClipPromptArguments)
+
+
+class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
+    """How an image classifier with learned prompts over a CLIP is trained.
+
+    Attributes:
+        model_class: the method's model.
+        not_of_the_model: flags that `from_backbone` does not take.
+    """
+
+    model_class: ClassVar[type[Any]]
+    not_of_the_model: ClassVar[frozenset[str]] = frozenset({"min_crop_area", "augmented_views"})
+
+    def read_examples(self, source: str, split: str, **columns: Any) -> LabelledImages:
+        return read_labelled_images(source, split, **columns)
+
+    def build_processor(self, backbone: str) -> ClipPromptProcessor:
+        return self.model_class.processor_class.from_backbone(backbone)
+
+    def build_model(
+        self, arguments: ArgumentsT, backbone: str, class_names: Sequence[str], processor: ClipPromptProcessor
+    ) -> ClipPromptModel:
+        choices = {name: value for name, value in vars(arguments).items() if name not in self.not_of_the_model}
+        if "teacher_templates" in choices:  # `--templates` are those of the zero-shot result
+            choices["templates"] = choices.pop("teacher_templates")
+        return self.model_class.from_backbone(backbone, class_names, tokenizer=processor, **choices)
+
+    def build_train_dataset(
+        self, arguments: ArgumentsT, files: LabelledImages, processor: ClipPromptProcessor, seed: int
+    ) -> ImageDataset | AugmentedImageDataset | AugmentedViewDataset:
+        """Return random crops and mirror images, sampled in each epoch unless `augmented_views` is given."""
+        image_processor = processor.image_processor
+        views = arguments.augmented_views if isinstance(arguments, FixedImageArguments) else None
+        if views is None:
+            return AugmentedImageDataset(files, image_processor, seed, arguments.min_crop_area)
+        if views == 0:
+            return ImageDataset(files, image_processor)
+        return AugmentedViewDataset(views, files, image_processor, seed, arguments.min_crop_area)
+
+    def build_test_dataset(self, files: LabelledImages, processor: ClipPromptProcessor) -> ImageDataset:
+        return ImageDataset(files, processor.image_processor)
+
+
+def dassl_defaults(learning_rate: float, epochs: int, batch_size: int, **settings: Any) -> dict[str, Any]:
+    """Return the `TrainingArguments` that the released codes over Dassl share: SGD, its weight decay, no clipping.
+
+    Args:
+        learning_rate, epochs, batch_size: of the method.
+        settings: further ones.
+    """
+    return {
+        "optim": "sgd",
+        "optim_args": "momentum=0.9",
+        "learning_rate": learning_rate,
+        "weight_decay": 5e-4,
+        "max_grad_norm": 0.0,
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": 100,
+        "dataloader_drop_last": True,
+        **settings,
+    }
+
+
+def coop_epochs(shots: int, dataset: str | None) -> int:
+    """Return CoOp's number of epochs: 50, 100 or 200 by the shots, 50 on ImageNet (arXiv 2109.01134, §4.1)."""
+    return 50 if shots == 1 or dataset == "imagenet" else 100 if 0 < shots <= 4 else 200
+
+
+def teacher_templates(dataset: str | None) -> list[str]:
+    """Return the hand-written prompt of a published data set as a list, or the usual one."""
+    return [DATASET_TEMPLATES.get(dataset or "", DEFAULT_TEMPLATE)]
