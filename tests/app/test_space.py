@@ -10,7 +10,7 @@ import yaml
 from transformers import AutoModelForImageClassification
 
 import hf_prompt_models
-from hf_prompt_models import CoOpForImageClassification
+from hf_prompt_models import CoOpConfig, CoOpForImageClassification
 from hf_prompt_models.app import Options, build, export_space, pages
 from hf_prompt_models.playground import CLIP_DIR
 
@@ -82,15 +82,10 @@ def test_a_prompt_for_the_packaged_backbone_needs_no_other_repository(learned_pr
 
 
 def test_a_model_on_the_hub_is_named_and_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Config:
-        model_type = "coop"
-
-        def to_dict(self) -> dict[str, str]:
-            return {"weights_scope": "prompt", "base_model_name_or_path": "openai/clip-vit-base-patch32"}
-
+    config = CoOpConfig(weights_scope="prompt", base_model_name_or_path="openai/clip-vit-base-patch32")
     for module in ("pages", "space"):
-        monkeypatch.setattr(f"hf_prompt_models.app.{module}.AutoConfig.from_pretrained", lambda place: Config())
-    monkeypatch.setitem(pages.PAGES, Config, lambda place, options: None)  # type: ignore[arg-type,misc]
+        monkeypatch.setattr(f"hf_prompt_models.app.{module}.AutoConfig.from_pretrained", lambda place: config)
+    monkeypatch.setitem(pages.PAGES, CoOpConfig, lambda place, options: None)  # type: ignore[arg-type,misc]
     export_space("you/name", tmp_path / "space")
     assert files(tmp_path / "space") == {"app.py", "requirements.txt", "README.md"}
     assert "build('you/name', OPTIONS)" in (tmp_path / "space" / "app.py").read_text()
@@ -140,5 +135,5 @@ def test_a_full_disk_leaves_nothing_behind(whole: Path, tmp_path: Path, monkeypa
 
 def test_a_model_without_a_page_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
-    with pytest.raises(ValueError, match="There is no page for"):
+    with pytest.raises(ValueError, match="a model of type 'clip', which no prompt method of this package trained"):
         build(tmp_path)

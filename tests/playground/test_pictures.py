@@ -115,10 +115,13 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 def test_importing_the_drawing_code_needs_no_torch() -> None:
-    # The package's own __init__ registers models, so the playground is imported here from its folder alone.
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import playground; print('torch' in sys.modules)"
-    import hf_prompt_models.playground as playground
+    # The package's own __init__ registers models, so the playground is imported here without it.
+    code = (
+        "import sys, types; package = sys.modules['hf_prompt_models'] = types.ModuleType('hf_prompt_models'); "
+        "package.__path__ = [sys.argv[1]]; import hf_prompt_models.playground; print('torch' in sys.modules)"
+    )
+    import hf_prompt_models
 
-    folder = str(Path(playground.__file__).parent.parent)
+    folder = str(Path(hf_prompt_models.__file__).parent)
     ran = run_program([sys.executable, "-c", code, folder])
     assert ran.stdout.strip() == "False"
