@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForImageClassification, CLIPModel, CLIPProcessor
 
+from hf_prompt_cli.methods import methods_with
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from tests.pictures import write_pictures
 from tests.programs import run_program
@@ -230,7 +231,7 @@ def test_unreadable_images_can_be_skipped(modern_clip: Path, data: Path, tmp_pat
 
 def test_methods_are_listed_and_help_is_given(capsys: pytest.CaptureFixture) -> None:
     assert refused("train.py", "--help") == "0"
-    assert "Methods: action_clip, alpro, coop, cpt, frozen, mantis\n" in capsys.readouterr().out
+    assert f"Methods: {', '.join(methods_with('recipe'))}\n" in capsys.readouterr().out
     assert refused("train.py", "unheard_of") == "2"
     assert "nothing to train of clip_zero_shot" in refused("train.py", "clip_zero_shot")
     for name in ("evaluate.py", "predict.py"):
