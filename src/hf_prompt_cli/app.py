@@ -31,6 +31,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--proposals", metavar="MODEL", help="grounding: an object-detection or mask-generation model for the boxes"
     )
     parser.add_argument(
+        "--backbone",
+        metavar="DIR",
+        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+    )
+    parser.add_argument(
         "--device", metavar="D", help="where the model runs: cpu, cuda, … (default: the accelerator, if there is one)"
     )
     parser.add_argument(
@@ -47,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     with ending(lambda: "Nothing was changed."):
         from hf_prompt_models.app import Options, export_space, serve
 
-        options = Options(arguments.clips, arguments.proposals, arguments.device)
+        options = Options(arguments.clips, arguments.proposals, arguments.device, arguments.backbone)
         if arguments.export_space is None:
             serve(arguments.model, options, arguments.host, arguments.port)
         else:

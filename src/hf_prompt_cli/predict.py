@@ -339,7 +339,9 @@ def classify(arguments: argparse.Namespace, kind: Kind, load: Callable[[argparse
     if left_out := listed - len(files) + len(skipped):
         print(f"Left out, as they cannot be read: {left_out} of {listed} {kind.name}s.")
     if arguments.csv:
-        print(f"\nEach {kind.name}'s classes and scores are in {arguments.csv}.")
+        kept = min(arguments.top_k, len(classifier.model.config.id2label))
+        rows = f"The {kept} best classes" if kept > 1 else "The best class"
+        print(f"\n{rows} of each {kind.name}, with scores: {arguments.csv}")
     if strips:
         print(f"\nThe frames that the model saw are in {arguments.frame_strip}.")
 
@@ -365,7 +367,7 @@ def ground(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json([{"image": image, "predictions": answers}])
         return
-    print(f"{image}: {arguments.text}")
+    print(f"{image}: {arguments.text}; regions as (x1, y1, x2, y2)")
     for answer in answers[: arguments.top_k]:
         box = answer["box"]
         corners = ", ".join(f"{box[side]:g}" for side in ("xmin", "ymin", "xmax", "ymax"))

@@ -1,4 +1,4 @@
-"""What a run that was stopped has kept, and the command that goes on from there."""
+"""What an interrupted run has kept, and the command that resumes it."""
 
 import argparse
 import math
@@ -14,10 +14,10 @@ RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"
 
 
 def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
-    """Says it.
+    """Return the sentences that tell what was kept and how to resume.
 
     Args:
-        command: what was typed.
+        command: the command line that was run.
         flags: behind the method, those of a file among them.
         began: when, in seconds since the epoch: what was in the folder before is not this run's.
         cured: whether the same command may go on: nothing in it has to be fixed first.
@@ -28,16 +28,16 @@ def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool =
     parser.add_argument(OVERWRITE, "--overwrite-output-dir", nargs="?", const="true")
     given, _ = parser.parse_known_args(list(flags))
     if given.output_dir is None:
-        return "Nothing was written: mend it and type the same again."
+        return "Nothing was written. Fix the problem above and rerun the same command."
     kept = checkpoints_since(Path(given.output_dir), began)
     begun = began_since(Path(given.output_dir), began)
     if not begun or not (kept or cured):
-        return "Nothing was learned yet: mend it and type the same again."
+        return "No training step was run. Fix the problem above and rerun the same command."
     resume = command if given.resume_from_checkpoint == "true" else f"{command} {RESUME} true"
     if given.overwrite_output_dir not in (None, "false"):
         resume = f"{resume} {OVERWRITE} false"  # which would remove what is to be resumed
     said = f"Kept: {', '.join(kept)}." if kept else "No checkpoint was written yet."
-    return f"{said} {'Go on with' if cured else 'Fix that, then go on with'}: {resume}"
+    return f"{said} {'Resume with' if cured else 'Fix the problem, then resume with'}: {resume}"
 
 
 def began_since(output_dir: Path, began: float) -> list[Path]:

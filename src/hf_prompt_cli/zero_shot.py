@@ -78,7 +78,9 @@ def write_zero_shot(arguments: argparse.Namespace) -> str:
         [
             f"{directory}: a zero-shot classifier of {kind.name}s",
             f"  {len(names)} classes: {shown}",
-            f"  {len(templates)} template(s): {templates[0]}{', …' if len(templates) > 1 else ''}",
+            f"  1 template: {templates[0]}"
+            if len(templates) == 1
+            else f"  {len(templates)} templates: {templates[0]}, …",
             "",
             f"Predict with: hf-prompt predict {folder} {'photo.jpg' if kind is IMAGES else 'clip.mp4'}",
             f"Test with: hf-prompt evaluate {folder} --test_dir DIR",

@@ -1,5 +1,6 @@
 """What all figures have in common: colours that colour-blind people tell apart, fonts for any script, writing."""
 
+import io
 import os
 import re
 import textwrap
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
+from PIL import Image
 
 from hf_prompt_models.data.files import replacing
 
@@ -44,14 +46,26 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None
         path: of the file.
         dpi: pixels an inch.
     """
+    _set_fonts(figure)
+    with replacing(path) as beside:
+        figure.savefig(beside, format=Path(path).suffix[1:] or "png", dpi=dpi)
+
+
+def figure_image(figure: Figure, dpi: float = 120) -> Image.Image:
+    """Return a figure as an image; arguments are as for `save_figure`."""
+    _set_fonts(figure)
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", dpi=dpi)
+    return Image.open(pixels).convert("RGB")
+
+
+def _set_fonts(figure: Figure) -> None:
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     families = _families("".join(text.get_text() for text in texts))
     for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily([FONT, *families])
         text.set_text(drawable(text.get_text()))
-    with replacing(path) as beside:
-        figure.savefig(beside, format=Path(path).suffix[1:] or "png", dpi=dpi)
 
 
 def drawable(text: str) -> str:

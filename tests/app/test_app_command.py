@@ -1,5 +1,7 @@
 """`hf-prompt app`."""
 
+import json
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -19,6 +21,8 @@ def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
     monkeypatch.setattr(hf_prompt_models.app, "serve", lambda *arguments: calls.append(arguments))
     assert main([str(learned_prompt)]) == 0
     assert main(["you/name", "--host", "0.0.0.0", "--port", "80", "--clips", "films", "--device", "cpu"]) == 0
+    assert main(["you/name", "--backbone", "playground"]) == 0
+    assert calls.pop() == ("you/name", Options(backbone="playground"), "127.0.0.1", None)
     assert calls == [
         (str(learned_prompt), Options(), "127.0.0.1", None),
         ("you/name", Options(clips=Path("films"), device="cpu"), "0.0.0.0", 80),
@@ -51,8 +55,15 @@ def test_an_unknown_device_ends_with_words(learned_prompt: Path) -> None:
 def test_an_exported_space_says_how_to_go_on(
     learned_prompt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of_this_machine = tmp_path / "prompt"
+    shutil.copytree(learned_prompt, of_this_machine)
+    config = json.loads((of_this_machine / "config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "clip")
+    (of_this_machine / "config.json").write_text(json.dumps(config))
     with pytest.raises(SystemExit, match="save_backbone=True"):
-        main([str(learned_prompt), "--export_space", str(tmp_path / "space")])
+        main([str(of_this_machine), "--export_space", str(tmp_path / "space")])
+    with pytest.raises(SystemExit, match="leave out --backbone"):
+        main([str(learned_prompt), "--backbone", "playground", "--export_space", str(tmp_path / "space")])
     monkeypatch.setattr(hf_prompt_models.app, "export_space", lambda *_: None)
     assert main([str(learned_prompt), "--export_space", "space"]) == 0
     printed = capsys.readouterr().out

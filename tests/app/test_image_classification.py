@@ -1,5 +1,7 @@
 """The page of image classifiers, without a browser."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,15 @@ def test_the_page_is_found_by_the_models_configuration(learned_prompt: Path) -> 
     blocks = build(learned_prompt, CPU)
     assert blocks.title == "Image classification"
     assert blocks.analytics_enabled is False
+
+
+def test_a_backbone_that_moved_is_named_by_the_options(learned_prompt: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(learned_prompt, moved)
+    config = json.loads((moved / "config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "gone")
+    (moved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OSError, match="--backbone"):
+        ImageClassifier(moved, Options())
+    found = ImageClassifier(moved, Options(backbone="playground"))
+    assert found.class_names == ImageClassifier(learned_prompt, Options()).class_names

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,23 @@ def test_exactly_one_test_set_is_needed(
 ) -> None:
     assert refused(flags(photos, tmp_path / "run", *more)) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_error_for_too_few_images_counts_those_that_are_held_out(photos: Path, tmp_path: Path) -> None:
+    said = refused(flags(photos, tmp_path / "run", "--test_fraction", 0.4, "--shots", 4))
+    assert "boat (3), cup (3), fish (3)" in said
+    assert "6 more images are held out for testing" in said
+
+
+def test_the_command_that_tests_again_repeats_how_the_data_is_read(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{name}/{index}.png,{name},photo" for name in NAMES for index in range(5)]
+    folder = tmp_path / "listed"
+    shutil.copytree(photos, folder)
+    (folder / "metadata.csv").write_text("\n".join(["file_name,kind,medium", *rows]))
+    argv = flags(folder, tmp_path / "run", "--test_fraction", 0.4, "--label_column", "kind")
+    assert main(argv) == 0
+    again = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Test again with: "))
+    assert "--label_column kind" in again
+    assert main([*shlex.split(again.removeprefix("Test again with: hf-prompt ")), "--feature_cache", "off"]) == 0

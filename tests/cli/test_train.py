@@ -77,9 +77,9 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_the_same(
         stop_at(15, lambda: os.kill(os.getpid(), number), patched)
         assert ended(["train", *flags(modern_clip, data, output, "--save_steps", 100)]) == code
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith(f"interrupted. Kept: {output / 'checkpoint-4'}. Go on with: hf-prompt train coop ")
+    assert said.startswith(f"interrupted. Kept: {output / 'checkpoint-4'}. Resume with: hf-prompt train coop ")
     assert not (output / "model.safetensors").exists()
-    program, *again = shlex.split(said.partition("Go on with: ")[2])
+    program, *again = shlex.split(said.partition("Resume with: ")[2])
     assert program == "hf-prompt"
     assert main(again) == 0
     assert torch.equal(prompt_of(output), undisturbed)
@@ -97,7 +97,7 @@ def test_a_second_interruption_does_not_wait_for_the_step(
     stop_at(15, twice, monkeypatch)
     assert ended(["train", *flags(modern_clip, data, tmp_path / "run", "--save_steps", 3)]) == 130
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"Kept: {tmp_path / 'run' / 'checkpoint-3'}. Go on with: hf-prompt train coop" in said
+    assert f"Kept: {tmp_path / 'run' / 'checkpoint-3'}. Resume with: hf-prompt train coop" in said
 
 
 def test_a_run_that_saves_no_checkpoints_stops_after_the_step(
@@ -106,7 +106,7 @@ def test_a_run_that_saves_no_checkpoints_stops_after_the_step(
     stop_at(5, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
     argv = ["train", *flags(modern_clip, data, tmp_path / "run", "--save_strategy", "no")]
     assert ended(argv) == 130
-    assert "No checkpoint was written yet. Go on with: hf-prompt train coop" in capsys.readouterr().err
+    assert "No checkpoint was written yet. Resume with: hf-prompt train coop" in capsys.readouterr().err
     assert newest_whole_checkpoint(tmp_path / "run") is None
 
 
@@ -130,19 +130,19 @@ def test_a_full_disk_ends_in_a_line_that_says_what_is_kept_and_how_to_go_on(
     with monkeypatch.context() as patched:
         patched.setattr(trainer_module.PromptTrainer, "_save_checkpoint", save)
         message = ended(["train", *flags(modern_clip, data, output, "--save_steps", 3)])
-    assert re.match(r"error: Cannot save .*checkpoint-6'.*\. Kept: .*/checkpoint-3\. Go on with: ", message)
+    assert re.match(r"error: Cannot save .*checkpoint-6'.*\. Kept: .*/checkpoint-3\. Resume with: ", message)
     assert "\n" not in message
-    assert main(shlex.split(message.partition("Go on with: ")[2])[1:]) == 0
+    assert main(shlex.split(message.partition("Resume with: ")[2])[1:]) == 0
     assert torch.equal(prompt_of(output), undisturbed)
 
 
 def test_bad_input_says_that_nothing_is_lost(modern_clip: Path, data: Path, tmp_path: Path) -> None:
     message = ended(["train", *flags(modern_clip, data, tmp_path / "run", "--train_dir", tmp_path / "absent")])
     assert message.startswith("error: ")
-    assert message.endswith("Nothing was learned yet: mend it and type the same again.")
+    assert message.endswith("No training step was run. Fix the problem above and rerun the same command.")
     message = ended(["train", "coop", str(tmp_path / "absent.yaml")])
     assert "absent.yaml" in message
-    assert message.endswith("Nothing was written: mend it and type the same again.")
+    assert message.endswith("Nothing was written. Fix the problem above and rerun the same command.")
     assert ended(["train", "clip_zero_shot"]).startswith("error: there is nothing to train of clip_zero_shot")
 
 
@@ -167,7 +167,7 @@ def test_a_setting_that_a_library_refuses_is_named_and_not_to_be_repeated(
     ):
         message = ended([*run, flag, value])
         assert message.startswith(said)
-        assert message.endswith("Nothing was learned yet: mend it and type the same again.")
+        assert message.endswith("No training step was run. Fix the problem above and rerun the same command.")
         assert "\n" not in message
 
 
@@ -178,7 +178,7 @@ def test_a_run_that_replaces_another_is_resumed_without_replacing_itself(
     with monkeypatch.context() as patched:
         stop_at(15, lambda: os.kill(os.getpid(), signal.SIGINT), patched)
         assert ended(run) == 130
-    again = shlex.split(capsys.readouterr().err.partition("Go on with: ")[2])
+    again = shlex.split(capsys.readouterr().err.partition("Resume with: ")[2])
     assert main(again[1:]) == 0
     assert (tmp_path / "run" / "results.json").is_file()
 

@@ -326,9 +326,10 @@ def test_a_run_says_what_its_folder_holds_and_may_leave_the_tokenizer_out(
     weights = (tmp_path / "with" / "model.safetensors").stat().st_size
     tokenizer = sum(path.stat().st_size for path in (tmp_path / "with").glob("tokenizer*"))
     assert (
-        f"Saved: {weights / 1000:,.1f} kB of weights, {tokenizer / 1000:,.1f} kB the backbone's tokenizer" in printed
+        f"Saved: {weights / 1000:,.1f} kB of weights and the backbone's tokenizer ({tokenizer / 1000:,.1f} kB)"
+        in printed
     )
-    assert f"Saved: {weights / 1000:,.1f} kB of weights, without a tokenizer" in printed
+    assert f"Saved: {weights / 1000:,.1f} kB of weights without a tokenizer" in printed
     assert not list((tmp_path / "without").glob("tokenizer*"))
     script("evaluate.py")([str(tmp_path / "without"), "--test_dir", str(data / "test"), "--set_classes"])
     assert "12 images of 3 classes; chance: accuracy 33.33%" in capsys.readouterr().out

@@ -211,7 +211,7 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     assert result["by_kind"]["who"] == 1.0  # the only answer to its words
     assert result["by_kind"]["what"] == sum(int(row["right"]) for row in rows if row["kind"] == "what") / 4 <= 0.75
     assert result["accuracy"] == sum(int(row["right"]) for row in rows) / 8 > result["before"]["accuracy"]
-    assert "5 answers; 2 questions to learn from have others" in capsys.readouterr().out
+    assert "5 answers. 2 training questions have others and were left out." in capsys.readouterr().out
     text, metadata, numbers = check_card(tmp_path / "run", results, data, tmp_path, backbone)
     assert metadata["pipeline_tag"] == metadata["type"] == "video-question-answering"
     assert numbers == {

@@ -58,7 +58,7 @@ class Grounder:
                 f"{model_dir} has a backbone ({self.processor.backbone_type}) that reads a detector's features of "
                 "regions, not pixels, and a page has none to give it: call the processor with region_features=."
             )
-        self.model: CptForVisualGrounding = AutoModel.from_pretrained(model_dir).eval()
+        self.model: CptForVisualGrounding = AutoModel.from_pretrained(model_dir, **options.moved).eval()
         self.model.to(options.torch_device)
         pipe = VisualGroundingPipeline(model=self.model, processor=self.processor, device=self.model.device)
         self.proposer = None if options.proposals is None else pipe.proposer(options.proposals)

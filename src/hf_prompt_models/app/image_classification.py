@@ -64,7 +64,8 @@ class ImageClassifier:
     """
 
     def __init__(self, model_dir: Path, options: Options):
-        self.model = AutoModelForImageClassification.from_pretrained(model_dir).to(options.torch_device).eval()
+        model = AutoModelForImageClassification.from_pretrained(model_dir, **options.moved)
+        self.model = model.to(options.torch_device).eval()
         self.processor = AutoProcessor.from_pretrained(model_dir)
         config = self.model.config
         self.class_names: list[str] = config.class_names

@@ -13,12 +13,19 @@ class Options:
         clips: the folder of videos that a retrieval page searches.
         proposals: an object-detection or mask-generation model, a folder or a Hub id, whose regions a grounding page
             offers.
+        backbone: where the backbone is now, if it moved since the model was saved without it.
         device: where the model runs, as torch names it. Default: the accelerator, if there is one.
     """
 
     clips: Path | None = None
     proposals: str | None = None
     device: str | None = None
+    backbone: str | None = None
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """What `from_pretrained` has to be given for a backbone that moved."""
+        return {} if self.backbone is None else {"base_model_name_or_path": self.backbone}
 
     @property
     def torch_device(self) -> torch.device:

@@ -66,7 +66,8 @@ class Writer:
     """
 
     def __init__(self, model_dir: Path, options: Options):
-        self.model = AutoModelForImageTextToText.from_pretrained(model_dir).to(options.torch_device).eval()
+        model = AutoModelForImageTextToText.from_pretrained(model_dir, **options.moved)
+        self.model = model.to(options.torch_device).eval()
         self.processor = AutoProcessor.from_pretrained(model_dir)
 
     def write(self, pictures: list[Image.Image], text: str, decoding: Decoding) -> Iterator[list[str]]:

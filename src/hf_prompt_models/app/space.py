@@ -74,6 +74,10 @@ def export_space(
             f"The model that proposes regions is a folder of this machine ({options.proposals}), which a Space does "
             "not have: name one on the Hub."
         )
+    if options.backbone is not None:
+        raise ValueError(
+            f"A Space loads the backbone that the checkpoint names, not {options.backbone!r}: leave out --backbone."
+        )
     local = place.is_dir()
     with naming_what_fails(f"write the Space into {str(folder)!r}"):
         folder.parent.mkdir(parents=True, exist_ok=True)

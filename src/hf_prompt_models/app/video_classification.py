@@ -49,7 +49,8 @@ class VideoClassifier:
     """
 
     def __init__(self, model_dir: Path, options: Options):
-        self.model = AutoModelForVideoClassification.from_pretrained(model_dir).to(options.torch_device).eval()
+        model = AutoModelForVideoClassification.from_pretrained(model_dir, **options.moved)
+        self.model = model.to(options.torch_device).eval()
         self.processor = AutoProcessor.from_pretrained(model_dir)
         self.class_names: list[str] = self.model.config.class_names
         self._side = TextSide(self.model, self.processor, self.class_names)

@@ -41,7 +41,9 @@ def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> di
     return dict(sorted(by_class.items()))
 
 
-def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable: str = "refuse") -> list[int]:
+def sample_few_shot(
+    images: LabelledFiles, shots: int, seed: int, on_unreadable: str = "refuse", held_out: int = 0
+) -> list[int]:
     """Draw `shots` images of each class.
 
     Args:
@@ -50,6 +52,7 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
         seed: another seed, another sample.
         on_unreadable: "skip" names an image that cannot be decoded and draws the next one; "refuse" raises for all
             of those met.
+        held_out: images of the same data set that are held out for testing, which the error names.
 
     Returns:
         Indices, class by class.
@@ -92,6 +95,7 @@ def sample_few_shot(images: LabelledFiles, shots: int, seed: int, on_unreadable:
             f"{len(too_few)} class(es) of {images.source} have fewer than {shots} {images.kind}s: "
             f"{', '.join(too_few[:10])}{' …' if len(too_few) > 10 else ''}. Add {images.kind}s, remove "
             "those classes, or use fewer shots."
+            + (f" {held_out} more {images.kind}s are held out for testing." if held_out else "")
         )
     return chosen
 

@@ -141,7 +141,7 @@ def run_few_shot(recipe: ClassificationRecipe[Any], arguments: RunArguments, com
         results["zero_shot"]["least_recognised"] = least_recognised(next(iter(by_hand.values())), first.images)
     if task.split is not None:
         shown = {"test_fraction": few_shot.test_fraction, "split_seed": few_shot.split_seed, "split": str(split_file)}
-        results["data"] |= shown
+        results["data"] |= shown | {"reading": _reading(few_shot, recipe)}
     if task.names is not None:
         results["class_names"] = {
             "file": task.names.source,
@@ -237,8 +237,9 @@ def _readable(
     elif task.train.multi_label:
         raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
     else:
+        held_out = 0 if task.split is None else len(task.split["test"])
         for seed in few_shot.seeds:
-            indices = sample_few_shot(task.train, few_shot.shots, seed, few_shot.on_unreadable)
+            indices = sample_few_shot(task.train, few_shot.shots, seed, few_shot.on_unreadable, held_out)
             samples[seed] = task.train.select(indices)
     sets = [*same, *(test.images for test in task.tests.values())]
     sets = readable_sets(sets, few_shot.on_unreadable, progress)

@@ -68,7 +68,8 @@ def summarise(results: dict[str, Any]) -> str:
         lines.append(f"The test {kind}s were {held_out}; {data['split']} lists them.")
         run = shlex.quote(os.path.dirname(data["split"]) or ".")
         named = f" --class_names {shlex.quote(results['class_names']['file'])}" if "class_names" in results else ""
-        again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}{named}"]
+        reading = "".join(f" --{name} {shlex.quote(value)}" for name, value in data.get("reading", {}).items())
+        again = [f"Test again with: hf-prompt evaluate {run} --test_dir {shlex.quote(data['split'])}{reading}{named}"]
     lines += _saved(next(iter(results["seeds"].values())))
     model = shlex.quote(next(iter(results["seeds"].values()))["model"])
     example = {"image": "photo.jpg", "video": "clip.mp4"}[kind]
@@ -101,8 +102,10 @@ def _saved(run: dict[str, Any]) -> list[str]:
     if "bytes" not in run:  # of an earlier version
         return []
     weights, tokenizer = (f"{run['bytes'][name] / 1000:,.1f} kB" for name in ("weights", "tokenizer"))
-    of_tokenizer = f"{tokenizer} the backbone's tokenizer" if run["bytes"]["tokenizer"] else "without a tokenizer"
-    return ["", f"Saved: {weights} of weights, {of_tokenizer}"]
+    of_tokenizer = (
+        f"and the backbone's tokenizer ({tokenizer})" if run["bytes"]["tokenizer"] else "without a tokenizer"
+    )
+    return ["", f"Saved: {weights} of weights {of_tokenizer}"]
 
 
 def shown_metrics(test: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ from hf_prompt_models.training.run_folder import model_directories, predictions_
 from hf_prompt_models.training.video_text import report_cut_sentences
 from hf_prompt_models.training.video_text_evaluation import Loading
 from hf_prompt_models.training.video_text_plots import plot_found
-from hf_prompt_models.training.video_text_summary import chance_lines, metric_lines
+from hf_prompt_models.training.video_text_summary import chance_lines, metric_lines, shown_places
 from hf_prompt_models.training.video_text_tested import test_model
 
 
@@ -115,7 +115,8 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
     if "answers" in results:
         lines.append(f"  one of {results['answers']} answers each; chance {1 / results['answers']:.2%}")
     for seed, metrics in results["seeds"].items():
-        lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}))
+        shown = shown_places(results.get("chance", {}))
+        lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}), shown)
         if metrics.get("outside"):
             lines.append(f"  {metrics['outside']} right answers are not in the model's list, and count as wrong.")
     if len(results["seeds"]) > 1:

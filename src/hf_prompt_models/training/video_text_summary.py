@@ -1,12 +1,15 @@
 """The results of a run over videos with texts, for reading."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.training.video_text_card import DIRECTIONS
 
 
+PLACES = (1, 5, 10)
+"""The k of R@k, the share of queries whose match is among the first k."""
 NEXT = {
     PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
     PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
@@ -25,18 +28,22 @@ NEXT = {
 def summarise(results: dict[str, Any]) -> str:
     """The lines that `hf-prompt train` prints."""
     task, data, kinds = results["task"], results["data"], results.get("kinds", {})
-    lines = [f"{results['method']}, {task}: {data['train_texts']} texts to learn from."]
+    lines = [f"{results['method']}, {task}: trained on {data['train_texts']} texts."]
     if data["skipped"]:
         lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
     if "answers" in results:
+        left_out = (
+            f" {results['left_out']} training questions have others and were left out." if results["left_out"] else ""
+        )
         lines.append(
-            f"{results['answers']} answers; {results['left_out']} questions to learn from have others and were left "
-            f"out. Without the videos {results['answer_prior']:.2%} of the test questions are answered rightly."
+            f"{results['answers']} answers.{left_out} Without the videos, {results['answer_prior']:.2%} of the test "
+            "questions are answered correctly."
         )
     for seed, one in results["seeds"].items():
         lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
         lines += chance_lines(results)
-        lines += [*metric_lines("before", one["before"], kinds), *metric_lines("after", one, kinds)]
+        shown = shown_places(results.get("chance", {}))
+        lines += [*metric_lines("before", one["before"], kinds, shown), *metric_lines("after", one, kinds, shown)]
     if len(results["seeds"]) > 1:
         mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
         name = "accuracy" if task == QUESTIONS else "R@1, text to video"
@@ -48,22 +55,34 @@ def summarise(results: dict[str, Any]) -> str:
 def chance_lines(results: dict[str, Any]) -> list[str]:
     """Return what candidates in random order reach, for reading; nothing of answers."""
     lines = []
+    shown = shown_places(results.get("chance", {}))
     for name, chance in results.get("chance", {}).items():
-        recalls = " ".join(f"{chance[f'recall_at_{k}']:7.2%}" for k in (1, 5, 10))
-        lines.append(f"  chance  {DIRECTIONS[name]:<15} R@1/5/10 {recalls}   mean rank {chance['mean_rank']:.1f}")
+        recalls = _recalls(chance, shown)
+        lines.append(f"  chance  {DIRECTIONS[name]:<15} {recalls}   mean rank {chance['mean_rank']:.1f}")
     return lines
 
 
-def metric_lines(when: str, metrics: dict[str, Any], kinds: dict[str, int]) -> list[str]:
-    """What a model reached, for reading; `kinds` counts the questions of each kind."""
+def shown_places(chances: dict[str, dict[str, float]]) -> list[int]:
+    """Return the k of R@k that tell something: where there are no more than k candidates, any order reaches 100 %."""
+    return [k for k in PLACES if any(chance[f"recall_at_{k}"] < 1 for chance in chances.values())] or [PLACES[0]]
+
+
+def _recalls(metrics: dict[str, float], shown: Sequence[int]) -> str:
+    values = " ".join(f"{metrics[f'recall_at_{k}']:7.2%}" for k in shown)
+    return f"R@{'/'.join(map(str, shown))} {values}"
+
+
+def metric_lines(
+    when: str, metrics: dict[str, Any], kinds: dict[str, int], shown: Sequence[int] = PLACES
+) -> list[str]:
+    """What a model reached, for reading; `kinds` counts the questions of each kind, `shown` are the k of R@k."""
     if "by_kind" in metrics:
-        shown = ", ".join(f"{kind} {value:.2%} of {kinds[kind]}" for kind, value in metrics["by_kind"].items())
-        return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {shown}"]
+        by_kind = ", ".join(f"{kind} {value:.2%} of {kinds[kind]}" for kind, value in metrics["by_kind"].items())
+        return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {by_kind}"]
     lines = []
     for name, title in DIRECTIONS.items():
-        recalls = [f"{metrics[name][f'recall_at_{k}']:7.2%}" for k in (1, 5, 10)]
         ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
-        lines.append(f"  {when:<7} {title:<15} R@1/5/10 {' '.join(recalls)}   {ranks}")
+        lines.append(f"  {when:<7} {title:<15} {_recalls(metrics[name], shown)}   {ranks}")
     if "losses" in metrics:
         losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
         lines.append(f"  {when:<7} held-out losses {losses}")

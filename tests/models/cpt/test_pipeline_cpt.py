@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil, pipeline
 
 from hf_prompt_models import CptForRegionClassification, CptForVisualGrounding, CptProcessor, VisualGroundingPipeline
-from hf_prompt_models.models.cpt.drawing_cpt import BEST_COLOR, draw_grounding, ground_and_draw
+from hf_prompt_models.models.cpt.drawing_cpt import BEST_COLOR, OTHER_COLOR, draw_grounding, ground_and_draw
 from tests.models.cpt.scenes import random_boxes
 from tests.programs import run_program
 from tests.tested_method import random_image
@@ -212,3 +212,19 @@ def test_drawing_leaves_the_picture_as_it_was() -> None:
     drawn = draw_grounding(image, [{"score": 0.5, "label": "ein Pferd – schön", "box": box}])
     assert np.array_equal(image, random_image(size=SIZE))
     assert not np.array_equal(drawn, image)
+
+
+def test_the_caption_of_a_drawing_has_letters_of_other_scripts_and_a_legend() -> None:
+    boxes = [{"xmin": 5 * side, "ymin": 5, "xmax": 5 * side + 4, "ymax": 9} for side in range(3)]
+    answers = [{"score": 0.6 - 0.2 * place, "label": "конь слева", "box": box} for place, box in enumerate(boxes)]
+    image = random_image(size=SIZE)
+    drawn = draw_grounding(image, answers)
+    factor = drawn.width // image.size[0]
+    strip = np.asarray(drawn)[factor * image.size[1] :]
+    for color in (BEST_COLOR, OTHER_COLOR):  # an edge of a legend's box, longer than any stroke of a letter
+        assert (strip == color).all(axis=-1).sum(axis=1).max() > 10
+    for answer in answers:
+        answer["label"] = "конь справа"
+    assert not np.array_equal(strip, np.asarray(draw_grounding(image, answers))[factor * image.size[1] :])
+    alone = np.asarray(draw_grounding(image, answers[:1]))[factor * image.size[1] :]
+    assert (alone == OTHER_COLOR).all(axis=-1).sum(axis=1).max() <= 10

@@ -1,25 +1,26 @@
-"""The answer of grounding as a picture."""
+"""Draw the answer of grounding."""
 
 import math
 import os
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.patches import Patch
+from PIL import Image, ImageDraw
 
 from hf_prompt_models.data.files import replacing
+from hf_prompt_models.figures import figure_image, new_figure, wrapped
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
 from hf_prompt_models.models.cpt.regions_cpt import as_picture
 
 
-BEST_COLOR, OTHER_COLOR, INK, PAPER = (230, 30, 60), (150, 150, 150), (0, 0, 0), (255, 255, 255)
+BEST_COLOR, OTHER_COLOR, PAPER = (230, 30, 60), (150, 150, 150), (255, 255, 255)
 SMALLEST_SIDE = 320
 """Smaller pictures are enlarged: on their own pixels no caption could be read."""
 
 
 def draw_grounding(image: Image.Image, answers: Sequence[dict[str, Any]]) -> Image.Image:
-    """A copy of a picture with every region's outline, the best one's in red; beneath it the phrase and the score.
+    """Return a copy of an image with every region's outline, the best in red; below it phrase, score and legend.
 
     Args:
         image: the picture that was grounded in. Each pixel of a small one becomes a square of pixels.
@@ -37,18 +38,25 @@ def draw_grounding(image: Image.Image, answers: Sequence[dict[str, Any]]) -> Ima
             outline=OTHER_COLOR if rank else BEST_COLOR,
             width=max(1, width // 2) if rank else width,
         )
-    return _with_caption(drawn, f"{answers[0]['label']}  ({answers[0]['score']:.0%})") if answers else drawn
+    return _with_caption(drawn, answers) if answers else drawn
 
 
-def _with_caption(picture: Image.Image, text: str) -> Image.Image:
-    font = ImageFont.load_default(size=max(14, round(max(picture.size) / 40)))
-    margin = 6
-    columns = max(int((picture.width - 2 * margin) / font.getlength("n")), 8)
-    lines = "\n".join(textwrap.wrap(text, columns))
-    _, _, _, height = ImageDraw.Draw(picture).multiline_textbbox((0, 0), lines, font=font)
-    page = Image.new("RGB", (picture.width, picture.height + round(height) + 2 * margin), PAPER)
+def _with_caption(picture: Image.Image, answers: Sequence[dict[str, Any]]) -> Image.Image:
+    inches = min(max(picture.width / 100, 4.0), 8.0)  # so that letters grow with large pictures and stay readable
+    text = f"{answers[0]['label']}  ({answers[0]['score']:.1%})"
+    lines = wrapped(text, int(inches * (12 if text.isascii() else 7)))  # letters of other scripts may be wider
+    figure = new_figure(inches, 0.2 * (lines.count("\n") + 1) + 0.5)
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=10)
+    colors = {f"best of {len(answers)} regions": BEST_COLOR, "other regions": OTHER_COLOR}
+    handles = [
+        Patch(fill=False, edgecolor="#{:02x}{:02x}{:02x}".format(*color), linewidth=2, label=label)
+        for label, color in list(colors.items())[: len(answers)]
+    ]
+    figure.legend(handles=handles, loc="lower left", ncols=2, fontsize=8)
+    caption = figure_image(figure, dpi=picture.width / inches)
+    page = Image.new("RGB", (picture.width, picture.height + caption.height), PAPER)
     page.paste(picture)
-    ImageDraw.Draw(page).multiline_text((margin, picture.height + margin), lines, fill=INK, font=font)
+    page.paste(caption, (0, picture.height))
     return page
 
 
