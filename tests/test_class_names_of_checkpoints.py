@@ -55,6 +55,7 @@ def test_classes_are_tokenised_however_they_are_given(
     ways: list[tuple[type, dict[str, Any]]] = [
         (model_class, names(NEW)),
         (model_class, {"id2label": dict(enumerate(NEW))}),
+        (model_class, {"id2label": {str(index): name for index, name in enumerate(NEW)}}),  # as JSON has it
         (AUTO_CLASSES[model_class], {"num_labels": 3, **names(NEW)}),
         (AUTO_CLASSES[model_class], {"config": AutoConfig.from_pretrained(saved, **names(NEW))}),
     ]

@@ -1,5 +1,6 @@
 """Every registered method: what was trained is saved, whatever it is and however it was changed."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,14 @@ def method(request: pytest.FixtureRequest) -> MethodUnderTest:
 
 
 @pytest.fixture
-def model(method: MethodUnderTest, backbone: Path) -> PreTrainedModel:
-    return method.build(backbone).eval()
+def fresh(built: PreTrainedModel) -> Callable[[], PreTrainedModel]:
+    """Makes copies of the model, which take less time than models."""
+    return lambda: copy.deepcopy(built, {id(built.processor): built.processor})
+
+
+@pytest.fixture
+def model(fresh: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    return fresh().eval()
 
 
 @pytest.fixture
@@ -128,7 +135,7 @@ def test_an_unchanged_backbone_is_left_out_again_after_loading_a_full_checkpoint
 
 def test_a_trained_backbone_is_saved_by_the_trainer_and_resumed(
     method: MethodUnderTest,
-    backbone: Path,
+    fresh: Callable[[], PreTrainedModel],
     borrowing: PreTrainedModel,
     transformers_records: list[str],
     tmp_path: Path,
@@ -151,7 +158,7 @@ def test_a_trained_backbone_is_saved_by_the_trainer_and_resumed(
         return Trainer(model, arguments, train_dataset=rows, data_collator=lambda some: dict(some[0]))
 
     def unfrozen() -> PreTrainedModel:
-        model = method.build(backbone)
+        model = fresh()
         model.requires_grad_(True)
         return model
 
@@ -271,6 +278,45 @@ def test_adapters_are_saved_with_the_model(
     check_loaded(method, model, batch, expected, tmp_path)
 
 
+def test_adapters_are_saved_from_a_state_dict_which_stays_whole(
+    method: MethodUnderTest, model: PreTrainedModel, batch: dict, tmp_path: Path
+) -> None:
+    """As `accelerator.get_state_dict` makes it."""
+    peft = pytest.importorskip("peft")
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(model)))
+    spread(model)
+    state_dict = dict(model.state_dict())
+    ignored = model._keys_to_ignore_on_save
+    model.save_pretrained(tmp_path, state_dict=state_dict)
+    assert state_dict.keys() == model.state_dict().keys()
+    assert model._keys_to_ignore_on_save == ignored
+    loaded = method.auto_class.from_pretrained(tmp_path)
+    torch.testing.assert_close(logits(loaded, batch), logits(model.eval(), batch), rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Adapter .* was active which is now deleted:UserWarning")
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_model_whose_adapters_were_deleted_is_saved_as_it_was(
+    changed: bool, method: MethodUnderTest, model: PreTrainedModel, batch: dict, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    if changed:
+        _one_value(model)
+    expected, names, layers = logits(model, batch), model.state_dict().keys(), targets(model)
+    parts = sorted({name.split(".")[0] for name in method.learned})[:1] or None
+    for name in ("default", "other"):
+        model.add_adapter(peft.LoraConfig(r=2, target_modules=layers, modules_to_save=parts), name)
+    spread(model)
+    model.delete_adapter("other")
+    model.delete_adapter("default")
+    assert model.state_dict().keys() == names
+    model.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("adapter*"))
+    loaded = method.auto_class.from_pretrained(tmp_path)
+    assert loaded.config.weights_scope == ("full" if changed else model.config.weights_scope)
+    torch.testing.assert_close(logits(loaded, batch), expected, rtol=0, atol=1e-5)
+
+
 def test_an_adapter_of_another_kind_with_trained_parts_is_saved(
     method: MethodUnderTest, model: PreTrainedModel, batch: dict, tmp_path: Path
 ) -> None:
@@ -314,10 +360,13 @@ def test_a_folder_with_an_adapter_alone_brings_its_base(
         torch.testing.assert_close(logits(loaded, batch), expected, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="save_with_lora"):
         wrapped.base_model.model.save_pretrained(tmp_path / "inner")  # which would lose the adapter
+    wrapped.delete_adapter("default")
+    with pytest.raises(ValueError, match=r"base_layer.* that its configuration does not describe"):
+        wrapped.base_model.model.save_pretrained(tmp_path / "inner")  # with names that loading would not find
 
 
 def test_a_trainer_resumes_with_an_adapter(
-    method: MethodUnderTest, backbone: Path, model: PreTrainedModel, tmp_path: Path
+    method: MethodUnderTest, fresh: Callable[[], PreTrainedModel], model: PreTrainedModel, tmp_path: Path
 ) -> None:
     peft = pytest.importorskip("peft")
     rows = [{name: tensor[:1].clone() for name, tensor in method.batch(model, 4).items()}] * 4
@@ -339,7 +388,7 @@ def test_a_trainer_resumes_with_an_adapter(
         Trainer(model, arguments, train_dataset=rows, data_collator=lambda some: dict(some[0])).train(**resume)
 
     train(model)
-    resumed = method.build(backbone)
+    resumed = fresh()
     train(resumed, resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=1e-5)

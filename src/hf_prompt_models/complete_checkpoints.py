@@ -22,6 +22,7 @@ from hf_prompt_models.peft_adapters import (
     load_adapters,
     plain_name,
     saved_whole,
+    unwrap,
     without_adapters,
     write_adapters,
 )
@@ -178,6 +179,8 @@ class CompleteCheckpoints(PreTrainedModel):
         kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
         self.config.__dict__.pop("auto_map", None)  # of a repository that this came from; its module is not saved
         is_main_process, state_dict = kwargs.get("is_main_process", True), kwargs.get("state_dict")
+        if state_dict is not None:
+            kwargs["state_dict"] = dict(state_dict)  # a copy: transformers takes out what it has written
         if is_main_process:
             self._check_described(state_dict)
         self.config.peft_adapters = active_adapters(self) or None
@@ -206,7 +209,7 @@ class CompleteCheckpoints(PreTrainedModel):
             return  # quantised weights have names and shapes of their own
         expected = self._shapes("this model", self.config)
         for name, tensor in (self.state_dict() if state_dict is None else state_dict).items():
-            shape = expected.get(plain_name(name))
+            shape = expected.get(plain_name(name) if has_adapters(self) else name)
             if (shape is None and has_adapters(self)) or shape == tuple(tensor.shape):
                 continue
             described = "does not describe" if shape is None else f"describes as {shape}"
@@ -215,6 +218,12 @@ class CompleteCheckpoints(PreTrainedModel):
                 "could not bring it back. Save a PeftModel by hf_prompt_models.lora.save_with_lora, or merge it; "
                 "resize embeddings by resize_token_embeddings."
             )
+
+    def delete_adapter(self, adapter_names: list[str] | str) -> None:
+        """Delete PEFT adapters, as in transformers; without any left, the model has its own layers again."""
+        super().delete_adapter(adapter_names)
+        if not has_adapters(self):
+            unwrap(self)
 
     def _save_beside(self, folder: Path) -> None:
         """Write what a checkpoint has beside its weights."""

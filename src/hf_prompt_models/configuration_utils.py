@@ -116,6 +116,8 @@ def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: 
     Raises:
         ValueError: if the fields contradict each other, or give a number of classes without names.
     """
+    # As transformers does where a configuration is made: JSON has strings for keys.
+    config.id2label = {int(i) if str(i).isdecimal() else i: name for i, name in config.id2label.items()}
     id2label, label2id = config.id2label, config.label2id
     if (id2label, label2id) == (saved.id2label, saved.label2id):
         return None
@@ -124,7 +126,7 @@ def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: 
     elif label2id == saved.label2id:
         label2id = {name: index for index, name in id2label.items()}
     if set(id2label) != set(range(len(id2label))):
-        raise ValueError(f"The classes have the indices {sorted(id2label)[:8]}; number them from 0 without gaps.")
+        raise ValueError(f"The classes have the indices {list(id2label)[:8]}; number them from 0 without gaps.")
     names = [id2label[index] for index in range(len(id2label))]
     if set(label2id) != set(names) or any(id2label.get(index) != name for name, index in label2id.items()):
         raise ValueError(

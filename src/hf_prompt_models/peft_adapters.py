@@ -67,6 +67,18 @@ def active_adapters(model: PreTrainedModel) -> dict[str, bool]:
     return {name: name in active for name in model.peft_config}
 
 
+def unwrap(model: PreTrainedModel) -> None:
+    """Put a model's own modules back where PEFT wrapped them, once its adapters are deleted."""
+    from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, which is there where adapters are
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            model.set_submodule(name, module.get_base_layer())
+        elif isinstance(module, AuxiliaryTrainingWrapper):
+            model.set_submodule(name, module.original_module)
+
+
 @contextmanager
 def saved_whole(model: PreTrainedModel) -> Iterator[None]:
     """Let transformers' `save_pretrained` write the model; where there are adapters, it writes these alone."""

@@ -295,6 +295,10 @@ class PromptCheckpoints(CompleteCheckpoints):
         super().add_adapter(*args, **kwargs)
         self._set_weights_scope(self.config.weights_scope)
 
+    def delete_adapter(self, adapter_names: list[str] | str) -> None:
+        super().delete_adapter(adapter_names)
+        self._set_weights_scope(self.config.weights_scope)
+
     @contextmanager
     def _saving(
         self, save_backbone: bool | None, state_dict: Mapping[str, torch.Tensor] | None = None

@@ -52,6 +52,35 @@ def test_every_kind_of_cache_writes_the_same(method: str, language_model: str) -
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_vectors_in_place_of_tokens_and_images_write_the_same(method: str) -> None:
+    model = made(method, "llama")
+    inputs = examples(model, [1])
+    pixels = inputs.pop("pixel_values")
+    is_slot = inputs["input_ids"] == model.image_token_id
+    vectors = model.get_input_embeddings()(inputs["input_ids"].masked_fill(is_slot, 0))
+    vectors[is_slot] = model.get_image_features(pixels).pooler_output.flatten(0, 1)
+    length = inputs["input_ids"].shape[1]
+    alone = model.generate(inputs_embeds=vectors, max_new_tokens=NEW_TOKENS, do_sample=False)
+    both = model.generate(**inputs, pixel_values=pixels, max_new_tokens=NEW_TOKENS, do_sample=False)
+    if method == "frozen":  # MAnTiS adds a segment to each vector, which it knows by the tokens
+        assert alone.tolist() == both[:, length:].tolist()
+    with pytest.raises(ValueError, match="cannot be placed in inputs_embeds"):
+        model.generate(inputs_embeds=vectors, pixel_values=pixels, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_generation_stops_at_a_string(method: str) -> None:
+    model = made(method, "gpt2")
+    inputs, tokenizer = examples(model, [3]), model.processor.tokenizer
+    full = written(model, inputs)[0]
+    assert written(model, inputs, stop_strings=["no such words"], tokenizer=tokenizer)[0] == full
+    ends = [token for token in full if (text := tokenizer.decode(token)).isascii() and text.strip()]
+    for token in ends[:1]:
+        stopped = written(model, inputs, stop_strings=[tokenizer.decode(token)], tokenizer=tokenizer)[0]
+        assert stopped == full[: full.index(token) + 1]
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -109,6 +109,18 @@ def test_the_loss_of_a_part_of_a_batch_is_divided_by_the_tokens_of_all() -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_loss_is_in_double_precision_where_the_model_is(method: str) -> None:
+    model = make(method, "gpt2").double().eval()
+    inputs = labelled(model)
+    with torch.no_grad():
+        output = model(**inputs)
+    labels = inputs["labels"][:, 1:].reshape(-1)
+    expected = nn.functional.cross_entropy(output.logits[:, :-1].flatten(0, 1), labels, ignore_index=IGNORED)
+    assert output.loss.dtype == torch.float64
+    torch.testing.assert_close(output.loss, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_embeddings_as_inputs_give_the_same(method: str) -> None:
     model = made(method, "llama")
     inputs = examples(model, [0, 2])

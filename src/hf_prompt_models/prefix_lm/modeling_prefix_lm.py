@@ -16,6 +16,7 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
 )
+from transformers.loss.loss_utils import fixed_cross_entropy
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
@@ -71,6 +72,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         # First, for a model's dtype is that of its first parameter.
         self.language_model = AutoModelForCausalLM.from_config(config.text_config) if backbone is None else backbone
         self.vision_model = AutoModel.from_config(config.vision_config)
+        self.loss_function = next_token_loss
         # ALiBi models have none: they count from the mask, whatever they are told.
         self._takes_position_ids = "position_ids" in inspect.signature(self.language_model.forward).parameters
 
@@ -370,12 +372,21 @@ class PrefixLMModel(PromptPreTrainedModel):
         return super().generate(inputs, *args, **kwargs)
 
     def prepare_inputs_for_generation(
-        self, input_ids: torch.Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
+        self,
+        input_ids: torch.Tensor,
+        *args: Any,
+        inputs_embeds: torch.Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """As in transformers, but a model that drafts for another one (`assistant_model=...`) sees the images, too."""
+        """As in transformers, but a model that drafts for another one (`assistant_model=...`) sees the images, too.
+
+        `inputs_embeds` is among the arguments for `generate`, which looks for it there.
+        """
         prepared = super().prepare_inputs_for_generation(
-            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+            input_ids, *args, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
         )
+        prepared.pop("tokenizer", None)  # of stop_strings, which transformers hands on to the model
         cache = kwargs.get("past_key_values")
         past_length = 0 if cache is None else int(cache.get_seq_length())
         encoded = (kwargs.get("mm_encoder_outputs") or {}).get("image")
@@ -393,3 +404,24 @@ class PrefixLMModel(PromptPreTrainedModel):
         return (
             encoded if vectors.shape == shape else BaseModelOutputWithPooling(pooler_output=vectors.new_zeros(shape))
         )
+
+
+def next_token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    vocab_size: int,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """Return the mean cross-entropy of each position's next token, in at least single precision.
+
+    transformers' own loss of causal language models is in single precision where the model is in double.
+
+    Args:
+        logits: (batch, length, vocabulary).
+        labels: (batch, length) token ids, -100 where nothing is to be learned.
+        vocab_size: of the logits.
+        num_items_in_batch: labelled tokens that the mean is over, where a batch is computed in parts.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    shifted = nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].reshape(-1).to(logits.device)
+    return fixed_cross_entropy(logits.view(-1, vocab_size), shifted, num_items_in_batch)
