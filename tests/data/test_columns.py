@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from hf_prompt_models.data.captioned_videos import read_captioned_videos, read_video_questions
 from hf_prompt_models.data.captions import read_captions
+from hf_prompt_models.data.labelled_images import read_labelled_images
 from hf_prompt_models.data.labelled_videos import read_labels
 from hf_prompt_models.data.products import read_products
 
@@ -57,3 +59,13 @@ def test_ids_that_say_no_order_are_refused(ids: list[int], tmp_path: Path) -> No
     (tmp_path / "labels.csv").write_text("id,name\n" + rows)
     with pytest.raises(ValueError, match=r"labels\.csv: ids are 0, 1, 2, … in any order, or ascending"):
         read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_lists_of_spreadsheets_have_other_delimiters(tmp_path: Path, delimiter: str) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    rows = [("file_name", "label"), ("a.png", "wren, adult"), ("b.png", "finch")]
+    (tmp_path / "metadata.csv").write_text("\n".join(map(delimiter.join, rows)))
+    found = read_labelled_images(tmp_path)
+    assert (found.class_names, list(found.labels)) == (["finch", "wren, adult"], [1, 0])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,49 @@ def test_class_names_are_compared_in_one_form(tmp_path: Path) -> None:
     write(tmp_path / "twice", "cafe\u0301/1.png", "caf\u00e9/2.png")
     with pytest.raises(ValueError, match="have one name, 'caf\u00e9'"):
         read_labelled_images(tmp_path / "twice", "train")
+
+
+@pytest.mark.parametrize(
+    ("folders", "wanted", "found"),
+    [
+        (["birds_train", "birds_test"], "test", "birds_test"),
+        (["test-1", "train-1"], "train", "train-1"),
+        (["held out", "training"], "train", "training"),
+        (["held out", "training"], "test", None),
+        (["train-a", "train-b"], "test", None),
+    ],
+)
+def test_folders_of_the_same_classes_are_splits_if_one_is_called_so(
+    tmp_path: Path, folders: list[str], wanted: str, found: str | None
+) -> None:
+    write(tmp_path, "notes/1.png", *(f"{folder}/{name}/1.png" for folder in folders for name in ("wren", "finch")))
+    if found is None:
+        with pytest.raises(ValueError, match=f"no split {wanted!r} with class folders; it has {', '.join(folders)}"):
+            read_labelled_images(tmp_path, wanted)
+    else:
+        assert read_labelled_images(tmp_path, wanted).source == str(tmp_path / found)
+
+
+def test_classes_with_folders_of_their_own_stay_classes(tmp_path: Path) -> None:
+    write(tmp_path, "test tube/glass/1.png", "test tube/steel/1.png", "beaker/glass/1.png", "beaker/lids/1.png")
+    assert read_labelled_images(tmp_path, "train").class_names == ["beaker", "test tube"]
+
+
+def test_links_that_lead_back_out_of_a_class_give_it_no_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "wren/1.png", "finch/2.png")
+    (tmp_path / "wren" / "all").symlink_to(tmp_path)
+    (tmp_path / "all").symlink_to(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        found = read_labelled_images(tmp_path, "train")
+    assert (found.class_names, list(found.names)) == (["finch", "wren"], ["finch/2.png", "wren/1.png"])
+    assert f"Left out 1 file(s) of {tmp_path} that are not images in a class folder: wren/all" in caplog.text
+
+
+@pytest.mark.parametrize("read", [read_labelled_images, read_labelled_videos])
+def test_the_folder_of_a_run_is_no_class(tmp_path: Path, read: Callable[..., object]) -> None:
+    write(tmp_path, "wren/a/1.png", "finch/b/1.png", "out/learning_curve.png")
+    (tmp_path / "out" / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="out is the folder of a training run, not of a class"):
+        read(tmp_path, "train")

@@ -4,6 +4,7 @@ import pytest
 from transformers import CLIPTextConfig
 
 from hf_prompt_models.prompts.class_names import (
+    check_class_names,
     check_prompt_lengths,
     clean_class_names,
     get_tokenizer,
@@ -77,3 +78,11 @@ def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
 def test_a_name_too_long_for_several_templates_is_said_once() -> None:
     with pytest.raises(ValueError, match=r"^1 class name.*positions of the text tower: 'dog' has 59 tokens, 57 fit\."):
         check_prompt_lengths(["cat", "dog"] * 3, [1, 59] * 3, 77, [19, 19, 20, 20, 19, 19])
+
+
+def test_sets_of_names_are_sorted_and_dictionaries_refused() -> None:
+    assert check_class_names({"wren", "finch", "owl"}) == ["finch", "owl", "wren"]
+    assert check_class_names({"wren": 0, "finch": 1}.keys()) == ["wren", "finch"]
+    for names in ({"wren": 1, "finch": 0}, {0: "finch", 1: "wren"}):
+        with pytest.raises(ValueError, match="as a list, in the order of their labels, not as a dictionary"):
+            check_class_names(names)

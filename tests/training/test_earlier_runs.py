@@ -66,6 +66,14 @@ def test_a_model_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
     assert "resume" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["vocab.txt", "predictions.csv", "tokenizer.json"])
+def test_files_of_no_run_are_not_overwritten_unless_asked(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "thesis.docx", name)
+    with pytest.raises(ValueError, match=rf"holds files of no run that this one would replace \({name}\)"):
+        check(tmp_path)
+    check(tmp_path, overwrite=True)
+
+
 def test_a_run_is_resumed_with_its_own_seeds_or_more(two: Path) -> None:
     check(two, (1, 2), "true")
     check(two, (2, 1, 3), "true")

@@ -18,6 +18,9 @@ from hf_prompt_models.data.splits import split_of
 
 Files = TypeVar("Files", bound="LabelledFiles")
 
+RUN_FILE = "run.json"
+"""Of the folder of a training run; here so that such a folder among class folders is no class."""
+
 
 @dataclass(frozen=True)
 class LabelledFiles(ABC):
@@ -188,7 +191,7 @@ def words(name: str) -> str:
 
 
 def check_class_folders(folders: Sequence[Path]) -> None:
-    """Refuse class folders that hold splits, or whose names are one name.
+    """Refuse class folders that hold splits or a training run, or whose names are one name.
 
     Raises:
         ValueError: naming the folders.
@@ -201,6 +204,8 @@ def check_class_folders(folders: Sequence[Path]) -> None:
                 f"The class folders {first} and {folder} have one name, {words(folder.name)!r}, for a prompt. Put "
                 "their files in one folder, or rename one."
             )
+        if (folder / RUN_FILE).is_file():
+            raise ValueError(f"{folder} is the folder of a training run, not of a class. Move it out of the data.")
         names = [each.name for each in folders_in(folder)]
         if names and all(split_of(name) for name in names):
             inner += [folder / name for name in names]

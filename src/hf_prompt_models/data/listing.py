@@ -22,8 +22,10 @@ def is_hidden(name: str) -> bool:
 
 
 def folders_in(directory: str | os.PathLike) -> list[Path]:
-    """Return the folders in a folder, but for hidden ones, in the order of their names."""
-    return sorted(path for path in Path(directory).iterdir() if not is_hidden(path.name) and path.is_dir())
+    """Return the folders in a folder, in the order of their names, but for hidden ones and links that lead back."""
+    folders = sorted(path for path in Path(directory).iterdir() if not is_hidden(path.name) and path.is_dir())
+    around = _with_parents(directory) if any(path.is_symlink() for path in folders) else set()
+    return [path for path in folders if not (path.is_symlink() and _identity(path.stat()) in around)]
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Folder:
     Attributes:
         path: the folder.
         files: its regular files, links to such among them.
-        others: what is no readable file: links that lead nowhere, pipes, devices.
+        others: what is no readable file: links that lead nowhere or back to a folder around it, pipes, devices.
         folders: the folders in it, links to such among them, except to those that are in the tree already.
     """
 
@@ -58,12 +60,16 @@ def read_tree(directory: str | os.PathLike) -> Folder:
         OSError: naming a folder that cannot be listed.
     """
     root = Folder(Path(directory))
+    around = _with_parents(directory)
     seen = {_identity(root.path.stat())}
     pending, linked = [root], list[tuple[Folder, Path]]()
     while pending or linked:
         if not pending:  # folders themselves come first: links to them are then known
             parent, path = linked.pop(0)
-            if (identity := _identity(path.stat())) in seen:
+            if (identity := _identity(path.stat())) in around:
+                parent.others.append(path)  # all beside the folder would be in it, as images of one class
+                continue
+            if identity in seen:
                 logger.info(f"Passed over {path}: it links to a folder that is listed already.")
                 continue
             seen.add(identity)
@@ -82,6 +88,12 @@ def read_tree(directory: str | os.PathLike) -> Folder:
                 folder.folders.append(Folder(path))
                 pending.append(folder.folders[-1])
     return root
+
+
+def _with_parents(directory: str | os.PathLike) -> set[tuple[int, int]]:
+    """Which folders a folder is, or is in."""
+    path = Path(directory).resolve()
+    return {_identity(folder.stat()) for folder in (path, *path.parents)}
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

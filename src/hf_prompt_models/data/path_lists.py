@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hf_prompt_models.data.files import check_listed, read_text
 from hf_prompt_models.data.labelled_rows import FILE_COLUMNS
+from hf_prompt_models.data.readable import report_unread
 from hf_prompt_models.data.records import MAX_BYTES
 from hf_prompt_models.data.video_table import columns_of, read_rows
 
@@ -52,4 +53,5 @@ def _column(path: Path) -> list[tuple[str, str]]:
         raise ValueError(
             f"{path} needs one column of files, such as 'path'; it has {', '.join(named or columns)}. Keep one."
         )
+    report_unread(columns, named, str(path))
     return [(where, str(row.get(named[0]) or "")) for where, row in rows]

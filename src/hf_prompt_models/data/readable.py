@@ -67,7 +67,8 @@ def refuse(errors: Sequence[UnreadableFileError]) -> None:
     way_out = "Check the path" if missing else f"Repair or remove {'it' if one else 'them'}"
     advice = f"{way_out}, or leave such files out with --on_unreadable skip."
     if one:
-        raise type(errors[0])(f"{errors[0]} {advice}") from errors[0]
+        said = str(errors[0])
+        raise type(errors[0])(f"{said if said.endswith('.') else said + '.'} {advice}") from errors[0]
     lines = "\n".join(f"- {error}" for error in errors)
     raise type(errors[0])(f"{len(errors)} files cannot be read. {advice}\n{lines}") from errors[0]
 

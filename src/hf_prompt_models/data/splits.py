@@ -61,8 +61,8 @@ def find_split(names: Iterable[str], split: str, source: str | os.PathLike) -> s
 def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bool]) -> Path:
     """Return the folder of a split within a folder; the folder itself where it holds classes.
 
-    A folder holds splits if all folders in it have names of splits, if those of two or more splits hold classes, or
-    if that of the wanted split does.
+    A folder holds splits if all folders in it have names of splits, if those of two or more splits hold classes, if
+    that of the wanted split does, or if folders hold classes of the same names and one is called after a split.
 
     Args:
         directory: the folder.
@@ -78,10 +78,12 @@ def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bo
         for folder in folders
         if (name := split_of(folder.name) or (folder.name if folder.name == split else None))
     }
+    alike = _folders_alike(folders, holds_classes)
+    named = alike | named
     with_classes = {folder: name for folder, name in named.items() if holds_classes(folder)}
     wanted = split_of(split) or split
     if not named or not (
-        len(named) == len(folders) or len(set(with_classes.values())) > 1 or wanted in with_classes.values()
+        alike or len(named) == len(folders) or len(set(with_classes.values())) > 1 or wanted in with_classes.values()
     ):
         return directory
     if not with_classes:
@@ -104,6 +106,29 @@ def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bo
             f"{list(with_classes)[-1]}."
         )
     return found[0]
+
+
+def _folders_alike(folders: list[Path], holds_classes: Callable[[Path], bool]) -> dict[Path, str]:
+    """Return the folders that hold class folders of the same names, such as "food_train" and "holdout".
+
+    Returns:
+        The split that each folder's name begins or ends with, or else its name. None where no name has a split.
+    """
+    splits = {folder: _split_within(folder.name) for folder in folders}
+    if not any(splits.values()):
+        return {}
+    classes = {folder: {each.name for each in folders_in(folder)} for folder in folders if holds_classes(folder)}
+    alike = [
+        folder
+        for folder, names in classes.items()
+        if any(len(names & others) > 1 for other, others in classes.items() if other != folder)
+    ]
+    return {folder: splits[folder] or folder.name for folder in alike} if any(map(splits.get, alike)) else {}
+
+
+def _split_within(name: str) -> str | None:
+    parts = re.split(r"[\W_]+", name)
+    return split_of(name) or split_of(parts[0]) or split_of(parts[-1])
 
 
 def named_split(source: str | os.PathLike) -> tuple[Path, str] | None:

@@ -16,13 +16,16 @@ from hf_prompt_models.data.video_reader import is_video_file
 
 
 KIND = "lists of videos with texts"
+DELIMITERS = ",;\t"
+"""Of CSV: commas, unless the names of columns have more of another. Many spreadsheets write semicolons."""
 
 
 def read_rows(path: str | os.PathLike) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a list, each with where it stands, for errors.
 
     Args:
-        path: a JSONL file with an object a line; a JSON file, a list of objects; or a CSV file with names of columns.
+        path: a JSONL file with an object a line; a JSON file, a list of objects; or a CSV file with names of columns,
+            separated by commas, semicolons or tabs.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -39,12 +42,15 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     suffix = path.suffix.lower()
     if suffix == ".csv":
         try:
-            reader = csv.DictReader(io.StringIO(read_text(path, MAX_BYTES, KIND), newline=""), strict=True)
+            text = read_text(path, MAX_BYTES, KIND)
+            header = text.partition("\n")[0]
+            delimiter = max(DELIMITERS, key=header.count)
+            reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     raise ValueError(
                         f"{path}, row {number}: expected {len(reader.fieldnames or [])} columns; put texts with "
-                        "commas in quotes."
+                        f"{delimiter!r} in quotes."
                     )
                 yield f"{path}, row {number}", row
         except csv.Error as error:

@@ -1,7 +1,7 @@
 """From class names and sentences to the token ids that a prompt is made of."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from transformers import CLIPTextConfig, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
@@ -27,15 +27,21 @@ def special_token_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | 
 
 
 def check_class_names(class_names: Sequence[str]) -> list[str]:
-    """Return the class names as a list, in Unicode's composed form (NFC), each else as it is.
+    """Return the class names as a list, in Unicode's composed form (NFC), each else as it is; those of a set sorted.
 
     Raises:
-        ValueError: if there are no names, or one is empty or not a string. Names may repeat: classes are told apart
-            by index.
+        ValueError: if there are no names, or they are a dictionary, whose values would not be read, or one is empty or
+            not a string. Names may repeat: classes are told apart by index.
     """
     if isinstance(class_names, str):
         raise ValueError(f"Pass the class names as a list, not one string: [{class_names!r}].")
-    names = list(class_names)
+    if isinstance(class_names, Mapping):
+        raise ValueError(
+            "Pass the class names as a list, in the order of their labels, not as a dictionary: "
+            "[id2label[label] for label in sorted(id2label)]."
+        )
+    # The order of a set of texts is another one in each process.
+    names = sorted(class_names, key=str) if isinstance(class_names, set | frozenset) else list(class_names)
     if not names:
         raise ValueError("Pass at least one class name.")
     for index, name in enumerate(names):

@@ -102,15 +102,20 @@ def clear_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrit
 def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
     """Why a run with these seeds may not write into a folder; `None` if it may."""
     folders = _folders(root)
-    kept = [path for folder in folders for pattern in KEPT for path in sorted(folder.glob(pattern))]
+    kept = [path for folder in folders for path in _found(folder, KEPT)]
     if not within:
         if not kept:
-            return None
-        names = ", ".join(str(path.relative_to(root)) for path in kept[:3]) + (", …" if len(kept) > 3 else "")
+            files = _found(root, WRITTEN)
+            if not files or any(map(_is_run, folders)):
+                return None
+            return (
+                f"--output_dir {root} holds files of no run that this one would replace ({_some(files, root)}). "
+                "Choose another folder; to replace them, pass --overwrite_output_dir true."
+            )
         resume = "; to resume it, --resume_from_checkpoint true" if any(map(_is_run, folders)) else ""
         return (
-            f"--output_dir {root} holds {'a run' if resume else 'a model'} already ({names}). Choose another folder; "
-            f"to replace it, pass --overwrite_output_dir true{resume}."
+            f"--output_dir {root} holds {'a run' if resume else 'a model'} already ({_some(kept, root)}). Choose "
+            f"another folder; to replace it, pass --overwrite_output_dir true{resume}."
         )
     theirs = {int(folder.name.removeprefix("seed-")) for folder in folders[1:] if _is_run(folder)}
     one = (root / RUN_FILE).is_file()
@@ -121,6 +126,14 @@ def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
             f"{' '.join(map(str, seeds))}. Repeat its --seeds, or choose another folder."
         )
     return None
+
+
+def _found(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def _some(paths: Sequence[Path], root: Path) -> str:
+    return ", ".join(str(path.relative_to(root)) for path in paths[:3]) + (", …" if len(paths) > 3 else "")
 
 
 def _folders(root: Path) -> list[Path]:
@@ -139,7 +152,7 @@ def _is_below(path: Path, root: Path) -> bool:
 
 def _clear(folder: Path) -> None:
     card = read_card(folder / CARD_FILE)
-    written = [path for pattern in WRITTEN for path in folder.glob(pattern)]
+    written = _found(folder, WRITTEN)
     if card is not None and is_generated(card):
         written.append(folder / CARD_FILE)
     # What tells a run comes last: a process that is killed in between leaves a run, which can be removed again.

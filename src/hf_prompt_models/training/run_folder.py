@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
+from hf_prompt_models.data.labelled import RUN_FILE as RUN_FILE
 from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.training.checkpoints import (
     discard_checkpoints,
@@ -27,7 +28,6 @@ from hf_prompt_models.training.protocols import TestSet
 RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
 SPLIT_FILE = "split.json"
-RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.csv"
 OPTIMIZER_SETTINGS = (
     "learning_rate",
@@ -279,8 +279,8 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
         name = differing[0]
         values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {record[name]} now)"
         raise ValueError(
-            f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, choose "
-            "another --output_dir, or leave out --resume_from_checkpoint to start anew."
+            f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, or start "
+            "over in another --output_dir without --resume_from_checkpoint."
         )
     if not isinstance(earlier_settings, dict):
         raise ValueError(f"{path} is not the record of a run: its training settings are no mapping.")

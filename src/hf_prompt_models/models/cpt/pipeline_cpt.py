@@ -170,7 +170,10 @@ def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list
     checked = []
     for index, box in enumerate(boxes):
         try:
-            numbers = [float(number) for number in box]
+            try:
+                numbers = [float(number) for number in box]
+            except TypeError as error:
+                raise ValueError(f"a box is four numbers; got {box!r}.") from error
             if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
                 raise ValueError(f"a box is four numbers; got {numbers}.")
             checked.append(to_xyxy(numbers, box_format))
