@@ -15,9 +15,11 @@ from transformers import (
 
 from hf_prompt_models import (
     ActionClipForVideoClassification,
+    AlproForVideoQuestionAnswering,
     ClipZeroShotForImageClassification,
     CoOpForImageClassification,
 )
+from hf_prompt_models.playground import ALPRO_DIR
 from tests.tested_method import random_image
 
 
@@ -102,3 +104,17 @@ def test_the_pipeline_says_the_new_classes(openai_clip: Path, tmp_path: Path) ->
     CoOpForImageClassification.from_backbone(openai_clip, ["cat", "dog"]).save_pretrained(tmp_path)
     pipe = pipeline("image-classification", model=str(tmp_path), model_kwargs=names(NEW))
     assert {answer["label"] for answer in pipe(random_image())} == set(NEW)
+
+
+@pytest.mark.parametrize("answers", [["red", "blue"], ["up", "down", "left", "right"]])
+def test_a_checkpoint_of_pre_training_gets_the_answers_of_its_new_head(
+    answers: list[str], tmp_path: Path, transformers_records: list[str]
+) -> None:
+    model = AlproForVideoQuestionAnswering.from_pretrained(ALPRO_DIR, **names(answers))
+    assert any("classifier" in record for record in transformers_records)
+    transformers_records.clear()
+    assert list(model.config.id2label.values()) == answers
+    assert model.classifier[-1].out_features == len(answers)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="cannot be given other class names by its configuration"):
+        AlproForVideoQuestionAnswering.from_pretrained(tmp_path, **names([*reversed(answers)]))

@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import AGAIN, ending
-from hf_prompt_cli.parsing import examples_parser, parse, refuse_flags
+from hf_prompt_cli.parsing import examples_parser, output_file, parse, refuse_flags
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.files import write_json
@@ -141,10 +141,11 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     parser.add_argument(
         "--feature_cache", metavar="DIR", help="where features of a frozen tower are kept; off: nowhere"
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers to a file")
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the numbers to a file")
     parser.add_argument(
         "--predictions",
         metavar="FILE",
+        type=output_file,
         help="also write the answer to each test example, from which the numbers can be counted again: CSV, or JSONL "
         "of generated texts; of several seeds one file each, `seed-<n>.` in front of its name",
     )

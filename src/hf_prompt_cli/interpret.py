@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import ending
-from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_cli.parsing import examples_parser, output_file, parse
 from hf_prompt_models.data.files import write_json
 from hf_prompt_models.prompts.nearest_tokens import nearest_tokens, typical_nearest_score
 from hf_prompt_models.training.inference import check_image_classifier
@@ -39,7 +39,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         metavar="DIR",
         help="where the backbone is now, if it moved since training; `playground`: the package's own",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the tokens to a file")
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the tokens to a file")
     return {"interpret": parser}
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 def examples_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
@@ -19,6 +20,21 @@ def examples_parser(prog: str, description: str | None) -> argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def output_file(name: str) -> str:
+    """Return the name of a file to write, as the type of a flag.
+
+    Raises:
+        argparse.ArgumentTypeError: if it has the suffix of an image or a video, as one of several files that a shell's
+            pattern stands for: it would be replaced.
+    """
+    from hf_prompt_models.data.images import IMAGE_SUFFIXES  # slow to import, and not needed for help
+    from hf_prompt_models.data.video_reader import VIDEO_SUFFIXES
+
+    if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}); name a text file.")
+    return name
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

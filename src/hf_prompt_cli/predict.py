@@ -35,7 +35,7 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
-from hf_prompt_cli.parsing import examples_parser, parse, refuse_flags
+from hf_prompt_cli.parsing import examples_parser, output_file, parse, refuse_flags
 from hf_prompt_cli.prediction_rows import answered, drawn, kept_as_csv, summarise
 from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names
@@ -100,6 +100,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     parser.add_argument(
         "--csv",
         metavar="FILE",
+        type=output_file,
         help="write a table with the columns image or video, rank, label, score: for each file top_k rows, the best "
         "(rank 1) first; with --top_k 1, a row a file",
     )

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import CONFIG_NAME
 
-from hf_prompt_models.configuration_utils import other_class_names
+from hf_prompt_models.configuration_utils import has_default_names, other_class_names
 from hf_prompt_models.data.files import list_directory, locked, move_files, naming_what_fails, staging, sync
 from hf_prompt_models.lora import CONFIG_FILE, WEIGHTS_FILE, move_lora_for_hub
 from hf_prompt_models.peft_adapters import (
@@ -74,7 +74,9 @@ class CompleteCheckpoints(PreTrainedModel):
         class_names = None
         if cls.names_its_classes:
             saved = cls.config_class.from_pretrained(path, **hub_kwargs)
-            class_names = other_class_names(config, saved, str(path))
+            # A checkpoint of pre-training has neither this class's head nor names for it: they are the caller's.
+            is_other = cls.__name__ not in (saved.architectures or [cls.__name__]) and has_default_names(saved)
+            class_names = None if is_other else other_class_names(config, saved, str(path))
             if kwargs.get("ignore_mismatched_sizes") and len(saved.id2label) != len(config.id2label):
                 class_names = None  # the head is a new one, which transformers reports
             if class_names is not None:

@@ -105,6 +105,11 @@ def class_fields(class_names: Sequence[str]) -> dict[str, Any]:
     return {"id2label": id2label, "label2id": {name: index for index, name in reversed(id2label.items())}}
 
 
+def has_default_names(config: PreTrainedConfig) -> bool:
+    """Return whether classes have the names that transformers gives where there are none: LABEL_0, LABEL_1, …"""
+    return list(config.id2label.values()) == [f"LABEL_{index}" for index in range(len(config.id2label))]
+
+
 def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: str) -> list[str] | None:
     """Return the class names that a caller gives in place of a checkpoint's; `None` if they are the checkpoint's.
 

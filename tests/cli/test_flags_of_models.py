@@ -65,3 +65,12 @@ def test_evaluate_refuses_a_flag_of_other_models(does: str, flags: str, models: 
     flag = flags.split()[0]
     with pytest.raises(SystemExit, match=f"error: {flag} does not apply to .*{does}, which {does}.*Leave it out"):
         main(["evaluate", str(models / does), "--test_dir", str(models), *flags.split()])
+
+
+@pytest.mark.parametrize("name", ["photos/cat.JPG", "clip.mp4"])
+def test_tables_do_not_replace_images_or_videos(name: str, capsys: pytest.CaptureFixture) -> None:
+    for words in (["predict", "model", "x.png", "--csv"], ["evaluate", "model", "--test_dir", "d", "--predictions"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, name])
+        assert ended.value.code == 2
+        assert f"'{name}' is the name of an image or a video" in capsys.readouterr().err
