@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,19 @@ def main(argv: Sequence[str]) -> int:
     logging.disable_progress_bar()
     with ending(lambda: f"{arguments.run} is as it was, and no results were written.", AGAIN):
         print(report(arguments))
+    if written := written_files(arguments):
+        print(f"\nWritten: {', '.join(map(str, written))}")
     return 0
+
+
+def written_files(arguments: argparse.Namespace) -> list[Path]:
+    """Return the files that a test wrote: of several seeds, each has its own predictions."""
+    files = [Path(file) for file in (arguments.json, arguments.confusion_matrix) if file is not None]
+    if arguments.predictions is None:
+        return files
+    directories = model_directories(arguments.run)
+    tables = [predictions_file(arguments.predictions, seed, directories) for seed in directories]
+    return [*tables, *files]
 
 
 def report(arguments: argparse.Namespace) -> str:

@@ -175,6 +175,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = vars(parse(found[what], argv[1:]))
     with ending(lambda: "", AGAIN):
         make(what, arguments)
+    if "output_dir" in arguments:
+        print(f"Written: {arguments['output_dir']}")
     return 0
 
 

@@ -265,9 +265,11 @@ def load_classifier(arguments: argparse.Namespace, kind: Kind) -> Pipeline:
 
 def kept(arguments: argparse.Namespace) -> str:
     """What an unfinished command leaves: tables and indices are moved into place when they are whole."""
-    unwritten = [file for file in (arguments.csv, arguments.drawing) if file is not None]
-    said = f"{arguments.model} is as it was" + (f", and so is {' and '.join(unwritten)}" if unwritten else "")
-    return f"{said}."
+    files = [file for file in (arguments.csv, arguments.drawing) if file is not None]
+    earlier = [file for file in files if Path(file).exists()]
+    unwritten = [file for file in files if file not in earlier]
+    said = f"{arguments.model} is as it was" + (f", and so is {' and '.join(earlier)}" if earlier else "")
+    return f"{said}{'; not written: ' + ' and '.join(unwritten) if unwritten else ''}."
 
 
 def write(arguments: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
             ["evaluate", "mine", "--test_dir", "x"],
             "mine is as it was, and no results were written",
         ),
-        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine is as it was, and so is t.csv."),
+        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine is as it was; not written: t.csv."),
         (predict, "predict", ["predict", "mine", "x"], "mine is as it was. Run the same command again to start over."),
         (export, "export", ["export", "mine", "--output", "m.onnx"], "mine is as it was, and so is m.onnx."),
         (report, "write_report", ["report", "."], "Runs are as they were"),

@@ -117,3 +117,14 @@ def test_the_command_that_tests_again_repeats_how_the_data_is_read(
     again = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Test again with: "))
     assert "--label_column kind" in again
     assert main([*shlex.split(again.removeprefix("Test again with: hf-prompt ")), "--feature_cache", "off"]) == 0
+
+
+def test_evaluate_names_the_files_that_it_writes(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["evaluate", run, "--test_dir", run / "split.json", "--feature_cache", "off"]
+    argv += ["--predictions", tmp_path / "p.csv", "--json", tmp_path / "r.json"]
+    assert main([str(word) for word in argv]) == 0
+    listed = capsys.readouterr().out.splitlines()[-1].removeprefix("Written: ").split(", ")
+    assert sorted(listed) == sorted(str(file) for file in tmp_path.iterdir())
+    assert len(listed) == 3

@@ -1,10 +1,12 @@
 """Any vision backbone: a map of features, of a transformer's patches too."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
@@ -21,6 +23,8 @@ from transformers import (
     ViTModel,
 )
 
+from hf_prompt_models.playground import CLIP_DIR
+from hf_prompt_models.prefix_lm import vision
 from hf_prompt_models.prefix_lm.vision import encode_feature_map, feature_width, load_vision_model
 from tests.prefix_lm.backbones import METHODS, examples, language_folder
 from tests.stand_ins import google_siglip_base_patch16_224, openai_clip_vit_base_patch32
@@ -128,3 +132,20 @@ def test_every_trained_parameter_of_a_vision_transformer_gets_a_gradient(method:
     gradients = {name: each.grad for name, each in model.named_parameters() if each.requires_grad}
     assert all(gradient is not None for gradient in gradients.values())
     assert gradients["vision_model.pooler.dense.weight"].abs().max() == 0
+
+
+def test_what_is_left_behind_is_not_reported_and_what_is_lacking_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    monkeypatch.setattr(vision.logger, "warning", messages.append)
+    load_vision_model("playground")
+    assert not caplog.records
+    shutil.copytree(CLIP_DIR, tmp_path / "clip")
+    weights = load_file(tmp_path / "clip" / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "vision_model.post_layernorm" not in name}
+    save_file(kept, tmp_path / "clip" / "model.safetensors", metadata={"format": "pt"})
+    load_vision_model(tmp_path / "clip")
+    assert len(messages) == 1
+    assert "lacks 2 weights of its image side" in messages[0]
+    assert "post_layernorm.bias, post_layernorm.weight" in messages[0]

@@ -284,6 +284,14 @@ def test_runs_of_other_settings_are_no_points_of_one_curve(tmp_path: Path, flags
     assert any(name.startswith(f"CoOp ({label} ") and name.endswith("4 shots") for name in names)
 
 
+def test_a_run_without_class_names_is_told_from_one_with_them(tmp_path: Path) -> None:
+    named = few_shot("DTD", 4, 0.6) | {"command": "hf-prompt train coop --class_names names.csv"}
+    (table,) = tables(tmp_path, {"a": few_shot("DTD", 4, 0.5), "b": named}).values()
+    names = [row[0] for row in table[2:]]
+    assert "CoOp (without class_names), 4 shots" in names
+    assert "CoOp (class_names names.csv), 4 shots" in names
+
+
 def test_runs_of_other_lengths_are_told_apart_by_their_steps(tmp_path: Path) -> None:
     runs = {
         name: few_shot("DTD", 4, 0.5) | {"seeds": {"1": {"steps": steps}}} for name, steps in (("a", 10), ("b", 500))

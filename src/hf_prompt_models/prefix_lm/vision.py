@@ -8,9 +8,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
 
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
+
+
+logger = logging.get_logger(__name__)
 
 
 def load_vision_model(
@@ -37,7 +41,7 @@ def load_vision_model(
         model = AutoModel.from_config(config, dtype=torch.float32)
     else:
         try:
-            model = AutoModel.from_pretrained(name_or_path, config=config, dtype=torch.float32, **hub_kwargs)
+            model = _load_without_heads(name_or_path, config=config, dtype=torch.float32, **hub_kwargs)
         except SafetensorError as error:
             raise OSError(f"The weights of the vision model {str(name_or_path)!r} are damaged ({error}).") from error
     if model.main_input_name != "pixel_values":
@@ -47,6 +51,25 @@ def load_vision_model(
         )
     model.config.name_or_path = ""  # its weights travel with the checkpoint: where they came from is nobody's concern
     return model.eval()
+
+
+def _load_without_heads(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+    """Load a vision model without the table of weights that are left behind: text towers and classifiers are expected.
+
+    Weights that the checkpoint lacks are reported.
+    """
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model, report = AutoModel.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
+    finally:
+        logging.set_verbosity(level)
+    if missing := sorted(report["missing_keys"]):
+        shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        logger.warning(
+            f"{str(name_or_path)!r} lacks {len(missing)} weights of its image side, which are new: {shown}."
+        )
+    return model
 
 
 def feature_width(config: PreTrainedConfig) -> int:

@@ -216,7 +216,7 @@ def _with_counts(note: str, tests: dict[str, list[TestResult]], kind: str, repea
         f"{title}: {of_title[0].test_set[1]} test {kind}s"
         + ("" if of_title[0].test_set[0] is None else f" of {of_title[0].test_set[0]} classes")
         for title, of_title in tests.items()
-        if of_title[0].test_set[1] is not None
+        if of_title[0].test_set[1] is not None and f"{of_title[0].test_set[1]} test" not in title
     ]
     return "\n\n".join([note, *([escape("; ".join(counts) + ".")] if counts else []), *map(escape, repeated)])
 

@@ -117,6 +117,8 @@ def _words(name: str, value: Any) -> str:
             return f"templates {template_words(value)}"
         case "training data", str():
             return f"trained on {value}"
+        case "class_names" | "few_shot_sample" | "test_fraction" | "validation_fraction", None:
+            return f"without {name}"
         case _, None:
             return f"{name} of the recipe"
     return f"{name} {value}"
