@@ -72,10 +72,11 @@ def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | No
 def in_a_line(error: BaseException) -> str:
     """What an error says, as a sentence in a line; behind it, lists of files stay as they are.
 
-    What Python calls `base_model_name_or_path` is a command's `--backbone`.
+    What Python calls `base_model_name_or_path` is a command's `--backbone`; `truncation=True` is no flag of any.
     """
     said = re.sub(r"[ \t]*\n(?!- )\s*", " ", str(error)).strip() or type(error).__name__
     said = said.replace("base_model_name_or_path=...", "--backbone").replace("base_model_name_or_path", "--backbone")
+    said = re.sub(r", or pass truncation=True(, which cuts its end)?", "", said)
     return said if said.endswith((".", "!", "?")) or BEFORE_A_FILE in said else f"{said}."
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from hf_prompt_cli import benchmark, convert, evaluate, export, make_playground, predict, report
-from hf_prompt_cli.ending import ending
+from hf_prompt_cli.ending import ending, in_a_line
 from hf_prompt_cli.main import main
+from hf_prompt_models import CptForVisualGrounding
+from hf_prompt_models.playground import VILT_DIR
 from tests.full_disk import full_disk
 from tests.scripts.test_few_shot_scripts import data, run
 
@@ -188,3 +191,11 @@ def test_methods_without_a_format_or_a_benchmark_are_named() -> None:
     assert ended(["convert", "mantis"]) == "error: mantis has no other format to convert from."
     assert ended(["benchmark", "frozen"]) == "error: there is no benchmark of frozen."
     assert convert.parsers().keys() == {f"convert {each}" for each in ("action_clip", "alpro", "coop", "cpt")}
+
+
+@pytest.mark.parametrize("number_of_words", [60, 400])
+def test_advice_names_no_argument_that_is_no_flag(number_of_words: int) -> None:
+    processor = CptForVisualGrounding.from_backbone(VILT_DIR).processor
+    with pytest.raises(ValueError, match=r"Shorten it, or pass truncation=True") as refused:
+        processor(images=Image.new("RGB", (48, 48)), text="cup " * number_of_words, boxes=[[2, 2, 20, 20]])
+    assert in_a_line(refused.value).endswith("Shorten it.")

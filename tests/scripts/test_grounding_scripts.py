@@ -215,7 +215,7 @@ def test_the_papers_recipe_is_the_released_codes_and_the_default_is_shorter() ->
     shorter = parse_grounding_arguments(recipe_cpt.RECIPE, given, "train.py cpt")
     assert (shorter.data.seeds, shorter.training["num_train_epochs"]) == ([0], 60)
     explicit = parse_grounding_arguments(
-        recipe_cpt, [*given, "--num_train_epochs", "7", "--seeds", "4"], "train.py cpt"
+        recipe_cpt.RECIPE, [*given, "--num_train_epochs", "7", "--seeds", "4"], "train.py cpt"
     )
     assert (explicit.data.seeds, explicit.training["num_train_epochs"]) == ([4], 7)
     full = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--shots", "0"], "train.py cpt")
