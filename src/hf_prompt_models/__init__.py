@@ -60,6 +60,7 @@ from hf_prompt_models.models.mmrl import MMRLConfig, MMRLForImageClassification,
 from hf_prompt_models.models.prograd import ProGradConfig, ProGradForImageClassification, ProGradProcessor
 from hf_prompt_models.models.promptsrc import PromptSRCConfig, PromptSRCForImageClassification, PromptSRCProcessor
 from hf_prompt_models.models.tcp import TCPConfig, TCPForImageClassification, TCPProcessor
+from hf_prompt_models.prompt_averaging import PromptAveragingCallback
 from hf_prompt_models.version import __version__
 
 
@@ -82,6 +83,7 @@ __all__ = [
     "MMRLConfig",
     "MMRLForImageClassification",
     "MMRLProcessor",
+    "PromptAveragingCallback",
     "ProGradConfig",
     "ProGradForImageClassification",
     "ProGradProcessor",

@@ -190,7 +190,10 @@ def test_what_is_our_own_error_keeps_its_traceback(error: type[Exception]) -> No
 def test_methods_without_a_format_or_a_benchmark_are_named() -> None:
     assert ended(["convert", "mantis"]) == "error: mantis has no other format to convert from."
     assert ended(["benchmark", "frozen"]) == "error: there is no benchmark of frozen."
-    assert convert.parsers().keys() == {f"convert {each}" for each in ("action_clip", "alpro", "coop", "cpt")}
+    prompted = {"kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
+    assert convert.parsers().keys() == {
+        f"convert {each}" for each in {"action_clip", "alpro", "coop", "cpt"} | prompted
+    }
 
 
 @pytest.mark.parametrize("number_of_words", [60, 400])

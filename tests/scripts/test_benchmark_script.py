@@ -44,6 +44,26 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
         assert float(row["contexts differ"]) < 1e-5
 
 
+@pytest.mark.parametrize("method", ["kgcoop", "prograd", "ivlp", "maple", "promptsrc", "tcp", "mmrl"])
+def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytest.CaptureFixture) -> None:
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    script([method, *["--classes", "3", "--repeats", "1"]])
+    (row,) = rows(capsys.readouterr().out, "Text side")
+    assert float(row["features differ"]) < 1e-5
+    assert float(row["gradients differ"]) < 1e-5
+    assert float(row["times less"]) > 5
+
+
+def test_both_arms_of_cocoop_agree(capsys: pytest.CaptureFixture) -> None:
+    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
+    script(["cocoop", *["--classes", "3", "--repeats", "1", "--images", "2", "--measured_images", "1"]])
+    markdown = capsys.readouterr().out
+    (step,), (evaluation,) = rows(markdown, "A training step"), rows(markdown, "Evaluation")
+    assert max(float(step["logits differ"]), float(step["gradients differ"])) < 1e-4
+    assert float(step["times less"]) > 2
+    assert float(evaluation["logits differ"]) < 1e-4
+
+
 @pytest.mark.parametrize("full", [True, False], ids=["full", "estimated"])
 def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixture) -> None:
     flags = f"--backbone {CLIP_DIR} --num_classes 5 --num_templates 3 --chunk 4 --num_frames 2 --num_clips 2"

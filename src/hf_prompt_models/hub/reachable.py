@@ -24,7 +24,7 @@ def check_name(name_or_path: Any) -> None:
         raise TypeError(f"A model is named by a folder or a Hub id; got {describe_value(name_or_path)}.")
 
 
-def check_reachable(name_or_path: str | os.PathLike, **kwargs: Any) -> None:
+def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
     """Check that the `config.json` of a model is in a folder, in the Hub's cache or on the Hub.
 
     Args:

@@ -1,0 +1,160 @@
+"""What the benchmarks of methods with prompts in CLIP's towers share: a model of random weights, and both arms.
+
+The full-length arm does what the released codes do, written plainly: every class is a row of 77 tokens, and each layer
+with prompts gets its own copy of the rows.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from hf_prompt_models.configuration_utils import class_fields, ids_to_string
+from hf_prompt_models.measuring import (
+    MIB,
+    activation_bytes,
+    describe_machine,
+    fastest_in_turn,
+    markdown_table,
+    random_tensor,
+    relative_difference,
+)
+from hf_prompt_models.modeling_context_utils import ContextPromptModel
+from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
+from hf_prompt_models.prompts.packing import pack_prompts
+
+
+Arm = Callable[..., torch.Tensor]
+
+POSITIONS = 77
+START, END, PERIOD = 49406, 49407, 269
+PHOTO = [320, 1125, 539, 320]
+"""Ids of CLIP's tokens of "a photo of a"."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], help="default: 10 100")
+    parser.add_argument("--name_length", type=int, default=2, help="tokens of a class name (default: 2)")
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
+
+
+def run_text_side(model_class: type[ContextPromptModel], arguments: argparse.Namespace) -> Iterator[str]:
+    """Markdown, part by part: the text side of a training step."""
+    yield f"{describe_machine()} Class names have {arguments.name_length} tokens."
+    clip, rows = build_deep_random_clip(), []
+    for num_classes in arguments.classes:
+        model = build_random_model(model_class, clip, num_classes, arguments.name_length)
+        weights = random_tensor(num_classes, clip.config.projection_dim, seed=1)
+        arms = full_length_text_features, text_features
+        (theirs, expected), (ours, result) = fastest_in_turn(
+            [partial(features_and_gradients, arm, model, weights) for arm in arms], arguments.repeats
+        )
+        their_kept, kept = (activation_bytes(partial(arm, model), list(model.parameters())) for arm in arms)
+        tokens = pack_prompts(model.prompt_token_ids()).input_ids.numel()
+        cells = [str(num_classes), f"{theirs:.2f}", f"{ours:.3f}", f"{theirs / ours:.1f}"]
+        cells += [f"{POSITIONS * num_classes / tokens:.1f}"]
+        cells += [f"{their_kept / MIB:.0f}", f"{kept / MIB:.0f}", f"{their_kept / kept:.1f}"]
+        rows.append([*cells, *map(relative_difference, result, expected)])
+    header = ["classes", "full-length s", "ours s", "times faster", "times fewer tokens", "full-length MiB"]
+    header += ["ours MiB", "times less", "features differ", "gradients differ"]
+    yield (
+        "### Text side of a training step\n\nFeatures of all classes, and the gradients of all trained tensors. "
+        "Memory is what the forward pass keeps for the backward pass. The teacher's features are computed before.\n\n"
+        + markdown_table(header, rows)
+    )
+
+
+# -- the model -------------------------------------------------------------------------------------------------------
+
+
+def build_deep_random_clip() -> CLIPModel:
+    """A CLIP with ViT-B's text tower and random weights, and as many layers, next to nothing wide, for images."""
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 1}
+    torch.manual_seed(0)
+    return CLIPModel(CLIPConfig(vision_config=small)).eval()
+
+
+def build_random_model(
+    model_class: type[ContextPromptModel], clip: CLIPModel, num_classes: int, name_length: int
+) -> ContextPromptModel:
+    """A model over random weights whose class names are random tokens."""
+    torch.manual_seed(0)
+    names = torch.randint(1000, 40000, (num_classes, name_length)).tolist()
+    sentences = [ids_to_string([START, *PHOTO, *name, PERIOD, END]) for name in names]
+    config = model_class.config_class(
+        clip_config=clip.config.to_dict(),
+        class_token_ids=[ids_to_string([START, *name, PERIOD, END]) for name in names],
+        teacher_token_ids=sentences,
+        **class_fields([str(index) for index in range(num_classes)]),
+    )
+    if isinstance(config, DeepPromptConfig):
+        config.frozen_context_ids = PHOTO[config.n_ctx :]
+    if not model_class._num_added_tokens(config):  # a method whose text is the template
+        config.class_token_ids = sentences
+    return model_class(config, backbone=clip)
+
+
+# -- the two arms ----------------------------------------------------------------------------------------------------
+
+
+def text_features(model: ContextPromptModel) -> torch.Tensor:
+    """(classes, dim), L2-normalised."""
+    return model.get_text_features().pooler_output
+
+
+def full_length_text_features(model: ContextPromptModel, context: torch.Tensor | None = None) -> torch.Tensor:
+    """As `text_features`, each prompt in a row of its own, padded to 77 tokens.
+
+    Args:
+        model: the model.
+        context: (n_ctx, hidden size) or (classes, n_ctx, hidden size). Default: the model's.
+    """
+    text = model.clip.text_model
+    prompts = model.prompt_token_ids()
+    virtual = [token for token in prompts[0] if token >= model.vocab_size]
+    first, count = prompts[0].index(virtual[0]), len(virtual)
+    ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
+    inserted = model.first_layer > 0
+    if inserted:  # tokens that are not there before a later layer
+        prompts = [prompt[:first] + prompt[first + count :] for prompt in prompts]
+    ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts])
+    hidden = text.embeddings.token_embedding(ids.where(ids < model.vocab_size, 0))
+    if not inserted:
+        context = model.context if context is None else context
+        assert context is not None
+        hidden = put(hidden, context, first, count)
+    hidden = hidden + text.embeddings.position_embedding.weight
+    layer_context = model.layer_context or {}
+    for index, layer in enumerate(text.encoder.layers):
+        if index in layer_context:
+            replaced = 0 if inserted and index == model.first_layer else count
+            hidden = put(hidden, layer_context[index], first, replaced)
+        hidden = layer(hidden, None, is_causal=True)
+    pooled = text.final_layer_norm(hidden[torch.arange(len(prompts)), ends])
+    return F.normalize(model.clip.text_projection(pooled), dim=-1)
+
+
+def put(hidden: torch.Tensor, vectors: torch.Tensor, first: int, replaced: int) -> torch.Tensor:
+    """A copy of rows with vectors in the place of some of theirs."""
+    vectors = vectors.expand(len(hidden), *vectors.shape[-2:])
+    return torch.cat([hidden[:, :first], vectors, hidden[:, first + replaced :]], dim=1)
+
+
+def features_and_gradients(arm: Arm, model: ContextPromptModel, weights: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Class features, and the gradients of all trained tensors, one after the other."""
+    features = arm(model)
+    (features * weights).sum().backward()
+    return features.detach(), take_gradients(model)
+
+
+def take_gradients(model: ContextPromptModel) -> torch.Tensor:
+    """The gradients of all trained tensors that have one, taken out."""
+    gradients = [each.grad.flatten() for each in model.prompt_learner.parameters() if each.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return torch.cat(gradients)
+
+
+__all__ = ["add_arguments", "run_text_side"]

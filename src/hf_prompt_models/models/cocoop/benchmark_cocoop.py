@@ -1,0 +1,122 @@
+"""Measure CoCoOp here against the released code's way, side by side in one run.
+
+Both arms use the same random weights in CLIP's shapes, the same prompts and the same pictures. The full-length arm
+does what the released code does, written plainly: image after image, every class is a row of 77 tokens.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch.nn import functional as F
+
+from hf_prompt_models.benchmark_context_utils import (
+    Arm,
+    build_random_model,
+    full_length_text_features,
+    take_gradients,
+)
+from hf_prompt_models.benchmark_context_utils import (
+    add_arguments as add_shared_arguments,
+)
+from hf_prompt_models.measuring import (
+    CLIP_SHAPES,
+    MIB,
+    activation_bytes,
+    build_random_clip,
+    describe_machine,
+    fastest,
+    fastest_in_turn,
+    markdown_table,
+    random_tensor,
+    relative_difference,
+)
+from hf_prompt_models.models.cocoop.modeling_cocoop import CoCoOpForImageClassification
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_shared_arguments(parser)
+    parser.add_argument("--images", type=int, default=100, help="test images, in one batch (default: 100)")
+    parser.add_argument(
+        "--measured_images",
+        type=int,
+        default=2,
+        help="images that the full-length arm is measured on; its time is theirs, times as many (default: 2)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Markdown, part by part."""
+    yield f"{describe_machine()} Class names have {arguments.name_length} tokens."
+    clip = build_random_clip(CLIP_SHAPES["vit-b-32"])
+    size = clip.config.vision_config.image_size
+    steps, evaluations = [], []
+    for num_classes in arguments.classes:
+        model = build_random_model(CoCoOpForImageClassification, clip, num_classes, arguments.name_length)
+        steps.append(step_row(model, random_tensor(1, 3, size, size, seed=2), arguments.repeats))
+        evaluations.append(evaluation_row(model, random_tensor(arguments.images, 3, size, size, seed=3), arguments))
+    header = ["classes", "full-length s", "ours s", "times faster", "full-length MiB", "ours MiB", "times less"]
+    header += ["logits differ", "gradients differ"]
+    yield (
+        "### A training step\n\nOne image, all classes, the gradients of all trained tensors. Memory is what the "
+        "forward pass keeps for the backward pass.\n\n" + markdown_table(header, steps)
+    )
+    header = ["classes", "full-length s", "ours s", "times faster", "logits differ"]
+    yield (
+        f"### Evaluation\n\n{arguments.images} images in one batch. The full-length arm is measured on "
+        f"{arguments.measured_images} of them, times {arguments.images / arguments.measured_images:g}.\n\n"
+        + markdown_table(header, evaluations)
+    )
+
+
+def step_row(model: CoCoOpForImageClassification, pixels: torch.Tensor, repeats: int) -> list[str]:
+    labels, arms = torch.zeros(len(pixels), dtype=torch.long), (full_length_logits, logits)
+    (theirs, expected), (ours, result) = fastest_in_turn(
+        [partial(logits_and_gradients, arm, model, pixels, labels) for arm in arms], repeats
+    )
+    their_kept, kept = (activation_bytes(partial(arm, model, pixels), list(model.parameters())) for arm in arms)
+    cells = [str(model.config.num_labels), f"{theirs:.2f}", f"{ours:.3f}", f"{theirs / ours:.1f}"]
+    cells += [f"{their_kept / MIB:.0f}", f"{kept / MIB:.0f}", f"{their_kept / kept:.1f}"]
+    return [*cells, *map(relative_difference, result, expected)]
+
+
+@torch.no_grad()
+def evaluation_row(
+    model: CoCoOpForImageClassification, pixels: torch.Tensor, arguments: argparse.Namespace
+) -> list[str]:
+    measured = pixels[: arguments.measured_images]
+    theirs, expected = fastest(partial(full_length_logits, model, measured), 1)
+    theirs *= len(pixels) / len(measured)
+    ours, result = fastest(partial(logits, model, pixels), arguments.repeats)
+    difference = relative_difference(result[: len(measured)], expected)
+    return [str(model.config.num_labels), f"{theirs:.1f}", f"{ours:.2f}", f"{theirs / ours:.1f}", difference]
+
+
+# -- the two arms ----------------------------------------------------------------------------------------------------
+
+
+def logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.Tensor:
+    return model(pixel_values=pixels).logits
+
+
+def full_length_logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        images = F.normalize(model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+    rows = []
+    for image in images:
+        context = model.prompt_learner.context + model.prompt_learner.meta_net(image)
+        rows.append(model.clip.logit_scale.exp() * image @ full_length_text_features(model, context).T)
+    return torch.stack(rows)
+
+
+def logits_and_gradients(
+    arm: Arm, model: CoCoOpForImageClassification, pixels: torch.Tensor, labels: torch.Tensor
+) -> Sequence[torch.Tensor]:
+    """Logits, and the gradients of all trained tensors, one after the other."""
+    result = arm(model, pixels)
+    F.cross_entropy(result, labels).backward()
+    return result.detach(), take_gradients(model)
+
+
+__all__ = ["add_arguments", "run"]
