@@ -30,14 +30,28 @@ def printing() -> Iterator[None]:
         output_is_closed()  # what was to be printed is lost, and the exit code stays
         raise
     except BrokenPipeError:
-        if not output_is_closed():
-            raise
+        end_if_output_is_closed()
+        raise
+
+
+def end_if_output_is_closed() -> None:
+    """End after a `BrokenPipeError` if it is that of the standard output.
+
+    Raises:
+        SystemExit: with the code 141, if the reader of the standard output has closed it.
+    """
+    if output_is_closed("\n"):  # of long output nothing is held back, and a flush would find nothing to write
         sys.exit(CLOSED_PIPE)
 
 
-def output_is_closed() -> bool:
-    """Return whether the reader of the standard output has closed it. If so, further output is discarded."""
+def output_is_closed(more: str = "") -> bool:
+    """Return whether the reader of the standard output has closed it. If so, further output is discarded.
+
+    Args:
+        more: what to write with what is held back.
+    """
     try:
+        sys.stdout.write(more)
         sys.stdout.flush()
     except BrokenPipeError:
         discard(sys.stdout)

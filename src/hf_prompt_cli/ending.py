@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from hf_prompt_cli.console import output_is_closed
+from hf_prompt_cli.console import end_if_output_is_closed
 
 
 AGAIN = "Run the same command again to start over."
@@ -55,8 +55,8 @@ def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | No
     except torch.OutOfMemoryError as error:
         sys.exit(f"error: {in_a_line(error).partition('. ')[0].rstrip('.')}. Try smaller batches. {kept()}")
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and output_is_closed():
-            raise
+        if isinstance(error, BrokenPipeError):
+            end_if_output_is_closed()
         expected = isinstance(error, (ImportError, MemoryError, OSError, StrictDataclassError, TypeError, ValueError))
         library = None if expected else library_that_raised(error)
         if not expected and library is None:

@@ -102,6 +102,16 @@ def test_a_closed_pipe_ends_quietly_after_the_table_is_written(
     assert (tmp_path / "t.csv").is_file() == ("--csv" in words)
 
 
+@pytest.mark.parametrize("length", [10, 10**5, 10**7])
+def test_long_output_into_a_closed_pipe_ends_quietly(
+    length: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(predict, "predict", lambda arguments: print("x" * length))
+    with closed_output(), pytest.raises(SystemExit) as stop:
+        main(["predict", "model", "photo.png", "--json"])
+    assert (stop.value.code, capsys.readouterr().err) == (CLOSED_PIPE, "")
+
+
 def test_an_error_keeps_its_message_and_code_when_the_pipe_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(arguments: object) -> None:
         print("printed before")
