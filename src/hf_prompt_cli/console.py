@@ -20,6 +20,8 @@ def printing() -> Iterator[None]:
     Raises:
         SystemExit: with the code 141, if the reader of the output has closed it, as `head` does.
     """
+    if sys.stdout is None:  # closed before the program began, as by a shell's `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

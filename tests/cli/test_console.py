@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -110,6 +111,14 @@ def test_long_output_into_a_closed_pipe_ends_quietly(
     with closed_output(), pytest.raises(SystemExit) as stop:
         main(["predict", "model", "photo.png", "--json"])
     assert (stop.value.code, capsys.readouterr().err) == (CLOSED_PIPE, "")
+
+
+def test_without_a_standard_output_commands_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["--help"]) == 0
+    monkeypatch.setattr(predict, "predict", lambda arguments: print("done"))
+    assert main(["predict", "model", "photo.png"]) == 0
+    sys.stdout.close()
 
 
 def test_an_error_keeps_its_message_and_code_when_the_pipe_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
