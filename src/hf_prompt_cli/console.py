@@ -58,6 +58,8 @@ def output_is_closed(more: str = "") -> bool:
     except BrokenPipeError:
         discard(sys.stdout)
         return True
+    except OSError:  # a full disk, which was reported where it was met first
+        discard(sys.stdout)
     return False
 
 
