@@ -223,6 +223,7 @@ def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_p
             "--learning_rate": 0.05,
             "--max_new_tokens": 4,
             "--output_dir": tmp_path / "run",
+            "--allow_shared_files": "true",
             "--push_to_hub": "true",
             "--hub_model_id": "mugs",  # of whoever is logged in
             "--disable_tqdm": "true",

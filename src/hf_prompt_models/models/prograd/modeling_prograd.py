@@ -121,7 +121,7 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
 
         With labels, the gradient that `.loss.backward()` leaves in the context follows the rule.
         """
-        if labels is not None and self._wants_text_gradient():
+        if labels is not None and torch.is_grad_enabled() and self.prompt_learner.context.requires_grad:
             self._rule = GradientRule(self.config.gradient_weight)
         try:
             return super().forward(pixel_values, image_embeds, labels, *args, **kwargs)
