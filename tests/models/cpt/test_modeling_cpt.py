@@ -274,6 +274,23 @@ def test_scores_do_not_depend_on_batch_padding_or_parts(choices: dict[str, Any],
         torch.testing.assert_close(in_parts, together, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [*MASKED, "openai_clip"])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_an_exported_graph_scores_as_the_model_does(name: str, request: pytest.FixtureRequest) -> None:
+    processor, model = parts(request.getfixturevalue(name))
+    model.eval()
+    batch = {key: values[1:3] for key, values in ragged_batch().items()}
+    if name == "vilt":
+        batch["images"] = [batch["images"][0]] * 2
+    inputs = dict(processor(*batch.values(), **features_for(processor)))
+    assert (inputs["copy_mask"] == 0).any()
+    with torch.no_grad():
+        expected = model(**inputs)
+        exported = torch.export.export(model, (), inputs).module()(**inputs)
+    torch.testing.assert_close(exported.proposal_logits, expected.proposal_logits, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(exported.mask_logits, expected.mask_logits, rtol=1e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", [*MASKED[1:], "openai_clip"])
 def test_other_backbones_do_not_mind_the_batch_either(name: str, request: pytest.FixtureRequest) -> None:
     processor, model = parts(request.getfixturevalue(name))

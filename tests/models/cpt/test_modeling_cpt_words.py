@@ -58,6 +58,21 @@ def test_a_region_s_class_is_the_mean_log_probability_of_its_pieces(vilt: Path) 
     assert not logits[1, 1:].any()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_exported_graphs_say_what_the_models_say(vilt: Path) -> None:
+    processor = CptProcessor.from_backbone(vilt)
+    classifier = CptForRegionClassification.from_backbone(vilt, CLASSES).eval()
+    images, boxes = [random_image(0, SIZE)] * 2, [random_boxes(3, SIZE), random_boxes(1, SIZE)]
+    detector = CptForRelationDetection.from_backbone(vilt, PREDICATES).eval()
+    for model, inputs in (
+        (classifier, processor.for_region_classification(images, classifier.num_blanks, boxes)),
+        (detector, relation_inputs(processor, detector)),
+    ):
+        with torch.no_grad():
+            exported = torch.export.export(model, (), dict(inputs)).module()(**inputs)
+            torch.testing.assert_close(exported.logits, model(**inputs).logits, rtol=1e-5, atol=1e-5)
+
+
 def test_classification_learns_by_cross_entropy_over_the_classes(vilt: Path) -> None:
     model = CptForRegionClassification.from_backbone(vilt, CLASSES, trainable="all")
     inputs = CptProcessor.from_backbone(vilt).for_region_classification(

@@ -23,6 +23,7 @@ from hf_prompt_models.models.cpt.base_adapter_cpt import (
     BlankOutput,
     Inputs,
     MaskedLanguageAdapter,
+    find_copies,
     in_parts,
     of_texts,
 )
@@ -75,12 +76,11 @@ class ViltAdapter(MaskedLanguageAdapter):
         )
         side = round(grid.shape[1] ** 0.5)
         grid = grid.transpose(1, 2).unflatten(2, (side, side))
-        sizes, which = image_sizes.unique(dim=0, return_inverse=True)
-        most = int((sizes[:, 0] // patch_height * (sizes[:, 1] // patch_width)).max())
+        sizes, rows_of_size = rows_by_size(pixel_values, image_sizes)
+        most = max((height // patch_height) * (width // patch_width) for height, width in sizes)
         embedded = grid.new_zeros(len(pixel_values), 1 + most, grid.shape[1])
         mask = image_sizes.new_zeros(len(pixel_values), 1 + most)
-        for number, (height, width) in enumerate(sizes.tolist()):
-            rows = (which == number).nonzero()[:, 0]
+        for (height, width), rows in zip(sizes, rows_of_size, strict=True):
             patches = embeddings.patch_embeddings(pixel_values[rows, :, :height, :width])
             positions = F.interpolate(grid, size=patches.shape[2:], mode="bilinear", align_corners=True)
             patches = (patches + positions).flatten(2).transpose(1, 2)
@@ -90,6 +90,27 @@ class ViltAdapter(MaskedLanguageAdapter):
             embedded = embedded.index_put((rows,), F.pad(sequence, (0, 0, 0, most + 1 - sequence.shape[1])))
             mask[rows, : sequence.shape[1]] = 1
         return embeddings.dropout(embedded), mask
+
+
+def rows_by_size(
+    pixel_values: torch.Tensor, image_sizes: torch.Tensor
+) -> tuple[list[tuple[int, int]], list[torch.Tensor]]:
+    """Return the sizes that images have, and which images have each.
+
+    A graph for export has one size, that of the pixels it is exported with; it refuses images of another.
+
+    Args:
+        pixel_values: (images, 3, height, width), padded.
+        image_sizes: (images, 2) height and width without the padding.
+    """
+    if torch.compiler.is_exporting():
+        height, width = pixel_values.shape[2:]
+        same = (image_sizes[:, 0] == height) & (image_sizes[:, 1] == width)
+        torch._assert_async(same.all(), f"This graph was exported with images of {height} x {width} pixels.")
+        return [(height, width)], [torch.arange(len(pixel_values), device=pixel_values.device)]
+    unique, which = image_sizes.unique(dim=0, return_inverse=True)
+    sizes = [(height, width) for height, width in unique.tolist()]
+    return sizes, [(which == number).nonzero()[:, 0] for number in range(len(sizes))]
 
 
 class BridgeTowerAdapter(MaskedLanguageAdapter):
@@ -277,7 +298,7 @@ class ClipAdapter(Adapter):
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
         """`input_ids` are (examples, texts, words, tokens)."""
-        example, copy = inputs["copy_mask"].nonzero(as_tuple=True)
+        example, copy = find_copies(inputs["copy_mask"])
 
         def run(rows: torch.Tensor) -> BlankOutput:
             pixel_values = inputs["pixel_values"][example[rows], copy[rows]]

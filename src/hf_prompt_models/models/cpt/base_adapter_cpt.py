@@ -92,6 +92,29 @@ class Adapter(ABC):
         """
 
 
+def find_copies(copy_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the example and the place in it, (copies,) each, of all painted copies, in order.
+
+    In a graph for export, whose shapes do not depend on values, the padding is among them.
+
+    Args:
+        copy_mask: (examples, places) 1 where there is a painted copy.
+    """
+    if not torch.compiler.is_exporting():
+        example, copy = copy_mask.nonzero(as_tuple=True)
+        return example, copy
+    example, copy = (torch.arange(size, device=copy_mask.device) for size in copy_mask.shape)
+    return example.repeat_interleave(len(copy)), copy.repeat(len(example))
+
+
+def put_copies(values: torch.Tensor, copy_mask: torch.Tensor) -> torch.Tensor:
+    """Return what `find_copies` found, (copies, ...), as (examples, places, ...), with 0 where there is no copy."""
+    example, copy = find_copies(copy_mask)
+    if torch.compiler.is_exporting():
+        values = torch.where(copy_mask[example, copy].view(-1, *[1] * (values.ndim - 1)) > 0, values, 0.0)
+    return values.new_zeros(*copy_mask.shape, *values.shape[1:]).index_put((example, copy), values)
+
+
 def in_parts(
     function: Callable[[torch.Tensor], BlankOutput], count: int, most: int | None, device: torch.device
 ) -> BlankOutput:
@@ -154,7 +177,7 @@ class MaskedLanguageAdapter(Adapter):
     def fill_blanks(
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
-        example, copy = inputs["copy_mask"].nonzero(as_tuple=True)
+        example, copy = find_copies(inputs["copy_mask"])
         num_texts = inputs["mask_positions"].shape[2]
 
         def run(rows: torch.Tensor) -> BlankOutput:

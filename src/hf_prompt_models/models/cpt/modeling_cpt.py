@@ -19,7 +19,7 @@ from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
-from hf_prompt_models.models.cpt.base_adapter_cpt import INPUT_NAMES, BlankOutput
+from hf_prompt_models.models.cpt.base_adapter_cpt import INPUT_NAMES, BlankOutput, find_copies, put_copies
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.scores_cpt import (
@@ -249,11 +249,14 @@ class CptForVisualGrounding(CptPreTrainedModel):
             labels: (batch, regions) each region's overlap (IoU) with the true box; above 0.5 it is positive.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
+        if labels is not None and torch.compiler.is_exporting():
+            raise ValueError("A graph for export gives scores and no loss. Leave labels out.")
         filled = self.fill_blanks(locals(), **kwargs)
         logits = filled.logits[:, :, 0]
-        example, copy = copy_mask.nonzero(as_tuple=True)
+        example, copy = find_copies(copy_mask)
         regions, color_ids, none_ids = (t[example, copy] for t in (region_index, color_token_ids, none_token_ids))
-        if self.config.score in ("logit_ratio", "prob") and (none_ids < 0).any():
+        needs_blank = self.config.score in ("logit_ratio", "prob") and not torch.compiler.is_exporting()
+        if needs_blank and (none_ids < 0).any():
             raise ValueError(
                 f"score={self.config.score!r} compares a colour with 'none', and sentences without a blank have "
                 "neither: use score='logit'."
@@ -273,7 +276,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
                     loss = vocab_loss(logits[:, 0], color_ids, none_ids, targets, over_processes=self.training)
                 else:
                     loss = palette_loss(colors[:, 0], none[:, 0], targets, over_processes=self.training)
-        mask_logits = logits.new_zeros(*copy_mask.shape, logits.shape[-1]).index_put((example, copy), logits[:, 0])
+        mask_logits = put_copies(logits[:, 0], copy_mask)
         return CptVisualGroundingOutput(loss, proposal_logits, mask_logits, filled.hidden_states, filled.attentions)
 
 

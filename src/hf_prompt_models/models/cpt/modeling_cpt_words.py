@@ -14,6 +14,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.forward_options import forward_options
+from hf_prompt_models.models.cpt.base_adapter_cpt import find_copies, put_copies
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
 from hf_prompt_models.models.cpt.text_cpt import word_pieces
@@ -160,8 +161,7 @@ class CptForRegionClassification(CptWordModel):
         self._check_texts(input_ids, len(self.num_blanks))
         filled = self.fill_blanks(locals(), **kwargs)
         scores = self.word_scores(filled.logits)
-        example, copy = copy_mask.nonzero(as_tuple=True)
-        logits = scores.new_zeros(*copy_mask.shape, scores.shape[1]).index_put((example, copy), scores)
+        logits = put_copies(scores, copy_mask)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
@@ -270,9 +270,8 @@ class CptForRelationDetection(CptWordModel):
         filled = self.fill_blanks(locals(), **kwargs)
         blanks = filled.logits.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
-        example, copy = copy_mask.nonzero(as_tuple=True)
-        logits = scores.new_zeros(*copy_mask.shape, *scores.shape[1:]).index_put((example, copy), scores)
-        loss = None if labels is None else self._loss(blanks[:, 0], labels[example, copy])
+        logits = put_copies(scores, copy_mask)
+        loss = None if labels is None else self._loss(blanks[:, 0], labels[find_copies(copy_mask)])
         return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

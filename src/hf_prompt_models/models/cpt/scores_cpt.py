@@ -71,11 +71,13 @@ def region_scores(
         anchored = value - value[:, :1] + value[first_copy, :1]
         value = torch.where(repeats_anchor[:, None], anchored, value)
         painted = torch.cat([painted[:, :1] & ~repeats_anchor[:, None], painted[:, 1:]], dim=1)
-    place = (example[:, None] * num_regions + region_index)[painted]
-    zeros = value.new_zeros(num_examples * num_regions)
-    total = zeros.index_add(0, place, value[painted])
-    count = zeros.index_add(0, place, torch.ones_like(value[painted]))
-    return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf).view(num_examples, num_regions)
+    # What shows no region goes to a place behind all others: shapes then do not depend on values.
+    count = num_examples * num_regions
+    place = torch.where(painted, example[:, None] * num_regions + region_index, count).flatten()
+    zeros = value.new_zeros(count + 1)
+    total = zeros.index_add(0, place, value.flatten())[:count]
+    shown = zeros.index_add(0, place, torch.ones_like(value).flatten())[:count]
+    return (total / shown.clamp(min=1)).masked_fill(shown == 0, -torch.inf).view(num_examples, num_regions)
 
 
 def copy_targets(labels: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
