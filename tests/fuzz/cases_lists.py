@@ -277,7 +277,8 @@ def write_results(folder: Path) -> None:
     tests = {role: few_shot("pets", 4, 0.5)["tests"]["test"] for role in ("base", "new")}
     seeds = {str(seed): {"model": f"b/seed-{seed}"} for seed in (1, 2)}
     write_json(folder / "b" / "results.json", run("base-to-new", "pets", tests, seeds=2) | {"seeds": seeds})
-    (folder / "b" / "seed-1").mkdir()
+    for model in ("b/seed-1", "b"):
+        write_json(folder / model / "config.json", {"model_type": "coop"})
 
 
 def read_all_results(folder: Path) -> None:

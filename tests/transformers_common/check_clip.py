@@ -11,8 +11,24 @@ from hf_prompt_models import (
     ActionClipForVideoClassification,
     ClipZeroShotConfig,
     ClipZeroShotForImageClassification,
+    CoCoOpConfig,
+    CoCoOpForImageClassification,
     CoOpConfig,
     CoOpForImageClassification,
+    IVLPConfig,
+    IVLPForImageClassification,
+    KgCoOpConfig,
+    KgCoOpForImageClassification,
+    MaPLeConfig,
+    MaPLeForImageClassification,
+    MMRLConfig,
+    MMRLForImageClassification,
+    ProGradConfig,
+    ProGradForImageClassification,
+    PromptSRCConfig,
+    PromptSRCForImageClassification,
+    TCPConfig,
+    TCPForImageClassification,
 )
 from tests.transformers_common.testers import CommonTests, Form
 
@@ -93,6 +109,53 @@ class CoOpNaflexForm(CoOpForm):
         }
 
 
+class KgCoOpForm(ImageForm):
+    config_class: ClassVar[type[PreTrainedConfig]] = KgCoOpConfig
+    fields: ClassVar[dict[str, Any]] = {}
+
+    def get_config(self) -> PreTrainedConfig:
+        teacher = {"templates": ["a {}.", "the {}."], "teacher_token_ids": PROMPTS * 2}
+        return self.config_class(
+            clip_config=clip(), class_token_ids=PROMPTS, pad_token_id=1, **teacher, **self.fields, **CLASSES
+        )
+
+
+class ProGradForm(KgCoOpForm):
+    config_class = ProGradConfig
+
+
+class IVLPForm(KgCoOpForm):
+    seq_length = 19  # with the prompts of the image tower
+    config_class = IVLPConfig
+    fields: ClassVar[dict[str, Any]] = {"text_depth": 2, "vision_depth": 2}
+
+
+class MaPLeForm(KgCoOpForm):
+    seq_length = 19  # with the prompts of the image tower
+    config_class = MaPLeConfig
+    fields: ClassVar[dict[str, Any]] = {"prompt_depth": 2}
+
+
+class PromptSRCForm(KgCoOpForm):
+    seq_length = 21  # with the prompts of the image tower
+    config_class = PromptSRCConfig
+    fields: ClassVar[dict[str, Any]] = {"prompt_depth": 2}
+
+
+class CoCoOpForm(KgCoOpForm):
+    config_class = CoCoOpConfig
+
+
+class TCPForm(KgCoOpForm):
+    config_class = TCPConfig
+    fields: ClassVar[dict[str, Any]] = {"class_token_layer": 1}
+
+
+class MMRLForm(KgCoOpForm):
+    config_class = MMRLConfig
+    fields: ClassVar[dict[str, Any]] = {"first_layer": 1, "rep_dim": 16}
+
+
 class ZeroShotForm(ImageForm):
     def get_config(self) -> ClipZeroShotConfig:
         return ClipZeroShotConfig(
@@ -152,6 +215,48 @@ class CoOpNaflexTest(CoOpTest):
 
     def _image_features_prepare_config_and_inputs(self) -> tuple[PreTrainedConfig, dict[str, Any]]:
         return self.model_tester.prepare_config_and_inputs_for_common()
+
+
+class KgCoOpTest(CommonTests, unittest.TestCase):
+    form = KgCoOpForm
+    all_model_classes = (KgCoOpForImageClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"n_ctx": 4}
+
+
+class ProGradTest(KgCoOpTest):
+    form = ProGradForm
+    all_model_classes = (ProGradForImageClassification,)
+
+
+class IVLPTest(KgCoOpTest):
+    form = IVLPForm
+    all_model_classes = (IVLPForImageClassification,)
+
+
+class MaPLeTest(KgCoOpTest):
+    form = MaPLeForm
+    all_model_classes = (MaPLeForImageClassification,)
+
+
+class PromptSRCTest(KgCoOpTest):
+    form = PromptSRCForm
+    all_model_classes = (PromptSRCForImageClassification,)
+
+
+class CoCoOpTest(KgCoOpTest):
+    form = CoCoOpForm
+    all_model_classes = (CoCoOpForImageClassification,)
+
+
+class TCPTest(KgCoOpTest):
+    form = TCPForm
+    all_model_classes = (TCPForImageClassification,)
+
+
+class MMRLTest(KgCoOpTest):
+    form = MMRLForm
+    all_model_classes = (MMRLForImageClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"n_rep": 5}
 
 
 class ClipZeroShotTest(CommonTests, unittest.TestCase):

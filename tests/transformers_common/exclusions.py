@@ -17,12 +17,20 @@ PLACEHOLDER = (
     "embeds the placeholder, which lies behind the vocabulary and has no vector; images with vectors are refused"
 )
 
+RETAIN = "test_retain_grad_hidden_states_attentions"
+CLIP_PROMPTS = {
+    "test_training_gradient_checkpointing*": IN_CHUNKS,
+    "test_get_text_features_output_[02]": PLACE,
+    "test_model_get_set_embeddings": NO_WORDS,
+}
+
 EXCLUSIONS: dict[str, dict[str, str]] = {
-    "CoOp*": {
-        "test_training_gradient_checkpointing*": IN_CHUNKS,
-        "test_retain_grad_hidden_states_attentions": FROZEN,
-        "test_get_text_features_output_[02]": PLACE,
-        "test_model_get_set_embeddings": NO_WORDS,
+    "CoOp*": CLIP_PROMPTS | {RETAIN: FROZEN},
+    **dict.fromkeys(("KgCoOp*", "ProGrad*", "CoCoOp*", "TCP*", "MMRL*"), CLIP_PROMPTS | {RETAIN: FROZEN}),
+    **dict.fromkeys(("IVLP*", "MaPLe*", "PromptSRC*"), CLIP_PROMPTS),
+    "CoCoOpTest": {
+        "test_get_text_features_*": "class features depend on the image, whose features the test does not pass",
+        "test_eager_matches_sdpa_inference_*_[bf][fp]16_*": "16 bits keep 3 digits of cosines; logits are 100 times",
     },
     "ClipZeroShot*": {
         "test_retain_grad_hidden_states_attentions": FROZEN,
