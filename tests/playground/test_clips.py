@@ -159,7 +159,7 @@ def test_the_script_writes_as_many_videos_of_every_motion(tmp_path: Path, monkey
 
 
 def test_combinations_show_the_object_and_the_motion_of_their_label(tmp_path: Path) -> None:
-    write_clip_folder(tmp_path, seed=0, task="combinations", train_per_class=0, test_per_class=1)
+    write_clip_folder(tmp_path, seed=0, task="combinations", train_per_class=1, test_per_class=1)
     assert sorted(path.name for path in (tmp_path / "train").iterdir()) == sorted(
         clip_class_names("combinations", "train")
     )

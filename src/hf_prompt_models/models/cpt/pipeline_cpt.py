@@ -173,7 +173,7 @@ def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list
             try:
                 numbers = [float(number) for number in box]
             except TypeError as error:
-                raise ValueError(f"a box is four numbers; got {box!r}.") from error
+                raise ValueError(f"a box is four numbers; got {describe_value(box)}.") from error
             if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
                 raise ValueError(f"a box is four numbers; got {numbers}.")
             checked.append(to_xyxy(numbers, box_format))
