@@ -5,6 +5,8 @@ Importing this package registers every method with the Auto classes, so that
 and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.image_pipelines import replace_stock_pipelines
 from hf_prompt_models.models.action_clip import (
@@ -60,11 +62,23 @@ from hf_prompt_models.models.mmrl import MMRLConfig, MMRLForImageClassification,
 from hf_prompt_models.models.prograd import ProGradConfig, ProGradForImageClassification, ProGradProcessor
 from hf_prompt_models.models.promptsrc import PromptSRCConfig, PromptSRCForImageClassification, PromptSRCProcessor
 from hf_prompt_models.models.tcp import TCPConfig, TCPForImageClassification, TCPProcessor
-from hf_prompt_models.prompt_averaging import PromptAveragingCallback
 from hf_prompt_models.version import __version__
 
 
+if TYPE_CHECKING:
+    from hf_prompt_models.prompt_averaging import PromptAveragingCallback
+
+
 replace_stock_pipelines()
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is asked for: it brings Accelerate with it, which predicting does not need.
+    if name == "PromptAveragingCallback":
+        from hf_prompt_models.prompt_averaging import PromptAveragingCallback
+
+        return PromptAveragingCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

@@ -124,7 +124,7 @@ def test_checkpoints_that_vanish_while_they_are_looked_at_are_passed_over(
 def test_models_saved_at_once_into_one_folder_leave_one_of_them_whole(
     modern_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hf_prompt_models.modeling_utils as module
+    import hf_prompt_models.complete_checkpoints as module
 
     first = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog"], n_ctx=2)
     second = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog", "fox"], n_ctx=3)
