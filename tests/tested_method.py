@@ -4,7 +4,7 @@ A method without a borrowed backbone says `None` there, has a `build_complete` t
 and inputs for it, and asks the questions that fit in tests of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import Pipeline, PreTrainedModel
+from transformers import AutoModelForImageClassification, Pipeline, PreTrainedModel
 
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.models import METHODS
+from tests.stand_ins import openai_clip_vit_base_patch32
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,32 @@ def check_image_classification(pipe: Pipeline, model: PreTrainedModel) -> None:
     scores, order = logits.float().softmax(-1).sort(descending=True)
     assert [answer["label"] for answer in answers] == [model.config.id2label[index] for index in order.tolist()]
     torch.testing.assert_close(torch.tensor([answer["score"] for answer in answers]), scores, rtol=1e-4, atol=1e-5)
+
+
+def prompted_clip(model_class: type[ClipPromptModel], learned: Iterable[str], **settings: Any) -> MethodUnderTest:
+    """A method that classifies images by prompts in a CLIP, trained far from its start.
+
+    Args:
+        model_class: with `from_backbone`.
+        learned: names of all trained tensors, without `prompt_learner.`.
+        settings: arguments of `from_backbone`.
+    """
+
+    def build(backbone: Path, **choices: Any) -> ClipPromptModel:
+        names = ["cat", "dog", "the photo"]
+        model = model_class.from_backbone(backbone, class_names=names, **settings, **choices)
+        with torch.no_grad():
+            for parameter in model.prompt_learner.parameters():
+                parameter.normal_(std=0.5)
+        return model
+
+    return MethodUnderTest(
+        auto_class=AutoModelForImageClassification,
+        pipeline_task="image-classification",
+        learned=frozenset(f"prompt_learner.{name}" for name in learned),
+        write_backbone=openai_clip_vit_base_patch32,
+        build=build,
+        batch=image_batch,
+        answers=image_answers,
+        check_pipeline=check_image_classification,
+    )

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers import initialization as init
+from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
 from hf_prompt_models.configuration_utils import PromptConfig, class_fields, ids_from_string, ids_to_string
@@ -21,6 +22,7 @@ from hf_prompt_models.prompts.class_names import (
     tokenize_class_prompts,
 )
 from hf_prompt_models.prompts.context import insert_context
+from hf_prompt_models.prompts.regularization import cosine_distance
 from hf_prompt_models.prompts.templates import PLACEHOLDER, fill_template
 
 
@@ -266,6 +268,67 @@ class ContextPromptModel(ClipPromptModel):
         """Return the token embeddings of words, (tokens, hidden size), in full precision."""
         embedding = self.clip.text_model.embeddings.token_embedding
         return embedding(torch.tensor(ids, device=embedding.weight.device)).detach().float()
+
+
+class KnowledgeGuidedModel(ContextPromptModel):
+    """Base of methods whose class features stay near to the teacher's: the loss has 1 - their mean cosine.
+
+    The configuration has its weight, `knowledge_weight` (KgCoOp, arXiv 2303.13283, §3.2).
+    """
+
+    uses_teacher = True
+
+    def loss_weights(self) -> dict[str, float]:
+        return super().loss_weights() | {"knowledge": self.config.knowledge_weight}
+
+    def loss_terms(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        image_embeds: torch.Tensor,
+        text_embeds: torch.Tensor,
+        pixel_values: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+        return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
+
+
+class MetaNetPromptLearner(nn.Module):
+    """A context, and the network that makes a prompt from features.
+
+    Args:
+        n_ctx, width: number of context vectors and hidden size of the text tower.
+        dim, hidden, out: sizes of the network's input, hidden layer and output.
+        activation: between its layers, by the name that transformers has for it.
+
+    Attributes:
+        context: (n_ctx, width)
+        meta_net: from (batch, dim) to (batch, out).
+    """
+
+    def __init__(self, n_ctx: int, width: int, dim: int, hidden: int, out: int, activation: str):
+        super().__init__()
+        self.context = nn.Parameter(torch.empty(n_ctx, width))
+        self.meta_net = MetaNet(dim, hidden, out, activation)
+
+    def initialize(self) -> None:
+        """Draw the context from a normal distribution of standard deviation 0.02, and the layers as torch does."""
+        init.normal_(self.context, mean=0.0, std=0.02)
+        init_linear(self.meta_net.linear1)
+        init_linear(self.meta_net.linear2)
+
+
+class MetaNet(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, dim: int, hidden: int, out: int, activation: str):
+        super().__init__()
+        self.linear1 = nn.Linear(dim, hidden)
+        self.linear2 = nn.Linear(hidden, out)
+        self.activation = ACT2FN[activation]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear2(self.activation(self.linear1(features)))
 
 
 def init_linear(layer: nn.Module) -> None:

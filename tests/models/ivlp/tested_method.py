@@ -1,41 +1,12 @@
 """IVLP, as the common tests run it."""
 
-from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import AutoModelForImageClassification
-
 from hf_prompt_models import IVLPForImageClassification
-from tests.stand_ins import openai_clip_vit_base_patch32
-from tests.tested_method import MethodUnderTest, check_image_classification, image_answers, image_batch
+from tests.tested_method import prompted_clip
 
 
-def build(backbone: Path, **choices: Any) -> IVLPForImageClassification:
-    names = ["cat", "dog", "the photo"]
-    model = IVLPForImageClassification.from_backbone(
-        backbone, class_names=names, text_depth=2, vision_depth=2, **choices
-    )
-    with torch.no_grad():
-        for parameter in model.prompt_learner.parameters():
-            parameter.normal_(std=0.5)
-    return model
-
-
-METHOD = MethodUnderTest(
-    auto_class=AutoModelForImageClassification,
-    pipeline_task="image-classification",
-    learned=frozenset(
-        {
-            "prompt_learner.context",
-            "prompt_learner.deep_context",
-            "prompt_learner.vision_context",
-            "prompt_learner.deep_vision_context",
-        }
-    ),
-    write_backbone=openai_clip_vit_base_patch32,
-    build=build,
-    batch=image_batch,
-    answers=image_answers,
-    check_pipeline=check_image_classification,
+METHOD = prompted_clip(
+    IVLPForImageClassification,
+    ["context", "deep_context", "vision_context", "deep_vision_context"],
+    text_depth=2,
+    vision_depth=2,
 )

@@ -1,41 +1,11 @@
 """MaPLe, as the common tests run it."""
 
-from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import AutoModelForImageClassification
-
 from hf_prompt_models import MaPLeForImageClassification
-from tests.stand_ins import openai_clip_vit_base_patch32
-from tests.tested_method import MethodUnderTest, check_image_classification, image_answers, image_batch
+from tests.tested_method import prompted_clip
 
 
-def build(backbone: Path, **choices: Any) -> MaPLeForImageClassification:
-    names = ["cat", "dog", "the photo"]
-    model = MaPLeForImageClassification.from_backbone(backbone, class_names=names, prompt_depth=2, **choices)
-    with torch.no_grad():
-        for parameter in model.prompt_learner.parameters():
-            parameter.normal_(std=0.5)
-    return model
-
-
-METHOD = MethodUnderTest(
-    auto_class=AutoModelForImageClassification,
-    pipeline_task="image-classification",
-    learned=frozenset(
-        {
-            "prompt_learner.context",
-            "prompt_learner.deep_context",
-            "prompt_learner.projections.0.weight",
-            "prompt_learner.projections.0.bias",
-            "prompt_learner.projections.1.weight",
-            "prompt_learner.projections.1.bias",
-        }
-    ),
-    write_backbone=openai_clip_vit_base_patch32,
-    build=build,
-    batch=image_batch,
-    answers=image_answers,
-    check_pipeline=check_image_classification,
+METHOD = prompted_clip(
+    MaPLeForImageClassification,
+    ["context", "deep_context", *(f"projections.{layer}.{kind}" for layer in (0, 1) for kind in ("weight", "bias"))],
+    prompt_depth=2,
 )

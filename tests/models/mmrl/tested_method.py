@@ -1,41 +1,16 @@
 """MMRL, as the common tests run it."""
 
-from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import AutoModelForImageClassification
-
 from hf_prompt_models import MMRLForImageClassification
-from tests.stand_ins import openai_clip_vit_base_patch32
-from tests.tested_method import MethodUnderTest, check_image_classification, image_answers, image_batch
+from tests.tested_method import prompted_clip
 
 
-def build(backbone: Path, **choices: Any) -> MMRLForImageClassification:
-    names = ["cat", "dog", "the photo"]
-    model = MMRLForImageClassification.from_backbone(backbone, class_names=names, first_layer=1, rep_dim=16, **choices)
-    with torch.no_grad():
-        for parameter in model.prompt_learner.parameters():
-            parameter.normal_(std=0.5)
-    return model
-
-
-METHOD = MethodUnderTest(
-    auto_class=AutoModelForImageClassification,
-    pipeline_task="image-classification",
-    learned=frozenset(
-        {
-            "prompt_learner.representation",
-            "prompt_learner.representation_projection.weight",
-            "prompt_learner.text_projections.0.weight",
-            "prompt_learner.text_projections.0.bias",
-            "prompt_learner.vision_projections.0.weight",
-            "prompt_learner.vision_projections.0.bias",
-        }
-    ),
-    write_backbone=openai_clip_vit_base_patch32,
-    build=build,
-    batch=image_batch,
-    answers=image_answers,
-    check_pipeline=check_image_classification,
+METHOD = prompted_clip(
+    MMRLForImageClassification,
+    [
+        "representation",
+        "representation_projection.weight",
+        *(f"{tower}_projections.0.{kind}" for tower in ("text", "vision") for kind in ("weight", "bias")),
+    ],
+    first_layer=1,
+    rep_dim=16,
 )

@@ -1,32 +1,7 @@
 """ProGrad, as the common tests run it."""
 
-from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import AutoModelForImageClassification
-
 from hf_prompt_models import ProGradForImageClassification
-from tests.stand_ins import openai_clip_vit_base_patch32
-from tests.tested_method import MethodUnderTest, check_image_classification, image_answers, image_batch
+from tests.tested_method import prompted_clip
 
 
-def build(backbone: Path, **choices: Any) -> ProGradForImageClassification:
-    names = ["cat", "dog", "the photo"]
-    model = ProGradForImageClassification.from_backbone(backbone, class_names=names, n_ctx=6, **choices)
-    with torch.no_grad():
-        for parameter in model.prompt_learner.parameters():
-            parameter.normal_(std=0.5)
-    return model
-
-
-METHOD = MethodUnderTest(
-    auto_class=AutoModelForImageClassification,
-    pipeline_task="image-classification",
-    learned=frozenset({"prompt_learner.context"}),
-    write_backbone=openai_clip_vit_base_patch32,
-    build=build,
-    batch=image_batch,
-    answers=image_answers,
-    check_pipeline=check_image_classification,
-)
+METHOD = prompted_clip(ProGradForImageClassification, ["context"], n_ctx=6)

@@ -8,48 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
-from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
-from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
+from hf_prompt_models.modeling_context_utils import ContextPromptModel, MetaNetPromptLearner
 from hf_prompt_models.models.cocoop.configuration_cocoop import CoCoOpConfig
 from hf_prompt_models.models.cocoop.processing_cocoop import CoCoOpProcessor
 from hf_prompt_models.prompts.packing import PackedPrompts
-
-
-class CoCoOpPromptLearner(nn.Module):
-    """A context, and the network that shifts it by the image.
-
-    Args:
-        n_ctx: number of context vectors.
-        width: hidden size of the text tower.
-        dim: of image features.
-
-    Attributes:
-        context: (n_ctx, width)
-        meta_net: from image features, (batch, dim), to shifts, (batch, width).
-    """
-
-    def __init__(self, n_ctx: int, width: int, dim: int):
-        super().__init__()
-        self.context = nn.Parameter(torch.empty(n_ctx, width))
-        self.meta_net = MetaNet(dim, max(dim // 16, 1), width)
-
-
-class MetaNet(nn.Module):
-    """Two linear layers with a ReLU between them."""
-
-    def __init__(self, dim: int, hidden: int, width: int):
-        super().__init__()
-        self.linear1 = nn.Linear(dim, hidden)
-        self.linear2 = nn.Linear(hidden, width)
-
-    def forward(self, image_embeds: torch.Tensor) -> torch.Tensor:
-        return self.linear2(self.linear1(image_embeds).relu())
 
 
 class CoCoOpPreTrainedModel(ContextPromptModel):
@@ -58,10 +26,8 @@ class CoCoOpPreTrainedModel(ContextPromptModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, CoCoOpPromptLearner):
-            init.normal_(module.context, mean=0.0, std=0.02)
-            init_linear(module.meta_net.linear1)
-            init_linear(module.meta_net.linear2)
+        if isinstance(module, MetaNetPromptLearner):
+            module.initialize()
 
 
 class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
@@ -73,8 +39,9 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
 
     def __init__(self, config: CoCoOpConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
-        width = self.clip.text_model.config.hidden_size
-        self.prompt_learner = CoCoOpPromptLearner(config.n_ctx, width, self.image_feature_size)
+        # From image features, (batch, dim), to shifts of the context, (batch, width).
+        width, dim = self.clip.text_model.config.hidden_size, self.image_feature_size
+        self.prompt_learner = MetaNetPromptLearner(config.n_ctx, width, dim, max(dim // 16, 1), width, "relu")
         self.post_init()
         self.freeze_backbone()
 

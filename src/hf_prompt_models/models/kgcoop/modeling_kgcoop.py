@@ -9,18 +9,16 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers import initialization as init
 
-from hf_prompt_models.modeling_context_utils import ContextPromptModel
+from hf_prompt_models.modeling_context_utils import KnowledgeGuidedModel
 from hf_prompt_models.models.kgcoop.configuration_kgcoop import KgCoOpConfig
 from hf_prompt_models.models.kgcoop.processing_kgcoop import KgCoOpProcessor
 from hf_prompt_models.prompts.context import LearnableContext
-from hf_prompt_models.prompts.regularization import cosine_distance
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
-class KgCoOpPreTrainedModel(ContextPromptModel):
+class KgCoOpPreTrainedModel(KnowledgeGuidedModel):
     config: KgCoOpConfig
     processor_class = KgCoOpProcessor
-    uses_teacher = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -91,20 +89,6 @@ class KgCoOpForImageClassification(KgCoOpPreTrainedModel):
             templates=check_templates([DEFAULT_TEMPLATE] if templates is None else templates),
             text_chunk_size=text_chunk_size,
         )
-
-    def loss_weights(self) -> dict[str, float]:
-        return super().loss_weights() | {"knowledge": self.config.knowledge_weight}
-
-    def loss_terms(
-        self,
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        image_embeds: torch.Tensor,
-        text_embeds: torch.Tensor,
-        pixel_values: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor]:
-        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
-        return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
 
 
 __all__ = ["KgCoOpForImageClassification", "KgCoOpPreTrainedModel"]

@@ -7,61 +7,23 @@ from typing import Any, Self
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
-from transformers import initialization as init
-from transformers.activations import ACT2FN
 
-from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
+from hf_prompt_models.modeling_context_utils import KnowledgeGuidedModel, MetaNetPromptLearner
 from hf_prompt_models.models.tcp.configuration_tcp import TCPConfig
 from hf_prompt_models.models.tcp.processing_tcp import TCPProcessor
 from hf_prompt_models.prompts.context import insert_context
-from hf_prompt_models.prompts.regularization import cosine_distance
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
-class TCPPromptLearner(nn.Module):
-    """A context, and the network that makes each class's tokens from its teacher feature.
-
-    Args:
-        n_ctx: number of context vectors, and of a class's tokens.
-        width: hidden size of the text tower.
-        dim: of class features.
-
-    Attributes:
-        context: (n_ctx, width)
-        meta_net: from class features, (classes, dim), to tokens, (classes, n_ctx * width).
-    """
-
-    def __init__(self, n_ctx: int, width: int, dim: int):
-        super().__init__()
-        self.context = nn.Parameter(torch.empty(n_ctx, width))
-        self.meta_net = KnowledgeNet(dim, max(dim // 4, 1), n_ctx * width)
-
-
-class KnowledgeNet(nn.Module):
-    """Two linear layers with a QuickGELU between them."""
-
-    def __init__(self, dim: int, hidden: int, width: int):
-        super().__init__()
-        self.linear1 = nn.Linear(dim, hidden)
-        self.linear2 = nn.Linear(hidden, width)
-        self.activation = ACT2FN["quick_gelu"]
-
-    def forward(self, text_embeds: torch.Tensor) -> torch.Tensor:
-        return self.linear2(self.activation(self.linear1(text_embeds)))
-
-
-class TCPPreTrainedModel(ContextPromptModel):
+class TCPPreTrainedModel(KnowledgeGuidedModel):
     config: TCPConfig
     processor_class = TCPProcessor
-    uses_teacher = True
     needs_causal_text = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, TCPPromptLearner):
-            init.normal_(module.context, mean=0.0, std=0.02)
-            init_linear(module.meta_net.linear1)
-            init_linear(module.meta_net.linear2)
+        if isinstance(module, MetaNetPromptLearner):
+            module.initialize()
 
 
 class TCPForImageClassification(TCPPreTrainedModel):
@@ -79,7 +41,9 @@ class TCPForImageClassification(TCPPreTrainedModel):
                 f"class_token_layer={config.class_token_layer} does not fit the backbone: its text tower has "
                 f"{text_config.num_hidden_layers} layers, counted from 0. Pass a number below that."
             )
-        self.prompt_learner = TCPPromptLearner(config.n_ctx, text_config.hidden_size, self.image_feature_size)
+        # From class features, (classes, dim), to tokens, (classes, n_ctx * width).
+        n_ctx, width, dim = config.n_ctx, text_config.hidden_size, self.image_feature_size
+        self.prompt_learner = MetaNetPromptLearner(n_ctx, width, dim, max(dim // 4, 1), n_ctx * width, "quick_gelu")
         self.post_init()
         self.freeze_backbone()
 
@@ -156,20 +120,6 @@ class TCPForImageClassification(TCPPreTrainedModel):
 
     def prompt_fields(self) -> tuple[Any, ...]:
         return *super().prompt_fields(), self.config.class_token_layer
-
-    def loss_weights(self) -> dict[str, float]:
-        return super().loss_weights() | {"knowledge": self.config.knowledge_weight}
-
-    def loss_terms(
-        self,
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        image_embeds: torch.Tensor,
-        text_embeds: torch.Tensor,
-        pixel_values: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor]:
-        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
-        return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
 
 
 __all__ = ["TCPForImageClassification", "TCPPreTrainedModel"]
