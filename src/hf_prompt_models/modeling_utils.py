@@ -31,7 +31,7 @@ from hf_prompt_models.hub.repository import (
 )
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.packaged_backbones import PLAYGROUND, locate_backbone
-from hf_prompt_models.prompt_checkpoints import BASE_MODEL_FIELDS, PromptCheckpoints
+from hf_prompt_models.prompt_checkpoints import PromptCheckpoints
 from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
@@ -181,14 +181,6 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
 
     def _trains_backbone(self) -> bool:
         return any(True for _ in self.trained_backbone_parameters())
-
-    def _own_trained_backbone(self) -> None:
-        """A backbone that is trained becomes another: from now on weights files hold it, and name no base."""
-        scope = self.config.weights_scope
-        if self._trains_backbone():
-            self.config.update(dict.fromkeys(BASE_MODEL_FIELDS))
-            scope = "full"
-        self._set_weights_scope(scope)
 
     # -- the backbone's class ----------------------------------------------------------------------------------------
 

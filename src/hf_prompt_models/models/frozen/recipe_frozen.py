@@ -106,10 +106,6 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
             "per_device_eval_batch_size": 32,
         }
 
-    def learning_rate_factors(self, arguments: Arguments) -> dict[str, float]:
-        """One rate for all that is trained."""
-        return {}
-
     def build_processor(self, arguments: Arguments, language_model: str, vision_model: str) -> FrozenProcessor:
         processor = FrozenProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
         processor.blind = arguments.blind
