@@ -30,11 +30,11 @@ COMMON = (
 TESTS = (
     *(f"tests/{test}" for test in COMMON),
     "tests/test_lora.py",
-    "tests/test_without_av.py",
+    "tests/data/videos/test_without_av.py",
     "tests/models/alpro/test_saving.py",
 )
 VIDEO_TESTS = (
-    "tests/data/test_videos.py",
+    "tests/data/videos/test_loading.py",
     "tests/hub/test_publishing.py::test_strangers_load_every_method_in_both_scopes_to_equal_outputs",
 )
 MARKERS = "not slow and not web and not variant"

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning"),
     pytest.mark.filterwarnings("ignore:Already found a `peft_config` attribute:UserWarning"),
 ]
-LOGGER = "hf_prompt_models.prompt_checkpoints"
+LOGGER = "hf_prompt_models.saving.prompt_checkpoints"
 
 
 @pytest.fixture(scope="module", params=[name for name in METHODS if name in TESTED])

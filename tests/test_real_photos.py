@@ -9,9 +9,9 @@ from transformers import CLIPModel, CLIPProcessor
 
 from hf_prompt_models import ClipZeroShotForImageClassification, CoOpForImageClassification
 from hf_prompt_models.data.few_shot import sample_few_shot
-from hf_prompt_models.data.image_dataset import ImageDataset
-from hf_prompt_models.data.labelled_images import read_labelled_images
-from hf_prompt_models.training.evaluation import compute_image_features, predict
+from hf_prompt_models.data.images.dataset import ImageDataset
+from hf_prompt_models.data.images.labelled import read_labelled_images
+from hf_prompt_models.tasks.image_classification.features import compute_image_features, predict
 
 
 SHARED = Path(__file__).parents[2] / "shared"

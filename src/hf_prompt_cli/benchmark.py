@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     from transformers.utils import logging
 
     from hf_prompt_cli.ending import ending
-    from hf_prompt_models.data.files import write_text
+    from hf_prompt_models.utils.files import write_text
 
     arguments = parse(parser_of(subject), flags)
     if arguments.threads:

@@ -13,15 +13,15 @@ from collections.abc import Sequence
 
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
-from hf_prompt_models.data.entity_vocabulary import (
+from hf_prompt_models.data.text.entity_vocabulary import (
     check_captions,
     count_listed,
     count_nouns,
     most_frequent,
     read_captions,
 )
-from hf_prompt_models.data.files import write_text
 from hf_prompt_models.models.alpro.entities_alpro import read_entities
+from hf_prompt_models.utils.files import write_text
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     from transformers.utils import logging
 
     from hf_prompt_cli.ending import ending
-    from hf_prompt_models.packaged_backbones import CLIP_DIR, PLAYGROUND
+    from hf_prompt_models.backbones.packaged import CLIP_DIR, PLAYGROUND
 
     arguments = parse(parser_of(method), flags)
     if vars(arguments).get("backbone") == PLAYGROUND:

@@ -23,43 +23,38 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, output_file, parse, refuse_flags
-from hf_prompt_models.boxes import BOX_FORMATS
 from hf_prompt_models.data.class_names_file import read_class_names_file
-from hf_prompt_models.data.files import write_json
+from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.data.labelled import Files
-from hf_prompt_models.data.labelled_images import read_labelled_images
-from hf_prompt_models.data.labelled_videos import read_labelled_videos
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
-from hf_prompt_models.training import video_text_inference
-from hf_prompt_models.training.evaluation import guessing
-from hf_prompt_models.training.foreign_checkpoints import check_backbone
-from hf_prompt_models.training.inference import VIDEOS, kind_of_model
-from hf_prompt_models.training.plots import plot_confusion_matrix
-from hf_prompt_models.training.protocols import TestSet
-from hf_prompt_models.training.run_folder import (
-    describe_interrupted,
-    model_directories,
-    predictions_file,
-    seed_words,
-    write_predictions,
-)
-from hf_prompt_models.training.saved_models import ModelsToTest, Tested, evaluate_images, evaluate_videos
-from hf_prompt_models.training.summary import shown_metrics
-from hf_prompt_models.training.text_generation_arguments import (
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, evaluate_images, evaluate_videos
+from hf_prompt_models.tasks.classification.prediction import VIDEOS, kind_of_model
+from hf_prompt_models.tasks.classification.predictions import write_predictions
+from hf_prompt_models.tasks.classification.protocols import TestSet
+from hf_prompt_models.tasks.classification.summary import shown_metrics
+from hf_prompt_models.tasks.image_classification.features import guessing
+from hf_prompt_models.tasks.text_generation.arguments import (
     DecodingArguments,
     add_decoding_arguments,
     given_decoding,
 )
-from hf_prompt_models.training.text_generation_inference import (
+from hf_prompt_models.tasks.text_generation.evaluation import (
     evaluate_writing,
     summarise_writing_evaluation,
     text_recipe,
 )
-from hf_prompt_models.training.video_text_evaluation import Loading
-from hf_prompt_models.training.video_text_inference import evaluate_video_text, takes_videos_with_texts
-from hf_prompt_models.training.visual_grounding import evaluate_grounding, grounds_phrases, summarise_evaluation
+from hf_prompt_models.tasks.video_text import prediction as video_text_inference
+from hf_prompt_models.tasks.video_text.evaluation import Loading
+from hf_prompt_models.tasks.video_text.prediction import evaluate_video_text, takes_videos_with_texts
+from hf_prompt_models.tasks.visual_grounding.training import evaluate_grounding, grounds_phrases, summarise_evaluation
+from hf_prompt_models.training.foreign_checkpoints import check_backbone
+from hf_prompt_models.training.plots import plot_confusion_matrix
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directories, predictions_file, seed_words
+from hf_prompt_models.utils.boxes import BOX_FORMATS
+from hf_prompt_models.utils.files import write_json
 
 
 TITLES = {

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hf_prompt_cli.parsing import did_you_mean
-from hf_prompt_models.data.files import read_text
+from hf_prompt_models.utils.files import read_text
 
 
 SUFFIXES = (".yaml", ".yml", ".json")

@@ -29,8 +29,8 @@ def output_file(name: str) -> str:
         argparse.ArgumentTypeError: if it has the suffix of an image or a video, as one of several files that a shell's
             pattern stands for: it would be replaced.
     """
-    from hf_prompt_models.data.images import IMAGE_SUFFIXES  # slow to import, and not needed for help
-    from hf_prompt_models.data.video_reader import VIDEO_SUFFIXES
+    from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES  # slow to import, and not needed for help
+    from hf_prompt_models.data.videos.reader import VIDEO_SUFFIXES
 
     if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}); name a text file.")

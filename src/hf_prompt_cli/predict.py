@@ -37,30 +37,30 @@ from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, output_file, parse, refuse_flags
 from hf_prompt_cli.prediction_rows import answered, drawn, kept_as_csv, summarise
-from hf_prompt_models.boxes import BOX_FORMATS
+from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
-from hf_prompt_models.packaged_backbones import PLAYGROUND
-from hf_prompt_models.training.foreign_checkpoints import is_hub_id
-from hf_prompt_models.training.frame_strip import strip_files
-from hf_prompt_models.training.grounding_inference import ground_phrase
-from hf_prompt_models.training.inference import VIDEOS, Kind, classify_files, kind_of_model
-from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
-from hf_prompt_models.training.templates import read_templates
-from hf_prompt_models.training.text_generation_arguments import (
+from hf_prompt_models.tasks.classification.prediction import VIDEOS, Kind, classify_files, kind_of_model
+from hf_prompt_models.tasks.classification.templates import read_templates
+from hf_prompt_models.tasks.classification.zero_shot import build_zero_shot, is_backbone, kind_of_files
+from hf_prompt_models.tasks.text_generation.arguments import (
     DecodingArguments,
     add_decoding_arguments,
     given_decoding,
 )
-from hf_prompt_models.training.text_generation_inference import text_recipe, write_about
-from hf_prompt_models.training.video_text_inference import (
+from hf_prompt_models.tasks.text_generation.evaluation import text_recipe, write_about
+from hf_prompt_models.tasks.video_classification.frame_strip import strip_files
+from hf_prompt_models.tasks.video_text.prediction import (
     answer_question,
     find_videos_by_text,
     takes_videos_with_texts,
 )
-from hf_prompt_models.training.visual_grounding import grounds_phrases
-from hf_prompt_models.training.zero_shot import build_zero_shot, is_backbone, kind_of_files
+from hf_prompt_models.tasks.visual_grounding.prediction import ground_phrase
+from hf_prompt_models.tasks.visual_grounding.training import grounds_phrases
+from hf_prompt_models.training.foreign_checkpoints import is_hub_id
+from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
+from hf_prompt_models.utils.boxes import BOX_FORMATS
+from hf_prompt_models.utils.files import UnreadableFileError
 
 
 DEFAULT_TOP_K = 5

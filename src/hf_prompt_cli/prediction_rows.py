@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.files import UnreadableFileError, replacing
 from hf_prompt_models.data.readable import logger, report_skipped
 from hf_prompt_models.data.readable import refuse as refuse_files
-from hf_prompt_models.training.frame_strip import write_frame_strip
+from hf_prompt_models.tasks.video_classification.frame_strip import write_frame_strip
+from hf_prompt_models.utils.files import UnreadableFileError, replacing
 
 
 SUMMARY_CLASSES = 20

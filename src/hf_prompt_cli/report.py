@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
-from hf_prompt_models.training.report import REPORT_FILE, write_report
-from hf_prompt_models.training.results import read_results
-from hf_prompt_models.training.score_tables import read_scored_runs
+from hf_prompt_models.tasks.report import REPORT_FILE, write_report
+from hf_prompt_models.tasks.results import read_results
+from hf_prompt_models.tasks.score_tables import read_scored_runs
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

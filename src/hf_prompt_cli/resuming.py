@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from hf_prompt_models.data.files import list_directory
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.run_folder import RUN_FILE
+from hf_prompt_models.utils.files import list_directory
 
 
 RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"

@@ -26,13 +26,13 @@ from hf_prompt_cli.parsing import check_flags, chosen
 
 
 ROOMS = {
-    "image-classification": "few_shot",
-    "video-classification": "few_shot",
+    "image-classification": "classification",
+    "video-classification": "classification",
     "visual-grounding": "visual_grounding",
     "image-text-to-text": "text_generation",
     "video-text": "video_text",
 }
-"""What of `hf_prompt_models.training` trains for each task: it has `parser(recipe, prog)`, and
+"""What of `hf_prompt_models.tasks` trains for each task: it has `parser(recipe, prog)`, and
 `train(recipe, flags, prog, command)`, which returns the lines to print."""
 
 
@@ -41,7 +41,7 @@ def recipe_of(method: str) -> Any:
 
 
 def room_of(method: str) -> ModuleType:
-    return import_module(f"hf_prompt_models.training.{ROOMS[recipe_of(method).task]}")
+    return import_module(f"hf_prompt_models.tasks.{ROOMS[recipe_of(method).task]}.training")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

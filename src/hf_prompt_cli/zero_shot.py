@@ -20,9 +20,9 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_cli.ending import ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.hub.model_card import CARD_FILE, make_card, write_card
-from hf_prompt_models.training.inference import IMAGES, VIDEOS
-from hf_prompt_models.training.templates import TEMPLATE_LISTS
-from hf_prompt_models.training.zero_shot import build_zero_shot
+from hf_prompt_models.tasks.classification.prediction import IMAGES, VIDEOS
+from hf_prompt_models.tasks.classification.templates import TEMPLATE_LISTS
+from hf_prompt_models.tasks.classification.zero_shot import build_zero_shot
 
 
 SHOWN_CLASSES = 5

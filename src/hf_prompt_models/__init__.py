@@ -8,7 +8,6 @@ and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writ
 from typing import TYPE_CHECKING, Any
 
 from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.image_pipelines import replace_stock_pipelines
 from hf_prompt_models.models.action_clip import (
     ActionClipConfig,
     ActionClipForVideoClassification,
@@ -62,11 +61,12 @@ from hf_prompt_models.models.mmrl import MMRLConfig, MMRLForImageClassification,
 from hf_prompt_models.models.prograd import ProGradConfig, ProGradForImageClassification, ProGradProcessor
 from hf_prompt_models.models.promptsrc import PromptSRCConfig, PromptSRCForImageClassification, PromptSRCProcessor
 from hf_prompt_models.models.tcp import TCPConfig, TCPForImageClassification, TCPProcessor
+from hf_prompt_models.pipelines import replace_stock_pipelines
 from hf_prompt_models.version import __version__
 
 
 if TYPE_CHECKING:
-    from hf_prompt_models.prompt_averaging import PromptAveragingCallback
+    from hf_prompt_models.prompts.averaging import PromptAveragingCallback
 
 
 replace_stock_pipelines()
@@ -75,7 +75,7 @@ replace_stock_pipelines()
 def __getattr__(name: str) -> Any:
     # Loaded when it is asked for: it brings Accelerate with it, which predicting does not need.
     if name == "PromptAveragingCallback":
-        from hf_prompt_models.prompt_averaging import PromptAveragingCallback
+        from hf_prompt_models.prompts.averaging import PromptAveragingCallback
 
         return PromptAveragingCallback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

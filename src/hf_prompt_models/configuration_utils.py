@@ -7,8 +7,8 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from hf_prompt_models.checkpoints.untrusted import check_config, reading
 from hf_prompt_models.hub.reachable import check_name, check_reachable
-from hf_prompt_models.untrusted_checkpoints import check_config, reading
 
 
 @strict

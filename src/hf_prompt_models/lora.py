@@ -34,7 +34,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import find_adapter_config_file, is_peft_available
 from transformers.utils.hub import cached_file
 
-from hf_prompt_models.data.files import read_json, replacing, write_text
+from hf_prompt_models.utils.files import read_json, replacing, write_text
 
 
 HUB_FOLDER = "lora"

@@ -13,12 +13,11 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.backbones import BACKBONES, find_backbone
+from hf_prompt_models.backbones.packaged import CLIP_DIR
+from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
+from hf_prompt_models.checkpoints.fingerprint import value_marks
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.fingerprint import value_marks
-from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.packaged_backbones import CLIP_DIR
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import (
     check_class_names,
@@ -31,6 +30,7 @@ from hf_prompt_models.prompts.packing import PackedPrompts, lay_out_apart, pack_
 from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts, run_padded_prompts
 from hf_prompt_models.prompts.templates import check_templates, fill_template
 from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_apart
+from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
 
 
 CHECKPOINTED_CHUNK_SIZE = 64

@@ -16,10 +16,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_context_utils import ContextPromptConfig, ContextPromptModel, tokenize_words
 from hf_prompt_models.prompts.image_encoding import encode_with_appended_prompts
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
+from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 START_WORDS = "a photo of a"

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 
-from hf_prompt_models.complete_checkpoints import HUB_KWARGS, CompleteCheckpoints
+from hf_prompt_models.backbones.packaged import PLAYGROUND, locate_backbone
+from hf_prompt_models.checkpoints.untrusted import check_config, reading
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
     Checkpoint,
@@ -30,9 +31,8 @@ from hf_prompt_models.hub.repository import (
     upload_checkpoint,
 )
 from hf_prompt_models.hub.shim import write_shim
-from hf_prompt_models.packaged_backbones import PLAYGROUND, locate_backbone
-from hf_prompt_models.prompt_checkpoints import PromptCheckpoints
-from hf_prompt_models.untrusted_checkpoints import check_config, reading
+from hf_prompt_models.saving.complete_checkpoints import HUB_KWARGS, CompleteCheckpoints
+from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints
 
 
 class CompletePreTrainedModel(CompleteCheckpoints):

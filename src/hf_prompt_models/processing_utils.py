@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
-from hf_prompt_models.data.images import load_images
+from hf_prompt_models.backbones.packaged import CLIP_DIR, locate_backbone
+from hf_prompt_models.checkpoints.untrusted import reading
+from hf_prompt_models.data.images.loading import load_images
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
-from hf_prompt_models.untrusted_checkpoints import reading
 
 
 logger = logging.getLogger(__name__)

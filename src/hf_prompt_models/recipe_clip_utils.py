@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from hf_prompt_models.data.image_dataset import AugmentedImageDataset, AugmentedViewDataset, ImageDataset
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.data.images.dataset import AugmentedImageDataset, AugmentedViewDataset, ImageDataset
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 
 from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.data.records import Records
+from hf_prompt_models.data.text.records import Records
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForImageClassification, AutoProcessor
 from hf_prompt_models import ClipZeroShotForImageClassification
 from hf_prompt_models.app import Options, build, image_classification
 from hf_prompt_models.app.image_classification import ImageClassifier
-from hf_prompt_models.data.images import load_image
+from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.playground import CLIP_DIR, draw_example
 
 

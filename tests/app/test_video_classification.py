@@ -9,8 +9,8 @@ from transformers import AutoModelForVideoClassification, AutoProcessor
 from hf_prompt_models import ActionClipForVideoClassification
 from hf_prompt_models.app import Options, build
 from hf_prompt_models.app.video_classification import VideoClassifier, frame_strip, sample_frames
-from hf_prompt_models.data.frame_sampling import segment_indices
-from hf_prompt_models.data.videos import UnreadableVideoError
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.loading import UnreadableVideoError
 from hf_prompt_models.playground import CLIP_DIR
 from tests.videos import number_of, write_video
 

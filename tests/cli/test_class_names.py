@@ -9,9 +9,9 @@ import pytest
 from transformers import AutoModelForImageClassification
 
 from hf_prompt_cli.main import main
+from hf_prompt_models.backbones.packaged import CLIP_DIR
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.models.coop import CoOpForImageClassification
-from hf_prompt_models.packaged_backbones import CLIP_DIR
 from hf_prompt_models.playground import draw_example
 from tests.videos import write_video
 

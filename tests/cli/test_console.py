@@ -15,8 +15,8 @@ from hf_prompt_cli import predict
 from hf_prompt_cli.console import CLOSED_PIPE
 from hf_prompt_cli.main import main
 from hf_prompt_models import ClipZeroShotForImageClassification
-from hf_prompt_models.data.files import write_json
 from hf_prompt_models.playground import CLIP_DIR, draw_example
+from hf_prompt_models.utils.files import write_json
 
 
 NAMES = ["clé 🔑", "чашка"]

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from hf_prompt_cli.advice import ADVICE
 from hf_prompt_cli.flag_files import with_flags_of_file
 from hf_prompt_cli.main import main, parsers
-from hf_prompt_models.data.image_dataset import AugmentedImageDataset
+from hf_prompt_models.data.images.dataset import AugmentedImageDataset
 from hf_prompt_models.models import methods_with
+from hf_prompt_models.tasks.classification.arguments import build_parser, training_settings
 from hf_prompt_models.training import trainer as trainer_module
-from hf_prompt_models.training.arguments import build_parser, training_settings
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from tests.full_disk import full_disk
 from tests.scripts.test_few_shot_scripts import data, flags
@@ -360,7 +360,7 @@ def test_help_has_our_flags_first_and_says_whose_each_default_is(method: str) ->
 
 def test_defaults_in_the_help_are_those_of_the_run() -> None:
     from hf_prompt_models.models.coop import recipe_coop
-    from hf_prompt_models.training.arguments import FewShotArguments, parse_run_arguments
+    from hf_prompt_models.tasks.classification.arguments import FewShotArguments, parse_run_arguments
 
     argv = ["--backbone", "b", "--train_dir", "d", "--test_dir", "e", "--output_dir", "o"]
     run = parse_run_arguments(recipe_coop.RECIPE, argv, "hf-prompt train coop")

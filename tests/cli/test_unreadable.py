@@ -18,7 +18,7 @@ from hf_prompt_models import (
     ClipZeroShotForImageClassification,
     CptForVisualGrounding,
 )
-from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.data.images.loading import UnreadableImageError, load_image
 from hf_prompt_models.data.readable import refuse
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, VILT_DIR, draw_example
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hf_prompt_models.data.captioned_videos import read_captioned_videos, read_video_questions
-from hf_prompt_models.data.captions import read_captions
-from hf_prompt_models.data.labelled_videos import read_labelled_videos
-from hf_prompt_models.data.products import read_products
-from hf_prompt_models.data.referring_expressions import read_annotations
+from hf_prompt_models.data.grounding.referring_expressions import read_annotations
+from hf_prompt_models.data.text.captioned_videos import read_captioned_videos, read_video_questions
+from hf_prompt_models.data.text.captions import read_captions
+from hf_prompt_models.data.text.products import read_products
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
 from tests.data.lists import write_image
 
 

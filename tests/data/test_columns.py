@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hf_prompt_models.data.captioned_videos import read_captioned_videos, read_video_questions
-from hf_prompt_models.data.captions import read_captions
-from hf_prompt_models.data.labelled_images import read_labelled_images
-from hf_prompt_models.data.labelled_videos import read_labels
-from hf_prompt_models.data.products import read_products
+from hf_prompt_models.data.images.labelled import read_labelled_images
+from hf_prompt_models.data.text.captioned_videos import read_captioned_videos, read_video_questions
+from hf_prompt_models.data.text.captions import read_captions
+from hf_prompt_models.data.text.products import read_products
+from hf_prompt_models.data.videos.labelled import read_labels
 
 
 @pytest.mark.parametrize(

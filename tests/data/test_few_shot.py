@@ -15,8 +15,8 @@ from hf_prompt_models.data.few_shot import (
     sample_few_shot,
     write_few_shot_sample,
 )
-from hf_prompt_models.data.images import UnreadableImageError
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
+from hf_prompt_models.data.images.loading import UnreadableImageError
 from tests.pictures import write_pictures
 
 

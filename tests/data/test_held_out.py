@@ -11,9 +11,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image
 
 from hf_prompt_models.data.held_out import check_same_split, describe_split, hold_out, report_untested
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
-from hf_prompt_models.data.labelled_videos import read_labelled_videos
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
 from tests.pictures import write_pictures
 from tests.videos import write_video
 

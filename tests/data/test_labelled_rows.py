@@ -12,8 +12,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PilImage
 
 from hf_prompt_models.data.few_shot import sample_few_shot
-from hf_prompt_models.data.image_dataset import AugmentedImageDataset, ImageDataset
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.data.images.dataset import AugmentedImageDataset, ImageDataset
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 from hf_prompt_models.data.readable import UnreadableFileError
 from hf_prompt_models.data.streaming import ImageCollator
 from hf_prompt_models.playground import CLIP_DIR

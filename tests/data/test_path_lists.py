@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_prompt_models.data.image_files import list_images
-from hf_prompt_models.data.video_files import list_videos
+from hf_prompt_models.data.images.files import list_images
+from hf_prompt_models.data.videos.files import list_videos
 
 
 def test_lists_stand_for_their_files_and_folders(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hf_prompt_models.data.few_shot import base_and_new_classes
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 from hf_prompt_models.data.published_datasets import EUROSAT_CLASS_NAMES, PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES
 from tests.pictures import write_pictures

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hf_prompt_models.data import files
-from hf_prompt_models.data.files import (
+from hf_prompt_models.utils import files
+from hf_prompt_models.utils.files import (
     FolderInUseError,
     abandoned,
     adding_files,

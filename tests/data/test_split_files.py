@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_prompt_models.data import split_files
-from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.data.images.labelled import read_labelled_images
 
 
 def write_images(folder: Path, *names: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_prompt_models.data.image_files import find_images
-from hf_prompt_models.data.labelled_images import read_labelled_images
-from hf_prompt_models.data.labelled_videos import read_labelled_videos
+from hf_prompt_models.data.images.files import find_images
+from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.data.listing import read_tree
 from hf_prompt_models.data.splits import split_of
-from hf_prompt_models.data.video_files import videos_in
+from hf_prompt_models.data.videos.files import videos_in
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
 
 
 def write(directory: Path, *names: str, file_format: str = "PNG") -> None:

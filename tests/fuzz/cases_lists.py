@@ -7,40 +7,39 @@ from typing import Any
 
 from PIL import Image
 
-from hf_prompt_models.data import region_features
-from hf_prompt_models.data.captioned_videos import VideoTexts, read_captioned_videos, read_video_questions
-from hf_prompt_models.data.captions import read_captions
 from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.data.entity_vocabulary import read_captions as read_nouns_captions
-from hf_prompt_models.data.facad import read_facad
 from hf_prompt_models.data.few_shot import read_few_shot_sample, read_few_shot_shots
-from hf_prompt_models.data.few_shot_episodes import read_episodes
-from hf_prompt_models.data.labelled_images import LabelledImages, read_labelled_images
-from hf_prompt_models.data.labelled_videos import read_labelled_videos
-from hf_prompt_models.data.products import read_products
-from hf_prompt_models.data.records import Records
-from hf_prompt_models.data.referring_expressions import (
+from hf_prompt_models.data.grounding import region_features
+from hf_prompt_models.data.grounding.referring_expressions import (
     read_annotations,
     read_drawn_expressions,
     read_referring_expressions,
 )
-from hf_prompt_models.data.region_proposals import read_proposals
-from hf_prompt_models.data.relations import read_relation_vocabulary, read_relations
-from hf_prompt_models.data.visual_questions import read_visual_questions, with_shots
-from hf_prompt_models.training.results import read_results
+from hf_prompt_models.data.grounding.region_proposals import read_proposals
+from hf_prompt_models.data.grounding.relations import read_relation_vocabulary, read_relations
+from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
+from hf_prompt_models.data.text.captioned_videos import VideoTexts, read_captioned_videos, read_video_questions
+from hf_prompt_models.data.text.captions import read_captions
+from hf_prompt_models.data.text.entity_vocabulary import read_captions as read_nouns_captions
+from hf_prompt_models.data.text.facad import read_facad
+from hf_prompt_models.data.text.few_shot_episodes import read_episodes
+from hf_prompt_models.data.text.products import read_products
+from hf_prompt_models.data.text.records import Records
+from hf_prompt_models.data.text.visual_questions import read_visual_questions, with_shots
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
+from hf_prompt_models.tasks.results import read_results
 from hf_prompt_models.training.run_folder import check_same_run, model_directories
-from tests.data import (
+from tests.data.grounding import test_referring_expressions, test_relations
+from tests.data.grounding import test_region_features as features
+from tests.data.text import (
     test_captions,
     test_facad,
     test_few_shot_episodes,
     test_products,
-    test_referring_expressions,
-    test_relations,
     test_visual_questions,
 )
-from tests.data import test_region_features as features
 from tests.fuzz.cases import Case, refusing, write_json, write_text
-from tests.training.test_report import few_shot, run
+from tests.tasks.test_report import few_shot, run
 
 
 SIZE = (20, 12)

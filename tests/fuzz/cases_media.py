@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from hf_prompt_models.data.image_files import find_images
-from hf_prompt_models.data.images import load_image
-from hf_prompt_models.data.videos import check_video, load_video
-from hf_prompt_models.hub.dassl_checkpoints import find_dassl_file, read_dassl_checkpoint
-from hf_prompt_models.hub.legacy_checkpoints import read_legacy_checkpoint
-from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
+from hf_prompt_models.checkpoints.dassl_checkpoints import find_dassl_file, read_dassl_checkpoint
+from hf_prompt_models.checkpoints.legacy_checkpoints import read_legacy_checkpoint
+from hf_prompt_models.checkpoints.torch_checkpoints import read_torch_checkpoint
+from hf_prompt_models.data.images.files import find_images
+from hf_prompt_models.data.images.loading import load_image
+from hf_prompt_models.data.videos.loading import check_video, load_video
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.feature_cache import FeatureCache

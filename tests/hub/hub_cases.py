@@ -18,7 +18,7 @@ from transformers import AutoModelForImageClassification, AutoProcessor, Trainer
 
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.hub.model_card import make_card, write_card
-from hf_prompt_models.training.run_card import run_on_card
+from hf_prompt_models.tasks.classification.card import run_on_card
 from hf_prompt_models.training.trainer import PromptTrainer
 from tests.hub.test_model_card import results
 from tests.stand_ins import openai_clip_vit_base_patch32

@@ -19,7 +19,7 @@ from hf_prompt_models.hub.model_card import (
     write_card,
 )
 from hf_prompt_models.models import METHODS
-from hf_prompt_models.training.run_card import run_on_card
+from hf_prompt_models.tasks.classification.card import run_on_card
 
 
 CHECKPOINT = Checkpoint(

@@ -21,7 +21,10 @@ from hf_prompt_models import (
 )
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.playground import CLIP_DIR, draw_example
-from hf_prompt_models.training import few_shot, text_generation, video_text, visual_grounding
+from hf_prompt_models.tasks.classification import training as few_shot
+from hf_prompt_models.tasks.text_generation import training as text_generation
+from hf_prompt_models.tasks.video_text import training as video_text
+from hf_prompt_models.tasks.visual_grounding import training as visual_grounding
 
 
 LOADERS: dict[str, Callable[[str], object]] = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_prompt_models.data.captions import read_captions
-from hf_prompt_models.data.few_shot_episodes import read_episodes
-from hf_prompt_models.data.products import read_products
+from hf_prompt_models.data.text.captions import read_captions
+from hf_prompt_models.data.text.few_shot_episodes import read_episodes
+from hf_prompt_models.data.text.products import read_products
 from hf_prompt_models.models.frozen import build_fewshot_prompt
 from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
 from hf_prompt_models.playground.drawing import COLOURS

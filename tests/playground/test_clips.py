@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from transformers import CLIPTokenizer
 
-from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.playground.clips import clip_class_names, write_clip_folder
 from hf_prompt_models.playground.motions import FRAMES, OBJECTS, PAIRS, draw_opposites

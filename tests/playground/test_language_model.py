@@ -21,8 +21,8 @@ from hf_prompt_models.playground.language_pretraining import (
 from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, SIZES
 from hf_prompt_models.playground.shapes import SHAPES
 from hf_prompt_models.playground.word_binding import NONSENSE_WORDS
-from hf_prompt_models.training.text_generation import backbones
-from hf_prompt_models.training.text_generation_arguments import TextGenerationArguments
+from hf_prompt_models.tasks.text_generation.arguments import TextGenerationArguments
+from hf_prompt_models.tasks.text_generation.training import backbones
 
 
 # -- what it reads ---------------------------------------------------------------------------------------------------

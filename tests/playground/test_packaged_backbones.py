@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from hf_prompt_models.backbones.packaged import CLIP_DIR, LM_DIR, VILT_DIR, portable_name
 from hf_prompt_models.hub.model_card import make_card
 from hf_prompt_models.models.action_clip import ActionClipForVideoClassification, ActionClipProcessor
 from hf_prompt_models.models.alpro import (
@@ -24,7 +25,6 @@ from hf_prompt_models.models.coop import CoOpForImageClassification, CoOpProcess
 from hf_prompt_models.models.cpt import CptForRegionClassification, CptForVisualGrounding, CptProcessor
 from hf_prompt_models.models.frozen import FrozenForConditionalGeneration, FrozenProcessor
 from hf_prompt_models.models.mantis import MantisForConditionalGeneration, MantisProcessor
-from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, VILT_DIR, portable_name
 
 
 NAMES = ["boat", "fish"]

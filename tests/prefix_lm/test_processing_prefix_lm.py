@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, ProcessorMixin
 
 from hf_prompt_models import FrozenProcessor, MantisProcessor
-from hf_prompt_models.data.images import UnreadableImageError
+from hf_prompt_models.data.images.loading import UnreadableImageError
 from tests.prefix_lm.backbones import language_folder, resnet_folder
 from tests.tested_method import random_image
 

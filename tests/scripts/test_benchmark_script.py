@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hf_prompt_models import AlproForVideoTextRetrieval
-from hf_prompt_models.data.captioned_videos import read_captioned_videos
+from hf_prompt_models.data.text.captioned_videos import read_captioned_videos
 from hf_prompt_models.models.action_clip.benchmark_action_clip import token_ids
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.video_text_evaluation import retrieve
+from hf_prompt_models.tasks.video_text.evaluation import retrieve
 from tests.models.alpro import little
 from tests.stand_ins_language import gpt2, resnet_152
 from tests.videos import write_frames

@@ -13,8 +13,8 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
-from hf_prompt_models.data.referring_expressions import draw_expressions
-from hf_prompt_models.training import visual_grounding
+from hf_prompt_models.data.grounding.referring_expressions import draw_expressions
+from hf_prompt_models.tasks.visual_grounding import training as visual_grounding
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 
@@ -203,7 +203,7 @@ def test_wrong_input_is_refused_before_training(
 
 def test_the_papers_recipe_is_the_released_codes_and_the_default_is_shorter() -> None:
     from hf_prompt_models.models.cpt import recipe_cpt
-    from hf_prompt_models.training.grounding_arguments import parse_grounding_arguments
+    from hf_prompt_models.tasks.visual_grounding.arguments import parse_grounding_arguments
 
     given = ["--backbone", "b", "--train_dir", "t", "--test_dir", "e", "--output_dir", "o"]
     arguments = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--recipe", "paper"], "train.py cpt")

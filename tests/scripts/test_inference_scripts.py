@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from hf_prompt_models import CoOpForImageClassification
-from hf_prompt_models.data import image_files
+from hf_prompt_models.data.images import files as image_files
 from hf_prompt_models.playground import CLIP_DIR, draw_example
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_report import few_shot, write
+from tests.tasks.test_report import few_shot, write
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"

@@ -15,14 +15,14 @@ from PIL import Image
 from transformers import AutoModelForVideoClassification, AutoProcessor, CLIPVisionModel, pipeline
 
 from hf_prompt_models import ActionClipForVideoClassification, CoOpForImageClassification
-from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos
-from hf_prompt_models.data.video_dataset import AugmentedVideoDataset, VideoViewsDataset
-from hf_prompt_models.data.video_writing import write_video
-from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.data.videos.dataset import AugmentedVideoDataset, VideoViewsDataset
+from hf_prompt_models.data.videos.labelled import LabelledVideos, read_labelled_videos
+from hf_prompt_models.data.videos.loading import load_video
+from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.training.saved_models import ModelsToTest, evaluate_videos
-from hf_prompt_models.training.video_classification import has_frozen_frames
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, evaluate_videos
+from hf_prompt_models.tasks.video_classification.training import has_frozen_frames
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.videos import write_frames
 

@@ -20,9 +20,9 @@ from hf_prompt_models import (
     AlproModel,
     AlproVideoIndex,
 )
-from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.models.alpro import recipe_alpro
-from hf_prompt_models.training.video_text_arguments import parse_video_text_arguments
+from hf_prompt_models.tasks.video_text.arguments import parse_video_text_arguments
 from tests.models.alpro import little
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script

@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Trai
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
 from hf_prompt_models.models.frozen import recipe_frozen
 from hf_prompt_models.models.mantis import recipe_mantis
-from hf_prompt_models.training.text_generation import read_writing_data
-from hf_prompt_models.training.text_generation_arguments import parse_text_generation_arguments
-from hf_prompt_models.training.text_generation_card import METRICS
+from hf_prompt_models.tasks.text_generation.arguments import parse_text_generation_arguments
+from hf_prompt_models.tasks.text_generation.card import METRICS
+from hf_prompt_models.tasks.text_generation.training import read_writing_data
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.stand_ins_language import gpt2, llama, resnet_152

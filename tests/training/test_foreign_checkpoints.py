@@ -19,7 +19,7 @@ from hf_prompt_models import (
 )
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR, draw_example
 from hf_prompt_models.training.run_folder import describe_interrupted, model_directories, model_directory
-from tests.training.test_records_of_runs import write_checkpoint
+from tests.training.test_run_folder import write_checkpoint
 
 
 def resnet(folder: Path) -> Path:

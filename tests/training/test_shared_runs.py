@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 
 from hf_prompt_cli.main import main
 from hf_prompt_models import CoOpForImageClassification
-from hf_prompt_models.data.files import FolderInUseError, move_folder, remove_unfinished, replacing
 from hf_prompt_models.playground import few_shot_task
-from hf_prompt_models.training import results
+from hf_prompt_models.tasks import results
+from hf_prompt_models.tasks.results import find_results
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint, restore_checkpoints
-from hf_prompt_models.training.results import find_results
 from hf_prompt_models.training.run_lock import LOCK, only_run
+from hf_prompt_models.utils.files import FolderInUseError, move_folder, remove_unfinished, replacing
 from tests.data.test_shared_folders import after, another_process, names
 from tests.scripts.test_few_shot_scripts import data, flags
 
@@ -72,7 +72,7 @@ def test_a_run_that_ended_while_another_prepared_in_its_folder_is_not_replaced(
             (Path(output_dir) / name).write_text("{}")
         yield
 
-    monkeypatch.setattr("hf_prompt_models.training.few_shot.only_run", enter_after_another)
+    monkeypatch.setattr("hf_prompt_models.tasks.classification.training.only_run", enter_after_another)
     with pytest.raises(SystemExit, match="holds a run already"):
         main(["train", *flags(modern_clip, data, tmp_path / "run")])
     assert {name: (tmp_path / "run" / name).read_text() for name in names(tmp_path / "run")} == {
@@ -124,7 +124,7 @@ def test_checkpoints_that_vanish_while_they_are_looked_at_are_passed_over(
 def test_models_saved_at_once_into_one_folder_leave_one_of_them_whole(
     modern_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hf_prompt_models.complete_checkpoints as module
+    import hf_prompt_models.saving.complete_checkpoints as module
 
     first = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog"], n_ctx=2)
     second = CoOpForImageClassification.from_backbone(modern_clip, ["cat", "dog", "fox"], n_ctx=3)

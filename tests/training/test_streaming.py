@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import TrainingArguments
 
 from hf_prompt_models import CoOpForImageClassification
-from hf_prompt_models.data.images import UnreadableImageError
+from hf_prompt_models.data.images.loading import UnreadableImageError
 from hf_prompt_models.data.streaming import EndlessStream, ImageCollator, decoded, undecoded
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer

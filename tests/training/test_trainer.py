@@ -15,8 +15,8 @@ from transformers.utils.notebook import NotebookProgressCallback
 
 import hf_prompt_models.training.trainer
 from hf_prompt_models import CoOpForImageClassification
-from hf_prompt_models.data.image_dataset import AugmentedImageDataset
-from hf_prompt_models.data.labelled_images import read_labelled_images
+from hf_prompt_models.data.images.dataset import AugmentedImageDataset
+from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer

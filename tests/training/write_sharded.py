@@ -10,8 +10,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from hf_prompt_models.training.written_texts import write_texts
-from tests.training.writing_examples import EXAMPLES
+from hf_prompt_models.tasks.text_generation.generated_texts import write_texts
+from tests.tasks.text_generation.examples import EXAMPLES
 
 
 def main(folder: str, output: str) -> None:

@@ -15,11 +15,11 @@ from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.playable import playable_copy
-from hf_prompt_models.data.video_files import list_videos
-from hf_prompt_models.data.videos import UnreadableVideoError
+from hf_prompt_models.data.videos.files import list_videos
+from hf_prompt_models.data.videos.loading import UnreadableVideoError
 from hf_prompt_models.models.alpro import AlproForVideoTextRetrieval, AlproVideoIndex, VideoTextRetrievalPipeline
 from hf_prompt_models.processing_utils import refuse_long_text
-from hf_prompt_models.training.video_text_inference import kept_or_new_index
+from hf_prompt_models.tasks.video_text.prediction import kept_or_new_index
 
 
 INDEX_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "clips"

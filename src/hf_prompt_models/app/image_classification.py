@@ -16,7 +16,7 @@ from hf_prompt_models.app import look
 from hf_prompt_models.app.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 

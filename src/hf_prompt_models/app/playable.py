@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hf_prompt_models.data.files import replacing
-from hf_prompt_models.data.frame_sampling import segment_indices
-from hf_prompt_models.data.video_decoding import VideoFile
-from hf_prompt_models.data.video_writing import write_video
-from hf_prompt_models.data.videos import load_video_views
+from hf_prompt_models.data.videos.decoding import VideoFile
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.loading import load_video_views
+from hf_prompt_models.data.videos.writing import write_video
+from hf_prompt_models.utils.files import replacing
 
 
 CONTAINERS = {".mp4": {"h264", "av1", "vp9"}, ".m4v": {"h264"}, ".webm": {"vp8", "vp9", "av1"}}

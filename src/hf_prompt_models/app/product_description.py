@@ -22,7 +22,7 @@ from hf_prompt_models.app.product_writer import (
     Writer,
 )
 from hf_prompt_models.app.uploads import open_picture
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
 from hf_prompt_models.models.frozen import FrozenConfig
 
 

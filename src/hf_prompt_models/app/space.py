@@ -10,8 +10,8 @@ from transformers import AutoConfig
 
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.pages import find_page
-from hf_prompt_models.data.files import move_folder, naming_what_fails, staging
-from hf_prompt_models.packaged_backbones import PLAYGROUND
+from hf_prompt_models.backbones.packaged import PLAYGROUND
+from hf_prompt_models.utils.files import move_folder, naming_what_fails, staging
 from hf_prompt_models.version import __version__
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hf_prompt_models.data.images import UnreadableImageError, load_image, readable_formats
+from hf_prompt_models.data.images.loading import UnreadableImageError, load_image, readable_formats
 
 
 def open_picture(path: str) -> Image.Image:

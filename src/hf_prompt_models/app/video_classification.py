@@ -15,9 +15,9 @@ from hf_prompt_models.app import look
 from hf_prompt_models.app.bars import Series, bars, thumbnail
 from hf_prompt_models.app.class_editor import TextSide, names_box, read_names
 from hf_prompt_models.app.options import Options
-from hf_prompt_models.data.frame_sampling import segment_indices
-from hf_prompt_models.data.video_files import prepare_frames
-from hf_prompt_models.data.videos import load_video_views
+from hf_prompt_models.data.videos.files import prepare_frames
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.loading import load_video_views
 
 
 FRAME_PIXELS = 240

@@ -22,7 +22,7 @@ from hf_prompt_models.app.drawn_boxes import (
 from hf_prompt_models.app.grounder import Grounded, Grounder
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.uploads import open_picture
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, UnreadableImageError
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
 from hf_prompt_models.models.cpt.showing_cpt import ShownCopy
 
 

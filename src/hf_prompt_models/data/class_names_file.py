@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.files import read_text
+from hf_prompt_models.utils.files import read_text
 
 
 MAX_BYTES = 16 * 2**20

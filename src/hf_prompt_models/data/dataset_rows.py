@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.splits import find_split
+from hf_prompt_models.utils.files import UnreadableFileError
 
 
 def is_saved_dataset(path: str | os.PathLike) -> bool:

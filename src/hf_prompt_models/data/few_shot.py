@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hf_prompt_models.data.files import UnreadableFileError, read_json, write_json
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.readable import check_all, refuse
+from hf_prompt_models.utils.files import UnreadableFileError, read_json, write_json
 
 
 logger = logging.getLogger(__name__)

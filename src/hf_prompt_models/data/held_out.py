@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hf_prompt_models.data.files import UnreadableFileError, read_json
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.utils.files import UnreadableFileError, read_json
 
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from hf_prompt_models.data.files import UnreadableFileError
 from hf_prompt_models.data.listing import folders_in
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 from hf_prompt_models.data.splits import split_of
+from hf_prompt_models.utils.files import UnreadableFileError
 
 
 Files = TypeVar("Files", bound="LabelledFiles")

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.files import check_listed
-from hf_prompt_models.data.images import IMAGE_SUFFIXES
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES
 from hf_prompt_models.data.labelled import as_class_name
 from hf_prompt_models.data.listing import find_files, report_left_out
 from hf_prompt_models.data.readable import report_unread
-from hf_prompt_models.data.video_table import columns_of, read_rows
+from hf_prompt_models.data.videos.table import columns_of, read_rows
+from hf_prompt_models.utils.files import check_listed
 
 
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.json")

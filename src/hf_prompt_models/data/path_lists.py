@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hf_prompt_models.data.files import check_listed, read_text
 from hf_prompt_models.data.labelled_rows import FILE_COLUMNS
 from hf_prompt_models.data.readable import report_unread
-from hf_prompt_models.data.records import MAX_BYTES
-from hf_prompt_models.data.video_table import columns_of, read_rows
+from hf_prompt_models.data.text.records import MAX_BYTES
+from hf_prompt_models.data.videos.table import columns_of, read_rows
+from hf_prompt_models.utils.files import check_listed, read_text
 
 
 LINE_SUFFIXES = frozenset({".lst", ".txt"})

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 from tqdm.auto import tqdm
 
-from hf_prompt_models.data.files import UnreadableFileError
+from hf_prompt_models.utils.files import UnreadableFileError
 
 
 logger = logging.getLogger(__name__)

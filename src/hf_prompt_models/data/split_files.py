@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from hf_prompt_models.data.files import check_inside, read_json, read_text
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.data.splits import find_split, split_of
+from hf_prompt_models.utils.files import check_inside, read_json, read_text
 
 
 MAX_BYTES = 64 * 2**20

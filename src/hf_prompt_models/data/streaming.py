@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hf_prompt_models.data.dataset_rows import stored_image
-from hf_prompt_models.data.images import UnreadableImageError, load_image
+from hf_prompt_models.data.images.loading import UnreadableImageError, load_image
 
 
 def undecoded(data: Any) -> Any:

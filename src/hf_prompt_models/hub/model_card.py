@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_prompt_models.data.files import replacing
+from hf_prompt_models.utils.files import replacing
 
 
 CARD_FILE = "README.md"

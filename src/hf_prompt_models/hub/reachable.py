@@ -7,8 +7,8 @@ from huggingface_hub import is_offline_mode
 from transformers.utils import CONFIG_NAME
 from transformers.utils.hub import cached_file
 
-from hf_prompt_models.describing import describe_value
-from hf_prompt_models.packaged_backbones import PLAYGROUND
+from hf_prompt_models.backbones.packaged import PLAYGROUND
+from hf_prompt_models.utils.describing import describe_value
 
 
 LOCATING = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hf_prompt_models.boxes import box_iou
+from hf_prompt_models.utils.boxes import box_iou
 
 
 IOU_THRESHOLD = 0.5

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hf_prompt_models.boxes import box_iou
 from hf_prompt_models.metrics.grounding import IOU_THRESHOLD
+from hf_prompt_models.utils.boxes import box_iou
 
 
 TOP = 5

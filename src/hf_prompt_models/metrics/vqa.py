@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.utils.describing import describe_value
 
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'

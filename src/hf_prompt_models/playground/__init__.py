@@ -22,7 +22,7 @@ Importing this package needs numpy and Pillow only. What trains or measures mode
 and transformers, what writes videos (`clips`, `captioned_clip_files`) PyAV.
 """
 
-from hf_prompt_models.packaged_backbones import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
 
 from .few_shot_task import CLASS_NAMES, draw_example, write_image_folder
 from .pictures import Traits, draw_caption, draw_picture

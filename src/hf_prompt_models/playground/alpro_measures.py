@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_prompt_models.data.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
 from hf_prompt_models.models.alpro import (
     AlproForPreTraining,
     AlproForVideoQuestionAnswering,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import BertTokenizer
 
-from hf_prompt_models.data.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
 from hf_prompt_models.models.alpro import (
     AlproConfig,
     AlproForPreTraining,

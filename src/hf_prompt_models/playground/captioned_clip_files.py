@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_prompt_models.data.files import adding_files
-from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos.writing import write_video
+from hf_prompt_models.utils.files import adding_files
 
 from .captioned_clips import describe_clip, distinct_clips
 from .clip_questions import questions_about

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.files import adding_files
+from hf_prompt_models.utils.files import adding_files
 
 from .product_cards import CARD_SIZE, Split, draw_card
 from .word_binding import WORDS, draw_episode

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from hf_prompt_models.figures import BLUE, RED, new_figure, save_figure, wrapped
 from hf_prompt_models.metrics.cider import cider_d
 from hf_prompt_models.metrics.words import words
+from hf_prompt_models.utils.figures import BLUE, RED, new_figure, save_figure, wrapped
 
 from .product_cards import CARD_COLOURS, MATERIALS, SIZES
 from .shapes import SHAPES

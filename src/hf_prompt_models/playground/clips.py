@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos.writing import write_video
 
 from .motions import OBJECTS, PAIRS, draw_opposites
 

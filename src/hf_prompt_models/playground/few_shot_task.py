@@ -77,7 +77,7 @@ def write_image_folder(
         seed: names the task, see `draw_example`.
         train_per_class, test_per_class: how many pictures of each class.
     """
-    from hf_prompt_models.data.files import adding_files  # here: drawing alone does without torch
+    from hf_prompt_models.utils.files import adding_files  # here: drawing alone does without torch
 
     counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
     for split, count in counts.items():

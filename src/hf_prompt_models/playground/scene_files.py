@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_prompt_models.data.files import adding_files
+from hf_prompt_models.utils.files import adding_files
 
 from .scene_phrases import ATTRIBUTE_KINDS, Kind, Phrase, unique_phrases
 from .scenes import MOST_OBJECTS, SCENE_SIZE, Scene, Split, draw_scene

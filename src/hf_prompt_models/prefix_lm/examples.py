@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from hf_prompt_models.data.stored_images import StoredImage
+from hf_prompt_models.data.images.stored import StoredImage
 from hf_prompt_models.prefix_lm.collators import PromptCollator, TrainingCollator
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 

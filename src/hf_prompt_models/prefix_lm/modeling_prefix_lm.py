@@ -21,14 +21,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOu
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.backbones.packaged import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.packaged_backbones import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 from hf_prompt_models.prefix_lm.vision import encode_feature_map, load_vision_model
+from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")

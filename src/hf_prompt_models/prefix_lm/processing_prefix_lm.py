@@ -15,11 +15,11 @@ from transformers import (
     BatchFeature,
 )
 
-from hf_prompt_models.data.images import IMAGE_SUFFIXES, load_image
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.backbones.packaged import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, load_image
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.packaged_backbones import CLIP_DIR, LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.processing_utils import PromptProcessor, sort_options
+from hf_prompt_models.utils.describing import describe_value
 
 
 IMAGE_TOKEN = "<image>"

@@ -10,8 +10,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
+from hf_prompt_models.backbones.packaged import CLIP_DIR, locate_backbone
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.packaged_backbones import CLIP_DIR, locate_backbone
 
 
 logger = logging.get_logger(__name__)

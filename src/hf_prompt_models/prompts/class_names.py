@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from transformers import CLIPTextConfig, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
-from hf_prompt_models.backbones import find_backbone
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.backbones.two_tower import find_backbone
+from hf_prompt_models.utils.describing import describe_value
 
 
 def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMixin) -> PreTrainedTokenizerBase:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.utils.describing import describe_value
 
 
 Rgb = tuple[int, int, int]

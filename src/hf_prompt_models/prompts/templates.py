@@ -8,7 +8,7 @@ ActionCLIP's `utils/Text_Prompt.py` (16 templates for actions).
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.utils.describing import describe_value
 
 
 PLACEHOLDER = "{}"

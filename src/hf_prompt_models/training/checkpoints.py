@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_NAME
 
-from hf_prompt_models.data.files import abandoned, discard, list_directory
+from hf_prompt_models.utils.files import abandoned, discard, list_directory
 
 
 STATE_FILE = "trainer_state.json"

@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_prompt_models.data.files import discard
-from hf_prompt_models.distributed import as_on_main_process, process_index, wait_for_all
 from hf_prompt_models.hub.model_card import CARD_FILE, is_generated, read_card
 from hf_prompt_models.training.run_folder import RESULTS_FILE, RUN_FILE, resumes
+from hf_prompt_models.utils.distributed import as_on_main_process, process_index, wait_for_all
+from hf_prompt_models.utils.files import discard
 
 
 CHECKPOINTS = f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"

@@ -21,7 +21,8 @@ from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from hf_prompt_models.data.files import (
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.utils.files import (
     SECONDS_TO_WRITE,
     has_vanished,
     list_directory,
@@ -29,7 +30,6 @@ from hf_prompt_models.data.files import (
     replacing,
     write_json,
 )
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 
 
 logger = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from pathlib import Path
 from transformers import CONFIG_MAPPING
 from transformers.utils import ADAPTER_CONFIG_NAME, CONFIG_NAME
 
-from hf_prompt_models.backbones import BACKBONES
+from hf_prompt_models.backbones.two_tower import BACKBONES
 from hf_prompt_models.configuration_utils import PromptConfig
-from hf_prompt_models.data.files import read_json
-from hf_prompt_models.data.images import IMAGE_SUFFIXES
-from hf_prompt_models.data.videos import VIDEO_SUFFIXES
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES
+from hf_prompt_models.data.videos.loading import VIDEO_SUFFIXES
 from hf_prompt_models.hub.reachable import check_reachable
+from hf_prompt_models.utils.files import read_json
 
 
 MAX_CONFIG_BYTES = 2**26

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import TrainerControl
 
-from hf_prompt_models.distributed import gather_examples
 from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.distributed import gather_examples
 
 
 class NamedLossTrainer(PromptTrainer):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from hf_prompt_models.figures import (
+from hf_prompt_models.utils.figures import (
     BLUE,
     COLOURS,
     GREY,

@@ -1,20 +1,15 @@
 """What a run leaves in its folder, and finding it again."""
 
-import csv
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import TrainingArguments
 from transformers.utils import CONFIG_NAME
 
-from hf_prompt_models.data.files import read_json, remove_unfinished, replacing, write_json
 from hf_prompt_models.data.labelled import RUN_FILE as RUN_FILE
-from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.training.checkpoints import (
     discard_checkpoints,
     is_checkpoint,
@@ -22,7 +17,8 @@ from hf_prompt_models.training.checkpoints import (
     restore_checkpoints,
 )
 from hf_prompt_models.training.foreign_checkpoints import check_trained
-from hf_prompt_models.training.protocols import TestSet
+from hf_prompt_models.utils.distributed import as_on_main_process
+from hf_prompt_models.utils.files import read_json, remove_unfinished, write_json
 
 
 RESULTS_FILE = "results.json"
@@ -137,56 +133,6 @@ def model_directory(run: str) -> Path:
             f"{next(iter(directories.values()))}."
         )
     return next(iter(directories.values()))
-
-
-def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
-    """The name of a test's confusion matrix: the first test's is plain."""
-    if role == next(iter(tests)):
-        return "confusion_matrix.png"
-    return f"confusion_matrix_{re.sub(r'[^A-Za-z0-9]+', '_', role)}.png"
-
-
-def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video, from which all accuracies can be counted again.
-
-    `rank` is the place of the true class when classes are ordered by score, from 1: of all rows the share of rank 1 is
-    the accuracy, that of ranks 1 to 5 the top-5 accuracy. Several labels of one are separated by semicolons; their
-    scores, of which mean average precision is counted, are in a file next to it (`scores_file`).
-    """
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
-        kind = next(iter(tests.values())).images.kind
-        head = ["test", kind, "label", "class", "predicted_label", "predicted_class"]
-        several = any(test.images.multi_label for test in tests.values())
-        writer.writerow(head if several else [*head, "rank"])
-        for role, test in tests.items():
-            names = test.images.class_names
-            order = np.argsort(-scores[role], axis=-1, kind="stable")
-            for name, label, best in zip(test.images.names, test.images.labels, order, strict=True):
-                labels = label if isinstance(label, list) else [label]
-                shown = [";".join(map(str, labels)), ";".join(names[each] for each in labels)]
-                rank = [] if several else [1 + int(np.flatnonzero(best == label)[0])]
-                writer.writerow([role, name, *shown, best[0], names[best[0]], *rank])
-    if several:
-        write_scores(scores_file(path), tests, scores)
-
-
-def scores_file(predictions: Path) -> Path:
-    """Return the name of the file of scores next to a file of predictions: `scores.csv` next to `predictions.csv`."""
-    return predictions.with_name(predictions.name.replace("predictions", "scores"))
-
-
-def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video and class: whether the class applies, and its score."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
-        kind = next(iter(tests.values())).images.kind
-        writer.writerow(["test", kind, "label", "class", "applies", "score"])
-        for role, test in tests.items():
-            for name, label, row in zip(test.images.names, test.images.labels, scores[role], strict=True):
-                labels = set(label if isinstance(label, list) else [label])
-                for index, (each, score) in enumerate(zip(test.images.class_names, row, strict=True)):
-                    writer.writerow([role, name, index, each, int(index in labels), repr(float(score))])
 
 
 def digest_of(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from hf_prompt_models.data.files import UNFINISHED, FolderInUseError, locked, naming_what_fails
+from hf_prompt_models.utils.files import UNFINISHED, FolderInUseError, locked, naming_what_fails
 
 
 LOCK = f"{UNFINISHED}run"

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.packaged_backbones import PLAYGROUND
 from hf_prompt_models.training.earlier_runs import check_output_dir
 from hf_prompt_models.training.run_folder import seed_settings
 from hf_prompt_models.training.settings import RunOptions, build_training_arguments

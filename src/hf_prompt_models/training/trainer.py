@@ -19,9 +19,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
-from hf_prompt_models.data.files import move_folder, naming_what_fails, remove_unfinished, staging
 from hf_prompt_models.data.streaming import EndlessStream
-from hf_prompt_models.distributed import as_on_main_process
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
     Checkpoint,
@@ -38,6 +36,8 @@ from hf_prompt_models.training.checkpoints import (
 )
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.stopping import StopCallback
+from hf_prompt_models.utils.distributed import as_on_main_process
+from hf_prompt_models.utils.files import move_folder, naming_what_fails, remove_unfinished, staging
 
 
 logger = logging.getLogger(__name__)

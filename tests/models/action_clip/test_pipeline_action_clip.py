@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from hf_prompt_models import ActionClipForVideoClassification, ActionClipVideoClassificationPipeline
-from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.data.videos.loading import load_video
 from tests.models.action_clip.clips import write_mp4
 from tests.tested_method import random_image
 

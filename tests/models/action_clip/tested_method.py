@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForVideoClassification, Pipeline, PreTrainedModel
 
 from hf_prompt_models import ActionClipForVideoClassification
-from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.data.videos.loading import load_video
 from tests.models.action_clip.clips import write_mp4
 from tests.stand_ins import openai_clip_vit_base_patch32
 from tests.tested_method import MethodUnderTest, random_image

@@ -15,7 +15,7 @@ from hf_prompt_models import (
     VideoQuestionAnsweringPipeline,
     VideoTextRetrievalPipeline,
 )
-from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.data.videos.loading import load_video
 from hf_prompt_models.models.alpro.video_index_alpro import digest
 from tests.models.action_clip.clips import write_mp4
 from tests.models.alpro import little

@@ -6,7 +6,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_prompt_models import AlproForPreTraining
-from hf_prompt_models.distributed import pad_alike
+from hf_prompt_models.utils.distributed import pad_alike
 from tests.models.alpro import little
 from tests.programs import run_two
 

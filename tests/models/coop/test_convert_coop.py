@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForImageClassification, CLIPModel, CLIPTokenizer, pipeline
 
 from hf_prompt_models import ClipZeroShotForImageClassification, CoOpForImageClassification
-from hf_prompt_models.hub.dassl_checkpoints import find_dassl_file, read_dassl_checkpoint
+from hf_prompt_models.checkpoints.dassl_checkpoints import find_dassl_file, read_dassl_checkpoint
 from hf_prompt_models.models.coop.convert_coop import convert_from_original, convert_to_original
 from tests.full_length_reference import coop_logits
 from tests.models.coop.original_coop import original_buffers, write_original

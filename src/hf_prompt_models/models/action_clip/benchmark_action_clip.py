@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from hf_prompt_models.configuration_utils import class_fields, ids_to_string
-from hf_prompt_models.data.labelled_videos import read_video_folder
-from hf_prompt_models.data.video_dataset import VideoDataset
-from hf_prompt_models.data.video_writing import write_video
+from hf_prompt_models.data.videos.dataset import VideoDataset
+from hf_prompt_models.data.videos.labelled import read_video_folder
+from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.measuring import (
     CLIP_SHAPES,
     build_random_clip,

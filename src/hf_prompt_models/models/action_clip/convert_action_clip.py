@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, CLIPConfig
 
-from hf_prompt_models.data.labelled_videos import read_label_rows
+from hf_prompt_models.data.videos.labelled import read_label_rows
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.original_action_clip import (

@@ -14,7 +14,7 @@ from transformers.image_utils import (
     make_nested_list_of_images,
 )
 
-from hf_prompt_models.data.images import load_images
+from hf_prompt_models.data.images.loading import load_images
 
 
 class ActionClipImageProcessor(PilBackend):

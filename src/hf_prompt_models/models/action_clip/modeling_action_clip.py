@@ -22,9 +22,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.backbones import find_backbone
-from hf_prompt_models.distributed import gather_examples
-from hf_prompt_models.forward_options import asks_for_states, forward_options
+from hf_prompt_models.backbones.two_tower import find_backbone
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
@@ -33,6 +31,8 @@ from hf_prompt_models.models.action_clip.processing_action_clip import ActionCli
 from hf_prompt_models.models.action_clip.visual_prompts_action_clip import JointSpaceTime, encode_with_shift
 from hf_prompt_models.prompts.class_names import check_class_names
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES, check_templates
+from hf_prompt_models.utils.distributed import gather_examples
+from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
 
 
 @dataclass

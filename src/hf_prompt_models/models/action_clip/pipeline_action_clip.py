@@ -7,8 +7,8 @@ from PIL import Image
 from transformers import BatchFeature, Pipeline, VideoClassificationPipeline
 from transformers.pipelines import SUPPORTED_TASKS
 
-from hf_prompt_models.data.fetching import fetch, is_link
-from hf_prompt_models.data.videos import load_video
+from hf_prompt_models.data.images.fetching import fetch, is_link
+from hf_prompt_models.data.videos.loading import load_video
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hf_prompt_models.data.image_dataset import Epoch
-from hf_prompt_models.data.labelled_videos import LabelledVideos, read_labelled_videos
-from hf_prompt_models.data.video_dataset import AugmentedVideoDataset, VideoDataset, VideoViewsDataset
+from hf_prompt_models.data.images.dataset import Epoch
+from hf_prompt_models.data.videos.dataset import AugmentedVideoDataset, VideoDataset, VideoViewsDataset
+from hf_prompt_models.data.videos.labelled import LabelledVideos, read_labelled_videos
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor

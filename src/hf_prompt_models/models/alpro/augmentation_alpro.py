@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from hf_prompt_models.data.video_augmentation import Change
+from hf_prompt_models.data.videos.augmentation import Change
 
 
 OPERATIONS = (

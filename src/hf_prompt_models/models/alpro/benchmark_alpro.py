@@ -15,8 +15,8 @@ import torch
 from transformers import AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from hf_prompt_models.data.captioned_videos import read_captioned_videos
-from hf_prompt_models.data.video_text_dataset import VideoTextDataset
+from hf_prompt_models.data.text.captioned_videos import read_captioned_videos
+from hf_prompt_models.data.text.video_text_dataset import VideoTextDataset
 from hf_prompt_models.measuring import count_flops, describe_machine, fastest, markdown_table
 from hf_prompt_models.metrics.retrieval import ranks_of_any, recall_at
 from hf_prompt_models.models.alpro.collating_alpro import AlproCollator

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_prompt_models.data.files import read_json, read_text
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.entities_alpro import check_entities
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
@@ -32,6 +31,7 @@ from hf_prompt_models.models.alpro.original_alpro import (
 )
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+from hf_prompt_models.utils.files import read_json, read_text
 
 
 MAX_LIST_BYTES = 16 * 2**20

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from itertools import product
 
-from hf_prompt_models.data.files import read_text
+from hf_prompt_models.utils.files import read_text
 
 
 MAX_LIST_BYTES = 16 * 2**20

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
-from hf_prompt_models.distributed import gather_examples
 from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.utils.distributed import gather_examples
 
 
 IGNORED = -100

@@ -7,9 +7,9 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 from transformers.utils import logging
 
-from hf_prompt_models.distributed import gather_examples, pad_alike, process_index, share_examples
 from hf_prompt_models.models.alpro.losses_alpro import compare_all, draw_hard_negatives, matching_loss
 from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
+from hf_prompt_models.utils.distributed import gather_examples, pad_alike, process_index, share_examples
 
 
 logger = logging.get_logger(__name__)

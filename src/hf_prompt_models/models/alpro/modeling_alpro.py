@@ -16,8 +16,8 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
 from hf_prompt_models.configuration_utils import class_fields
-from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import CompletePreTrainedModel
@@ -27,7 +27,7 @@ from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
 from hf_prompt_models.models.alpro.towers_alpro import read_vit
 from hf_prompt_models.models.alpro.video_tower_alpro import AlproVideoModel
-from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
+from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 INITIAL_TEMPERATURE = 0.07

@@ -12,7 +12,6 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.alpro.crops_alpro import patches_in_boxes
 from hf_prompt_models.models.alpro.losses_alpro import (
     contrastive_loss,
@@ -29,6 +28,7 @@ from hf_prompt_models.models.alpro.modeling_alpro import (
     two_layer_head,
 )
 from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+from hf_prompt_models.utils.forward_options import forward_options
 
 
 @dataclass

@@ -12,11 +12,11 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.alpro.losses_alpro import contrastive_loss
 from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
 from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel, check_pairs
+from hf_prompt_models.utils.forward_options import forward_options
 
 
 @dataclass

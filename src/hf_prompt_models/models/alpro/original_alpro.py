@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
+from hf_prompt_models.checkpoints.torch_checkpoints import read_torch_checkpoint
 
 
 WRAPPER = "model"

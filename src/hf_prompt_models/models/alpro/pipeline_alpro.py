@@ -9,11 +9,11 @@ from PIL import Image
 from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_prompt_models.data.videos import load_video
-from hf_prompt_models.describing import describe_value
+from hf_prompt_models.data.videos.loading import load_video
 from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
 from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
+from hf_prompt_models.utils.describing import describe_value
 
 
 RETRIEVAL_TASK, QUESTION_TASK = "video-text-retrieval", "video-question-answering"

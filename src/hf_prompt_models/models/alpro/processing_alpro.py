@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from transformers import BatchFeature
 
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
 from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
 from hf_prompt_models.models.alpro.masking_alpro import mask_words
-from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
 
 

@@ -12,7 +12,6 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.entities_alpro import (
     IMAGE_TEMPLATES,
@@ -22,6 +21,7 @@ from hf_prompt_models.models.alpro.entities_alpro import (
 )
 from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel
 from hf_prompt_models.processing_utils import refuse_long_text
+from hf_prompt_models.utils.forward_options import forward_options
 
 
 @dataclass

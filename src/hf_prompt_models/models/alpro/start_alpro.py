@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from transformers import BertTokenizer, PreTrainedConfig
 
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
 from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES
@@ -13,7 +14,6 @@ from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProce
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
 from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
-from hf_prompt_models.packaged_backbones import ALPRO_DIR, locate_backbone
 
 
 Model = TypeVar("Model", bound=AlproPreTrainedModel)

@@ -16,11 +16,11 @@ from transformers import ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
-from hf_prompt_models.data.files import replacing
-from hf_prompt_models.data.video_files import videos_in
-from hf_prompt_models.data.videos import VIDEO_SUFFIXES, UnreadableVideoError, load_video
-from hf_prompt_models.fingerprint import digest_tensors
+from hf_prompt_models.checkpoints.fingerprint import digest_tensors
+from hf_prompt_models.data.videos.files import videos_in
+from hf_prompt_models.data.videos.loading import VIDEO_SUFFIXES, UnreadableVideoError, load_video
 from hf_prompt_models.models.alpro.modeling_alpro import AlproPreTrainedModel
+from hf_prompt_models.utils.files import replacing
 
 
 logger = logging.get_logger(__name__)

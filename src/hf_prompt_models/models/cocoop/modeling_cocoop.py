@@ -12,12 +12,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import asks_for_states, captured, forward_options
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_context_utils import ContextPromptModel, MetaNetPromptLearner
 from hf_prompt_models.models.cocoop.configuration_cocoop import CoCoOpConfig
 from hf_prompt_models.models.cocoop.processing_cocoop import CoCoOpProcessor
 from hf_prompt_models.prompts.packing import PackedPrompts
+from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
 
 
 class CoCoOpPreTrainedModel(ContextPromptModel):

@@ -15,19 +15,19 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedConfig
 
-from hf_prompt_models.configuration_utils import ids_from_string
-from hf_prompt_models.data.class_names_file import read_class_names
-from hf_prompt_models.data.files import write_json
-from hf_prompt_models.fingerprint import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
-from hf_prompt_models.hub.dassl_checkpoints import (
+from hf_prompt_models.checkpoints.dassl_checkpoints import (
     DasslCheckpoint,
     find_dassl_file,
     read_dassl_checkpoint,
     write_dassl_checkpoint,
 )
+from hf_prompt_models.checkpoints.fingerprint import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from hf_prompt_models.configuration_utils import ids_from_string
+from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
 from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
 from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS
+from hf_prompt_models.utils.files import write_json
 
 
 MODEL_NAME = "prompt_learner"

@@ -17,11 +17,11 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer
 
-from hf_prompt_models.data.files import read_json, replacing, write_json, write_text
-from hf_prompt_models.hub.legacy_checkpoints import is_legacy_checkpoint, read_legacy_checkpoint
-from hf_prompt_models.hub.torch_checkpoints import read_torch_checkpoint
+from hf_prompt_models.checkpoints.legacy_checkpoints import is_legacy_checkpoint, read_legacy_checkpoint
+from hf_prompt_models.checkpoints.torch_checkpoints import read_torch_checkpoint
 from hf_prompt_models.models.cpt.configuration_oscar import OscarConfig
 from hf_prompt_models.models.cpt.modeling_oscar import OscarForMaskedLM
+from hf_prompt_models.utils.files import read_json, replacing, write_json, write_text
 
 
 WEIGHTS_FILE, CONFIG_FILE, VOCABULARY_FILE = "pytorch_model.bin", "config.json", "vocab.txt"

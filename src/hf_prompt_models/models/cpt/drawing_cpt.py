@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib.patches import Patch
 from PIL import Image, ImageDraw
 
-from hf_prompt_models.data.files import replacing
-from hf_prompt_models.figures import figure_image, new_figure, wrapped
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
 from hf_prompt_models.models.cpt.regions_cpt import as_picture
+from hf_prompt_models.utils.figures import figure_image, new_figure, wrapped
+from hf_prompt_models.utils.files import replacing
 
 
 BEST_COLOR, OTHER_COLOR, PAPER = (230, 30, 60), (150, 150, 150), (255, 255, 255)

@@ -15,7 +15,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import PROCESSOR_NAME, ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import captured, forward_options
+from hf_prompt_models.backbones.packaged import VILT_DIR
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
@@ -31,7 +31,7 @@ from hf_prompt_models.models.cpt.scores_cpt import (
     region_scores,
     vocab_loss,
 )
-from hf_prompt_models.packaged_backbones import VILT_DIR
+from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 @dataclass

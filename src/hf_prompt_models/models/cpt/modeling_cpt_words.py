@@ -13,11 +13,11 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.forward_options import forward_options
 from hf_prompt_models.models.cpt.base_adapter_cpt import find_copies, put_copies
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
 from hf_prompt_models.models.cpt.text_cpt import word_pieces
+from hf_prompt_models.utils.forward_options import forward_options
 
 
 NO_RELATION = "no relation"

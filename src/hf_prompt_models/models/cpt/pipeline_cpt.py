@@ -13,10 +13,10 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_prompt_models.boxes import check_box_format, check_inside_image, to_xyxy
-from hf_prompt_models.describing import describe_value
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
+from hf_prompt_models.utils.boxes import check_box_format, check_inside_image, to_xyxy
+from hf_prompt_models.utils.describing import describe_value
 
 
 TASK = "visual-grounding"

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import PROCESSOR_NAME
 
-from hf_prompt_models.boxes import box_iou
+from hf_prompt_models.backbones.packaged import VILT_DIR, locate_backbone
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
@@ -39,7 +39,6 @@ from hf_prompt_models.models.cpt.text_cpt import (
     fill_template,
     single_piece,
 )
-from hf_prompt_models.packaged_backbones import VILT_DIR, locate_backbone
 from hf_prompt_models.processing_utils import PromptProcessor, sort_options
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
@@ -52,6 +51,7 @@ from hf_prompt_models.prompts.colors import (
     paint_regions,
 )
 from hf_prompt_models.prompts.region_marks import MARKS, Mark, region_markers
+from hf_prompt_models.utils.boxes import box_iou
 
 
 logger = logging.getLogger(__name__)

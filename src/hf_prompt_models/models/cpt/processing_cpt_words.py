@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import BatchFeature, PreTrainedTokenizerBase
 
-from hf_prompt_models.data.images import load_image
+from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
 from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
 from hf_prompt_models.models.cpt.regions_cpt import find_regions, pad_stack

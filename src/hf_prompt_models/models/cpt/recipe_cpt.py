@@ -6,8 +6,8 @@ from typing import Any, Literal, cast
 
 from torch.utils.data import Dataset
 
-from hf_prompt_models.data.grounding_dataset import GroundingDataset
-from hf_prompt_models.data.referring_expressions import DEFAULT_SEEDS, ReferringExpressions
+from hf_prompt_models.data.grounding.dataset import GroundingDataset
+from hf_prompt_models.data.grounding.referring_expressions import DEFAULT_SEEDS, ReferringExpressions
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.prompts.colors import FREQUENCY_COLORS, SEARCHED_COLORS

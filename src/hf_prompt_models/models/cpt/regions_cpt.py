@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hf_prompt_models.data.images import load_image
+from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from hf_prompt_models.distributed import mean_over_processes
 from hf_prompt_models.models.cpt.regions_cpt import POSITIVE_IOU
+from hf_prompt_models.utils.distributed import mean_over_processes
 
 
 Score = Literal["log_odds", "logit", "logit_ratio", "prob"]

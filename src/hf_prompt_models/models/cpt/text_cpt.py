@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from hf_prompt_models.describing import describe_value
 from hf_prompt_models.processing_utils import refuse_long_text
+from hf_prompt_models.utils.describing import describe_value
 
 
 MASK = "[MASK]"

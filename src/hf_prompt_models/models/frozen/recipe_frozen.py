@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hf_prompt_models.data.captions import Caption, read_captions
-from hf_prompt_models.data.few_shot_episodes import Episode, read_episodes
-from hf_prompt_models.data.files import read_json
-from hf_prompt_models.data.records import MAX_BYTES, Records
-from hf_prompt_models.data.visual_questions import INDUCTION, VisualQuestion, read_visual_questions, with_shots
+from hf_prompt_models.data.text.captions import Caption, read_captions
+from hf_prompt_models.data.text.few_shot_episodes import Episode, read_episodes
+from hf_prompt_models.data.text.records import MAX_BYTES, Records
+from hf_prompt_models.data.text.visual_questions import INDUCTION, VisualQuestion, read_visual_questions, with_shots
 from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
 from hf_prompt_models.models.frozen.modeling_frozen import FrozenForConditionalGeneration
 from hf_prompt_models.models.frozen.processing_frozen import FrozenProcessor
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
+from hf_prompt_models.utils.files import read_json
 
 
 @dataclass

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
-from hf_prompt_models.data.facad import read_facad
-from hf_prompt_models.data.products import Product, read_products
-from hf_prompt_models.data.records import Records
+from hf_prompt_models.data.text.facad import read_facad
+from hf_prompt_models.data.text.products import Product, read_products
+from hf_prompt_models.data.text.records import Records
 from hf_prompt_models.models.mantis.modeling_mantis import MantisForConditionalGeneration
 from hf_prompt_models.models.mantis.processing_mantis import MantisProcessor
 from hf_prompt_models.prefix_lm.examples import WritingExample

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hf_prompt_models.modeling_prompt_conversion import (
+from hf_prompt_models.convert_context_utils import (
     Tensors,
     add_conversion_arguments,
     add_teacher_argument,

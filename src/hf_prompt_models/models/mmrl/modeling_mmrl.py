@@ -14,7 +14,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.forward_options import captured, forward_options
 from hf_prompt_models.modeling_clip_utils import ClipClassifierOutput, at_least_float32, weighted_sum
 from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
 from hf_prompt_models.models.mmrl.configuration_mmrl import MMRLConfig
@@ -23,6 +22,7 @@ from hf_prompt_models.prompts.image_encoding import encode_with_inserted_prompts
 from hf_prompt_models.prompts.packing import PackedPrompts
 from hf_prompt_models.prompts.regularization import cosine_distance
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
+from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 class MMRLPromptLearner(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hf_prompt_models.models.promptsrc.modeling_promptsrc import PromptSRCForImageClassification
-from hf_prompt_models.prompt_averaging import PromptAveragingCallback
+from hf_prompt_models.prompts.averaging import PromptAveragingCallback
 from hf_prompt_models.recipe_clip_utils import ClipPromptArguments, ClipPromptRecipe, dassl_defaults
 from hf_prompt_models.recipe_utils import Protocol
 

@@ -1,0 +1,151 @@
+"""Reading what `torch.save` wrote before PyTorch 1.6, without unpickling it.
+
+Such a file is five pickles, one after the other: a magic number, a version, what machine wrote it, the object, and the
+keys of its storages; then for each key a count, 8 bytes, and the raw values. The pickles go through the interpreter of
+`torch_checkpoints`, so that nothing is run.
+"""
+
+import io
+import os
+import pickletools
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
+
+from hf_prompt_models.checkpoints.torch_checkpoints import _Interpreter, _Records, _Storage, _storage
+
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+MAX_PICKLE_BYTES = 2 * 2**20
+"""Of the five pickles together. A model of 10,000 tensors needs about 1.5 MB."""
+
+
+def is_legacy_checkpoint(path: str | os.PathLike) -> bool:
+    """Whether a file is of this format by its first bytes, which are the magic number's pickle."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    return MAGIC_NUMBER.to_bytes(10, "little") in start
+
+
+def read_legacy_checkpoint(path: str | os.PathLike) -> Any:
+    """What a file of `torch.save` from before PyTorch 1.6 holds, as of `read_torch_checkpoint`.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is in another format, damaged, or holds anything but plain data; nothing was run then.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            return _read(file, path.stat().st_size)
+        except (EOFError, struct.error, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a checkpoint, and nothing in it was run: {error}") from error
+
+
+def _read(file: BinaryIO, size: int) -> Any:
+    pickles, end = _split(file.read(MAX_PICKLE_BYTES))
+    magic, version, machine = (_LegacyInterpreter(_NoRecords(pickled)).run() for pickled in pickles[:3])
+    if magic != MAGIC_NUMBER or version != VERSION:
+        raise ValueError("it is not in the format of torch.save from before PyTorch 1.6.")
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise ValueError("it was not written on a little-endian machine, as this one is.")
+    keys = _LegacyInterpreter(_NoRecords(pickles[4])).run()
+    described = _LegacyInterpreter(_NoRecords(pickles[3]))
+    described.run()
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("it names its storages by something other than strings.")
+    if len(set(keys)) < len(keys) or set(keys) != set(described.described):
+        raise ValueError("the storages that it lists are not those that its tensors need.")
+    places: dict[str, _Place] = {}
+    for key in keys:
+        file.seek(end)
+        (count,) = struct.unpack("<q", file.read(8))
+        storage = described.described[key]
+        if count != storage.numel:
+            raise ValueError(f"the storage {key[:100]!r} has {count} values, not the {storage.numel} described.")
+        places[f"data/{key}"] = _Place(end + 8, count * storage.dtype.itemsize)
+        end += 8 + count * storage.dtype.itemsize
+        if end > size:
+            raise ValueError(f"it ends within the storage {key[:100]!r}: it was not written or copied whole.")
+    return _LegacyInterpreter(_LegacyRecords(file, pickles[3], places)).run()
+
+
+def _split(start: bytes) -> tuple[list[bytes], int]:
+    """The five pickles, and where they end."""
+    pickles, stream = [], io.BytesIO(start)
+    for _ in range(5):
+        begin = stream.tell()
+        for _opcode, _argument, _position in pickletools.genops(stream):  # each file object is read to its STOP
+            pass
+        pickles.append(start[begin : stream.tell()])
+    return pickles, stream.tell()
+
+
+class _Place(NamedTuple):
+    offset: int
+    file_size: int
+
+
+class _NoRecords(_Records):
+    """In a first reading, which finds out what storages there are, every tensor is empty."""
+
+    def __init__(self, pickled: bytes):
+        self.pickled = pickled
+
+    def pickle(self) -> bytes:
+        return self.pickled
+
+    def tensor(self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(0)
+
+
+class _LegacyRecords(_Records):
+    """The storages behind the pickles, and the tensors over them."""
+
+    def __init__(self, file: BinaryIO, pickled: bytes, places: Mapping[str, _Place]):
+        self.pickled = pickled
+        self.folder = ""
+        self.infos = dict(places)  # type: ignore[arg-type]  # only their `file_size` is read
+        self.storages: dict[str, bytearray] = {}
+        self.archive = _Archive(file, places)  # type: ignore[assignment]  # only its `read` is called
+
+    def pickle(self) -> bytes:
+        return self.pickled
+
+
+class _Archive(NamedTuple):
+    file: BinaryIO
+    places: Mapping[str, _Place]
+
+    def read(self, record: str) -> bytes:
+        place = self.places[record]
+        self.file.seek(place.offset)
+        return self.file.read(place.file_size)
+
+
+class _LegacyInterpreter(_Interpreter):
+    """Storages are described by one value more, of a view, which is `None` but in the oldest files.
+
+    Attributes:
+        described: the storages that tensors need, by key.
+    """
+
+    def __init__(self, records: _Records):
+        super().__init__(records)
+        self.described: dict[str, _Storage] = {}
+
+    def step(self, name: str, argument: Any) -> None:
+        if name != "BINPERSID":
+            return super().step(name, argument)
+        match self.pop():
+            case (kind, storage_type, key, location, numel, None):
+                storage = _storage((kind, storage_type, key, location, numel))
+                if self.described.setdefault(storage.key, storage) != storage:
+                    raise ValueError(f"it describes the storage {storage.key[:100]!r} in two ways.")
+                self.stack.append(storage)
+            case _:
+                raise ValueError("it refers to something outside that is no tensor's whole storage.")

@@ -1,0 +1,1 @@
+"""Phrases about regions of images: expressions, candidate regions, features, relations."""

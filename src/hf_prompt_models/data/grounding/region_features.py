@@ -1,0 +1,279 @@
+"""Features of detected regions as Oscar, VinVL and CPT keep them: a TSV file, read by the offsets of its lines.
+
+A line is `key TAB json`. What the JSON holds differs: `regions`, `grounding_prompt` and `relation_prompt` read the
+three kinds. Source: thunlp/CPT, Oscar/oscar/datasets/{refcoco_fsl_cpt,vg_cpt}_dataset.py.
+"""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_prompt_models.utils.boxes import Box
+from hf_prompt_models.utils.files import replacing
+
+
+MAX_INDEX_BYTES = 256 * 2**20
+MAX_LINE_BYTES = 256 * 2**20
+"""50 regions in 50 painted copies, as CPT's files have, take 28 MB."""
+REGION_FEATURE_SIZE = 2054
+
+
+@dataclass(frozen=True)
+class Region:
+    """A detected region.
+
+    Attributes:
+        box: corners in pixels of the picture.
+        label: what the detector calls it.
+        feature: (region_feature_size,) float32.
+    """
+
+    box: Box
+    label: str
+    feature: np.ndarray
+
+
+@dataclass(frozen=True)
+class GroundingPrompt:
+    """A phrase and a picture's painted copies, as CPT's feature files for RefCOCO hold them.
+
+    Attributes:
+        key: the id of the annotation.
+        text: the phrase.
+        copies: all regions of each copy, with the features of the painted picture.
+        color_names: the colours that are painted in each copy.
+        painted: the boxes that are painted with them, in pixels.
+    """
+
+    key: str
+    text: str
+    copies: list[list[Region]]
+    color_names: list[list[str]]
+    painted: list[list[Box]]
+
+
+@dataclass(frozen=True)
+class RelationPrompt:
+    """Two painted regions of a picture, as CPT's feature files for Visual Genome hold them.
+
+    Attributes:
+        picture: its name.
+        pair: indices of the subject's and the object's region.
+        regions: all regions, with the features of the painted picture.
+        color_names: the subject's and the object's colour.
+        names: what subject and object are called.
+        predicate: the relation, or `None` where it is not said.
+    """
+
+    picture: str
+    pair: tuple[int, int]
+    regions: list[Region]
+    color_names: list[str]
+    names: list[str]
+    predicate: str | None
+
+
+class RegionFeatureFile:
+    """Lines of a TSV file, each read when it is asked for.
+
+    Args:
+        path: `<name>.tsv`; the offsets of its lines are read from `<name>.lineidx`.
+        region_feature_size: numbers that describe a region.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if the offsets are not those of this file.
+    """
+
+    def __init__(self, path: str | os.PathLike, region_feature_size: int = REGION_FEATURE_SIZE):
+        self.path = Path(path)
+        self.region_feature_size = region_feature_size
+        self._size = self.path.stat().st_size
+        self._offsets = _read_index(self.path, self._size)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def read(self, index: int) -> tuple[str, Any]:
+        """Key and JSON of a line, counted from 0.
+
+        Raises:
+            ValueError: naming file and line, if it is corrupt.
+        """
+        start = self._offsets[index]
+        end = self._offsets[index + 1] if index + 1 < len(self) else self._size
+        if end - start > MAX_LINE_BYTES:
+            raise self._error(index, f"it has {end - start} bytes; lines are read up to {MAX_LINE_BYTES}")
+        with self.path.open("rb") as file:
+            file.seek(start)
+            line = file.read(end - start)
+        if line.count(b"\n") > 1 or line.find(b"\n") not in (-1, len(line) - 1):
+            raise self._error(index, f"{index_path(self.path)} leaves out the start of a line in it")
+        try:
+            key, separator, content = line.decode("utf-8").rstrip("\r\n").partition("\t")
+            if not separator:
+                raise ValueError("it has no tab between a key and its JSON")
+            return key, json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise self._error(index, str(error)) from error
+
+    def regions(self, index: int) -> list[Region]:
+        """The regions of a line `{"objects": [region, …]}`, or `{"objects": [[region, …], …]}`.
+
+        Raises:
+            ValueError: naming file and line, if it is corrupt or of another kind.
+        """
+        _, content = self.read(index)
+        match content:
+            case {"objects": [[*regions], *_]} | {"objects": [*regions]}:
+                return self._regions(index, regions)
+        raise self._error(index, "it holds no regions, {'objects': [{'rect': …, 'class': …, 'feature': …}, …]}")
+
+    def grounding_prompt(self, index: int) -> GroundingPrompt:
+        """A line `{"objects": [copies, phrase, colour names, painted boxes]}`.
+
+        Raises:
+            ValueError: naming file and line, if it is corrupt or of another kind.
+        """
+        key, content = self.read(index)
+        match content:
+            case {"objects": [[*copies], str(text), [*colors], [*painted]]} if (
+                len(copies) == len(colors) == len(painted) > 0
+                and all(isinstance(each, list) for each in (*copies, *colors, *painted))
+                and all(isinstance(name, str) for names in colors for name in names)
+                and [len(names) for names in colors] == [len(boxes) for boxes in painted]
+            ):
+                return GroundingPrompt(
+                    key,
+                    text,
+                    [self._regions(index, regions) for regions in copies],
+                    colors,
+                    [[self._box(index, box) for box in boxes] for boxes in painted],
+                )
+        raise self._error(index, "it holds no phrase with painted copies, [copies, phrase, colours, boxes]")
+
+    def relation_prompt(self, index: int) -> RelationPrompt:
+        """A line `<picture>_<subject>_<object> TAB {"objects": [[region, …], colours, names, predicate]}`.
+
+        The regions may stand in a list of their own, `[[region, …]]`, too.
+
+        Raises:
+            ValueError: naming file and line, if it is corrupt or of another kind.
+        """
+        key, content = self.read(index)
+        picture, *pair = key.rsplit("_", 2)
+        match content:
+            case {
+                "objects": [
+                    [[*regions]] | [*regions],
+                    [str(), str()] as colors,
+                    [str(), str()] as names,
+                    predicate,
+                ]
+            } if (
+                (predicate is None or isinstance(predicate, str))
+                and len(pair) == 2
+                and all(place.isascii() and place.isdigit() and int(place[:9]) < len(regions) for place in pair)
+            ):
+                subject, target = map(int, pair)
+                return RelationPrompt(
+                    picture, (subject, target), self._regions(index, regions), colors, names, predicate
+                )
+        raise self._error(index, "it holds no pair of regions, {'objects': [[region, …], colours, names, predicate]}")
+
+    def _regions(self, index: int, regions: list[Any]) -> list[Region]:
+        return [self._region(index, place, region) for place, region in enumerate(regions)]
+
+    def _region(self, index: int, place: int, region: Any) -> Region:
+        match region:
+            case {"rect": rect, "class": str(label), "feature": str(feature)}:
+                try:
+                    decoded = base64.b64decode(feature, validate=True)
+                except (binascii.Error, ValueError) as error:
+                    raise self._error(index, f"the feature of region {place} is not base64: {error}") from error
+                if len(decoded) != 4 * self.region_feature_size:
+                    raise self._error(
+                        index,
+                        f"the feature of region {place} has {len(decoded)} bytes, not 4 x {self.region_feature_size}",
+                    )
+                numbers = np.frombuffer(decoded, dtype="<f4")
+                if not np.isfinite(numbers).all():
+                    raise self._error(index, f"the feature of region {place} holds NaN or infinity")
+                return Region(self._box(index, rect), label, numbers)
+        raise self._error(index, f"region {place} is not an object with rect, class and feature")
+
+    def _box(self, index: int, box: Any) -> Box:
+        if not isinstance(box, list) or len(box) != 4 or any(type(number) not in (int, float) for number in box):
+            raise self._error(index, f"a box is four numbers, [x1, y1, x2, y2]; got {str(box)[:60]}")
+        x1, y1, x2, y2 = map(float, box)
+        return x1, y1, x2, y2
+
+    def _error(self, index: int, problem: str) -> ValueError:
+        return ValueError(f"{self.path}, line {index + 1}: {problem}. Make the file anew, or leave the line out.")
+
+
+def index_path(path: str | os.PathLike) -> Path:
+    """Where the offsets of a TSV file's lines are."""
+    return Path(path).with_suffix(".lineidx")
+
+
+def _read_index(path: Path, size: int) -> list[int]:
+    index = index_path(path)
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"There is no {index} with the offsets of the lines of {path}: write_line_index makes it."
+        )
+    if index.stat().st_size > MAX_INDEX_BYTES:
+        raise ValueError(f"{index} has {index.stat().st_size} bytes; it is read up to {MAX_INDEX_BYTES}.")
+    try:
+        offsets = list(map(int, index.read_text(encoding="ascii").split()))
+    except ValueError as error:
+        raise ValueError(f"{index} is not a list of offsets, one whole number a line: {error}") from error
+    falling = any(later <= earlier for earlier, later in pairwise(offsets))
+    if not offsets or offsets[0] != 0 or falling or offsets[-1] >= size:
+        raise ValueError(f"{index} does not belong to {path}: its offsets do not rise from 0 to within {size} bytes.")
+    return offsets
+
+
+def write_line_index(path: str | os.PathLike) -> Path:
+    """Write the offsets of a TSV file's lines beside it; returns their file."""
+    offsets: list[int] = []
+    offset = 0
+    with open(path, "rb") as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"{path}, line {len(offsets) + 1}: it has more than {MAX_LINE_BYTES} bytes.")
+            offsets.append(offset)
+            offset += len(line)
+    with replacing(index_path(path)) as beside:
+        beside.write_text("".join(f"{each}\n" for each in offsets), encoding="ascii")
+    return index_path(path)
+
+
+def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any]]) -> None:
+    """Write a TSV file and the offsets of its lines.
+
+    Args:
+        path: `<name>.tsv`.
+        rows: keys and what JSON can hold; `encode_region` makes the regions in it.
+    """
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+        for key, content in rows:
+            if "\t" in key or "\n" in key:
+                raise ValueError(f"The key {key!r} holds a tab or a line break.")
+            file.write(f"{key}\t{json.dumps(content)}\n")
+    write_line_index(path)
+
+
+def encode_region(region: Region) -> dict[str, Any]:
+    """A region as the files have it."""
+    feature = base64.b64encode(np.asarray(region.feature, dtype="<f4").tobytes()).decode("ascii")
+    return {"rect": list(region.box), "class": region.label, "feature": feature}

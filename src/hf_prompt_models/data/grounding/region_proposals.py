@@ -1,0 +1,126 @@
+"""Candidate regions of pictures, from a JSON file: boxes, or boxes and masks."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hf_prompt_models.data.grounding.masks import decode_rle, polygon_points, read_mask
+from hf_prompt_models.utils.boxes import Box, to_xyxy
+from hf_prompt_models.utils.files import read_json
+
+
+MAX_BYTES = 2 * 2**30
+"""Of a file of proposals: those of all of RefCOCO's pictures, masks and all, have a few hundred MB."""
+
+
+@dataclass(frozen=True)
+class RegionProposals:
+    """The candidate regions of one picture.
+
+    Attributes:
+        boxes: corners in pixels of the picture, both included.
+        masks: run lengths or polygons, one a box, as the file has them; `None` where regions are boxes.
+    """
+
+    boxes: list[Box]
+    masks: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def read_masks(self, size: tuple[int, int], name: str) -> list[np.ndarray]:
+        """The masks as booleans (height, width).
+
+        Args:
+            size: the picture's width and height.
+            name: what to call the picture in an error.
+
+        Raises:
+            ValueError: naming picture and region, if a mask is damaged or of another size than the picture.
+        """
+        masks = []
+        for index, mask in enumerate(self.masks or []):
+            try:
+                masks.append(read_mask(mask, size))
+            except ValueError as error:
+                raise ValueError(f"Region {index} of {name}: {error}") from error
+        return masks
+
+
+def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[str, RegionProposals]:
+    """Candidate regions by picture, from a JSON object: picture -> list of regions.
+
+    A region is an object with one or more of `box`, [x, y, width, height]; `rle`, `{"size": [height, width],
+    "counts": …}`; and `polygons`. In one file all regions have a mask or none has. Without a box it is the mask's.
+    This is the form of CPT's and ReCLIP's `dets.json` and `segs.json`, whose keys are COCO's image ids.
+
+    Args:
+        path: the file.
+        box_format: "xyxy" where boxes are [x1, y1, x2, y2].
+
+    Raises:
+        ValueError: naming file, picture and region, if something is wrong.
+    """
+    content = read_json(path, MAX_BYTES, "lists of regions")
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} is not a file of proposals: an object with a list of regions for each picture.")
+    proposals = {}
+    masked = None
+    for picture, regions in content.items():
+        if not isinstance(regions, list):
+            raise ValueError(f"{path}: the regions of picture {picture!r} are not a list.")
+        boxes, masks = [], []
+        for index, region in enumerate(regions):
+            try:
+                box, mask = _region(region, box_format)
+            except ValueError as error:
+                raise ValueError(f"{path}, picture {picture!r}, region {index}: {error}") from error
+            if masked not in (None, mask is not None):
+                raise ValueError(
+                    f"{path}, picture {picture!r}, region {index}: of the regions of a file all have a mask or none; "
+                    f"this one has {'one' if mask is not None else 'none'}."
+                )
+            masked = mask is not None
+            boxes.append(box)
+            masks.append(mask)
+        proposals[picture] = RegionProposals(boxes, masks if masked else None)
+    return proposals
+
+
+def _region(region: Any, box_format: str) -> tuple[Box, Any]:
+    if not isinstance(region, dict):
+        raise ValueError("it is not an object with a box, an rle or polygons.")
+    mask = region.get("rle", region.get("polygons"))
+    if "box" in region:
+        return check_box(region["box"], box_format), mask
+    if mask is None:
+        raise ValueError("it has neither a box nor an rle nor polygons.")
+    if isinstance(mask, dict):
+        rows, columns = decode_rle(mask).nonzero()
+        if not len(rows):
+            raise ValueError("its mask is empty.")
+        return (float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max())), mask
+    xs, ys = zip(*(point for points in polygon_points(mask) for point in points), strict=True)
+    return (math.floor(min(xs)), math.floor(min(ys)), math.floor(max(xs)), math.floor(max(ys))), mask
+
+
+def check_box(box: Any, box_format: str = "xywh") -> Box:
+    """A box of a file as corners in pixels, both included.
+
+    Args:
+        box: `[x, y, width, height]`, or `[x1, y1, x2, y2]` with box_format "xyxy".
+
+    Raises:
+        ValueError: if it is not four finite numbers, or has no width or height.
+    """
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or any(type(number) not in (int, float) or not math.isfinite(number) for number in box)
+    ):
+        raise ValueError(f"a box is four numbers, [x, y, width, height]; got {str(box)[:60]}.")
+    x1, y1, x2, y2 = to_xyxy(box, box_format)
+    return x1, y1, x2 - 1, y2 - 1

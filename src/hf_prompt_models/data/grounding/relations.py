@@ -1,0 +1,145 @@
+"""Relations between regions of pictures, in the form of CPT's files for Visual Genome.
+
+Those files are pickles, which are not read here; `read_relations` reads the same records as JSON. Source: thunlp/CPT,
+prompt_feat/maskrcnn_benchmark/data/datasets/vgdataset.py.
+"""
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.utils.boxes import Box, box_iou
+from hf_prompt_models.utils.files import read_json
+
+
+MAX_BYTES = 2**30
+NO_RELATION = 0
+"""The index that no predicate has."""
+
+
+@dataclass(frozen=True)
+class RelationVocabulary:
+    """What indices mean.
+
+    Attributes:
+        labels: names of objects by index, from 1.
+        predicates: names of predicates by index, from 1.
+    """
+
+    labels: dict[int, str]
+    predicates: dict[int, str]
+
+
+@dataclass(frozen=True)
+class PictureRelations:
+    """The objects of a picture and how they stand to each other.
+
+    Attributes:
+        picture: its file.
+        boxes: of the objects, corners in pixels, both included.
+        labels: what they are, indices of the vocabulary.
+        relations: (subject, object, predicate): places in `boxes` and an index of the vocabulary.
+    """
+
+    picture: str
+    boxes: list[Box]
+    labels: list[int]
+    relations: list[tuple[int, int, int]]
+
+    def overlapping_pairs(self) -> list[tuple[int, int]]:
+        """Pairs (i, j), i < j, of objects whose boxes share a pixel: those that CPT tests."""
+        if not self.boxes:
+            return []
+        overlaps = box_iou(self.boxes, self.boxes) > 0
+        count = len(self.boxes)
+        return [(i, j) for i in range(count) for j in range(i + 1, count) if overlaps[i, j]]
+
+
+def read_relation_vocabulary(path: str | os.PathLike) -> RelationVocabulary:
+    """The names in a JSON file with `idx_to_label` and `idx_to_predicate`, as `VG-SGG-dicts-vgoi6-clipped.json`.
+
+    Raises:
+        ValueError: naming the file, if it has not these, or indices do not count from 1.
+    """
+    content = read_json(path, MAX_BYTES, "lists of relations")
+    try:
+        names = [
+            {int(index): name for index, name in content[key].items()} for key in ("idx_to_label", "idx_to_predicate")
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} needs idx_to_label and idx_to_predicate, each {{'1': name, …}}: {error!r}."
+        ) from error
+    for table in names:
+        if sorted(table) != list(range(1, len(table) + 1)) or not all(isinstance(n, str) for n in table.values()):
+            raise ValueError(f"{path}: indices count from 1 without gaps, and names are strings.")
+    return RelationVocabulary(*(dict(sorted(table.items())) for table in names))
+
+
+def read_relations(path: str | os.PathLike, vocabulary: RelationVocabulary) -> list[PictureRelations]:
+    """Relations of a JSON file.
+
+    Args:
+        path: a list of objects with `img_path`; `boxes`, [x1, y1, x2, y2] each, both corners included; `labels`; and
+            `relations`, [subject, object, predicate] each.
+        vocabulary: what the indices may be.
+
+    Raises:
+        ValueError: naming file and place, if something is wrong.
+    """
+    path = Path(path)
+    content = read_json(path, MAX_BYTES, "lists of relations")
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path} is not a list of pictures with img_path, boxes, labels and relations.")
+    return [_picture(path, place, entry, vocabulary) for place, entry in enumerate(content)]
+
+
+def _picture(path: Path, place: int, entry: Any, vocabulary: RelationVocabulary) -> PictureRelations:
+    match entry:
+        case {"img_path": str(picture), "boxes": [*boxes], "labels": [*labels], "relations": [*relations]}:
+            if (
+                len(labels) == len(boxes)
+                and all(_are_numbers(box, 4, (int, float)) and box[0] <= box[2] and box[1] <= box[3] for box in boxes)
+                and all(type(label) is int and label in vocabulary.labels for label in labels)
+                and all(_is_relation(relation, len(boxes), vocabulary) for relation in relations)
+            ):
+                return PictureRelations(picture, [tuple(box) for box in boxes], labels, [tuple(r) for r in relations])
+    raise ValueError(
+        f"{path}, picture {place}: expected img_path, boxes [x1, y1, x2, y2], a label for each, relations "
+        f"[subject, object, predicate] among them, with indices of the vocabulary; got {str(entry)[:120]}."
+    )
+
+
+def _is_relation(relation: Any, count: int, vocabulary: RelationVocabulary) -> bool:
+    return (
+        _are_numbers(relation, 3, (int,))
+        and all(0 <= place < count for place in relation[:2])
+        and relation[2] in vocabulary.predicates
+    )
+
+
+def _are_numbers(values: Any, count: int, kinds: tuple[type, ...]) -> bool:
+    return isinstance(values, list) and len(values) == count and all(type(value) in kinds for value in values)
+
+
+def draw_relations(pictures: Sequence[PictureRelations], shots: int, seed: int) -> list[tuple[int, int]]:
+    """`shots` relations of each predicate that occurs, all of those that occur less often.
+
+    Returns:
+        (picture, relation): places in `pictures` and in its `relations`, predicate by predicate.
+    """
+    if shots < 1:
+        raise ValueError(f"shots is the number of relations of each predicate, at least 1; got {shots}.")
+    by_predicate = defaultdict(list)
+    for place, picture in enumerate(pictures):
+        for number, (_, _, predicate) in enumerate(picture.relations):
+            by_predicate[predicate].append((place, number))
+    drawn = []
+    for predicate, found in sorted(by_predicate.items()):
+        random.Random(f"{seed}/{predicate}").shuffle(found)
+        drawn += found[:shots]
+    return drawn

@@ -1,0 +1,1 @@
+"""Images: opening, listing, labelled folders and lists, data sets of tensors."""

@@ -1,0 +1,266 @@
+"""Labelled images from a folder of class folders, a list of images, or a `datasets` data set."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
+from hf_prompt_models.data.held_out import read_part
+from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError, is_image_file, load_image
+from hf_prompt_models.data.labelled import LabelledFiles, check_class_folders
+from hf_prompt_models.data.labelled_rows import (
+    TABLE_SUFFIXES,
+    dataset_columns,
+    find_metadata,
+    index_labels,
+    read_table,
+)
+from hf_prompt_models.data.listing import find_files, folders_in, is_hidden, logger, report_left_out
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
+from hf_prompt_models.data.split_files import read_class_names, read_listed_images
+from hf_prompt_models.data.splits import named_folder, named_split, split_folder, split_of
+from hf_prompt_models.utils.files import UnreadableFileError
+
+
+@dataclass(frozen=True)
+class LabelledImages(LabelledFiles):
+    """Images with class labels, decoded when asked for."""
+
+    read: Callable[[int], str | os.PathLike | bytes]
+
+    kind: ClassVar[str] = "image"
+
+    def load(self, index: int, shrink: bool = False) -> Image.Image:
+        """Decode image `index` to RGB.
+
+        Raises:
+            UnreadableImageError: naming it.
+        """
+        try:
+            source = self.read(index)
+        except UnreadableFileError as error:  # a row without an image
+            raise UnreadableImageError(f"Cannot read the image {self.path(index)}: {error}") from error
+        return load_image(source, self.path(index), shrink)
+
+    def check(self, index: int) -> None:
+        """See whether image `index` can be decoded.
+
+        Raises:
+            UnreadableImageError: naming it.
+        """
+        self.check_label(index)
+        self.load(index, shrink=True)
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of what the file of image `index` holds: 32 bytes."""
+        source = self.read(index)
+        return hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes()).digest()
+
+    def named_as(self, dataset: PublishedDataset) -> "LabelledImages":
+        """Images from class folders of a published data set with the class names that its results are for.
+
+        Folders that are not used are left out. Classes come in the order of the folders. For StanfordCars, Flowers102,
+        SUN397 and FGVCAircraft that need not be the published order, which decides what is a base and what a new
+        class: there use the published lists.
+
+        Raises:
+            ValueError: if a folder cannot be of this data set.
+        """
+        images = self
+        if dataset.letter_folders and all(len(name) == 1 for name in self.class_names):
+            folders = [PurePosixPath(name).parent.as_posix() for name in self.names]
+            classes = sorted(set(folders))
+            place = {folder: label for label, folder in enumerate(classes)}
+            images = replace(self, class_names=classes, labels=[place[folder] for folder in folders])
+        kept = [label for label, folder in enumerate(images.class_names) if folder not in dataset.left_out]
+        if dataset.sorted_without_case:
+            kept.sort(key=lambda label: images.class_names[label].replace("_", "").lower())
+        images = images.subset_of_classes(kept)
+        return replace(images, class_names=[dataset.class_name(folder) for folder in images.class_names])
+
+
+def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
+    """Images laid out as `directory/<class name>/…/image.jpg`, classes and files in the order of their names.
+
+    Files are images by their suffix or their content; hidden ones are passed over, others are reported with a count.
+
+    Raises:
+        ValueError: if there are fewer than two classes, or a class has no image.
+    """
+    directory = Path(directory)
+    folders = folders_in(directory)
+    if len(folders) < 2:
+        raise ValueError(
+            f"{directory} has {len(folders)} class folder(s), at least 2 are needed. Lay the images out as "
+            f"{directory / '<class name>' / 'image.jpg'}."
+        )
+    check_class_folders(folders)
+    labels: list[int] = []
+    files: list[Path] = []
+    # Beside the class folders an image has no class, which is worth saying; lists and notes lie there by right.
+    left_out = [path for path in sorted(directory.iterdir()) if path.is_file() and is_unlabelled_image(path)]
+    for label, folder in enumerate(folders):
+        found, others = find_files(folder, is_image_file)
+        if not found:
+            raise ValueError(f"The class folder {folder} holds no images: fill or remove it.")
+        labels += [label] * len(found)
+        files += found
+        left_out += others
+    report_left_out(left_out, directory, "not images in a class folder")
+    names = [path.relative_to(directory).as_posix() for path in files]
+    return LabelledImages(str(directory), [folder.name for folder in folders], labels, names, files.__getitem__)
+
+
+def is_unlabelled_image(path: Path) -> bool:
+    """Return whether a file beside class folders is an image, by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
+
+
+def read_dataset(
+    source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
+) -> LabelledImages:
+    """Return the images of a `datasets` data set.
+
+    Args:
+        source: a `Dataset`, a `DatasetDict`, or the Hub name or local path of one.
+        split: the split, where it has several.
+        image_column: the column with the images. Default: the only one of them.
+        label_column: the column with the labels, a `ClassLabel` or class names. Default: the only one of them.
+
+    Raises:
+        ValueError: if the data set has no such split or no rows, or columns are missing or ambiguous.
+        TypeError: if it is a stream, which has no rows to choose from.
+    """
+    import datasets  # slow to import, and not needed for folders
+
+    name = str(source) if isinstance(source, str | os.PathLike) else "in memory"
+    data = load_split(source, split).with_format(None)  # as it is stored, whatever transform it was given
+    if not len(data):
+        raise ValueError(f"The data set {name!r} has no rows in its split {split!r}.")
+    image, label = dataset_columns(data, name, image_column, label_column)
+    feature = data.features[label]
+    is_indexed = isinstance(feature, datasets.ClassLabel)
+    class_names, labels = index_labels(list(data[label]), feature.names if is_indexed else None)
+    if len(class_names) < 2:
+        raise ValueError(f"The column {label!r} of {name!r} has {len(class_names)} class(es), at least 2 are needed.")
+    read = partial(_read_row, data.cast_column(image, datasets.Image(decode=False)), image)
+    return LabelledImages(name, class_names, labels, [f"{split}[{row}]" for row in range(len(data))], read)
+
+
+def read_image_table(path: Path, image_column: str | None, label_column: str | None) -> LabelledImages:
+    """Return the images of a CSV, JSON or JSONL file with a row an image, as `labelled_rows.read_table` reads it.
+
+    Raises:
+        ValueError: if columns are missing or ambiguous, or there are fewer than two classes.
+    """
+    class_names, labels, names = read_table(path, image_column, label_column)
+    if len(class_names) < 2:
+        raise ValueError(f"{path} has {len(class_names)} class(es), at least 2 are needed.")
+    files = [path.parent / name for name in names]
+    return LabelledImages(str(path.parent), class_names, labels, names, files.__getitem__)
+
+
+def _read_listed(source: Path, split: str) -> LabelledImages | None:
+    """Images by a list that says their splits, where `source` has one."""
+    if source.is_dir() and find_dataset(source) is PUBLISHED_DATASETS["imagenet"]:
+        names = read_class_names(source / "classnames.txt")
+        # The test set of all published results is the validation set: the real one's labels are secret.
+        kind = split_of(split) or split
+        images = read_image_folder(source / "images" / ("val" if kind == "test" else kind))
+        if unnamed := [folder for folder in images.class_names if folder not in names]:
+            raise ValueError(
+                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of {images.source}: "
+                f"{', '.join(unnamed[:5])}{' …' if len(unnamed) > 5 else ''}."
+            )
+        return replace(images, class_names=[names[folder] for folder in images.class_names])
+    listed = read_listed_images(source, split)
+    if listed is None:
+        return None
+    files = [listed.directory / name for name in listed.names]
+    return LabelledImages(str(listed.directory), listed.class_names, listed.labels, listed.names, files.__getitem__)
+
+
+def _has_own_splits(source: Path) -> bool:
+    """Whether a source is no folder of class folders: what it holds says its splits."""
+    return (
+        source.is_file()
+        or is_saved_dataset(source)
+        or bool(sorted(source.glob("split_zhou_*.json")))
+        or find_dataset(source) is not None
+    )
+
+
+def _read_row(data: Any, column: str, index: int) -> str | bytes:
+    """A function of its own: workers that are spawned get it pickled."""
+    return stored_image(data[index][column])
+
+
+def read_labelled_images(
+    source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
+) -> LabelledImages:
+    """Return images with class labels, of a folder, a list or a `datasets` data set.
+
+    Args:
+        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`, whose splits are spelled in any usual way; or with a
+            `metadata.csv` or `.jsonl`, as `datasets`' imagefolder has it; or such a file; or one of the eleven
+            published data sets as CoOp lays them out, or any folder with a `split_zhou_*.json`, or such a file; or a
+            `Dataset` or `DatasetDict`, the path of a saved one, or its name on the Hub; or the `split.json` of a run
+            with `--test_fraction`. Those that are named may say their split: `D:train`, `user/name:validation`.
+        split: the split to read where `source` says none.
+        image_column, label_column: the columns of a data set or a list with the images and the labels, where it has
+            several.
+
+    Raises:
+        ValueError: if the source is none of these, or has no such split or columns.
+
+    Example:
+        >>> images = read_labelled_images(dataset["train"], label_column="fine_label")
+    """
+    if not isinstance(source, str | os.PathLike):
+        return read_dataset(source, split, image_column, label_column)
+    directory, folder = Path(source), None
+    if not directory.exists() and (named := named_split(source)) is not None:
+        directory, split = named
+        folder = None if _has_own_splits(directory) else named_folder(directory, split)
+    elif directory.is_file() and directory.suffix.lower() in TABLE_SUFFIXES:
+        return read_image_table(directory, image_column, label_column)
+    reading = partial(read_labelled_images, image_column=image_column, label_column=label_column)
+    if (part := read_part(directory, split, reading)) is not None:
+        return part
+    if folder is None and (listed := _read_listed(directory, split)) is not None:
+        _refuse_columns(source, image_column, label_column)
+        return listed
+    if directory.is_dir():
+        if folder is None and is_saved_dataset(directory):
+            return read_dataset(str(directory), split, image_column, label_column)
+        folder = folder or split_folder(directory, split, _holds_classes)
+        table = find_metadata(folder)
+        if table is not None and (label_column is not None or len(folders_in(folder)) < 2):
+            return read_image_table(table, image_column, label_column)
+        _refuse_columns(source, image_column, label_column)
+        if table is not None:
+            logger.warning(f"Classes are the folders of {folder}; {table.name} is not read without --label_column.")
+        return read_image_folder(folder)
+    if directory.is_absolute() or str(source).startswith((".", "~")):
+        raise ValueError(f"There is no folder {str(source)!r}.")
+    name, _, given_split = str(source).partition(":")
+    try:
+        return read_dataset(name, given_split or split, image_column, label_column)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(f"{str(source)!r} is neither a folder here nor a data set that can be loaded.") from error
+
+
+def _holds_classes(folder: Path) -> bool:
+    return bool(folders_in(folder)) or find_metadata(folder) is not None
+
+
+def _refuse_columns(source: str | os.PathLike, image_column: str | None, label_column: str | None) -> None:
+    for flag, value in (("image_column", image_column), ("label_column", label_column)):
+        if value is not None:
+            raise ValueError(f"--{flag} is of data sets and lists with columns, and {source} has none: leave it out.")

@@ -1,0 +1,350 @@
+"""The one way in which images are opened: files, bytes, links, PIL images, arrays, all to the same RGB pixels.
+
+Modes: integers of more than 8 bits are taken for 16 bits and lose the lower 8; floating-point pixels are shares of
+white where none is above 1, else bytes where none is above 255, else 16 bits. Transparent pixels are shown on white.
+Of an animation the first frame is read. The orientation of EXIF is applied.
+"""
+
+import binascii
+import io
+import os
+import re
+import warnings
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hf_prompt_models.data.images.fetching import fetch, is_link
+from hf_prompt_models.utils.files import UnreadableFileError
+
+
+IMAGE_SUFFIXES = frozenset(
+    {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"}
+    | {".pbm", ".pgm", ".pjpeg", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""The usual suffixes of readable formats. Files of other names are images where their content says so."""
+READ_AT_ONCE = 64 * 2**20
+"""Bytes of a file; larger ones would be in memory twice."""
+WHITE = (255, 255, 255)
+"""What is seen behind transparent pixels."""
+
+ImageSource = Any
+"""A path, `file://`, `http(s)://` or `data:` URL, base64 text, bytes, an open file, a PIL image, array or tensor."""
+
+
+@cache
+def readable_formats() -> list[str]:
+    """What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
+    Image.init()  # else Pillow does not know yet which of these it has been built with
+    return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
+
+
+class UnreadableImageError(UnreadableFileError):
+    """An image that cannot be decoded; the message names it."""
+
+
+def load_image(
+    source: ImageSource, name: str | None = None, shrink: bool = False, background: tuple[int, int, int] = WHITE
+) -> Image.Image:
+    """Decode an image to RGB, turned as its EXIF orientation says.
+
+    Args:
+        source: the image: a file (path or `file://` URL), a link (`http://`, `https://`), a `data:` URL, base64 text,
+            the bytes of a file, an open binary file, a PIL image, or an array or tensor (height, width), (height,
+            width, channels) or (channels, height, width) with 1 to 4 channels.
+        name: what to call it in an error. Default: the file's path, or what kind of source it is.
+        shrink: decode a JPEG at an eighth of its size, to check quickly that it can be read to its end.
+        background: the colour behind transparent pixels.
+
+    Returns:
+        An RGB image with 8 bits a channel. Transparent pixels are blended with the background; more than 8 bits are
+        cut to the upper 8 (see the module for the rules).
+
+    Raises:
+        UnreadableImageError: if it is missing, damaged, not an image, or larger than Pillow's limit against
+            decompression bombs (about 89 million pixels).
+    """
+    name = name or _name_of(source)
+    with _errors_that_name(name, source):
+        if isinstance(source, np.ndarray | torch.Tensor):
+            return to_rgb(_from_array(source), background)
+        if isinstance(source, Image.Image):
+            return to_rgb(ImageOps.exif_transpose(source), background)
+        with _open(source) as image:
+            if shrink:
+                image.draft("RGB", (1, 1))
+            image.load()
+            # In place: of the largest that is read a copy takes 340 MiB.
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image, background)
+
+
+def load_images(sources: Any, arrays: bool = True) -> Any:
+    """Decode an image, or those of a list, of lists of lists and so on, as `load_image` does.
+
+    Args:
+        sources: an image or a list; an array or tensor of four or more dimensions is a list along its first one.
+        arrays: whether arrays and tensors are converted too; else they stay as they are.
+    """
+    if isinstance(sources, np.ndarray | torch.Tensor):
+        if not arrays:
+            return sources
+        return [load_images(each) for each in sources] if sources.ndim > 3 else load_image(sources)
+    if isinstance(sources, list | tuple):
+        return [load_images(each, arrays) for each in sources]
+    return load_image(sources)
+
+
+def image_size(source: ImageSource, name: str | None = None) -> tuple[int, int]:
+    """Return the width and height of an image as it is shown, without decoding it where it is in a file.
+
+    Args:
+        source, name: as for `load_image`.
+
+    Raises:
+        UnreadableImageError: as of `load_image`, if the image's header cannot be read.
+    """
+    name = name or _name_of(source)
+    if isinstance(source, np.ndarray | torch.Tensor | Image.Image):
+        return load_image(source, name).size
+    with _errors_that_name(name, source), _open(source) as image:
+        is_turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+        return (image.height, image.width) if is_turned else image.size
+
+
+def is_image_file(path: str | os.PathLike) -> bool:
+    """Return whether a file is an image by its suffix or, for other suffixes, by its content."""
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=readable_formats()):
+                return True
+    except Image.DecompressionBombError:
+        return True  # an image, which reading refuses by name
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return False
+
+
+def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Convert an image of any mode to RGB, as `load_image` does.
+
+    Raises:
+        UnreadableImageError: if pixels are not finite, negative, or of more than 16 bits.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        clear = image.info.get("transparency")
+        gray = np.asarray(image)
+        pixels = _to_bytes(gray, is_deep=image.mode != "F")
+        if isinstance(clear, int):
+            pixels = np.where(gray == clear, np.uint8(255), pixels)
+        return Image.fromarray(pixels).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode in _PREMULTIPLIED:
+        image = image.convert(_PREMULTIPLIED[image.mode])
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    rgb = rgba.convert("RGB")
+    del rgba  # of the largest images each copy takes hundreds of MiB
+    if alpha.getextrema() == (255, 255):
+        return rgb
+    canvas = Image.new("RGB", rgb.size, background)
+    canvas.paste(rgb, mask=alpha)
+    return canvas
+
+
+_PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
+
+
+def _to_bytes(pixels: np.ndarray, is_deep: bool = False) -> np.ndarray:
+    """Pixels as bytes.
+
+    Args:
+        pixels: of any type.
+        is_deep: whether integers are of 16 bits, whatever their values.
+
+    Raises:
+        ValueError: if they are not finite, negative, or of more than 16 bits.
+    """
+    if pixels.dtype == np.uint8 or pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * (255 if pixels.dtype == np.bool_ else 1)
+    if pixels.dtype.kind not in "iuf":
+        raise ValueError(f"its pixels are of type {pixels.dtype}; numbers or truth values are expected")
+    if not pixels.size or not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() >= 2**16:
+        found = f"from {pixels.min()} to {pixels.max()}" if pixels.size else "none"
+        raise ValueError(f"its pixels are {found}; scale them to 0 … 255 (or 0 … 65535, or fractions 0 … 1)")
+    most = pixels.max()
+    if pixels.dtype.kind == "f":
+        scaled = np.rint(pixels * 255) if most <= 1 else np.rint(pixels) if most <= 255 else pixels / 256
+        return scaled.astype(np.uint8)
+    is_deep = is_deep or most > 255 or pixels.dtype.name == "uint16"
+    return (pixels >> 8 if is_deep else pixels).astype(np.uint8)
+
+
+def _from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
+    """An image of an array (height, width), (height, width, channels) or (channels, height, width).
+
+    Raises:
+        ValueError: if it has another shape.
+    """
+    is_tensor = isinstance(array, torch.Tensor)
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu()
+        array = (array.float() if array.dtype in (torch.bfloat16, torch.float16) else array).numpy()
+    if array.ndim == 3:
+        sizes = {axis: array.shape[axis] for axis in ((0, 2) if is_tensor else (2, 0))}  # torch has channels first
+        channels = next((axis for axis, size in sizes.items() if size == 3), None)
+        if channels is None:
+            channels = next((axis for axis, size in sizes.items() if size in (1, 2, 4)), None)
+        if channels is not None:
+            array = np.moveaxis(array, channels, 2)
+            array = array[:, :, 0] if array.shape[2] == 1 else array
+    if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (2,), (3,), (4,)):
+        raise ValueError(
+            f"its shape {tuple(array.shape)} is none of (height, width), (height, width, channels) and (channels, "
+            "height, width) with 1 to 4 channels"
+        )
+    return Image.fromarray(np.ascontiguousarray(_to_bytes(array)))
+
+
+def _name_of(source: ImageSource) -> str:
+    if isinstance(source, str | os.PathLike):
+        text = str(source)
+        return text if len(text) <= 300 else f"{text[:60]}…"
+    if isinstance(source, Image.Image):
+        return getattr(source, "filename", "") or "passed as a PIL image"
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "passed as bytes"
+    if isinstance(source, np.ndarray | torch.Tensor):
+        return f"passed as an array {tuple(source.shape)}"
+    return str(getattr(source, "name", "")) or f"passed as {type(source).__name__}"
+
+
+@contextmanager
+def _errors_that_name(name: str, source: ImageSource) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except UnreadableFileError as error:
+        raise UnreadableImageError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"Cannot read the image {name}: {_what_instead(source)}.") from error
+    except (
+        OSError,
+        SyntaxError,  # Pillow's for a broken PNG
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise UnreadableImageError(f"Cannot read the image {name}: {reason}") from error
+
+
+def _open(source: ImageSource) -> Image.Image:
+    """What Pillow opens of a source, not yet decoded."""
+    return Image.open(_opened(source), formats=readable_formats())
+
+
+def _opened(source: ImageSource) -> BinaryIO | Path:
+    """For Pillow, which sets memory aside for as much as a header claims that a file on the disk holds."""
+    if isinstance(source, str):
+        source = _of_text(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, os.PathLike):
+        path = Path(source)
+        # Devices and the kernel's own files say that they have no size, and may never end.
+        return io.BytesIO(path.read_bytes()) if 0 < path.stat().st_size <= READ_AT_ONCE else path
+    if callable(getattr(source, "read", None)):
+        content = source.read()
+        if isinstance(content, bytes):
+            return io.BytesIO(content)
+        raise ValueError("the file is open as text; open it with mode 'rb'")
+    raise TypeError(
+        f"An image is a path, a link, bytes, base64 text, an open file, a PIL image, an array or a tensor; got "
+        f"{type(source).__name__}."
+    )
+
+
+def _of_text(text: str) -> bytes | Path:
+    """The bytes or the file that a string means."""
+    if is_link(text):
+        return fetch(text)
+    if text.startswith("data:"):
+        header, comma, data = text.partition(",")
+        if not comma:
+            raise ValueError("a data URL has a comma between its type and its data")
+        return _base64(data) if header.endswith(";base64") else unquote_to_bytes(data)
+    if text.startswith("file://"):
+        return Path(unquote(urlsplit(text).path))
+    if len(text) >= SHORTEST_BASE64 and not _is_file(text):
+        with suppress(ValueError):
+            return _base64(text)
+    return Path(text)
+
+
+SHORTEST_BASE64 = 64
+"""Characters; the smallest images have more bytes than that, and few names are so long."""
+
+
+def _base64(text: str) -> bytes:
+    """The bytes of base64, with line breaks or without, in its standard or URL-safe alphabet.
+
+    Raises:
+        ValueError: if it is not base64.
+    """
+    compact = re.sub(r"\s", "", unquote(text)).translate(str.maketrans("-_", "+/"))
+    try:
+        return b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"it is not base64: {error}") from error
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return os.path.exists(text)
+    except ValueError:  # a null character
+        return False
+
+
+_SIGNATURES = {
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML or SVG file",
+    b"%pdf": "a PDF",
+    b"%!ps": "a PostScript file",
+    b"8bps": "a Photoshop file",
+    b"pk\x03\x04": "a ZIP archive",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with git lfs pull",
+}
+
+
+def _what_instead(source: ImageSource) -> str:
+    """Why Pillow knows no format for a source, for an error."""
+    try:
+        opened = _opened(source)
+        with opened.open("rb") if isinstance(opened, Path) else opened as file:
+            head = file.read(512).lstrip().lower()
+    except (OSError, ValueError):
+        head = b""
+    formats = ", ".join(readable_formats())
+    if not head:
+        return f"it is empty, not an image ({formats})"
+    if head.startswith((b"<!doctype html", b"<html")) or b"<html" in head:
+        return "it holds an HTML page, not an image; fetch the image itself, not the page that shows it"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc"):
+        return "it is a HEIC image, which is not read; save it as JPEG or PNG"
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            return f"it is {kind}, not an image of a known format ({formats})"
+    return f"it is not an image of a known format ({formats}), or is damaged"

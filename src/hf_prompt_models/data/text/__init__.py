@@ -1,0 +1,1 @@
+"""Texts about images and videos: products, captions, questions."""

@@ -1,0 +1,219 @@
+"""Videos with sentences: captions to learn from or search by, and questions with answers."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, Self, TypeVar
+
+from PIL import Image
+
+from hf_prompt_models.data.images.loading import load_image
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped, report_unread
+from hf_prompt_models.data.videos.loading import check_video, load_video_views
+from hf_prompt_models.data.videos.table import VideoFolder, columns_of, first_field, is_picture, read_rows
+from hf_prompt_models.utils.files import UnreadableFileError, check_listed
+
+
+VIDEO_FIELDS = ("video", "clip_name", "video_id", "image")
+
+
+@dataclass(frozen=True)
+class VideoText:
+    """A sentence about a video, or about a still picture.
+
+    Attributes:
+        video: a file, or a folder of frames; a picture's file.
+        text: the caption, or the question.
+        is_picture: whether it is a still picture.
+    """
+
+    video: Path
+    text: str
+    is_picture: bool = False
+
+    def load(self, choose: Callable[[int], Sequence[int]]) -> list[Image.Image]:
+        """Frames in RGB; of a still picture, that one.
+
+        Args:
+            choose: gets the number of frames that can be decoded, gives the indices of those wanted.
+
+        Raises:
+            UnreadableFileError: naming it.
+        """
+        if self.is_picture:
+            return [load_image(self.video)]
+        return load_video_views(self.video, lambda count: [choose(count)])[0]
+
+    def check(self) -> None:
+        """See whether it can be read to its end.
+
+        Raises:
+            UnreadableFileError: naming it.
+        """
+        if self.is_picture:
+            load_image(self.video, shrink=True)
+        else:
+            check_video(self.video)
+
+
+@dataclass(frozen=True)
+class VideoQuestion(VideoText):
+    """
+    Attributes:
+        answer: the right one.
+        kind: of question: what the list says, or else the question's first word.
+    """
+
+    answer: str = ""
+    kind: str = ""
+
+
+T = TypeVar("T", bound=VideoText)
+
+
+@dataclass(frozen=True)
+class VideoTexts(Generic[T]):
+    """Sentences about videos from one or several lists.
+
+    Attributes:
+        source: the lists.
+        items: the sentences, in their order.
+        skipped: videos that could not be read and were left out with their sentences.
+    """
+
+    source: str
+    items: Sequence[T]
+    skipped: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> T:
+        return self.items[index]
+
+    @property
+    def texts(self) -> list[str]:
+        return [item.text for item in self.items]
+
+    @property
+    def videos(self) -> list[Path]:
+        """Each video once, in the order in which they are first named."""
+        return list(dict.fromkeys(item.video for item in self.items))
+
+    def readable(self, on_unreadable: str, progress: bool = True) -> Self:
+        """Check that every video can be decoded.
+
+        Args:
+            on_unreadable: "refuse" raises for those that cannot; "skip" names each in a warning, counts them, and
+                leaves them out with their sentences.
+            progress: whether to show a bar.
+
+        Raises:
+            UnreadableFileError: naming them; or if none is left.
+        """
+        first = {item.video: item for item in reversed(self.items)}
+        kept, broken = check_all(first.values(), _check, on_unreadable, "Checking videos", progress)
+        if on_unreadable != "skip":
+            refuse(broken)
+        report_skipped(kept, broken, f"videos of {self.source}")
+        good = {item.video for item in kept}
+        skipped = [str(video) for video in self.videos if video not in good]
+        return replace(self, items=[item for item in self.items if item.video in good], skipped=skipped)
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """The items at `indices`, in that order; the videos of which none is left count as skipped."""
+        items = [self.items[index] for index in indices]
+        kept = {item.video for item in items}
+        skipped = [*self.skipped, *(str(video) for video in self.videos if video not in kept)]
+        return replace(self, items=items, skipped=skipped)
+
+
+def _check(item: VideoText) -> None:
+    item.check()
+
+
+def read_captioned_videos(
+    sources: str | os.PathLike | Iterable[str | os.PathLike], directory: str | os.PathLike | None = None
+) -> VideoTexts[VideoText]:
+    """Videos with a caption each; several captions of one video are as many rows.
+
+    Args:
+        sources: lists, as for `read_rows`, with `video` (a file, or a folder of frames, in the folder of videos; or
+            its name without the suffix) or `image` (a still picture), and `caption`. MSRVTT's and DiDeMo's lists in
+            the original code, `{"clip_name", "caption"}`, are such.
+        directory: the folder of the videos. Default: each list's own.
+
+    Raises:
+        FileNotFoundError: if there is no such list.
+        ValueError: naming list and row that is not of this form.
+    """
+    lists = _as_list(sources)
+    items = []
+    for path in lists:
+        folder = VideoFolder.open(path.parent if directory is None else directory)
+        rows = read_rows(path)
+        report_unread(columns_of(rows), (*VIDEO_FIELDS, "caption"), str(path))
+        for where, row in rows:
+            _, caption = first_field(row, ("caption",), where)
+            name, video = first_field(row, VIDEO_FIELDS, where)
+            check_listed(video, where)
+            found = folder.find(video)
+            items.append(VideoText(found, caption, name == "image" or (found.is_file() and is_picture(found))))
+    return VideoTexts(_named(lists), items)
+
+
+def read_video_questions(
+    sources: str | os.PathLike | Iterable[str | os.PathLike], directory: str | os.PathLike | None = None
+) -> VideoTexts[VideoQuestion]:
+    """Questions about videos.
+
+    Args:
+        sources: lists, as for `read_rows`, with `video` or `video_id`, `question`, `answer` and, if there are several
+            kinds of question, `answer_type`. MSRVTT-QA's and MSVD-QA's in the original code are such.
+        directory: as for `read_captioned_videos`.
+
+    Raises:
+        FileNotFoundError: if there is no such list.
+        ValueError: naming list and row that is not of this form.
+    """
+    lists = _as_list(sources)
+    items = []
+    for path in lists:
+        folder = VideoFolder.open(path.parent if directory is None else directory)
+        rows = read_rows(path)
+        report_unread(columns_of(rows), (*VIDEO_FIELDS, "question", "answer", "answer_type"), str(path))
+        for where, row in rows:
+            _, question = first_field(row, ("question",), where)
+            _, answer = first_field(row, ("answer",), where)
+            _, video = first_field(row, VIDEO_FIELDS, where)
+            check_listed(video, where)
+            kind = row.get("answer_type")
+            named = kind.strip() if isinstance(kind, str) and kind.strip() else question.split()[0].lower()
+            items.append(VideoQuestion(folder.find(video), question, answer=answer, kind=named))
+    return VideoTexts(_named(lists), items)
+
+
+def frequent_answers(questions: VideoTexts[VideoQuestion], count: int) -> list[str]:
+    """The most frequent answers; of equally frequent ones those that come first."""
+    return [answer for answer, _ in Counter(item.answer for item in questions.items).most_common(count)]
+
+
+def _as_list(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
+    return [Path(sources)] if isinstance(sources, str | os.PathLike) else [Path(source) for source in sources]
+
+
+def _named(lists: Sequence[Path]) -> str:
+    return ", ".join(map(str, lists))
+
+
+__all__ = [
+    "UnreadableFileError",
+    "VideoQuestion",
+    "VideoText",
+    "VideoTexts",
+    "frequent_answers",
+    "read_captioned_videos",
+    "read_video_questions",
+]

@@ -1,0 +1,121 @@
+"""The nouns of captions, most frequent first: ALPRO's vocabulary of entities (arXiv 2112.09583, 4.1)."""
+
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from hf_prompt_models.data.text.records import MAX_BYTES
+from hf_prompt_models.data.videos.table import KIND, first_field, read_rows
+from hf_prompt_models.utils.files import read_json
+
+
+WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+_STOP_WORDS = """
+    a an the this that these those some any no each every all both either neither such own same other another
+    and or but nor so yet if then than as because while although though unless until since when where which who whom
+    whose what how why whether of in on at by for with about against between into through during before after above
+    below to from up down out off over under again further here there near across along around behind beside beyond
+    inside outside onto upon toward towards within without via per
+    i me my mine myself you your yours yourself he him his himself she her hers herself it its itself we us our ours
+    ourselves they them their theirs themselves one ones someone something anyone anything everyone everything nobody
+    nothing oneself
+    am is are was were be been being have has had having do does did doing will would shall should can could may might
+    must ought not only just very too also more most much many few less least quite rather even still now ever never
+    always often once
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that name nothing."""
+
+
+def read_captions(path: str | os.PathLike) -> list[tuple[str, str]]:
+    """Captions, each with where it stands, for errors.
+
+    Args:
+        path: a list as for `read_rows`, with `caption`; or a JSON file, a list of texts.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming what is not a caption.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        value = read_json(path, MAX_BYTES, KIND)
+        if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            return [(f"{path}, entry {place}", caption) for place, caption in enumerate(value)]
+    return [(where, first_field(row, ("caption",), where)[1]) for where, row in read_rows(path)]
+
+
+def check_captions(captions: Iterable[tuple[str, str]]) -> list[str]:
+    """The texts of captions that name something.
+
+    Raises:
+        ValueError: naming the first captions that are of stop words alone.
+    """
+    texts, empty = [], []
+    for where, caption in captions:
+        words = [word.lower() for word in WORD.findall(caption)]
+        if all(word in STOP_WORDS for word in words):
+            empty.append(f"{where}: {caption[:60]!r}")
+        texts.append(caption)
+    if empty:
+        listed = "\n".join(f"- {each}" for each in empty[:10])
+        more = f"\n- and {len(empty) - 10} more" if len(empty) > 10 else ""
+        raise ValueError(
+            f"{len(empty)} of {len(texts)} captions have stop words alone and name nothing that a video could show: "
+            f"mend or remove them.\n{listed}{more}"
+        )
+    return texts
+
+
+def count_nouns(captions: Iterable[str]) -> Counter[str]:
+    """How often each noun is there, in lower case; a plural counts as its singular where that is there, too.
+
+    Raises:
+        ImportError: if TextBlob is not installed.
+    """
+    tag, singularize = _tagger()
+    counts = Counter(
+        word
+        for caption in captions
+        for word, part in tag(caption.lower())
+        if part in ("NN", "NNS") and WORD.fullmatch(word) and word not in STOP_WORDS
+    )
+    folded: Counter[str] = Counter()
+    for word, count in counts.items():
+        singular = singularize(word)
+        folded[singular if singular in counts else word] += count
+    return folded
+
+
+def count_listed(captions: Iterable[str], entities: Sequence[str]) -> Counter[str]:
+    """In how many captions each of some entities is there, as whole words, whatever the letters' case."""
+    patterns = {entity: re.compile(rf"(?<!\w){re.escape(entity.lower())}(?!\w)") for entity in entities}
+    counts: Counter[str] = Counter()
+    for caption in captions:
+        text = caption.lower()
+        counts.update(entity for entity, pattern in patterns.items() if pattern.search(text))
+    return counts
+
+
+def most_frequent(counts: Counter[str], top: int) -> list[tuple[str, int]]:
+    """The first `top` by how often they are there; equally frequent ones in the order of their letters."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
+
+
+def _tagger() -> tuple[Callable[[str], list[tuple[str, str]]], Callable[[str], str]]:
+    """TextBlob's tagger by lexicon, which brings its data with it, and its singular of a plural."""
+    try:
+        from textblob.en import tag
+        from textblob.en.inflect import singularize
+    except ImportError as error:
+        raise ImportError(
+            "Finding nouns needs TextBlob: pip install 'hf_prompt_models[nouns]'; or name the entities yourself "
+            "(--entities list.txt)."
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its lexicon's file open
+        tag("a dog")
+    return tag, singularize

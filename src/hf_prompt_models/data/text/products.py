@@ -1,0 +1,107 @@
+"""Products: pictures, a title and a description."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from hf_prompt_models.data.dataset_rows import load_named_split
+from hf_prompt_models.data.images.stored import StoredImage, image_file, row_images
+from hf_prompt_models.data.readable import report_unread
+from hf_prompt_models.data.text.records import MAX_BYTES, MAX_IMAGES, Record, Records, id_field, text_field
+from hf_prompt_models.utils.files import check_listed, read_json_lines
+
+
+@dataclass(frozen=True)
+class Product(Record):
+    """Pictures of a product and what is said about it. Several records may be of one product, and share its id.
+
+    Attributes:
+        title: its name; may be empty.
+        description: what is to be written.
+    """
+
+    title: str
+    description: str
+
+    def without(self, names: frozenset[str]) -> Self | None:
+        """The product without the pictures of these names; None if it had pictures and none is left."""
+        images = tuple(image for image in self.images if image.name not in names)
+        return replace(self, images=images) if images or not self.images else None
+
+
+def make_product(row: Mapping[str, Any], images: Sequence[StoredImage], where: str) -> Product:
+    """A product of the fields `id`, `title` and `description`.
+
+    Raises:
+        ValueError: beginning with `where`, if there is no id, the title is not a text, the description is empty, or
+            there are too many pictures.
+    """
+    title = row.get("title") or ""
+    if not isinstance(title, str):
+        raise ValueError(f"{where}: 'title' must be a text; got {str(title)[:80]!r}.")
+    if len(images) > MAX_IMAGES:
+        raise ValueError(f"{where}: {len(images)} pictures; a product may have {MAX_IMAGES}.")
+    return Product(
+        id=id_field(row, "id", where),
+        images=tuple(images),
+        title=title.strip(),
+        description=text_field(row, "description", where),
+    )
+
+
+def read_products(source: str | os.PathLike, split: str = "train") -> Records[Product]:
+    """Products of a JSONL file or of a `datasets` data set.
+
+    Args:
+        source: one of
+
+            - a JSONL file with an object a line: `id`, `images` (a list of paths) or `image` (one path), `title` and
+              `description`. Paths are relative to the file's folder;
+            - a `datasets` data set, its name on the Hub or the path of a saved one, with columns of these names. May
+              say its split: `D:validation`.
+        split: the split to read where `source` says none.
+
+    Raises:
+        ValueError: naming file and line, or row, that is not a product.
+    """
+    path = Path(source)
+    rows = _json_lines(path) if path.is_file() else _dataset_rows(str(source), split)
+    products = []
+    columns: dict[str, None] = {}
+    for row, images, where in rows:
+        columns |= dict.fromkeys(row)
+        products.append(make_product(row, images, where))
+    report_unread(list(columns), ("id", "title", "description", "image", "images"), str(source))
+    if not products:
+        raise ValueError(f"{source} holds no products.")
+    return Records(str(source), products)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], list[StoredImage], str]]:
+    for number, row in read_json_lines(path, MAX_BYTES, "lists of products"):
+        where = f"{path}, line {number}"
+        if "images" in row and "image" in row:
+            raise ValueError(f"{where}: give 'images' or 'image', not both.")
+        names = row.get("images", [row["image"]] if "image" in row else None)
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"{where}: 'images' must be a list of paths, or 'image' one path.")
+        for name in names:
+            check_listed(name, where)
+        yield row, [image_file(path.parent / name) for name in names], where
+
+
+def _dataset_rows(source: str, split: str) -> Iterator[tuple[Mapping[str, Any], list[StoredImage], str]]:
+    name, split, data = load_named_split(source, split)
+    columns = [column for column in ("images", "image") if column in data.features]
+    if len(columns) != 1 or not {"id", "description"} <= set(data.features):
+        raise ValueError(
+            f"The data set {name!r} needs columns 'id', 'description' and 'images' or 'image', and may have 'title'; "
+            f"its columns are {list(data.features)}."
+        )
+    report_unread(list(data.features), ("id", "title", "description", *columns), f"the data set {name!r}")
+    texts = data.select_columns([text for text in ("id", "title", "description") if text in data.features])
+    images = row_images(data, columns[0], f"{name}:{split}")
+    for index, (row, pictures) in enumerate(zip(texts, images, strict=True)):
+        yield row, pictures, f"{name}:{split}[{index}]"

@@ -1,0 +1,1 @@
+"""Videos: decoding, sampling of frames, labelled folders and lists, data sets of tensors."""

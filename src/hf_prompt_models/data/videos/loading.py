@@ -1,0 +1,93 @@
+"""Frames of videos that somebody else made."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hf_prompt_models.data.videos.frame_folders import FrameFolder, FrameFolderReader
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.reader import VIDEO_SUFFIXES, UnreadableVideoError, VideoReader, require_av
+
+
+__all__ = ["VIDEO_SUFFIXES", "UnreadableVideoError", "VideoSource", "check_video", "load_video", "load_video_views"]
+
+VideoSource = str | os.PathLike | bytes | FrameFolder
+"""A video file, the bytes of one, or a folder of pictures, one a frame."""
+
+
+def load_video(
+    source: VideoSource, num_frames: int, generator: np.random.Generator | None = None, name: str | None = None
+) -> list[Image.Image]:
+    """Frames that stand for all of a video: one of each of `num_frames` equal parts.
+
+    Args:
+        source: a video file, the bytes of one, or a folder of pictures, one a frame.
+        num_frames: number of frames; a shorter video gives some of its frames twice or more.
+        generator: draws a random frame of each part, for training. Default: the middle one.
+        name: what to call the video in an error. Default: its path.
+
+    Returns:
+        `num_frames` images in RGB, turned as the file says, in the order in which they are shown. Pixels that are not
+        square stay as they are.
+
+    Raises:
+        UnreadableVideoError: if it is missing, empty, torn, without pictures, not a video, or too large (`MAX_FRAMES`,
+            `MAX_PIXELS` and `MAX_BYTES` of `data.video_decoding`).
+        ImportError: if it is a video file and PyAV is not installed.
+    """
+    return load_video_views(source, lambda count: [segment_indices(count, num_frames, generator)], name)[0]
+
+
+def load_video_views(
+    source: VideoSource, choose: Callable[[int], Sequence[Sequence[int]]], name: str | None = None
+) -> list[list[Image.Image]]:
+    """Several lists of frames of one video, each frame decoded once.
+
+    Args:
+        source, name: as for `load_video`.
+        choose: gets the number of frames that can be decoded, gives the indices of each view's.
+
+    Returns:
+        A list of images for each of the views.
+
+    Raises:
+        UnreadableVideoError, ImportError: as for `load_video`.
+    """
+    name = name or ("<bytes>" if isinstance(source, bytes) else str(_path(source)))
+    if isinstance(source, FrameFolder):
+        return _read_views(FrameFolderReader(source, name), choose)
+    if not isinstance(source, bytes):
+        path = Path(source)
+        if path.is_dir():
+            return _read_views(FrameFolderReader(FrameFolder(path), name), choose)
+        source = path
+    require_av(f"read the video {name}")
+    from hf_prompt_models.data.videos.decoding import UnexpectedFramesError, VideoFile, open_video_file  # PyAV
+
+    file = VideoFile(source, name)
+    try:
+        return _read_views(open_video_file(file), choose)
+    except UnexpectedFramesError:
+        return _read_views(open_video_file(file, from_start=True), choose)
+
+
+def check_video(source: VideoSource, name: str | None = None) -> None:
+    """Check that a video can be read to its end, without decoding all of it where that can be avoided.
+
+    Raises:
+        UnreadableVideoError, ImportError: as for `load_video`.
+    """
+    load_video_views(source, lambda count: [[0, count - 1]], name)
+
+
+def _path(source: str | os.PathLike | FrameFolder) -> str | os.PathLike:
+    return source.path if isinstance(source, FrameFolder) else source
+
+
+def _read_views(reader: VideoReader, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[list[Image.Image]]:
+    views = choose(reader.num_frames)
+    frames = reader.read(index for view in views for index in view)
+    return [[frames[index] for index in view] for view in views]

@@ -1,0 +1,1 @@
+"""What a checkpoint of this package holds: learned tensors, complete models, adapters."""

@@ -1,0 +1,189 @@
+"""Cards of a run's models; and what the results of a classifier say on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard
+from transformers import TrainingArguments
+
+from hf_prompt_models.hub.model_card import (
+    CARD_FILE,
+    PLACEHOLDER_ID,
+    RUN_TITLE,
+    Checkpoint,
+    RunOnCard,
+    is_generated,
+    make_card,
+    one_line,
+    read_card,
+    write_card,
+)
+from hf_prompt_models.hub.repository import update_card
+from hf_prompt_models.tasks.card_tables import (
+    Metric,
+    TestedOn,
+    backbone_title,
+    dataset_type,
+    facts,
+    hub_id,
+    markdown,
+    seed_title,
+)
+from hf_prompt_models.tasks.classification.summary import guesses, shown_metrics
+from hf_prompt_models.training.trainer import PromptTrainer
+
+
+METRICS = {
+    "accuracy": Metric("Accuracy", "accuracy"),
+    "mean_class_accuracy": Metric("Mean accuracy of the classes", "mean_class_accuracy"),
+    "mean_average_precision": Metric("Mean average precision", "mean_average_precision"),
+    "top5_accuracy": Metric("Top-5 accuracy", "top5_accuracy"),
+}
+PROTOCOLS = {
+    "few-shot": "trained and tested on the same classes",
+    "base-to-new": "trained on the first half of the classes; both halves are tested, each within itself",
+    "cross-dataset": "trained on one data set, and tested on others whose classes were never seen",
+}
+GROUNDING_PROTOCOL = "tuned on expressions of the training set, tested on all expressions of the test set"
+OnCard = Callable[[dict[str, Any], str, str], RunOnCard]
+"""What a room's `results.json` says of the model of one seed: of the results, the card's task, and the seed."""
+
+
+class RunCards:
+    """The cards of a run's models, which tell of all seeds: written beside the models and, if they are pushed, there.
+
+    Args:
+        results: as `results.json` holds them; they grow from seed to seed.
+        task: what the model-index calls the task.
+        on_card: what they say.
+    """
+
+    def __init__(self, results: dict[str, Any], task: str, on_card: OnCard):
+        self.results = results
+        self.task = task
+        self.on_card = on_card
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._published: dict[str, tuple[str, TrainingArguments]] = {}
+
+    def add(self, seed: int, trainer: PromptTrainer) -> None:
+        """Write the cards of all seeds so far, and push this one's model if its training arguments say so.
+
+        A card that somebody has written or changed stays as it is.
+        """
+        self._checkpoints[str(seed)] = trainer.describe_checkpoint()
+        if trainer.is_world_process_zero():
+            for each in self._checkpoints:
+                file = Path(self.results["seeds"][each]["model"], CARD_FILE)
+                card = read_card(file)
+                if card is None or is_generated(card):
+                    write_card(self._card(each, PLACEHOLDER_ID), file)
+        if trainer.args.push_to_hub and (commit := trainer.push_to_hub()) is not None:
+            self._published[str(seed)] = commit.repo_url.repo_id, trainer.args
+
+    def finish(self) -> None:
+        """After the last seed: let the earlier seeds' cards on the Hub tell of the later ones, too."""
+        for seed, (repo_id, training) in list(self._published.items())[:-1]:
+            update_card(self._card(seed, repo_id), repo_id, training.hub_token, training.hub_revision)
+
+    def _card(self, seed: str, repo_id: str) -> ModelCard:
+        return make_card(self._checkpoints[seed], repo_id, self.on_card(self.results, self.task, seed))
+
+
+def check_publishing(model: Any, training: TrainingArguments, flag: str = "--backbone") -> None:
+    """Refuse, before training, what could not be pushed after it; `flag` names the backbone.
+
+    Raises:
+        ValueError: if the checkpoint would name a backbone that others do not have.
+    """
+    if not training.push_to_hub:
+        return
+    try:
+        model.check_push()
+    except ValueError as error:
+        raise ValueError(
+            f"--push_to_hub: {error} Here: give {flag} its Hub id, or train without --push_to_hub and push the model "
+            "from its folder."
+        ) from error
+
+
+def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
+    """What the results of a classifier, or of visual grounding, say of the model of one seed."""
+    unit = results.get("kind", "expression")  # an earlier version named none for grounding
+    grounds, shots = unit == "expression", results["shots"]
+    of = "" if grounds else " of each class"
+    protocol = PROTOCOLS[results["protocol"]]
+    own = {
+        "Backbone": backbone_title(results["backbone"]),
+        "Protocol": GROUNDING_PROTOCOL if grounds else f"{results['protocol']}, {protocol}",
+        "Trained on": f"{shots} {unit}{'s' * (shots > 1)}{of}, drawn by the seed" if shots else f"all {unit}s",
+        "Tested on": "; ".join(_tested_on(role, test, unit) for role, test in results["tests"].items()),
+    }
+    data = hub_id(results["data"]["train"])
+    return RunOnCard(
+        text="\n\n".join([RUN_TITLE, facts(results, seed, own), *_tables(results, seed)]),
+        eval_results=_eval_results(results, task, seed),
+        datasets=[data] if data else [],
+        base_model=hub_id(results["backbone"]),
+    )
+
+
+def _tables(results: dict[str, Any], seed: str) -> list[str]:
+    """One for each metric; a column for each test set."""
+    tests = results["tests"]
+    tables = []
+    for metric in _metrics(results):
+        of_metric = {role: test for role, test in tests.items() if metric in shown_metrics(test)}
+        rows: dict[str, dict[str, float]] = {**guesses(of_metric, metric)}
+        rows["zero-shot"] = {role: test["zero_shot"][metric] for role, test in of_metric.items()}
+        for each, run in results["seeds"].items():
+            rows[seed_title(each, seed)] = {role: run["tests"][role][metric] for role in of_metric}
+        table = {
+            name: [f"{row[role]:.2%}" if role in row else "–" for role in of_metric] for name, row in rows.items()
+        }
+        if len(results["seeds"]) > 1:
+            table["mean ± standard deviation"] = [
+                f"{test[metric]['mean']:.2%} ± {test[metric]['std']:.2%}" for test in of_metric.values()
+            ]
+        head = [METRICS[metric].title, *(_test_title(role, test) for role, test in of_metric.items())]
+        tables.append(markdown(head, [[name, *cells] for name, cells in table.items()]))
+    if "harmonic_mean" in results:
+        by_hand, learned = (f"{results['harmonic_mean'][name]:.2%}" for name in ("zero_shot", "learned"))
+        tables.append(f"Harmonic mean of both accuracies: zero-shot {by_hand}, learned {learned}.")
+    return tables
+
+
+def _eval_results(results: dict[str, Any], task: str, seed: str) -> list[EvalResult]:
+    """This checkpoint's metrics first, then the other seeds', then their means."""
+    found = []
+    for role, test in results["tests"].items():
+        tested_on = TestedOn(
+            task_type=task,
+            dataset_type=dataset_type(test["source"], test["title"]),
+            dataset_name=f"{test['title']}{'' if role in ('test', test['title']) else f' ({role})'}",
+            dataset_config=None if len(results["tests"]) == 1 else role,  # else they would be taken for one
+        )
+        for metric in (name for name in METRICS if name in shown_metrics(test)):
+            by_seed = {each: run["tests"][role][metric] for each, run in results["seeds"].items()}
+            found += tested_on.results(METRICS[metric], by_seed, seed)
+    return found
+
+
+def _metrics(results: dict[str, Any]) -> list[str]:
+    """Which metrics of any test set are shown."""
+    names = {name for test in results["tests"].values() for name in shown_metrics(test)}
+    return [name for name in METRICS if name in names]
+
+
+def _tested_on(role: str, test: dict[str, Any], unit: str) -> str:
+    """Name a test set with its numbers of examples and classes, as far as the results hold them."""
+    counted = [f"{test[f'test_{unit}s']} {unit}s"] if f"test_{unit}s" in test else []
+    counted += [f"{test['classes']} classes"] if test.get("classes") else []
+    text = " of ".join(counted)
+    if oracle := test["zero_shot"].get("proposal_oracle"):
+        text += f", of which {oracle:.2%} have a right candidate region"
+    return f"{_test_title(role, test)}: {text}" if text else _test_title(role, test)
+
+
+def _test_title(role: str, test: dict[str, Any]) -> str:
+    return one_line(test["title"] if role in ("test", test["title"]) else f"{role}, {test['title']}")

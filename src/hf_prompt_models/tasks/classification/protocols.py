@@ -1,0 +1,147 @@
+"""What is trained on and what is tested: the protocols that prompt learning is reported under.
+
+Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset, CoCoOp (arXiv 2203.05557, §4.1, §4.2).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.data.class_names_file import ClassNames, read_class_names_file
+from hf_prompt_models.data.few_shot import base_and_new_classes
+from hf_prompt_models.data.held_out import describe_split, hold_out, report_untested
+from hf_prompt_models.data.images.labelled import LabelledImages
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
+from hf_prompt_models.data.splits import split_of
+from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
+from hf_prompt_models.tasks.classification.arguments import FewShotArguments
+from hf_prompt_models.tasks.classification.templates import read_templates
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images to test on.
+
+    Attributes:
+        title: what to call their data set.
+        images: the images, with classes of their own.
+        templates: the hand-written prompts that zero-shot reads their class names in.
+    """
+
+    title: str
+    images: LabelledFiles
+    templates: list[str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a protocol makes of its data.
+
+    Attributes:
+        title: of the data set that is trained on.
+        train: the images that K a class are drawn from; their classes are those that the prompt is learned for.
+        tests: by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first is of the
+            classes that were trained on.
+        names: the names that `--class_names` gave the classes, by their folders.
+        split: which files `--test_fraction` holds out, as `split.json` has it.
+    """
+
+    title: str
+    train: LabelledFiles
+    tests: dict[str, TestSet]
+    names: ClassNames | None = None
+    split: dict[str, Any] | None = None
+
+
+def read_task(
+    arguments: FewShotArguments,
+    read_examples: Callable[..., LabelledFiles],
+    default_templates: Sequence[str] = (DEFAULT_TEMPLATE,),
+) -> Task:
+    """Read a protocol's data.
+
+    Args:
+        arguments: which protocol, and where the data is.
+        read_examples: the recipe's, called with a source and a split.
+        default_templates: of data sets that have none of their own.
+
+    Raises:
+        ValueError: if sources cannot be read or do not fit the protocol.
+    """
+    published = find_dataset(arguments.train_dir)
+    named = None if arguments.dataset is None else PUBLISHED_DATASETS[arguments.dataset]
+    train = _read(read_examples, arguments.train_dir, "train", named)
+    split = None
+    if arguments.test_dir is not None:
+        test = _read(read_examples, arguments.test_dir, "test", named).with_classes(train.class_names)
+    elif arguments.test_fraction is not None:
+        held_out = hold_out(train, arguments.test_fraction, arguments.split_seed)
+        report_untested(train, held_out)
+        split = describe_split(train, held_out, arguments.train_dir, arguments.test_fraction, arguments.split_seed)
+        train, test = train.select(held_out.train), train.select(held_out.test)
+    else:
+        raise ValueError("Say what to test on: test_dir, or test_fraction to hold out a share of each class.")
+    names = None
+    if arguments.class_names is not None:
+        folders = list(train.class_names)
+        given = read_class_names_file(arguments.class_names)
+        names = ClassNames(given.source, given.of_classes(folders, train.source), folders)
+        train, test = (replace(files, class_names=names.names) for files in (train, test))
+    published = named or published
+    title = published.title if published else source_title(arguments.train_dir)
+    templates = _templates(arguments, published, default_templates)
+
+    if arguments.protocol == "few-shot":
+        return Task(title, train, {"test": TestSet(title, test, templates)}, names, split)
+    if arguments.protocol == "base-to-new":
+        if len(train.class_names) < 4:
+            raise ValueError(
+                f"{train.source} has {len(train.class_names)} classes: base-to-new needs at least 4, two base and two "
+                "new ones."
+            )
+        base, new = base_and_new_classes(len(train.class_names))
+        halves = {"base": test.subset_of_classes(base), "new": test.subset_of_classes(new)}
+        for role, half in halves.items():
+            if not len(half):
+                raise ValueError(f"{test.source} holds no images of the {role} classes.")
+        tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
+        return Task(title, train.subset_of_classes(base), tests, names, split)
+    tests = {"source": TestSet(title, test, templates)}
+    for target in arguments.target_dirs or []:
+        name, _, source = target.rpartition("=")
+        target_published = PUBLISHED_DATASETS[name] if name else find_dataset(source)
+        images = _read(read_examples, source, "test", PUBLISHED_DATASETS[name] if name else None)
+        target_title = target_published.title if target_published else source_title(source)
+        role, number = target_title, 2
+        while role in tests:
+            role, number = f"{target_title} ({number})", number + 1
+        tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
+    return Task(title, train, tests, names, split)
+
+
+def source_title(source: str) -> str:
+    """What to call a source without a name: its folder, or the one above where that only names a split."""
+    path = Path(source)
+    return (path.parent.name or path.name) if split_of(path.name) else path.name
+
+
+def _read(
+    read_examples: Callable[[str, str], LabelledFiles], source: str, split: str, named: PublishedDataset | None
+) -> LabelledFiles:
+    """Images, with the published class names where `named` says what the class folders are."""
+    files = read_examples(source, split)
+    if named is None or find_dataset(source) is not None:
+        return files
+    if not isinstance(files, LabelledImages):
+        raise ValueError(f"{named.title} is a data set of pictures, and {source} holds videos: leave out --dataset.")
+    return files.named_as(named)
+
+
+def _templates(
+    arguments: FewShotArguments, published: PublishedDataset | None, default_templates: Sequence[str]
+) -> list[str]:
+    if arguments.templates is not None:
+        return read_templates(arguments.templates)
+    return [DATASET_TEMPLATES[published.name]] if published else list(default_templates)

@@ -1,0 +1,53 @@
+"""Hand-written templates as command lines name them."""
+
+import os
+from collections.abc import Sequence
+
+from hf_prompt_models.prompts.templates import (
+    ACTION_TEMPLATES,
+    DATASET_TEMPLATES,
+    DEFAULT_TEMPLATE,
+    IMAGENET_TEMPLATES,
+    IMAGENET_TEMPLATES_SELECT,
+    PLACEHOLDER,
+)
+from hf_prompt_models.utils.files import read_text
+
+
+TEMPLATE_LISTS = {
+    "default": [DEFAULT_TEMPLATE],
+    "imagenet_80": list(IMAGENET_TEMPLATES),
+    "imagenet_7": list(IMAGENET_TEMPLATES_SELECT),
+    "actions": [template.text for template in ACTION_TEMPLATES],
+} | {f"{name}_prompt": [template] for name, template in DATASET_TEMPLATES.items()}
+"""The published templates by the names that `read_templates` knows."""
+
+MAX_BYTES = 2**20
+
+
+def read_templates(words: Sequence[str]) -> list[str]:
+    """Return the templates that a command line means.
+
+    Args:
+        words: each a sentence with one `{}`, the name of a published list (`TEMPLATE_LISTS`), or a text file with a
+            template on each line.
+
+    Raises:
+        ValueError: if a word is none of these.
+    """
+    templates: list[str] = []
+    for word in words:
+        if PLACEHOLDER in word:
+            templates.append(word)
+        elif word in TEMPLATE_LISTS:
+            templates += TEMPLATE_LISTS[word]
+        elif os.path.isfile(word):
+            lines = read_text(word, MAX_BYTES, "lists of templates").splitlines()
+            templates += [line.strip() for line in lines if line.strip()]
+        else:
+            raise ValueError(
+                f"The template {word!r} must hold {PLACEHOLDER!r} exactly once, where the class name goes, as in "
+                f"{DEFAULT_TEMPLATE!r}. A text file of templates, or one of the published lists "
+                f"{', '.join(TEMPLATE_LISTS)}, may stand in its place."
+            )
+    return templates

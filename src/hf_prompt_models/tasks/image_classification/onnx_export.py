@@ -1,0 +1,220 @@
+"""An image classifier as one ONNX file, from pixels to logits: the text side becomes a constant."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from transformers.utils import IMAGE_PROCESSOR_NAME
+
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.utils.files import replacing, write_json
+
+
+LOWEST_OPSET = 18
+"""Torch's exporter writes no older one."""
+
+MAX_BYTES = 3 * 2**29
+"""Torch's exporter puts larger weights into a second file. (One file, a protobuf message, ends at 2 GiB.)"""
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written, and how close it is to the model.
+
+    Attributes:
+        opset: the version of ONNX's operator set.
+        checked_images: images that both sides classified.
+        absolute_difference: the largest between two logits.
+        relative_difference: that, divided by the largest absolute logit.
+    """
+
+    opset: int
+    checked_images: int
+    absolute_difference: float
+    relative_difference: float
+
+
+class PixelsToLogits(nn.Module):
+    """A model whose classes no longer change: its image tower, and a linear layer for all that follows.
+
+    Logits are an affine function of the normalised image features: similarities with the classes' features, times a
+    temperature, with some backbones plus a bias. The layer's weights are read from what the model itself answers to
+    the unit vectors `e` and `-e`, whose logits are `w + b` and `-w + b`.
+
+    Args:
+        model: the classifier, in eval mode.
+    """
+
+    def __init__(self, model: ClipPromptModel):
+        super().__init__()
+        self.model = model
+        with torch.no_grad():
+            classes, dim = model.get_text_features().pooler_output.shape
+            axes = torch.eye(dim)
+            ahead, behind = model(image_embeds=axes).logits, model(image_embeds=-axes).logits
+            bias = (ahead + behind).mean(dim=0) / 2
+            self.head = nn.Linear(dim, classes, bias=bool(bias.any()))
+            self.head.weight.copy_((ahead - behind).T / 2)
+            if self.head.bias is not None:
+                self.head.bias.copy_(bias)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(batch, classes) logits of (batch, 3, height, width) pixels."""
+        return self.head(self.model.get_image_features(pixel_values).pooler_output)
+
+
+def export_onnx(
+    model: ClipPromptModel,
+    path: str | os.PathLike,
+    image_processor: Any,
+    pictures: Sequence[Image.Image] = (),
+    opset: int | None = None,
+    tolerance: float = 1e-4,
+) -> OnnxExport:
+    """Write an image classifier as an ONNX file that needs neither PyTorch nor this package.
+
+    The file has one input, `pixel_values` of shape (batch, 3, height, width), and one output, `logits` of shape
+    (batch, classes), in float32; softmax makes them scores. The batch is free. Its metadata hold `id2label`, the
+    classes' names by index as JSON. `preprocessor_config.json`, written beside it, says how pixels are made of an
+    image.
+
+    The file is compared with the model by onnxruntime on random pixels and on `pictures`, one at a time and by three,
+    and moved into place if they agree.
+
+    Args:
+        model: the classifier, in float32 and on the CPU.
+        path: the file to write.
+        image_processor: the model's.
+        pictures: images to compare on, beside random ones.
+        opset: version of ONNX's operator set, 18 or newer. Default: the exporter's.
+        tolerance: the largest relative difference of logits, as `OnnxExport` defines it.
+
+    Raises:
+        ImportError: if the packages of the extra `onnx` are missing.
+        ValueError: if the model cannot be exported as it is, or if the file's logits differ from the model's.
+    """
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        raise ImportError(
+            f"Exporting to ONNX needs the package(s) {', '.join(missing)}: pip install 'hf_prompt_models[onnx]'."
+        )
+    path = Path(path)
+    _check(model, opset)
+    settings = json.loads(image_processor.to_json_string())
+    settings_file = path.parent / IMAGE_PROCESSOR_NAME
+    if settings_file.is_file() and json.loads(settings_file.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{settings_file} is of a model that takes other images: export into another folder.")
+    pixels = _pixels(image_processor, pictures)
+
+    with replacing(path) as beside:
+        program = _trace(PixelsToLogits(model).eval(), pixels[:2], opset)
+        program.model.metadata_props["id2label"] = json.dumps(model.config.id2label, ensure_ascii=False)
+        program.save(beside)
+        absolute, largest = _compare(model, beside, pixels)
+        if not absolute <= tolerance * largest:  # also if either is no number
+            raise ValueError(
+                f"The exported file's logits differ from the model's by up to {absolute:.2g}, "
+                f"{absolute / largest:.2g} of the largest, where {tolerance:g} is allowed: nothing was written. Try "
+                "another opset, or allow more if that suffices."
+            )
+        write_json(settings_file, settings)
+    return OnnxExport(program.model.opset_imports[""], len(pixels), absolute, absolute / largest)
+
+
+def _check(model: ClipPromptModel, opset: int | None) -> None:
+    """Find out what can be wrong before any work."""
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if opset is not None and not LOWEST_OPSET <= opset <= newest:
+        raise ValueError(f"The opset is one from {LOWEST_OPSET} to {newest}; got {opset}.")
+    if not model.is_linear_in_image_embeds:
+        raise ValueError(
+            f"A {type(model).__name__} cannot be exported: its logits are not a linear function of one image feature. "
+            "Export a method whose class features are fixed, such as CoOp or KgCoOp."
+        )
+    backbone = model.backbone
+    if backbone.device.type != "cpu" or backbone.dtype != torch.float32:
+        raise ValueError(
+            f"The model is on {backbone.device} in {backbone.dtype}: load it with dtype=torch.float32 and export it "
+            "from the CPU."
+        )
+    size = sum(parameter.nbytes for parameter in backbone.vision_model.parameters())
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"The image tower has {size / 2**30:.1f} GiB of weights; {MAX_BYTES / 2**30} GiB fit into one file."
+        )
+
+
+def _pixels(image_processor: Any, pictures: Sequence[Image.Image]) -> torch.Tensor:
+    """(images, 3, height, width): four images of random pixels, then the pictures."""
+    inputs = image_processor([Image.new("RGB", (64, 64)), *pictures], return_tensors="pt")
+    if set(inputs) != {"pixel_values"}:
+        raise ValueError(
+            f"The image processor makes {', '.join(inputs)} of an image; only models that take pixel_values alone can "
+            "be exported."
+        )
+    blank, *prepared = inputs["pixel_values"]
+    random = torch.randn(4, *blank.shape, generator=torch.Generator().manual_seed(0))
+    return torch.cat([random, *(pixels[None] for pixels in prepared)])
+
+
+def _trace(classifier: PixelsToLogits, pixels: torch.Tensor, opset: int | None) -> Any:
+    """The `ONNXProgram`, without the traces of this machine that the exporter leaves in it."""
+    with _quiet():
+        program: Any = torch.onnx.export(
+            classifier,
+            (pixels,),
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            opset_version=opset,
+            dynamo=True,
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+    written = program.model.opset_imports[""]
+    if opset is not None and written != opset:
+        raise ValueError(f"The model cannot be written in opset {opset}; {written} is possible.")
+    for node in program.model.graph:  # they say where each line of source lay
+        node.metadata_props.clear()
+    return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what torch says to itself while exporting: torchvision is not needed, and its own deprecations."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compare(model: ClipPromptModel, file: Path, pixels: torch.Tensor) -> tuple[float, float]:
+    """The largest difference between both sides' logits, and the largest absolute logit."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    absolute, largest = 0.0, 0.0
+    for size in (1, 3):
+        for batch in pixels.split(size):
+            with torch.no_grad():
+                expected = model(batch).logits.numpy()
+            (logits,) = session.run(["logits"], {"pixel_values": batch.numpy()})
+            absolute = np.maximum(absolute, np.abs(logits - expected).max()).item()
+            largest = max(largest, np.abs(expected).max().item())
+    return absolute, largest

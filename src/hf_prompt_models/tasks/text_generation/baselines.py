@@ -1,0 +1,74 @@
+"""What generated texts are compared with: the same model shown black images, and one answer to all questions."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
+
+
+BLIND_FILE = "blind_predictions.jsonl"
+SAMPLE_SEED = 1
+"""All seeds of a run are compared on the same examples."""
+
+
+def sees_images(arguments: Any, examples: Sequence[WritingExample]) -> bool:
+    """Return whether black images could change what is generated.
+
+    Args:
+        arguments: the method's; a run that is blind itself, or writes from titles alone, sees none.
+        examples: what is tested on.
+    """
+    settings = vars(arguments)
+    if settings.get("blind") or settings.get("condition_on") == "title":
+        return False
+    return any(example.images for example in examples)
+
+
+def blind_baseline(
+    write: Callable[[Sequence[WritingExample]], WrittenTexts], processor: Any, seeing: WrittenTexts, count: int
+) -> tuple[WrittenTexts, dict[str, Any]]:
+    """Generate for test examples whose images are replaced by black ones.
+
+    Args:
+        write: generates texts for examples by the trained model.
+        processor: its processor, which makes the images black.
+        seeing: what the model generated with images, for all examples.
+        count: how many of them; where there are more, so many are sampled, the same for every seed.
+
+    Returns:
+        The generated texts; and for the results `examples` (their number), `test`, the scores of the texts, and
+        `seeing`, the scores with images on the same examples.
+    """
+    total = len(seeing.examples)
+    chosen = list(range(total))
+    if total > count:
+        chosen = sorted(random.Random(SAMPLE_SEED).sample(range(total), count))
+    processor.blind = True
+    try:
+        blind = write([seeing.examples[index] for index in chosen])
+    finally:
+        processor.blind = False
+    same = WrittenTexts(
+        blind.examples, [seeing.texts[index] for index in chosen], [seeing.ended[index] for index in chosen]
+    )
+    return blind, {"examples": len(blind.examples), "test": blind.metrics(), "seeing": same.metrics()}
+
+
+def most_frequent_answer(examples: Sequence[WritingExample]) -> dict[str, Any] | None:
+    """Return what the most frequent of the right answers reaches if it is given to all questions.
+
+    Args:
+        examples: what is tested on.
+
+    Returns:
+        `answer`, and `test`, its scores; `None` where texts are no answers.
+    """
+    if examples[0].scoring is Scoring.TEXT:
+        return None
+    counts = Counter(reference for example in examples for reference in example.references)
+    answer, _ = counts.most_common(1)[0]
+    constant = WrittenTexts(examples, [answer] * len(examples), [True] * len(examples))
+    return {"answer": answer, "test": constant.metrics()}

@@ -1,0 +1,59 @@
+"""The results of a run that generates texts, for reading."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hf_prompt_models.tasks.text_generation.baselines import BLIND_FILE
+from hf_prompt_models.training.run_folder import seed_words
+
+
+PREDICTIONS_FILE, PICTURE, CURVE = "predictions.jsonl", "written.png", "learning_curve.png"
+WIDTH = 18
+
+
+def summarise_writing(results: dict[str, Any]) -> str:
+    """Return the table that `hf-prompt train` prints: for each seed its scores, with images and with black ones; then
+    mean and population deviation."""
+    seeds, data = results["seeds"], results["data"]
+    lines = [
+        f"{results['method']}, learned from {data['train_examples']} examples, on {data['test_examples']} others:"
+    ]
+    if (constant := results["most_frequent_answer"]) is not None:
+        lines.append(f"{'one answer to all':<{WIDTH}} {describe_metrics(constant['test'])} ({constant['answer']!r})")
+    for seed, one in seeds.items():
+        lines.append(f"{seed_words(seed):<{WIDTH}} {describe_metrics(one['test'])}")
+        if "blind" in one:
+            lines += _blind_lines(one["blind"], data["test_examples"])
+    if len(seeds) > 1:
+        lines.append(f"{'mean ± deviation':<{WIDTH}} {_means(results['metrics'])}")
+        if "blind" in results:
+            lines.append(f"{'  black images':<{WIDTH}} {_means(results['blind'])}")
+    model = Path(next(iter(seeds.values()))["model"])
+    blind_rows = f", with black images {model / BLIND_FILE}" if "blind" in results else ""
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"What was written: {model / PREDICTIONS_FILE}{blind_rows}; some of it drawn in {model / PICTURE}",
+            f"Write more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
+            f"Try it with: hf-prompt app {shlex.quote(str(model))}",
+        ]
+    )
+
+
+def _blind_lines(blind: dict[str, Any], total: int) -> list[str]:
+    lines = [f"{'  black images':<{WIDTH}} {describe_metrics(blind['test'])}"]
+    if blind["examples"] < total:
+        lines[0] += f" (on {blind['examples']} of the examples)"
+        lines.append(f"{'  with images':<{WIDTH}} {describe_metrics(blind['seeing'])} (on the same)")
+    return lines
+
+
+def _means(metrics: dict[str, dict[str, float]]) -> str:
+    return ", ".join(f"{name} {each['mean']:.3f} ± {each['std']:.3f}" for name, each in metrics.items())
+
+
+def describe_metrics(metrics: dict[str, float]) -> str:
+    """Scores in a line."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())

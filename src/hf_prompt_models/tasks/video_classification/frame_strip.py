@@ -1,0 +1,130 @@
+"""What a video model was shown of a video, and what it said: a strip of frames as a picture."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hf_prompt_models.data.videos.frame_sampling import segment_indices
+from hf_prompt_models.data.videos.loading import load_video_views
+from hf_prompt_models.utils.figures import BLUE, new_figure, save_figure, wrapped
+
+
+FRAMES_IN_A_ROW = 8
+TILE_INCHES = 1.7
+PICTURE_INCHES = 7.0
+"""The least width of the picture: room for names."""
+
+TILE_PIXELS = 480
+SHOWN_CLASSES = 20
+
+
+def strip_files(target: str | os.PathLike, videos: Sequence[str]) -> list[Path]:
+    """Where the strip of each video goes.
+
+    Args:
+        target: a file that ends with .png, for one video; or a folder, in which each has the name of its video.
+        videos: the videos' paths.
+
+    Raises:
+        ValueError: if there is one file for several videos.
+    """
+    target = Path(target)
+    if target.suffix.lower() == ".png":
+        if len(videos) > 1:
+            raise ValueError(f"{target} is one picture and there are {len(videos)} videos: name a folder for them.")
+        return [target]
+    files: list[Path] = []
+    taken: set[str] = set()
+    for video in videos:
+        name = stem = Path(os.path.abspath(video)).stem
+        number = 1
+        while name.lower() in taken:  # lower: some file systems know no capitals
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        files.append(target / f"{name}.png")
+    return files
+
+
+def write_frame_strip(
+    video: str, num_frames: int, predictions: Sequence[dict[str, Any]], path: str | os.PathLike
+) -> None:
+    """Write the sampled frames of a video, with their numbers, over its best classes, as PNG.
+
+    Args:
+        video: a file, or a folder of frames.
+        num_frames: number of frames that the model sees of it.
+        predictions: `label` and `score` of the best classes.
+        path: of the PNG.
+
+    Raises:
+        UnreadableVideoError: naming the video.
+    """
+    count = 0
+
+    def choose(available: int) -> list[list[int]]:
+        nonlocal count
+        count = available
+        return [segment_indices(count, num_frames)]
+
+    (frames,) = load_video_views(video, choose)
+    plot_frame_strip(Path(video).name, frames, segment_indices(count, num_frames), count, predictions, path)
+
+
+def plot_frame_strip(
+    title: str,
+    frames: Sequence[Image.Image],
+    indices: Sequence[int],
+    count: int,
+    predictions: Sequence[dict[str, Any]],
+    path: str | os.PathLike,
+) -> None:
+    """Write frames and predictions as PNG.
+
+    Args:
+        title: the video's name.
+        frames: the frames, whole.
+        indices: of each frame, from 0; shown from 1.
+        count: frames of the video.
+        predictions: `label` and `score` of the best classes, of which the first `SHOWN_CLASSES` are shown.
+        path: of the PNG.
+    """
+    predictions = predictions[:SHOWN_CLASSES]
+    columns = min(len(frames), FRAMES_IN_A_ROW)
+    rows = math.ceil(len(frames) / columns)
+    width = max(columns * TILE_INCHES, PICTURE_INCHES)
+    tile_height = max(min(width / columns, 2 * TILE_INCHES) * frame.height / frame.width for frame in frames)
+    tile_height = min(tile_height, 2 * TILE_INCHES) + 0.25  # for the frame's number
+    labels = [wrapped(entry["label"], 40) for entry in predictions]
+    heading = wrapped(f"{title}: {len(frames)} of {count} frames, and the best classes", int(11 * width))
+    bars_height = 0.7 + sum(0.12 + 0.16 * (label.count("\n") + 1) for label in labels)
+    top = 0.1 + 0.22 * (heading.count("\n") + 1)
+
+    figure = new_figure(width, top + rows * tile_height + bars_height)
+    figure.suptitle(heading, fontsize=11)
+    panels: Any = figure.subfigures(2, 1, height_ratios=[top + rows * tile_height, bars_height])
+    above, below = panels
+    tiles = above.subplots(rows, columns, squeeze=False).ravel()
+    for tile in tiles:
+        tile.set_axis_off()
+    for tile, frame, index in zip(tiles, frames, indices, strict=False):
+        small = frame.copy()
+        small.thumbnail((TILE_PIXELS, TILE_PIXELS))  # which only shrinks
+        tile.imshow(small)
+        tile.set_title(f"frame {index + 1}" + (f" of {count}" if tile is tiles[0] else ""), fontsize=8)
+
+    bars = below.subplots()
+    scores = [entry["score"] for entry in predictions]
+    drawn = bars.barh(range(len(labels)), scores, color=BLUE, height=0.6)
+    bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3, fontsize=9)
+    bars.set_yticks(range(len(labels)), labels, fontsize=9)
+    bars.invert_yaxis()
+    bars.set_xlim(0, 1.15)  # room for the number beside a bar of 100 %
+    bars.set_xticks([])
+    bars.set_xlabel("probability", fontsize=9)
+    bars.spines[["top", "right", "bottom"]].set_visible(False)
+    save_figure(figure, path)

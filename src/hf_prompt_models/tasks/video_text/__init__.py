@@ -1,0 +1,1 @@
+"""Videos with texts: retrieval, question answering, pre-training."""

@@ -1,0 +1,89 @@
+"""The results of a run over videos with texts, for reading."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
+from hf_prompt_models.tasks.video_text.card import DIRECTIONS
+
+
+PLACES = (1, 5, 10)
+"""The k of R@k, the share of queries whose match is among the first k."""
+NEXT = {
+    PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
+    PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
+    RETRIEVAL: [
+        "Search with: hf-prompt predict {} clips/ --text 'a ball rolls to the left'",
+        "Try it with: hf-prompt app {}",
+    ],
+    QUESTIONS: [
+        "Ask with: hf-prompt predict {} clip.mp4 --question 'what colour is the ball?'",
+        "Try it with: hf-prompt app {}",
+    ],
+}
+"""What to type next, after each task; {} is the model's folder."""
+
+
+def summarise(results: dict[str, Any]) -> str:
+    """The lines that `hf-prompt train` prints."""
+    task, data, kinds = results["task"], results["data"], results.get("kinds", {})
+    lines = [f"{results['method']}, {task}: trained on {data['train_texts']} texts."]
+    if data["skipped"]:
+        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+    if "answers" in results:
+        left_out = (
+            f" {results['left_out']} training questions have others and were left out." if results["left_out"] else ""
+        )
+        lines.append(
+            f"{results['answers']} answers.{left_out} Without the videos, {results['answer_prior']:.2%} of the test "
+            "questions are answered correctly."
+        )
+    for seed, one in results["seeds"].items():
+        lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
+        lines += chance_lines(results)
+        shown = shown_places(results.get("chance", {}))
+        lines += [*metric_lines("before", one["before"], kinds, shown), *metric_lines("after", one, kinds, shown)]
+    if len(results["seeds"]) > 1:
+        mean, deviation = results["accuracy"]["mean"], results["accuracy"]["std"]
+        name = "accuracy" if task == QUESTIONS else "R@1, text to video"
+        lines += ["", f"{name}, mean ± deviation: {mean:.2%} ± {deviation:.2%}"]
+    model = shlex.quote(next(iter(results["seeds"].values()))["model"])
+    return "\n".join([*lines, "", *(line.format(model) for line in NEXT[task])])
+
+
+def chance_lines(results: dict[str, Any]) -> list[str]:
+    """Return what candidates in random order reach, for reading; nothing of answers."""
+    lines = []
+    shown = shown_places(results.get("chance", {}))
+    for name, chance in results.get("chance", {}).items():
+        recalls = _recalls(chance, shown)
+        lines.append(f"  chance  {DIRECTIONS[name]:<15} {recalls}   mean rank {chance['mean_rank']:.1f}")
+    return lines
+
+
+def shown_places(chances: dict[str, dict[str, float]]) -> list[int]:
+    """Return the k of R@k that tell something: where there are no more than k candidates, any order reaches 100 %."""
+    return [k for k in PLACES if any(chance[f"recall_at_{k}"] < 1 for chance in chances.values())] or [PLACES[0]]
+
+
+def _recalls(metrics: dict[str, float], shown: Sequence[int]) -> str:
+    values = " ".join(f"{metrics[f'recall_at_{k}']:7.2%}" for k in shown)
+    return f"R@{'/'.join(map(str, shown))} {values}"
+
+
+def metric_lines(
+    when: str, metrics: dict[str, Any], kinds: dict[str, int], shown: Sequence[int] = PLACES
+) -> list[str]:
+    """What a model reached, for reading; `kinds` counts the questions of each kind, `shown` are the k of R@k."""
+    if "by_kind" in metrics:
+        by_kind = ", ".join(f"{kind} {value:.2%} of {kinds[kind]}" for kind, value in metrics["by_kind"].items())
+        return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {by_kind}"]
+    lines = []
+    for name, title in DIRECTIONS.items():
+        ranks = f"median rank {metrics[name]['median_rank']:g}, mean {metrics[name]['mean_rank']:.1f}"
+        lines.append(f"  {when:<7} {title:<15} {_recalls(metrics[name], shown)}   {ranks}")
+    if "losses" in metrics:
+        losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
+        lines.append(f"  {when:<7} held-out losses {losses}")
+    return lines

@@ -1,0 +1,1 @@
+"""Visual grounding: which region of an image a phrase means."""
