@@ -20,7 +20,7 @@ from hf_prompt_models.data.text.entity_vocabulary import (
     most_frequent,
     read_captions,
 )
-from hf_prompt_models.models.alpro.entities_alpro import read_entities
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import read_entities
 from hf_prompt_models.utils.files import write_text
 
 

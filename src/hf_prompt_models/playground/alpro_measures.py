@@ -15,7 +15,7 @@ from hf_prompt_models.models.alpro import (
     AlproForVideoTextRetrieval,
     AlproProcessor,
 )
-from hf_prompt_models.models.alpro.crops_alpro import black_outside
+from hf_prompt_models.models.alpro.processing_alpro import black_outside
 
 from .alpro_pretraining import CLEARLY, ENTITIES, draw_crops, shown_inside
 from .captioned_clips import CaptionedClip, describe_clip, distinct_clips

@@ -18,9 +18,8 @@ from hf_prompt_models.models.alpro import (
     AlproProcessor,
     AlproPrompter,
 )
-from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
-from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES, entity_prompts
-from hf_prompt_models.models.alpro.masking_alpro import mask_words
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import IMAGE_TEMPLATES, VIDEO_TEMPLATES, entity_prompts
+from hf_prompt_models.models.alpro.processing_alpro import black_outside, mask_words, sample_crop_box
 
 from .captioned_clips import CLIP_COLOURS, VERBS, CaptionedClip, all_captions, describe_clip
 from .clip_questions import question_words
@@ -157,7 +156,7 @@ def _mean_and_std(processor: AlproProcessor) -> tuple[torch.Tensor, torch.Tensor
 
 def draw_crops(count: int, generator: torch.Generator) -> np.ndarray:
     """(count, 4) boxes of crops, as in pre-training."""
-    return np.array([draw_crop_box(FRAME_SIZE, PATCH_SIZE, generator) for _ in range(count)])
+    return np.array([sample_crop_box(FRAME_SIZE, PATCH_SIZE, generator) for _ in range(count)])
 
 
 def shown_inside(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:

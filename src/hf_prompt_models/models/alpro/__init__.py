@@ -6,6 +6,7 @@ from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, Alpro
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
 from hf_prompt_models.models.alpro.modeling_alpro_pretraining import AlproForPreTraining
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import AlproPrompter
 from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
 from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
 from hf_prompt_models.models.alpro.pipeline_alpro import (
@@ -14,7 +15,6 @@ from hf_prompt_models.models.alpro.pipeline_alpro import (
     register,
 )
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
-from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 
 

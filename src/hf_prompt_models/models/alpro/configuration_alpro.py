@@ -1,5 +1,6 @@
 """ALPRO model configuration."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -7,7 +8,6 @@ from transformers import BertConfig, PreTrainedConfig, TimesformerConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hf_prompt_models.configuration_utils import PromptConfig
-from hf_prompt_models.models.alpro.entities_alpro import check_entities
 
 
 @strict
@@ -136,6 +136,28 @@ class AlproConfig(PromptConfig):
                 raise ValueError(
                     f"There are {len(self.entities)} names in entities for num_entities={self.num_entities}."
                 )
+
+
+def check_entities(entities: Sequence[str]) -> list[str]:
+    """Entities without the spaces around them.
+
+    Raises:
+        ValueError: if there are none, one is empty, or one stands there twice, whatever its letters' case.
+    """
+    names = [name.strip() for name in entities]
+    if not names:
+        raise ValueError("The list of entities is empty.")
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if not name:
+            raise ValueError(f"Entity {place} has no name.")
+        before = first.setdefault(name.casefold(), place)
+        if before != place:
+            raise ValueError(
+                f"Entity {place}, {name!r}, is entity {before} again: the prompter could not tell them apart. Keep "
+                "one of them."
+            )
+    return names
 
 
 __all__ = ["AlproConfig", "AlproVisionConfig"]

@@ -23,10 +23,8 @@ from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import CompletePreTrainedModel
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
+from hf_prompt_models.models.alpro.modeling_alpro_towers import AlproTextModel, AlproVideoModel, read_vit
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
-from hf_prompt_models.models.alpro.text_tower_alpro import AlproTextModel
-from hf_prompt_models.models.alpro.towers_alpro import read_vit
-from hf_prompt_models.models.alpro.video_tower_alpro import AlproVideoModel
 from hf_prompt_models.utils.forward_options import captured, forward_options
 
 

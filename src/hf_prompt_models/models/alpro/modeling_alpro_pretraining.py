@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import BertForMaskedLM, PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
@@ -12,14 +13,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.models.alpro.crops_alpro import patches_in_boxes
-from hf_prompt_models.models.alpro.losses_alpro import (
-    contrastive_loss,
-    entity_loss,
-    keep_confident,
-    masked_word_loss,
-)
-from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
+from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.models.alpro.modeling_alpro import (
     FEATURES_ALONE,
     AlproModel,
@@ -27,8 +21,85 @@ from hf_prompt_models.models.alpro.modeling_alpro import (
     check_pairs,
     two_layer_head,
 )
-from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import AlproPrompter
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import contrastive_loss, match_in_batch
+from hf_prompt_models.models.alpro.processing_alpro import IGNORED
 from hf_prompt_models.utils.forward_options import forward_options
+
+
+def masked_word_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """MLM: the mean over the masked words of what their own costs; 0 where no word is masked.
+
+    Args:
+        logits: (batch, length, vocabulary).
+        labels: (batch, length) token ids, -100 where nothing is asked.
+    """
+    flat = at_least_float32(logits).flatten(0, 1)
+    total = F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def keep_confident(soft_labels: torch.Tensor, threshold: float, legacy: bool = False) -> torch.Tensor:
+    """Which crops teach something: those of which the prompter is sure enough.
+
+    Args:
+        soft_labels: (batch, entities) the prompter's probabilities.
+        threshold: what the greatest of them must reach.
+        legacy: as the released code does, which compares the likeliest entity's index with a threshold of 0.2.
+
+    Returns:
+        (batch,) bool.
+    """
+    if legacy:
+        return soft_labels.argmax(dim=1) > 0
+    return soft_labels.amax(dim=1) >= threshold
+
+
+def entity_loss(logits: torch.Tensor, soft_labels: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """PEM: the cross entropy with the prompter's probabilities, the mean over the kept crops; 0 where none is kept.
+
+    Args:
+        logits, soft_labels: (batch, entities).
+        keep: (batch,) bool.
+    """
+    costs = -(soft_labels * at_least_float32(logits).log_softmax(dim=1)).sum(dim=1)
+    return costs.masked_fill(~keep, 0.0).sum() / keep.sum().clamp(min=1)
+
+
+def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int) -> torch.Tensor:
+    """Which patches lie in boxes whose edges are moved up and left to the patches' grid.
+
+    Args:
+        boxes: (batch, 4) left, top, right, bottom in pixels.
+
+    Returns:
+        (batch, patches) bool, row by row.
+
+    Raises:
+        ValueError: if a box is outside the frame, or holds no patch.
+    """
+    if boxes.dim() != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f"Boxes are (batch, 4): left, top, right and bottom of each in pixels; got {tuple(boxes.shape)}."
+        )
+    grid = boxes.div(patch_size, rounding_mode="floor").long()
+    left, top, right, bottom = grid.unbind(dim=1)
+    bad = (
+        (left >= right)
+        | (top >= bottom)
+        | (boxes.amin(dim=1) < 0)
+        | (boxes.amax(dim=1) > patches_per_side * patch_size)
+    )
+    if bad.any():
+        place = int(bad.nonzero()[0])
+        raise ValueError(
+            f"Box {place} of the batch, {boxes[place].tolist()}, holds no patch of {patch_size} pixels of a frame of "
+            f"{patches_per_side * patch_size}: give left, top, right and bottom in pixels."
+        )
+    places = torch.arange(patches_per_side, device=boxes.device)
+    rows = (places >= top[:, None]) & (places < bottom[:, None])
+    columns = (places >= left[:, None]) & (places < right[:, None])
+    return (rows[:, :, None] & columns[:, None, :]).flatten(1)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.modeling_clip_utils import at_least_float32
-from hf_prompt_models.models.alpro.losses_alpro import IGNORED
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, two_layer_head
+from hf_prompt_models.models.alpro.processing_alpro import IGNORED
 from hf_prompt_models.utils.forward_options import forward_options
 
 

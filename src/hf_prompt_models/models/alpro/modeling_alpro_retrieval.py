@@ -6,17 +6,142 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedConfig
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.modeling_clip_utils import at_least_float32
-from hf_prompt_models.models.alpro.losses_alpro import contrastive_loss
-from hf_prompt_models.models.alpro.matching_alpro import match_in_batch
 from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel, check_pairs
+from hf_prompt_models.models.alpro.modeling_alpro_towers import AlproTextModel
+from hf_prompt_models.utils.distributed import gather_examples, pad_alike, process_index, share_examples
 from hf_prompt_models.utils.forward_options import forward_options
+
+
+logger = logging.get_logger(__name__)
+
+EVALUATION_SEED = 0
+
+
+def compare_all(video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """Similarities of all processes' videos with all their texts, (videos, texts), never in half precision.
+
+    Args:
+        video_embeds, text_embeds: (batch, dim) L2-normalised.
+    """
+    with torch.autocast(video_embeds.device.type, enabled=False):
+        return gather_examples(video_embeds) @ gather_examples(text_embeds).T
+
+
+def contrastive_loss(
+    video_embeds: torch.Tensor, text_embeds: torch.Tensor, temperature: torch.Tensor | float
+) -> torch.Tensor:
+    """VTC: each video is to be closest to its own text among all processes' texts, and the other way round.
+
+    Args:
+        video_embeds, text_embeds: (batch, dim) L2-normalised; a text and the video in the same row belong together.
+        temperature: what similarities are divided by.
+    """
+    similarities = compare_all(video_embeds, text_embeds) / temperature
+    own = torch.arange(len(similarities), device=similarities.device)
+    return (F.cross_entropy(similarities, own) + F.cross_entropy(similarities.T, own)) / 2
+
+
+@torch.no_grad()
+def sample_hard_negatives(
+    similarities: torch.Tensor, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Another video for each text and another text for each video, the likelier the more alike they are.
+
+    Args:
+        similarities: (examples, examples) of videos with texts, divided by the temperature; at least 2 examples.
+        generator: the source of randomness, on the CPU. Default: torch's own.
+
+    Returns:
+        (examples,) indices of videos, one a text, and (examples,) indices of texts, one a video.
+    """
+    others = similarities.detach().cpu()  # whose generator the Trainer saves, and which is the same for every device
+    others = others.masked_fill(torch.eye(len(others), dtype=torch.bool), float("-inf"))
+    videos = torch.multinomial(others.T.softmax(dim=1), 1, generator=generator).flatten()
+    texts = torch.multinomial(others.softmax(dim=1), 1, generator=generator).flatten()
+    return videos.to(similarities.device), texts.to(similarities.device)
+
+
+def matching_loss(logits: torch.Tensor, positives: int) -> torch.Tensor:
+    """VTM: which pairs of a text and a video belong together, the mean over all processes' pairs.
+
+    Args:
+        logits: (pairs, 2), first those of `positives` pairs that do.
+    """
+    labels = (torch.arange(len(logits), device=logits.device) < positives).long()
+    return F.cross_entropy(gather_examples(at_least_float32(logits)), gather_examples(labels))
+
+
+def match_in_batch(
+    text_model: AlproTextModel,
+    head: nn.Module,
+    text: BaseModelOutputWithPooling,
+    attention_mask: torch.Tensor,
+    video: BaseModelOutputWithPooling,
+    temperature: torch.Tensor,
+    training: bool,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, BaseModelOutput]:
+    """The matching loss: of each pair, of its text with a similar video, and of its video with a similar text.
+
+    Negatives come from the examples of all processes. The only example has none: the loss is then of the positive
+    pair alone, and a warning says so.
+
+    Args:
+        text_model, head: what reads a pair, and the layer on its first token.
+        text, attention_mask, video: features of as many texts as videos; those in the same row belong together.
+        temperature: what similarities are divided by.
+        training: whether torch's own generator samples the negatives. Otherwise they are sampled in the same way
+            each time, so that an evaluation can be repeated and does not move the generator of the training.
+        kwargs: `output_hidden_states`, `output_attentions`, of the positive pairs.
+
+    Returns:
+        The loss, and the positive pairs after the fusion layers, `.last_hidden_state` (batch, length + video tokens,
+        width).
+    """
+    fused = text_model.fuse(text.last_hidden_state, attention_mask, video.last_hidden_state, **kwargs)
+    pairs = fused.last_hidden_state[:, 0]
+    similarities = compare_all(video.pooler_output.detach(), text.pooler_output.detach())
+    if len(similarities) > 1:
+        generator = None if training else torch.Generator().manual_seed(EVALUATION_SEED)
+        negatives = sample_hard_negatives(similarities / temperature, generator)
+        pairs = torch.cat([pairs, _fuse_negatives(text_model, text, attention_mask, video, negatives)])
+    else:
+        logger.warning_once(
+            "There is one example in the batch, and so no other text or video that does not belong to it: video-text "
+            "matching sees no negatives. Train with at least 2 examples at a time."
+        )
+    return matching_loss(head(pairs), positives=len(attention_mask)), fused
+
+
+def _fuse_negatives(
+    text_model: AlproTextModel,
+    text: BaseModelOutputWithPooling,
+    attention_mask: torch.Tensor,
+    video: BaseModelOutputWithPooling,
+    negatives: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    """(2 * batch, width): own texts with others' videos, then others' texts with own videos."""
+    batch = len(attention_mask)
+    own = slice(process_index() * batch, (process_index() + 1) * batch)
+    other_videos, other_texts = (indices[own] for indices in negatives)
+    texts, mask = pad_alike(text.last_hidden_state), pad_alike(attention_mask)
+    videos = share_examples(video.last_hidden_state)[other_videos]
+    fused = text_model.fuse(
+        torch.cat([texts, share_examples(texts)[other_texts]]),
+        torch.cat([mask, gather_examples(mask)[other_texts]]),
+        torch.cat([videos, video.last_hidden_state]),
+        output_hidden_states=False,
+        output_attentions=False,
+    )
+    return fused.last_hidden_state[:, 0]
 
 
 @dataclass

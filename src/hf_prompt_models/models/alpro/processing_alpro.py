@@ -1,4 +1,4 @@
-"""Processor for ALPRO: frames, sentences, and what pre-training makes of both."""
+"""Processor for ALPRO: frames, sentences, masked words and crops; and the collators for training."""
 
 import os
 from collections.abc import Sequence
@@ -6,12 +6,21 @@ from typing import Any, Self
 
 import torch
 from PIL import Image
-from transformers import BatchFeature
+from transformers import BatchFeature, PreTrainedTokenizerBase
 
 from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
-from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box
-from hf_prompt_models.models.alpro.masking_alpro import mask_words
 from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
+
+
+IGNORED = -100
+"""The label of tokens and questions that the loss leaves out."""
+MASKED, REPLACED = 0.8, 0.1
+"""Of the tokens that are asked for: the share that becomes `[MASK]`, and another token. The rest stays."""
+AREA = (0.3, 0.5)
+"""Share of the frame that a crop covers."""
+ASPECT = (0.3, 1 / 0.3)
+"""Its width by its height."""
+MAX_TRIES = 100
 
 
 class AlproProcessor(PromptProcessor):
@@ -112,13 +121,124 @@ class AlproProcessor(PromptProcessor):
             batch["input_ids"], self.tokenizer, generator, mlm_probability
         )
         pixels, settings = batch["pixel_values"], self.image_processor
-        boxes = [draw_crop_box(pixels.shape[-1], self.patch_size, generator) for _ in videos]
+        boxes = [sample_crop_box(pixels.shape[-1], self.patch_size, generator) for _ in videos]
         batch["crop_boxes"] = torch.tensor(boxes)
         batch["crop_pixel_values"] = black_outside(
             pixels, batch["crop_boxes"], list(settings.image_mean), list(settings.image_std)
         )
         batch["is_video"] = torch.tensor([len(frames) > 1 for frames in videos])
         return batch
+
+
+class AlproCollator:
+    """`pixel_values`, `input_ids` and `attention_mask` of items of a `VideoTextDataset`; long sentences are cut.
+
+    Args:
+        processor: ALPRO's.
+        labels: of question answering: one an item, which becomes `labels`.
+    """
+
+    def __init__(self, processor: AlproProcessor, labels: Sequence[int] | None = None):
+        self.processor = processor
+        self.labels = labels
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> BatchFeature:
+        videos, texts = [item["frames"] for item in items], [item["text"] for item in items]
+        batch = self.processor(images=videos, text=texts, truncation=True, return_tensors="pt")
+        if self.labels is not None:
+            batch["labels"] = torch.tensor([self.labels[item["index"]] for item in items])
+        return batch
+
+
+class AlproPretrainingCollator:
+    """All that pre-training reads, with masked words and crops drawn from what the items bring.
+
+    Args:
+        processor: ALPRO's.
+        entities: whether the model has a prompter, which is shown crops.
+        mlm_probability: share of words that are asked for.
+    """
+
+    def __init__(self, processor: AlproProcessor, entities: bool = True, mlm_probability: float = 0.15):
+        self.processor = processor
+        self.entities = entities
+        self.mlm_probability = mlm_probability
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> BatchFeature:
+        generator = torch.Generator().manual_seed(sum(item["draw"] * 31**n for n, item in enumerate(items)) % 2**63)
+        videos, texts = [item["frames"] for item in items], [item["text"] for item in items]
+        batch = self.processor.prepare_pretraining(videos, texts, generator, self.mlm_probability)
+        if not self.entities:
+            for name in ("crop_pixel_values", "crop_boxes", "is_video"):
+                del batch[name]
+        return batch
+
+
+def mask_words(
+    input_ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, generator: torch.Generator, probability: float = 0.15
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts with masked tokens, and what stood there.
+
+    Args:
+        input_ids: (batch, length). Special tokens and padding are not masked.
+        tokenizer: that made them.
+        generator: where chance comes from.
+        probability: of a token to be asked for.
+
+    Returns:
+        (batch, length) token ids, and (batch, length) labels, -100 where nothing is asked.
+    """
+    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
+    asked = (torch.rand(input_ids.shape, generator=generator) < probability) & ~special
+    chance = torch.rand(input_ids.shape, generator=generator)
+    others = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
+    masked = input_ids.masked_fill(asked & (chance < MASKED), tokenizer.mask_token_id)
+    masked = torch.where(asked & (chance >= MASKED) & (chance < MASKED + REPLACED), others, masked)
+    return masked, input_ids.masked_fill(~asked, IGNORED)
+
+
+def sample_crop_box(image_size: int, patch_size: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """A random rectangle in a square frame, its edges moved up and left to the patches' grid.
+
+    Args:
+        image_size: width and height of the frame in pixels.
+        patch_size: the grid's step.
+        generator: where chance comes from.
+
+    Returns:
+        Left, top, right and bottom in pixels. Where the frame has too few patches for a crop: all of it.
+    """
+    for _ in range(MAX_TRIES):
+        chance = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+        area = (AREA[0] + chance[0] * (AREA[1] - AREA[0])) * image_size**2
+        aspect = ASPECT[0] + chance[1] * (ASPECT[1] - ASPECT[0])
+        width, height = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if width >= image_size or height >= image_size:
+            continue
+        left, top = int(chance[2] * (image_size - width + 1)), int(chance[3] * (image_size - height + 1))
+        edges = [edge // patch_size * patch_size for edge in (left, top, left + width, top + height)]
+        if edges[0] < edges[2] and edges[1] < edges[3]:
+            return edges[0], edges[1], edges[2], edges[3]
+    return 0, 0, image_size, image_size
+
+
+def black_outside(
+    pixel_values: torch.Tensor, boxes: torch.Tensor, mean: list[float], std: list[float]
+) -> torch.Tensor:
+    """Videos that are black outside their boxes.
+
+    Args:
+        pixel_values: (batch, frames, 3, height, width), normalised.
+        boxes: (batch, 4) left, top, right, bottom in pixels.
+        mean, std: what they were normalised with.
+    """
+    rows = torch.arange(pixel_values.shape[-2], device=boxes.device)
+    columns = torch.arange(pixel_values.shape[-1], device=boxes.device)
+    left, top, right, bottom = (edges[:, None] for edges in boxes.unbind(dim=1))
+    inside_rows, inside_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    inside = (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None, None].to(pixel_values.device)
+    black = -torch.tensor(mean, dtype=pixel_values.dtype) / torch.tensor(std, dtype=pixel_values.dtype)
+    return torch.where(inside, pixel_values, black[:, None, None].to(pixel_values.device))
 
 
 __all__ = ["AlproProcessor"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hf_prompt_models.data.text.video_text_dataset import SAMPLING
-from hf_prompt_models.models.alpro.augmentation_alpro import ClipAugmentation
+from hf_prompt_models.models.alpro.image_processing_alpro import ClipAugmentation
 from hf_prompt_models.recipe_utils import VideoTextRecipe
 
 

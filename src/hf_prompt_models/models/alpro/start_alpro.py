@@ -9,11 +9,10 @@ from transformers import BertTokenizer, PreTrainedConfig
 from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
 from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
-from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import IMAGE_TEMPLATES, VIDEO_TEMPLATES, AlproPrompter
 from hf_prompt_models.models.alpro.processing_alpro import AlproProcessor
-from hf_prompt_models.models.alpro.prompter_alpro import AlproPrompter
 
 
 Model = TypeVar("Model", bound=AlproPreTrainedModel)

@@ -18,7 +18,7 @@ from hf_prompt_models.metrics.guessing import chance_of_retrieval
 from hf_prompt_models.metrics.retrieval import ranks_of_any, summarise_ranks
 from hf_prompt_models.metrics.video_qa import answer_accuracy
 from hf_prompt_models.models.alpro import AlproForVideoTextRetrieval
-from hf_prompt_models.models.alpro.collating_alpro import AlproCollator, AlproPretrainingCollator
+from hf_prompt_models.models.alpro.processing_alpro import AlproCollator, AlproPretrainingCollator
 
 
 EXCLUDED = -2.0

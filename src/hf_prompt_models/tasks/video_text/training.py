@@ -30,9 +30,8 @@ from hf_prompt_models.models.alpro import (
     AlproForVideoTextRetrieval,
     AlproPreTrainedModel,
 )
-from hf_prompt_models.models.alpro.collating_alpro import AlproCollator, AlproPretrainingCollator
-from hf_prompt_models.models.alpro.entities_alpro import read_entities
-from hf_prompt_models.models.alpro.losses_alpro import IGNORED
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import read_entities
+from hf_prompt_models.models.alpro.processing_alpro import IGNORED, AlproCollator, AlproPretrainingCollator
 from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
 from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
 from hf_prompt_models.processing_utils import report_cut_texts

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hf_prompt_models.models.alpro.augmentation_alpro import ClipAugmentation, _change
+from hf_prompt_models.models.alpro.image_processing_alpro import ClipAugmentation, _change
 
 
 def picture(seed: int, size: tuple[int, int] = (56, 40)) -> Image.Image:

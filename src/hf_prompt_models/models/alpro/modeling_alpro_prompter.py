@@ -1,7 +1,10 @@
 """ALPRO's prompter: which entity a part of a video shows, said by a frozen model from sentences (paper, 3.3)."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Self
 
 import torch
@@ -12,16 +15,25 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
-from hf_prompt_models.models.alpro.entities_alpro import (
-    IMAGE_TEMPLATES,
-    VIDEO_TEMPLATES,
-    check_entities,
-    entity_prompts,
-)
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, check_entities
 from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel
 from hf_prompt_models.processing_utils import refuse_long_text
+from hf_prompt_models.utils.files import read_text
 from hf_prompt_models.utils.forward_options import forward_options
+
+
+MAX_LIST_BYTES = 16 * 2**20
+
+ARTICLES = ("a", "the", "one")
+VIDEO_TEMPLATES = tuple(
+    f"A {kind} of {article} {{}}."
+    for kind, article in product(("footage", "video", "portrait", "video footage"), ARTICLES)
+)
+IMAGE_TEMPLATES = tuple(
+    f"A {kind} of {article} {{}}."
+    for kind, article in product(("photo", "picture", "good photo", "good picture"), ARTICLES)
+)
+"""12 sentences for videos and 12 for still pictures (paper, table 8, and the released code)."""
 
 
 @dataclass
@@ -150,6 +162,25 @@ class AlproPrompter(AlproPreTrainedModel):
     def soft_labels(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> torch.Tensor:
         """(batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
         return self(pixel_values, is_video, **FEATURES_ALONE).logits.softmax(dim=-1)
+
+
+def entity_prompts(entities: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """All entities in the first template, then in the second, …."""
+    return [template.replace("{}", name) for template in templates for name in entities]
+
+
+def read_entities(file: str | os.PathLike) -> list[str]:
+    """Entities from a file with one a line, the released `unigrams.txt` or one like it; a number behind is its count.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming the file, if it is empty or an entity stands there twice.
+    """
+    lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
+    try:
+        return check_entities([re.sub(r"\s+\d+$", "", line.strip()) for line in lines if line.strip()])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 __all__ = ["AlproPrompter"]

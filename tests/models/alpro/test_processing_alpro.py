@@ -9,8 +9,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoProcessor
 
 from hf_prompt_models import AlproConfig, AlproForPreTraining, AlproImageProcessor, AlproProcessor
-from hf_prompt_models.models.alpro.crops_alpro import black_outside, draw_crop_box, patches_in_boxes
-from hf_prompt_models.models.alpro.masking_alpro import mask_words
+from hf_prompt_models.models.alpro.modeling_alpro_pretraining import patches_in_boxes
+from hf_prompt_models.models.alpro.processing_alpro import black_outside, mask_words, sample_crop_box
 from tests.models.alpro import little
 from tests.tested_method import random_image
 
@@ -87,7 +87,7 @@ def test_words_are_masked_as_bert_masks_them() -> None:
 
 def test_crops_cover_a_third_to_a_half_and_end_at_patches() -> None:
     generator = torch.Generator().manual_seed(0)
-    boxes = torch.tensor([draw_crop_box(224, 16, generator) for _ in range(500)])
+    boxes = torch.tensor([sample_crop_box(224, 16, generator) for _ in range(500)])
     assert not (boxes % 16).any()
     left, top, right, bottom = boxes.unbind(dim=1)
     width, height = right - left, bottom - top
@@ -101,7 +101,7 @@ def test_crops_cover_a_third_to_a_half_and_end_at_patches() -> None:
     shape = (width.double() / height).log()
     assert shape.min() < -0.5
     assert shape.max() > 0.8
-    assert draw_crop_box(16, 16, generator) == (0, 0, 16, 16)  # of a single patch
+    assert sample_crop_box(16, 16, generator) == (0, 0, 16, 16)  # of a single patch
 
 
 def test_outside_its_box_a_video_is_black_before_it_is_normalised() -> None:

@@ -7,15 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from hf_prompt_models import AlproForPreTraining, AlproForVideoTextRetrieval
-from hf_prompt_models.models.alpro.losses_alpro import (
+from hf_prompt_models.models.alpro.modeling_alpro_pretraining import entity_loss, keep_confident, masked_word_loss
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import (
+    EVALUATION_SEED,
     contrastive_loss,
-    draw_hard_negatives,
-    entity_loss,
-    keep_confident,
-    masked_word_loss,
     matching_loss,
+    sample_hard_negatives,
 )
-from hf_prompt_models.models.alpro.matching_alpro import EVALUATION_SEED
 from tests.models.alpro import little
 from tests.models.alpro.written_out import WrittenOut, cross_entropy, two_layers
 
@@ -73,7 +71,7 @@ def test_contrast_is_the_cross_entropy_of_both_directions() -> None:
 
 def test_negatives_are_drawn_by_similarity_and_never_the_own() -> None:
     similarities = torch.tensor([[9.0, 1.0, 0.0], [2.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
-    drawn = [draw_hard_negatives(similarities) for _ in range(3000)]
+    drawn = [sample_hard_negatives(similarities) for _ in range(3000)]
     videos, texts = (torch.stack([each[side] for each in drawn]) for side in (0, 1))
     for place in range(3):
         assert not (videos[:, place] == place).any()
@@ -188,7 +186,7 @@ def test_each_loss_and_its_gradients_equal_the_ones_by_hand() -> None:
     output = model(**batch)
     similarities = output.video_embeds @ output.text_embeds.T / 0.3
     generator = torch.Generator().manual_seed(EVALUATION_SEED)
-    expected = by_hand(model, batch, draw_hard_negatives(similarities, generator))
+    expected = by_hand(model, batch, sample_hard_negatives(similarities, generator))
     assert expected.pop("kept") == 2  # of four, so that the threshold is seen to work
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     assert not any(name.startswith("prompter") for name in parameters)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from hf_prompt_models import AlproForPreTraining, AlproModel, AlproPrompter
-from hf_prompt_models.models.alpro.entities_alpro import IMAGE_TEMPLATES, VIDEO_TEMPLATES
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import IMAGE_TEMPLATES, VIDEO_TEMPLATES
 from tests.models.alpro import little
 
 
