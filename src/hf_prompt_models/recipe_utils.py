@@ -5,7 +5,7 @@ name of the method, or by the `model_type` of a checkpoint.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.data.text.captioned_videos import VideoTexts
 from hf_prompt_models.data.text.records import Records
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
@@ -270,3 +271,37 @@ class VideoTextRecipe(Recipe[ArgumentsT]):
     @abstractmethod
     def training_defaults(self, task: str, dataset: str | None = None) -> dict[str, Any]:
         """Return the keyword arguments for `TrainingArguments`."""
+
+    @abstractmethod
+    def build_model(
+        self, arguments: ArgumentsT, data: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
+    ) -> PreTrainedModel:
+        """Return the model to train, with its processor in `.processor`.
+
+        Args:
+            arguments: the method's own flags.
+            data: the task's flags, which name the weights to start from.
+            texts: the training set.
+            answers: the answers to choose from; `None` unless questions are answered.
+
+        Raises:
+            OSError, TypeError, ValueError: if the weights are missing, of another kind, or do not fit.
+        """
+
+    @abstractmethod
+    def build_train_dataset(self, arguments: ArgumentsT, texts: VideoTexts[Any], seed: int) -> Dataset:
+        """Return the data set to train on, augmented as the method has it."""
+
+    @abstractmethod
+    def build_collator(
+        self, arguments: ArgumentsT, model: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
+    ) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+        """Return what makes the model's inputs of items of `build_train_dataset`; arguments as for `build_model`."""
+
+    def forward_arguments(self, arguments: ArgumentsT) -> dict[str, Any]:
+        """Return the keyword arguments that the model gets in training with each batch."""
+        return {}
+
+    def trained_model(self, arguments: ArgumentsT, model: Any) -> PreTrainedModel:
+        """Return the trained model, or the part of it, that is saved."""
+        return model

@@ -10,7 +10,6 @@ from hf_prompt_models import (
     FrozenForConditionalGeneration,
     MantisForConditionalGeneration,
 )
-from hf_prompt_models.models.alpro.start_alpro import load_start
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
 from hf_prompt_models.playground.product_cards import draw_card
 
@@ -54,5 +53,5 @@ def question_reader(folder: Path) -> Path:
 def answerer(folder: Path) -> Path:
     """An ALPRO that answers questions about clips by a head that is new, so that it guesses."""
     answers = ["blue", "green", "key", "left", "one", "red", "two"]
-    load_start(AlproForVideoQuestionAnswering, ALPRO_DIR, 4, 40, answers=answers).save_pretrained(folder)
+    AlproForVideoQuestionAnswering.from_backbone(ALPRO_DIR, answers=answers).save_pretrained(folder)
     return folder

@@ -1,6 +1,7 @@
 """A little ALPRO for tests: its configuration, lively weights, a tokenizer and a processor."""
 
 import string
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -96,3 +97,10 @@ def texts(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
     sentences = [" ".join(WORDS[word] for word in row[: 2 + place % 5]) for place, row in enumerate(drawn)]
     tokens = tokenizer()(sentences, padding=True, return_tensors="pt")
     return {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+
+
+def saved(model: PreTrainedModel, directory: Path) -> str:
+    """Save a model with a processor, and return its folder."""
+    model.processor = processor()
+    model.save_pretrained(directory)
+    return str(directory)

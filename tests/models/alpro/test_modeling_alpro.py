@@ -1,15 +1,18 @@
 """The towers against divided space-time attention and a BERT written out, and models made from other weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertModel, ViTConfig, ViTModel
 
 from hf_prompt_models import (
     AlproConfig,
     AlproForPreTraining,
+    AlproForVideoQuestionAnswering,
     AlproForVideoTextRetrieval,
     AlproModel,
     AlproVisionConfig,
@@ -233,3 +236,65 @@ def test_towers_that_do_not_fit_are_refused(towers: tuple[Path, Path], tmp_path:
         (tmp_path / name).write_bytes((towers[0] / name).read_bytes()[: 300 if name.startswith("model") else None])
     with pytest.raises(OSError, match="is damaged"):
         AlproModel.from_towers(tmp_path, towers[1])
+
+
+# -- from a saved model ----------------------------------------------------------------------------------------------
+
+
+CLASSES = [AlproModel, AlproForPreTraining, AlproForVideoTextRetrieval, AlproForVideoQuestionAnswering]
+
+
+@pytest.mark.parametrize("source", CLASSES)
+@pytest.mark.parametrize("wanted", CLASSES[1:])
+def test_every_class_begins_from_every_other_silently(source: type, wanted: Any, tmp_path: Path) -> None:
+    """`transformers_records` fails the test if a warning goes by."""
+    before = little.lively(source(little.config(num_entities=0)))
+    model = wanted.from_backbone(little.saved(before, tmp_path / "a"), 2, 20)
+    towers = before if isinstance(before, AlproModel) else before.alpro
+    for name, tensor in towers.state_dict().items():
+        assert torch.equal(model.alpro.state_dict()[name], tensor), name
+    assert all(bool(torch.isfinite(each).all()) for each in model.parameters())
+    if "vtm_head.weight" in before.state_dict() and "vtm_head.weight" in model.state_dict():
+        assert torch.equal(model.vtm_head.weight, before.vtm_head.weight)
+    assert (model.processor.num_frames, model.processor.max_text_length) == (2, 20)
+
+
+def test_more_frames_resize_the_time_embeddings(tmp_path: Path) -> None:
+    before = little.lively(AlproForPreTraining(little.config(num_entities=0)))
+    model = AlproForVideoTextRetrieval.from_backbone(little.saved(before, tmp_path / "a"), 4, 30)
+    old, new = (each.alpro.video_model.embeddings.time_embeddings for each in (before, model))
+    assert torch.equal(new, old[:, [0, 0, 1, 1]])
+    assert model.config.num_frames == model.processor.num_frames == 4
+
+
+def test_the_same_answers_keep_their_head_and_others_get_a_new_one(tmp_path: Path) -> None:
+    answers = ["dog", "cat", "ball"]
+    fields = {"id2label": dict(enumerate(answers)), "label2id": {each: n for n, each in enumerate(answers)}}
+    before = little.lively(AlproForVideoQuestionAnswering(little.config(num_entities=0, **fields)))
+    directory = little.saved(before, tmp_path / "a")
+    same = AlproForVideoQuestionAnswering.from_backbone(directory, 2, 30, answers=answers)
+    assert torch.equal(same.classifier[2].weight, before.classifier[2].weight)
+    for others in (["cat", "dog", "ball"], ["dog", "cat"], [*answers, "tree"]):
+        model = AlproForVideoQuestionAnswering.from_backbone(directory, 2, 30, answers=others)
+        assert list(model.config.id2label.values()) == others
+        assert model.config.label2id[others[0]] == 0
+        assert model.classifier[2].weight.shape[0] == len(others)
+        assert not torch.equal(model.classifier[0].weight, before.classifier[0].weight)
+        assert torch.equal(model.alpro.video_projection.weight, before.alpro.video_projection.weight)
+
+
+def test_something_else_is_refused(tmp_path: Path) -> None:
+    BertForMaskedLM(
+        BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="'bert'"):
+        AlproModel.from_backbone(str(tmp_path), 2, 30)
+
+
+def test_a_file_that_lacks_towers_is_refused(tmp_path: Path) -> None:
+    directory = little.saved(little.lively(AlproForPreTraining(little.config(num_entities=0))), tmp_path / "a")
+    file = Path(directory) / "model.safetensors"
+    tensors = {name: each for name, each in load_file(file).items() if "video_projection" not in name}
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(ValueError, match="lacks weights of ALPRO's towers"):
+        AlproForVideoTextRetrieval.from_backbone(directory, 2, 30)

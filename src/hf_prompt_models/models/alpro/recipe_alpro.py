@@ -1,15 +1,52 @@
 """Recipe of ALPRO: its arguments and the released settings."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from hf_prompt_models.data.text.video_text_dataset import SAMPLING
-from hf_prompt_models.models.alpro.image_processing_alpro import ClipAugmentation
+from transformers import BertTokenizer, PreTrainedConfig
+
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
+from hf_prompt_models.configuration_utils import class_fields
+from hf_prompt_models.data.text.captioned_videos import VideoTexts
+from hf_prompt_models.data.text.video_text_dataset import SAMPLING, VideoTextDataset
+from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
+from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor, ClipAugmentation
+from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel
+from hf_prompt_models.models.alpro.modeling_alpro_pretraining import AlproForPreTraining
+from hf_prompt_models.models.alpro.modeling_alpro_prompter import (
+    IMAGE_TEMPLATES,
+    VIDEO_TEMPLATES,
+    AlproPrompter,
+    read_entities,
+)
+from hf_prompt_models.models.alpro.modeling_alpro_question_answering import AlproForVideoQuestionAnswering
+from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
+from hf_prompt_models.models.alpro.processing_alpro import (
+    IGNORED,
+    AlproCollator,
+    AlproPretrainingCollator,
+    AlproProcessor,
+)
 from hf_prompt_models.recipe_utils import VideoTextRecipe
 
 
+Model = TypeVar("Model", bound=AlproPreTrainedModel)
+
 PRETRAINING, PROMPTER, RETRIEVAL, QUESTIONS = TASKS = ("pretraining", "prompter", "retrieval", "question-answering")
+MODELS: Mapping[str, type[AlproPreTrainedModel]] = {
+    PRETRAINING: AlproForPreTraining,
+    PROMPTER: AlproForPreTraining,
+    RETRIEVAL: AlproForVideoTextRetrieval,
+    QUESTIONS: AlproForVideoQuestionAnswering,
+}
+"""The class that each task trains."""
+
+MIN_COUNT = 2
+"""Occurrences of a word in the training texts, from which on a new small model has a token for it."""
+HEAD_WIDTH = 32
+"""Channels of an attention head of a new small model."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +78,7 @@ RECIPES: Mapping[tuple[str, str], ReleasedSettings] = {
     (QUESTIONS, "msvd"): ReleasedSettings(5e-5, 15, 0.1, 20.0, 12, 2, 16, 40),
 }
 
-
 NUM_ANSWERS = {"msrvtt": 1500, "msvd": 2423}
-
-
 """Answers that the released models choose from."""
 
 
@@ -175,5 +209,150 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
             "per_device_eval_batch_size": 16,
         }
 
+    def build_model(
+        self, arguments: Arguments, data: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
+    ) -> AlproPreTrainedModel:
+        task = arguments.task
+        model_class: Any = MODELS[task]
+        sizes: dict[str, Any] = {"num_frames": arguments.num_frames, "max_text_length": arguments.max_text_length}
+        fields: dict[str, Any] = {"pem_threshold": arguments.pem_threshold} if task == PRETRAINING else {}
+        if data.backbone is not None:
+            if task == PROMPTER or (task == PRETRAINING and not has_prompter(data.backbone)):
+                fields |= {"num_entities": 0, "entities": None}
+            model = model_class.from_backbone(data.backbone, **sizes, answers=answers, **fields)
+        else:
+            if answers is not None:
+                fields |= class_fields(answers)
+            if data.from_scratch:
+                names = ("image_size", "patch_size", "hidden_size", "num_layers")
+                shape = {name: getattr(arguments, name) for name in names}
+                model = new_small_model(model_class, texts.texts, **sizes, **shape, **fields)
+            else:
+                model = model_class.from_towers(data.vision, data.text, **sizes, num_entities=0, **fields)
+        if data.prompter is not None:
+            entities = None if data.entities is None else read_entities(data.entities)
+            model.set_prompter(load_prompter(data.prompter, entities, sizes["num_frames"]))
+        return model
+
+    def build_train_dataset(self, arguments: Arguments, texts: VideoTexts[Any], seed: int) -> VideoTextDataset:
+        num_frames: Any = arguments.num_frames  # `argument_defaults` gives it a value
+        return VideoTextDataset(texts.items, num_frames, arguments.sampling, arguments.augmentation(), seed)
+
+    def build_collator(
+        self, arguments: Arguments, model: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
+    ) -> AlproCollator | AlproPretrainingCollator:
+        if arguments.task == PRETRAINING:
+            return AlproPretrainingCollator(model.processor, model.prompter is not None, arguments.mlm_probability)
+        if answers is None:
+            return AlproCollator(model.processor)
+        index_of = {answer: index for index, answer in enumerate(answers)}
+        return AlproCollator(model.processor, [index_of.get(item.answer, IGNORED) for item in texts.items])
+
+    def forward_arguments(self, arguments: Arguments) -> dict[str, Any]:
+        return {RETRIEVAL: {"return_loss": True}, PROMPTER: {"contrast_only": True}}.get(arguments.task, {})
+
+    def trained_model(self, arguments: Arguments, model: Any) -> AlproPreTrainedModel:
+        """Return the model, or its towers as an [`AlproModel`] where a prompter was trained."""
+        trained = model.alpro if arguments.task == PROMPTER else model
+        trained.processor = model.processor
+        return trained
+
 
 RECIPE = AlproRecipe()
+
+
+def has_prompter(directory: str) -> bool:
+    """Return whether a folder or Hub id holds a model for pre-training that has a prompter."""
+    config, _ = PreTrainedConfig.get_config_dict(locate_backbone(directory, ALPRO_DIR))
+    return config.get("architectures") == [AlproForPreTraining.__name__] and config.get("num_entities", 1) > 0
+
+
+def load_prompter(directory: str, entities: Sequence[str] | None, num_frames: int) -> AlproPrompter:
+    """Load a prompter, or make one for a list of entities from the towers of a saved ALPRO.
+
+    Args:
+        directory: folder or Hub id.
+        entities: their names; `None` if the saved model is a prompter with its own.
+        num_frames: frames of a video.
+
+    Raises:
+        OSError, TypeError: as `AlproPreTrainedModel.from_backbone`.
+        ValueError: without entities, if the saved model is not a prompter; if an entity is listed twice.
+    """
+    directory = str(locate_backbone(directory, ALPRO_DIR))
+    found, _ = PreTrainedConfig.get_config_dict(directory)
+    if entities is None:
+        if found.get("architectures") != [AlproPrompter.__name__]:
+            raise ValueError(f"{directory} is no prompter with entities of its own: name them with --entities FILE.")
+        prompter = AlproPrompter.from_pretrained(directory)
+        if prompter.config.num_frames != num_frames:
+            prompter.resize_time_embeddings(num_frames)
+        return prompter
+    model = AlproModel.from_backbone(directory, num_frames)
+    return AlproPrompter.from_entities(model, entities, model.processor)
+
+
+def new_small_model(
+    model_class: type[Model],
+    texts: Iterable[str],
+    num_frames: int,
+    max_text_length: int,
+    image_size: int,
+    patch_size: int,
+    hidden_size: int,
+    num_layers: int,
+    **fields: Any,
+) -> Model:
+    """Return a small model with random weights and a tokenizer made from the training texts.
+
+    Args:
+        model_class: class of the model.
+        texts: the training texts.
+        num_frames: frames of a video.
+        max_text_length: tokens at which the processor truncates texts.
+        image_size, patch_size: sides of frames and patches in pixels.
+        hidden_size: width of both towers, a multiple of 32, the width of a head.
+        num_layers: layers of the video tower and of BERT, whose second half is the fusion layers.
+        fields: other fields of [`AlproConfig`].
+
+    Raises:
+        ValueError: if `hidden_size` is not a multiple of 32, or `num_layers` is below 2.
+    """
+    if hidden_size % HEAD_WIDTH or hidden_size < HEAD_WIDTH:
+        raise ValueError(f"hidden_size is a multiple of {HEAD_WIDTH}; got {hidden_size}.")
+    if num_layers < 2:
+        raise ValueError(f"num_layers is at least 2; got {num_layers}.")
+    tokenizer = word_tokenizer(texts, max_text_length)
+    sizes = {
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": hidden_size // HEAD_WIDTH,
+        "intermediate_size": 4 * hidden_size,
+    }
+    vision = {"image_size": image_size, "patch_size": patch_size, "num_frames": num_frames, **sizes}
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": max(max_text_length, 64), **sizes}
+    defaults = {"fusion_layer": num_layers // 2, "projection_dim": hidden_size, "num_entities": 0}
+    model = model_class(AlproConfig(vision_config=vision, text_config=text, **defaults | fields))
+    side = {"height": image_size, "width": image_size}
+    model.processor = AlproProcessor(
+        AlproImageProcessor(size=side),
+        tokenizer,
+        num_frames=num_frames,
+        max_text_length=max_text_length,
+        patch_size=patch_size,
+    )
+    return model
+
+
+def word_tokenizer(texts: Iterable[str], max_text_length: int) -> BertTokenizer:
+    """Return a BERT tokenizer with the words that occur at least twice, and the letters of all others."""
+    counts: dict[str, int] = {}
+    for text in [*texts, *(template.replace("{}", "") for template in (*VIDEO_TEMPLATES, *IMAGE_TEMPLATES))]:
+        for word in re.findall(r"\w+|[^\w\s]", text.lower()):
+            counts[word] = counts.get(word, 0) + 1
+    words = sorted(word for word, count in counts.items() if count >= MIN_COUNT)
+    letters = sorted({letter for word in counts for letter in word})
+    pieces = [*words, *letters, *(f"##{letter}" for letter in letters)]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return BertTokenizer(vocab=vocabulary, model_max_length=max_text_length)

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import TrainingArguments, set_seed
 
-from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone, portable_name
+from hf_prompt_models.backbones.packaged import portable_name
 from hf_prompt_models.data.text.captioned_videos import (
     VideoText,
     VideoTexts,
@@ -22,18 +22,12 @@ from hf_prompt_models.data.text.captioned_videos import (
     read_captioned_videos,
     read_video_questions,
 )
-from hf_prompt_models.data.text.video_text_dataset import VideoTextDataset
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.models.alpro import (
-    AlproForPreTraining,
     AlproForVideoQuestionAnswering,
     AlproForVideoTextRetrieval,
-    AlproPreTrainedModel,
 )
-from hf_prompt_models.models.alpro.modeling_alpro_prompter import read_entities
-from hf_prompt_models.models.alpro.processing_alpro import IGNORED, AlproCollator, AlproPretrainingCollator
-from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
-from hf_prompt_models.models.alpro.start_alpro import load_prompter, load_start, new_small_model
+from hf_prompt_models.models.alpro.recipe_alpro import NUM_ANSWERS, PROMPTER, QUESTIONS
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.recipe_utils import VideoTextRecipe
 from hf_prompt_models.tasks.classification.card import RunCards
@@ -62,14 +56,6 @@ from hf_prompt_models.training.settings import announce, check_batches
 from hf_prompt_models.utils.files import read_json, write_json
 from hf_prompt_models.version import __version__
 
-
-MODELS: dict[str, type[AlproPreTrainedModel]] = {
-    PRETRAINING: AlproForPreTraining,
-    PROMPTER: AlproForPreTraining,
-    RETRIEVAL: AlproForVideoTextRetrieval,
-    QUESTIONS: AlproForVideoQuestionAnswering,
-}
-"""What each task trains."""
 
 BEFORE = "before_"
 """Begins the names of the files that the untrained model's answers are in."""
@@ -235,54 +221,6 @@ class _Run:
             "answer_prior": answer_prior(self.train_set, self.test_set),
         }
 
-    def build_model(self) -> Any:
-        """A model at its start."""
-        method, data, task = self.arguments.method, self.arguments.data, self.task
-        model_class: Any = MODELS[task]
-        fields: dict[str, Any] = {"pem_threshold": method.pem_threshold} if task == PRETRAINING else {}
-        if self.answers is not None:
-            fields["answers"] = self.answers
-        sizes = {"num_frames": method.num_frames, "max_text_length": method.max_text_length}
-        if data.backbone is not None:
-            if task == PROMPTER or (task == PRETRAINING and not _has_prompter(data.backbone)):
-                fields |= {"num_entities": 0, "entities": None}
-            model = load_start(model_class, data.backbone, **sizes, **fields)
-        elif data.from_scratch:
-            names = ("image_size", "patch_size", "hidden_size", "num_layers")
-            shape = {name: getattr(method, name) for name in names}
-            model = new_small_model(model_class, self.train_set.texts, **sizes, **shape, **fields)
-        else:
-            answers = fields.pop("answers", None)
-            if answers is not None:
-                fields["id2label"] = dict(enumerate(answers))
-                fields["label2id"] = {each: label for label, each in enumerate(answers)}
-            model = model_class.from_towers(data.vision, data.text, **sizes, num_entities=0, **fields)
-        if data.prompter is not None:
-            entities = None if data.entities is None else read_entities(data.entities)
-            model.set_prompter(load_prompter(data.prompter, entities, method.num_frames))
-        return model
-
-    def build_train_dataset(self, seed: int) -> VideoTextDataset:
-        method = self.arguments.method
-        return VideoTextDataset(
-            self.learned_from.items, method.num_frames, method.sampling, method.augmentation(), seed
-        )
-
-    def build_collator(self, model: Any) -> Any:
-        if self.task == PRETRAINING:
-            entities = model.prompter is not None
-            return AlproPretrainingCollator(model.processor, entities, self.arguments.method.mlm_probability)
-        if self.answers is None:
-            return AlproCollator(model.processor)
-        label = {each: index for index, each in enumerate(self.answers)}
-        return AlproCollator(model.processor, [label.get(item.answer, IGNORED) for item in self.learned_from.items])
-
-    def learned(self, model: Any) -> Any:
-        """What is kept: of a prompter the towers, as an `AlproModel`."""
-        kept = model.alpro if self.task == PROMPTER else model
-        kept.processor = model.processor
-        return kept
-
     def test(self, model: Any) -> "Tested":
         loading = Loading(
             self.settings.per_device_eval_batch_size,
@@ -305,7 +243,8 @@ class _Run:
         }
         checkpoint = begin_seed(training, record)
         set_seed(training.seed)
-        model = self.build_model()
+        method = self.arguments.method
+        model = self.recipe.build_model(method, self.arguments.data, self.train_set, self.answers)
         if is_main and training.seed == self.arguments.data.seeds[0]:  # the seeds share their texts
             report_cut_sentences(model.processor, self.learned_from)
             report_cut_sentences(model.processor, self.test_set)
@@ -313,21 +252,20 @@ class _Run:
         if is_main:
             before.write(directory, BEFORE)
         set_seed(training.seed)
-        forward = {RETRIEVAL: {"return_loss": True}, PROMPTER: {"contrast_only": True}}
-        dataset = self.build_train_dataset(training.seed)
+        dataset: Any = self.recipe.build_train_dataset(method, self.learned_from, training.seed)
         trainer = NamedLossTrainer(
             model=model,
             args=training,
             train_dataset=dataset,
             eval_dataset=dataset,
-            data_collator=self.build_collator(model),
-            forward_arguments=forward.get(self.task),
+            data_collator=self.recipe.build_collator(method, model, self.learned_from, self.answers),
+            forward_arguments=self.recipe.forward_arguments(method),
             measure=lambda: flat(self.test(model).metrics),
         )
         trainer.train(resume_from_checkpoint=checkpoint)
         model.eval()
         tested = self.test(model)
-        trainer.model = self.learned(model)
+        trainer.model = self.recipe.trained_model(method, model)
         if is_main:
             trainer.model.save_pretrained(directory)
             asks = self.answers is not None
@@ -352,11 +290,6 @@ def digest(items: Sequence[VideoText]) -> str:
     """Tells other videos or texts, or another order, from these."""
     told = [[str(value) for value in astuple(item)] for item in items]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
-def _has_prompter(directory: str) -> bool:
-    found, _ = transformers.PreTrainedConfig.get_config_dict(locate_backbone(directory, ALPRO_DIR))
-    return found.get("architectures") == [AlproForPreTraining.__name__] and found.get("num_entities", 1) > 0
 
 
 def flat(metrics: dict[str, Any]) -> dict[str, float]:
