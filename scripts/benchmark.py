@@ -3,7 +3,7 @@
 
 import sys
 
-from hf_prompt_cli.benchmark import main
+from hf_prompt_cli.commands.benchmark import main
 from hf_prompt_cli.console import printing
 
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from hf_prompt_cli.build_entities import main
+from hf_prompt_cli.commands.build_entities import main
 from hf_prompt_cli.console import printing
 
 

@@ -3,8 +3,8 @@
 
 import sys
 
+from hf_prompt_cli.commands.evaluate import main
 from hf_prompt_cli.console import printing
-from hf_prompt_cli.evaluate import main
 
 
 if __name__ == "__main__":

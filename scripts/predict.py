@@ -3,8 +3,8 @@
 
 import sys
 
+from hf_prompt_cli.commands.predict import main
 from hf_prompt_cli.console import printing
-from hf_prompt_cli.predict import main
 
 
 if __name__ == "__main__":

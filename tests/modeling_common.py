@@ -10,13 +10,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.tested_method import MethodUnderTest, find_methods
 
 
 SCOPES = ("prompt", "full")
 TESTED = find_methods()
-FORMS = [name if name in METHODS else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
+FORMS = [name if name in PACKAGES else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
 
 
 @pytest.fixture(scope="module", params=FORMS)

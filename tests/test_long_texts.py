@@ -25,7 +25,7 @@ from hf_prompt_models import (
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
 from hf_prompt_models.prefix_lm.examples import WritingExample
 from hf_prompt_models.processing_utils import refuse_long_text, report_cut_texts
-from hf_prompt_models.tasks.text_generation.training import report_cut_examples
+from hf_prompt_models.tasks.text_generation.data import report_cut_examples
 
 
 LONG = "the small ring that is next to the large cross and not near " * 20

@@ -21,7 +21,7 @@ from hf_prompt_models import (
     CoOpForImageClassification,
 )
 from hf_prompt_models.lora import CONFIG_FILE, WEIGHTS_FILE, add_lora, linear_layers, merge_lora, save_with_lora
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.models.alpro import little
 from tests.tested_method import MethodUnderTest, find_methods
 
@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Could not find a config file in:UserWarning"),
 ]
 
-TESTED = {name: method for name, method in find_methods().items() if name in METHODS}
+TESTED = {name: method for name, method in find_methods().items() if name in PACKAGES}
 ATTENTION_OF_VISION = r"vision_model\..*\.(q|v)_proj"
 
 

@@ -26,7 +26,7 @@ from transformers import (
     pipeline,
 )
 
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.modeling_common import (
     SCOPES,
     TESTED,
@@ -48,13 +48,13 @@ ROOT = Path(__file__).parent.parent
 # -- a method's places -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_method_has_its_mirror_and_its_card(name: str) -> None:
     assert (ROOT / "tests" / "models" / name / "tested_method.py").is_file()
     assert (ROOT / "model_cards" / f"{name}.md").is_file()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_method_is_found_by_its_model_type(name: str) -> None:
     module = import_module(f"hf_prompt_models.models.{name}")
     configs = [getattr(module, public) for public in module.__all__ if public.endswith("Config")]
@@ -173,7 +173,7 @@ def test_checkpoints_load_in_a_fresh_process_elsewhere(tmp_path: Path, monkeypat
     """All methods in one process, for starting one takes seconds; the backbone was named by a relative path."""
     jobs, expected = [], {}
     monkeypatch.chdir(tmp_path)
-    for name in filter(TESTED.get, METHODS):
+    for name in filter(TESTED.get, PACKAGES):
         method = TESTED[name]
         method.write_backbone(tmp_path / f"backbone-{name}")
         model = method.build(Path(f"backbone-{name}"))
@@ -442,7 +442,7 @@ def test_double_precision_is_not_rounded_on_the_way(
 
 # -- without a borrowed backbone -------------------------------------------------------------------------------------
 
-COMPLETE = [name for name in METHODS if name not in TESTED]
+COMPLETE = [name for name in PACKAGES if name not in TESTED]
 
 
 @pytest.mark.parametrize("name", COMPLETE)

@@ -6,12 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 import hf_prompt_models
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.programs import run_program
 
 
 def test_every_methods_public_names_can_be_imported_from_the_package() -> None:
-    for method in METHODS:
+    for method in PACKAGES:
         module = import_module(f"hf_prompt_models.models.{method}")
         public = [name for name in module.__all__ if not name.endswith("PreTrainedModel")]
         missing = set(public) - set(hf_prompt_models.__all__)
@@ -39,4 +39,4 @@ def test_a_built_package_holds_the_texts_of_the_model_cards(tmp_path: Path) -> N
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
     assert run_program(command, cwd=tmp_path).returncode == 0
     texts = {file.stem for file in (tmp_path / "built/hf_prompt_models/model_cards").iterdir()}
-    assert texts == set(METHODS)
+    assert texts == set(PACKAGES)

@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline, PreTrainedModel
 
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.stand_ins import openai_clip_vit_base_patch32
 
 
@@ -55,7 +55,7 @@ class MethodUnderTest:
 def find_methods() -> dict[str, MethodUnderTest]:
     """Every method with a borrowed backbone by its name, its variants behind it."""
     tested = {}
-    for name in METHODS:
+    for name in PACKAGES:
         method = import_module(f"tests.models.{name}.tested_method").METHOD
         if method is None:  # it has no backbone that a prompt could be saved without
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from hf_prompt_cli.parsing import did_you_mean
+from hf_prompt_cli.parsing import did_you_mean, known_flags
 from hf_prompt_models.utils.files import read_text
 
 
@@ -37,7 +37,7 @@ def with_flags_of_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> 
         return list(argv)
     file, rest = Path(argv[0]), list(argv[1:])
     given = {flag.partition("=")[0] for flag in rest if flag.startswith("--")}
-    known = {flag: action for flag, action in parser._option_string_actions.items() if action.nargs != 0}
+    known = {flag: action for flag, action in known_flags(parser).items() if action.nargs != 0}
     said = {known[flag].dest for flag in given if flag in known}
     if said & set(SAME):
         said |= set(SAME)

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from hf_prompt_cli.console import printing
-from hf_prompt_cli.parsing import did_you_mean
+from hf_prompt_cli.parsing import did_you_mean, known_flags
 
 
 COMMANDS = {
@@ -25,7 +25,7 @@ COMMANDS = {
     "build_entities": "a vocabulary of entities from captions, for ALPRO",
     "make_playground": "draw the pictures, clips, scenes and cards of the demos",
 }
-"""Each is the module of the same name in this package, with `main(argv)` and `parsers()`."""
+"""Each is the module of the same name in `hf_prompt_cli.commands`, with `main(argv)` and `parsers()`."""
 
 HELP = f"""usage: hf-prompt COMMAND …
 
@@ -77,32 +77,15 @@ def run(command: str, *rest: str) -> int:
         hint = did_you_mean(command, COMMANDS) or " `hf-prompt --help` lists the commands."
         print(f"hf-prompt: there is no command {command!r}.{hint}", file=sys.stderr)
         return 2
-    return import_module(f"hf_prompt_cli.{command}").main(list(rest))
+    return import_module(f"hf_prompt_cli.commands.{command}").main(list(rest))
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command, by the words that call it: "predict", "train coop", "make_playground images"."""
-    modules = [import_module(f"hf_prompt_cli.{command}") for command in COMMANDS]
+    modules = [import_module(f"hf_prompt_cli.commands.{command}") for command in COMMANDS]
     return {words: parser for module in modules for words, parser in module.parsers().items()}
 
 
 def flags() -> dict[str, frozenset[str]]:
     """The flags of every command, by the words that call it, with aliases and without `--help`, which all have."""
-    return {
-        words: frozenset(flag for action in parser._actions for flag in action.option_strings) - {"-h", "--help"}
-        for words, parser in parsers().items()
-    }
-
-
-def own_flags() -> dict[str, frozenset[str]]:
-    """The flags of every command without aliases, and without transformers' own, which `train` takes, too."""
-    return {
-        words: frozenset(
-            action.option_strings[0]
-            for group in parser._action_groups
-            if group.title is None or "TrainingArguments" not in group.title
-            for action in group._group_actions
-            if action.option_strings and action.dest != "help"
-        )
-        for words, parser in parsers().items()
-    }
+    return {words: frozenset(known_flags(parser)) - {"--help"} for words, parser in parsers().items()}

@@ -1,21 +1,31 @@
 """Which methods there are, found without importing one, which would import torch."""
 
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 
+def packages() -> dict[str, str]:
+    """Return the package of every method by its name: this package's own, and those that other packages register."""
+    own = sorted(path.parent.name for path in _folder("hf_prompt_models.models").glob("*/__init__.py"))
+    others = {each.name: each.value for each in entry_points(group="hf_prompt_models") if not each.attr}
+    return others | {method: f"hf_prompt_models.models.{method}" for method in own}
+
+
 def methods() -> list[str]:
-    """All methods."""
-    return sorted(path.parent.name for path in _models().glob("*/__init__.py"))
+    """Return the names of all methods."""
+    return sorted(packages())
 
 
 def methods_with(part: str) -> list[str]:
-    """The methods whose folder has a `<part>_<method>.py`, such as a recipe."""
-    return [method for method in methods() if (_models() / method / f"{part}_{method}.py").is_file()]
+    """Return the methods whose folder has a `<part>_<method>.py`, such as a recipe."""
+    found = packages()
+    return [method for method in sorted(found) if (_folder(found[method]) / f"{part}_{method}.py").is_file()]
 
 
-def _models() -> Path:
-    spec = find_spec("hf_prompt_models")  # of a top-level package, which is not imported for it
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "models"
+def _folder(package: str) -> Path:
+    top, *inner = package.split(".")
+    spec = find_spec(top)  # of a top-level package, which is not imported for it
+    if spec is None or spec.origin is None:
+        return Path(package)  # of a package that is no longer installed: no folder, and so no part
+    return Path(spec.origin).parent.joinpath(*inner)

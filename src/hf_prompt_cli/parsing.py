@@ -2,39 +2,25 @@
 
 import argparse
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 
-def examples_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+def examples_parser(prog: str, description: str | None, conflict_handler: str = "error") -> argparse.ArgumentParser:
     """A parser whose help shows its description as it is written, and that guesses no shortened flag.
 
     Args:
         prog: what the command is called, such as "hf-prompt predict".
         description: what it does, with examples.
+        conflict_handler: as of `ArgumentParser`.
     """
     return argparse.ArgumentParser(
         prog=prog,
         description=description,
+        conflict_handler=conflict_handler,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-
-def output_file(name: str) -> str:
-    """Return the name of a file to write, as the type of a flag.
-
-    Raises:
-        argparse.ArgumentTypeError: if it has the suffix of an image or a video, as one of several files that a shell's
-            pattern stands for: it would be replaced.
-    """
-    from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES  # slow to import, and not needed for help
-    from hf_prompt_models.data.videos.reader import VIDEO_SUFFIXES
-
-    if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}); name a text file.")
-    return name
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
@@ -43,45 +29,39 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def check_flags(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+def known_flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Return the flags of a parser with their actions; argparse has no public list of them."""
+    return {flag: action for flag, action in parser._option_string_actions.items() if flag.startswith("--")}
+
+
+def given_flags(argv: Sequence[str]) -> list[str]:
+    """Return the flags in a command line, without their values."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    return [word.partition("=")[0] for word in words if word.startswith("--")]
+
+
+def check_flags(parser: argparse.ArgumentParser, argv: Sequence[str], others: Mapping[str, str] | None = None) -> None:
     """End with exit code 2, and the nearest flag, if a flag is not one of the parser's.
 
     Args:
         parser: a command's.
         argv: what stands behind the command.
+        others: flags that the command takes in other cases, with the reason why not in this one.
     """
-    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
-    words = argv[: argv.index("--")] if "--" in argv else argv
-    for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
-        if flag not in known:
-            hint = did_you_mean(flag, known) or f" `{parser.prog} --help` lists the flags."
-            parser.error(f"there is no flag {flag}.{hint}")
+    known = known_flags(parser)
+    for flag in given_flags(argv):
+        if flag in known:
+            continue
+        if reason := (others or {}).get(flag):
+            parser.error(f"{flag} does not apply: {reason}. Leave it out.")
+        hint = did_you_mean(flag, known) or f" `{parser.prog} --help` lists the flags."
+        parser.error(f"there is no flag {flag}.{hint}")
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """What a command line says; as `parser.parse_args`, with `check_flags` before."""
     check_flags(parser, argv)
     return parser.parse_args(list(argv))
-
-
-def refuse_flags(
-    parser: argparse.ArgumentParser, arguments: argparse.Namespace, names: Collection[str], model: str, does: str
-) -> None:
-    """Refuse flags that do not apply to a model.
-
-    Args:
-        parser: the command's.
-        arguments: what it parsed.
-        names: the attributes of the flags.
-        model: as the user named it.
-        does: what the model does, such as "grounds phrases".
-
-    Raises:
-        ValueError: naming the first that was given.
-    """
-    for action in parser._actions:
-        if action.dest in names and getattr(arguments, action.dest) != action.default:
-            raise ValueError(f"{action.option_strings[0]} does not apply to {model}, which {does}. Leave it out.")
 
 
 def chosen(command: str, kind: str, argv: Sequence[str], words: Sequence[str], help_text: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -31,7 +31,13 @@ class PromptConfig(PreTrainedConfig):
     bos_token_id, eos_token_id, pad_token_id (`int`, *optional*):
         The tokenizer's. Text towers that are read at their last position are padded with `pad_token_id`; beyond that
         nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
+
+    Subclasses name in the class attribute `task` the task of their models (`hf_prompt_models.tasks`): commands look
+    it up there. The class attribute `method` is the name of the method, where that is not the `model_type`.
     """
+
+    task: ClassVar[str] = ""
+    method: ClassVar[str] = ""
 
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
@@ -88,6 +94,11 @@ class PromptConfig(PreTrainedConfig):
             if kwargs.get("base_model_name_or_path") is not None:
                 config_dict = config_dict | {"base_model_revision": None}
             return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def method_name(cls) -> str:
+        """Return the name of the method, such as "coop"."""
+        return cls.method or cls.model_type
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:

@@ -47,6 +47,8 @@ class ContextPromptConfig(PromptConfig):
         Token ids of all classes in the first template, then in the second, and so on.
     """
 
+    task = "image-classification"
+
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 

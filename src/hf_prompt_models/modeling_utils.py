@@ -1,5 +1,6 @@
 """What every prompt method's model does the same way: freezing, publishing, and (by its bases) saving and loading."""
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from hf_prompt_models.hub.model_card import (
     CARD_FILE,
     Checkpoint,
     RunOnCard,
+    card_text,
     is_generated,
     make_card,
     read_card,
@@ -112,6 +114,7 @@ class CompletePreTrainedModel(CompleteCheckpoints):
         unnamed = names == [f"LABEL_{index}" for index in range(len(names))]
         return Checkpoint(
             method=self._method(),
+            text=self._card_text(),
             class_name=type(self).__name__,
             pipeline_tag=self.pipeline_task,
             scope=config.weights_scope,
@@ -125,9 +128,19 @@ class CompletePreTrainedModel(CompleteCheckpoints):
 
     @classmethod
     def _method(cls) -> str:
-        """The folder, under `models/`, of the method that a class belongs to or derives from."""
-        modules = (each.__module__.split(".") for each in cls.__mro__)
-        return next(parts[2] for parts in modules if parts[:2] == ["hf_prompt_models", "models"])
+        """Return the method's name, which its configuration has."""
+        return cls.config_class.method_name()
+
+    @classmethod
+    def _card_text(cls) -> str:
+        """Return the text for model cards: the method's `model_card.md`, or the first sentence of the class."""
+        own = Path(inspect.getfile(cls)).with_name("model_card.md")
+        if own.is_file():
+            return own.read_text(encoding="utf-8").strip()
+        try:
+            return card_text(cls._method())
+        except FileNotFoundError:
+            return inspect.cleandoc(cls.__doc__ or cls.__name__).partition("\n\n")[0]
 
     def _auto_classes(self) -> dict[str, str]:
         """Names of the classes that load a checkpoint of this model, by those of the Auto classes that find them."""

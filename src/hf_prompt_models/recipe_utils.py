@@ -43,6 +43,7 @@ class Recipe(ABC, Generic[ArgumentsT]):
         title: the method's name, as its paper writes it.
         task: the task that trains, tests and shows it, such as "image-classification".
         arguments_class: dataclass of the method's own flags.
+        use_case: what the method is for, in a line: `hf-prompt train` lists it.
         source: where the defaults come from, for `--help`.
         sources: the same by flag, where a flag's default comes from elsewhere.
         examples: flags of example commands, for `--help`.
@@ -51,6 +52,7 @@ class Recipe(ABC, Generic[ArgumentsT]):
     title: ClassVar[str]
     task: ClassVar[str]
     arguments_class: type[ArgumentsT]
+    use_case: ClassVar[str]
     source: ClassVar[str]
     sources: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[Sequence[str]] = ()
@@ -78,13 +80,11 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
     Attributes:
         default_shots: training examples a class where no flag says otherwise; 0: all.
         default_templates: hand-written prompts of the zero-shot result, for data without their own.
-        reading_flags: flags for the data that `read_examples` takes.
         contrasts_batch: whether the loss compares the examples of a batch, so that a batch of one teaches nothing.
     """
 
     default_shots: ClassVar[int] = 16
     default_templates: ClassVar[Sequence[str]] = (DEFAULT_TEMPLATE,)
-    reading_flags: ClassVar[frozenset[str]]
     contrasts_batch: ClassVar[bool] = False
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +122,6 @@ class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
     """How an image classifier is trained."""
 
     task = "image-classification"
-    reading_flags = frozenset({"image_column", "label_column"})
 
     @abstractmethod
     def build_model(
@@ -139,7 +138,6 @@ class VideoClassificationRecipe(ClassificationRecipe[ArgumentsT]):
     """How a video classifier is trained."""
 
     task = "video-classification"
-    reading_flags = frozenset({"labels"})
 
     @abstractmethod
     def build_model(
@@ -211,11 +209,13 @@ class TextGenerationRecipe(Recipe[ArgumentsT]):
     Attributes:
         vision_model: Hub id of the image model where no flag names one.
         decoding: keyword arguments for `generate` where no flag says otherwise.
+        testing_arguments: which of the method's flags say how it is tested; `hf-prompt evaluate` has them, too.
     """
 
     task = "image-text-to-text"
     vision_model: ClassVar[str]
     decoding: ClassVar[Mapping[str, Any]]
+    testing_arguments: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def training_defaults(self) -> dict[str, Any]:
@@ -269,7 +269,7 @@ class VideoTextRecipe(Recipe[ArgumentsT]):
         """Return defaults of the method's flags that depend on flags that are given."""
 
     @abstractmethod
-    def training_defaults(self, task: str, dataset: str | None = None) -> dict[str, Any]:
+    def training_defaults(self, task: str = "retrieval", dataset: str | None = None) -> dict[str, Any]:
         """Return the keyword arguments for `TrainingArguments`."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hf_prompt_models.app
-from hf_prompt_cli.app import main
+from hf_prompt_cli.commands.app import main
 from hf_prompt_models.app import Options
 from tests.programs import run_program
 
@@ -72,7 +72,10 @@ def test_an_exported_space_says_how_to_go_on(
 
 
 def test_without_gradio_the_error_says_what_to_install() -> None:
-    code = "import sys; sys.modules['gradio'] = None\nfrom hf_prompt_cli.app import main\nsys.exit(main(['anything']))"
+    code = (
+        "import sys; sys.modules['gradio'] = None\n"
+        "from hf_prompt_cli.commands.app import main\nsys.exit(main(['anything']))"
+    )
     done = run_program([sys.executable, "-c", code])
     assert done.returncode == 1
     assert 'pip install "hf_prompt_models[app]"' in done.stderr
@@ -80,7 +83,7 @@ def test_without_gradio_the_error_says_what_to_install() -> None:
 
 def test_the_help_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom hf_prompt_cli.app import main\n"
+        "import sys\nfrom hf_prompt_cli.commands.app import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "print([name for name in ('torch', 'transformers', 'gradio') if name in sys.modules])"
     )

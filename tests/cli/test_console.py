@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_prompt_cli import predict
+from hf_prompt_cli.commands import predict
 from hf_prompt_cli.console import CLOSED_PIPE
 from hf_prompt_cli.main import main
 from hf_prompt_models import ClipZeroShotForImageClassification

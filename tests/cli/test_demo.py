@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_prompt_cli import demo
+from hf_prompt_cli.commands import demo
 from hf_prompt_cli.main import main, parsers
 from hf_prompt_cli.parsing import parse
 

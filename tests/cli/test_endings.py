@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_prompt_cli import benchmark, convert, evaluate, export, make_playground, predict, report
+from hf_prompt_cli.commands import benchmark, convert, evaluate, export, make_playground, predict, report
 from hf_prompt_cli.ending import ending, in_a_line
 from hf_prompt_cli.main import main
 from hf_prompt_models import CptForVisualGrounding

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hf_prompt_cli import methods
-from hf_prompt_cli.main import COMMANDS, flags, main, own_flags, parsers
+from hf_prompt_cli.main import COMMANDS, flags, main, parsers
 from hf_prompt_cli.parsing import check_flags, did_you_mean
 from hf_prompt_models import models
 
@@ -20,7 +20,7 @@ def loaded_after(code: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("line", ["--help", "train --help", "train", "convert --help", "demo --help"])
+@pytest.mark.parametrize("line", ["--help", "train --help", "convert --help", "demo --help"])
 def test_general_help_loads_no_torch_and_no_transformers(line: str) -> None:
     run = f"from hf_prompt_cli.main import main\ntry: main({line.split()})\nexcept SystemExit: pass"
     loaded = loaded_after(f"exec({run!r})")
@@ -81,9 +81,9 @@ def test_words_that_are_like_nothing_have_no_nearest() -> None:
 
 
 def test_methods_are_found_without_importing_them() -> None:
-    assert tuple(methods.methods()) == models.METHODS
+    assert methods.packages() == models.PACKAGES
     for part in ("recipe", "convert", "benchmark"):
-        assert methods.methods_with(part) == models.methods_with(part)
+        assert methods.methods_with(part) == [each for each in methods.methods() if models.has_part(each, part)]
 
 
 def examples(text: str) -> list[list[str]]:
@@ -94,7 +94,8 @@ def examples(text: str) -> list[list[str]]:
 
 
 def commands_in_helps() -> list[list[str]]:
-    from hf_prompt_cli import benchmark, convert, main, make_playground, train
+    from hf_prompt_cli import main
+    from hf_prompt_cli.commands import benchmark, convert, make_playground, train
 
     helps = [main.HELP, *(module.__doc__ or "" for module in (train, convert, benchmark, make_playground))]
     helps += [parser.description or "" for parser in parsers().values()]
@@ -115,19 +116,15 @@ def test_every_help_has_an_example_and_every_example_has_only_flags_that_exist()
     assert found >= taught
 
 
-def test_parsers_tell_all_flags_and_own_flags_leave_out_the_trainers() -> None:
-    everything, own = flags(), own_flags()
+def test_the_flags_of_every_command_are_known() -> None:
+    everything = flags()
     assert {"--shots", "--n_ctx", "--n-ctx", "--learning_rate"} <= everything["train coop"]
-    assert {"--shots", "--n_ctx"} <= own["train coop"]
-    assert not {"--learning_rate", "--n-ctx", "--help"} & own["train coop"]
-    assert own["predict"] >= {"--top_k", "--json", "--frame_strip", "--box"}
+    assert everything["predict"] >= {"--top_k", "--json", "--frame_strip", "--box"}
     assert {name.split()[0] for name in everything} >= set(COMMANDS) - {"app"}
-    for name, flags_of in own.items():
-        assert flags_of <= everything[name]
 
 
 def test_scripts_are_the_same_functions() -> None:
     scripts = Path(__file__).parents[2] / "scripts"
     for file in scripts.glob("*.py"):
-        assert f"from hf_prompt_cli.{file.stem} import main" in file.read_text(encoding="utf-8")
+        assert f"from hf_prompt_cli.commands.{file.stem} import main" in file.read_text(encoding="utf-8")
         assert file.stem in COMMANDS

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hf_prompt_cli.advice import ADVICE
+from hf_prompt_cli.commands.train import advice
 from hf_prompt_cli.flag_files import with_flags_of_file
 from hf_prompt_cli.main import main, parsers
+from hf_prompt_cli.methods import methods_with
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset
-from hf_prompt_models.models import methods_with
-from hf_prompt_models.tasks.classification.arguments import build_parser, training_settings
+from hf_prompt_models.tasks.arguments import build_parser, training_settings
 from hf_prompt_models.training import trainer as trainer_module
 from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
 from tests.full_disk import full_disk
@@ -360,21 +360,22 @@ def test_help_has_our_flags_first_and_says_whose_each_default_is(method: str) ->
 
 def test_defaults_in_the_help_are_those_of_the_run() -> None:
     from hf_prompt_models.models.coop import recipe_coop
-    from hf_prompt_models.tasks.classification.arguments import FewShotArguments, parse_run_arguments
+    from hf_prompt_models.tasks.base import task_named
+    from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
 
     argv = ["--backbone", "b", "--train_dir", "d", "--test_dir", "e", "--output_dir", "o"]
-    run = parse_run_arguments(recipe_coop.RECIPE, argv, "hf-prompt train coop")
+    run = task_named("image-classification").parse_training(recipe_coop.RECIPE, argv, "hf-prompt train coop")
     shown = parsers()["train coop"]
     for name, value in run.training.items():
         if name != "output_dir":
             assert shown.get_default(name) == value, name
-    assert shown.get_default("shots") == run.few_shot.shots
+    assert shown.get_default("shots") == run.data.shots
     assert run.own_schedule
     text = " ".join(shown.format_help().split())
     assert "(default: 0.002; CoOp recipe)" in text
     assert "then the cosine, changed by epoch; CoOp recipe)" in text
     assert "(required)" in text
-    data = build_parser(recipe_coop.RECIPE, FewShotArguments, {}, "prog")
+    data = build_parser(recipe_coop.RECIPE, ImageClassificationArguments, {}, "prog")
     assert data.get_default("save_steps") == training_settings({}, {})["save_steps"]
 
 
@@ -383,14 +384,15 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
 
 def test_advice_names_every_method_and_only_figures_that_stand_where_it_says(capsys: pytest.CaptureFixture) -> None:
     assert main(["train"]) == 0
-    assert capsys.readouterr().out.strip() == ADVICE
+    printed = capsys.readouterr().out
+    assert printed.strip() == advice(methods_with("recipe")).strip()
     for method in methods_with("recipe"):
-        assert re.search(rf"^  {method}  ", ADVICE, re.MULTILINE)
+        assert re.search(rf"^  {method}  ", printed, re.MULTILINE)
     documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     written = "\n".join(path.read_text(encoding="utf-8") for path in documents).replace("2.399", "2.40")
     written = written.replace("0.514", "0.51")
-    figures = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", ADVICE)
+    figures = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", printed)
     assert len(figures) > 25
     assert [figure for figure in figures if figure not in written] == []
-    for known in re.findall(r"--(\w+)", ADVICE):
+    for known in re.findall(r"--(\w+)", printed):
         assert any(f"--{known}" in parser._option_string_actions for parser in parsers().values()), known

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_prompt_cli import predict
+from hf_prompt_cli.commands import predict
 from hf_prompt_cli.main import main
 from hf_prompt_models import (
     ActionClipForVideoClassification,

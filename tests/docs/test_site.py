@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import hf_prompt_models
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.docs.pages import PAGES, ROOT, blocks
 
 
@@ -25,7 +25,7 @@ SECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PACKAGES)
 def test_every_method_has_a_page_of_the_same_sections(method: str) -> None:
     page = (ROOT / "docs" / f"{method}.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", page, flags=re.MULTILINE) == SECTIONS

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.tested_method import find_methods
 
 
@@ -57,5 +57,5 @@ def push_complete(name: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for each in METHODS:
+    for each in PACKAGES:
         (push_method if each in find_methods() else push_complete)(each, Path(sys.argv[1]))

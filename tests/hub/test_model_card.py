@@ -18,7 +18,7 @@ from hf_prompt_models.hub.model_card import (
     read_card,
     write_card,
 )
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from hf_prompt_models.tasks.classification.card import run_on_card
 
 
@@ -67,7 +67,7 @@ def metadata(card: ModelCard) -> dict[str, Any]:
     return yaml.safe_load(card.content.split("---\n")[1])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_methods_text_has_code_limits_and_citation(name: str) -> None:
     text = card_text(name)
     assert not text.startswith("#")  # a lead comes first

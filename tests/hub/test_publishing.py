@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 import hf_prompt_models
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.local_hub import ROOT, TOKEN, LocalHub, Repository, serve
 from tests.pictures import write_pictures
 from tests.programs import run_program
@@ -68,8 +68,8 @@ def test_strangers_load_every_method_in_both_scopes_to_equal_outputs(
 ) -> None:
     """In a fresh process with an empty cache and no token, the backbones on the Hub, too."""
     pushed = {each.name for each in published.iterdir()}
-    assert pushed >= {f"{method}-full" for method in METHODS}
-    assert pushed >= {f"{method}-prompt" for method in METHODS if method in find_methods()}
+    assert pushed >= {f"{method}-full" for method in PACKAGES}
+    assert pushed >= {f"{method}-prompt" for method in PACKAGES if method in find_methods()}
     run(local_hub, tmp_path, "-m", "tests.hub.pull_methods", str(published), token=None)
 
 

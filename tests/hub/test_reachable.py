@@ -21,10 +21,10 @@ from hf_prompt_models import (
 )
 from hf_prompt_models.hub.reachable import check_reachable
 from hf_prompt_models.playground import CLIP_DIR, draw_example
-from hf_prompt_models.tasks.classification import training as few_shot
-from hf_prompt_models.tasks.text_generation import training as text_generation
-from hf_prompt_models.tasks.video_text import training as video_text
-from hf_prompt_models.tasks.visual_grounding import training as visual_grounding
+from hf_prompt_models.tasks.classification import run as classification
+from hf_prompt_models.tasks.text_generation import run as text_generation
+from hf_prompt_models.tasks.video_text import run as video_text
+from hf_prompt_models.tasks.visual_grounding import run as visual_grounding
 
 
 LOADERS: dict[str, Callable[[str], object]] = {
@@ -64,8 +64,8 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "module", "reader"),
     [
-        ("coop", few_shot, "read_task"),
-        ("action_clip", few_shot, "read_task"),
+        ("coop", classification, "read_protocol"),
+        ("action_clip", classification, "read_protocol"),
         ("cpt", visual_grounding, "read_referring_expressions"),
         ("mantis", text_generation, "read_writing_data"),
         ("frozen", text_generation, "read_writing_data"),

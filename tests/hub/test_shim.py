@@ -19,16 +19,16 @@ from transformers import (
 
 import hf_prompt_models
 from hf_prompt_models.hub.shim import write_shim
-from hf_prompt_models.models import METHODS
+from hf_prompt_models.models import PACKAGES
 from tests.models.alpro import little
 from tests.programs import run_program
 from tests.tested_method import find_methods
 
 
-TESTED = {name: method for name, method in find_methods().items() if name in METHODS}
+TESTED = {name: method for name, method in find_methods().items() if name in PACKAGES}
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=PACKAGES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
     if request.param == "alpro":  # it has no backbone of its own
         alpro = little.lively(hf_prompt_models.AlproForVideoTextRetrieval(little.config()))

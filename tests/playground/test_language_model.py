@@ -22,7 +22,7 @@ from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, S
 from hf_prompt_models.playground.shapes import SHAPES
 from hf_prompt_models.playground.word_binding import NONSENSE_WORDS
 from hf_prompt_models.tasks.text_generation.arguments import TextGenerationArguments
-from hf_prompt_models.tasks.text_generation.training import backbones
+from hf_prompt_models.tasks.text_generation.run import backbones
 
 
 # -- what it reads ---------------------------------------------------------------------------------------------------

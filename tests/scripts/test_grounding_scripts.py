@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
 from hf_prompt_models.data.grounding.referring_expressions import draw_expressions
-from hf_prompt_models.tasks.visual_grounding import training as visual_grounding
+from hf_prompt_models.tasks.visual_grounding import run as visual_grounding
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 
@@ -203,22 +203,22 @@ def test_wrong_input_is_refused_before_training(
 
 def test_the_papers_recipe_is_the_released_codes_and_the_default_is_shorter() -> None:
     from hf_prompt_models.models.cpt import recipe_cpt
-    from hf_prompt_models.tasks.visual_grounding.arguments import parse_grounding_arguments
+    from hf_prompt_models.tasks.base import task_named
+
+    parse = task_named("visual-grounding").parse_training
 
     given = ["--backbone", "b", "--train_dir", "t", "--test_dir", "e", "--output_dir", "o"]
-    arguments = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--recipe", "paper"], "train.py cpt")
+    arguments = parse(recipe_cpt.RECIPE, [*given, "--recipe", "paper"], "train.py cpt")
     assert arguments.data.seeds == [0, 1, 2, 3, 4]
     training = TrainingArguments(**arguments.training)
     assert (training.learning_rate, training.adam_beta2, training.weight_decay) == (3e-5, 0.98, 0.01)
     assert (training.num_train_epochs, training.per_device_train_batch_size) == (500, 16)
     assert (arguments.method.mode, arguments.method.sample_regions) == ("single_color", True)
-    shorter = parse_grounding_arguments(recipe_cpt.RECIPE, given, "train.py cpt")
+    shorter = parse(recipe_cpt.RECIPE, given, "train.py cpt")
     assert (shorter.data.seeds, shorter.training["num_train_epochs"]) == ([0], 60)
-    explicit = parse_grounding_arguments(
-        recipe_cpt.RECIPE, [*given, "--num_train_epochs", "7", "--seeds", "4"], "train.py cpt"
-    )
+    explicit = parse(recipe_cpt.RECIPE, [*given, "--num_train_epochs", "7", "--seeds", "4"], "train.py cpt")
     assert (explicit.data.seeds, explicit.training["num_train_epochs"]) == ([4], 7)
-    full = parse_grounding_arguments(recipe_cpt.RECIPE, [*given, "--shots", "0"], "train.py cpt")
+    full = parse(recipe_cpt.RECIPE, [*given, "--shots", "0"], "train.py cpt")
     assert (full.training["num_train_epochs"], full.training["learning_rate"]) == (5, 3e-5)
 
 

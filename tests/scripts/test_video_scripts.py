@@ -21,8 +21,9 @@ from hf_prompt_models.data.videos.loading import load_video
 from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, evaluate_videos
-from hf_prompt_models.tasks.video_classification.training import has_frozen_frames
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest
+from hf_prompt_models.tasks.video_classification.evaluation import evaluate_videos
+from hf_prompt_models.tasks.video_classification.features import has_frozen_frames
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.videos import write_frames
 

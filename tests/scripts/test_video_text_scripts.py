@@ -22,7 +22,7 @@ from hf_prompt_models import (
 )
 from hf_prompt_models.data.videos.writing import write_video
 from hf_prompt_models.models.alpro import recipe_alpro
-from hf_prompt_models.tasks.video_text.arguments import parse_video_text_arguments
+from hf_prompt_models.tasks.base import task_named
 from tests.models.alpro import little
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
@@ -393,7 +393,7 @@ def test_flags_that_do_not_go_together_are_refused(
 ) -> None:
     given = ["--backbone", "b", "--train_file", "t", "--test_file", "e", "--output_dir", "o"]
     with pytest.raises(SystemExit):
-        parse_video_text_arguments(recipe_alpro.RECIPE, [*given, *more], "train.py alpro")
+        task_named("video-text").parse_training(recipe_alpro.RECIPE, [*given, *more], "train.py alpro")
     assert message in capsys.readouterr().err
 
 
@@ -413,7 +413,7 @@ def test_defaults_are_the_released_settings(
 ) -> None:
     given = ["--task", task, "--backbone", "b", "--train_file", "t", "--test_file", "e", "--output_dir", "o"]
     given += [] if dataset is None else ["--dataset", dataset]
-    arguments = parse_video_text_arguments(recipe_alpro.RECIPE, given, "train.py alpro")
+    arguments = task_named("video-text").parse_training(recipe_alpro.RECIPE, given, "train.py alpro")
     training = TrainingArguments(**arguments.training)
     assert (training.learning_rate, training.num_train_epochs, training.max_grad_norm) == (rate, epochs, clip)
     assert training.per_device_train_batch_size == batch

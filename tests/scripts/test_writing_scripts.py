@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Trai
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
 from hf_prompt_models.models.frozen import recipe_frozen
 from hf_prompt_models.models.mantis import recipe_mantis
-from hf_prompt_models.tasks.text_generation.arguments import parse_text_generation_arguments
+from hf_prompt_models.tasks.base import task_named
 from hf_prompt_models.tasks.text_generation.card import METRICS
-from hf_prompt_models.tasks.text_generation.training import read_writing_data
+from hf_prompt_models.tasks.text_generation.data import read_writing_data
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.stand_ins_language import gpt2, llama, resnet_152
@@ -201,7 +201,8 @@ def test_what_is_held_out_shares_no_product_with_what_is_learned(
         given = ["--train_file", data / "products.jsonl"]
     recipe = {"mantis": recipe_mantis.RECIPE, "frozen": recipe_frozen.RECIPE}[method]
     given += ["--language_model", "g", "--output_dir", "o", "--validation_fraction", 0.3, "--disable_tqdm", "true"]
-    examples = read_writing_data(recipe, parse_text_generation_arguments(recipe, list(map(str, given)), "train.py"))
+    arguments = task_named("image-text-to-text").parse_training(recipe, list(map(str, given)), "train.py")
+    examples = read_writing_data(recipe, arguments)
     learned, held_out = ({example.id for example in part} for part in (examples.train, examples.validation))
     assert len(learned) == (8 if method == "frozen" else 4)
     assert len(held_out) == (4 if method == "frozen" else 2)
@@ -522,12 +523,12 @@ def test_predict_and_evaluate_say_what_is_missing(backbones: dict[str, Path], da
 
 def test_defaults_are_the_papers_where_it_says_them() -> None:
     given = ["--language_model", "g", "--train_file", "t", "--output_dir", "o"]
-    frozen = parse_text_generation_arguments(recipe_frozen.RECIPE, given, "train.py frozen")
+    frozen = task_named("image-text-to-text").parse_training(recipe_frozen.RECIPE, given, "train.py frozen")
     training = TrainingArguments(**frozen.training)
     assert (training.learning_rate, training.adam_beta1, training.adam_beta2) == (3e-4, 0.9, 0.95)
     assert (training.lr_scheduler_type, training.per_device_train_batch_size) == ("constant", 128)
     assert (frozen.method.num_image_tokens, frozen.data.given()) == (2, {"max_new_tokens": 32})
-    mantis = parse_text_generation_arguments(recipe_mantis.RECIPE, given, "train.py mantis")
+    mantis = task_named("image-text-to-text").parse_training(recipe_mantis.RECIPE, given, "train.py mantis")
     training = TrainingArguments(**mantis.training)
     assert (training.learning_rate, training.weight_decay, training.max_grad_norm) == (5e-5, 0.01, 1.0)
     assert mantis.data.given() == {"max_new_tokens": 64, "num_beams": 4}

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_prompt_models.tasks.report import markdown_table, write_report
+from hf_prompt_models.tasks.accuracy_results import accuracies_of
+from hf_prompt_models.tasks.report import build_sections, write_report
 from hf_prompt_models.tasks.results import read_result, read_results
-from hf_prompt_models.tasks.score_tables import read_scored_runs
+from hf_prompt_models.tasks.sections import markdown_table
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
 
 
@@ -353,12 +354,13 @@ def test_other_json_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any
     with pytest.raises(
         ValueError, match=rf"{re.escape(str(path))} is not a result as `hf-prompt train` writes it: .*{message}"
     ):
-        read_result(path)
+        accuracies_of(read_result(path))
 
 
 def test_runs_are_searched_and_found_once(tmp_path: Path) -> None:
     write(tmp_path, {"deep/er/a": few_shot("DTD", 4, 0.5), "b": few_shot("DTD", 8, 0.5)})
-    assert [result.shots for result in read_results([tmp_path, tmp_path / "b" / "results.json"])] == [8, 4]
+    found = read_results([tmp_path, tmp_path / "b" / "results.json"])
+    assert [result.value["shots"] for result in found] == [8, 4]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty holds no results\.json"):
         read_results([tmp_path / "empty"])
@@ -476,7 +478,7 @@ def of_texts(path: Path, bleu: float, seeds: int = 1, **changes: Any) -> dict[st
 
 
 def score_tables_of(directory: Path, runs: Runs) -> dict[str, list[list[str]]]:
-    write_report([], directory / "out", read_scored_runs([write(directory / "runs", runs)]))
+    write_report(read_results([write(directory / "runs", runs)]), directory / "out")
     text = (directory / "out" / "report.md").read_text()
     found = {}
     for section in text.partition("## Commands")[0].split("## ")[1:]:
@@ -529,17 +531,13 @@ def test_video_text_runs_have_tables_by_task(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["image-text-to-text", "retrieval"])
-def test_runs_whose_scores_have_no_table_are_named_or_passed_over(task: str, tmp_path: Path) -> None:
+def test_results_that_lack_the_scores_of_their_task_are_refused(task: str, tmp_path: Path) -> None:
     write(tmp_path, {"texts": {"method": "M", "task": task, "seeds": {"1": {}}}})
-    with pytest.raises(
-        ValueError, match=f"holds runs of {task} alone.*classify images or videos and of visual ground"
-    ):
-        read_results([tmp_path])
-    write(tmp_path, {"classes": of_videos("hmdb", 0, 0.5)})
-    assert [result.dataset for result in read_results([tmp_path])] == ["hmdb"]
+    with pytest.raises(ValueError, match="is not a result as `hf-prompt train` writes it: data is missing"):
+        build_sections(read_results([tmp_path]))
 
 
 def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a": of_videos("hmdb", 0, 0.5, kind="sound")})
-    with pytest.raises(ValueError, match="its kind is 'sound', not one of image, video"):
-        read_results([tmp_path])
+    with pytest.raises(ValueError, match="its task is 'sound', which none here is"):
+        build_sections(read_results([tmp_path]))

@@ -257,7 +257,7 @@ def test_a_damaged_file_is_repaired_not_trusted(
 def test_a_stopped_run_goes_on_where_it_was(
     model, images: LabelledImages, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hf_prompt_models.tasks.image_classification.features.CACHED_AT_A_TIME", 2)
+    monkeypatch.setattr("hf_prompt_models.training.feature_cache.CACHED_AT_A_TIME", 2)
     written = cache.write
 
     def stop_at_the_third(keys: Sequence[bytes], computed: torch.Tensor) -> None:
@@ -305,7 +305,7 @@ def test_a_full_disk_is_said_once_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("hf_prompt_models.tasks.image_classification.features.CACHED_AT_A_TIME", 2)
+    monkeypatch.setattr("hf_prompt_models.training.feature_cache.CACHED_AT_A_TIME", 2)
     with full_disk(100):
         computed, count = features(model, images, cache)
     assert count == 7

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hf_prompt_models.tasks.classification.arguments import recipe_arguments, training_settings
+from hf_prompt_models.tasks.arguments import recipe_arguments, training_settings
 from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.settings import RunOptions, announce, build_training_arguments, check_batches
 

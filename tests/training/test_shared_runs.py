@@ -72,7 +72,7 @@ def test_a_run_that_ended_while_another_prepared_in_its_folder_is_not_replaced(
             (Path(output_dir) / name).write_text("{}")
         yield
 
-    monkeypatch.setattr("hf_prompt_models.tasks.classification.training.only_run", enter_after_another)
+    monkeypatch.setattr("hf_prompt_models.tasks.run.only_run", enter_after_another)
     with pytest.raises(SystemExit, match="holds a run already"):
         main(["train", *flags(modern_clip, data, tmp_path / "run")])
     assert {name: (tmp_path / "run" / name).read_text() for name in names(tmp_path / "run")} == {

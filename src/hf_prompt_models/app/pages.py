@@ -2,61 +2,20 @@
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import gradio as gr
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig
 
-from hf_prompt_models import (
-    ActionClipConfig,
-    AlproConfig,
-    ClipZeroShotConfig,
-    CoCoOpConfig,
-    CoOpConfig,
-    CptConfig,
-    FrozenConfig,
-    IVLPConfig,
-    KgCoOpConfig,
-    MantisConfig,
-    MaPLeConfig,
-    MMRLConfig,
-    ProGradConfig,
-    PromptSRCConfig,
-    TCPConfig,
-)
-from hf_prompt_models.app import (
-    image_classification,
-    product_description,
-    video_classification,
-    video_text_retrieval,
-    visual_grounding,
-)
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.tasks.base import task_of
 from hf_prompt_models.training.foreign_checkpoints import describe_foreign, is_hub_id
 from hf_prompt_models.training.run_folder import model_directory
 
 
 Page = Callable[[Path, Options], gr.Blocks]
-
-PAGES: dict[type[PreTrainedConfig], Page] = {
-    ActionClipConfig: video_classification.page,
-    AlproConfig: video_text_retrieval.page,
-    ClipZeroShotConfig: image_classification.page,
-    CoOpConfig: image_classification.page,
-    CoCoOpConfig: image_classification.page,
-    CptConfig: visual_grounding.page,
-    FrozenConfig: product_description.page,
-    IVLPConfig: image_classification.page,
-    KgCoOpConfig: image_classification.page,
-    MantisConfig: product_description.page,
-    MaPLeConfig: image_classification.page,
-    MMRLConfig: image_classification.page,
-    ProGradConfig: image_classification.page,
-    PromptSRCConfig: image_classification.page,
-    TCPConfig: image_classification.page,
-}
-"""By the class of the model's configuration."""
 
 
 def find_model(model: str | os.PathLike) -> Path:
@@ -81,9 +40,4 @@ def find_page(model: str | os.PathLike) -> tuple[Path, Page]:
     config = AutoConfig.from_pretrained(place)
     if not isinstance(config, PromptConfig):
         raise ValueError(describe_foreign(repr(str(model)), config.model_type, config.architectures))
-    if type(config) not in PAGES:
-        known = ", ".join(sorted(each.model_type for each in PAGES))
-        raise ValueError(
-            f"There is no page for {str(model)!r}, a model of type {config.model_type!r}: there are pages for {known}."
-        )
-    return place, PAGES[type(config)]
+    return place, import_module(task_of(config).page).page

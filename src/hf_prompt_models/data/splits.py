@@ -151,3 +151,9 @@ def named_folder(directory: Path, split: str) -> Path:
         return directory / find_split(splits, split, directory)
     except ValueError as error:
         raise ValueError(str(error) if splits else f"{directory} has no folder {split!r}.") from error
+
+
+def source_title(source: str) -> str:
+    """What to call a source without a name: its folder, or the one above where that only names a split."""
+    path = Path(source)
+    return (path.parent.name or path.name) if split_of(path.name) else path.name

@@ -43,6 +43,7 @@ class Checkpoint:
         class_names: what is told apart, of a classifier.
         has_updates: whether low-rank updates of the backbone's weights are beside what was learned.
         is_packaged: whether the backbone is the tiny one that ships with this package.
+        text: for the card; "" is the one of `model_cards/<method>.md`.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Checkpoint:
     has_updates: bool = False
     is_packaged: bool = False
     local_base: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def make_card(
         eval_results=run.eval_results or None if run else None,
         base_model_relation=relation if base_model else None,
     )
-    lead, _, rest = card_text(checkpoint.method).partition("\n\n")
+    lead, _, rest = (checkpoint.text or card_text(checkpoint.method)).partition("\n\n")
     parts = [
         f"---\n{data.to_yaml()}\n---\n{GENERATED}",
         f"# {name}" if repo_id != PLACEHOLDER_ID else f"# {checkpoint.class_name}",

@@ -1,16 +1,64 @@
-"""One folder a method. Importing this package imports, and so registers, every one of them."""
+"""One folder for each method. Importing this package imports, and so registers, every one of them.
+
+Installed packages add methods with the entry point group `hf_prompt_models`: the name is the method's, which is the
+`model_type` of its configuration (or its attribute `method`), and the value a package laid out as the folders here, with `configuration_`,
+`modeling_`, `processing_` and `recipe_<method>.py`, and `convert_<method>.py` and `model_card.md` if it has them.
+"""
 
 import pkgutil
+import warnings
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.modeling_utils import CompletePreTrainedModel
 
 
-METHODS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
-
-for _method in METHODS:
-    import_module(f"{__name__}.{_method}")
+if TYPE_CHECKING:  # it brings the Trainer with it, which predicting does not need
+    from hf_prompt_models.recipe_utils import Recipe
 
 
-def methods_with(part: str) -> list[str]:
-    """The methods whose folder has a `<part>_<method>.py`, such as a recipe."""
-    return [method for method in METHODS if find_spec(f"{__name__}.{method}.{part}_{method}")]
+ENTRY_POINTS = "hf_prompt_models"
+"""The entry point group in which installed packages register methods (packages) and tasks (instances of `Task`)."""
+
+PACKAGES = {each.name: f"{__name__}.{each.name}" for each in pkgutil.iter_modules(__path__) if each.ispkg}
+"""The package of each method, by its name."""
+
+for _package in PACKAGES.values():
+    import_module(_package)
+
+for _entry in entry_points(group=ENTRY_POINTS):
+    if _entry.attr:  # a task
+        continue
+    try:
+        if _entry.name in PACKAGES:
+            raise ImportError(f"there is a method of this name already, in {PACKAGES[_entry.name]}")
+        import_module(_entry.value)
+        PACKAGES[_entry.name] = _entry.value
+    except Exception as _error:  # a broken package of somebody else stops its own methods alone
+        warnings.warn(f"The method {_entry.name!r} of {_entry.value} is not available: {_error}", stacklevel=2)
+
+
+def has_part(method: str, part: str) -> bool:
+    """Return whether a method has a `<part>_<method>.py`, such as a recipe."""
+    return method in PACKAGES and find_spec(f"{PACKAGES[method]}.{part}_{method}") is not None
+
+
+def recipe_of(method: str) -> "Recipe[Any]":
+    """Return the recipe of a method that can be trained."""
+    return import_module(f"{PACKAGES[method]}.recipe_{method}").RECIPE
+
+
+def model_class_of(config: PromptConfig) -> type[CompletePreTrainedModel]:
+    """Return the class of a saved model, by the method and the architecture in its configuration.
+
+    Raises:
+        ValueError: if the method has no such class.
+    """
+    architecture = (config.architectures or [""])[0]
+    package = import_module(PACKAGES[config.method_name()])
+    if architecture not in package.__all__:
+        raise ValueError(f"{config.model_type} has no model class {architecture!r}, which the configuration names.")
+    return getattr(package, architecture)

@@ -26,6 +26,8 @@ class PrefixLMConfig(PromptConfig):
         Whether the vision backbone stays as it is, so that of the vision side the projection alone is trained.
     """
 
+    task = "image-text-to-text"
+
     sub_configs_defaults: ClassVar[dict] = {
         "text_config": SubConfigSpec(AutoConfig, model_type="gpt2"),
         "vision_config": SubConfigSpec(AutoConfig, model_type="resnet"),

@@ -1,108 +1,57 @@
-"""The papers' tables and curves from the results of many runs.
-
-Layout: few-shot as in CoOp (arXiv 2109.01134, Figure 3), base-to-new and cross-dataset as in CoCoOp (arXiv 2203.05557,
-Tables 1 and 2).
-"""
+"""The tables and curves of many runs, by what each run's task reports."""
 
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from hf_prompt_models.metrics.classification import harmonic_mean
-from hf_prompt_models.metrics.guessing import TOP
-from hf_prompt_models.tasks.report_labels import (
-    ZERO_SHOT_TOLERANCE,
-    backbone_titles,
-    in_the_papers_order,
-    named_apart,
-    run_labels,
-    template_words,
-)
-from hf_prompt_models.tasks.results import (
-    BASE_TO_NEW,
-    CROSS_DATASET,
-    FEW_SHOT,
-    PROTOCOLS,
-    Result,
-    Score,
-    TestResult,
-)
-from hf_prompt_models.tasks.score_tables import ScoredRun, score_tables
+from hf_prompt_models.tasks.base import Task, all_tasks
+from hf_prompt_models.tasks.results import RunResults, not_a_result
+from hf_prompt_models.tasks.sections import Section, escape
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
 from hf_prompt_models.utils.files import write_text
 
 
 REPORT_FILE = "report.md"
-NO_VALUE = "–"
-ZERO_SHOT = "zero-shot"
 
 
-@dataclass(frozen=True)
-class Curves:
-    """A picture: accuracy by shots, one line a variant."""
+def task_of_results(results: RunResults) -> Task[Any]:
+    """Return the task of a run, by its results; those of earlier versions name what an example is instead.
 
-    title: str
-    zero_shot: dict[str, float]
-    lines: dict[str, dict[int, tuple[float, float]]]
-    kind: str
-    chance: float | None = None
-    measure: str = "accuracy"
-
-
-@dataclass(frozen=True)
-class Section:
-    """One table of the report, with its pictures."""
-
-    heading: str
-    table: list[list[str]]
-    note: str
-    curves: tuple[Curves, ...] = ()
-
-    def markdown(self) -> str:
-        return f"## {escape(self.heading)}\n\n{markdown_table(self.table)}\n\n{self.note}"
+    Raises:
+        ValueError: if no task writes such results.
+    """
+    value = results.value
+    kind = "expression" if "test_expressions" in (value.get("data") or {}) else value.get("kind", "image")
+    for task in all_tasks().values():
+        if value.get("task") in ({task.name} | task.names_in_results) or ("task" not in value and kind == task.kind):
+            return task
+    raise not_a_result(results.path, f"its task is {str(value.get('task', kind))[:80]!r}, which none here is.")
 
 
-def build_sections(results: Sequence[Result]) -> list[Section]:
-    """One table for each protocol, kind of data and backbone; in base-to-new and cross-dataset also for each number of
-    shots. Runs and test sets that differ are told apart by what differs; equal runs are numbered, with a note."""
-    groups: dict[tuple[int, str, str, int, str], list[Result]] = {}
-    backbones = backbone_titles(results)
-    named = [(replace(result, backbone=backbones[result.backbone]), title) for result, title in _named(results)]
-    for result in (replace(each, dataset=title) for each, title in named):
-        shots = 0 if result.protocol == FEW_SHOT else result.shots
-        source = result.dataset if result.protocol == CROSS_DATASET else ""
-        key = (PROTOCOLS.index(result.protocol), result.kind, result.backbone, shots, source)
-        groups.setdefault(key, []).append(result)
-    build = {FEW_SHOT: _few_shot, BASE_TO_NEW: _base_to_new, CROSS_DATASET: _cross_dataset}
-    return [build[groups[key][0].protocol](groups[key]) for key in sorted(groups)]
+def build_sections(runs: Sequence[RunResults]) -> list[Section]:
+    """Return the tables of runs; tasks that report alike have them in common."""
+    tasks = [task_of_results(run) for run in runs]
+    sections = []
+    for build in dict.fromkeys(task.build_sections for task in all_tasks().values()):
+        if group := [run for run, task in zip(runs, tasks, strict=True) if task.build_sections == build]:
+            sections += build(group)
+    return sections
 
 
-def _named(results: Sequence[Result]) -> list[tuple[Result, str]]:
-    """Runs with what to call their test sets, compared where backbone, protocol and kind are the same."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.protocol, result.kind, result.backbone), []).append(result)
-    order = {result.path: number for number, result in enumerate(results)}
-    named = [pair for group in groups.values() for pair in named_apart(group)]
-    return sorted(named, key=lambda pair: order[pair[0].path])
-
-
-def write_report(results: Sequence[Result], output_dir: str | os.PathLike, scored: Sequence[ScoredRun] = ()) -> str:
+def write_report(runs: Sequence[RunResults], output_dir: str | os.PathLike) -> str:
     """Write `report.md` and its figures.
 
     Args:
-        results: of classifiers and of visual grounding.
+        runs: from `read_results`.
         output_dir: where to.
-        scored: runs that generate text, or are over videos with texts.
 
     Returns:
-        The tables as Markdown, without the pictures.
+        The tables as Markdown, without the figures.
     """
     output_dir = Path(output_dir)
-    sections = build_sections(results)
-    sections += [Section(heading, table, escape(note)) for heading, table, note in score_tables(scored)]
+    sections = build_sections(runs)
     output_dir.mkdir(parents=True, exist_ok=True)
     blocks, taken = ["# Results"], set()
     for section in sections:
@@ -124,262 +73,7 @@ def write_report(results: Sequence[Result], output_dir: str | os.PathLike, score
                 curves.measure,
             )
             blocks.append(f"![{escape(curves.title)}]({name}.png)")
-    if commands := [each for each in (*(r.command for r in results), *(s.command for s in scored)) if each]:
+    if commands := [run.command for run in runs if run.command]:
         blocks.append("## Commands\n\n" + "\n".join(f"    {' '.join(command.split())}" for command in commands))
     write_text(output_dir / REPORT_FILE, "\n\n".join(blocks) + "\n")
     return "\n\n".join(section.markdown() for section in sections)
-
-
-def _few_shot(results: Sequence[Result]) -> Section:
-    """Rows: zero-shot, then each variant by shots. Columns: data sets and, where there are several, their average.
-
-    Of videos there is a column for top-5, too. Mean average precision is never averaged with accuracy.
-    """
-    labels, repeated = run_labels(results)
-    titles = in_the_papers_order(result.dataset for result in results)
-    cells: dict[tuple[str, int], dict[str, Result]] = {}
-    for result in results:
-        cells.setdefault((labels[result.path], result.shots), {})[result.dataset] = result
-    zero_shot = _zero_shot_rows(
-        {title: [(r, r.tests["test"]) for r in results if r.dataset == title] for title in titles}, labels
-    )
-    scores = {row: {title: result.tests["test"].learned for title, result in cells[row].items()} for row in cells}
-    averages = {row: _average([_mean(scores[row].get(title)) for title in titles]) for row in cells}
-
-    tests = {title: [r.tests["test"] for r in results if r.dataset == title] for title in titles}
-    several = len(titles) > 1 and len({test.several_labels for of_title in tests.values() for test in of_title}) == 1
-    has_top5 = {title: any(test.zero_shot_top5 is not None for test in tests[title]) for title in titles}
-    header = [
-        [f"{title}: top-1", f"{title}: top-5"] if has_top5[title] else [_column(title, tests[title])]
-        for title in titles
-    ]
-    table = [["", *(column for of_title in header for column in of_title), *["Average"] * several]]
-    chances = {title: next((t.chance for t in tests[title] if t.chance is not None), None) for title in titles}
-    if any(chance is not None for chance in chances.values()):
-        row = []
-        for title in titles:
-            classes = tests[title][0].test_set[0]
-            guessed = None if classes is None else min(TOP / classes, 1.0)
-            row += [percent(chances[title])] + [percent(guessed)] * has_top5[title]
-        table.append(_row("chance", row, _average(list(chances.values())), several))
-    for name, by_title in zero_shot.items():
-        row = []
-        for title in titles:
-            found = by_title.get(title)
-            row += [percent(found.zero_shot if found else None)]
-            row += [percent(found.zero_shot_top5 if found else None)] * has_top5[title]
-        known = [by_title[title].zero_shot if title in by_title else None for title in titles]
-        table.append(_row(name, row, _average(known), several))
-    rows = [
-        (label, shots)
-        for label in dict.fromkeys(labels.values())
-        for shots in sorted(s for name, s in cells if name == label)
-    ]
-    for label, shots in rows:
-        row = []
-        for title in titles:
-            result_there = cells[label, shots].get(title)
-            top5 = result_there.tests["test"].learned_top5 if result_there else None
-            row += [score_text(scores[label, shots].get(title))] + [score_text(top5)] * has_top5[title]
-        table.append(_row(f"{label}, {_shots(shots, results[0].kind)}", row, averages[label, shots], several))
-
-    backbone, kind = results[0].backbone, results[0].kind
-    pictures = []
-    for title in titles:
-        lines: dict[str, dict[int, tuple[float, float]]] = {}
-        for label, shots in rows:
-            if shots and (score := scores[label, shots].get(title)) is not None:
-                lines.setdefault(label, {})[shots] = (score.mean, score.std)
-        if lines:
-            stars = {name: by_title[title].zero_shot for name, by_title in zero_shot.items() if title in by_title}
-            measure = "mean average precision" if tests[title][0].several_labels else "accuracy"
-            pictures.append(Curves(f"{title}, {backbone}", stars, lines, kind, chances[title], measure))
-    lines = {}
-    for label, shots in rows:
-        if several and shots and (average := averages[label, shots]) is not None:
-            lines.setdefault(label, {})[shots] = (average, 0.0)
-    if lines:
-        stars = {}
-        for name, by_title in zero_shot.items():
-            mean = _average([by_title[title].zero_shot if title in by_title else None for title in titles])
-            stars |= {} if mean is None else {name: mean}
-        title = f"Average over {len(titles)} data sets, {backbone}"
-        pictures.append(Curves(title, stars, lines, kind, _average(list(chances.values()))))
-    note = _note(results) + (" The average is over data sets and only where all have a value." if several else "")
-    task = "Few-shot visual grounding" if kind == "expression" else "Few-shot classification"
-    return Section(_heading(task, results), table, _with_counts(note, tests, kind, repeated), tuple(pictures))
-
-
-def _with_counts(note: str, tests: dict[str, list[TestResult]], kind: str, repeated: list[str]) -> str:
-    """A note, with the numbers of examples that the accuracies are counted on, and what repeats other runs."""
-    counts = [
-        f"{title}: {of_title[0].test_set[1]} test {kind}s"
-        + ("" if of_title[0].test_set[0] is None else f" of {of_title[0].test_set[0]} classes")
-        for title, of_title in tests.items()
-        if of_title[0].test_set[1] is not None and f"{of_title[0].test_set[1]} test" not in title
-    ]
-    return "\n\n".join([note, *([escape("; ".join(counts) + ".")] if counts else []), *map(escape, repeated)])
-
-
-def _column(title: str, tests: Sequence[TestResult]) -> str:
-    return f"{title}: mAP" if any(test.several_labels for test in tests) else title
-
-
-def _heading(text: str, results: Sequence[Result]) -> str:
-    return f"{text}{' of videos' if results[0].kind == 'video' else ''}, {results[0].backbone}"
-
-
-def _base_to_new(results: Sequence[Result]) -> Section:
-    """Rows: data sets and their average. Columns: base, new, harmonic mean, for zero-shot and each variant."""
-    labels, repeated = run_labels(results)
-    titles = in_the_papers_order(result.dataset for result in results)
-    cells: dict[str, dict[str, Result]] = {label: {} for label in labels.values()}
-    for result in results:
-        cells[labels[result.path]][result.dataset] = result
-    # For each group of columns, by data set: base and new.
-    groups: dict[str, dict[str, tuple[Score, Score]]] = {}
-    by_hand = {
-        role: _zero_shot_rows(
-            {title: [(r, r.tests[role]) for r in results if r.dataset == title] for title in titles}, labels
-        )
-        for role in ("base", "new")
-    }
-    for name, of_base in by_hand["base"].items():
-        of_new = by_hand["new"].get(name, {})
-        groups[name] = {
-            title: (Score(of_base[title].zero_shot, 0.0, 1), Score(of_new[title].zero_shot, 0.0, 1))
-            for title in titles
-            if title in of_base and title in of_new
-        }
-    for label, of_label in cells.items():
-        groups[label] = {t: (r.tests["base"].learned, r.tests["new"].learned) for t, r in of_label.items()}
-
-    table = [["", *(column for label in groups for column in (f"{label}: Base", "New", "H"))]]
-    table += [[title, *(cell for group in groups.values() for cell in _halves(group.get(title)))] for title in titles]
-    if len(titles) > 1:
-        row = ["Average"]
-        for group in groups.values():
-            averages = [_average([group[t][half].mean if t in group else None for t in titles]) for half in (0, 1)]
-            row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
-        table.append(row)
-    note = _note(results) + " H is the harmonic mean of base and new; in the average's row, of the averages."
-    note = "\n\n".join([note, *map(escape, repeated)])
-    return Section(f"{_heading('Base-to-new', results)}, {_shots(results[0].shots)}", table, note)
-
-
-def _halves(scores: tuple[Score, Score] | None) -> list[str]:
-    if scores is None:
-        return [NO_VALUE] * 3
-    base, new = scores
-    return [score_text(base), score_text(new), percent(harmonic_mean_or_gap(base.mean, new.mean))]
-
-
-def _cross_dataset(results: Sequence[Result]) -> Section:
-    """Rows: zero-shot and each variant. Columns: the source, the targets, and the targets' average."""
-    labels, repeated = run_labels(results)
-    source = results[0].dataset
-    tests: dict[str, dict[str, TestResult]] = {}  # of each file: the targets by title
-    for result in results:
-        targets = tests.setdefault(str(result.path), {})
-        for role, test in result.tests.items():
-            if role != "source" and targets.setdefault(test.title, test) is not test:
-                raise ValueError(f"{result.path} has two targets called {test.title!r}: give them names of their own.")
-    titles = in_the_papers_order(title for targets in tests.values() for title in targets)
-    cells = {labels[result.path]: result for result in results}
-
-    table = [["", f"{source} (source)", *titles, "Average of targets"]]
-    of_targets = {
-        title: [(r, tests[str(r.path)][title]) for r in results if title in tests[str(r.path)]] for title in titles
-    }
-    by_hand = _zero_shot_rows({source: [(r, r.tests["source"]) for r in results]} | of_targets, labels)
-    for name, by_title in by_hand.items():
-        values = [by_title[title].zero_shot if title in by_title else None for title in (source, *titles)]
-        table.append([name, *map(percent, [*values, _average(values[1:])])])
-    for label in dict.fromkeys(labels.values()):
-        targets = tests[str(cells[label].path)]
-        scores = [targets[title].learned if title in targets else None for title in titles]
-        learned = [cells[label].tests["source"].learned, *scores]
-        table.append([label, *map(score_text, learned), percent(_average([_mean(score) for score in scores]))])
-    heading = f"{_heading(f'Cross-dataset from {source}', results)}, {_shots(results[0].shots)}"
-    return Section(heading, table, "\n\n".join([_note(results), *map(escape, repeated)]))
-
-
-def _zero_shot_rows(
-    tests: dict[str, list[tuple[Result, TestResult]]], labels: dict[Path, str]
-) -> dict[str, dict[str, TestResult]]:
-    """Return rows of zero-shot results, by their titles: one row while all runs of a test set agree; else one for each
-    list of templates and, if runs with the same templates differ, for each run's label.
-
-    Args:
-        tests: of each test set, by its title, the runs and what they were tested on.
-        labels: of the runs.
-    """
-    templates = {test.templates for of_title in tests.values() for _, test in of_title}
-    several = any(len({test.templates for _, test in of_title}) > 1 for of_title in tests.values())
-    rows: dict[str, dict[str, TestResult]] = {}
-    for each in sorted(templates) if several else [None]:
-        name = ZERO_SHOT if each is None else f"{ZERO_SHOT}, {template_words(each)}"
-        for title, of_title in tests.items():
-            for result, test in of_title:
-                if each is not None and test.templates != each:
-                    continue
-                first = rows.setdefault(name, {}).setdefault(title, test)
-                if abs(first.zero_shot - test.zero_shot) > ZERO_SHOT_TOLERANCE:
-                    rows.setdefault(f"{name} of {labels[result.path]}", {})[title] = test
-    return rows
-
-
-def _average(values: Sequence[float | None]) -> float | None:
-    """The mean, if there is no gap."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _mean(score: Score | None) -> float | None:
-    return None if score is None else score.mean
-
-
-def harmonic_mean_or_gap(base: float | None, new: float | None) -> float | None:
-    return None if base is None or new is None else harmonic_mean(base, new)
-
-
-def percent(share: float | None) -> str:
-    return NO_VALUE if share is None else f"{100 * share:.2f}"
-
-
-def score_text(score: Score | None) -> str:
-    """In %, with the deviation where there are several seeds."""
-    if score is None or score.seeds < 2:
-        return percent(_mean(score))
-    return f"{percent(score.mean)} ± {percent(score.std)}"
-
-
-def _shots(shots: int, kind: str = "image") -> str:
-    unit = "expression" if kind == "expression" else "shot"
-    return f"{shots} {unit}{'s' if shots > 1 else ''}" if shots else "all examples"
-
-
-def _row(name: str, cells: list[str], average: float | None, several: bool) -> list[str]:
-    return [name, *cells, *([percent(average)] if several else [])]
-
-
-def _note(results: Sequence[Result]) -> str:
-    seeds = sorted({test.learned.seeds for result in results for test in result.tests.values()})
-    several = any(test.several_labels for result in results for test in result.tests.values())
-    measure = "Accuracy, of several labels mean average precision (mAP)," if several else "Accuracy"
-    if seeds == [1]:
-        return f"{measure} in %, one seed."
-    counts = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    return f"{measure} in %, mean ± population deviation over {counts} seeds."
-
-
-def escape(text: str) -> str:
-    """Text that stays what it is in a cell of a Markdown table."""
-    return re.sub(r"([\\|`*\[\]<>])", r"\\\1", " ".join(text.split()))
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the header; the first column is text, the others are numbers."""
-    header, *body = [[escape(cell) for cell in row] for row in rows]
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *body])

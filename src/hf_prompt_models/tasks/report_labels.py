@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS
-from hf_prompt_models.tasks.results import BASE_TO_NEW, Result, TestResult
+from hf_prompt_models.tasks.accuracy_results import BASE_TO_NEW, Result, TestResult
 
 
 ZERO_SHOT_TOLERANCE = 0.005

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ import torch
 from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
 
+from hf_prompt_models.data.images.dataset import FeatureDataset
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.utils.distributed import num_processes, process_index, wait_for_all
 from hf_prompt_models.utils.files import (
     SECONDS_TO_WRITE,
     has_vanished,
@@ -171,3 +175,74 @@ def _checksum(keys: torch.Tensor, features: torch.Tensor) -> str:
     digest.update(keys.numpy().tobytes())
     digest.update(features.numpy().tobytes())
     return digest.hexdigest()
+
+
+CACHED_AT_A_TIME = 1000
+"""Images whose features are written to the cache at once: what a stopped run loses at most."""
+
+
+@torch.no_grad()
+def compute_features(
+    encode: Callable[..., torch.Tensor],
+    dataset: Any,
+    name: str,
+    batch_size: int,
+    num_workers: int = 0,
+    progress: bool = True,
+    cache: FeatureCache | None = None,
+) -> FeatureDataset:
+    """What a frozen tower makes of each item of a data set, computed once.
+
+    Args:
+        encode: from a batch of the items' tensors to features, (batch, ...).
+        dataset: items with `labels`; has `labels` of all, and a `key` for each.
+        name: what the model calls the features.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+        cache: where features are looked up first, and kept. Several processes each compute a part, and find the
+            others' there; without, each computes all.
+    """
+    computed: list[torch.Tensor] = []
+
+    def compute(missing: list[int]) -> None:
+        step = CACHED_AT_A_TIME if cache else max(len(missing), 1)
+        with tqdm(
+            total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress or not missing
+        ) as bar:
+            for start in range(0, len(missing), step):
+                part = missing[start : start + step]
+                features = []
+                for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
+                    batch.pop("labels")
+                    features.append(encode(**batch).float().cpu())
+                    bar.update(len(features[-1]))
+                computed.append(torch.cat(features))
+                if cache:
+                    known.update(zip((keys[index] for index in part), computed[-1], strict=True))
+                    # A file that was replaced since its key was taken would be found by what it held before.
+                    kept = [place for place, index in enumerate(part) if _has_key(dataset, index, keys[index])]
+                    if kept:
+                        cache.write([keys[part[place]] for place in kept], computed[-1][kept])
+
+    if cache is None:
+        compute(list(range(len(dataset))))
+        return FeatureDataset(torch.cat(computed), dataset.labels, name)
+    keys = [dataset.key(index) for index in range(len(dataset))]
+    known = cache.read(keys)
+    first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal items are computed once
+    missing = [index for index, key in enumerate(keys) if key not in known and first_of[key] == index]
+    if num_processes() > 1:
+        # Each process computes a part, chosen by keys and not by places: one that looks later finds more of them.
+        compute([index for index in missing if int.from_bytes(keys[index][:4]) % num_processes() == process_index()])
+        wait_for_all()
+        known |= cache.read([keys[index] for index in missing if keys[index] not in known])
+        missing = [index for index in missing if keys[index] not in known]  # of machines that share no cache
+    compute(missing)
+    return FeatureDataset(torch.stack([known[key] for key in keys]), dataset.labels, name)
+
+
+def _has_key(dataset: Any, index: int, key: bytes) -> bool:
+    try:
+        return dataset.key(index) == key
+    except OSError:  # it was removed
+        return False

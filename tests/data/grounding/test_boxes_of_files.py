@@ -14,7 +14,7 @@ from hf_prompt_models import CptForVisualGrounding
 from hf_prompt_models.data.grounding.dataset import GroundingDataset
 from hf_prompt_models.data.grounding.referring_expressions import read_expression_dataset, read_referring_expressions
 from hf_prompt_models.playground import VILT_DIR
-from hf_prompt_models.tasks.visual_grounding.training import evaluate_grounding
+from hf_prompt_models.tasks.visual_grounding.evaluation import evaluate_grounding
 
 
 WIDTH, HEIGHT = 60, 40
@@ -76,7 +76,7 @@ def test_boxes_that_leave_the_image_are_refused_by_image_and_box(
     model = tmp_path / "model"
     CptForVisualGrounding.from_backbone(VILT_DIR).save_pretrained(model, save_backbone=True)
     with pytest.raises(ValueError, match=reason):
-        evaluate_grounding(str(model), str(tmp_path / "scenes"))
+        evaluate_grounding({"1": model}, str(tmp_path / "scenes"))
 
 
 def test_boxes_at_the_edge_and_turned_photos_pass(tmp_path: Path) -> None:

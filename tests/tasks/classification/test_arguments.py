@@ -4,14 +4,15 @@ import pytest
 
 from hf_prompt_models.models.action_clip import recipe_action_clip
 from hf_prompt_models.models.coop import recipe_coop
-from hf_prompt_models.tasks.classification.arguments import RunArguments, parse_run_arguments, recipe_arguments
+from hf_prompt_models.tasks.arguments import RunArguments, recipe_arguments
+from hf_prompt_models.tasks.base import task_named
 
 
 REQUIRED = ["--backbone", "B", "--train_dir", "D", "--test_dir", "T", "--output_dir", "O"]
 
 
 def parse(*flags: str) -> RunArguments:
-    return parse_run_arguments(recipe_coop.RECIPE, [*REQUIRED, *flags], prog="train.py coop")
+    return task_named("image-classification").parse_training(recipe_coop.RECIPE, [*REQUIRED, *flags], "train.py coop")
 
 
 @pytest.mark.parametrize(("shots", "epochs"), [(1, 50), (2, 100), (4, 100), (8, 200), (16, 200)])
@@ -40,9 +41,9 @@ def test_an_explicit_flag_wins_even_where_it_says_the_trainers_default() -> None
 
 def test_epochs_through_clip_are_fewer_unless_the_papers_recipe_is_asked_for() -> None:
     def epochs(*flags: str) -> int:
-        return parse_run_arguments(recipe_action_clip.RECIPE, [*REQUIRED, *flags], prog="x").training[
-            "num_train_epochs"
-        ]
+        task = task_named("video-classification")
+        arguments = task.parse_training(recipe_action_clip.RECIPE, [*REQUIRED, *flags], "x")
+        return arguments.training["num_train_epochs"]
 
     assert (epochs(), epochs("--recipe", "paper"), epochs("--trainable", "head")) == (10, 50, 50)
     assert parse().training == parse("--recipe", "paper").training  # CoOp's
@@ -58,9 +59,9 @@ def test_a_flag_about_the_schedule_turns_the_recipes_off(flags: tuple[str, str])
 
 
 def test_one_seed_may_be_said_either_way() -> None:
-    assert parse().few_shot.seeds == [1]
-    assert parse("--seed", "7").few_shot.seeds == [7]
-    assert parse("--seeds", "1", "2", "3").few_shot.seeds == [1, 2, 3]
+    assert parse().data.seeds == [1]
+    assert parse("--seed", "7").data.seeds == [7]
+    assert parse("--seeds", "1", "2", "3").data.seeds == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_wrong_flags_are_said(flags: tuple[str, ...], message: str, capsys: pyte
 
 def test_missing_flags_are_said(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        parse_run_arguments(recipe_coop.RECIPE, REQUIRED[:6], prog="train.py coop")
+        task_named("image-classification").parse_training(recipe_coop.RECIPE, REQUIRED[:6], "train.py coop")
     assert "required: --output_dir" in capsys.readouterr().err
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from hf_prompt_models.data.images.labelled import read_labelled_images
-from hf_prompt_models.tasks.classification.arguments import FewShotArguments
-from hf_prompt_models.tasks.classification.protocols import Task, read_task, source_title
+from hf_prompt_models.data.splits import source_title
+from hf_prompt_models.tasks.classification.arguments import ClassificationArguments
+from hf_prompt_models.tasks.classification.protocols import ProtocolData, read_protocol
 from tests.pictures import write_pictures
 
 
@@ -20,9 +21,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def task(data: Path, **changes: object) -> Task:
+def task(data: Path, **changes: object) -> ProtocolData:
     arguments = {"backbone": "B", "train_dir": str(data / "train"), "test_dir": str(data / "test")} | changes
-    return read_task(FewShotArguments(**arguments), read_labelled_images)
+    return read_protocol(ClassificationArguments(**arguments), read_labelled_images)
 
 
 def test_few_shot_tests_all_classes(data: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
 from hf_prompt_models.tasks.text_generation.baselines import blind_baseline, most_frequent_answer
+from hf_prompt_models.tasks.text_generation.data import one_for_each_prompt
 from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts, rows_as_markdown, write_texts
-from hf_prompt_models.tasks.text_generation.training import one_for_each_prompt
 from tests.prefix_lm.backbones import made, make
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.tasks.text_generation.examples import EXAMPLES

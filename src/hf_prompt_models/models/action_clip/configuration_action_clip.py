@@ -50,6 +50,7 @@ class ActionClipConfig(PromptConfig):
         the time positions. With `"head"` a checkpoint may hold these alone, otherwise it holds the backbone too.
     """
 
+    task = "video-classification"
     model_type = "action_clip"
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["video_embeds"]

@@ -127,6 +127,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
     default_shots = 0
     contrasts_batch = True
     default_templates = tuple(template.text for template in ACTION_TEMPLATES)
+    use_case = "videos into classes; from few clips with --trainable head --learning_rate 1e-4"
     source = "ActionCLIP recipe"
     sources = dict.fromkeys(
         (

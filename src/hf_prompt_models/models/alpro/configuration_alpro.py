@@ -81,6 +81,7 @@ class AlproConfig(PromptConfig):
     In [`AlproForVideoQuestionAnswering`], `id2label` are the answers.
     """
 
+    task = "video-text"
     model_type = "alpro"
     sub_configs_defaults: ClassVar[dict] = {
         "vision_config": SubConfigSpec(AlproVisionConfig),

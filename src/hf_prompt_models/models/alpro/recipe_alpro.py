@@ -172,6 +172,7 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
 
     arguments_class = Arguments
     title = "ALPRO"
+    use_case = "videos found by a sentence, answers about videos; start from a pre-trained checkpoint"
     source = "ALPRO recipe"
     sources: ClassVar = {
         "sampling": "ALPRO's paper",

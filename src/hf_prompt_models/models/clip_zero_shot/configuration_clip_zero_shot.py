@@ -23,6 +23,7 @@ class ClipZeroShotConfig(PromptConfig):
         A string of token ids for each prompt: all classes in the first template, then in the second, ….
     """
 
+    task = "image-classification"
     model_type = "clip_zero_shot"
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]

@@ -32,6 +32,7 @@ class CoCoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "CoCoOp"
     arguments_class = Arguments
     model_class = CoCoOpForImageClassification
+    use_case = "a context that depends on the image"
     source = "CoCoOp recipe"
     sources = dict.fromkeys(("n_ctx", "context_init"), "CoCoOp's paper, section 4")
     examples = (

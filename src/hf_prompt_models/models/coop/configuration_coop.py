@@ -35,6 +35,7 @@ class CoOpConfig(PromptConfig):
         How many of those are the name's own.
     """
 
+    task = "image-classification"
     model_type = "coop"
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]

@@ -40,6 +40,7 @@ class CoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "CoOp"
     arguments_class = Arguments
     model_class = CoOpForImageClassification
+    use_case = "images into classes, from 8 or more labelled images of each class"
     source = "CoOp recipe"
     sources: ClassVar = {
         **dict.fromkeys(("n_ctx", "class_token_position", "class_specific_context"), "CoOp's train.py"),

@@ -36,6 +36,7 @@ class CptConfig(PromptConfig):
         What relation detection learns to say where there is no relation, for each number of blanks.
     """
 
+    task = "visual-grounding"
     model_type = "cpt"
     sub_configs_defaults: ClassVar[dict] = {"tower_config": SubConfigSpec(AutoConfig, model_type="vilt")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["mask_logits"]

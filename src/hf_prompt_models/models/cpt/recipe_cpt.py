@@ -80,6 +80,7 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
     arguments_class = Arguments
     title = "CPT"
     default_shots = 16
+    use_case = "which region of an image a phrase means, from 4 or more phrases"
     source = "CPT recipe"
     sources = dict.fromkeys(("mode", "loss", "sample_regions"), "CPT's released code") | {"palette": "CPT's paper"}
     examples = (

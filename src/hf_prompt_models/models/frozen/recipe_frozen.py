@@ -85,6 +85,8 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
     title = "Frozen"
     vision_model = FrozenProcessor.default_vision_model
     decoding: ClassVar = {"max_new_tokens": 32}  # and greedy (section 4)
+    testing_arguments = ("induction", "repeats", "question", "shots")
+    use_case = "captions, answers about images, examples in the prompt; the language model stays as it is"
     source = "Frozen recipe"
     sources: ClassVar = {"num_image_tokens": "Frozen's paper, section 3"}
     examples = (

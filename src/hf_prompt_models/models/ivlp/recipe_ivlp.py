@@ -31,6 +31,7 @@ class IVLPRecipe(ClipPromptRecipe[Arguments]):
     title = "IVLP"
     arguments_class = Arguments
     model_class = IVLPForImageClassification
+    use_case = "deep prompts in the text tower, the image tower, or both"
     source = "IVLP recipe"
     sources = dict.fromkeys(("n_ctx", "text_depth", "n_vision_ctx", "vision_depth"), "MaPLe's repository")
     examples = (

@@ -43,6 +43,7 @@ class KgCoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "KgCoOp"
     arguments_class = Arguments
     model_class = KgCoOpForImageClassification
+    use_case = "like coop, for prompts that are carried to other classes (docs/prompt_methods.md compares these)"
     source = "KgCoOp recipe"
     sources = dict.fromkeys(("n_ctx", "context_init", "knowledge_weight"), "KgCoOp's scripts")
     examples = (

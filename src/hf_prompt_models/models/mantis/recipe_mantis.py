@@ -63,6 +63,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
     title = "MAnTiS"
     vision_model = MantisProcessor.default_vision_model
     decoding: ClassVar = {"num_beams": 4, "max_new_tokens": 64}
+    use_case = "descriptions of products, from their images and titles"
     source = "hf-prompt"
     examples = (
         "--language_model gpt2 --train_file products.jsonl --output_dir mine",

@@ -27,6 +27,7 @@ class MaPLeRecipe(ClipPromptRecipe[Arguments]):
     title = "MaPLe"
     arguments_class = Arguments
     model_class = MaPLeForImageClassification
+    use_case = "deep prompts whose image side is made from the text side"
     source = "MaPLe recipe"
     sources = dict.fromkeys(("n_ctx", "prompt_depth"), "MaPLe's configs")
     examples = (

@@ -63,6 +63,7 @@ class MMRLRecipe(ClipPromptRecipe[Arguments]):
     title = "MMRL"
     arguments_class = Arguments
     model_class = MMRLForImageClassification
+    use_case = "tokens that both towers share; the largest checkpoint of these"
     source = "MMRL recipe"
     sources = dict.fromkeys(
         ("n_rep", "first_layer", "rep_dim", "alpha", "reg_weight", "min_crop_area"), "MMRL's configs"

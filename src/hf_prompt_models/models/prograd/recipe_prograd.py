@@ -47,6 +47,7 @@ class ProGradRecipe(ClipPromptRecipe[Arguments]):
     title = "ProGrad"
     arguments_class = Arguments
     model_class = ProGradForImageClassification
+    use_case = "like coop, from one to four images of each class"
     source = "ProGrad recipe"
     sources = dict.fromkeys(("n_ctx", "gradient_weight", "temperature"), "ProGrad's configs")
     examples = (

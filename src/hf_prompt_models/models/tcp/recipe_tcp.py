@@ -51,6 +51,7 @@ class TCPRecipe(ClipPromptRecipe[Arguments]):
     title = "TCP"
     arguments_class = Arguments
     model_class = TCPForImageClassification
+    use_case = "a context with tokens made from each class name"
     source = "TCP recipe"
     sources = dict.fromkeys(("n_ctx", "class_token_layer", "knowledge_weight", "prompt_template"), "TCP's code")
     examples = (

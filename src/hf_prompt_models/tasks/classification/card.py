@@ -1,26 +1,15 @@
 """Cards of a run's models; and what the results of a classifier say on them."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard
-from transformers import TrainingArguments
+from huggingface_hub import EvalResult
 
 from hf_prompt_models.hub.model_card import (
-    CARD_FILE,
-    PLACEHOLDER_ID,
     RUN_TITLE,
-    Checkpoint,
     RunOnCard,
-    is_generated,
-    make_card,
     one_line,
-    read_card,
-    write_card,
 )
-from hf_prompt_models.hub.repository import update_card
-from hf_prompt_models.tasks.card_tables import (
+from hf_prompt_models.tasks.cards import (
     Metric,
     TestedOn,
     backbone_title,
@@ -31,7 +20,6 @@ from hf_prompt_models.tasks.card_tables import (
     seed_title,
 )
 from hf_prompt_models.tasks.classification.summary import guesses, shown_metrics
-from hf_prompt_models.training.trainer import PromptTrainer
 
 
 METRICS = {
@@ -46,65 +34,6 @@ PROTOCOLS = {
     "cross-dataset": "trained on one data set, and tested on others whose classes were never seen",
 }
 GROUNDING_PROTOCOL = "tuned on expressions of the training set, tested on all expressions of the test set"
-OnCard = Callable[[dict[str, Any], str, str], RunOnCard]
-"""What a room's `results.json` says of the model of one seed: of the results, the card's task, and the seed."""
-
-
-class RunCards:
-    """The cards of a run's models, which tell of all seeds: written beside the models and, if they are pushed, there.
-
-    Args:
-        results: as `results.json` holds them; they grow from seed to seed.
-        task: what the model-index calls the task.
-        on_card: what they say.
-    """
-
-    def __init__(self, results: dict[str, Any], task: str, on_card: OnCard):
-        self.results = results
-        self.task = task
-        self.on_card = on_card
-        self._checkpoints: dict[str, Checkpoint] = {}
-        self._published: dict[str, tuple[str, TrainingArguments]] = {}
-
-    def add(self, seed: int, trainer: PromptTrainer) -> None:
-        """Write the cards of all seeds so far, and push this one's model if its training arguments say so.
-
-        A card that somebody has written or changed stays as it is.
-        """
-        self._checkpoints[str(seed)] = trainer.describe_checkpoint()
-        if trainer.is_world_process_zero():
-            for each in self._checkpoints:
-                file = Path(self.results["seeds"][each]["model"], CARD_FILE)
-                card = read_card(file)
-                if card is None or is_generated(card):
-                    write_card(self._card(each, PLACEHOLDER_ID), file)
-        if trainer.args.push_to_hub and (commit := trainer.push_to_hub()) is not None:
-            self._published[str(seed)] = commit.repo_url.repo_id, trainer.args
-
-    def finish(self) -> None:
-        """After the last seed: let the earlier seeds' cards on the Hub tell of the later ones, too."""
-        for seed, (repo_id, training) in list(self._published.items())[:-1]:
-            update_card(self._card(seed, repo_id), repo_id, training.hub_token, training.hub_revision)
-
-    def _card(self, seed: str, repo_id: str) -> ModelCard:
-        return make_card(self._checkpoints[seed], repo_id, self.on_card(self.results, self.task, seed))
-
-
-def check_publishing(model: Any, training: TrainingArguments, flag: str = "--backbone") -> None:
-    """Refuse, before training, what could not be pushed after it; `flag` names the backbone.
-
-    Raises:
-        ValueError: if the checkpoint would name a backbone that others do not have.
-    """
-    if not training.push_to_hub:
-        return
-    try:
-        model.check_push()
-    except ValueError as error:
-        raise ValueError(
-            f"--push_to_hub: {error} Here: give {flag} its Hub id, or train without --push_to_hub and push the model "
-            "from its folder."
-        ) from error
 
 
 def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:

@@ -1,34 +1,31 @@
-"""Testing saved models on labelled images or videos."""
+"""Testing saved classifiers."""
 
+import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import AutoProcessor
 
-from hf_prompt_models.data.images.dataset import ImageDataset
-from hf_prompt_models.data.images.labelled import LabelledImages
-from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.data.readable import without_unreadable
-from hf_prompt_models.data.videos.dataset import VideoDataset, VideoViewsDataset
-from hf_prompt_models.data.videos.labelled import LabelledVideos
-from hf_prompt_models.tasks.classification.prediction import IMAGES, VIDEOS, Kind
-from hf_prompt_models.tasks.image_classification.features import (
-    class_logits,
-    classification_metrics,
-    compute_image_features,
-    image_logits,
-)
-from hf_prompt_models.tasks.video_classification.training import (
-    class_probabilities,
-    compute_frame_features,
-    has_frozen_frames,
-    video_metrics,
-)
-from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.data.class_names_file import read_class_names_file
+from hf_prompt_models.data.labelled import Files, LabelledFiles
+from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.tasks.classification.predictions import write_predictions
+from hf_prompt_models.tasks.classification.protocols import TestSet
+from hf_prompt_models.tasks.classification.scores import guessing
+from hf_prompt_models.tasks.classification.summary import shown_metrics
+from hf_prompt_models.training.plots import plot_confusion_matrix
+from hf_prompt_models.training.run_folder import predictions_file, seed_words
+
+
+TITLES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5",
+    "mean_class_accuracy": "mean over classes",
+    "mean_average_precision": "mean average precision",
+}
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,10 @@ class ModelsToTest:
     backbone: str | None = None
     feature_cache: str | None = None
 
-    def load(self, kind: Kind, test: LabelledFiles) -> Iterator[tuple[str, Any, Any, Any]]:
+    def load(self, auto_class: Any, test: LabelledFiles) -> Iterator[tuple[str, Any, Any, Any]]:
         """Each seed, its model, its processor, and the test set labelled by the model's classes."""
         for seed, directory in self.directories.items():
-            model = kind.load_model(directory, self.backbone)
+            model = load_model(auto_class, directory, self.backbone)
             processor = AutoProcessor.from_pretrained(directory)
             if self.set_classes:
                 model.set_classes(test.class_names, tokenizer=processor)
@@ -72,85 +69,67 @@ class Tested:
     metrics: dict[str, float]
 
 
-def evaluate_images(
-    models: ModelsToTest,
-    test: LabelledImages,
-    batch_size: int,
-    num_workers: int = 0,
-    on_unreadable: str = "refuse",
-) -> dict[str, Tested]:
-    """Test image classifiers: `accuracy` and `mean_class_accuracy`, by seed.
+def load_model(auto_class: Any, directory: str | Path, backbone: str | None = None) -> Any:
+    """Load a saved classifier.
 
     Args:
-        models: over one frozen image tower.
-        test: the images.
-        batch_size, num_workers: of the loading.
-        on_unreadable: "skip" leaves out images that turn out to be unreadable.
+        auto_class: the Auto class of its task.
+        directory: of the model.
+        backbone: where the backbone is now, if it moved since training.
     """
-
-    def run(test: LabelledImages) -> dict[str, Tested]:
-        tested, features = {}, None
-        for seed, model, processor, images in models.load(IMAGES, test):
-            dataset = ImageDataset(images, processor.image_processor)
-            if not model.has_fixed_image_features:
-                logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
-                tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
-                continue
-            if features is None:  # the seeds share one frozen backbone
-                kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
-                features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
-            logits = class_logits(model, features)
-            tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
-        return tested
-
-    return without_unreadable(test, run, lambda images, index: images.load(index), on_unreadable, "images")
+    moved = {} if backbone is None else {"base_model_name_or_path": backbone}
+    return auto_class.from_pretrained(directory, **moved)
 
 
-def evaluate_videos(
-    models: ModelsToTest,
-    test: LabelledVideos,
-    batch_size: int,
-    num_workers: int = 0,
-    temporal_views: int = 1,
-    spatial_views: int = 1,
-    on_unreadable: str = "refuse",
-) -> dict[str, Tested]:
-    """Test video classifiers: what `video_metrics` gives, by seed.
+def renamed(files: Files, class_names: str | None) -> Files:
+    """Return the files with the names that `--class_names` gives their class folders."""
+    if class_names is None:
+        return files
+    names = read_class_names_file(class_names).of_classes(files.class_names, files.source, complete=False)
+    return replace(files, class_names=names)
 
-    Args:
-        models: the models.
-        test: the videos.
-        batch_size, num_workers: of the loading.
-        temporal_views, spatial_views: whose probabilities are averaged, as for `VideoViewsDataset`.
-        on_unreadable: "skip" leaves out videos that turn out to be unreadable.
-    """
 
-    def views(videos: LabelledVideos, model: Any, processor: Any) -> Any:
-        num_frames = model.config.num_frames
-        if (temporal_views, spatial_views) == (1, 1):
-            return VideoDataset(videos, processor.image_processor, num_frames)
-        return VideoViewsDataset(videos, processor.image_processor, num_frames, temporal_views, spatial_views)
+def write_tested(tested: Mapping[str, Tested], arguments: argparse.Namespace) -> None:
+    """Write the confusion matrix and the predictions that are asked for."""
+    first = next(iter(tested.values())).files
+    if arguments.confusion_matrix:
+        counts = [
+            confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
+            for each in tested.values()
+        ]
+        plot_confusion_matrix(
+            np.sum(counts, axis=0), first.class_names, arguments.confusion_matrix, first.kind, len(tested)
+        )
+    if arguments.predictions:
+        for seed, each in tested.items():
+            sets = {"test": TestSet(first.source, each.files, [])}
+            write_predictions(predictions_file(arguments.predictions, seed, tested), sets, {"test": each.scores})
 
-    def run(test: LabelledVideos) -> dict[str, Tested]:
-        tested, features = {}, None
-        for seed, model, processor, videos in models.load(VIDEOS, test):
-            dataset = views(videos, model, processor)
-            labels = dataset.labels.numpy()
-            if has_frozen_frames(model.config):  # the seeds share them
-                if features is None:
-                    kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
-                    features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
-                dataset = features
-            scores = class_probabilities(model, dataset, batch_size, num_workers)
-            tested[seed] = Tested(videos, scores, video_metrics(scores, labels))
-        return tested
 
-    def decode(videos: LabelledVideos, index: int) -> Any:
-        return views(videos, *read_by())[index]
+def results_of(tested: Mapping[str, Tested], directories: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what `hf-prompt evaluate --json` writes."""
+    first = next(iter(tested.values())).files
+    return {
+        "kind": first.kind,
+        **guessing(first),
+        "data": {"test": first.source, "classes": len(first.class_names), f"test_{first.kind}s": len(first)},
+        "seeds": {seed: each.metrics | {"model": str(directories[seed])} for seed, each in tested.items()},
+        "accuracy": mean_and_deviation([each.metrics["accuracy"] for each in tested.values()]),
+    }
 
-    @cache
-    def read_by() -> tuple[Any, Any]:
-        _, model, processor, _ = next(models.load(VIDEOS, test))
-        return model, processor
 
-    return without_unreadable(test, run, decode, on_unreadable, "videos")
+def summarise_evaluation(results: dict[str, Any]) -> str:
+    """Return the lines that `hf-prompt evaluate` prints."""
+    data, kind, chance = results["data"], results["kind"], results["chance"]
+    test = {"classes": data["classes"], "zero_shot": next(iter(results["seeds"].values()))}
+    shown = [name for name in TITLES if name in shown_metrics(test)]
+    guessed = ", ".join(f"{TITLES[name]} {chance[name]:.2%}" for name in shown if name in chance)
+    lines = [f"{data[f'test_{kind}s']} {kind}s of {data['classes']} classes; chance: {guessed}"]
+    frequent = results.get("most_frequent_class", 0.0)
+    if frequent > chance["accuracy"] + 1e-9:
+        lines.append(f"always the most frequent class: accuracy {frequent:.2%}")
+    for seed, metrics in results["seeds"].items():
+        lines.append(f"{seed_words(seed):<13} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
+    if len(results["seeds"]) > 1:
+        lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    return "\n".join(lines)

@@ -1,115 +1,102 @@
 """Classifying many image or video files, a batch at a time."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
-from transformers import (
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING,
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    AutoModelForVideoClassification,
-    BatchFeature,
-    Pipeline,
-    pipeline,
-)
+from tqdm.auto import tqdm
+from transformers import BatchFeature, Pipeline
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from hf_prompt_models.data.images.files import ImageFiles, list_images, readable_images
-from hf_prompt_models.data.videos.files import VideoFiles, list_videos, readable_videos
-from hf_prompt_models.utils.files import UnreadableFileError
+from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.data.readable import logger, refuse, report_skipped
+from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
+from hf_prompt_models.tasks.arguments import DEFAULT_TOP_K
+from hf_prompt_models.tasks.classification.templates import read_templates
+from hf_prompt_models.utils.files import UnreadableFileError, replacing
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a model classifies.
+if TYPE_CHECKING:
+    from hf_prompt_models.tasks.classification.base import ClassificationTask
 
-    Attributes:
-        name: of one of them: "image" or "video".
-        auto_class: loads the model.
-        list_files: paths with each folder replaced by what it holds.
-        readable: those that can be decoded.
-        prepare: from paths and a classifier to its inputs.
-        batch_size: a default.
+SUMMARY_CLASSES = 20
+Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
+"""Files, each with its best classes as `pipeline()` gives them: `label` and `score`."""
+
+
+def classify(
+    task: "ClassificationTask[Any]", classifier: Pipeline, arguments: argparse.Namespace
+) -> list[dict[str, Any]] | str:
+    """Classify the files of `hf-prompt predict`.
+
+    Args:
+        task: image or video classification.
+        classifier: its pipeline.
+        arguments: the flags.
+
+    Returns:
+        With `--json` an entry for each file; else, of files that are named the best classes, of folders how many files
+        went to each class.
     """
-
-    name: str
-    auto_class: Any
-    list_files: Callable[[Iterable[str]], list[str]]
-    readable: Callable[..., list[str]]
-    prepare: Callable[[Sequence[str], Pipeline], Dataset]
-    batch_size: int
-
-    def load_model(self, directory: str | os.PathLike, backbone: str | None = None) -> Any:
-        """A saved model.
-
-        Args:
-            directory: of the model.
-            backbone: where the backbone is now, if it moved since training.
-        """
-        moved = {} if backbone is None else {"base_model_name_or_path": backbone}
-        return self.auto_class.from_pretrained(directory, **moved)
-
-    def load_classifier(self, directory: str | os.PathLike, backbone: str | None = None) -> Pipeline:
-        """The pipeline of a saved model; arguments are as for `load_model`."""
-        model = self.load_model(directory, backbone)
-        return self.classifier_of(model, AutoImageProcessor.from_pretrained(directory))
-
-    def classifier_of(self, model: Any, image_processor: Any) -> Pipeline:
-        """The pipeline of a model and its image processor."""
-        task: Any = f"{self.name}-classification"
-        return pipeline(task, model=model, image_processor=image_processor)
-
-
-IMAGES = Kind(
-    "image",
-    AutoModelForImageClassification,
-    list_images,
-    readable_images,
-    lambda paths, classifier: ImageFiles(paths, classifier.image_processor),
-    batch_size=32,
-)
-
-VIDEOS = Kind(
-    "video",
-    AutoModelForVideoClassification,
-    list_videos,
-    readable_videos,
-    lambda paths, classifier: VideoFiles(paths, classifier.image_processor, classifier.model.config.num_frames),
-    batch_size=8,
-)
-
-
-def kind_of_model(directory: str | os.PathLike) -> Kind:
-    """Return whether a saved model classifies images or videos, by its configuration.
-
-    Raises:
-        ValueError: if it classifies neither.
-    """
-    config = AutoConfig.from_pretrained(directory)
-    if type(config) in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING:
-        return VIDEOS
-    if type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        return IMAGES
-    named = (config.architectures or [f"model of type {config.model_type!r}"])[0]
-    raise ValueError(
-        f"{directory} holds a {named}, which this command does not run. Load it in Python, as its page in docs/ shows."
+    kind = task.kind
+    files = task.list_files(arguments.files)
+    has_folders = files != arguments.files
+    listed = len(files)
+    num_classes = classifier.model.config.num_labels
+    if arguments.top_k > max(DEFAULT_TOP_K, num_classes):
+        print(
+            f"--top_k is {arguments.top_k}, and the model has {num_classes} classes: all are given.", file=sys.stderr
+        )
+    files = task.readable(files, arguments.on_unreadable, progress=has_folders)
+    results = classify_files(
+        classifier,
+        task.inputs(files, classifier),
+        arguments.top_k,
+        batch_size=arguments.batch_size or task.prediction_batch_size,
+        num_workers=arguments.num_workers,
     )
+    bar = tqdm(results, total=len(files), desc="Predictions", leave=False, disable=not has_folders)
+    skipped: list[UnreadableFileError] = []
+    predictions = answered(files, bar, arguments.on_unreadable, skipped, kind)
+    if arguments.csv:
+        predictions = kept_as_csv(predictions, arguments.csv, kind)
+    predictions = task.drawn(predictions, files, classifier, arguments)
+    if arguments.json:
+        return [{kind: path, "predictions": classes} for path, classes in predictions]
+    lines = []
+    if has_folders:
+        lines.append(summarise(Counter(classes[0]["label"] for _, classes in predictions), kind))
+    else:
+        for path, classes in list(predictions):
+            lines.append(path)
+            lines += [f"  {entry['score']:7.2%}  {entry['label']}" for entry in classes]
+    if left_out := listed - len(files) + len(skipped):
+        lines.append(f"Left out, as they cannot be read: {left_out} of {listed} {kind}s.")
+    if arguments.csv:
+        kept = min(arguments.top_k, num_classes)
+        rows = f"The {kept} best classes" if kept > 1 else "The best class"
+        lines += ["", f"{rows} of each {kind}, with scores: {arguments.csv}"]
+    return "\n".join([*lines, *task.drawn_lines(arguments)])
 
 
-def check_image_classifier(directory: str | os.PathLike) -> None:
-    """Check that a saved model classifies images.
+def set_classes(classifier: Pipeline, arguments: argparse.Namespace) -> None:
+    """Give a trained classifier the classes of `--class_names` and the hand-written prompts of `--templates`.
 
     Raises:
-        ValueError: if it does something else.
+        ValueError: for templates of a model whose prompt is learned.
     """
-    if (kind := kind_of_model(directory)) is not IMAGES:
-        raise ValueError(f"{directory} classifies {kind.name}s. Pass a model that classifies images.")
+    if arguments.class_names is None:
+        return
+    templates = {} if arguments.templates is None else {"templates": read_templates(arguments.templates)}
+    if templates and not isinstance(classifier.model, TemplatePromptModel):
+        raise ValueError(f"--templates is for hand-written prompts, and {arguments.model} has a learned one.")
+    model: Any = classifier.model
+    model.set_classes(read_class_names(arguments.class_names), **templates)
 
 
 class _Attempts(Dataset):
@@ -144,7 +131,7 @@ def classify_files(
 
     Args:
         classifier: the pipeline of a model that was loaded with its image processor.
-        files: the inputs that `Kind.prepare` makes of them.
+        files: the inputs that `ClassificationTask.inputs` makes of them.
         top_k: classes for each.
         batch_size: files that go through the model at once.
         num_workers: processes that decode and prepare files; 0 does it in this one.
@@ -162,3 +149,50 @@ def classify_files(
                 yield error
             else:
                 yield classifier.postprocess(ImageClassifierOutput(logits=next(answers)[None]), top_k=top_k)
+
+
+def answered(
+    files: Sequence[str],
+    results: Iterable[list[dict[str, Any]] | UnreadableFileError],
+    on_unreadable: str,
+    skipped: list[UnreadableFileError],
+    kind: str,
+) -> Predictions:
+    """The predictions of the files that could be read; the errors of the others are reported and kept in `skipped`.
+
+    Raises:
+        UnreadableFileError: if a file cannot be read and is not to be skipped, or if none can.
+    """
+    for file, result in zip(files, results, strict=True):
+        if not isinstance(result, UnreadableFileError):
+            yield file, result
+        elif on_unreadable == "skip":
+            logger.warning(f"Skipped. {result}")
+            skipped.append(result)
+        else:
+            refuse([result])
+    kept = range(len(files) - len(skipped))
+    report_skipped(kept, skipped, f"{kind}s")
+
+
+def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
+    """The same predictions, written to a file as they go by."""
+    with (
+        replacing(path) as beside,
+        # A file's name may be no text; the table is UTF-8 all the same.
+        open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([kind, "rank", "label", "score"])
+        for name, classes in predictions:
+            writer.writerows([name, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
+            yield name, classes
+
+
+def summarise(counts: Counter[str], kind: str) -> str:
+    """How many files went to each class, the most frequent first."""
+    shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
+    lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
+    if others > 0:
+        lines.append(f"  and {counts.total() - sum(count for _, count in shown)} in {others} other classes")
+    return "\n".join([f"{counts.total()} {kind}s, by the best class:", *lines])

@@ -5,7 +5,6 @@ Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hf_prompt_models.data.class_names_file import ClassNames, read_class_names_file
@@ -14,9 +13,9 @@ from hf_prompt_models.data.held_out import describe_split, hold_out, report_unte
 from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, PublishedDataset, find_dataset
-from hf_prompt_models.data.splits import split_of
+from hf_prompt_models.data.splits import source_title
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
-from hf_prompt_models.tasks.classification.arguments import FewShotArguments
+from hf_prompt_models.tasks.classification.arguments import ClassificationArguments
 from hf_prompt_models.tasks.classification.templates import read_templates
 
 
@@ -36,8 +35,8 @@ class TestSet:
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a protocol makes of its data.
+class ProtocolData:
+    """The data of a protocol.
 
     Attributes:
         title: of the data set that is trained on.
@@ -55,11 +54,11 @@ class Task:
     split: dict[str, Any] | None = None
 
 
-def read_task(
-    arguments: FewShotArguments,
+def read_protocol(
+    arguments: ClassificationArguments,
     read_examples: Callable[..., LabelledFiles],
     default_templates: Sequence[str] = (DEFAULT_TEMPLATE,),
-) -> Task:
+) -> ProtocolData:
     """Read a protocol's data.
 
     Args:
@@ -94,7 +93,7 @@ def read_task(
     templates = _templates(arguments, published, default_templates)
 
     if arguments.protocol == "few-shot":
-        return Task(title, train, {"test": TestSet(title, test, templates)}, names, split)
+        return ProtocolData(title, train, {"test": TestSet(title, test, templates)}, names, split)
     if arguments.protocol == "base-to-new":
         if len(train.class_names) < 4:
             raise ValueError(
@@ -107,7 +106,7 @@ def read_task(
             if not len(half):
                 raise ValueError(f"{test.source} holds no images of the {role} classes.")
         tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
-        return Task(title, train.subset_of_classes(base), tests, names, split)
+        return ProtocolData(title, train.subset_of_classes(base), tests, names, split)
     tests = {"source": TestSet(title, test, templates)}
     for target in arguments.target_dirs or []:
         name, _, source = target.rpartition("=")
@@ -118,13 +117,7 @@ def read_task(
         while role in tests:
             role, number = f"{target_title} ({number})", number + 1
         tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
-    return Task(title, train, tests, names, split)
-
-
-def source_title(source: str) -> str:
-    """What to call a source without a name: its folder, or the one above where that only names a split."""
-    path = Path(source)
-    return (path.parent.name or path.name) if split_of(path.name) else path.name
+    return ProtocolData(title, train, tests, names, split)
 
 
 def _read(
@@ -140,7 +133,7 @@ def _read(
 
 
 def _templates(
-    arguments: FewShotArguments, published: PublishedDataset | None, default_templates: Sequence[str]
+    arguments: ClassificationArguments, published: PublishedDataset | None, default_templates: Sequence[str]
 ) -> list[str]:
     if arguments.templates is not None:
         return read_templates(arguments.templates)

@@ -1,15 +1,10 @@
-"""The command line of training a method that writes texts."""
+"""Flags for the data, the backbones and the decoding of text generation."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from transformers import HfArgumentParser, TrainingArguments
-
-from hf_prompt_models.recipe_utils import TextGenerationRecipe
-from hf_prompt_models.tasks.classification.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
+from transformers import HfArgumentParser
 
 
 @dataclass(kw_only=True)
@@ -152,39 +147,13 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
         },
     )
 
-
-@dataclass
-class WritingRunArguments:
-    """What the command line says, with the recipe's settings beneath.
-
-    Attributes:
-        method: the method's own arguments.
-        data: backbones, data and evaluation.
-        training: keyword arguments for `TrainingArguments`.
-        run: what concerns the run itself.
-    """
-
-    method: Any
-    data: TextGenerationArguments
-    training: dict[str, Any]
-    run: RunOptions = field(default_factory=RunOptions)
+    def holds_out(self) -> bool:
+        """Return whether something is held out of training."""
+        return self.validation_file is not None or self.validation_fraction > 0
 
 
-def text_generation_parser(recipe: TextGenerationRecipe[Any], prog: str) -> HfArgumentParser:
-    """The parser of a method's command line."""
-    return build_parser(recipe, TextGenerationArguments, {**recipe.training_defaults(), **recipe.decoding}, prog)
-
-
-def parse_text_generation_arguments(
-    recipe: TextGenerationRecipe[Any], argv: Sequence[str], prog: str
-) -> WritingRunArguments:
-    """Parse a method's command line. An explicit flag always wins over the recipe.
-
-    Exits with a message, as argparse does, if flags are wrong or missing.
-    """
-    parser = text_generation_parser(recipe, prog)
-    given = with_laptop_defaults(recipe, parse_given(parser, argv))
-    data = TextGenerationArguments(**{**recipe.decoding, **fields_of(TextGenerationArguments, given)})
+def check_data(parser: HfArgumentParser, data: TextGenerationArguments) -> None:
+    """End with a message where flags for the data do not go together."""
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
     if data.eval_samples < 1:
@@ -193,26 +162,10 @@ def parse_text_generation_arguments(
         parser.error(f"--blind_baseline is a number of test examples, or 0 for none; got {data.blind_baseline}")
     if data.lora_r < 0:
         parser.error(f"--lora_r is a rank, or 0 for none; got {data.lora_r}")
-    if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
-        parser.error(f"--seeds: name each seed once; got {data.seeds}")
-    held_out = data.validation_file is not None or data.validation_fraction > 0
-    if data.test_file is None and not held_out:
+    if data.test_file is None and not data.holds_out():
         parser.error("nothing to test on: name --test_file, or hold some out by --validation_fraction")
     if not data.do_sample and (data.temperature is not None or data.top_p is not None):
         parser.error("--temperature and --top_p are of drawing: add --do_sample")
-    recipes = recipe.training_defaults() | {
-        "eval_strategy": "epoch" if held_out else "no",
-        "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
-    }
-    training = training_settings(recipes, fields_of(TrainingArguments, given))
-    if training["eval_strategy"] != "no" and not held_out:
-        parser.error("nothing to evaluate on during training: name --validation_file, or set --validation_fraction")
-    return WritingRunArguments(
-        method=recipe.arguments_class(**fields_of(recipe.arguments_class, given)),
-        data=data,
-        training=training,
-        run=RunOptions(**fields_of(RunOptions, given)),
-    )
 
 
 def given_decoding(arguments: Any) -> dict[str, Any]:
@@ -221,7 +174,7 @@ def given_decoding(arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_decoding_arguments(parser: argparse._ActionsContainer) -> None:
+def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `DecodingArguments` to a script's."""
     kinds = {"max_new_tokens": int, "num_beams": int, "no_repeat_ngram_size": int}
     for each in fields(DecodingArguments):

@@ -1,9 +1,13 @@
 """The results of a run that generates texts, for reading."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_prompt_models.tasks.results import RunResults
+from hf_prompt_models.tasks.score_tables import ScoredRun, numbers, score_sections, scored, settings_of, steps_of
+from hf_prompt_models.tasks.sections import Section
 from hf_prompt_models.tasks.text_generation.baselines import BLIND_FILE
 from hf_prompt_models.training.run_folder import seed_words
 
@@ -57,3 +61,36 @@ def _means(metrics: dict[str, dict[str, float]]) -> str:
 def describe_metrics(metrics: dict[str, float]) -> str:
     """Scores in a line."""
     return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+
+
+def build_sections(runs: Sequence[RunResults]) -> list[Section]:
+    """Return the tables of scores of runs that generate text."""
+    return score_sections(scored(runs, scored_run))
+
+
+def scored_run(run: RunResults) -> ScoredRun:
+    """Return the scores of a run, beside those of one answer to all questions and of black images."""
+    value, data, seeds = run.value, run.value["data"], run.value["seeds"]
+    baselines: dict[str, list[dict[str, float]]] = {}
+    if constant := value.get("most_frequent_answer"):
+        baselines["one answer to all"] = [numbers(constant["test"])]
+    for each in seeds.values():
+        if "blind" in each:
+            shown = each["blind"]["examples"]
+            part = "" if shown == data["test_examples"] else f", on {shown} examples"
+            baselines.setdefault(f"black images{part}", []).append(numbers(each["blind"]["test"]))
+    return ScoredRun(
+        path=run.path,
+        title="Generated texts",
+        method=value["method"],
+        backbone=f"{value['backbone']} + {value['vision_model']}",
+        test=(data.get("test_name") or data["name"], data["test_examples"], data["test"]),
+        traits=settings_of(run)
+        | {
+            "decoding": str(value.get("decoding") or {}),
+            "trained on": f"{data['train']}, {data['train_examples']} examples",
+            "steps": steps_of(run),
+        },
+        seeds=[numbers(each["test"]) for each in seeds.values()],
+        baselines=baselines,
+    )

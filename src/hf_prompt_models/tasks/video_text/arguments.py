@@ -1,15 +1,12 @@
-"""The command line of training a method over videos with texts."""
+"""Flags for the data of models over videos with texts, and for what training starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser
 
-from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, QUESTIONS, RETRIEVAL
-from hf_prompt_models.recipe_utils import VideoTextRecipe
-from hf_prompt_models.tasks.classification.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
+from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, QUESTIONS
 
 
 @dataclass
@@ -74,56 +71,27 @@ class VideoTextArguments:
     )
 
 
-@dataclass
-class VideoTextRun:
-    """What the command line says, with the recipe's settings beneath.
+def check_data(parser: HfArgumentParser, data: VideoTextArguments, given: Mapping[str, Any]) -> None:
+    """End with a message where flags for the data do not go together.
 
-    Attributes:
-        method: the method's own arguments.
-        data: data, and what training begins with.
-        training: keyword arguments for `TrainingArguments`.
-        run: what concerns the run itself.
+    Args:
+        parser: of the command line.
+        data: the flags.
+        given: those that the command line gives, the method's among them.
     """
-
-    method: Any
-    data: VideoTextArguments
-    training: dict[str, Any]
-    run: RunOptions = field(default_factory=RunOptions)
-
-
-def video_text_parser(recipe: VideoTextRecipe[Any], prog: str) -> HfArgumentParser:
-    """The parser of a method's command line."""
-    return build_parser(recipe, VideoTextArguments, recipe.training_defaults(RETRIEVAL), prog)
-
-
-def parse_video_text_arguments(recipe: VideoTextRecipe[Any], argv: Sequence[str], prog: str) -> VideoTextRun:
-    """Parse a method's command line. An explicit flag always wins over the recipe.
-
-    Exits with a message, as argparse does, if flags are wrong or missing.
-    """
-    parser = video_text_parser(recipe, prog)
-    given = with_laptop_defaults(recipe, parse_given(parser, argv))
-    data = VideoTextArguments(**fields_of(VideoTextArguments, given))
-    if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
-        parser.error(f"--seeds: name each seed once; got {data.seeds}")
     starts = [data.backbone is not None, data.vision is not None or data.text is not None, data.from_scratch]
     if sum(starts) != 1 or (data.vision is None) != (data.text is None):
         parser.error("say what training begins from: --backbone, or --vision and --text, or --from_scratch true")
-    task = given["task"]
-    of_task = {"prompter": PRETRAINING, "entities": PRETRAINING}
-    of_task |= {"answers": QUESTIONS, "num_answers": QUESTIONS}
+    of_task = {"prompter": PRETRAINING, "entities": PRETRAINING, "answers": QUESTIONS, "num_answers": QUESTIONS}
     for name, its_task in of_task.items():
-        if name in given and task != its_task:
-            parser.error(f"--{name} is of --task {its_task}, not of {task}")
+        if name in given and given["task"] != its_task:
+            parser.error(f"--{name} is of --task {its_task}, not of {given['task']}")
     if data.entities is not None and data.prompter is None:
         parser.error("--entities are what a prompter names: pass it, too, as --prompter")
-    try:
-        settings = recipe.training_defaults(task, given.get("dataset"))
-        method = recipe.arguments_class(**recipe.argument_defaults(given) | fields_of(recipe.arguments_class, given))
-    except ValueError as error:
-        parser.error(str(error))
+
+
+def check_method(parser: HfArgumentParser, method: Any) -> None:
+    """End with a message where the method's own flags are out of range."""
     for name, least in (("num_frames", 1), ("max_text_length", 3), ("rerank", 0)):
         if getattr(method, name) < least:
             parser.error(f"--{name} is at least {least}; got {getattr(method, name)}")
-    training = training_settings(settings, fields_of(TrainingArguments, given))
-    return VideoTextRun(method, data, training, RunOptions(**fields_of(RunOptions, given)))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
-from hf_prompt_models.tasks.card_tables import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
+from hf_prompt_models.tasks.cards import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
 
 
 DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}

@@ -5,11 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, PROMPTER, QUESTIONS, RETRIEVAL
+from hf_prompt_models.tasks.results import RunResults
+from hf_prompt_models.tasks.score_tables import ScoredRun, numbers, score_sections, scored, settings_of, steps_of
+from hf_prompt_models.tasks.sections import Section
 from hf_prompt_models.tasks.video_text.card import DIRECTIONS
+from hf_prompt_models.training.run_folder import seed_words
 
 
 PLACES = (1, 5, 10)
 """The k of R@k, the share of queries whose match is among the first k."""
+TITLES = {
+    RETRIEVAL: "Video-text retrieval",
+    PRETRAINING: "Video-text pre-training, tested by retrieval",
+    PROMPTER: "Entity prompter, tested by retrieval",
+    QUESTIONS: "Questions about videos",
+}
+COLUMNS = {f"recall_at_{k}": f"R@{k}" for k in PLACES} | {"median_rank": "median rank", "mean_rank": "mean rank"}
+TABLE_DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text"}
 NEXT = {
     PRETRAINING: ["Fine-tune it with: hf-prompt train alpro --task retrieval --backbone {} …"],
     PROMPTER: ["Pre-train with it: hf-prompt train alpro --task pretraining --prompter {} …"],
@@ -87,3 +99,60 @@ def metric_lines(
         losses = ", ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in metrics["losses"].items())
         lines.append(f"  {when:<7} held-out losses {losses}")
     return lines
+
+
+def summarise_evaluation(results: dict[str, Any]) -> str:
+    """The lines that `hf-prompt evaluate` prints."""
+    data = results["data"]
+    lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
+    if data["skipped"]:
+        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+    lines += chance_lines(results)
+    if "answers" in results:
+        lines.append(f"  one of {results['answers']} answers each; chance {1 / results['answers']:.2%}")
+    for seed, metrics in results["seeds"].items():
+        shown = shown_places(results.get("chance", {}))
+        lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}), shown)
+        if metrics.get("outside"):
+            lines.append(f"  {metrics['outside']} right answers are not in the model's list, and count as wrong.")
+    if len(results["seeds"]) > 1:
+        lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    return "\n".join(lines)
+
+
+def build_sections(runs: Sequence[RunResults]) -> list[Section]:
+    """Return the tables of scores of runs over videos with texts."""
+    return score_sections(scored(runs, scored_run))
+
+
+def scored_run(run: RunResults) -> ScoredRun:
+    """Return the scores of a run, beside those before training and of answers without the videos."""
+    value, data, seeds = run.value, run.value["data"], run.value["seeds"]
+    baselines = {"before training": [_columns(each["before"]) for each in seeds.values()]}
+    if "chance" in value:
+        baselines["chance"] = [_columns(value["chance"])]
+    if "answer_prior" in value:
+        baselines["without the videos"] = [{"accuracy": float(value["answer_prior"])}]
+    return ScoredRun(
+        path=run.path,
+        title=TITLES[value["task"]],
+        method=value["method"],
+        backbone=value["backbone"],
+        test=(data.get("test_name") or data["name"], data["test_texts"], data["test"]),
+        traits=settings_of(run)
+        | {"trained on": f"{data['train']}, {data['train_texts']} examples", "steps": steps_of(run)},
+        seeds=[_columns(each) for each in seeds.values()],
+        baselines=baselines,
+    )
+
+
+def _columns(metrics: dict[str, Any]) -> dict[str, float]:
+    """Scores of both directions, or of answers, by their columns' titles."""
+    if "by_kind" in metrics:
+        return {"accuracy": float(metrics["accuracy"])} | numbers(metrics["by_kind"])
+    return {
+        f"{title}: {COLUMNS[name]}": value
+        for direction, title in TABLE_DIRECTIONS.items()
+        for name, value in numbers(metrics[direction]).items()
+        if name in COLUMNS
+    }

@@ -3,13 +3,19 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.data.text.captioned_videos import VideoTexts
-from hf_prompt_models.models.alpro import AlproForPreTraining, AlproForVideoQuestionAnswering
+from transformers import AutoConfig, AutoModel, AutoProcessor
+
+from hf_prompt_models.data.readable import without_unreadable
+from hf_prompt_models.data.text.captioned_videos import VideoTexts, read_captioned_videos, read_video_questions
+from hf_prompt_models.data.text.video_text_dataset import VideoTextDataset
+from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.models.alpro import AlproForPreTraining, AlproForVideoQuestionAnswering, AlproModel
+from hf_prompt_models.tasks.video_text.data import report_cut_sentences
 from hf_prompt_models.tasks.video_text.evaluation import (
     Answered,
     Loading,
@@ -19,7 +25,7 @@ from hf_prompt_models.tasks.video_text.evaluation import (
     retrieve,
 )
 from hf_prompt_models.tasks.video_text.plots import plot_answered, plot_retrieved
-from hf_prompt_models.training.run_folder import PREDICTIONS_FILE
+from hf_prompt_models.training.run_folder import PREDICTIONS_FILE, predictions_file
 from hf_prompt_models.utils.files import replacing
 
 
@@ -130,3 +136,67 @@ def write_answered(path: str | os.PathLike, answered: Answered, prior: Sequence[
 
 def _table(path: Path) -> Any:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def evaluate_video_text(
+    directories: Mapping[str, Path],
+    test: str | Sequence[str],
+    videos: str | None = None,
+    rerank: int = 16,
+    on_unreadable: str = "refuse",
+    loading: Loading | None = None,
+    predictions: str | None = None,
+) -> dict[str, Any]:
+    """Test a trained model, or each seed's model of a run, on captions or on questions, whichever it is for.
+
+    Args:
+        directories: of the models, by seed.
+        test, videos: as for `read_captioned_videos`, or `read_video_questions`.
+        rerank: as for `retrieve`.
+        on_unreadable: as for `VideoTexts.readable`.
+        loading: of the videos.
+        predictions: a CSV file to write, as of `predictions_file`.
+
+    Returns:
+        What `hf-prompt evaluate --json` writes.
+    """
+    loading = loading or Loading()
+    config = AutoConfig.from_pretrained(next(iter(directories.values())))
+    asks = config.architectures == [AlproForVideoQuestionAnswering.__name__]
+    read: Any = read_video_questions if asks else read_captioned_videos
+    num_frames = config.num_frames
+
+    def test_all(test_set: VideoTexts[Any]) -> tuple[VideoTexts[Any], dict[str, dict[str, Any]], dict[str, Any], int]:
+        seeds: dict[str, dict[str, Any]] = {}
+        cut = 0
+        for seed, directory in directories.items():
+            model = AutoModel.from_pretrained(directory).eval()
+            model.processor = AutoProcessor.from_pretrained(directory)
+            if not seeds:  # the seeds share their settings
+                cut = report_cut_sentences(model.processor, test_set)
+            tested = test_model(model, test_set, None if isinstance(model, AlproModel) else rerank, loading)
+            seeds[seed] = tested.metrics | {"model": str(directory)}
+            if predictions is not None:
+                tested.write_tables(predictions_file(predictions, seed, directories))
+        return test_set, seeds, tested.guesses, cut
+
+    test_set, seeds, guesses, cut = without_unreadable(
+        read(test, videos).readable(on_unreadable, loading.progress),
+        test_all,
+        lambda texts, index: VideoTextDataset(texts.items, num_frames)[index],
+        on_unreadable,
+        "texts",
+    )
+    return {
+        "data": {
+            "test": test_set.source,
+            "test_texts": len(test_set),
+            "test_videos": len(test_set.videos),
+            "skipped": list(test_set.skipped),
+            "cut_texts": cut,
+        },
+        **guesses,
+        **({"answers": config.num_labels} if asks else {}),
+        "seeds": seeds,
+        "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
+    }

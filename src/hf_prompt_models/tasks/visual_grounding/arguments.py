@@ -1,15 +1,8 @@
-"""The command line of training a method that grounds phrases."""
+"""Flags for the data and the protocol of visual grounding."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from transformers import HfArgumentParser, TrainingArguments
 
 from hf_prompt_models.data.grounding.referring_expressions import DEFAULT_SEEDS
-from hf_prompt_models.recipe_utils import VisualGroundingRecipe
-from hf_prompt_models.tasks.classification.arguments import build_parser, fields_of, parse_given, training_settings
-from hf_prompt_models.training.settings import RunOptions, with_laptop_defaults
 from hf_prompt_models.utils.boxes import BOX_FORMATS
 
 
@@ -56,49 +49,4 @@ class GroundingDataArguments:
     )
     few_shot_sample: str | None = field(
         default=None, metadata={"help": "A `few_shot.json` of an earlier run: learn from its expressions, draw none."}
-    )
-
-
-@dataclass
-class GroundingArguments:
-    """What the command line says, with the recipe's settings beneath.
-
-    Attributes:
-        method: the method's own arguments.
-        data: data and protocol.
-        training: keyword arguments for `TrainingArguments`.
-        run: what concerns the run itself.
-    """
-
-    method: Any
-    data: GroundingDataArguments
-    training: dict[str, Any]
-    run: RunOptions = field(default_factory=RunOptions)
-
-
-def grounding_parser(recipe: VisualGroundingRecipe[Any], prog: str) -> HfArgumentParser:
-    """The parser of a method's command line."""
-    return build_parser(recipe, GroundingDataArguments, recipe.training_defaults(recipe.default_shots), prog)
-
-
-def parse_grounding_arguments(
-    recipe: VisualGroundingRecipe[Any], argv: Sequence[str], prog: str
-) -> GroundingArguments:
-    """Parse a method's command line. An explicit flag always wins over the recipe.
-
-    Exits with a message, as argparse does, if flags are wrong or missing.
-    """
-    parser = grounding_parser(recipe, prog)
-    given = with_laptop_defaults(recipe, parse_given(parser, argv))
-    data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
-    if data.shots < 0:
-        parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")
-    if len(set(data.seeds)) < len(data.seeds) or not data.seeds:
-        parser.error(f"--seeds: name each seed once; got {data.seeds}")
-    method = fields_of(recipe.arguments_class, given)
-    return GroundingArguments(
-        method=recipe.arguments_class(**recipe.argument_defaults(method) | method),
-        data=data,
-        training=training_settings(recipe.training_defaults(data.shots), fields_of(TrainingArguments, given)),
-        run=RunOptions(**fields_of(RunOptions, given)),
     )

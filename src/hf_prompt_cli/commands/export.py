@@ -22,8 +22,8 @@ from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.data.images.files import list_images
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.playground import CLASS_NAMES, draw_example
-from hf_prompt_models.tasks.classification.prediction import check_image_classifier
 from hf_prompt_models.tasks.image_classification.onnx_export import export_onnx
+from hf_prompt_models.tasks.image_classification.task import check_image_classifier
 from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 
 

@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
     print(announcement(arguments.kind, arguments.output_dir))
     for words in commands(arguments.kind, arguments.output_dir):
         print(f"\n$ {shlex.join(['hf-prompt', *words])}\n", flush=True)
-        import_module(f"hf_prompt_cli.{words[0]}").main(words[1:])
+        import_module(f"hf_prompt_cli.commands.{words[0]}").main(words[1:])
     pictures, model = LOOK_AT[arguments.kind]
     folder = Path(arguments.output_dir)
     print("\nLook at:", *(f"  {folder / picture}" for picture in pictures), sep="\n")

@@ -14,9 +14,10 @@ from transformers.utils import logging
 
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import ending
-from hf_prompt_cli.parsing import examples_parser, output_file, parse
+from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.prompts.nearest_tokens import nearest_tokens, typical_nearest_score
-from hf_prompt_models.tasks.classification.prediction import check_image_classifier
+from hf_prompt_models.tasks.arguments import output_file
+from hf_prompt_models.tasks.image_classification.task import check_image_classifier
 from hf_prompt_models.training.run_folder import describe_interrupted, model_directory
 from hf_prompt_models.utils.files import write_json
 

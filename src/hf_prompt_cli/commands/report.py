@@ -12,7 +12,6 @@ from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import examples_parser, parse
 from hf_prompt_models.tasks.report import REPORT_FILE, write_report
 from hf_prompt_models.tasks.results import read_results
-from hf_prompt_models.tasks.score_tables import read_scored_runs
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -31,9 +30,6 @@ def main(argv: Sequence[str]) -> int:
     first = Path(arguments.runs[0])
     output_dir = arguments.output_dir or (first.parent if first.is_file() else first)
     with ending(lambda: "Runs are as they were.", AGAIN):
-        scored = read_scored_runs(arguments.runs)
-        results = read_results(arguments.runs, others=bool(scored))
-        tables = write_report(results, output_dir, scored)
-        print(tables)
+        print(write_report(read_results(arguments.runs), output_dir))
         print(f"\nWritten: {Path(output_dir) / REPORT_FILE}")
     return 0

@@ -1,20 +1,94 @@
-"""What cards of runs are put together from: facts as a list, scores as tables and as lines of the model-index."""
+"""Model cards of a run: written after each seed, from facts as a list, scores as tables and a model-index."""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult
+from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from transformers import TrainingArguments
 
 from hf_prompt_models.backbones.packaged import PLAYGROUND, portable_name
-from hf_prompt_models.hub.model_card import one_line
+from hf_prompt_models.hub.model_card import (
+    CARD_FILE,
+    PLACEHOLDER_ID,
+    Checkpoint,
+    RunOnCard,
+    is_generated,
+    make_card,
+    one_line,
+    read_card,
+    write_card,
+)
+from hf_prompt_models.hub.repository import update_card
 from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.training.command_line import for_strangers
+from hf_prompt_models.training.trainer import PromptTrainer
+
+
+OnCard = Callable[[dict[str, Any], str, str], RunOnCard]
+"""From the results of a run, the card's task and a seed to what the card of its model says of the run."""
+
+
+class RunCards:
+    """The cards of a run's models, which tell of all seeds: written beside the models and, if they are pushed, there.
+
+    Args:
+        results: as `results.json` holds them; they grow from seed to seed.
+        task: what the model-index calls the task.
+        on_card: what they say.
+    """
+
+    def __init__(self, results: dict[str, Any], task: str, on_card: OnCard):
+        self.results = results
+        self.task = task
+        self.on_card = on_card
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._published: dict[str, tuple[str, TrainingArguments]] = {}
+
+    def add(self, seed: int, trainer: PromptTrainer) -> None:
+        """Write the cards of all seeds so far, and push this one's model if its training arguments say so.
+
+        A card that somebody has written or changed stays as it is.
+        """
+        self._checkpoints[str(seed)] = trainer.describe_checkpoint()
+        if trainer.is_world_process_zero():
+            for each in self._checkpoints:
+                file = Path(self.results["seeds"][each]["model"], CARD_FILE)
+                card = read_card(file)
+                if card is None or is_generated(card):
+                    write_card(self._card(each, PLACEHOLDER_ID), file)
+        if trainer.args.push_to_hub and (commit := trainer.push_to_hub()) is not None:
+            self._published[str(seed)] = commit.repo_url.repo_id, trainer.args
+
+    def finish(self) -> None:
+        """After the last seed: let the earlier seeds' cards on the Hub tell of the later ones, too."""
+        for seed, (repo_id, training) in list(self._published.items())[:-1]:
+            update_card(self._card(seed, repo_id), repo_id, training.hub_token, training.hub_revision)
+
+    def _card(self, seed: str, repo_id: str) -> ModelCard:
+        return make_card(self._checkpoints[seed], repo_id, self.on_card(self.results, self.task, seed))
+
+
+def check_publishing(model: Any, training: TrainingArguments, flag: str = "--backbone") -> None:
+    """Refuse, before training, what could not be pushed after it; `flag` names the backbone.
+
+    Raises:
+        ValueError: if the checkpoint would name a backbone that others do not have.
+    """
+    if not training.push_to_hub:
+        return
+    try:
+        model.check_push()
+    except ValueError as error:
+        raise ValueError(
+            f"--push_to_hub: {error} Here: give {flag} its Hub id, or train without --push_to_hub and push the model "
+            "from its folder."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +128,12 @@ def plot_frame_strip(
     bars.set_xlabel("probability", fontsize=9)
     bars.spines[["top", "right", "bottom"]].set_visible(False)
     save_figure(figure, path)
+
+
+def drawn(
+    predictions: Iterator[tuple[str, list[dict[str, Any]]]], strips: dict[str, Path], num_frames: int
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The same predictions, drawn with the frames they are about as they go by."""
+    for video, classes in predictions:
+        write_frame_strip(video, num_frames, classes, strips[video])
+        yield video, classes

@@ -19,14 +19,15 @@ from transformers.utils import logging
 import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
 from hf_prompt_cli.ending import ending
 from hf_prompt_cli.parsing import examples_parser, parse
+from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.hub.model_card import CARD_FILE, make_card, write_card
-from hf_prompt_models.tasks.classification.prediction import IMAGES, VIDEOS
-from hf_prompt_models.tasks.classification.templates import TEMPLATE_LISTS
-from hf_prompt_models.tasks.classification.zero_shot import build_zero_shot
+from hf_prompt_models.tasks.base import task_named
+from hf_prompt_models.tasks.classification.base import ClassificationTask
+from hf_prompt_models.tasks.classification.templates import TEMPLATE_LISTS, read_templates
 
 
 SHOWN_CLASSES = 5
-KINDS = {kind.name: kind for kind in (IMAGES, VIDEOS)}
+KINDS = ("image", "video")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -43,7 +44,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
         f'published list ({", ".join(TEMPLATE_LISTS)}); several make an ensemble. Default: "a photo of a {{}}.", for '
         "videos ActionCLIP's 16",
     )
-    parser.add_argument("--kind", choices=list(KINDS), default="image", help="what to classify (default: image)")
+    parser.add_argument("--kind", choices=KINDS, default="image", help="what to classify (default: image)")
     parser.add_argument(
         "--save_backbone", action="store_true", help="write the backbone, too, for a folder that needs nothing else"
     )
@@ -65,10 +66,12 @@ def write_zero_shot(arguments: argparse.Namespace) -> str:
     Raises:
         ValueError: if the folder holds files.
     """
-    directory, kind = Path(arguments.output_dir), KINDS[arguments.kind]
+    directory, task = Path(arguments.output_dir), task_named(f"{arguments.kind}-classification")
+    assert isinstance(task, ClassificationTask)
     if directory.is_dir() and any(directory.iterdir()):
         raise ValueError(f"{directory} holds files. Choose a new --output_dir.")
-    model = build_zero_shot(kind, arguments.backbone, arguments.class_names, arguments.templates)
+    sentences = None if arguments.templates is None else read_templates(arguments.templates)
+    model = task.build_zero_shot(arguments.backbone, read_class_names(arguments.class_names), sentences)
     model.save_pretrained(directory, save_backbone=arguments.save_backbone)
     write_card(make_card(model.describe_checkpoint()), directory / CARD_FILE)
     names, templates = model.config.class_names, model.config.templates
@@ -76,13 +79,13 @@ def write_zero_shot(arguments: argparse.Namespace) -> str:
     folder = shlex.quote(str(directory))
     return "\n".join(
         [
-            f"{directory}: a zero-shot classifier of {kind.name}s",
+            f"{directory}: a zero-shot classifier of {arguments.kind}s",
             f"  {len(names)} classes: {shown}",
             f"  1 template: {templates[0]}"
             if len(templates) == 1
             else f"  {len(templates)} templates: {templates[0]}, …",
             "",
-            f"Predict with: hf-prompt predict {folder} {'photo.jpg' if kind is IMAGES else 'clip.mp4'}",
+            f"Predict with: hf-prompt predict {folder} {'photo.jpg' if arguments.kind == 'image' else 'clip.mp4'}",
             f"Test with: hf-prompt evaluate {folder} --test_dir DIR",
             f"Try it with: hf-prompt app {folder}",
         ]

@@ -1,0 +1,1 @@
+"""A module for each command, with `main(argv)` and `parsers()`."""

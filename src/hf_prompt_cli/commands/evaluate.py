@@ -1,0 +1,95 @@
+"""Test a trained model, or each seed's model of a run.
+
+The flags are those of the model's task, which its configuration names: `hf-prompt evaluate MODEL --help` shows them.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.ending import AGAIN, ending
+from hf_prompt_cli.for_models import ModelCommand
+from hf_prompt_models.recipe_utils import Recipe
+from hf_prompt_models.tasks.arguments import add_loading_arguments, add_on_unreadable_argument, output_file
+from hf_prompt_models.tasks.base import Task, recipe_of_model, task_of_run
+from hf_prompt_models.training.foreign_checkpoints import check_backbone
+from hf_prompt_models.training.run_folder import describe_interrupted, model_directories, predictions_file
+from hf_prompt_models.utils.files import write_json
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a model folder, or the output folder of a run with several seeds")
+    parser.add_argument(
+        "--test_dir",
+        "--test_file",
+        required=True,
+        help="what to test on, as for `hf-prompt train`: of labelled images or videos a folder with a folder for each "
+        "class, or a list; of phrases, products, captions or questions a file",
+    )
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the numbers to a file")
+    parser.add_argument(
+        "--predictions",
+        metavar="FILE",
+        type=output_file,
+        help="also write the answer to each test example, from which the numbers can be counted again: CSV, or JSONL "
+        "of generated texts; of several seeds one file each, `seed-<n>.` in front of its name",
+    )
+    add_loading_arguments(parser, "100 images, 8 videos or phrases, 16 texts")
+    add_on_unreadable_argument(parser)
+
+
+def add(parser: argparse.ArgumentParser, task: Task[Any], recipe: Recipe[Any] | None) -> None:
+    task.add_evaluation_arguments(parser, recipe)
+
+
+COMMAND = ModelCommand("hf-prompt evaluate", __doc__.strip(), add_common, add, lambda task: task.evaluation_examples)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {"evaluate": COMMAND.parser_of_all()}
+
+
+def main(argv: Sequence[str]) -> int:
+    named = COMMAND.named(argv)
+    if named is None:
+        return 0
+    logging.disable_progress_bar()
+    with ending(lambda: f"{named.model} is as it was, and no results were written.", AGAIN):
+        task, config = task_of_run(named.model)
+        recipe = recipe_of_model(config)
+        arguments = COMMAND.parse(argv, named.model, task, recipe)
+        if arguments is None:
+            return 0
+        print(report(task, recipe, arguments))
+    if written := written_files(arguments):
+        print(f"\nWritten: {', '.join(map(str, written))}")
+    return 0
+
+
+def report(task: Task[Any], recipe: Recipe[Any] | None, arguments: argparse.Namespace) -> str:
+    """Test, write what is asked for, and return the lines that say what came out."""
+    directories = model_directories(arguments.model)
+    if said := describe_interrupted(arguments.model, directories):
+        print(said, file=sys.stderr)
+    for directory in directories.values():
+        check_backbone(directory, vars(arguments).get("backbone"))
+    results = task.evaluate(directories, recipe, arguments)
+    if arguments.json:
+        write_json(arguments.json, results)
+    return task.summarise_evaluation(results)
+
+
+def written_files(arguments: argparse.Namespace) -> list[Path]:
+    """Return the files that a test wrote: of several seeds, each has its own predictions."""
+    named = (arguments.json, vars(arguments).get("confusion_matrix"))
+    files = [Path(file) for file in named if file is not None]
+    if arguments.predictions is None:
+        return files
+    directories = model_directories(arguments.model)
+    tables = [predictions_file(arguments.predictions, seed, directories) for seed in directories]
+    return [*tables, *files]

@@ -1,0 +1,126 @@
+"""Run a trained model on files: classify, ground a phrase, find videos, answer, or generate text.
+
+The flags are those of the model's task, which its configuration names: `hf-prompt predict MODEL --help` shows them.
+With --class_names the model may be a backbone, which then classifies by hand-written prompts without any training; a
+trained prompt that all classes share takes the new names.
+
+A video is a file, or a folder of its frames as images. Of files that are named the best classes are printed; of
+folders, how many files went to each class. Scores are the probabilities that pipeline("image-classification") or
+pipeline("video-classification") gives; where a video may have several labels, each class's own.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+import hf_prompt_models  # noqa: F401  registers the methods with the Auto classes
+from hf_prompt_cli.console import print_json
+from hf_prompt_cli.ending import AGAIN, ending
+from hf_prompt_cli.for_models import ModelCommand
+from hf_prompt_models.backbones.packaged import PLAYGROUND
+from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.recipe_utils import Recipe
+from hf_prompt_models.tasks.base import Entries, Task, recipe_of_model, task_named, task_of_run
+from hf_prompt_models.tasks.classification.base import ClassificationTask
+from hf_prompt_models.tasks.classification.templates import read_templates
+from hf_prompt_models.tasks.classification.zero_shot import is_backbone, kind_of_files
+from hf_prompt_models.training.foreign_checkpoints import is_hub_id
+from hf_prompt_models.training.run_folder import describe_interrupted, holds_model, model_directory
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a model folder; with --class_names also Hub id or folder of a backbone")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="PATH",
+        help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
+        "taken; or lists of them: .txt with a path a line, .csv or .jsonl with a column `path`, `image` or `video`",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add(parser: argparse.ArgumentParser, task: Task[Any], recipe: Recipe[Any] | None) -> None:
+    task.add_prediction_arguments(parser)
+
+
+COMMAND = ModelCommand("hf-prompt predict", __doc__.strip(), add_common, add, lambda task: task.prediction_examples)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {"predict": COMMAND.parser_of_all()}
+
+
+def main(argv: Sequence[str]) -> int:
+    named = COMMAND.named(argv)
+    if named is None:
+        return 0
+    logging.disable_progress_bar()
+    with ending(lambda: kept(named), AGAIN):
+        predictions = predict(named, argv)
+        if predictions is None:
+            return 0
+        if named.json:
+            print_json(predictions)
+        else:
+            print(predictions)
+    return 0
+
+
+def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | None:
+    """Return what a model makes of files; `None` if its help was wanted, which is printed.
+
+    Args:
+        named: the command line, parsed with the flags of all tasks.
+        argv: the command line.
+    """
+    if named.templates is not None and named.class_names is None:
+        raise ValueError("--templates goes with --class_names: give both.")
+    if (backbone := raw_backbone(named)) is not None:
+        task = task_named(f"{kind_of_files(named.files)}-classification")
+        assert isinstance(task, ClassificationTask)
+        arguments = COMMAND.parse(argv, backbone, task, None)
+        if arguments is None:
+            return None
+        arguments.model, arguments.files = backbone, named.files
+        templates = None if arguments.templates is None else read_templates(arguments.templates)
+        return task.predict_zero_shot(backbone, read_class_names(arguments.class_names), templates, arguments)
+    directory = model_directory(named.model)
+    if said := describe_interrupted(named.model, {"-": directory}):
+        print(said, file=sys.stderr)
+    task, config = task_of_run(named.model)
+    arguments = COMMAND.parse(argv, str(directory), task, recipe_of_model(config))
+    if arguments is None:
+        return None
+    arguments.model = str(directory)
+    return task.predict(str(directory), arguments)
+
+
+def raw_backbone(named: argparse.Namespace) -> str | None:
+    """Return the backbone that is to classify without any training; `None` where a model of this package is named.
+
+    It is named as the model, or by --backbone, and then all paths are files.
+    """
+    model = named.model
+    if named.class_names is None:
+        return None
+    if named.backbone is not None and not holds_model(model):
+        named.files.insert(0, model)
+        named.model = named.backbone
+    elif model != PLAYGROUND and (not holds_model(model) if os.path.exists(model) else not is_hub_id(model)):
+        return None
+    return named.model if is_backbone(named.model) else None
+
+
+def kept(named: argparse.Namespace) -> str:
+    """What an unfinished command leaves: tables and indices are moved into place when they are complete."""
+    files = [file for file in (named.csv, named.drawing) if file is not None]
+    earlier = [file for file in files if Path(file).exists()]
+    unwritten = [file for file in files if file not in earlier]
+    said = f"{named.model} is as it was" + (f", and so is {' and '.join(earlier)}" if earlier else "")
+    return f"{said}{'; not written: ' + ' and '.join(unwritten) if unwritten else ''}."

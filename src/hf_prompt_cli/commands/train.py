@@ -1,0 +1,133 @@
+"""Teach a method your data from labelled examples, and test it beside what it knows without.
+
+    hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
+        --shots 16 --seeds 1 2 3 --output_dir runs/coop
+    hf-prompt train action_clip --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
+        --output_dir runs/action_clip
+    hf-prompt train coop run.yaml --shots 4
+
+The first argument names the method; `hf-prompt train coop --help` lists its flags, the data's and the Trainer's, and
+`hf-prompt train` alone says which method is for what. A file that ends in .yaml or .json and comes next holds flags, a
+line for each (`shots: 16`); those on the command line win. Ctrl-C saves a checkpoint and says how to go on from it.
+With several processes: `torchrun --nproc_per_node 2 -m hf_prompt_cli train …`.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from hf_prompt_cli.methods import methods, methods_with
+from hf_prompt_cli.parsing import check_flags, chosen
+
+
+CHOOSING = """\
+No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos by class
+names alone, CPT grounds phrases untrained: docs/clip_zero_shot.md, docs/cpt.md.
+No test set? --test_fraction 0.2 holds out a fifth of each class. Folders called n01 or roses? --class_names names.csv.
+
+How many examples? Accuracy in %, mean ± deviation over seeds, measured here with tiny backbones (docs/choosing.md):
+
+  examples                                         none  1           2           4           8           16
+  coop, drawn pictures, 12 classes                 46.8  43.4 ± 4.1  45.3 ± 3.7  46.9 ± 2.7  54.8 ± 2.1  58.3 ± 2.9
+  coop, photos of groceries, 81 classes            12.9  16.3 ± 0.4  19.9 ± 0.7  21.0 ± 0.1  21.3 ± 0.2  21.2 ± 0.2
+  action_clip, photos of exercises, 7 classes      16.2  21.9 ± 2.5  25.6 ± 1.9  31.5 ± 1.3  30.5 ± 4.2  35.4 ± 0.4
+  cpt, drawn scenes, phrases in all                77.9  79.4 ± 1.8              85.4 ± 3.5              90.7 ± 0.6
+
+  One picture a class may teach less than the words know (46.8, then 43.4): every run prints the result without
+  training beside its own. Seeds differ by up to 4 points: use --seeds 1 2 3 before you believe a difference.
+  Where only the order of frames tells (128 clips a class): action_clip 69.2 ± 4.1 with --trainable head, 33.1 ± 0.2
+  with the frames' mean (docs/action_clip.md). All 2,000 phrases give cpt 99.4.
+  alpro from nothing, 655 sentences: median rank 45.5 of 218 (docs/alpro.md).
+
+Which backbone? No figures of real, full-size backbones were measured here. A prompt shows nothing that its backbone
+does not see: try with openai/clip-vit-base-patch32, settle with openai/clip-vit-base-patch16, or any CLIP, MetaCLIP 2
+or SigLIP; `--backbone playground` is the tiny one in the package. cpt: dandelin/vilt-b32-mlm. mantis, frozen: any
+causal language model with any image model. A prompt fits the backbone that it was learned for.
+
+Too slow? coop --augmented_views 16 trains without the image tower: 56.4 ± 0.4 in place of 58.3 ± 2.9 on the drawings,
+21.3 ± 0.2 in place of 21.2 ± 0.2 on the photos (docs/coop.md); a step of 32 pictures and 100 classes takes
+0.51 s in place of 2.40 (docs/performance.md).
+
+See it first, offline: hf-prompt demo"""
+"""What `hf-prompt train` prints below the list of methods; docs/choosing.md has all of it."""
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {f"train {method}": parser_of(method) for method in methods_with("recipe")}
+
+
+def parser_of(method: str) -> argparse.ArgumentParser:
+    from hf_prompt_models.models import recipe_of
+    from hf_prompt_models.tasks.base import task_named
+
+    recipe = recipe_of(method)
+    return task_named(recipe.task).training_parser(recipe, f"hf-prompt train {method}")
+
+
+def main(argv: Sequence[str]) -> int:
+    trained = methods_with("recipe")
+    if not argv:
+        print(advice(trained))
+        return 0
+    if argv[0] in methods() and argv[0] not in trained:
+        sys.exit(
+            f"error: there is nothing to train of {argv[0]}: its prompts are written by hand. "
+            "`hf-prompt train` says what can be."
+        )
+    help_text = f"{__doc__}\nMethods: {', '.join(trained)}"
+    method, typed = chosen("hf-prompt train", "method", argv, trained, help_text), list(argv[1:])
+
+    from accelerate import PartialState
+    from transformers.utils import logging
+
+    from hf_prompt_cli.ending import ending
+    from hf_prompt_cli.flag_files import with_flags_of_file
+    from hf_prompt_cli.resuming import how_to_go_on
+    from hf_prompt_models.tasks.run import train
+
+    logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
+    began, flags = time.time(), typed
+    typed_command = shlex.join(["hf-prompt", "train", method, *typed])
+    with ending(
+        lambda: how_to_go_on(typed_command, flags, began),
+        fix=lambda: how_to_go_on(typed_command, flags, began, cured=False),
+    ):
+        parser = parser_of(method)
+        flags = with_flags_of_file(parser, typed)
+        check_flags(parser, flags, flags_of_other_tasks(method))
+        command = shlex.join(["hf-prompt", "train", method, *flags])
+        summary = train(method, flags, parser.prog, command)
+    if PartialState().is_main_process:
+        print(summary)
+    return 0
+
+
+def flags_of_other_tasks(method: str) -> Mapping[str, str]:
+    """Return the flags for the data of tasks other than a method's, with the reason why they do not apply."""
+    from dataclasses import fields
+
+    from hf_prompt_models.models import recipe_of
+    from hf_prompt_models.tasks.base import all_tasks
+
+    recipe = recipe_of(method)
+    return {
+        f"--{each.name}": f"it is for {task.name}, and {method} is trained for {recipe.task}"
+        for task in all_tasks().values()
+        if task.name != recipe.task
+        for each in fields(task.data_arguments)
+    }
+
+
+def advice(trained: Sequence[str]) -> str:
+    """Return which method is for what, from the recipes, and what was measured."""
+    from hf_prompt_models.models import recipe_of
+
+    lines = [
+        "Which method? Each runs as `hf-prompt train METHOD …`; `hf-prompt train METHOD --help` has its flags and "
+        "examples.",
+        "",
+        *(f"  {method:<11}  {recipe_of(method).use_case}" for method in trained),
+    ]
+    return "\n".join([*lines, "", CHOOSING])

@@ -1,0 +1,218 @@
+"""What the tasks of classifying images and videos have in common."""
+
+import argparse
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch.utils.data import Dataset
+from transformers import AutoImageProcessor, HfArgumentParser, Pipeline, TrainingArguments, pipeline
+
+from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.hub.model_card import RunOnCard
+from hf_prompt_models.recipe_utils import ClassificationRecipe
+from hf_prompt_models.tasks.accuracy_tables import accuracy_sections
+from hf_prompt_models.tasks.arguments import (
+    RunArguments,
+    add_backbone_argument,
+    add_loading_arguments,
+    add_on_unreadable_argument,
+    add_top_k_argument,
+    fields_of,
+    output_file,
+    run_arguments,
+)
+from hf_prompt_models.tasks.base import Entries, Task
+from hf_prompt_models.tasks.classification.arguments import (
+    SCHEDULER_FLAGS,
+    ClassificationArguments,
+    add_sampled_shots,
+    check_data,
+    protocol_of,
+    shown_defaults,
+)
+from hf_prompt_models.tasks.classification.card import run_on_card
+from hf_prompt_models.tasks.classification.evaluation import (
+    ModelsToTest,
+    Tested,
+    load_model,
+    results_of,
+    summarise_evaluation,
+    write_tested,
+)
+from hf_prompt_models.tasks.classification.prediction import Predictions, classify, set_classes
+from hf_prompt_models.tasks.classification.run import ClassificationRun
+from hf_prompt_models.tasks.classification.summary import summarise
+
+
+RecipeT = TypeVar("RecipeT", bound=ClassificationRecipe[Any])
+
+
+class ClassificationTask(Task[RecipeT]):
+    """Classification of images or of videos.
+
+    Attributes:
+        auto_class: loads the models.
+        run_class: the training run.
+        prediction_batch_size: files that `hf-prompt predict` classifies at a time.
+    """
+
+    auto_class: ClassVar[Any]
+    run_class: ClassVar[type[ClassificationRun[Any]]]
+    prediction_batch_size: ClassVar[int]
+    data_arguments: ClassVar[type[ClassificationArguments]]
+    build_sections = staticmethod(accuracy_sections)
+
+    # -- what images and videos do in their own way ------------------------------------------------------------------
+
+    @abstractmethod
+    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+        """Return a classifier of a backbone and class names, without training.
+
+        Args:
+            backbone: Hub id, folder, or "playground".
+            class_names: the names of the classes.
+            templates: hand-written prompts, sentences with `{}`.
+        """
+
+    @abstractmethod
+    def list_files(self, paths: Iterable[str]) -> list[str]:
+        """Return paths, with each folder replaced by the files in it."""
+
+    @abstractmethod
+    def readable(self, files: Sequence[str], on_unreadable: str, progress: bool) -> list[str]:
+        """Return the files that can be decoded; the others are refused or reported."""
+
+    @abstractmethod
+    def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
+        """Return the inputs of a classifier for files, decoded when asked for."""
+
+    @abstractmethod
+    def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+        """Test saved models on the source that the flags name, by seed."""
+
+    def drawn(
+        self, predictions: Predictions, files: Sequence[str], classifier: Pipeline, arguments: argparse.Namespace
+    ) -> Predictions:
+        """Return the predictions, with the figures drawn that the flags ask for."""
+        return predictions
+
+    def drawn_lines(self, arguments: argparse.Namespace) -> list[str]:
+        """Return lines that say where these figures are."""
+        return []
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def shown_defaults(self, recipe: RecipeT) -> dict[str, Any]:
+        return shown_defaults(recipe)
+
+    def run_arguments(self, recipe: RecipeT, parser: HfArgumentParser, given: dict[str, Any]) -> RunArguments:
+        add_sampled_shots(parser, given)
+        given.setdefault("shots", recipe.default_shots)
+        data = self.data_arguments(**fields_of(self.data_arguments, given))
+        check_data(parser, data, given, least=min(recipe.default_shots, 1))
+        protocol, method = protocol_of(data), fields_of(recipe.arguments_class, given)
+        defaults = recipe.argument_defaults(protocol, method)
+        arguments = run_arguments(recipe, given, data, recipe.training_defaults(protocol), defaults)
+        arguments.own_schedule = not SCHEDULER_FLAGS & set(arguments.training)
+        return arguments
+
+    def backbones(self, recipe: RecipeT, arguments: RunArguments) -> list[str | None]:
+        return [arguments.data.backbone]
+
+    def prepare(
+        self, recipe: RecipeT, arguments: RunArguments, training: Mapping[int, TrainingArguments]
+    ) -> ClassificationRun[Any]:
+        return self.run_class(recipe, arguments, training)
+
+    def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        return summarise(results)
+
+    def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        return run_on_card(results, card_task, seed)
+
+    # -- evaluation and prediction -----------------------------------------------------------------------------------
+
+    def check_model(self, directory: Path, config: PromptConfig) -> None:
+        """Do nothing: every model of a classifier's configuration classifies."""
+
+    def add_evaluation_arguments(self, parser: argparse.ArgumentParser, recipe: RecipeT | None) -> None:
+        add_backbone_argument(parser)
+        parser.add_argument(
+            "--set_classes",
+            action="store_true",
+            help="classify into the test set's own classes, whatever the prompt was learned for",
+        )
+        parser.add_argument(
+            "--class_names",
+            metavar="FILE",
+            help="the model's names for the test set's class folders, as for `hf-prompt train`: rows `folder,name`, "
+            "or a name a line in the order of the sorted folders",
+        )
+        parser.add_argument(
+            "--feature_cache", metavar="DIR", help="where features of a frozen tower are kept; off: nowhere"
+        )
+        parser.add_argument(
+            "--confusion_matrix",
+            metavar="FILE",
+            help="also draw the confusion matrix, a PNG; of several seeds, their sum",
+        )
+
+    def evaluate(
+        self, directories: Mapping[str, Path], recipe: RecipeT | None, arguments: argparse.Namespace
+    ) -> dict[str, Any]:
+        models = ModelsToTest(directories, arguments.set_classes, arguments.backbone, arguments.feature_cache)
+        tested = self.test(models, arguments)
+        write_tested(tested, arguments)
+        return results_of(tested, directories)
+
+    def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        return summarise_evaluation(results)
+
+    def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_backbone_argument(parser)
+        add_top_k_argument(parser, "classes")
+        add_loading_arguments(parser, f"{self.prediction_batch_size} {self.kind}s")
+        add_on_unreadable_argument(parser)
+        parser.add_argument(
+            "--class_names",
+            metavar="FILE",
+            help="classify into these classes: a name a line, rows `folder,name`, or JSON. With a backbone in place "
+            "of a model, its zero-shot classifier is used",
+        )
+        parser.add_argument(
+            "--templates",
+            nargs="+",
+            metavar="TEMPLATE",
+            help="hand-written prompts of a zero-shot classifier, as for `hf-prompt zero_shot`",
+        )
+        parser.add_argument(
+            "--csv",
+            metavar="FILE",
+            type=output_file,
+            help=f"write a table with the columns {self.kind}, rank, label, score: for each file top_k rows, the best "
+            "(rank 1) first; with --top_k 1, a row a file",
+        )
+
+    def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        model = load_model(self.auto_class, directory, arguments.backbone)
+        classifier = self.classifier_of(model, AutoImageProcessor.from_pretrained(directory))
+        set_classes(classifier, arguments)
+        return classify(self, classifier, arguments)
+
+    def predict_zero_shot(
+        self,
+        backbone: str,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None,
+        arguments: argparse.Namespace,
+    ) -> Entries | str:
+        """Classify files by a backbone, as `predict` does; other arguments are as for `build_zero_shot`."""
+        model = self.build_zero_shot(backbone, class_names, templates)
+        return classify(self, self.classifier_of(model, model.processor.image_processor), arguments)
+
+    def classifier_of(self, model: Any, image_processor: Any) -> Pipeline:
+        """Return the pipeline of a model and its image processor."""
+        task: Any = self.name
+        return pipeline(task, model=model, image_processor=image_processor)

@@ -1,0 +1,300 @@
+"""The training run of classifiers: sample, train and test for each seed, beside hand-written prompts."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch.utils.data import Dataset
+from transformers import TrainingArguments
+
+from hf_prompt_models.backbones.packaged import portable_name
+from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
+from hf_prompt_models.data.held_out import check_same_split
+from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
+from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
+from hf_prompt_models.recipe_utils import ClassificationRecipe
+from hf_prompt_models.tasks.arguments import RunArguments
+from hf_prompt_models.tasks.base import Run
+from hf_prompt_models.tasks.cards import check_publishing
+from hf_prompt_models.tasks.classification.predictions import confusion_matrix_file, write_predictions
+from hf_prompt_models.tasks.classification.protocols import TestSet, read_protocol
+from hf_prompt_models.tasks.classification.scores import guessing, least_recognised
+from hf_prompt_models.tasks.shared_files import check_disjoint, labelled_files
+from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
+from hf_prompt_models.training.run_folder import (
+    PREDICTIONS_FILE,
+    SAMPLE_FILE,
+    SPLIT_FILE,
+    ZERO_SHOT_FILE,
+    digest_of,
+    saved_bytes,
+)
+from hf_prompt_models.training.settings import check_batches
+from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.files import write_json
+
+
+RecipeT = TypeVar("RecipeT", bound=ClassificationRecipe[Any])
+
+
+class ClassificationRun(Run, Generic[RecipeT]):
+    """The training run of a classifier on K examples a class, or on all there are.
+
+    Subclasses say how images and how videos become scores.
+
+    Attributes:
+        tests: the test sets by role.
+        processor: the backbone's.
+        multi_label: whether an example may have several labels.
+        learning_rate_factors: by the beginning of parameter names, what their learning rate is multiplied with.
+
+    Args:
+        recipe: the method's.
+        arguments: the run's.
+        training: of each seed.
+    """
+
+    def __init__(
+        self,
+        recipe: RecipeT,
+        arguments: RunArguments,
+        training: Mapping[int, TrainingArguments],
+    ):
+        self.card_task = recipe.task
+        self.recipe, self.arguments = recipe, arguments
+        self.settings = next(iter(training.values()))
+        few_shot = arguments.data
+        reading = few_shot.reading()
+        self.data = read_protocol(few_shot, partial(recipe.read_examples, **reading), recipe.default_templates)
+        self._split_file = Path(arguments.training["output_dir"]) / SPLIT_FILE
+        if self.data.split is None:
+            tested = [file for test in self.data.tests.values() for file in labelled_files(test.images)]
+            check_disjoint(
+                labelled_files(self.data.train), tested, arguments.run.allow_shared_files, self.data.train.kind
+            )
+        elif self.settings.resume_from_checkpoint:
+            check_same_split(self._split_file, self.data.split)
+        self.samples, self.tests = self._readable()
+        self.examples = {seed: len(sample) for seed, sample in self.samples.items()}
+        self.multi_label = self.first_test.images.multi_label
+        self.learning_rate_factors = recipe.learning_rate_factors(arguments.method)
+        for seed, settings in training.items():
+            # As in the released code, the last partial batch is dropped where there is a whole one for each process.
+            settings.dataloader_drop_last &= self.examples[seed] >= settings.train_batch_size * settings.world_size
+            check_batches(settings, self.examples[seed], recipe.contrasts_batch)
+        self.processor = recipe.build_processor(few_shot.backbone)
+        self.load_zero_shot()
+        model = self._new_model(self.data.train.class_names)
+        for test in self.tests.values():
+            self._set_classes(model, test)
+        check_publishing(model, self.settings)
+        del model
+        self.compute_test_features()
+        self.zero_shot_scores = {role: self.score_zero_shot(role) for role in self.tests}
+
+    # -- what images and videos do in their own way ------------------------------------------------------------------
+
+    @abstractmethod
+    def load_zero_shot(self) -> None:
+        """Load the classifier by hand-written prompts, and open the feature cache of its tower."""
+
+    @abstractmethod
+    def compute_test_features(self) -> None:
+        """Compute the features of the test sets that hand-written prompts, and models over a frozen tower, read."""
+
+    @abstractmethod
+    def build_model(self, class_names: Sequence[str]) -> Any:
+        """Return a new model."""
+
+    @abstractmethod
+    def score_zero_shot(self, role: str) -> np.ndarray:
+        """Return (examples, classes) scores of hand-written prompts on a test set."""
+
+    @abstractmethod
+    def score(self, model: Any, role: str) -> np.ndarray:
+        """Return (examples, classes) scores of a model, whose classes are the test set's."""
+
+    @abstractmethod
+    def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        """Return the metrics of scores, from 0 to 1; `accuracy` is the main one."""
+
+    @abstractmethod
+    def compute_metrics(self, prediction: Any) -> dict[str, float]:
+        """Return metrics for the Trainer's own evaluations (`--eval_strategy epoch`)."""
+
+    @abstractmethod
+    def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
+        """Return the recipe's data set to train on, or its features where they are the same in every epoch."""
+
+    @abstractmethod
+    def eval_dataset(self, model: Any) -> Any:
+        """Return what the Trainer's own evaluations read: the first test set, or its features."""
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    def results(self) -> dict[str, Any]:
+        few_shot, first, kind = self.arguments.data, self.first_test, self.data.train.kind
+        tests = {role: self._zero_shot_results(role) for role in self.tests}
+        zero_shot = {"templates": first.templates, **next(iter(tests.values()))["zero_shot"]}
+        if self.data.names is None and not self.multi_label:
+            scores = next(iter(self.zero_shot_scores.values()))
+            zero_shot["least_recognised"] = least_recognised(scores, first.images)
+        data: dict[str, Any] = {
+            "name": self.data.title,
+            "train": self.data.train.source,
+            "train_digest": digest_of([list(self.data.train.names), list(self.data.train.labels)]),
+            "test": first.images.source,
+            "classes": len(first.images.class_names),
+            f"test_{kind}s": len(first.images),
+        }
+        if self.data.split is not None:
+            shown = {"test_fraction": few_shot.test_fraction, "split_seed": few_shot.split_seed}
+            data |= shown | {"split": str(self._split_file), "reading": few_shot.reading()}
+        results = {
+            "protocol": few_shot.protocol,
+            "kind": kind,
+            "backbone": few_shot.backbone,
+            "data": data,
+            "shots": few_shot.shots,
+            "tests": tests,
+            "zero_shot": zero_shot,
+        }
+        if (names := self.data.names) is not None:
+            folders = [list(pair) for pair in zip(names.folders or (), names.names, strict=True)]
+            results["class_names"] = {"file": names.source, "folders": folders}
+        return results
+
+    def write_baselines(self, directory: Path) -> None:
+        write_predictions(directory / ZERO_SHOT_FILE, self.tests, self.zero_shot_scores)
+        if self.data.split is not None:
+            write_json(self._split_file, self.data.split)
+
+    def record(self, seed: int) -> dict[str, Any]:
+        sample = self.samples[seed]
+        return {
+            "backbone": portable_name(self.arguments.data.backbone),
+            "images": list(sample.names),
+            "classes": list(sample.class_names),
+        }
+
+    def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:
+        if not self.multi_label:
+            sample, file = self.samples[training.seed], Path(training.output_dir) / SAMPLE_FILE
+            write_few_shot_sample(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
+
+    def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
+        sample = self.samples[training.seed]
+        model = self._new_model(sample.class_names)
+        return PromptTrainer(
+            model=model,
+            args=training,
+            train_dataset=self.train_dataset(model, sample, training.seed),
+            eval_dataset=self.eval_dataset(model),
+            compute_metrics=self.compute_metrics,
+            learning_rate_factors=self.learning_rate_factors,
+            own_schedule=self.arguments.own_schedule,
+            callbacks=self.recipe.callbacks(self.arguments.method),
+        )
+
+    def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        model: Any = trainer.model
+        model.eval()
+        is_main, seed = trainer.args.process_index == 0, trainer.args.seed
+        saved = {}
+        if is_main:
+            model.save_pretrained(directory)
+            saved = {"bytes": saved_bytes(directory)}
+            first, sample = self._zero_shot_results(next(iter(self.tests))), self.samples[seed]
+            plot_learning_curve(
+                trainer.state.log_history,
+                directory / "learning_curve.png",
+                f"{self.recipe.title}, seed {seed}: training on {len(sample)} {sample.kind}s",
+                {"chance": first["chance"]["accuracy"], "zero-shot": first["zero_shot"]["accuracy"]},
+                "mean average precision" if self.multi_label else "test accuracy",
+            )
+        tested: dict[str, Any] = {}
+        scores: dict[str, np.ndarray] = {}
+        for role, test in self.tests.items():
+            self._set_classes(model, test)
+            scores[role] = self.score(model, role)
+            tested[role] = self.metrics(scores[role], role)
+            if is_main and not self.multi_label:
+                names = test.images.class_names
+                counts = confusion_counts(scores[role].argmax(axis=-1), test.images.labels, len(names))
+                figure = directory / confusion_matrix_file(role, self.tests)
+                plot_confusion_matrix(counts, names, figure, test.images.kind)
+        if is_main:
+            write_predictions(directory / PREDICTIONS_FILE, self.tests, scores)
+        self._set_classes(model, self.first_test)  # which it was trained on
+        return next(iter(tested.values())) | {"tests": tested} | saved
+
+    def summarise(self, results: dict[str, Any]) -> None:
+        runs = results["seeds"].values()
+        results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
+        for role, test in results["tests"].items():
+            for name in test["zero_shot"]:
+                test[name] = mean_and_deviation([run["tests"][role][name] for run in runs])
+        if results["protocol"] == "base-to-new":
+            base, new = results["tests"]["base"], results["tests"]["new"]
+            results["harmonic_mean"] = {
+                "zero_shot": harmonic_mean(base["zero_shot"]["accuracy"], new["zero_shot"]["accuracy"]),
+                "learned": harmonic_mean(base["accuracy"]["mean"], new["accuracy"]["mean"]),
+            }
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def first_test(self) -> TestSet:
+        """The test set of the classes that are trained on."""
+        return next(iter(self.tests.values()))
+
+    def _new_model(self, class_names: Sequence[str]) -> Any:
+        """Return a new model, which is saved with or without the tokenizer."""
+        model, few_shot = self.build_model(class_names), self.arguments.data
+        if not few_shot.save_tokenizer:
+            model.processor.leave_out_tokenizer(portable_name(few_shot.backbone), model.config.base_model_revision)
+        return model
+
+    def _set_classes(self, model: Any, test: TestSet) -> None:
+        if list(test.images.class_names) != model.config.class_names:
+            model.set_classes(test.images.class_names, tokenizer=self.processor)
+
+    def _zero_shot_results(self, role: str) -> dict[str, Any]:
+        test = self.tests[role]
+        return {
+            "title": test.title,
+            "source": test.images.source,
+            "digest": digest_of([list(test.images.names), list(test.images.labels)]),
+            "classes": len(test.images.class_names),
+            f"test_{test.images.kind}s": len(test.images),
+            "templates": test.templates,
+            **guessing(test.images),
+            "zero_shot": self.metrics(self.zero_shot_scores[role], role),
+        }
+
+    def _readable(self) -> tuple[dict[int, LabelledFiles], dict[str, TestSet]]:
+        """Return what each seed trains on, and the test sets; all of it can be decoded."""
+        few_shot, data = self.arguments.data, self.data
+        samples: dict[int, LabelledFiles] = {}
+        same: list[LabelledFiles] = []  # what is trained on if it is the same for every seed
+        if few_shot.few_shot_sample is not None:
+            same = [data.train.select(read_few_shot_sample(few_shot.few_shot_sample, data.train))]
+        elif few_shot.shots == 0:
+            same = [data.train]
+        elif data.train.multi_label:
+            raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
+        else:
+            held_out = 0 if data.split is None else len(data.split["test"])
+            for seed in few_shot.seeds:
+                indices = sample_few_shot(data.train, few_shot.shots, seed, few_shot.on_unreadable, held_out)
+                samples[seed] = data.train.select(indices)
+        sets = [*same, *(test.images for test in data.tests.values())]
+        sets = readable_sets(sets, few_shot.on_unreadable, not self.settings.disable_tqdm)
+        if same:
+            samples = dict.fromkeys(few_shot.seeds, sets.pop(0))
+        tests = {role: replace(test, images=each) for (role, test), each in zip(data.tests.items(), sets, strict=True)}
+        return samples, tests

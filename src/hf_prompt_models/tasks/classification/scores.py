@@ -1,0 +1,43 @@
+"""Accuracies of classifiers, and what answers without looking reach."""
+
+from typing import Any
+
+import numpy as np
+
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
+from hf_prompt_models.metrics.guessing import chance_of_classes, most_frequent_class
+
+
+def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str, float]:
+    """`accuracy` and `mean_class_accuracy`, from 0 to 1."""
+    return {
+        "accuracy": accuracy(predictions, references),
+        "mean_class_accuracy": mean_class_accuracy(predictions, references),
+    }
+
+
+def guessing(files: LabelledFiles) -> dict[str, Any]:
+    """Return what answers without looking reach: `chance`, by metric, and `most_frequent_class`, from 0 to 1."""
+    if files.multi_label:
+        applies = np.zeros((len(files), len(files.class_names)))
+        for row, labels in zip(applies, files.labels, strict=True):
+            row[labels] = 1
+        return {"chance": chance_of_classes(applies, len(files.class_names))}
+    return {
+        "chance": chance_of_classes(files.labels, len(files.class_names)),
+        "most_frequent_class": most_frequent_class(files.labels),
+    }
+
+
+def least_recognised(scores: np.ndarray, files: LabelledFiles) -> list[tuple[str, float]]:
+    """Return the classes that are recognised no better than by guessing, each with its recall, the worst first.
+
+    Args:
+        scores: (files, classes).
+        files: what was tested, with one label each.
+    """
+    labels, right = np.asarray(files.labels), scores.argmax(axis=-1) == np.asarray(files.labels)
+    recalls = {label: float(right[labels == label].mean()) for label in np.unique(labels)}
+    weak = sorted((recall, label) for label, recall in recalls.items() if recall <= 1 / len(files.class_names))
+    return [(files.class_names[label], recall) for recall, label in weak]

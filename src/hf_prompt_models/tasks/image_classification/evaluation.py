@@ -1,0 +1,45 @@
+"""Testing saved image classifiers."""
+
+from transformers import AutoModelForImageClassification
+
+from hf_prompt_models.data.images.dataset import ImageDataset
+from hf_prompt_models.data.images.labelled import LabelledImages
+from hf_prompt_models.data.readable import without_unreadable
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested
+from hf_prompt_models.tasks.classification.scores import classification_metrics
+from hf_prompt_models.tasks.image_classification.features import class_logits, compute_image_features, image_logits
+from hf_prompt_models.training.feature_cache import open_feature_cache
+
+
+def evaluate_images(
+    models: ModelsToTest,
+    test: LabelledImages,
+    batch_size: int,
+    num_workers: int = 0,
+    on_unreadable: str = "refuse",
+) -> dict[str, Tested]:
+    """Test image classifiers: `accuracy` and `mean_class_accuracy`, by seed.
+
+    Args:
+        models: over one frozen image tower.
+        test: the images.
+        batch_size, num_workers: of the loading.
+        on_unreadable: "skip" leaves out images that turn out to be unreadable.
+    """
+
+    def run(test: LabelledImages) -> dict[str, Tested]:
+        tested, features = {}, None
+        for seed, model, processor, images in models.load(AutoModelForImageClassification, test):
+            dataset = ImageDataset(images, processor.image_processor)
+            if not model.has_fixed_image_features:
+                logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
+                tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+                continue
+            if features is None:  # the seeds share one frozen backbone
+                kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
+                features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
+            logits = class_logits(model, features)
+            tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+        return tested
+
+    return without_unreadable(test, run, lambda images, index: images.load(index), on_unreadable, "images")

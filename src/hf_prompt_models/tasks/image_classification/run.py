@@ -1,0 +1,88 @@
+"""The training run of image classifiers: the features of a frozen image tower are computed once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+from transformers import EvalPrediction
+
+from hf_prompt_models.data.images.dataset import AugmentedImageDataset, AugmentedViewDataset
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
+from hf_prompt_models.recipe_utils import ImageClassificationRecipe
+from hf_prompt_models.tasks.classification.run import ClassificationRun
+from hf_prompt_models.tasks.classification.scores import classification_metrics
+from hf_prompt_models.tasks.image_classification.features import (
+    class_logits,
+    compute_image_features,
+    compute_view_features,
+    image_logits,
+)
+from hf_prompt_models.training.feature_cache import open_feature_cache
+
+
+class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
+    """The training run of an image classifier."""
+
+    def load_zero_shot(self) -> None:
+        first, few_shot = self.first_test, self.arguments.data
+        self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
+            few_shot.backbone, first.images.class_names, first.templates, tokenizer=self.processor
+        ).to(self.settings.device)
+        for test in self.tests.values():
+            self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        self.cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
+
+    def compute_test_features(self) -> None:
+        self.features = {role: self._features(self.zero_shot, self._images(role)) for role in self.tests}
+
+    def build_model(self, class_names: Sequence[str]) -> Any:
+        arguments = self.arguments
+        return self.recipe.build_model(arguments.method, arguments.data.backbone, class_names, self.processor)
+
+    def score_zero_shot(self, role: str) -> np.ndarray:
+        test = self.tests[role]
+        self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        return class_logits(self.zero_shot, self.features[role])
+
+    def score(self, model: Any, role: str) -> np.ndarray:
+        if model.has_fixed_image_features:
+            return class_logits(model, self.features[role])
+        settings = self.settings
+        return image_logits(
+            model,
+            self._images(role),
+            settings.per_device_eval_batch_size,
+            settings.dataloader_num_workers,
+            not settings.disable_tqdm,
+        )
+
+    def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        return classification_metrics(scores.argmax(axis=-1), self.tests[role].images.labels)
+
+    def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        return classification_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)
+
+    def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
+        dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
+        if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
+            return dataset
+        return self._features(model.to(self.settings.device), dataset)
+
+    def eval_dataset(self, model: Any) -> Any:
+        role = next(iter(self.tests))
+        return self.features[role] if model.has_fixed_image_features else self._images(role)
+
+    def _images(self, role: str) -> Any:
+        return self.recipe.build_test_dataset(self.tests[role].images, self.processor)
+
+    def _features(self, model: Any, dataset: Any) -> Any:
+        compute = compute_view_features if isinstance(dataset, AugmentedViewDataset) else compute_image_features
+        return compute(
+            model,
+            dataset,
+            num_workers=self.settings.dataloader_num_workers,
+            progress=not self.settings.disable_tqdm,
+            cache=self.cache,
+        )

@@ -1,0 +1,89 @@
+"""The task "image-classification"."""
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import AutoModelForImageClassification, Pipeline
+
+from hf_prompt_models.data.images.files import ImageFiles, list_images, readable_images
+from hf_prompt_models.data.images.labelled import read_labelled_images
+from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
+from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
+from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
+from hf_prompt_models.recipe_utils import ImageClassificationRecipe
+from hf_prompt_models.tasks.base import task_of_run
+from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
+from hf_prompt_models.tasks.classification.base import ClassificationTask
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
+from hf_prompt_models.tasks.image_classification.evaluation import evaluate_images
+from hf_prompt_models.tasks.image_classification.run import ImageClassificationRun
+
+
+class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
+    """Classify images."""
+
+    name = "image-classification"
+    does = "classifies images"
+    kind = "image"
+    data_arguments = ImageClassificationArguments
+    auto_class = AutoModelForImageClassification
+    run_class = ImageClassificationRun
+    prediction_batch_size = 32
+    page = "hf_prompt_models.app.image_classification"
+    evaluation_examples = ("runs/coop --test_dir D/test --json accuracy.json",)
+    prediction_examples = (
+        "runs/coop photo.jpg other.jpg --top_k 5",
+        "runs/coop photos/ --csv predictions.csv",
+        "openai/clip-vit-base-patch32 photos/ --class_names names.txt",
+    )
+
+    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+        sentences = [DEFAULT_TEMPLATE] if templates is None else templates
+        return ClipZeroShotForImageClassification.from_backbone(backbone, class_names, sentences).eval()
+
+    def list_files(self, paths: Iterable[str]) -> list[str]:
+        return list_images(paths)
+
+    def readable(self, files: Sequence[str], on_unreadable: str, progress: bool) -> list[str]:
+        return readable_images(files, on_unreadable, progress=progress)
+
+    def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
+        return ImageFiles(files, classifier.image_processor)
+
+    def add_evaluation_arguments(
+        self, parser: argparse.ArgumentParser, recipe: ImageClassificationRecipe[Any] | None
+    ) -> None:
+        super().add_evaluation_arguments(parser, recipe)
+        parser.add_argument(
+            "--label_column",
+            metavar="NAME",
+            help="in a data set or a list (`metadata.csv`) with several columns of labels: the one to test with",
+        )
+        parser.add_argument("--image_column", metavar="NAME", help="likewise, the column with the images")
+        parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
+
+    def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+        images = read_labelled_images(arguments.test_dir, "test", arguments.image_column, arguments.label_column)
+        if arguments.dataset and find_dataset(arguments.test_dir) is None:
+            images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
+        images = renamed(images, arguments.class_names).readable(arguments.on_unreadable)
+        return evaluate_images(
+            models, images, arguments.batch_size or 100, arguments.num_workers, arguments.on_unreadable
+        )
+
+
+TASK = ImageClassification()
+
+
+def check_image_classifier(directory: str | os.PathLike) -> None:
+    """Check that a saved model classifies images.
+
+    Raises:
+        ValueError: if it does something else.
+    """
+    task, _ = task_of_run(os.fspath(directory))
+    if task is not TASK:
+        raise ValueError(f"{directory} {task.does}. Pass a model that classifies images.")

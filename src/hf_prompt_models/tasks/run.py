@@ -1,0 +1,110 @@
+"""The training run of every task: checks, baselines, for each seed training and test, results and model cards."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import TrainingArguments, set_seed
+
+from hf_prompt_models.models import recipe_of
+from hf_prompt_models.recipe_utils import Recipe
+from hf_prompt_models.tasks.arguments import RunArguments
+from hf_prompt_models.tasks.base import Run, Task, task_named
+from hf_prompt_models.tasks.cards import RunCards
+from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.training.earlier_runs import clear_output_dir
+from hf_prompt_models.training.run_folder import RESULTS_FILE, begin_seed
+from hf_prompt_models.training.run_lock import only_run
+from hf_prompt_models.training.run_start import arguments_by_seed
+from hf_prompt_models.training.settings import announce
+from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.files import write_json
+from hf_prompt_models.version import __version__
+
+
+def train(method: str, flags: Sequence[str], prog: str, command: str) -> str:
+    """Run `hf-prompt train METHOD` and return what it prints at the end.
+
+    Args:
+        method: its name.
+        flags: the command line after the method.
+        prog: what the program is called in messages.
+        command: the complete command line, for the results.
+    """
+    recipe = recipe_of(method)
+    task = task_named(recipe.task)
+    arguments = task.parse_training(recipe, flags, prog)
+    return task.summarise_run(run_training(task, recipe, arguments, command), arguments)
+
+
+def run_training(task: Task[Any], recipe: Recipe[Any], arguments: RunArguments, command: str) -> dict[str, Any]:
+    """Train and test a method, once for each seed.
+
+    Everything that can be wrong with the input is found out before the first step. Results are written after each
+    seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
+
+    Args:
+        task: the recipe's.
+        recipe: the method's.
+        arguments: from `task.parse_training`.
+        command: the command line, for the results.
+
+    Returns:
+        What `results.json` in the output folder holds.
+
+    Raises:
+        OSError: if a backbone cannot be found or a folder cannot be written to.
+        ValueError: for data or settings that cannot be used, or an output folder that holds another run.
+    """
+    directory, seeds = Path(arguments.training["output_dir"]), arguments.data.seeds
+    # Made first: TrainingArguments refuses flags that contradict each other.
+    training = arguments_by_seed(arguments.training, seeds, task.backbones(recipe, arguments), arguments.run)
+    is_main = next(iter(training.values())).process_index == 0
+    run = task.prepare(recipe, arguments, training)
+    results: dict[str, Any] = {
+        "method": recipe.title,
+        "task": task.name,
+        **run.results(),
+        "seeds": {},
+        "arguments": vars(arguments.method),
+        "versions": {
+            "hf_prompt_models": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "command": without_tokens(command),
+    }
+    cards = RunCards(results, run.card_task, task.run_on_card)
+    with only_run(directory, is_main):
+        announce(training, run.examples)
+        clear_output_dir(arguments.training, seeds, arguments.run.overwrite_output_dir)
+        if is_main:
+            run.write_baselines(directory)
+        for seed in seeds:
+            results["seeds"][str(seed)], trainer = run_seed(recipe, arguments, run, training[seed])
+            run.summarise(results)
+            if is_main:
+                write_json(directory / RESULTS_FILE, results)
+            cards.add(seed, trainer)
+        cards.finish()
+    return results
+
+
+def run_seed(
+    recipe: Recipe[Any], arguments: RunArguments, run: Run, training: TrainingArguments
+) -> tuple[dict[str, Any], PromptTrainer]:
+    """Train and test the model of one seed, and return its results and its trainer."""
+    directory = Path(training.output_dir)
+    record = {"method": recipe.title, "arguments": vars(arguments.method), "seed": training.seed}
+    checkpoint = begin_seed(training, record | run.record(training.seed))
+    if training.process_index == 0:
+        run.prepare_folder(training, resumes=checkpoint is not None)
+    set_seed(training.seed)
+    trainer = run.build_trainer(training)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    result = run.finish(trainer, directory)
+    return result | {"model": str(directory), "steps": trainer.state.global_step}, trainer

@@ -1,0 +1,68 @@
+"""Generating text about image files."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from hf_prompt_models.data.images.loading import load_image
+
+
+def load_writer(directory: str | os.PathLike, language_model: str | None = None, **kwargs: Any) -> tuple[Any, Any]:
+    """A saved model that writes texts, in eval mode, and its processor.
+
+    Args:
+        directory: of the model.
+        language_model: where it is now, if it moved since a model without it was saved.
+        kwargs: for `from_pretrained`: `dtype`, `device_map`.
+    """
+    moved = {} if language_model is None else {"base_model_name_or_path": language_model}
+    model = AutoModelForImageTextToText.from_pretrained(directory, **moved, **kwargs)
+    if torch.cuda.is_available() and "device_map" not in kwargs:
+        model.to("cuda")
+    return model.eval(), AutoProcessor.from_pretrained(directory)
+
+
+def write_about(
+    directory: str | os.PathLike,
+    images: Sequence[str],
+    text: str,
+    decoding: Mapping[str, Any],
+    num_return_sequences: int = 1,
+    blind: bool = False,
+    **kwargs: Any,
+) -> list[str]:
+    """What a model writes about pictures, as `pipeline("image-text-to-text")` gives it.
+
+    Args:
+        directory: of the model.
+        images: image files, in the order of `<image>` in the text, or in front of it.
+        text: the title or the question; it may be empty.
+        decoding: for `generate`.
+        num_return_sequences: texts to write: the best of so many beams, or as many drawn.
+        blind: show it black pictures.
+        kwargs: for `load_writer`.
+
+    Raises:
+        UnreadableImageError: naming the file.
+        ValueError: if there are fewer beams than texts and nothing is drawn; if the text does not fit.
+    """
+    pictures = [load_image(image) for image in images]
+    model, processor = load_writer(directory, **kwargs)
+    processor.blind = processor.blind or blind
+    config = model.generation_config
+    beams = decoding.get("num_beams", config.num_beams) or 1
+    if num_return_sequences > beams and not decoding.get("do_sample", config.do_sample):
+        raise ValueError(
+            f"{num_return_sequences} texts are wanted of {beams} beams, and nothing is drawn, which would write one "
+            "text again and again: add --do_sample, or --num_beams of at least as many."
+        )
+    new_tokens = decoding.get("max_new_tokens", config.max_new_tokens) or 1
+    processor.check_prompt(0, text, len(pictures), new_tokens)
+    prompt = processor(images=[pictures], text=[text], return_tensors="pt").to(model.device)
+    with torch.no_grad():
+        output = model.generate(**prompt, **decoding, num_return_sequences=num_return_sequences)
+    written = output[:, prompt["input_ids"].shape[1] :]
+    return [each.strip() for each in processor.tokenizer.batch_decode(written, skip_special_tokens=True)]

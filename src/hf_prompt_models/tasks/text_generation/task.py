@@ -1,0 +1,185 @@
+"""The task "image-text-to-text"."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from hf_prompt_models.hub.model_card import RunOnCard
+from hf_prompt_models.recipe_utils import TextGenerationRecipe
+from hf_prompt_models.tasks.arguments import (
+    RunArguments,
+    add_backbone_argument,
+    fields_of,
+    run_arguments,
+)
+from hf_prompt_models.tasks.base import Entries, Task
+from hf_prompt_models.tasks.text_generation.arguments import (
+    TextGenerationArguments,
+    add_decoding_arguments,
+    check_data,
+    given_decoding,
+)
+from hf_prompt_models.tasks.text_generation.card import writing_on_card
+from hf_prompt_models.tasks.text_generation.evaluation import evaluate_writing, summarise_writing_evaluation
+from hf_prompt_models.tasks.text_generation.prediction import write_about
+from hf_prompt_models.tasks.text_generation.run import TextGenerationRun, backbones
+from hf_prompt_models.tasks.text_generation.summary import build_sections, summarise_writing
+
+
+class TextGeneration(Task[TextGenerationRecipe[Any]]):
+    """Generate text about images."""
+
+    name = "image-text-to-text"
+    does = "generates text"
+    kind = "example"
+    data_arguments = TextGenerationArguments
+    build_sections = staticmethod(build_sections)
+    page = "hf_prompt_models.app.product_description"
+    evaluation_examples = ("runs/mantis --test_file products.jsonl --num_beams 1",)
+    prediction_examples = ('runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4',)
+
+    def shown_defaults(self, recipe: TextGenerationRecipe[Any]) -> dict[str, Any]:
+        return {**recipe.training_defaults(), **recipe.decoding}
+
+    def run_arguments(
+        self, recipe: TextGenerationRecipe[Any], parser: HfArgumentParser, given: dict[str, Any]
+    ) -> RunArguments:
+        data = TextGenerationArguments(**{**recipe.decoding, **fields_of(TextGenerationArguments, given)})
+        check_data(parser, data)
+        settings = recipe.training_defaults() | {
+            "eval_strategy": "epoch" if data.holds_out() else "no",
+            "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
+        }
+        arguments = run_arguments(recipe, given, data, settings, {})
+        if arguments.training["eval_strategy"] != "no" and not data.holds_out():
+            parser.error(
+                "nothing to evaluate on during training: name --validation_file, or set --validation_fraction"
+            )
+        return arguments
+
+    def backbones(self, recipe: TextGenerationRecipe[Any], arguments: RunArguments) -> list[str | None]:
+        return list(backbones(arguments.data, recipe))
+
+    def prepare(
+        self,
+        recipe: TextGenerationRecipe[Any],
+        arguments: RunArguments,
+        training: Mapping[int, TrainingArguments],
+    ) -> TextGenerationRun:
+        return TextGenerationRun(recipe, arguments, training)
+
+    def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        return summarise_writing(results)
+
+    def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        return writing_on_card(results, card_task, seed)
+
+    def add_evaluation_arguments(
+        self, parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any] | None
+    ) -> None:
+        add_backbone_argument(parser)
+        parser.add_argument("--test_images", metavar="DIR", help="the folder of the images that --test_file names")
+        parser.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
+        parser.add_argument("--blind", action="store_true", help="show black images instead")
+        if recipe is not None:
+            add_testing_arguments(parser, recipe)
+        add_model_arguments(parser)
+
+    def evaluate(
+        self,
+        directories: Mapping[str, Path],
+        recipe: TextGenerationRecipe[Any] | None,
+        arguments: argparse.Namespace,
+    ) -> dict[str, Any]:
+        assert recipe is not None  # each of these methods is trained
+        given = vars(arguments)
+        settings = {name: given[name] for name in recipe.testing_arguments if given[name] is not None}
+        if arguments.blind:
+            settings["blind"] = True
+        shots = None
+        if given.get("shots_file") is not None:
+            shots = (arguments.shots_file, arguments.shots_images, arguments.shots_annotations)
+        return evaluate_writing(
+            directories,
+            recipe,
+            arguments.test_dir,
+            arguments.test_images,
+            arguments.test_annotations,
+            shots,
+            settings,
+            given_decoding(arguments),
+            arguments.predictions,
+            arguments.on_unreadable,
+            arguments.batch_size or 16,
+            arguments.num_workers,
+            language_model=arguments.backbone,
+            **given_loading(arguments),
+        )
+
+    def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        return summarise_writing_evaluation(results)
+
+    def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_backbone_argument(parser)
+        parser.add_argument("--image", dest="images", action="append", metavar="FILE", help="an image; once for each")
+        parser.add_argument(
+            "--title",
+            metavar="TEXT",
+            help="the product's title, or the question; <image> may stand where an image goes",
+        )
+        parser.add_argument("--num_return_sequences", type=int, default=1, help="texts to generate (default: 1)")
+        parser.add_argument("--blind", action="store_true", help="show black images instead")
+        add_model_arguments(parser)
+
+    def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        images = [*arguments.files, *(arguments.images or [])]
+        if not images and not arguments.title:
+            raise ValueError(
+                f"{arguments.model} writes about pictures: name them, --image FILE, and a --title if it has one."
+            )
+        if arguments.num_return_sequences < 1:
+            raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
+        texts = write_about(
+            directory,
+            images,
+            arguments.title or "",
+            given_decoding(arguments),
+            arguments.num_return_sequences,
+            arguments.blind,
+            language_model=arguments.backbone,
+            **given_loading(arguments),
+        )
+        if arguments.json:
+            return [{"images": images, "title": arguments.title, "generated": texts}]
+        return "\n".join(texts)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add flags for loading the language model and for decoding."""
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
+    parser.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    add_decoding_arguments(parser)
+
+
+def add_testing_arguments(parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any]) -> None:
+    """Add the flags of a method that say how it is tested, and where examples in front of questions are from."""
+    for each in fields(recipe.arguments_class):
+        if each.name in recipe.testing_arguments:
+            kind = int if each.type is int else str
+            parser.add_argument(f"--{each.name}", type=kind, help=each.metadata["help"])
+    if "shots" in recipe.testing_arguments:
+        parser.add_argument("--shots_file", metavar="FILE", help="the questions that the examples are drawn from")
+        parser.add_argument("--shots_images", metavar="DIR", help="the folder of their images")
+        parser.add_argument("--shots_annotations", metavar="FILE", help="their answers")
+
+
+def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments for loading the language model that are given."""
+    return {name: getattr(arguments, name) for name in ("dtype", "device_map") if getattr(arguments, name)}
+
+
+TASK = TextGeneration()

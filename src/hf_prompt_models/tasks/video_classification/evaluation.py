@@ -1,0 +1,68 @@
+"""Testing saved video classifiers."""
+
+from functools import cache
+from typing import Any
+
+from transformers import AutoModelForVideoClassification
+
+from hf_prompt_models.data.readable import without_unreadable
+from hf_prompt_models.data.videos.dataset import VideoDataset, VideoViewsDataset
+from hf_prompt_models.data.videos.labelled import LabelledVideos
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested
+from hf_prompt_models.tasks.video_classification.features import (
+    class_probabilities,
+    compute_frame_features,
+    has_frozen_frames,
+    video_metrics,
+)
+from hf_prompt_models.training.feature_cache import open_feature_cache
+
+
+def evaluate_videos(
+    models: ModelsToTest,
+    test: LabelledVideos,
+    batch_size: int,
+    num_workers: int = 0,
+    temporal_views: int = 1,
+    spatial_views: int = 1,
+    on_unreadable: str = "refuse",
+) -> dict[str, Tested]:
+    """Test video classifiers: what `video_metrics` gives, by seed.
+
+    Args:
+        models: the models.
+        test: the videos.
+        batch_size, num_workers: of the loading.
+        temporal_views, spatial_views: whose probabilities are averaged, as for `VideoViewsDataset`.
+        on_unreadable: "skip" leaves out videos that turn out to be unreadable.
+    """
+
+    def views(videos: LabelledVideos, model: Any, processor: Any) -> Any:
+        num_frames = model.config.num_frames
+        if (temporal_views, spatial_views) == (1, 1):
+            return VideoDataset(videos, processor.image_processor, num_frames)
+        return VideoViewsDataset(videos, processor.image_processor, num_frames, temporal_views, spatial_views)
+
+    def run(test: LabelledVideos) -> dict[str, Tested]:
+        tested, features = {}, None
+        for seed, model, processor, videos in models.load(AutoModelForVideoClassification, test):
+            dataset = views(videos, model, processor)
+            labels = dataset.labels.numpy()
+            if has_frozen_frames(model.config):  # the seeds share them
+                if features is None:
+                    kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
+                    features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
+                dataset = features
+            scores = class_probabilities(model, dataset, batch_size, num_workers)
+            tested[seed] = Tested(videos, scores, video_metrics(scores, labels))
+        return tested
+
+    def decode(videos: LabelledVideos, index: int) -> Any:
+        return views(videos, *read_by())[index]
+
+    @cache
+    def read_by() -> tuple[Any, Any]:
+        _, model, processor, _ = next(models.load(AutoModelForVideoClassification, test))
+        return model, processor
+
+    return without_unreadable(test, run, decode, on_unreadable, "videos")

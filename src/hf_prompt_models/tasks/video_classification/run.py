@@ -1,0 +1,104 @@
+"""The training run of video classifiers: several views of a clip, features of a frozen tower's frames kept on disk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+from transformers import EvalPrediction
+
+from hf_prompt_models.data.images.dataset import FeatureDataset
+from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.recipe_utils import VideoClassificationRecipe
+from hf_prompt_models.tasks.classification.run import ClassificationRun
+from hf_prompt_models.tasks.video_classification.features import (
+    class_probabilities,
+    compute_frame_features,
+    has_frozen_frames,
+    video_metrics,
+)
+from hf_prompt_models.training.feature_cache import open_feature_cache
+
+
+class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
+    """The training run of a video classifier."""
+
+    def load_zero_shot(self) -> None:
+        arguments, first = self.arguments, self.first_test
+        self.zero_shot: Any = self.recipe.build_zero_shot(
+            arguments.method,
+            arguments.data.backbone,
+            first.images.class_names,
+            self.processor,
+            first.templates,
+            self.multi_label,
+        ).to(self.settings.device)
+        for test in self.tests.values():
+            self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        self.cache = open_feature_cache(arguments.data.feature_cache, self.zero_shot, self.processor.image_processor)
+        self._datasets = {
+            role: self.recipe.build_test_dataset(arguments.method, test.images, self.processor)
+            for role, test in self.tests.items()
+        }
+
+    def compute_test_features(self) -> None:
+        self._features = {
+            role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
+        }
+
+    def build_model(self, class_names: Sequence[str]) -> Any:
+        return self.recipe.build_model(
+            self.arguments.method,
+            self.arguments.data.backbone,
+            class_names,
+            self.processor,
+            self.first_test.templates,
+            self.multi_label,
+        )
+
+    def score_zero_shot(self, role: str) -> np.ndarray:
+        test = self.tests[role]
+        self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        return self._probabilities(self.zero_shot, self._features[role])
+
+    def score(self, model: Any, role: str) -> np.ndarray:
+        return self._probabilities(model, self._features[role] if self._is_frozen else self._datasets[role])
+
+    def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        return video_metrics(scores, self._datasets[role].labels.numpy())
+
+    def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        return self.metrics(prediction.predictions, next(iter(self.tests)))  # of one view of each video
+
+    def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
+        dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
+        if self._is_frozen:
+            dataset = self._frame_features(model.to(self.settings.device), dataset)
+        return self.recipe.finish_train_dataset(dataset, seed)
+
+    def eval_dataset(self, model: Any) -> Any:
+        role = next(iter(self.tests))
+        return self._features[role] if self._is_frozen else self._datasets[role]
+
+    @property
+    def _is_frozen(self) -> bool:
+        return has_frozen_frames(self.arguments.method)
+
+    def _frame_features(self, model: Any, dataset: Any) -> FeatureDataset:
+        return compute_frame_features(
+            model,
+            dataset,
+            self.settings.per_device_eval_batch_size,
+            num_workers=self.settings.dataloader_num_workers,
+            progress=not self.settings.disable_tqdm,
+            cache=self.cache,
+        )
+
+    def _probabilities(self, model: Any, dataset: Any) -> np.ndarray:
+        return class_probabilities(
+            model,
+            dataset,
+            self.settings.per_device_eval_batch_size,
+            self.settings.dataloader_num_workers,
+            progress=not self.settings.disable_tqdm,
+        )

@@ -1,0 +1,109 @@
+"""The task "video-classification"."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import AutoModelForVideoClassification, Pipeline
+
+from hf_prompt_models.data.videos.files import VideoFiles, list_videos, readable_videos
+from hf_prompt_models.data.videos.labelled import read_labelled_videos
+from hf_prompt_models.models.action_clip import ActionClipForVideoClassification
+from hf_prompt_models.recipe_utils import VideoClassificationRecipe
+from hf_prompt_models.tasks.classification.arguments import VideoClassificationArguments
+from hf_prompt_models.tasks.classification.base import ClassificationTask
+from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
+from hf_prompt_models.tasks.classification.prediction import Predictions
+from hf_prompt_models.tasks.frame_strip import drawn, strip_files
+from hf_prompt_models.tasks.video_classification.evaluation import evaluate_videos
+from hf_prompt_models.tasks.video_classification.run import VideoClassificationRun
+
+
+BATCH_SIZE = 8
+
+
+class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
+    """Classify videos."""
+
+    name = "video-classification"
+    does = "classifies videos"
+    kind = "video"
+    data_arguments = VideoClassificationArguments
+    auto_class = AutoModelForVideoClassification
+    run_class = VideoClassificationRun
+    prediction_batch_size = BATCH_SIZE
+    page = "hf_prompt_models.app.video_classification"
+    evaluation_examples = ("runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3",)
+    prediction_examples = ("runs/action_clip clip.mp4 --frame_strip clip.png",)
+
+    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+        """As of every classifier: CLIP on each frame, and the mean of the frames' features; by default ActionCLIP's
+        16 templates."""
+        return ActionClipForVideoClassification.from_backbone(
+            backbone, class_names, templates=templates, post_network="mean", trainable="head"
+        ).eval()
+
+    def list_files(self, paths: Iterable[str]) -> list[str]:
+        return list_videos(paths)
+
+    def readable(self, files: Sequence[str], on_unreadable: str, progress: bool) -> list[str]:
+        return readable_videos(files, on_unreadable, progress=progress)
+
+    def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
+        return VideoFiles(files, classifier.image_processor, classifier.model.config.num_frames)
+
+    def add_evaluation_arguments(
+        self, parser: argparse.ArgumentParser, recipe: VideoClassificationRecipe[Any] | None
+    ) -> None:
+        super().add_evaluation_arguments(parser, recipe)
+        parser.add_argument(
+            "--labels",
+            metavar="FILE",
+            help="of videos in a list: the class names, a CSV file, as for `hf-prompt train`",
+        )
+        parser.add_argument("--temporal_views", type=int, default=1, help="samples of frames to average (default: 1)")
+        parser.add_argument(
+            "--spatial_views", type=int, default=1, choices=[1, 3], help="crops to average (default: 1)"
+        )
+
+    def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+        if arguments.temporal_views < 1:
+            raise ValueError(f"--temporal_views is at least 1; got {arguments.temporal_views}.")
+        videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
+        if arguments.confusion_matrix and videos.multi_label:
+            raise ValueError(
+                f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out."
+            )
+        return evaluate_videos(
+            models,
+            renamed(videos, arguments.class_names).readable(arguments.on_unreadable),
+            arguments.batch_size or BATCH_SIZE,
+            arguments.num_workers,
+            arguments.temporal_views,
+            arguments.spatial_views,
+            arguments.on_unreadable,
+        )
+
+    def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_prediction_arguments(parser)
+        parser.add_argument(
+            "--frame_strip",
+            metavar="FILE_OR_DIR",
+            help="draw the frames that the model saw and its best classes, as FILE.png of one video, or in a folder, "
+            "one figure a video",
+        )
+
+    def drawn(
+        self, predictions: Predictions, files: Sequence[str], classifier: Pipeline, arguments: argparse.Namespace
+    ) -> Predictions:
+        if not arguments.frame_strip:
+            return predictions
+        strips = dict(zip(files, strip_files(arguments.frame_strip, files), strict=True))
+        return drawn(predictions, strips, classifier.model.config.num_frames)
+
+    def drawn_lines(self, arguments: argparse.Namespace) -> list[str]:
+        return ["", f"The frames that the model saw are in {arguments.frame_strip}."] if arguments.frame_strip else []
+
+
+TASK = VideoClassification()

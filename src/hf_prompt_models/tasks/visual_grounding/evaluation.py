@@ -1,0 +1,187 @@
+"""Testing models on phrases, and the table of what they chose."""
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import AutoModel, AutoProcessor
+
+from hf_prompt_models.data.grounding.dataset import POSITIVE_IOU, GroundingCollator, GroundingDataset
+from hf_prompt_models.data.grounding.referring_expressions import ReferringExpressions, read_referring_expressions
+from hf_prompt_models.data.readable import check_all, refuse, report_skipped
+from hf_prompt_models.metrics.classification import mean_and_deviation
+from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
+from hf_prompt_models.metrics.guessing import chance_of_regions, right_regions
+from hf_prompt_models.processing_utils import report_cut_texts
+from hf_prompt_models.training.run_folder import predictions_file, seed_words
+from hf_prompt_models.utils.boxes import Box, box_iou
+from hf_prompt_models.utils.files import replacing
+
+
+@dataclass(frozen=True)
+class GroundedExpressions:
+    """What a model makes of phrases.
+
+    Attributes:
+        expressions: the phrases.
+        scores: of each, one for each of its candidate regions.
+    """
+
+    expressions: ReferringExpressions
+    scores: list[np.ndarray]
+
+    @property
+    def chosen(self) -> list[Box]:
+        """The box that is chosen for each."""
+        pairs = zip(self.expressions.proposals, self.scores, strict=True)
+        return [regions.boxes[int(scores.argmax())] for regions, scores in pairs]
+
+    @property
+    def chance(self) -> float:
+        """The expected accuracy of candidate regions that are sampled uniformly, from 0 to 1."""
+        return chance_of_regions([regions.boxes for regions in self.expressions.proposals], self.expressions.boxes)
+
+    def metrics(self) -> dict[str, float]:
+        """`accuracy`, and `proposal_oracle`, what the best choice would reach, from 0 to 1."""
+        references = self.expressions.boxes
+        return {
+            "accuracy": grounding_accuracy(self.chosen, references),
+            "proposal_oracle": proposal_oracle([regions.boxes for regions in self.expressions.proposals], references),
+        }
+
+
+@torch.no_grad()
+def ground_expressions(
+    model: Any,
+    processor: Any,
+    expressions: ReferringExpressions,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    progress: bool = True,
+) -> GroundedExpressions:
+    """Score the candidate regions of each phrase.
+
+    Args:
+        model: a `CptForVisualGrounding`, in eval mode.
+        processor: its `CptProcessor`.
+        expressions: with candidate regions.
+        batch_size, num_workers: of the loading.
+        progress: whether to show a progress bar.
+    """
+    loader = DataLoader(
+        GroundingDataset(expressions), batch_size, collate_fn=GroundingCollator(processor), num_workers=num_workers
+    )
+    rows: list[np.ndarray] = []
+    for batch in tqdm(loader, desc="Grounding", leave=False, disable=not progress):
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+        rows += list(model(**inputs).proposal_logits.float().cpu().numpy())
+    pairs = zip(rows, expressions.proposals, strict=True)
+    return GroundedExpressions(expressions, [row[: len(regions)] for row, regions in pairs])
+
+
+def report_cut_phrases(processor: Any, expressions: ReferringExpressions) -> int:
+    """Warn once of all phrases whose ends the processor cuts, and return how many they are."""
+    lengths = [(text, processor.sentence_length(text, index)) for index, text in enumerate(expressions.texts)]
+    return report_cut_texts(lengths, processor.max_length, expressions.source)
+
+
+def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpressions) -> None:
+    """Write CSV with a row for each phrase, from which all numbers can be counted again.
+
+    The accuracy is the mean of `right`; the regions' oracle the share of phrases with some `right_candidates`; chance
+    the mean of `right_candidates` over `candidates`.
+    """
+    expressions = grounded.expressions
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file)
+        columns = ["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "candidates", "right_candidates"]
+        writer.writerow([*columns, "right"])
+        counts = right_regions([regions.boxes for regions in expressions.proposals], expressions.boxes)
+        for index, (box, scores) in enumerate(zip(grounded.chosen, grounded.scores, strict=True)):
+            overlap = box_iou([box], [expressions.boxes[index]]).item()
+            row = [expressions.names[index], expressions.pictures[index], expressions.texts[index]]
+            answer = [int(scores.argmax()), *box, f"{overlap:.4f}"]
+            writer.writerow([*row, *answer, *counts[index], int(overlap > POSITIVE_IOU)])
+
+
+def readable_expressions(expressions: ReferringExpressions, on_unreadable: str) -> ReferringExpressions:
+    """Return the phrases whose images can be decoded; arguments and errors as of `LabelledFiles.readable`."""
+    first = {picture: index for index, picture in reversed(list(enumerate(expressions.pictures)))}
+    kept, broken = check_all(first.values(), expressions.check, on_unreadable, "Checking images", progress=False)
+    if on_unreadable != "skip":
+        refuse(broken)
+    report_skipped(kept, broken, f"images of {expressions.source}")
+    readable = {expressions.pictures[index] for index in kept}
+    return expressions.select([index for index, each in enumerate(expressions.pictures) if each in readable])
+
+
+def evaluate_grounding(
+    directories: Mapping[str, Path],
+    test: str,
+    images: str | None = None,
+    proposals: str | None = None,
+    backbone: str | None = None,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    predictions: str | None = None,
+    on_unreadable: str = "refuse",
+    box_format: str = "xywh",
+) -> dict[str, Any]:
+    """Test a trained model, or each seed's model of a run, on phrases.
+
+    Args:
+        directories: of the models, by seed.
+        test, images, proposals, box_format: as of `read_referring_expressions`.
+        backbone: where it is now, if it moved since a model without it was saved.
+        batch_size: phrases at a time.
+        num_workers: processes that decode and paint pictures.
+        predictions: a CSV file to write, as of `predictions_file`.
+        on_unreadable: "refuse", or "skip" to leave out the phrases of images that cannot be read.
+
+    Returns:
+        What `hf-prompt evaluate --json` writes.
+    """
+    expressions = read_referring_expressions(test, "test", images, proposals, box_format)
+    expressions = readable_expressions(expressions, on_unreadable)
+    expressions.check_boxes()
+    moved = {} if backbone is None else {"base_model_name_or_path": backbone}
+    seeds: dict[str, dict[str, Any]] = {}
+    cut = 0
+    for seed, directory in directories.items():
+        model = AutoModel.from_pretrained(directory, **moved).eval()
+        processor = AutoProcessor.from_pretrained(directory)
+        if not seeds:  # the seeds share their settings
+            cut = report_cut_phrases(processor, expressions)
+        grounded = ground_expressions(model, processor, expressions, batch_size, num_workers, progress=False)
+        seeds[seed] = grounded.metrics() | {"model": str(directory)}
+        if predictions is not None:
+            write_grounding_predictions(predictions_file(predictions, seed, directories), grounded)
+    return {
+        "data": {"test": expressions.source, "test_expressions": len(expressions), "cut_texts": cut},
+        "chance": {"accuracy": grounded.chance},
+        "seeds": seeds,
+        "accuracy": mean_and_deviation([metrics["accuracy"] for metrics in seeds.values()]),
+    }
+
+
+def summarise_evaluation(results: dict[str, Any]) -> str:
+    """The lines that `hf-prompt evaluate` prints."""
+    lines = [
+        f"{results['data']['test_expressions']} expressions; a random candidate region is right with chance "
+        f"{results['chance']['accuracy']:.2%}",
+        *(
+            f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, "
+            f"regions' oracle {metrics['proposal_oracle']:.2%}"
+            for seed, metrics in results["seeds"].items()
+        ),
+    ]
+    if len(results["seeds"]) > 1:
+        lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    return "\n".join(lines)

@@ -1,0 +1,173 @@
+"""The task "visual-grounding"."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from hf_prompt_models.hub.model_card import RunOnCard
+from hf_prompt_models.recipe_utils import VisualGroundingRecipe
+from hf_prompt_models.tasks.accuracy_tables import accuracy_sections
+from hf_prompt_models.tasks.arguments import (
+    RunArguments,
+    add_backbone_argument,
+    add_top_k_argument,
+    fields_of,
+    run_arguments,
+)
+from hf_prompt_models.tasks.base import Entries, Task
+from hf_prompt_models.tasks.classification.card import run_on_card
+from hf_prompt_models.tasks.visual_grounding.arguments import GroundingDataArguments
+from hf_prompt_models.tasks.visual_grounding.evaluation import evaluate_grounding, summarise_evaluation
+from hf_prompt_models.tasks.visual_grounding.prediction import ground_phrase
+from hf_prompt_models.tasks.visual_grounding.run import VisualGroundingRun
+from hf_prompt_models.tasks.visual_grounding.summary import summarise_grounding
+from hf_prompt_models.utils.boxes import BOX_FORMATS
+
+
+class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
+    """Find the region of an image that a phrase means."""
+
+    name = "visual-grounding"
+    does = "grounds phrases"
+    kind = "expression"
+    data_arguments = GroundingDataArguments
+    build_sections = staticmethod(accuracy_sections)
+    page = "hf_prompt_models.app.visual_grounding"
+    evaluation_examples = ("runs/cpt --test_dir scenes/test",)
+    prediction_examples = ('runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140',)
+
+    def shown_defaults(self, recipe: VisualGroundingRecipe[Any]) -> dict[str, Any]:
+        return recipe.training_defaults(recipe.default_shots)
+
+    def run_arguments(
+        self, recipe: VisualGroundingRecipe[Any], parser: HfArgumentParser, given: dict[str, Any]
+    ) -> RunArguments:
+        data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
+        if data.shots < 0:
+            parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")
+        defaults = recipe.argument_defaults(fields_of(recipe.arguments_class, given))
+        return run_arguments(recipe, given, data, recipe.training_defaults(data.shots), defaults)
+
+    def backbones(self, recipe: VisualGroundingRecipe[Any], arguments: RunArguments) -> list[str | None]:
+        return [arguments.data.backbone]
+
+    def prepare(
+        self,
+        recipe: VisualGroundingRecipe[Any],
+        arguments: RunArguments,
+        training: Mapping[int, TrainingArguments],
+    ) -> VisualGroundingRun:
+        return VisualGroundingRun(recipe, arguments, training)
+
+    def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        data, model = arguments.data, next(iter(results["seeds"].values()))["model"]
+        again = ["hf-prompt", "evaluate", model, "--test_dir", data.test_dir]
+        for flag, value in (
+            ("--test_images", data.test_images or data.train_images),
+            ("--test_proposals", data.test_proposals or data.train_proposals),
+            ("--box_format", None if data.box_format == "xywh" else data.box_format),
+        ):
+            again += [] if value is None else [flag, value]
+        return summarise_grounding(results, model, again)
+
+    def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        return run_on_card(results, card_task, seed)
+
+    def add_evaluation_arguments(
+        self, parser: argparse.ArgumentParser, recipe: VisualGroundingRecipe[Any] | None
+    ) -> None:
+        add_backbone_argument(parser)
+        parser.add_argument(
+            "--test_images", metavar="DIR", help="the folder of the images that --test_dir, a file, names"
+        )
+        parser.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+        parser.add_argument(
+            "--box_format",
+            choices=BOX_FORMATS,
+            default="xywh",
+            help="how files write boxes, in pixels: xywh is [x, y, width, height] (default), xyxy is [x1, y1, x2, y2]",
+        )
+
+    def evaluate(
+        self,
+        directories: Mapping[str, Path],
+        recipe: VisualGroundingRecipe[Any] | None,
+        arguments: argparse.Namespace,
+    ) -> dict[str, Any]:
+        return evaluate_grounding(
+            directories,
+            arguments.test_dir,
+            arguments.test_images,
+            arguments.test_proposals,
+            arguments.backbone,
+            arguments.batch_size or 8,
+            arguments.num_workers,
+            arguments.predictions,
+            arguments.on_unreadable,
+            arguments.box_format,
+        )
+
+    def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        return summarise_evaluation(results)
+
+    def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_backbone_argument(parser)
+        add_top_k_argument(parser, "regions")
+        parser.add_argument("--text", metavar="PHRASE", help="what to find in the image")
+        parser.add_argument(
+            "--box",
+            dest="boxes",
+            nargs=4,
+            type=float,
+            action="append",
+            metavar=("X1", "Y1", "X2", "Y2"),
+            help="a candidate region, in pixels; once for each",
+        )
+        parser.add_argument(
+            "--box_format",
+            choices=BOX_FORMATS,
+            default="xyxy",
+            help="xywh: boxes are X Y WIDTH HEIGHT (default: xyxy)",
+        )
+        parser.add_argument("--masks", nargs="+", metavar="FILE", help="instead, an image for each, not black inside")
+        parser.add_argument(
+            "--proposals",
+            metavar="MODEL",
+            help="instead, an object-detection or mask-generation model that finds them",
+        )
+        parser.add_argument(
+            "--drawing", metavar="FILE", help="the image with the answer (default: IMAGE-grounded.png, in this folder)"
+        )
+
+    def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        if arguments.text is None or len(arguments.files) != 1:
+            raise ValueError(f"{arguments.model} grounds phrases: pass one image, and the phrase as --text.")
+        regions = [arguments.boxes, arguments.masks, arguments.proposals]
+        if sum(each is not None for each in regions) != 1:
+            raise ValueError("Say where candidate regions are: --box once for each, or --masks, or --proposals.")
+        image = arguments.files[0]
+        drawing = arguments.drawing or f"{Path(image).stem}-grounded.png"
+        answers = ground_phrase(
+            directory,
+            image,
+            arguments.text,
+            drawing,
+            boxes=arguments.boxes,
+            masks=arguments.masks,
+            proposals=arguments.proposals,
+            backbone=arguments.backbone,
+            box_format=arguments.box_format,
+        )
+        if arguments.json:
+            return [{"image": image, "predictions": answers}]
+        lines = [f"{image}: {arguments.text}; regions as (x1, y1, x2, y2)"]
+        for answer in answers[: arguments.top_k]:
+            corners = ", ".join(f"{answer['box'][side]:g}" for side in ("xmin", "ymin", "xmax", "ymax"))
+            lines.append(f"  {answer['score']:7.2%}  ({corners})")
+        return "\n".join([*lines, "", f"The answer is drawn in {drawing}."])
+
+
+TASK = VisualGrounding()
