@@ -1,8 +1,9 @@
 """One folder for each method. Importing this package imports, and so registers, every one of them.
 
-Installed packages add methods with the entry point group `hf_prompt_models`: the name is the method's, which is the
-`model_type` of its configuration (or its attribute `method`), and the value a package laid out as the folders here, with `configuration_`,
-`modeling_`, `processing_` and `recipe_<method>.py`, and `convert_<method>.py` and `model_card.md` if it has them.
+Installed packages add methods with the entry point group `hf_prompt_models`. The name is the method's, which is the
+`model_type` of its configuration or its attribute `method`. The value is a package laid out as the folders here, with
+`configuration_`, `modeling_`, `processing_` and `recipe_<method>.py`; `convert_<method>.py` and `model_card.md` are
+optional.
 """
 
 import pkgutil
