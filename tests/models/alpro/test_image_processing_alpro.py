@@ -1,4 +1,4 @@
-"""What ALPRO's training changes about clips."""
+"""ALPRO's augmentation of clips."""
 
 import numpy as np
 import pytest

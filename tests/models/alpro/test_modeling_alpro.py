@@ -62,7 +62,7 @@ def test_text_and_fusion_equal_one_bert_over_the_concatenation() -> None:
 
 @torch.no_grad()
 def test_a_new_model_reads_frames_as_a_vit_does() -> None:
-    """Step 0: frames know nothing of their order, and a still video is its picture."""
+    """Before training, the order of frames does not matter, and a still video equals its image."""
     model = AlproModel(little.config(num_frames=4)).double().eval()
     video = little.videos(2, num_frames=4)
     tokens = model.get_video_features(video).last_hidden_state
@@ -195,7 +195,7 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @torch.no_grad()
-def test_a_still_video_is_read_as_the_vit_reads_its_picture(towers: tuple[Path, Path]) -> None:
+def test_a_still_video_is_read_as_the_vit_reads_its_image(towers: tuple[Path, Path]) -> None:
     model = AlproModel.from_towers(*towers, num_frames=3, projection_dim=16, num_entities=0)
     vit = ViTModel.from_pretrained(towers[0])
     picture = little.videos(2, 1).float()
@@ -209,7 +209,7 @@ def test_a_still_video_is_read_as_the_vit_reads_its_picture(towers: tuple[Path, 
 
 
 @torch.no_grad()
-def test_text_and_masked_words_begin_as_bert_s(towers: tuple[Path, Path]) -> None:
+def test_text_and_masked_words_start_as_bert(towers: tuple[Path, Path]) -> None:
     model = AlproForPreTraining.from_towers(*towers, projection_dim=16, num_entities=0, max_text_length=30)
     bert = BertForMaskedLM.from_pretrained(towers[1])
     assert model.config.fusion_layer == 2
@@ -230,7 +230,7 @@ def test_it_is_ready_to_be_used_and_saved(towers: tuple[Path, Path], tmp_path: P
 
 
 def test_towers_that_do_not_fit_are_refused(towers: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"of type 'bert'.*begins as a ViT"):
+    with pytest.raises(TypeError, match=r"of type 'bert'.*starts from a ViT"):
         AlproModel.from_towers(towers[1], towers[1])
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((towers[0] / name).read_bytes()[: 300 if name.startswith("model") else None])
@@ -246,8 +246,8 @@ CLASSES = [AlproModel, AlproForPreTraining, AlproForVideoTextRetrieval, AlproFor
 
 @pytest.mark.parametrize("source", CLASSES)
 @pytest.mark.parametrize("wanted", CLASSES[1:])
-def test_every_class_begins_from_every_other_silently(source: type, wanted: Any, tmp_path: Path) -> None:
-    """`transformers_records` fails the test if a warning goes by."""
+def test_every_class_loads_from_every_other_silently(source: type, wanted: Any, tmp_path: Path) -> None:
+    """`transformers_records` fails the test if there is a warning."""
     before = little.lively(source(little.config(num_entities=0)))
     model = wanted.from_backbone(little.saved(before, tmp_path / "a"), 2, 20)
     towers = before if isinstance(before, AlproModel) else before.alpro

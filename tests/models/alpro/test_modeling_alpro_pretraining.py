@@ -69,7 +69,7 @@ def test_contrast_is_the_cross_entropy_of_both_directions() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
-def test_negatives_are_drawn_by_similarity_and_never_the_own() -> None:
+def test_negatives_are_sampled_by_similarity_and_never_the_own() -> None:
     similarities = torch.tensor([[9.0, 1.0, 0.0], [2.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
     drawn = [sample_hard_negatives(similarities) for _ in range(3000)]
     videos, texts = (torch.stack([each[side] for each in drawn]) for side in (0, 1))

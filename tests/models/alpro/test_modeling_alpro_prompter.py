@@ -1,4 +1,4 @@
-"""The prompter: sentences about entities, encoded once, and the entities of crops."""
+"""The prompter: prompts of entities, encoded once, and the entities of crops."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def prompter(model: AlproForPreTraining) -> AlproPrompter:
     return AlproPrompter.from_entities(model, ENTITIES, little.processor())
 
 
-def test_there_are_12_sentences_for_videos_and_12_for_pictures() -> None:
+def test_there_are_12_prompts_for_videos_and_12_for_images() -> None:
     """Paper, table 8."""
     assert len(set(VIDEO_TEMPLATES)) == len(set(IMAGE_TEMPLATES)) == 12
     assert VIDEO_TEMPLATES[0] == "A footage of a {}."
@@ -85,7 +85,7 @@ def test_the_prompter_is_a_frozen_copy(model: AlproForPreTraining) -> None:
     assert source.config.num_entities == 5
 
 
-def test_a_model_learns_the_entities_of_the_prompter_it_is_given(prompter: AlproPrompter, tmp_path: object) -> None:
+def test_a_model_is_trained_on_the_entities_of_its_prompter(prompter: AlproPrompter, tmp_path: object) -> None:
     model = little.lively(AlproForPreTraining(little.config(num_entities=0)), seed=2).train()
     model.set_prompter(prompter)
     assert not any(module.training for module in model.prompter.modules())

@@ -35,7 +35,7 @@ def test_logits_and_loss_equal_the_written_out_ones(model: AlproForVideoQuestion
 
 
 @torch.no_grad()
-def test_questions_whose_answer_is_not_in_the_list_teach_nothing(model: AlproForVideoQuestionAnswering) -> None:
+def test_questions_with_other_answers_are_left_out_of_the_loss(model: AlproForVideoQuestionAnswering) -> None:
     videos, texts = little.videos(3), little.texts(3)
     some = model(pixel_values=videos, **texts, labels=torch.tensor([1, -100, 2])).loss
     logits = model(pixel_values=videos, **texts).logits

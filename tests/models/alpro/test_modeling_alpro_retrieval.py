@@ -44,7 +44,7 @@ def test_the_closest_videos_are_read_and_the_others_left_out(
 
 
 @torch.no_grad()
-def test_texts_are_searched_by_a_video_likewise(model: AlproForVideoTextRetrieval) -> None:
+def test_texts_are_searched_by_a_video(model: AlproForVideoTextRetrieval) -> None:
     videos, texts = little.videos(5), little.texts(7)
     model = model.double()
     every = model.rank(texts, videos, k=None)
@@ -107,7 +107,7 @@ def test_ranking_is_of_eval_mode_and_leaves_train_mode_as_it_was() -> None:
     assert not found.requires_grad
 
 
-def test_sentences_and_frames_go_through_the_processor_beside_the_model(tmp_path: Path) -> None:
+def test_sentences_and_frames_go_through_the_processor_next_to_the_model(tmp_path: Path) -> None:
     model = little.lively(AlproForVideoTextRetrieval(little.config()))
     sentences = ["a red dog runs", "the cat"]
     clips = [[random_image(seed) for seed in pair] for pair in ((0, 1), (2, 3), (4, 5))]

@@ -32,7 +32,7 @@ def test_frames_become_squares_with_clips_mean_and_deviation() -> None:
     assert AlproImageProcessor().size.height == 224
 
 
-def test_one_video_or_several_and_still_pictures_repeated() -> None:
+def test_one_video_or_several_and_still_images_repeated() -> None:
     processor = little.processor()
     clips = [[random_image(0), random_image(1)], [random_image(2)]]
     both = processor(images=clips, return_tensors="pt")["pixel_values"]
@@ -129,7 +129,7 @@ def test_the_patches_of_a_box_are_those_of_its_edges_moved_to_the_grid() -> None
 # -- all of it -------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_of_videos_and_still_pictures_is_all_that_pretraining_reads() -> None:
+def test_a_batch_of_videos_and_still_images_is_all_that_pretraining_reads() -> None:
     processor = little.processor()
     clips = [[random_image(0), random_image(1)], [random_image(2)], [random_image(3), random_image(4)]]
     sentences = ["a red dog runs", "the cat", "one big ball"]

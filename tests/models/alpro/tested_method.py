@@ -1,4 +1,4 @@
-"""ALPRO borrows no backbone and all of it is learned; `test_saving.py` asks what the common tests cannot."""
+"""ALPRO borrows no backbone and all of it is trained; `test_saving.py` tests what the common tests cannot."""
 
 import torch
 from transformers import PreTrainedModel

@@ -20,14 +20,14 @@ from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 
 for _config in (AlproConfig, AlproVisionConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
-# A checkpoint says which of them it holds, in `architectures`.
+# `architectures` in a checkpoint's configuration names the class.
 AutoModel.register(
     AlproConfig,
     (AlproModel, AlproForPreTraining, AlproForVideoTextRetrieval, AlproForVideoQuestionAnswering, AlproPrompter),
     exist_ok=True,
 )
 AutoProcessor.register(AlproConfig, AlproProcessor, exist_ok=True)
-# PIL's alone, also where torchvision is there and would be taken: its interpolation differs.
+# PIL also where torchvision is installed and would be preferred: its interpolation differs.
 _backends = dict.fromkeys(("pil", "torchvision"), AlproImageProcessor)
 AutoImageProcessor.register(AlproConfig, image_processor_classes=_backends, exist_ok=True)
 register()

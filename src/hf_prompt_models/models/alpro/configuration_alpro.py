@@ -16,9 +16,9 @@ class AlproVisionConfig(TimesformerConfig):
     Configuration of ALPRO's video tower: a TimeSformer with divided space-time attention.
 
     num_frames (`int`, *optional*, defaults to 4):
-        Frames of a video, for which there are time embeddings. The tower takes exactly so many.
+        Number of frames of a video, each with a time embedding. The tower takes exactly this number.
     drop_path_rate (`float`, *optional*, defaults to 0.1):
-        Chance of leaving out what the last layer adds, in training; from 0 in the first layer it rises linearly.
+        Probability of skipping the last layer in training; it rises linearly from 0 in the first layer.
     """
 
     model_type = "alpro_vision"
@@ -56,24 +56,24 @@ class AlproConfig(PromptConfig):
     vision_config (`AlproVisionConfig` or `dict`, *optional*):
         The video tower's configuration, with the number of frames.
     text_config (`BertConfig` or `dict`, *optional*):
-        Of the BERT whose first layers read the text, and whose other layers text and video together.
+        Configuration of the BERT: its first layers encode the text, the others fuse text and video.
     fusion_layer (`int`, *optional*, defaults to 6):
-        The first of BERT's layers that reads both.
+        The first layer of BERT that reads both.
     projection_dim (`int`, *optional*, defaults to 256):
         Size of the features by which videos and texts are compared.
     num_entities (`int`, *optional*, defaults to 1000):
-        Entities that the prompter tells apart. 0: the model has no prompter, as when the prompter itself is trained.
+        Number of entities of the prompter. 0: the model has no prompter, as when the prompter itself is trained.
     entities (`list[str]`, *optional*):
-        Their names, different from each other.
+        Names of the entities, each listed once.
     pem_threshold (`float`, *optional*, defaults to 0.2):
-        Crops of which the prompter gives no entity at least this probability teach nothing (paper, 4.1).
+        Crops are left out of the loss if the prompter gives no entity at least this probability (paper, 4.1).
     legacy_pem_threshold (`bool`, *optional*, defaults to `False`):
-        Whether to leave out, as the released code does, the crops whose likeliest entity is the first of the list
-        instead. For going on with training that began so.
+        Whether to leave out the crops whose likeliest entity is the first of the list instead, as the released code
+        does. Use it to resume training that was started like this.
     initializer_range (`float`, *optional*, defaults to 0.02):
-        Deviation of the normal distribution that new weights are drawn from.
+        Standard deviation of the normal distribution that initialises new weights.
     tie_word_embeddings (`bool`, *optional*, defaults to `True`):
-        Whether the words' embeddings are the last layer of the masked language model.
+        Whether the word embeddings are also the output layer of the masked language model.
     peft_adapters (`dict`, *optional*):
         In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether each
         is in use.
@@ -126,7 +126,7 @@ class AlproConfig(PromptConfig):
                 f"{text.num_hidden_layers - 1}."
             )
         if text.is_decoder:
-            raise ValueError("ALPRO's text tower reads in both directions: text_config must not say is_decoder.")
+            raise ValueError("ALPRO's text tower reads in both directions: text_config must not set is_decoder.")
         if not 0 <= self.pem_threshold < 1:
             raise ValueError(f"pem_threshold is a probability, from 0 and below 1; got {self.pem_threshold}.")
         if self.num_entities < 0:
@@ -140,10 +140,10 @@ class AlproConfig(PromptConfig):
 
 
 def check_entities(entities: Sequence[str]) -> list[str]:
-    """Entities without the spaces around them.
+    """Return the names of entities without surrounding spaces.
 
     Raises:
-        ValueError: if there are none, one is empty, or one stands there twice, whatever its letters' case.
+        ValueError: if the list or a name is empty, or a name is listed twice, ignoring case.
     """
     names = [name.strip() for name in entities]
     if not names:

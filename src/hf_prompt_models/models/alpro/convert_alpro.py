@@ -1,7 +1,10 @@
 """Checkpoints of the original ALPRO code (https://github.com/salesforce/ALPRO) and of LAVIS's copy of it.
 
-What a checkpoint is, pre-training, retrieval, question answering or the prompter, is read from the names of its
-tensors, the sizes from their shapes; all of its tensors are used or named in the report.
+The class of a checkpoint (pre-training, retrieval, question answering or the prompter) follows from the names of its
+tensors, the sizes from their shapes. All tensors are used or named in the report.
+
+A checkpoint is a dict of tensors, in LAVIS's files under `model` (`src/modeling/alpro_models.py`). The names of the
+text encoder contain `bert.` if it is a masked language model, but not in question answering nor in LAVIS.
 """
 
 import argparse
@@ -29,7 +32,7 @@ from hf_prompt_models.utils.files import read_json, read_text
 WRAPPER = "model"
 MAX_LAYERS = 100
 HEAD_WIDTH = 64
-"""Channels of an attention head, of which no tensor tells."""
+"""Channels of an attention head, which no tensor's shape shows."""
 
 VIDEO, TEXT = "visual_encoder.model.", "text_encoder."
 PROMPTER = "prompter."
@@ -67,16 +70,16 @@ WORDS = "text_encoder.embeddings.word_embeddings.weight"
 TIED = {"text_encoder.cls.predictions.decoder.weight": WORDS}
 TIED["text_encoder.cls.predictions.decoder.bias"] = "text_encoder.cls.predictions.bias"
 OPTIONAL = ("alpro.video_projection.", "alpro.text_projection.", "alpro.temperature")
-"""Of question answering: there in the original's checkpoints, not in LAVIS's, and read in neither."""
+"""Unused in question answering: the original's checkpoints have them, those of LAVIS do not."""
 UNREAD = {
     r"(prompter\.)?text_encoder\.embeddings\.position_ids": "numbers from 0, which need no tensor",
     r"(prompter\.)?visual_encoder\.model\.head\..*": "names Kinetics' actions, and is read nowhere",
     r"(prompter\.)?text_encoder\.pooler\..*": "ALPRO reads the first token itself",
     r"(prompter\.)?text_encoder\.cls\..*": "the masked language model's head, which is read in pre-training alone",
     r"(prompter\.)?itm_head\..*": "the matching head, which is not read here",
-    r"mpm_head\..*": "the entity head, which nothing teaches without a prompter in the file",
+    r"mpm_head\..*": "the entity head, which cannot be trained without a prompter in the file",
 }
-"""What other tensors may be there, and why they are dropped where the model has no place for them."""
+"""Other tensors of checkpoints, and why they are dropped if the model has no such tensor."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines to print."""
+    """Run the command and return the lines to print."""
     _, report = convert_from_original(
         arguments.checkpoint,
         arguments.tokenizer,
@@ -119,7 +122,7 @@ def convert_from_original(
     entities: str | os.PathLike | None = None,
     num_frames: int | None = None,
 ) -> tuple[AlproPreTrainedModel, list[str]]:
-    """A model of the original code or of LAVIS as one of this package, in float32. Nothing in the file is run.
+    """Convert a checkpoint of the original code or of LAVIS, in float32, without running anything in the file.
 
     Args:
         checkpoint: the file.
@@ -130,7 +133,7 @@ def convert_from_original(
         num_frames: frames the model is to take. Default: as many as it has time embeddings.
 
     Returns:
-        The model, and lines that say what was read and what became of it.
+        The model, and the lines of a report on what was read and what was dropped.
 
     Raises:
         OSError: if there is no such file or tokenizer.
@@ -169,10 +172,11 @@ def convert_from_original(
 
 @dataclass(frozen=True)
 class OriginalCheckpoint:
-    """
+    """A checkpoint of the original code.
+
     Args:
-        file: where it was read.
-        tensors: by the file's names, but for `bert.` and, of a model in parallel, `module.`.
+        file: its file.
+        tensors: by their names in the file without `bert.` and without the `module.` of `DataParallel`.
         left_out: the file's other entries.
     """
 
@@ -181,24 +185,24 @@ class OriginalCheckpoint:
     left_out: list[str]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape.
+        """Return a tensor's shape.
 
         Raises:
-            ValueError: if it is not there.
+            ValueError: if there is no such tensor.
         """
         if name not in self.tensors:
             raise ValueError(f"{self.file} is no checkpoint of ALPRO: it has no {name!r}.")
         return tuple(self.tensors[name].shape)
 
     def has(self, prefix: str) -> bool:
-        """Whether a tensor's name begins so."""
+        """Return whether a tensor's name starts with `prefix`."""
         return any(name.startswith(prefix) for name in self.tensors)
 
     def count_layers(self, prefix: str) -> int:
-        """How many layers, numbered from 0, stand behind a prefix.
+        """Return the number of layers behind a prefix.
 
         Raises:
-            ValueError: if there are none, too many, or numbers are left out.
+            ValueError: if there are none or too many, or they are not numbered 0, 1, 2, ….
         """
         names = (name.removeprefix(prefix) for name in self.tensors if name.startswith(prefix))
         numbers = {name.partition(".")[0] for name in names}
@@ -211,7 +215,7 @@ class OriginalCheckpoint:
 
 
 def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
-    """Read one file, without running anything in it.
+    """Read a checkpoint without running anything in it.
 
     Raises:
         OSError, ValueError: as `read_torch_checkpoint` does, or if it holds no named tensors.
@@ -234,11 +238,11 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
     return OriginalCheckpoint(Path(file), tensors, [name for name in content if name != WRAPPER] if wrapped else [])
 
 
-# -- what it is ------------------------------------------------------------------------------------------------------
+# -- class and configuration -----------------------------------------------------------------------------------------
 
 
 def infer_class(read: OriginalCheckpoint) -> type[AlproPreTrainedModel]:
-    """The class of this package whose weights a checkpoint holds."""
+    """Return the class whose weights a checkpoint holds."""
     if read.has("classifier."):
         return AlproForVideoQuestionAnswering
     if read.has("mpm_head.") or read.has(PROMPTER):
@@ -249,10 +253,10 @@ def infer_class(read: OriginalCheckpoint) -> type[AlproPreTrainedModel]:
 
 
 def infer_config(read: OriginalCheckpoint, model_class: type[AlproPreTrainedModel]) -> AlproConfig:
-    """The sizes of a checkpoint's tensors, as a configuration.
+    """Return the configuration that follows from the shapes of a checkpoint's tensors.
 
     Raises:
-        ValueError: if a tensor that tells one is missing.
+        ValueError: if a tensor is missing.
     """
     patches = read.shape(f"{VIDEO}pos_embed")[1] - 1
     side = round(patches**0.5)
@@ -296,7 +300,7 @@ def infer_config(read: OriginalCheckpoint, model_class: type[AlproPreTrainedMode
 
 
 def _equal(read: OriginalCheckpoint, name: str, source: str) -> bool:
-    """Whether a tensor that the original shares with another is like it, or not there."""
+    """Whether a tensor that the original ties to another equals it or is missing."""
     return name not in read.tensors or torch.equal(read.tensors[name], read.tensors.get(source, torch.empty(0)))
 
 
@@ -325,11 +329,11 @@ def _add_entities(config: AlproConfig, file: str | os.PathLike, read: OriginalCh
     config.entities = check_entities(names)
 
 
-# -- its tensors -----------------------------------------------------------------------------------------------------
+# -- tensors ---------------------------------------------------------------------------------------------------------
 
 
 def original_name(name: str) -> str:
-    """What the original calls a tensor of this package's models (without `bert.`)."""
+    """Return the original name, without `bert.`, of a tensor of this package's models."""
     if name.startswith(PROMPTER):
         return PROMPTER + original_name(name.removeprefix(PROMPTER))
     if name in PROMPTS:
@@ -355,7 +359,7 @@ def _video_name(name: str) -> str:
 def _match_tensors(
     read: OriginalCheckpoint, expected: dict[str, tuple[int, ...]], model_class: type[AlproPreTrainedModel]
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The model's tensors by their names here, and the names of those that are dropped, each with the reason."""
+    """Return the model's tensors by their names here, and a reason for each name that is dropped."""
     sources = {name: original_name(name) for name in expected}
     taken = {}
     for name, source in sources.items():

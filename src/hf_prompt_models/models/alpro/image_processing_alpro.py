@@ -24,23 +24,23 @@ OPERATIONS = (
     *("translate_x", "translate_y", "rotate", "mirror"),
 )
 COUNT = 2
-"""Different operations of a video."""
+"""Number of different operations per video."""
 
 ENHANCEMENT = 1.0
-"""Factor of contrast, brightness and sharpness at the magnitude of the released code: nothing changes."""
+"""Factor of contrast, brightness and sharpness at the magnitude of the released code, which changes nothing."""
 SHEAR, ROTATION, TRANSLATION = 0.15, 15.0, 5 / 224
-"""A slope, degrees, and a share of the side; always the same way, as in the released code."""
+"""A slope, degrees, and a share of the side; always in the same direction, as in the released code."""
 GREY = (128, 128, 128)
-"""What comes in at the sides."""
+"""Colour of the pixels that enter at the sides."""
 
 CROP_SHARE = 224 / 256
-"""Side of the crop, of the frame's, in pre-training."""
+"""Side of the crop in pre-training, as a share of the frame's."""
 
 
 class AlproImageProcessor(PilBackend):
     """Frames to `pixel_values`, (videos, frames, 3, height, width).
 
-    As the released code: frames become squares, whatever their shape, and CLIP's mean and deviation are used.
+    As in the released code, frames are resized to squares and normalised with CLIP's mean and standard deviation.
     """
 
     resample = PILImageResampling.BILINEAR
@@ -77,13 +77,15 @@ class AlproImageProcessor(PilBackend):
 
 
 class ClipAugmentation:
-    """Two of the released code's operations, drawn once for all frames of a video, and a crop.
+    """Two random operations and a random crop, the same for all frames of a video.
+
+    Released code: `src/datasets/randaugment.py` and `dataset_pretrain_sparse.py`.
 
     Args:
-        operations: whether there are any but the crop.
-        crop: whether a random square of 224/256 of the frame's sides is cut out, as in pre-training. The frame is
+        operations: whether to apply operations next to the crop.
+        crop: whether to crop a random square of 224/256 of the frame's sides, as in pre-training. The frame is
             resized to a square first, as it is later for the model.
-        flip: whether the operations include mirror images; not where left and right tell captions apart.
+        flip: whether the operations include mirror images. Turn it off if captions name left and right.
     """
 
     def __init__(self, operations: bool = True, crop: bool = False, flip: bool = True):

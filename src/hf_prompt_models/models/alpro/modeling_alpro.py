@@ -44,7 +44,7 @@ class AlproModelOutput(ModelOutput):
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch, length + video tokens, width)`):
-            Text and video after the fusion layers. The first is the text's `[CLS]`, which stands for the pair.
+            Text and video after the fusion layers. The first token is the text's `[CLS]`, which represents the pair.
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`):
             L2-normalised features.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, which read text and video
@@ -62,7 +62,7 @@ class AlproModelOutput(ModelOutput):
 
 
 class AlproPreTrainedModel(CompletePreTrainedModel):
-    """Base of ALPRO's models. All of the model is learned, so that checkpoints hold all of it."""
+    """Base of ALPRO's models. All weights are trained, so checkpoints hold all of them."""
 
     config: AlproConfig
     base_model_prefix = "alpro"
@@ -91,7 +91,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
             init.zeros_(module.bias)
 
     def freeze(self) -> None:
-        """Stop the gradients of what is not learned: the prompter, where there is one."""
+        """Stop the gradients of what is not trained: the prompter, if there is one."""
 
     def _freeze_loaded(self) -> None:
         self.freeze()
@@ -100,7 +100,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As of all models here; "playground" is the tiny ALPRO in this package."""
+        """As in transformers; "playground" is the tiny ALPRO in this package."""
         path = pretrained_model_name_or_path
         path = None if path is None else locate_backbone(path, ALPRO_DIR)
         return super().from_pretrained(path, *args, **kwargs)
@@ -118,11 +118,10 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
 
         Args:
             name_or_path: Hub id or folder; "playground" is the tiny ALPRO in this package.
-            num_frames: frames of a video; time embeddings are resized where the saved model takes another number.
-            max_text_length: tokens at which the processor cuts texts off.
-            answers: what questions are answered with.
-            fields: others of [`AlproConfig`], to change. `num_frames`, `max_text_length` and `answers` are those of
-                the saved model by default.
+            num_frames: frames of a video. Time embeddings are resized if it differs from the saved model's.
+            max_text_length: tokens at which the processor truncates texts.
+            answers: the answers to choose from. The defaults of these three are the saved model's.
+            fields: fields of [`AlproConfig`] to change.
 
         Raises:
             OSError: if there is no such model.
@@ -134,8 +133,8 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         found, _ = PreTrainedConfig.get_config_dict(place)
         if found.get("model_type") != AlproConfig.model_type:
             raise TypeError(
-                f"{place!r} is of type {found.get('model_type')!r}; ALPRO begins from a folder of an ALPRO, or from a "
-                "ViT and a BERT (--vision, --text)."
+                f"{place!r} is of type {found.get('model_type')!r}; start from a saved ALPRO, or from a ViT and a "
+                "BERT (--vision, --text)."
             )
         config = AlproConfig.from_pretrained(place)
         has_other_answers = answers is not None and list(config.id2label.values()) != list(answers)
@@ -167,17 +166,17 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         hub_kwargs: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> Self:
-        """A new model that begins as ALPRO's did: with the weights of a ViT and of a BERT.
+        """Build a new model from the weights of a ViT and of a BERT, as in the paper.
 
-        Before any training it reads each frame as the ViT does. Heads and projections are new.
+        Before training it reads each frame as the ViT does. Heads and projections are new.
 
         Args:
             vision: Hub id or folder of a ViT, such as google/vit-base-patch16-224-in21k.
             text: Hub id or folder of a BERT with its tokenizer, such as google-bert/bert-base-uncased.
             num_frames: frames of a video.
-            max_text_length: tokens at which the processor cuts texts off (30 in pre-training).
+            max_text_length: tokens at which the processor truncates texts (30 in pre-training).
             hub_kwargs: `token`, `cache_dir`, … for both.
-            fields: others of [`AlproConfig`]. Where `fusion_layer` is not among them, it is half of BERT's layers.
+            fields: other fields of [`AlproConfig`]. `fusion_layer` is half of BERT's layers by default.
 
         Raises:
             OSError: if one of them is missing or damaged.
@@ -196,7 +195,9 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         missing = towers.video_model.load_state_dict(weights, strict=False)
         left = [name for name in missing.missing_keys if "temporal_dense" not in name and "time_embed" not in name]
         if left or missing.unexpected_keys:
-            raise ValueError(f"{str(vision)!r} is no whole ViT: {[*left, *missing.unexpected_keys][:5]} do not fit.")
+            raise ValueError(
+                f"{str(vision)!r} is not a complete ViT: {[*left, *missing.unexpected_keys][:5]} do not fit."
+            )
         towers.text_model.load_state_dict(bert.bert.state_dict())
         model._take_language_model(bert)
         side = {"height": vision_config.image_size, "width": vision_config.image_size}
@@ -210,13 +211,13 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         return model.eval()
 
     def _take_language_model(self, bert: BertForMaskedLM) -> None:
-        """Take more of BERT than its layers; only pre-training has a use for it."""
+        """Load the head of BERT's masked language model, in pre-training."""
 
     @forward_options
     def get_video_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """Features of videos.
+        """Return the features of videos.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
@@ -238,7 +239,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Features of texts.
+        """Return the features of texts.
 
         Args:
             input_ids: (batch, length).
@@ -255,9 +256,9 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         return self.alpro.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
 
     def resize_time_embeddings(self, num_frames: int) -> None:
-        """Take another number of frames: each gets the time embedding of the nearest of those before.
+        """Change the number of frames: each new frame gets the time embedding of the nearest old one.
 
-        From 4 to 8 each embedding is there twice, as in the released code. Fine-tune the model then.
+        From 4 to 8 each embedding is repeated, as in the released code. Fine-tune the model afterwards.
         """
         for module in self.modules():
             if isinstance(module, AlproVideoModel):
@@ -309,7 +310,7 @@ class AlproModel(AlproPreTrainedModel):
         return _with_features(self.text_model.encode(input_ids, mask, **kwargs), self.text_projection)
 
     def bounded_temperature(self) -> torch.Tensor:
-        """The temperature, brought back into its bounds where a step of training led out of them."""
+        """Return the temperature, clamped to its bounds in place."""
         with torch.no_grad():
             self.temperature.clamp_(*TEMPERATURE_BOUNDS)
         return at_least_float32(self.temperature)
@@ -322,7 +323,7 @@ class AlproModel(AlproPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AlproModelOutput | tuple:
-        """Each text with the video in the same row.
+        """Read each text together with the video in the same row.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
@@ -330,7 +331,7 @@ class AlproModel(AlproPreTrainedModel):
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
-            ValueError: as `get_video_features` and `get_text_features`, or for unlike numbers of texts and videos.
+            ValueError: as `get_video_features` and `get_text_features`, or if the numbers of texts and videos differ.
         """
         check_pairs(pixel_values, input_ids)
         video = self.get_video_features(pixel_values, **FEATURES_ALONE)
@@ -343,7 +344,7 @@ class AlproModel(AlproPreTrainedModel):
 
 
 def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig) -> Model:
-    """Load a model without the warning about new heads, and refuse one that lacks anything else."""
+    """Load a model without the warning about new heads; raise if it lacks anything else."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -367,7 +368,7 @@ def _with_features(outputs: BaseModelOutput, projection: nn.Module) -> BaseModel
 
 
 def check_pairs(pixel_values: torch.Tensor, input_ids: torch.Tensor) -> None:
-    """Refuse unlike numbers of videos and texts."""
+    """Raise a `ValueError` if the numbers of videos and texts differ."""
     if len(pixel_values) != len(input_ids):
         raise ValueError(
             f"A text and a video in the same row belong together, but there are {len(input_ids)} texts and "

@@ -1,4 +1,4 @@
-"""ALPRO's pre-training: four losses over videos and their captions."""
+"""ALPRO's pre-training: four losses over videos and captions (paper, section 3; `src/modeling/alpro_models.py`)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,11 +28,11 @@ from hf_prompt_models.utils.forward_options import forward_options
 
 
 def masked_word_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """MLM: the mean over the masked words of what their own costs; 0 where no word is masked.
+    """Return the loss of masked language modelling (MLM), the mean over the masked words; 0 if there are none.
 
     Args:
         logits: (batch, length, vocabulary).
-        labels: (batch, length) token ids, -100 where nothing is asked.
+        labels: (batch, length) token ids, -100 for unmasked tokens.
     """
     flat = at_least_float32(logits).flatten(0, 1)
     total = F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="sum")
@@ -40,12 +40,12 @@ def masked_word_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 
 
 def keep_confident(soft_labels: torch.Tensor, threshold: float, legacy: bool = False) -> torch.Tensor:
-    """Which crops teach something: those of which the prompter is sure enough.
+    """Return which crops the prompter is confident enough about to train on.
 
     Args:
         soft_labels: (batch, entities) the prompter's probabilities.
-        threshold: what the greatest of them must reach.
-        legacy: as the released code does, which compares the likeliest entity's index with a threshold of 0.2.
+        threshold: least value of the greatest probability.
+        legacy: compare the likeliest entity's index with a threshold of 0.2 instead, as the released code does.
 
     Returns:
         (batch,) bool.
@@ -56,7 +56,7 @@ def keep_confident(soft_labels: torch.Tensor, threshold: float, legacy: bool = F
 
 
 def entity_loss(logits: torch.Tensor, soft_labels: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """PEM: the cross entropy with the prompter's probabilities, the mean over the kept crops; 0 where none is kept.
+    """Return the loss of prompting entity modelling (PEM), the mean over the kept crops; 0 if none is kept.
 
     Args:
         logits, soft_labels: (batch, entities).
@@ -67,7 +67,7 @@ def entity_loss(logits: torch.Tensor, soft_labels: torch.Tensor, keep: torch.Ten
 
 
 def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int) -> torch.Tensor:
-    """Which patches lie in boxes whose edges are moved up and left to the patches' grid.
+    """Return the patches in boxes whose edges are moved up and left to the patches' grid.
 
     Args:
         boxes: (batch, 4) left, top, right, bottom in pixels.
@@ -135,14 +135,15 @@ class AlproForPreTrainingOutput(ModelOutput):
 
 
 class AlproForPreTraining(AlproPreTrainedModel):
-    """ALPRO with the heads of its four losses, and the prompter that teaches the fourth.
+    """ALPRO with the heads of its four losses, and the prompter that labels crops for the fourth.
 
-    With `config.num_entities=0` it has no prompter and no entity head: so the prompter itself is trained, by contrast.
+    With `config.num_entities=0` it has no prompter and no entity head. The prompter itself is trained like this, by
+    contrast.
 
     Attributes:
-        vtm_head: whether a text and a video belong together: 0 no, 1 yes.
-        mlm_head: BERT's masked language model.
-        pem_head: which entity the patches inside a crop show.
+        vtm_head: predicts whether a text and a video belong together: 0 no, 1 yes.
+        mlm_head: the head of BERT's masked language model.
+        pem_head: predicts the entity that the patches inside a crop show.
         prompter: a frozen [`AlproPrompter`], or `None`.
     """
 
@@ -169,14 +170,14 @@ class AlproForPreTraining(AlproPreTrainedModel):
         self.mlm_head.load_state_dict(bert.cls.state_dict())
 
     def set_prompter(self, prompter: AlproPrompter) -> None:
-        """Learn entities from another prompter. If it has others, what was learned of the old ones is lost.
+        """Set the prompter. If its entities are others than before, the entity head starts over.
 
         Raises:
-            ValueError: if its towers are of other sizes.
+            ValueError: if its towers have other sizes.
         """
         if _sizes(prompter) != _sizes(self):
             raise ValueError(
-                "The prompter's towers are of other sizes than this model's, or take another number of frames: make "
+                "The prompter's towers have other sizes than this model's, or take another number of frames: make "
                 "it from a model of the same configuration (resize_time_embeddings changes the number of frames)."
             )
         same = prompter.config.entities is not None and prompter.config.entities == self.config.entities
@@ -209,26 +210,25 @@ class AlproForPreTraining(AlproPreTrainedModel):
         contrast_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AlproForPreTrainingOutput | tuple:
-        """The losses whose inputs are given.
+        """Compute the losses whose inputs are given.
 
-        In training by several processes each has equally many examples; contrast and matching are over all of them.
+        Processes that train together have equally many examples each; contrast and matching are over all of them.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            input_ids, attention_mask: (batch, length) captions; without them neither contrast nor matching nor
-                entities.
-            mlm_input_ids, mlm_labels: (batch, length) captions with masked words, and what stood there; -100 where
-                nothing is asked. `attention_mask` is theirs, too.
+            input_ids, attention_mask: (batch, length) captions, needed for contrast, matching and entities.
+            mlm_input_ids, mlm_labels: (batch, length) captions with masked words, and the original ids; -100 for
+                unmasked tokens. `attention_mask` applies to them, too.
             crop_pixel_values: (batch, frames, 3, height, width) the same videos, black outside the box.
             crop_boxes: (batch, 4) left, top, right, bottom of the box in pixels; edges are moved up and left to the
                 patches' grid.
-            is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
-            contrast_only: leave out matching and entities, as where the prompter itself is trained.
+            is_video: (batch,) bool: false for a repeated still image. Default: all are videos.
+            contrast_only: leave out matching and entities, to train the prompter itself.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
-            ValueError: for half of the inputs of a loss, crops for a model without a prompter, boxes outside the
-                video; as `get_video_features` and `get_text_features`.
+            ValueError: if a loss has only half of its inputs, if crops are passed to a model without a prompter, or
+                if a box is outside the video; as `get_video_features` and `get_text_features`.
         """
         self._check_inputs(input_ids, mlm_input_ids, mlm_labels, crop_pixel_values, crop_boxes)
         text_model = self.alpro.text_model
@@ -250,9 +250,8 @@ class AlproForPreTraining(AlproPreTrainedModel):
                     text_model, self.vtm_head, text, mask, video, temperature, self.training, **kwargs
                 )
                 if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
-                    patches = states.last_hidden_state[
-                        :, input_ids.shape[1] + 1 :
-                    ]  # behind the text and the video's own first token
+                    # Patches come after the text and the video's own first token.
+                    patches = states.last_hidden_state[:, input_ids.shape[1] + 1 :]
                     features["entity_logits"] = self._entity_logits(patches, crop_boxes)
                     features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)
                     losses["pem_loss"] = self._entity_loss(features["entity_logits"], features["entity_labels"])
@@ -283,14 +282,14 @@ class AlproForPreTraining(AlproPreTrainedModel):
             raise ValueError("Entity modelling needs crop_pixel_values and crop_boxes: pass both or neither.")
         if crop_boxes is not None and self.prompter is None:
             raise ValueError(
-                "This model has no prompter to say what crops show: call "
+                "This model has no prompter to label crops: call "
                 "model.set_prompter(AlproPrompter.from_entities(...)), or leave the crops out."
             )
         if crop_boxes is not None and input_ids is None:
-            raise ValueError("Entities are modelled where the caption is read, too: pass input_ids with the crops.")
+            raise ValueError("Entity modelling also reads the captions: pass input_ids with the crops.")
 
     def _entity_logits(self, patches: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Of the mean of the patches inside each box."""
+        """Return the entity head's output for the mean of the patches inside each box."""
         vision: PreTrainedConfig = self.config.vision_config
         inside = patches_in_boxes(boxes, vision.patches_per_side, vision.patch_size)
         total = (inside[:, :, None] * patches).sum(dim=1)

@@ -1,4 +1,4 @@
-"""ALPRO's prompter: which entity a part of a video shows, said by a frozen model from sentences (paper, 3.3)."""
+"""ALPRO's prompter: a frozen model that recognises the entity in a crop of a video from prompts (paper, 3.3)."""
 
 import os
 import re
@@ -33,7 +33,7 @@ IMAGE_TEMPLATES = tuple(
     f"A {kind} of {article} {{}}."
     for kind, article in product(("photo", "picture", "good photo", "good picture"), ARTICLES)
 )
-"""12 sentences for videos and 12 for still pictures (paper, table 8, and the released code)."""
+"""12 prompts for videos and 12 for still images (paper, table 8, and the released code)."""
 
 
 @dataclass
@@ -54,12 +54,12 @@ class AlproPrompterOutput(ModelOutput):
 
 
 class AlproPrompter(AlproPreTrainedModel):
-    """A frozen ALPRO that gives probabilities of entities for crops of videos.
+    """A frozen ALPRO that predicts the entities in crops of videos.
 
-    An entity's prompt is the mean of the features of 12 sentences about it, of which there are 12 for videos and 12
-    for still pictures. Sentences are encoded once, by `from_entities`; until then prompts are random.
+    An entity is represented by the mean of the features of 12 prompts, one set for videos and one for still images.
+    `from_entities` encodes them once; until then they are random.
 
-    It always computes as in eval mode, and without gradients.
+    It always computes in eval mode and without gradients.
     """
 
     def __init__(self, config: PreTrainedConfig):
@@ -88,18 +88,18 @@ class AlproPrompter(AlproPreTrainedModel):
         processor: ProcessorMixin | PreTrainedTokenizerBase,
         batch_size: int = 256,
     ) -> Self:
-        """A prompter for a list of entities.
+        """Build a prompter for a list of entities.
 
-        Sentences are padded: BERT reads in both directions, so that beginnings they share cannot be encoded once.
+        Prompts are padded: BERT reads in both directions, so a common start cannot be encoded once.
 
         Args:
-            model: whose towers, as they are now, become the prompter's: an ALPRO trained by contrast. It is copied.
-            entities: their names, different from each other.
+            model: an ALPRO trained by contrast, whose towers are copied.
+            entities: names of the entities, each listed once.
             processor: ALPRO's processor, or its tokenizer.
-            batch_size: sentences that are encoded at a time.
+            batch_size: prompts encoded at a time.
 
         Raises:
-            ValueError: for an empty list, an empty name, a name that is there twice, or one that is too long.
+            ValueError: if the list or a name is empty, or a name is listed twice or too long.
         """
         names = check_entities(entities)
         tokenizer = processor.tokenizer if isinstance(processor, ProcessorMixin) else processor
@@ -121,8 +121,7 @@ class AlproPrompter(AlproPreTrainedModel):
                 tokens = tokenizer(some, padding=True, return_token_type_ids=False, return_tensors="pt")
                 tokens = tokens.to(prompter.device)
                 features.append(prompter.get_text_features(**tokens, **FEATURES_ALONE).pooler_output)
-            # The mean is not brought back to length 1, as in the released code: entities of which the sentences
-            # agree get more.
+            # The mean is not normalised, as in the released code: entities whose prompts agree get higher scores.
             prompts.copy_(torch.cat(features).unflatten(0, (len(templates), len(names))).mean(dim=0))
         prompter.processor = processor if isinstance(processor, ProcessorMixin) else None
         return prompter
@@ -131,7 +130,7 @@ class AlproPrompter(AlproPreTrainedModel):
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode, whatever the Trainer calls."""
+        """Stay in eval mode, whatever the Trainer calls."""
         return super().train(False)
 
     @torch.no_grad()
@@ -142,12 +141,11 @@ class AlproPrompter(AlproPreTrainedModel):
         is_video: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AlproPrompterOutput:
-        """Similarities of crops with all entities' prompts.
+        """Compare crops with the prompts of all entities.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) videos that are black outside a crop, before they are
-                normalised.
-            is_video: (batch,) bool: false where a still picture is repeated. Default: all are videos.
+            pixel_values: (batch, frames, 3, height, width) normalised videos that were black outside a crop.
+            is_video: (batch,) bool: false for a repeated still image. Default: all are videos.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
         video = self.get_video_features(pixel_values, return_dict=True, **kwargs)
@@ -160,21 +158,21 @@ class AlproPrompter(AlproPreTrainedModel):
         return AlproPrompterOutput(logits, video.hidden_states, video.attentions)
 
     def soft_labels(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> torch.Tensor:
-        """(batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
+        """Return (batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
         return self(pixel_values, is_video, **FEATURES_ALONE).logits.softmax(dim=-1)
 
 
 def entity_prompts(entities: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """All entities in the first template, then in the second, …."""
+    """Return all entities in the first template, then in the second, …."""
     return [template.replace("{}", name) for template in templates for name in entities]
 
 
 def read_entities(file: str | os.PathLike) -> list[str]:
-    """Entities from a file with one a line, the released `unigrams.txt` or one like it; a number behind is its count.
+    """Read a file with one entity per line, such as the released `unigrams.txt`; a number after it is its count.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: naming the file, if it is empty or an entity stands there twice.
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, if it is empty or lists an entity twice.
     """
     lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
     try:

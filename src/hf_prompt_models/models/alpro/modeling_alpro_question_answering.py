@@ -1,4 +1,4 @@
-"""Answering questions about videos with ALPRO: choosing one of a list of answers."""
+"""Video question answering with ALPRO: choosing one of a list of answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
             part.requires_grad_(False)
 
     def answer_labels(self, answers: Sequence[str]) -> torch.Tensor:
-        """(answers,) labels.
+        """Return the labels of answers, (answers,).
 
         Raises:
             ValueError: for an answer that is not in the list.
@@ -87,7 +87,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AlproVideoQuestionAnsweringOutput | tuple:
-        """The answers to questions, each about the video in the same row.
+        """Answer questions, each about the video in the same row.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
@@ -96,7 +96,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
-            ValueError: for a label that is no answer's index; as [`AlproModel`].
+            ValueError: if a label is not the index of an answer; as [`AlproModel`].
         """
         if labels is not None:
             self._check_labels(labels)

@@ -1,4 +1,4 @@
-"""Finding videos by sentences with ALPRO: a fast comparison of features, then a slow reading of the best pairs."""
+"""Video-text retrieval with ALPRO: features are compared first, then the best pairs are read together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ EVALUATION_SEED = 0
 
 
 def compare_all(video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-    """Similarities of all processes' videos with all their texts, (videos, texts), never in half precision.
+    """Return the similarities of all processes' videos and texts, (videos, texts), never in half precision.
 
     Args:
         video_embeds, text_embeds: (batch, dim) L2-normalised.
@@ -38,11 +38,11 @@ def compare_all(video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.
 def contrastive_loss(
     video_embeds: torch.Tensor, text_embeds: torch.Tensor, temperature: torch.Tensor | float
 ) -> torch.Tensor:
-    """VTC: each video is to be closest to its own text among all processes' texts, and the other way round.
+    """Return the loss of video-text contrast (VTC), in both directions, over the examples of all processes.
 
     Args:
         video_embeds, text_embeds: (batch, dim) L2-normalised; a text and the video in the same row belong together.
-        temperature: what similarities are divided by.
+        temperature: divisor of the similarities.
     """
     similarities = compare_all(video_embeds, text_embeds) / temperature
     own = torch.arange(len(similarities), device=similarities.device)
@@ -53,16 +53,16 @@ def contrastive_loss(
 def sample_hard_negatives(
     similarities: torch.Tensor, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Another video for each text and another text for each video, the likelier the more alike they are.
+    """Sample another video for each text and another text for each video, with a probability by their similarity.
 
     Args:
         similarities: (examples, examples) of videos with texts, divided by the temperature; at least 2 examples.
         generator: the source of randomness, on the CPU. Default: torch's own.
 
     Returns:
-        (examples,) indices of videos, one a text, and (examples,) indices of texts, one a video.
+        (examples,) index of a video for each text, and (examples,) index of a text for each video.
     """
-    others = similarities.detach().cpu()  # whose generator the Trainer saves, and which is the same for every device
+    others = similarities.detach().cpu()  # the Trainer saves the CPU's generator, and it is the same for all devices
     others = others.masked_fill(torch.eye(len(others), dtype=torch.bool), float("-inf"))
     videos = torch.multinomial(others.T.softmax(dim=1), 1, generator=generator).flatten()
     texts = torch.multinomial(others.softmax(dim=1), 1, generator=generator).flatten()
@@ -70,10 +70,10 @@ def sample_hard_negatives(
 
 
 def matching_loss(logits: torch.Tensor, positives: int) -> torch.Tensor:
-    """VTM: which pairs of a text and a video belong together, the mean over all processes' pairs.
+    """Return the loss of video-text matching (VTM), the mean over all processes' pairs.
 
     Args:
-        logits: (pairs, 2), first those of `positives` pairs that do.
+        logits: (pairs, 2); the first `positives` are of pairs that belong together.
     """
     labels = (torch.arange(len(logits), device=logits.device) < positives).long()
     return F.cross_entropy(gather_examples(at_least_float32(logits)), gather_examples(labels))
@@ -89,18 +89,19 @@ def match_in_batch(
     training: bool,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, BaseModelOutput]:
-    """The matching loss: of each pair, of its text with a similar video, and of its video with a similar text.
+    """Return the matching loss with hard negatives from the batch (paper, 3.2; released code: `compute_vtm`).
 
-    Negatives come from the examples of all processes. The only example has none: the loss is then of the positive
-    pair alone, and a warning says so.
+    Each pair is compared with its text and a similar video, and with its video and a similar text. Negatives come from
+    the examples of all processes. A single example has none: the loss is then that of the positive pair, with a
+    warning.
 
     Args:
-        text_model, head: what reads a pair, and the layer on its first token.
-        text, attention_mask, video: features of as many texts as videos; those in the same row belong together.
-        temperature: what similarities are divided by.
+        text_model, head: the fusion layers, and the layer on a pair's first token.
+        text, attention_mask, video: features of texts and of as many videos; the same rows belong together.
+        temperature: divisor of the similarities.
         training: whether torch's own generator samples the negatives. Otherwise they are sampled in the same way
-            each time, so that an evaluation can be repeated and does not move the generator of the training.
-        kwargs: `output_hidden_states`, `output_attentions`, of the positive pairs.
+            each time, so that an evaluation is repeatable and leaves the generator of the training alone.
+        kwargs: `output_hidden_states`, `output_attentions`, for the positive pairs.
 
     Returns:
         The loss, and the positive pairs after the fusion layers, `.last_hidden_state` (batch, length + video tokens,
@@ -152,8 +153,8 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): contrast and matching, with `return_loss=True`.
         vtc_loss, vtm_loss (`torch.FloatTensor` of shape `(1,)`, *optional*): each of the two.
-        logits (`torch.FloatTensor` of shape `(batch, 2)`): of each text with the video in the same row; index 1 says
-            that they belong together.
+        logits (`torch.FloatTensor` of shape `(batch, 2)`): of each text with the video in the same row; index 1 is for
+            pairs that belong together.
         video_embeds, text_embeds (`torch.FloatTensor` of shape `(batch, projection_dim)`): L2-normalised features.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the fusion layers, which read text and video
             together, with `output_hidden_states=True`: what goes in, then the output of each layer, `(batch, length +
@@ -173,10 +174,10 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
 
 
 class AlproForVideoTextRetrieval(AlproPreTrainedModel):
-    """ALPRO that says how likely a text and a video belong together.
+    """ALPRO that predicts how likely a text and a video belong together.
 
     Attributes:
-        vtm_head: the layer on a pair's first token, 0 no, 1 yes.
+        vtm_head: the layer on a pair's first token: 0 no, 1 yes.
     """
 
     pipeline_task = "video-text-retrieval"
@@ -197,12 +198,12 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         return_loss: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AlproVideoTextRetrievalOutput | tuple:
-        """Each text with the video in the same row.
+        """Match each text with the video in the same row.
 
         Args:
             pixel_values: (batch, frames, 3, height, width) as the processor makes them.
             input_ids, attention_mask: (batch, length).
-            return_loss: for training: contrast and matching, as in pre-training.
+            return_loss: whether to compute the losses of contrast and matching, as in pre-training.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
 
         Raises:
@@ -230,12 +231,12 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
 
     @torch.no_grad()
     def encode_videos(self, videos: torch.Tensor | Sequence[Any], batch_size: int = 16) -> BaseModelOutputWithPooling:
-        """What `rank` needs of videos, computed once for many texts: `get_video_features`, so many at a time.
+        """Return the features of videos for `rank`, to compute them once for many texts.
 
         Args:
             videos: (videos, frames, 3, height, width) as the processor makes them, or a list of videos, each a list
                 of frames, for the processor that the model was loaded with.
-            batch_size: videos at a time.
+            batch_size: videos encoded at a time.
         """
         found = [
             self.get_video_features(pixels.to(self.device), **FEATURES_ALONE)
@@ -255,15 +256,15 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         batch_size: int = 16,
         per_video: bool = False,
     ) -> torch.Tensor:
-        """How likely each video belongs to each text.
+        """Return how likely each video belongs to each text.
 
-        The `k` videos whose features are closest to the text's are read together with it; the others are left out.
+        The `k` videos with the features closest to the text's are read together with it; the others are left out.
 
         Args:
             texts: sentences, for the processor that the model was loaded with, or its `input_ids` and
                 `attention_mask`, each (texts, length).
             videos: as for `encode_videos`, or what that returned.
-            k: videos a text that are read together with it. `None`: all of them, as the released code does.
+            k: videos read together with each text. `None`: all of them, as the released code does.
             batch_size: pairs, or texts, or videos, at a time.
             per_video: read the `k` closest texts of each video instead, to search for texts by a video.
 
@@ -328,8 +329,8 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
     def _own_processor(self) -> Any:
         if self._find_processor() is None:
             raise ValueError(
-                "This model has no processor to prepare sentences and frames: set model.processor, or pass what the "
-                "processor makes of them."
+                "This model has no processor to prepare sentences and frames: set model.processor, or pass the "
+                "processor's outputs."
             )
         return self.processor
 

@@ -33,18 +33,18 @@ SIZES = (
     "qkv_bias",
 )
 TEMPORAL = {".attention.": ".temporal_attention.", ".layernorm_before.": ".temporal_layernorm."}
-"""What the attention between frames begins as a copy of."""
+"""Names of a ViT's weights that the attention between frames starts as a copy of."""
 
 
 class AlproVideoModel(TimesformerModel):
-    """A TimeSformer whose patches are averaged over the frames.
+    """A TimeSformer whose patches are averaged over the frames (`timesformer/vit.py` of the released code).
 
-    A new one reads each frame as a ViT does, and so does one that got a ViT's weights: time embeddings and what
-    leads out of the attention between frames are zero.
+    With new weights, or a ViT's, it reads each frame as a ViT does: the time embeddings and the output projection of
+    the attention between frames are zero.
     """
 
     config: AlproVisionConfig
-    # Its attention is computed in one way, whichever is chosen for the rest of the model.
+    # TimeSformer has one attention implementation, whichever is set for the rest of the model.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -55,7 +55,7 @@ class AlproVideoModel(TimesformerModel):
         super()._init_weights(module)
         if isinstance(module, TimesformerEmbeddings):
             init.zeros_(module.time_embeddings)
-        # Asked of the module itself: transformers passes by modules of other packages without parameters of their own.
+        # transformers does not call this for modules of other packages that have no parameters of their own.
         elif any(module is layer.temporal_dense for layer in self.encoder.layer):
             init.zeros_(module.weight)
 
@@ -64,18 +64,18 @@ class AlproVideoModel(TimesformerModel):
         return self.embeddings.patch_embeddings.projection
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
-        """Tokens of videos.
+        """Return the tokens of videos.
 
         Args:
             pixel_values: (batch, frames, 3, height, width).
-            kwargs: `output_hidden_states`, `output_attentions`; both are of all frames' patches.
+            kwargs: `output_hidden_states`, `output_attentions`, both over the patches of all frames.
 
         Returns:
-            `.last_hidden_state` of (batch, 1 + patches of a frame, width): one for the whole video, then one for each
-            place, row by row, the mean over the frames.
+            `.last_hidden_state` (batch, 1 + patches of a frame, width): a token for the video, then one per patch
+            position, row by row, averaged over the frames.
 
         Raises:
-            ValueError: for another shape, another size than the configuration's or another number of frames.
+            ValueError: if the shape, the frames' size or their number is not the configuration's.
         """
         self._check(pixel_values)
         pixel_values = pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype)
@@ -86,7 +86,7 @@ class AlproVideoModel(TimesformerModel):
         return outputs
 
     def _check(self, pixel_values: torch.Tensor) -> None:
-        # transformers' layers take the configuration's sizes for the input's and would mix up frames and places.
+        # transformers' layers assume the configuration's sizes and would mix up frames and patches.
         size, frames = self.config.image_size, self.config.num_frames
         if pixel_values.dim() != 5:
             raise ValueError(
@@ -103,7 +103,7 @@ class AlproVideoModel(TimesformerModel):
 
     @torch.no_grad()
     def resize_time_embeddings(self, num_frames: int) -> None:
-        """Take another number of frames: each new frame gets the embedding of the nearest old one, not a mixture."""
+        """Change the number of frames: each new frame gets the embedding of the nearest old one, not a mixture."""
         if num_frames < 1:
             raise ValueError(f"A video has at least one frame; got num_frames={num_frames}.")
         old = self.embeddings.time_embeddings
@@ -113,14 +113,17 @@ class AlproVideoModel(TimesformerModel):
 
 
 class AlproTextModel(BertModel):
-    """A BERT that reads text with its first layers, and text and video as one sequence with the others."""
+    """A BERT whose first layers encode text, and whose other layers read text and video as one sequence.
+
+    Released code: `xbert.py`.
+    """
 
     def __init__(self, config: BertConfig, fusion_layer: int):
         super().__init__(config, add_pooling_layer=False)
         self.fusion_layer = fusion_layer
 
     def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
-        """Text alone, through the layers before `fusion_layer`.
+        """Encode text with the layers before `fusion_layer`.
 
         Args:
             input_ids: (batch, length).
@@ -131,7 +134,7 @@ class AlproTextModel(BertModel):
             `.last_hidden_state` (batch, length, width).
 
         Raises:
-            ValueError: if the text is longer than there are positions.
+            ValueError: if the text is longer than the model has positions.
         """
         positions = self.config.max_position_embeddings
         if input_ids.shape[1] > positions:
@@ -144,11 +147,11 @@ class AlproTextModel(BertModel):
     def fuse(
         self, text: torch.Tensor, attention_mask: torch.Tensor, video: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutput:
-        """Text and video through the layers from `fusion_layer` on.
+        """Read text and video together with the layers from `fusion_layer` on.
 
         Args:
             text: (batch, length, width) from `encode`.
-            attention_mask: (batch, length) the text's.
+            attention_mask: (batch, length) of the text.
             video: (batch, tokens, width) from the video tower.
             kwargs: `output_hidden_states`, `output_attentions`.
 
@@ -171,10 +174,10 @@ class AlproTextModel(BertModel):
 def read_vit(
     name_or_path: str | os.PathLike, num_frames: int, **kwargs: Any
 ) -> tuple[AlproVisionConfig, dict[str, torch.Tensor]]:
-    """The configuration and the weights of a video tower that reads each frame as a ViT does.
+    """Read a ViT as the configuration and the weights of a video tower (paper, 4.1).
 
-    The attention between frames begins as a copy of the ViT's. What leads out of it, and the time embeddings, are left
-    out: they begin at zero.
+    The attention between frames starts as a copy of the ViT's. Its output projection and the time embeddings are left
+    out: they start at zero.
 
     Args:
         name_or_path: Hub id or folder of a ViT of transformers.
@@ -182,14 +185,14 @@ def read_vit(
         kwargs: `revision`, `token`, `cache_dir`, …
 
     Raises:
-        OSError: if there is no such ViT, or it is damaged.
-        TypeError: if it is something else.
+        OSError: if the ViT is missing or damaged.
+        TypeError: if it is another model.
     """
     found, _ = PreTrainedConfig.get_config_dict(name_or_path, **kwargs)
     if found.get("model_type") != ViTConfig.model_type:
         raise TypeError(
-            f"{str(name_or_path)!r} is of type {found.get('model_type')!r}; ALPRO's video tower begins as a ViT, such "
-            "as google/vit-base-patch16-224-in21k."
+            f"{str(name_or_path)!r} is of type {found.get('model_type')!r}; ALPRO's video tower starts from a ViT, "
+            "such as google/vit-base-patch16-224-in21k."
         )
     config = ViTConfig.from_dict(found)
     file = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **kwargs)
@@ -202,7 +205,7 @@ def read_vit(
 
 
 def _as_timesformer(vit: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """By the names in which checkpoints of ViTs are kept, which are a TimeSformer's but for the attention's."""
+    """Rename a ViT's weights: those in its checkpoints have a TimeSformer's names except in the attention."""
     tensors = {}
     for name, tensor in vit.items():
         if name.startswith(("pooler.", "classifier.", "decoder.")) or name.endswith("mask_token"):

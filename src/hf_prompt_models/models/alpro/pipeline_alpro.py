@@ -37,26 +37,26 @@ class _AlproPipeline(Pipeline):
             )
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        """See the class. Of no inputs no answers: where the stock pipeline looks at the first."""
+        """See the class. An empty list gives an empty list: the stock pipeline would read its first element."""
         return [] if isinstance(inputs, list | tuple) and not inputs else super().__call__(inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model with its processor.
 
-        The stock pipeline would leave the processor out, and would note its own code in the configuration as custom,
-        so that loading asked for `trust_remote_code` although the task is registered.
+        The stock pipeline would leave the processor out, and would mark its code as custom in the configuration, so
+        that loading would need `trust_remote_code` although the task is registered.
         """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
 
 
 def _given(truncation: bool | None) -> dict[str, Any]:
-    """What `preprocess` passes to the processor, which refuses long texts unless it is told."""
+    """Return what `preprocess` passes to the processor, which refuses long texts by default."""
     return {} if truncation is None else {"truncation": truncation}
 
 
 class VideoTextRetrievalPipeline(_AlproPipeline):
-    """Videos that a sentence describes.
+    """Find the videos that a sentence describes.
 
     ```python
     pipe = pipeline("video-text-retrieval", model=folder)
@@ -82,16 +82,16 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         """Sample and encode videos once, for all sentences.
 
         Args:
-            videos: a folder, which is searched with the folders in it, or a list of files.
-            file: where to keep them, a safetensors file, if anywhere.
-            batch_size: videos that are encoded at a time.
-            on_read: called now and then with how many videos are done, and how many there are.
+            videos: a folder, searched with its subfolders, or a list of files.
+            file: a safetensors file to save the index to, if any.
+            batch_size: videos encoded at a time.
+            on_read: called after each batch with the number of videos that are done and the number of all.
 
         Returns:
             The index. Its `.skipped` are the videos that could not be read, each with the reason.
 
         Raises:
-            ValueError: if there is no video, or none that can be read.
+            ValueError: if no video is found or none can be read.
         """
         index = AlproVideoIndex.build(self.model, self.processor, videos, batch_size, on_read)
         if file is not None:
@@ -124,7 +124,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         self, tokens: dict[str, torch.Tensor], index: AlproVideoIndex | None = None, k: int | None = 16
     ) -> torch.Tensor:
         if index is None:
-            raise ValueError("Say among which videos: index=pipe.index_videos(folder), or a file that it wrote.")
+            raise ValueError("Pass the videos to search: index=pipe.index_videos(folder), or a file that it wrote.")
         return self.model.rank(tokens, index.features_for(self.model), k=k)
 
     def postprocess(
@@ -140,7 +140,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
 
 
 class VideoQuestionAnsweringPipeline(_AlproPipeline):
-    """Answers to questions about videos, of the model's list.
+    """Answer questions about videos from the model's list of answers.
 
     ```python
     pipe = pipeline("video-question-answering", model=folder)
@@ -186,7 +186,7 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
 
 
 def register() -> None:
-    """Make the tasks known to `pipeline()`."""
+    """Register the tasks with `pipeline()`."""
     for pipeline_class in (VideoTextRetrievalPipeline, VideoQuestionAnsweringPipeline):
         PIPELINE_REGISTRY.register_pipeline(
             pipeline_class.task_name, pipeline_class=pipeline_class, pt_model=AutoModel, type="multimodal"

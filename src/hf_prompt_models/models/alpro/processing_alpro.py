@@ -15,11 +15,11 @@ from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
 IGNORED = -100
 """The label of tokens and questions that the loss leaves out."""
 MASKED, REPLACED = 0.8, 0.1
-"""Of the tokens that are asked for: the share that becomes `[MASK]`, and another token. The rest stays."""
+"""Shares of the masked words that become `[MASK]`, and a random token. The rest stays as it is."""
 AREA = (0.3, 0.5)
-"""Share of the frame that a crop covers."""
+"""Least and greatest share of the frame that a crop covers."""
 ASPECT = (0.3, 1 / 0.3)
-"""Its width by its height."""
+"""Least and greatest ratio of its width to its height."""
 MAX_TRIES = 100
 
 
@@ -27,14 +27,14 @@ class AlproProcessor(PromptProcessor):
     """Frames of videos to `pixel_values`, sentences to tokens.
 
     `processor(images=videos, text=sentences, return_tensors="pt")` takes the frames of one video as a list, or a list
-    of such lists. In a list of lists, a video of one frame is a still picture: it is repeated.
+    of such lists. In a list of lists, a video of one frame is a still image, which is repeated.
 
     Args:
         image_processor: an `AlproImageProcessor`.
         tokenizer: BERT's.
         num_frames: frames of a video, as many as the model takes.
-        max_text_length: tokens of a sentence, the most that are read (30 in pre-training; 40 in fine-tuning).
-        patch_size: pixels of a patch, to whose grid the edges of crops are moved.
+        max_text_length: greatest number of tokens of a sentence (30 in pre-training; 40 in fine-tuning).
+        patch_size: side of a patch in pixels; the edges of crops are moved to the patches' grid.
     """
 
     @classmethod
@@ -65,7 +65,7 @@ class AlproProcessor(PromptProcessor):
         """Prepare videos, sentences or both; sentences are padded to the longest.
 
         Args:
-            images: the frames of a video or of several, as whatever `data.images.load_image` opens.
+            images: the frames of a video or of several, anything that `data.images.load_image` opens.
             text: a sentence or several.
             kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer; `truncation=True`
                 cuts the ends of sentences that are longer than `max_text_length`.
@@ -82,7 +82,7 @@ class AlproProcessor(PromptProcessor):
                     refuse_long_text("A sentence", sentence, length, asked.get("max_length", self.max_text_length))
             defaults = {"padding": True, "truncation": True, "max_length": self.max_text_length}
             defaults |= {"return_token_type_ids": False}
-            # Among the text's own settings, and not beside them, where they would be given twice.
+            # In `text_kwargs`, as a setting may not be in both places.
             kwargs["text_kwargs"] = {name: value for name, value in defaults.items() if name not in asked} | own
         if isinstance(images, list | tuple) and images and isinstance(images[0], list | tuple):
             images = [list(frames) * (self.num_frames if len(frames) == 1 else 1) for frames in images]
@@ -99,20 +99,20 @@ class AlproProcessor(PromptProcessor):
         generator: torch.Generator,
         mlm_probability: float = 0.15,
     ) -> BatchFeature:
-        """All that [`AlproForPreTraining`] reads of a batch of captioned videos, with masked words and crops drawn.
+        """Prepare captioned videos for [`AlproForPreTraining`], with random masked words and crops.
 
         Args:
-            videos: each a list of `num_frames` frames, or of one, which is a still picture.
-            captions: one a video; the ends of those that are longer than `max_text_length` are cut.
-            generator: where chance comes from.
-            mlm_probability: share of words that are asked for.
+            videos: lists of `num_frames` frames, or of one frame, a still image.
+            captions: one per video, truncated to `max_text_length`.
+            generator: source of randomness.
+            mlm_probability: share of words that are masked.
 
         Returns:
             `pixel_values`, `input_ids`, `attention_mask`, `mlm_input_ids`, `mlm_labels`, `crop_pixel_values`,
             `crop_boxes` and `is_video`, as tensors.
 
         Raises:
-            ValueError: for unlike numbers of videos and captions, or of frames.
+            ValueError: if the numbers of videos and captions, or of the videos' frames, differ.
         """
         if len(videos) != len(captions):
             raise ValueError(f"There are {len(videos)} videos and {len(captions)} captions: one a video is needed.")
@@ -131,11 +131,11 @@ class AlproProcessor(PromptProcessor):
 
 
 class AlproCollator:
-    """`pixel_values`, `input_ids` and `attention_mask` of items of a `VideoTextDataset`; long sentences are cut.
+    """Make `pixel_values`, `input_ids` and `attention_mask` from items of a `VideoTextDataset`; texts are truncated.
 
     Args:
-        processor: ALPRO's.
-        labels: of question answering: one an item, which becomes `labels`.
+        processor: ALPRO's processor.
+        labels: for question answering, the label of each item of the data set.
     """
 
     def __init__(self, processor: AlproProcessor, labels: Sequence[int] | None = None):
@@ -151,12 +151,12 @@ class AlproCollator:
 
 
 class AlproPretrainingCollator:
-    """All that pre-training reads, with masked words and crops drawn from what the items bring.
+    """Make the inputs of pre-training, with masked words and crops sampled by the items' own random numbers.
 
     Args:
-        processor: ALPRO's.
-        entities: whether the model has a prompter, which is shown crops.
-        mlm_probability: share of words that are asked for.
+        processor: ALPRO's processor.
+        entities: whether the model has a prompter, and so needs crops.
+        mlm_probability: share of words that are masked.
     """
 
     def __init__(self, processor: AlproProcessor, entities: bool = True, mlm_probability: float = 0.15):
@@ -177,16 +177,16 @@ class AlproPretrainingCollator:
 def mask_words(
     input_ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, generator: torch.Generator, probability: float = 0.15
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Texts with masked tokens, and what stood there.
+    """Mask words as BERT does (released code: `src/datasets/dataset_pretrain_sparse.py`).
 
     Args:
-        input_ids: (batch, length). Special tokens and padding are not masked.
-        tokenizer: that made them.
-        generator: where chance comes from.
-        probability: of a token to be asked for.
+        input_ids: (batch, length) token ids. Special tokens and padding are not masked.
+        tokenizer: the tokenizer that made them.
+        generator: source of randomness.
+        probability: probability of each token to be masked.
 
     Returns:
-        (batch, length) token ids, and (batch, length) labels, -100 where nothing is asked.
+        (batch, length) token ids, and (batch, length) labels, -100 for unmasked tokens.
     """
     special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
     asked = (torch.rand(input_ids.shape, generator=generator) < probability) & ~special
@@ -198,15 +198,15 @@ def mask_words(
 
 
 def sample_crop_box(image_size: int, patch_size: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-    """A random rectangle in a square frame, its edges moved up and left to the patches' grid.
+    """Sample a rectangle in a square frame, its edges moved up and left to the patches' grid (paper, 3.3).
 
     Args:
-        image_size: width and height of the frame in pixels.
-        patch_size: the grid's step.
-        generator: where chance comes from.
+        image_size: side of the frame in pixels.
+        patch_size: side of a patch in pixels.
+        generator: source of randomness.
 
     Returns:
-        Left, top, right and bottom in pixels. Where the frame has too few patches for a crop: all of it.
+        Left, top, right and bottom in pixels; the entire frame if it has too few patches for a crop.
     """
     for _ in range(MAX_TRIES):
         chance = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
@@ -225,12 +225,12 @@ def sample_crop_box(image_size: int, patch_size: int, generator: torch.Generator
 def black_outside(
     pixel_values: torch.Tensor, boxes: torch.Tensor, mean: list[float], std: list[float]
 ) -> torch.Tensor:
-    """Videos that are black outside their boxes.
+    """Return videos that are black outside their boxes.
 
     Args:
         pixel_values: (batch, frames, 3, height, width), normalised.
         boxes: (batch, 4) left, top, right, bottom in pixels.
-        mean, std: what they were normalised with.
+        mean, std: mean and standard deviation that normalised them.
     """
     rows = torch.arange(pixel_values.shape[-2], device=boxes.device)
     columns = torch.arange(pixel_values.shape[-1], device=boxes.device)

@@ -54,9 +54,11 @@ class ReleasedSettings:
     """Released settings of a data set.
 
     Attributes:
-        learning_rate, epochs, warmup, clip: warm-up as a share of all steps; the gradients' norm that they are cut to.
-        batch, accumulation: of one GPU; there were 16 in pre-training, else 8.
-        num_frames, max_text_length: of a video and its text.
+        learning_rate, epochs: peak learning rate and number of epochs.
+        warmup: share of all steps.
+        clip: greatest norm of the gradients.
+        batch, accumulation: per GPU; pre-training used 16 GPUs, fine-tuning 8.
+        num_frames, max_text_length: frames of a video and tokens of its text.
     """
 
     learning_rate: float
@@ -79,19 +81,19 @@ RECIPES: Mapping[tuple[str, str], ReleasedSettings] = {
 }
 
 NUM_ANSWERS = {"msrvtt": 1500, "msvd": 2423}
-"""Answers that the released models choose from."""
+"""Number of answers of the released models."""
 
 
 @dataclass
 class Arguments:
-    """What is learned, and from what it begins."""
+    """Task, frames, augmentation, and sizes of a new small model."""
 
-    _argument_group_name = "ALPRO: what is learned"
+    _argument_group_name = "ALPRO: task, frames, augmentation"
 
     task: str = field(
         metadata={
-            "help": "prompter: contrast alone, for the frozen model that names entities. pretraining: the four losses."
-            " retrieval, question-answering: fine-tuning.",
+            "help": "prompter: train the model that names entities, by contrast. pretraining: train with all four "
+            "losses. retrieval, question-answering: fine-tune.",
             "choices": list(TASKS),
         }
     )
@@ -105,7 +107,7 @@ class Arguments:
     )
     num_frames: int | None = field(
         default=None,
-        metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in answering."},
+        metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in question answering."},
     )
     max_text_length: int | None = field(
         default=None, metadata={"help": "Tokens of a text. Released: 30 in pre-training; 40, DiDeMo 50."}
@@ -113,48 +115,53 @@ class Arguments:
     sampling: str = field(
         default="head_tail",
         metadata={
-            "help": "How frames are drawn in training. head_tail: half of them from each half (paper); random: from "
-            "the whole video (what the released code fine-tunes with); segments: one of each of equal parts. In "
-            "testing: the middles of equal parts.",
+            "help": "How frames are sampled in training. head_tail: half of them from each half (paper); random: from "
+            "the entire video (the released code's fine-tuning); segments: one of each of equal parts. Testing uses "
+            "the middles of equal parts.",
             "choices": list(SAMPLING),
         },
     )
     rand_augment: bool | None = field(
         default=None,
-        metadata={"help": "Two of ten changes to each video. Default: as released, all but in retrieval."},
+        metadata={
+            "help": "Apply two of ten random operations to each video. Default: as released, except in retrieval."
+        },
     )
     flip: bool = field(
         default=True,
-        metadata={"help": "Mirror images are among these changes; not where left and right tell texts apart."},
+        metadata={"help": "Include mirroring in these operations. Turn it off if texts name left and right."},
     )
     crop: bool | None = field(
-        default=None, metadata={"help": "A random square of 7/8 of the sides. Default: as released, in pre-training."}
+        default=None,
+        metadata={"help": "Crop a random square of 7/8 of the sides. Default: as released, in pre-training."},
     )
     rerank: int = field(
         default=16,
         metadata={
-            "help": "Retrieval: so many of the candidates closest by features are read together with the query; 0: "
-            "all, as the released code does."
+            "help": "Retrieval: number of candidates, the closest by features, that are read together with the query; "
+            "0: all, as the released code does."
         },
     )
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of words that are masked in pre-training."})
     pem_threshold: float = field(
-        default=0.2, metadata={"help": "Crops of which the prompter is less sure teach nothing (paper, 4.1)."}
+        default=0.2, metadata={"help": "Leave out crops with a lower probability by the prompter (paper, 4.1)."}
     )
-    image_size: int = field(default=64, metadata={"help": "A new small model's frames, in pixels."})
-    patch_size: int = field(default=16, metadata={"help": "And its patches."})
-    hidden_size: int = field(default=128, metadata={"help": "And its width; a head has 32."})
-    num_layers: int = field(default=4, metadata={"help": "Layers of its video tower, and of its BERT."})
+    image_size: int = field(default=64, metadata={"help": "Side of the frames in pixels, for --from_scratch."})
+    patch_size: int = field(default=16, metadata={"help": "Side of the patches in pixels, for --from_scratch."})
+    hidden_size: int = field(
+        default=128, metadata={"help": "Width of the towers, a multiple of 32, for --from_scratch."}
+    )
+    num_layers: int = field(default=4, metadata={"help": "Layers of the video tower and of BERT, for --from_scratch."})
 
     def augmentation(self) -> ClipAugmentation | None:
-        """What is done to the frames in training."""
+        """Return the augmentation of frames in training."""
         operations = self.task != RETRIEVAL if self.rand_augment is None else self.rand_augment
         crop = self.task in (PRETRAINING, PROMPTER) if self.crop is None else self.crop
         return ClipAugmentation(operations, crop, self.flip) if operations or crop else None
 
 
 def released(task: str, dataset: str | None) -> ReleasedSettings:
-    """The released settings.
+    """Return the released settings of a task.
 
     Raises:
         ValueError: if the task was not released for the data set.

@@ -1,4 +1,4 @@
-"""Videos kept as ALPRO's features, in memory or in a file, so that many texts can ask for them."""
+"""An index of videos: their features by ALPRO, in memory or in a file, for searches by many texts."""
 
 import hashlib
 import json
@@ -30,12 +30,13 @@ TOKENS, EMBEDS = "video_tokens", "video_embeds"
 
 @dataclass(frozen=True)
 class AlproVideoIndex:
-    """
+    """Features of videos.
+
     Args:
-        names: of the videos.
-        tokens: (videos, 1 + patches of a frame, width) what the fusion layers read.
+        names: files of the videos.
+        tokens: (videos, 1 + patches of a frame, width) input of the fusion layers.
         embeds: (videos, projection_dim) L2-normalised features.
-        model_digest: of the weights that made them.
+        model_digest: digest of the weights that computed them.
         skipped: videos that could not be read, each with the reason.
     """
 
@@ -55,17 +56,17 @@ class AlproVideoIndex:
         batch_size: int = 8,
         on_read: Callable[[int, int], object] | None = None,
     ) -> Self:
-        """Sample, encode and keep videos. Those that cannot be read are skipped, with a warning each.
+        """Sample frames of videos and encode them. A video that cannot be read is skipped with a warning.
 
         Args:
-            model: in eval mode.
-            processor: its own.
-            videos: a folder, which is searched with the folders in it, or a list of files.
-            batch_size: videos that are encoded at a time.
-            on_read: called now and then with how many videos are done, and how many there are.
+            model: the model, in eval mode.
+            processor: its processor.
+            videos: a folder, searched with its subfolders, or a list of files.
+            batch_size: videos encoded at a time.
+            on_read: called after each batch with the number of videos that are done and the number of all.
 
         Raises:
-            ValueError: if there is no video, or none that can be read.
+            ValueError: if no video is found or none can be read.
         """
         files = find_videos(videos)
         skipped: dict[str, str] = {}
@@ -88,7 +89,7 @@ class AlproVideoIndex:
         )
 
     def save(self, file: str | os.PathLike) -> None:
-        """Write a safetensors file, beside and moved into place."""
+        """Write a safetensors file, as a temporary file that is then moved into place."""
         lists = {"names": self.names, "skipped": self.skipped, "model_digest": self.model_digest}
         with replacing(file) as beside:
             tensors = {TOKENS: self.tokens.contiguous(), EMBEDS: self.embeds.contiguous()}
@@ -96,11 +97,11 @@ class AlproVideoIndex:
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> Self:
-        """Read what `save` wrote.
+        """Read an index that `save` wrote.
 
         Raises:
-            FileNotFoundError: if it is not there.
-            ValueError: if it is no such file, or a damaged one.
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not an index, or damaged.
         """
         if not Path(file).is_file():
             raise FileNotFoundError(f"There is no index {str(file)!r}: make it with index_videos(..., file=...).")
@@ -121,10 +122,10 @@ class AlproVideoIndex:
         return index
 
     def features_for(self, model: AlproPreTrainedModel) -> BaseModelOutputWithPooling:
-        """What `model.rank` takes for the videos.
+        """Return the videos' features for `model.rank`.
 
         Raises:
-            ValueError: if another model made them.
+            ValueError: if another model computed them.
         """
         if digest(model) != self.model_digest:
             raise ValueError("Another model, or another precision, made the videos' features: index the videos again.")
@@ -145,7 +146,7 @@ def digest(model: AlproPreTrainedModel) -> str:
 
 
 def find_videos(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    """The files of a folder and of the folders in it, or those of a list.
+    """Return the videos in a folder and its subfolders, or those of a list.
 
     Raises:
         ValueError: if there are none.
