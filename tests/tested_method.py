@@ -55,8 +55,9 @@ class MethodUnderTest:
 def find_methods() -> dict[str, MethodUnderTest]:
     """Every method with a borrowed backbone by its name, its variants behind it."""
     tested = {}
-    for name in PACKAGES:
-        method = import_module(f"tests.models.{name}.tested_method").METHOD
+    for name, package in PACKAGES.items():
+        own = package.startswith("hf_prompt_models.")
+        method = import_module(f"tests.models.{name}.tested_method" if own else f"{package}.tested_method").METHOD
         if method is None:  # it has no backbone that a prompt could be saved without
             continue
         tested[name] = method

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from hf_prompt_cli.methods import methods, methods_with
+from hf_prompt_cli.methods import methods, methods_with, packages
 from hf_prompt_cli.parsing import chosen, examples_parser, parse
 
 
 def conversion_of(method: str) -> ModuleType:
-    return import_module(f"hf_prompt_models.models.{method}.convert_{method}")
+    return import_module(f"{packages()[method]}.convert_{method}")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
