@@ -18,7 +18,7 @@ from hf_prompt_models import (
 from hf_prompt_models.app import Options, build
 from hf_prompt_models.app import video_text_retrieval as page
 from hf_prompt_models.app.clip_search import ClipSearch
-from hf_prompt_models.app.playable import PREVIEW_FRAMES, playable_copy
+from hf_prompt_models.app.components.playable import PREVIEW_FRAMES, playable_copy
 from hf_prompt_models.app.video_question_answering import Answerer
 from hf_prompt_models.data.videos.loading import load_video, load_video_views
 from hf_prompt_models.playground import ALPRO_DIR

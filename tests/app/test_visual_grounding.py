@@ -12,7 +12,7 @@ from transformers import AutoModel, AutoProcessor
 from hf_prompt_models import CptForVisualGrounding, CptProcessor, VisualGroundingPipeline
 from hf_prompt_models.app import Options, build
 from hf_prompt_models.app import visual_grounding as page
-from hf_prompt_models.app.drawn_boxes import draw_boxes, write_boxes
+from hf_prompt_models.app.components.drawn_boxes import draw_boxes, write_boxes
 from hf_prompt_models.app.grounder import Grounder
 from hf_prompt_models.models.cpt.showing_cpt import show_copies
 from hf_prompt_models.playground import CLIP_DIR

@@ -13,8 +13,8 @@ import torch
 from huggingface_hub.constants import HF_HOME
 from transformers import AutoProcessor, PreTrainedTokenizerBase
 
+from hf_prompt_models.app.components.playable import playable_copy
 from hf_prompt_models.app.options import Options
-from hf_prompt_models.app.playable import playable_copy
 from hf_prompt_models.data.videos.files import list_videos
 from hf_prompt_models.data.videos.loading import UnreadableVideoError
 from hf_prompt_models.models.alpro import AlproForVideoTextRetrieval, AlproVideoIndex, VideoTextRetrievalPipeline

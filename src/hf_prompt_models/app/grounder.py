@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from hf_prompt_models.app.drawn_boxes import MAX_BOXES
+from hf_prompt_models.app.components.drawn_boxes import MAX_BOXES
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.models.cpt import CptForVisualGrounding, VisualGroundingPipeline
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS

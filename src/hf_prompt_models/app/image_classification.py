@@ -12,9 +12,9 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, AutoProcessor
 
 from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification, CoOpConfig
-from hf_prompt_models.app import look
-from hf_prompt_models.app.bars import Series, bars, legend, thumbnail
-from hf_prompt_models.app.class_editor import TextSide, TypedNames, names_box, read_names
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import Series, bars, legend, thumbnail
+from hf_prompt_models.app.components.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from hf_prompt_models.app import look
-from hf_prompt_models.app.bars import thumbnail
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import thumbnail
+from hf_prompt_models.app.components.uploads import open_picture
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.product_writer import (
     BEAMS,
@@ -21,7 +22,6 @@ from hf_prompt_models.app.product_writer import (
     Decoding,
     Writer,
 )
-from hf_prompt_models.app.uploads import open_picture
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
 from hf_prompt_models.models.frozen import FrozenConfig
 

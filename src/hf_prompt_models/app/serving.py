@@ -4,7 +4,7 @@ import socket
 
 import gradio as gr
 
-from hf_prompt_models.app.look import CSS, THEME
+from hf_prompt_models.app.components.look import CSS, THEME
 from hf_prompt_models.app.options import Options
 
 

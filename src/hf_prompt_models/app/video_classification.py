@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForVideoClassification, AutoProcessor
 
-from hf_prompt_models.app import look
-from hf_prompt_models.app.bars import Series, bars, thumbnail
-from hf_prompt_models.app.class_editor import TextSide, names_box, read_names
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import Series, bars, thumbnail
+from hf_prompt_models.app.components.class_editor import TextSide, names_box, read_names
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.videos.files import prepare_frames
 from hf_prompt_models.data.videos.frame_sampling import segment_indices

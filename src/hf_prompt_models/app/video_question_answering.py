@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor
 
-from hf_prompt_models.app import look
-from hf_prompt_models.app.bars import Series, bars, thumbnail
 from hf_prompt_models.app.clip_search import check_sentence
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import Series, bars, thumbnail
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.videos.loading import UnreadableVideoError, load_video
 from hf_prompt_models.models.alpro import AlproForVideoQuestionAnswering, VideoQuestionAnsweringPipeline

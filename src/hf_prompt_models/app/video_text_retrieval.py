@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedConfig
 
-from hf_prompt_models.app import look, video_question_answering
-from hf_prompt_models.app.bars import Series, bars
+from hf_prompt_models.app import video_question_answering
 from hf_prompt_models.app.clip_search import ClipSearch, FoundClip
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import Series, bars
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.models.alpro import AlproForVideoQuestionAnswering, AlproVideoIndex
 

@@ -9,9 +9,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from hf_prompt_models.app import look
-from hf_prompt_models.app.bars import Series, bars, thumbnail
-from hf_prompt_models.app.drawn_boxes import (
+from hf_prompt_models.app.components import look
+from hf_prompt_models.app.components.bars import Series, bars, thumbnail
+from hf_prompt_models.app.components.drawn_boxes import (
     MAX_BOXES,
     draw_boxes,
     read_boxes,
@@ -19,9 +19,9 @@ from hf_prompt_models.app.drawn_boxes import (
     without_last_line,
     write_boxes,
 )
+from hf_prompt_models.app.components.uploads import open_picture
 from hf_prompt_models.app.grounder import Grounded, Grounder
 from hf_prompt_models.app.options import Options
-from hf_prompt_models.app.uploads import open_picture
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
 from hf_prompt_models.models.cpt.showing_cpt import ShownCopy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import gradio as gr
 import pytest
 
-from hf_prompt_models.app.look import in_words, problem
+from hf_prompt_models.app.components.look import in_words, problem
 
 
 def test_what_a_user_sent_is_text_and_no_markup_on_the_page() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from hf_prompt_models.app.drawn_boxes import (
+from hf_prompt_models.app.components.drawn_boxes import (
     BEST,
     LARGEST_VIEW,
     MAX_BOXES,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification, AutoModelForVideoClassification, AutoProcessor
 
-from hf_prompt_models.app import class_editor
-from hf_prompt_models.app.class_editor import MAX_CLASSES, MAX_NAME, TextSide, read_names
+from hf_prompt_models.app.components import class_editor
+from hf_prompt_models.app.components.class_editor import MAX_CLASSES, MAX_NAME, TextSide, read_names
 
 
 def test_names_stand_one_a_line_without_the_space_around_them() -> None:

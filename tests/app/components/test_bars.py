@@ -4,7 +4,7 @@ import re
 
 from PIL import Image
 
-from hf_prompt_models.app.bars import Series, bars, thumbnail
+from hf_prompt_models.app.components.bars import Series, bars, thumbnail
 
 
 def shown(markup: str) -> list[str]:
