@@ -15,19 +15,7 @@ from transformers.utils import ModelOutput
 
 
 Inputs = Mapping[str, torch.Tensor]
-INPUT_NAMES = (
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "copy_mask",
-    "mask_positions",
-    "pixel_values",
-    "image_sizes",
-    "region_features",
-    "region_mask",
-    "region_geometry",
-)
-"""What backbones read, as far as it applies to them; `CptForVisualGrounding.forward` says what each is."""
+"""By name, those that apply to the backbone; `CptForVisualGrounding.forward` describes each."""
 
 
 @dataclass

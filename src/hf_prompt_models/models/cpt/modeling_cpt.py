@@ -1,7 +1,7 @@
 """CPT: visual grounding as filling in the colour of a painted region (arXiv 2109.11797)."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from hf_prompt_models.backbones.packaged import VILT_DIR
 from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
-from hf_prompt_models.models.cpt.base_adapter_cpt import INPUT_NAMES, BlankOutput, find_copies, put_copies
+from hf_prompt_models.models.cpt.base_adapter_cpt import BlankOutput, find_copies, put_copies
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.scores_cpt import (
@@ -141,16 +141,42 @@ class CptPreTrainedModel(PromptPreTrainedModel):
                     self.processor = kept
         super().save_pretrained(save_directory, *args, **kwargs)
 
-    def fill_blanks(self, arguments: Mapping[str, Any], **kwargs: Any) -> BlankOutput:
-        """What the backbone says at the blanks of all copies of a batch; logits are in full precision.
+    def fill_blanks(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        copy_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        mask_positions: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_mask: torch.Tensor | None = None,
+        region_geometry: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BlankOutput:
+        """Return the backbone's logits at the blanks of all copies of a batch, in full precision.
+
+        The tensors are those of [`CptForVisualGrounding.forward`].
 
         Args:
-            arguments: of `forward`; those in `INPUT_NAMES` are the backbone's.
-            kwargs: of `forward`: `output_hidden_states`, `output_attentions`.
+            kwargs: `output_hidden_states`, `output_attentions`.
         """
-        inputs = {name: arguments[name] for name in INPUT_NAMES if arguments.get(name) is not None}
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "copy_mask": copy_mask,
+            "token_type_ids": token_type_ids,
+            "mask_positions": mask_positions,
+            "pixel_values": pixel_values,
+            "image_sizes": image_sizes,
+            "region_features": region_features,
+            "region_mask": region_mask,
+            "region_geometry": region_geometry,
+        }
+        given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
         most = self.config.max_copies_per_forward
-        filled = self.adapter.fill_blanks(self.tower, inputs, most, **captured(kwargs))
+        filled = self.adapter.fill_blanks(self.tower, given, most, **captured(kwargs))
         filled.logits = at_least_float32(filled.logits)
         return filled
 
@@ -167,7 +193,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
             words: each one piece for the tokenizer. With a CLIP probabilities are among these words alone.
         """
         inputs, ids = processor.for_words(images, sentence, words)
-        logits = self.fill_blanks(inputs.to(self.device)).logits
+        logits = self.fill_blanks(**inputs.to(self.device)).logits
         return logits[:, 0, 0].softmax(dim=-1)[:, ids]
 
 
@@ -251,7 +277,19 @@ class CptForVisualGrounding(CptPreTrainedModel):
         """
         if labels is not None and torch.compiler.is_exporting():
             raise ValueError("A graph for export gives scores and no loss. Leave labels out.")
-        filled = self.fill_blanks(locals(), **kwargs)
+        filled = self.fill_blanks(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            copy_mask=copy_mask,
+            token_type_ids=token_type_ids,
+            mask_positions=mask_positions,
+            pixel_values=pixel_values,
+            image_sizes=image_sizes,
+            region_features=region_features,
+            region_mask=region_mask,
+            region_geometry=region_geometry,
+            **kwargs,
+        )
         logits = filled.logits[:, :, 0]
         example, copy = find_copies(copy_mask)
         regions, color_ids, none_ids = (t[example, copy] for t in (region_index, color_token_ids, none_token_ids))

@@ -159,7 +159,19 @@ class CptForRegionClassification(CptWordModel):
         column for each blank; `CptProcessor.for_region_classification` makes them.
         """
         self._check_texts(input_ids, len(self.num_blanks))
-        filled = self.fill_blanks(locals(), **kwargs)
+        filled = self.fill_blanks(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            copy_mask=copy_mask,
+            token_type_ids=token_type_ids,
+            mask_positions=mask_positions,
+            pixel_values=pixel_values,
+            image_sizes=image_sizes,
+            region_features=region_features,
+            region_mask=region_mask,
+            region_geometry=region_geometry,
+            **kwargs,
+        )
         scores = self.word_scores(filled.logits)
         logits = put_copies(scores, copy_mask)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
@@ -267,7 +279,19 @@ class CptForRelationDetection(CptWordModel):
         dimension is from subject to object, place 1 from object to subject.
         """
         self._check_texts(input_ids, 2 * len(self.num_blanks))
-        filled = self.fill_blanks(locals(), **kwargs)
+        filled = self.fill_blanks(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            copy_mask=copy_mask,
+            token_type_ids=token_type_ids,
+            mask_positions=mask_positions,
+            pixel_values=pixel_values,
+            image_sizes=image_sizes,
+            region_features=region_features,
+            region_mask=region_mask,
+            region_geometry=region_geometry,
+            **kwargs,
+        )
         blanks = filled.logits.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
         logits = put_copies(scores, copy_mask)
