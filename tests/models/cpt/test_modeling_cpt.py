@@ -266,7 +266,7 @@ def test_scores_do_not_depend_on_batch_padding_or_parts(choices: dict[str, Any],
     for index, count in enumerate(COUNTS):
         alone = proposal_logits(processor, model, *(values[index] for values in batch.values()))
         assert alone.shape == (1, count)
-        torch.testing.assert_close(together[index, :count], alone[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(together[index, :count], alone[0], rtol=0, atol=2e-5)
         assert together[index, count:].isneginf().all()
     for most in (1, 7):
         model.config.max_copies_per_forward = most
