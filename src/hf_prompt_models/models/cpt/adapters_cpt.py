@@ -1,7 +1,9 @@
-"""What differs between the backbones that can fill in the blank: one small adapter for each type."""
+"""The backbones of CPT: how each type fills in the blanks of a prompt, one small adapter a type."""
 
-from collections.abc import Iterable
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,17 +19,146 @@ from transformers import (
     VisualBertForPreTraining,
 )
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput
 
-from hf_prompt_models.models.cpt.base_adapter_cpt import (
-    Adapter,
-    BlankOutput,
-    Inputs,
-    MaskedLanguageAdapter,
-    find_copies,
-    in_parts,
-    of_texts,
-)
+from hf_prompt_models.backbones.vilt import embed_patches
 from hf_prompt_models.models.cpt.modeling_oscar import OscarForMaskedLM
+from hf_prompt_models.utils.padding import run_in_chunks, unpadded_indices
+
+
+Inputs = Mapping[str, torch.Tensor]
+"""By name, those that apply to the backbone; `CptForVisualGrounding.forward` describes each."""
+
+
+@dataclass
+class BlankOutput(ModelOutput):
+    """
+    What a backbone says at the blanks of a batch's copies.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(copies, texts, blanks, vocabulary)`): of the copies where `copy_mask` is
+            1, in order.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the backbone, `(copies * texts, tokens, width)`;
+            with a CLIP of its image tower, `(copies, tokens, width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): the same way.
+    """
+
+    logits: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class Adapter(ABC):
+    """A backbone's type: what its prompts must be like, and how it fills in blanks.
+
+    Attributes:
+        model_class: the transformers class.
+        fingerprint_weights: small tensors by which one checkpoint is told from another.
+        reads_regions: whether it reads features of regions, which the user supplies, in place of pixels.
+        matches_sentences: whether it has no blank to fill and compares pictures with whole sentences instead.
+    """
+
+    model_class: ClassVar[type[PreTrainedModel]]
+    fingerprint_weights: ClassVar[tuple[str, ...]]
+    reads_regions: ClassVar[bool] = False
+    matches_sentences: ClassVar[bool] = False
+
+    def text_length(self, config: PreTrainedConfig) -> int:
+        """Tokens that the text tower takes, special tokens included."""
+        return config.get_text_config().max_position_embeddings
+
+    def image_side(self, config: PreTrainedConfig) -> int | None:
+        """Height and width of the square that the image tower takes; `None` where it takes any size."""
+        return None
+
+    def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
+        """Parts of the backbone that the logits at the blanks do not depend on, such as poolers.
+
+        They are not trained: they would get no gradient, which processes that train together wait for.
+        """
+        return ()
+
+    @abstractmethod
+    def fill_blanks(
+        self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
+    ) -> BlankOutput:
+        """What the backbone says at the blanks, for the copies where `copy_mask` is 1, in order.
+
+        Args:
+            tower: the backbone.
+            inputs: what the processor makes, see `CptForVisualGrounding.forward`.
+            max_copies: copies that go through the backbone at once.
+            kwargs: `output_hidden_states`, `output_attentions`.
+        """
+
+
+class MaskedLanguageAdapter(Adapter):
+    """A backbone with a masked-language head: reads a copy and a text, and fills in the text's mask tokens."""
+
+    @abstractmethod
+    def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run the backbone.
+
+        Args:
+            tower: the backbone.
+            texts: `input_ids`, `attention_mask` and `token_type_ids`, each (sequences, tokens).
+            pictures: (sequences, …) each: `pixel_values` and `image_sizes`; or `region_features`, `region_mask` and
+                `region_geometry`.
+            kwargs: `output_hidden_states`, `output_attentions`.
+
+        Returns:
+            `.last_hidden_state`, the texts' alone, (sequences, tokens, width).
+        """
+
+    @abstractmethod
+    def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """The module that makes vocabulary logits of hidden states."""
+
+    def fill_blanks(
+        self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
+    ) -> BlankOutput:
+        example, copy = unpadded_indices(inputs["copy_mask"])
+        num_texts = inputs["mask_positions"].shape[2]
+
+        def run(rows: torch.Tensor) -> BlankOutput:
+            of_example, of_copy, of_text = example[rows // num_texts], copy[rows // num_texts], rows % num_texts
+            texts = {
+                name: inputs[name][of_example, of_copy, of_text]
+                for name in ("input_ids", "attention_mask", "token_type_ids")
+            }
+            pictures = {
+                name: inputs[name][of_example, of_copy]
+                for name in ("pixel_values", "region_features")
+                if name in inputs
+            }
+            pictures |= {
+                name: inputs[name][of_example]
+                for name in ("image_sizes", "region_mask", "region_geometry")
+                if name in inputs
+            }
+            pictures = {
+                name: value.to(tower.dtype) if value.is_floating_point() else value for name, value in pictures.items()
+            }
+            outputs = self.text_states(tower, texts, pictures, **kwargs)
+            states = outputs.last_hidden_state
+            positions = inputs["mask_positions"][of_example, of_copy, of_text].clamp(min=0)
+            blanks = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+            return BlankOutput(self.language_head(tower)(blanks), outputs.hidden_states, outputs.attentions)
+
+        most = None if max_copies is None else max_copies * num_texts
+        filled = run_in_chunks(run, len(example) * num_texts, most, example.device)
+        filled.logits = filled.logits.unflatten(0, (len(example), num_texts))
+        return filled
+
+
+def of_texts(
+    states: torch.Tensor,
+    texts: Inputs,
+    hidden_states: tuple[torch.Tensor, ...] | None,
+    attentions: tuple[torch.Tensor, ...] | None,
+) -> BaseModelOutput:
+    """Where the texts stand in front of the pictures."""
+    return BaseModelOutput(states[:, : texts["input_ids"].shape[1]], hidden_states, attentions)
 
 
 class ViltAdapter(MaskedLanguageAdapter):
@@ -45,72 +176,12 @@ class ViltAdapter(MaskedLanguageAdapter):
         return (tower.vilt.pooler,)
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
-        patches, patch_mask = self.embed_patches(tower, pictures["pixel_values"], pictures["image_sizes"])
+        patches, patch_mask = embed_patches(tower.vilt, pictures["pixel_values"], pictures["image_sizes"])
         outputs = tower.vilt(**texts, image_embeds=patches, pixel_mask=patch_mask, return_dict=True, **kwargs)
         return of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
         return tower.mlm_score
-
-    @staticmethod
-    def embed_patches(
-        tower: PreTrainedModel, pixel_values: torch.Tensor, image_sizes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All patches of each picture, in order, behind the class token.
-
-        As ViLT's own embedding of pixels, which draws patches at random: which ones where `max_image_length` is set,
-        and their order always, so that the same input gives different outputs.
-
-        Args:
-            tower: a `ViltForMaskedLM`.
-            pixel_values: (pictures, 3, height, width), padded at the right and the bottom.
-            image_sizes: (pictures, 2) height and width without the padding.
-
-        Returns:
-            (pictures, 1 + patches, width) and a mask (pictures, 1 + patches), 0 where a picture has fewer patches.
-        """
-        embeddings = tower.vilt.embeddings
-        patch_height, patch_width = embeddings.patch_embeddings.projection.kernel_size
-        class_position, grid = embeddings.position_embeddings.split(
-            [1, embeddings.position_embeddings.shape[1] - 1], dim=1
-        )
-        side = round(grid.shape[1] ** 0.5)
-        grid = grid.transpose(1, 2).unflatten(2, (side, side))
-        sizes, rows_of_size = rows_by_size(pixel_values, image_sizes)
-        most = max((height // patch_height) * (width // patch_width) for height, width in sizes)
-        embedded = grid.new_zeros(len(pixel_values), 1 + most, grid.shape[1])
-        mask = image_sizes.new_zeros(len(pixel_values), 1 + most)
-        for (height, width), rows in zip(sizes, rows_of_size, strict=True):
-            patches = embeddings.patch_embeddings(pixel_values[rows, :, :height, :width])
-            positions = F.interpolate(grid, size=patches.shape[2:], mode="bilinear", align_corners=True)
-            patches = (patches + positions).flatten(2).transpose(1, 2)
-            start = (embeddings.cls_token + class_position).expand(len(rows), -1, -1)
-            sequence = torch.cat([start, patches], dim=1)
-            embedded = embedded.to(sequence.dtype)  # under autocast the projection gives another than the parameters'
-            embedded = embedded.index_put((rows,), F.pad(sequence, (0, 0, 0, most + 1 - sequence.shape[1])))
-            mask[rows, : sequence.shape[1]] = 1
-        return embeddings.dropout(embedded), mask
-
-
-def rows_by_size(
-    pixel_values: torch.Tensor, image_sizes: torch.Tensor
-) -> tuple[list[tuple[int, int]], list[torch.Tensor]]:
-    """Return the sizes that images have, and which images have each.
-
-    A graph for export has one size, that of the pixels it is exported with; it refuses images of another.
-
-    Args:
-        pixel_values: (images, 3, height, width), padded.
-        image_sizes: (images, 2) height and width without the padding.
-    """
-    if torch.compiler.is_exporting():
-        height, width = pixel_values.shape[2:]
-        same = (image_sizes[:, 0] == height) & (image_sizes[:, 1] == width)
-        torch._assert_async(same.all(), f"This graph was exported with images of {height} x {width} pixels.")
-        return [(height, width)], [torch.arange(len(pixel_values), device=pixel_values.device)]
-    unique, which = image_sizes.unique(dim=0, return_inverse=True)
-    sizes = [(height, width) for height, width in unique.tolist()]
-    return sizes, [(which == number).nonzero()[:, 0] for number in range(len(sizes))]
 
 
 class BridgeTowerAdapter(MaskedLanguageAdapter):
@@ -167,9 +238,6 @@ class FlavaAdapter(MaskedLanguageAdapter):
         yield model.image_model.embeddings.mask_token
         for part in (model.text_model, model.image_model):  # the encoder reads their layers' output
             yield from (part.layernorm, part.pooler)
-
-    def text_length(self, config: PreTrainedConfig) -> int:
-        return config.text_config.max_position_embeddings
 
     def image_side(self, config: PreTrainedConfig) -> int:
         return config.image_config.image_size
@@ -288,9 +356,6 @@ class ClipAdapter(Adapter):
         "visual_projection.weight",
     )
 
-    def text_length(self, config: PreTrainedConfig) -> int:
-        return config.text_config.max_position_embeddings
-
     def image_side(self, config: PreTrainedConfig) -> int:
         return config.vision_config.image_size
 
@@ -298,7 +363,7 @@ class ClipAdapter(Adapter):
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
         """`input_ids` are (examples, texts, words, tokens)."""
-        example, copy = find_copies(inputs["copy_mask"])
+        example, copy = unpadded_indices(inputs["copy_mask"])
 
         def run(rows: torch.Tensor) -> BlankOutput:
             pixel_values = inputs["pixel_values"][example[rows], copy[rows]]
@@ -306,7 +371,7 @@ class ClipAdapter(Adapter):
             features = F.normalize(outputs.pooler_output, dim=-1)
             return BlankOutput(features, outputs.hidden_states, outputs.attentions)
 
-        images = in_parts(run, len(example), max_copies, example.device)
+        images = run_in_chunks(run, len(example), max_copies, example.device)
         shape = inputs["input_ids"].shape[:3]
         sentences = tower.get_text_features(
             inputs["input_ids"].flatten(0, 2),

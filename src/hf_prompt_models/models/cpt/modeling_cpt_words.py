@@ -13,11 +13,11 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.models.cpt.base_adapter_cpt import find_copies, put_copies
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
 from hf_prompt_models.models.cpt.text_cpt import word_pieces
 from hf_prompt_models.utils.forward_options import forward_options
+from hf_prompt_models.utils.padding import pad_entries, unpadded_indices
 
 
 NO_RELATION = "no relation"
@@ -173,7 +173,7 @@ class CptForRegionClassification(CptWordModel):
             **kwargs,
         )
         scores = self.word_scores(filled.logits)
-        logits = put_copies(scores, copy_mask)
+        logits = pad_entries(scores, copy_mask)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
@@ -294,8 +294,8 @@ class CptForRelationDetection(CptWordModel):
         )
         blanks = filled.logits.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
-        logits = put_copies(scores, copy_mask)
-        loss = None if labels is None else self._loss(blanks[:, 0], labels[find_copies(copy_mask)])
+        logits = pad_entries(scores, copy_mask)
+        loss = None if labels is None else self._loss(blanks[:, 0], labels[unpadded_indices(copy_mask)])
         return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
