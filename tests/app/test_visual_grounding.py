@@ -14,7 +14,7 @@ from hf_prompt_models.app import Options, build
 from hf_prompt_models.app import visual_grounding as page
 from hf_prompt_models.app.components.drawn_boxes import draw_boxes, write_boxes
 from hf_prompt_models.app.grounder import Grounder
-from hf_prompt_models.models.cpt.showing_cpt import show_copies
+from hf_prompt_models.models.cpt.visualization_cpt import show_copies
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.playground.scene_files import draw_expression
 from hf_prompt_models.prompts.colors import paint_regions

@@ -13,7 +13,7 @@ from hf_prompt_models.app.options import Options
 from hf_prompt_models.models.cpt import CptForVisualGrounding, VisualGroundingPipeline
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
 from hf_prompt_models.models.cpt.pipeline_cpt import propose_regions
-from hf_prompt_models.models.cpt.showing_cpt import ShownCopy, read_sentence, show_copies
+from hf_prompt_models.models.cpt.visualization_cpt import ShownCopy, read_sentence, show_copies
 from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
 
 

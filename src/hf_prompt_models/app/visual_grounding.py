@@ -23,7 +23,7 @@ from hf_prompt_models.app.components.uploads import open_picture
 from hf_prompt_models.app.grounder import Grounded, Grounder
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
-from hf_prompt_models.models.cpt.showing_cpt import ShownCopy
+from hf_prompt_models.models.cpt.visualization_cpt import ShownCopy
 
 
 LONGEST_PHRASE = 500

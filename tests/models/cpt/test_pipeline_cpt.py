@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil, pipeline
 
 from hf_prompt_models import CptForRegionClassification, CptForVisualGrounding, CptProcessor, VisualGroundingPipeline
-from hf_prompt_models.models.cpt.drawing_cpt import BEST_COLOR, OTHER_COLOR, draw_grounding, ground_and_draw
+from hf_prompt_models.models.cpt.visualization_cpt import BEST_COLOR, OTHER_COLOR, draw_grounding, ground_and_draw
 from tests.models.cpt.scenes import random_boxes
 from tests.programs import run_program
 from tests.tested_method import random_image

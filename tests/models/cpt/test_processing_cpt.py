@@ -1,7 +1,6 @@
 """How pictures, regions and phrases become painted copies and sentences."""
 
 import json
-import random
 import shutil
 import weakref
 from pathlib import Path
@@ -15,7 +14,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
 from hf_prompt_models.models.cpt import processing_cpt
-from hf_prompt_models.models.cpt.regions_cpt import assign_colors, choose_training_regions
+from hf_prompt_models.models.cpt.processing_cpt_base import assign_colors
 from hf_prompt_models.prompts.colors import SEARCHED_COLORS, paint_regions
 from tests.models.cpt.scenes import random_boxes
 from tests.tested_method import random_image
@@ -329,21 +328,6 @@ def test_a_list_of_boxes_that_is_not_one_for_each_example_is_refused(processor: 
         processor(images=[random_image()], text=["a dog"], boxes=[[0, 0, 9, 9]])
     with pytest.raises(TypeError, match="images is a list"):
         processor(images=random_image(), text=["a dog"], boxes=[[[0, 0, 9, 9]]])
-
-
-def test_as_many_negative_regions_are_trained_with_as_positive_ones() -> None:
-    overlaps = [0.1, 0.9, 0.5, 0.0, 0.51, 0.3]
-    for seed in range(20):
-        chosen = choose_training_regions(overlaps, random.Random(seed))
-        assert {1, 4} <= set(chosen)
-        assert len(chosen) == len(set(chosen)) == 4
-        one = choose_training_regions(overlaps, random.Random(seed), max_positives=1)
-        assert len(one) == 2
-        assert len({1, 4} & set(one)) == 1
-    drawn = {tuple(choose_training_regions(overlaps, random.Random(seed))) for seed in range(20)}
-    assert len(drawn) > 2
-    assert choose_training_regions([0.9, 0.8, 0.1], random.Random(0)) == [0, 1, 2]  # too few negative ones
-    assert choose_training_regions([0.5, 0.1], random.Random(0)) == [0]
 
 
 # -- region features -------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from hf_prompt_models.measuring import describe_machine, fastest_in_turn, markdo
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
-from hf_prompt_models.models.cpt.text_cpt import single_piece
+from hf_prompt_models.models.cpt.processing_cpt_base import single_piece
 from hf_prompt_models.prompts.colors import SEARCHED_COLORS, Box, clip_boxes, paint_regions
 
 

@@ -15,7 +15,7 @@ from transformers.utils.generic import TransformersKwargs
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptPreTrainedModel
-from hf_prompt_models.models.cpt.text_cpt import word_pieces
+from hf_prompt_models.models.cpt.processing_cpt_base import word_pieces
 from hf_prompt_models.utils.forward_options import forward_options
 from hf_prompt_models.utils.padding import pad_entries, unpadded_indices
 

@@ -14,7 +14,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
-from hf_prompt_models.models.cpt.regions_cpt import as_picture, find_regions
+from hf_prompt_models.models.cpt.processing_cpt_base import as_picture, find_regions
 from hf_prompt_models.utils.boxes import check_box_format, check_inside_image, to_xyxy
 from hf_prompt_models.utils.describing import describe_value
 

@@ -17,33 +17,29 @@ from transformers import (
     BatchFeature,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import PROCESSOR_NAME
 
 from hf_prompt_models.backbones.packaged import VILT_DIR, locate_backbone
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, find_adapter
-from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
-from hf_prompt_models.models.cpt.processing_cpt_words import RegionFeatures, WordPromptsMixin
-from hf_prompt_models.models.cpt.regions_cpt import (
-    Region,
-    assign_colors,
-    find_regions,
-    pad_stack,
-    region_geometry,
-)
-from hf_prompt_models.models.cpt.text_cpt import (
+from hf_prompt_models.models.cpt.adapters_cpt import find_adapter
+from hf_prompt_models.models.cpt.processing_cpt_base import (
     MASK,
+    Copy,
+    Region,
+    RegionFeatures,
+    assign_colors,
     check_template,
     clean_phrase,
     encode_sentence,
     fill_template,
+    find_regions,
+    pad_sentences,
     single_piece,
 )
-from hf_prompt_models.processing_utils import PromptProcessor, sort_options
+from hf_prompt_models.models.cpt.processing_cpt_words import CptWordProcessor
+from hf_prompt_models.processing_utils import sort_options
 from hf_prompt_models.prompts.colors import (
     DEFAULT_ALPHA,
     SEARCHED_COLORS,
-    Box,
     Color,
     check_alpha,
     check_colors,
@@ -52,6 +48,7 @@ from hf_prompt_models.prompts.colors import (
 )
 from hf_prompt_models.prompts.region_marks import MARKS, Mark, region_markers
 from hf_prompt_models.utils.boxes import box_iou
+from hf_prompt_models.utils.padding import pad_stack
 
 
 logger = logging.getLogger(__name__)
@@ -64,7 +61,7 @@ NONE = "none"
 """The word for "not one of this copy's regions"."""
 
 
-class CptProcessor(WordPromptsMixin, PromptProcessor):
+class CptProcessor(CptWordProcessor):
     """Pictures, regions and phrases to painted copies and sentences with a blank.
 
     Attributes:
@@ -98,10 +95,7 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
         image_side: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(image_processor, tokenizer, **kwargs)
-        self.backbone_type = backbone_type
-        self.max_length = max_length
-        self.image_side = image_side
+        super().__init__(image_processor, tokenizer, backbone_type, max_length, image_side, **kwargs)
         self.mode = mode if isinstance(mode, str) else list(mode)
         self._check_mode()
         self.colors: list[Color] = check_colors(colors)
@@ -197,32 +191,6 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             image_side=adapter.image_side(config),
         )
 
-    # -- backbones that read features of regions have no image processor ----------------------------------------------
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        if argument is not None:
-            return super().check_argument_for_proper_class(argument_name, argument)
-
-    @classmethod
-    def _get_arguments_from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: dict | None = None, **kwargs: Any
-    ) -> list[Any]:
-        if not processor_dict:
-            raise OSError(f"There is no {PROCESSOR_NAME} in {str(pretrained_model_name_or_path)!r}.")
-        if ADAPTERS[processor_dict["backbone_type"]].reads_regions:
-            return [None, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
-        return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
-
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As of every processor."""
-        if self.image_processor is not None:
-            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        if push_to_hub:
-            raise ValueError("Save first, then call push_to_hub(repo_id) on the processor.")
-        os.makedirs(save_directory, exist_ok=True)
-        self.tokenizer.save_pretrained(save_directory)
-        self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
-
     # -- grounding ----------------------------------------------------------------------------------------------------
 
     def __call__(
@@ -287,7 +255,9 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
                 raise ValueError(f"{name} are for {len(given)} examples; there are {len(phrases)}.")
         cut_tags: list[str] = []
         examples = [
-            self._copies(picture, phrase, painted, self._check_tags(tags, index, len(painted)), truncation, cut_tags)
+            self.painted_copies(
+                picture, phrase, painted, self._check_tags(tags, index, len(painted)), truncation, cut_tags
+            )
             for index, (picture, phrase, painted) in enumerate(zip(pictures, phrases, regions, strict=True))
         ]
         if cut_tags:
@@ -324,16 +294,25 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             )
         return tags[index]
 
-    def _copies(
+    def painted_copies(
         self,
         picture: Image.Image,
         phrase: str,
         regions: list[Region],
-        tags: Sequence[str] | None,
+        tags: Sequence[str] | None = None,
         truncation: bool = False,
         cut_tags: list[str] | None = None,
     ) -> list[Copy]:
-        """The painted copies of one example."""
+        """Return the painted copies of one example, in the order in which the model reads them.
+
+        Args:
+            picture: the image, as `find_regions` returns it.
+            phrase: as `clean_phrase` returns it.
+            regions: boxes or masks of the image, as `find_regions` returns them.
+            tags: a word for each region, or `None`.
+            truncation: as in `__call__`.
+            cut_tags: gets the tags that do not fit.
+        """
         if self.marks:
             return [
                 Copy(paint, [number], [])
@@ -407,87 +386,6 @@ class CptProcessor(WordPromptsMixin, PromptProcessor):
             return list(range(len(self.used_colors))), len(self.used_colors)
         *colors, none = (single_piece(word, self.tokenizer) for word in self._words())
         return colors, none
-
-    # -- copies as tensors --------------------------------------------------------------------------------------------
-
-    def collate(
-        self,
-        examples: list[list[Copy]],
-        boxes: list[list[Box]],
-        sizes: list[tuple[int, int]],
-        region_features: RegionFeatures | Sequence[Any] | None,
-        **image_options: Any,
-    ) -> dict[str, torch.Tensor]:
-        """Padded tensors of all copies: pictures, sentences, and which are there.
-
-        Args:
-            examples: the copies of each.
-            boxes: the regions' boxes of each.
-            sizes: width and height of the original pictures.
-            region_features: as in `__call__`.
-            image_options: settings of the image processor.
-        """
-        data = {
-            "copy_mask": pad_stack([torch.ones(len(copies), dtype=torch.long) for copies in examples]),
-            "region_mask": pad_stack([torch.ones(len(of_example), dtype=torch.long) for of_example in boxes]),
-        }
-        if ADAPTERS[self.backbone_type].reads_regions:
-            features = self._region_features(examples, boxes, region_features)
-            data["region_features"] = pad_stack(features)
-            geometry = [region_geometry(of_example, size) for of_example, size in zip(boxes, sizes, strict=True)]
-            data["region_geometry"] = pad_stack(geometry)
-        else:
-            pixels = [torch.cat([self._pixels(copy.paint(), **image_options) for copy in each]) for each in examples]
-            data["pixel_values"] = pad_stack(pixels)
-            data["image_sizes"] = torch.tensor([list(tensor.shape[2:]) for tensor in pixels])
-        if not self.matches_sentences:
-            mask_id = self.tokenizer.mask_token_id
-            data |= pad_sentences([[copy.sentences for copy in copies] for copies in examples], mask_id)
-        return data
-
-    def _image_options(self) -> set[str]:
-        """The settings of the image processor that a call may change: not those by which its pictures would differ."""
-        if self.image_processor is None:  # features of regions, in place of pixels
-            return set()
-        fixed = {"do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"}
-        return {*self.image_processor.valid_kwargs.__annotations__} - fixed - {"return_tensors", "device"}
-
-    def _pixels(self, picture: Image.Image, **options: Any) -> torch.Tensor:
-        """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
-        if self.image_side is not None:
-            squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
-            as_it_is = {"do_resize": False, "do_center_crop": False}
-            return self.image_processor(squeezed, **as_it_is, return_tensors="pt", **options)["pixel_values"]
-        try:
-            return self.image_processor(picture, return_tensors="pt", **options)["pixel_values"]
-        except ValueError as error:
-            raise ValueError(
-                f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."
-                " One that is much longer than wide has no patch left when its longer side is shrunk: crop it."
-            ) from error
-
-    def _region_features(
-        self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
-    ) -> list[torch.Tensor]:
-        """(copies, regions, dim) for each example."""
-        if given is None:
-            raise ValueError(
-                f"The backbone ({self.backbone_type}) reads features of regions, not pixels: pass region_features=, a "
-                "function of a painted picture and its regions' boxes, or arrays for each copy of each example."
-            )
-        features = []
-        for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
-            arrays = [given(copy.paint(), of_example) for copy in copies] if callable(given) else given[index]
-            tensors = [torch.as_tensor(np.asarray(array), dtype=torch.float32) for array in arrays]
-            shapes = {tuple(tensor.shape) for tensor in tensors}
-            if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
-                raise ValueError(
-                    f"The region features of example {index} are {len(tensors)} arrays of the shapes "
-                    f"{sorted(shapes)}; expected {len(copies)}, one for each copy, of the shape ({len(of_example)} "
-                    "regions, dim)."
-                )
-            features.append(torch.stack(tensors))
-        return features
 
     # -- after the model ----------------------------------------------------------------------------------------------
 

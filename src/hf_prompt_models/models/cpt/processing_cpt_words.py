@@ -1,45 +1,48 @@
 """The processor's prompts that ask for words: what a region is, what one is to another (CPT, §3.2 and §4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import BatchFeature, PreTrainedTokenizerBase
+from transformers import BatchFeature
 
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
-from hf_prompt_models.models.cpt.copies_cpt import Copy, pad_sentences
-from hf_prompt_models.models.cpt.regions_cpt import find_regions, pad_stack
-from hf_prompt_models.models.cpt.text_cpt import MASK, clean_phrase, encode_sentence, single_piece
+from hf_prompt_models.models.cpt.processing_cpt_base import (
+    MASK,
+    Copy,
+    CptBaseProcessor,
+    RegionFeatures,
+    clean_phrase,
+    encode_sentence,
+    find_regions,
+    pad_sentences,
+    single_piece,
+)
 from hf_prompt_models.prompts.colors import Box, Color, paint_regions
+from hf_prompt_models.utils.padding import pad_stack
 
 
 REGION_TEMPLATE = "the [MASK] is in {} color."
 RELATION_TEMPLATE = "{subject} in {subject_color} color is [MASK] a {object} in {object_color} color"
 """The released code's, without a full stop."""
 
-RegionFeatures = Callable[[Image.Image, list[Box]], Any]
-"""Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
 Copies = tuple[list[list[Copy]], list[list[Box]], list[tuple[int, int]]]
 """The copies of each example, its regions' boxes, and its picture's width and height."""
 
 
-class WordPromptsMixin:
-    """What `CptProcessor` makes for region classification, relation detection and the search for colours."""
+class CptWordProcessor(CptBaseProcessor):
+    """Base of [`CptProcessor`]: inputs for region classification, relation detection and the search for colours.
 
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
-    backbone_type: str
+    Attributes:
+        colors: (name, rgb) pairs in order.
+        alpha: of 255, how much a colour covers.
+    """
+
     colors: list[Color]
     alpha: int
-    collate: Callable[..., dict[str, torch.Tensor]]
-
-    @property
-    def matches_sentences(self) -> bool:
-        """Whether the backbone compares pictures with whole sentences, as CLIP does."""
-        return ADAPTERS[self.backbone_type].matches_sentences
 
     def for_region_classification(
         self,

@@ -8,8 +8,8 @@ import numpy as np
 from transformers import AutoModel, AutoProcessor
 
 from hf_prompt_models.data.images.loading import load_image
-from hf_prompt_models.models.cpt.drawing_cpt import ground_and_draw
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
+from hf_prompt_models.models.cpt.visualization_cpt import ground_and_draw
 
 
 BLACK = (0, 0, 0)

@@ -1,0 +1,409 @@
+"""What all prompts of CPT have in common: regions, sentences with a blank, painted copies, and these as tensors."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
+from transformers.utils import PROCESSOR_NAME
+
+from hf_prompt_models.data.images.loading import load_image
+from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
+from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
+from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
+from hf_prompt_models.utils.describing import describe_value
+from hf_prompt_models.utils.padding import pad_stack
+
+
+MASK = "[MASK]"
+"""The blank as templates write it, whatever the tokenizer's mask token."""
+
+Region = Box | np.ndarray
+"""A box, or a mask (height, width)."""
+RegionFeatures = Callable[[Image.Image, list[Box]], Any]
+"""Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
+
+
+# -- regions ---------------------------------------------------------------------------------------------------------
+
+
+def as_picture(image: Any, index: int) -> Image.Image:
+    """An RGB image of whatever `load_image` opens.
+
+    Raises:
+        TypeError: for anything else, naming its place.
+        UnreadableImageError: if it cannot be decoded.
+    """
+    try:
+        return load_image(image)
+    except TypeError as error:
+        raise TypeError(f"Image {index}: {error} Regions are painted on the pixels of the original image.") from error
+
+
+def find_regions(
+    images: Sequence[Any], boxes: Sequence[Any] | None, masks: Sequence[Any] | None, count: int
+) -> tuple[list[Image.Image], list[list[Region]], list[list[Box]]]:
+    """Pictures, the regions to paint in each, and these regions' boxes.
+
+    Args:
+        images, boxes, masks: as in `CptProcessor.__call__`.
+        count: of examples.
+
+    Raises:
+        ValueError: for an example without regions, regions that are empty, or counts that differ.
+    """
+    if boxes is None and masks is None:
+        raise ValueError("Pass boxes or masks: the regions of each picture that are candidates.")
+    for name, given in (("images", images), ("boxes", boxes), ("masks", masks)):
+        if given is not None and len(given) != count:
+            raise ValueError(f"{name} are for {len(given)} examples; there are {count}: one entry for each.")
+    pictures = [as_picture(image, index) for index, image in enumerate(images)]
+    all_regions: list[list[Region]] = []
+    all_boxes: list[list[Box]] = []
+    for index, picture in enumerate(pictures):
+        try:
+            of_boxes = None if boxes is None else clip_boxes(boxes[index], picture.size)
+            of_masks = None if masks is None else check_masks(masks[index], picture.size)
+        except ValueError as error:
+            raise ValueError(f"Example {index}: {error}") from error
+        if of_boxes is not None and of_masks is not None and len(of_boxes) != len(of_masks):
+            raise ValueError(
+                f"Example {index} has {len(of_boxes)} boxes and {len(of_masks)} masks: one mask for each box."
+            )
+        regions = of_masks if of_masks is not None else of_boxes
+        if not regions:
+            raise ValueError(f"Example {index} has no regions: pass at least one box or mask.")
+        all_regions.append(list(regions))
+        all_boxes.append(of_boxes if of_boxes is not None else mask_boxes(of_masks or []))
+    return pictures, all_regions, all_boxes
+
+
+def assign_colors(num_regions: int, num_colors: int, anchored: bool = False) -> list[list[int]]:
+    """Which regions are painted in each copy, in the order of the colours: ceil(regions / colours) copies.
+
+    With an anchor the first region is the first in every copy, and the others share the other colours.
+    """
+    if not anchored:
+        return [
+            list(range(start, min(start + num_colors, num_regions))) for start in range(0, num_regions, num_colors)
+        ]
+    others = [
+        list(range(start, min(start + num_colors - 1, num_regions))) for start in range(1, num_regions, num_colors - 1)
+    ]
+    return [[0, *numbers] for numbers in others] or [[0]]
+
+
+def region_geometry(boxes: Sequence[Box], size: tuple[int, int]) -> torch.Tensor:
+    """x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H of boxes in a picture of a width and height, (boxes, 6)."""
+    corners = torch.tensor(boxes, dtype=torch.float32)
+    scale = torch.tensor([*size, *size], dtype=torch.float32)
+    return torch.cat([corners / scale, (corners[:, 2:] - corners[:, :2]) / scale[:2]], dim=1)
+
+
+# -- sentences -------------------------------------------------------------------------------------------------------
+
+
+def clean_phrase(phrase: str, tokenizer: PreTrainedTokenizerBase, index: int) -> str:
+    """A phrase without full stops (as in the released code) and with single spaces.
+
+    Raises:
+        ValueError: naming the index of a phrase that is empty or contains the mask token or another special token.
+    """
+    cleaned = " ".join(phrase.replace(".", "").split())
+    for token in (MASK, *tokenizer.all_special_tokens):
+        if token in phrase or token in cleaned:
+            raise ValueError(
+                f"Phrase {index} contains the special token {token!r}, which would be read as one: {phrase!r}."
+            )
+    if not cleaned:
+        raise ValueError(f"Phrase {index} is empty: {phrase!r}.")
+    return cleaned
+
+
+def check_template(template: str, num_blanks: int) -> str:
+    """A template with one `{}` for the phrase and so many `[MASK]`."""
+    if template.count("{}") != 1 or template.count(MASK) != num_blanks:
+        wanted = f"one {{}} for the phrase and {'one' if num_blanks else 'no'} {MASK}"
+        raise ValueError(f"A template has {wanted}, as in '{{}} is in [MASK] color.'; got {describe_value(template)}.")
+    return template
+
+
+def encode_sentence(
+    template: str,
+    phrases: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    tags: str | None = None,
+    truncation: bool = False,
+    cut_tags: list[str] | None = None,
+) -> BatchEncoding:
+    """Token ids of a template filled with phrases.
+
+    Args:
+        template: with a `{}` for each phrase, and `[MASK]` for blanks.
+        phrases: of `clean_phrase`.
+        tokenizer: the backbone's.
+        max_length: tokens that the text tower takes, special tokens included.
+        tags: a second segment (Oscar's object tags), which gives way to the sentence: it is cut first, at its end.
+
+        truncation: cut the ends of phrases until all fits, the longest first; the template is never cut.
+
+        cut_tags: gets tags that do not fit whole.
+
+    Raises:
+        ValueError: if the sentence is too long, or with `truncation` the template alone.
+    """
+    template = template.replace(MASK, tokenizer.mask_token or MASK)
+    sentence = fill_template(template, phrases)
+    encoded = tokenizer(sentence, verbose=False)
+    if len(encoded.input_ids) > max_length:
+        alone = len(tokenizer(fill_template(template, [""] * len(phrases)), verbose=False).input_ids)
+        if alone > max_length:
+            raise ValueError(
+                f"The template {template!r} alone is {alone} tokens; the text tower takes {max_length}. Write a "
+                "shorter one."
+            )
+        if not truncation:
+            refuse_long_text("A phrase in its template", " … ".join(phrases), len(encoded.input_ids), max_length)
+    ends = [piece_ends(phrase, tokenizer)[:max_length] for phrase in phrases]
+    while len(encoded.input_ids) > max_length:
+        max(ends, key=len).pop()
+        kept = [phrase[: of_phrase[-1]] if of_phrase else "" for phrase, of_phrase in zip(phrases, ends, strict=True)]
+        sentence = fill_template(template, kept)
+        encoded = tokenizer(sentence, verbose=False)
+    if tags and cut_tags is not None and len(tokenizer(sentence, tags, verbose=False).input_ids) > max_length:
+        cut_tags.append(tags)
+    if tags and len(tokenizer(sentence, "", verbose=False).input_ids) < max_length:
+        return tokenizer(sentence, tags, truncation="only_second", max_length=max_length, verbose=False)
+    return encoded
+
+
+def piece_ends(phrase: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Where each piece of a phrase ends, in characters."""
+    spans = tokenizer(phrase, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
+    return [end for _, end in spans]
+
+
+def fill_template(template: str, phrases: Sequence[str]) -> str:
+    """The sentence; a brace within a phrase is a character like others."""
+    parts = template.split("{}")
+    return "".join(part + phrase for part, phrase in zip(parts, [*phrases, ""], strict=True)).strip()
+
+
+def word_pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Token ids of a word or words as they stand within a sentence, that is behind a space.
+
+    Raises:
+        ValueError: for a word that the tokenizer does not know.
+    """
+    pieces = tokenizer(f" {word}", add_special_tokens=False, verbose=False).input_ids
+    if not pieces or tokenizer.unk_token_id in pieces:
+        raise ValueError(f"The tokenizer of the backbone does not know the word {word!r}: use another.")
+    return pieces
+
+
+def single_piece(word: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token id of a word that fills one blank, with a leading space where the vocabulary has it so.
+
+    Raises:
+        ValueError: for a word that is several pieces or unknown.
+    """
+    for written in (f" {word}", word):
+        pieces = tokenizer(written, add_special_tokens=False, verbose=False).input_ids
+        if len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id:
+            return pieces[0]
+    raise ValueError(
+        f"{word!r} is not one piece for the tokenizer of the backbone but {tokenizer.convert_ids_to_tokens(pieces)}: "
+        "a word that fills one blank must be. Use another."
+    )
+
+
+# -- painted copies --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Copy:
+    """A painted copy of a picture.
+
+    Attributes:
+        paint: makes the copy. Only when it is prepared for the backbone: all copies of a photo at once would fill
+            gigabytes.
+        painted: regions in it by number, in the order of the colours that they have.
+        sentences: its texts.
+    """
+
+    paint: Callable[[], Image.Image]
+    painted: list[int]
+    sentences: list[BatchEncoding]
+
+
+def pad_sentences(sentences: Any, mask_id: int | None = None) -> dict[str, torch.Tensor]:
+    """Nested lists of encoded sentences as padded tensors, (…, tokens) each.
+
+    Args:
+        sentences: lists of lists of lists of encoded sentences.
+        mask_id: the mask token, whose places become `mask_positions` (…, blanks), -1 for fewer.
+    """
+
+    def gather(value: Callable[[BatchEncoding], list[int]], padding: int) -> torch.Tensor:
+        return pad_stack(
+            [
+                pad_stack(
+                    [pad_stack([torch.tensor(value(encoded)) for encoded in texts], padding) for texts in example],
+                    padding,
+                )
+                for example in sentences
+            ],
+            padding,
+        )
+
+    data = {
+        "input_ids": gather(lambda encoded: encoded.input_ids, 0),
+        "attention_mask": gather(lambda encoded: encoded.attention_mask, 0),
+    }
+    if mask_id is not None:
+        data["token_type_ids"] = gather(
+            lambda encoded: encoded.get("token_type_ids") or [0] * len(encoded.input_ids), 0
+        )
+        data["mask_positions"] = gather(
+            lambda encoded: [place for place, token in enumerate(encoded.input_ids) if token == mask_id], -1
+        )
+    return data
+
+
+class CptBaseProcessor(PromptProcessor):
+    """Base of [`CptProcessor`]: loading and saving, and painted copies as tensors.
+
+    Args:
+        image_processor, tokenizer: the backbone's. Backbones that read features of regions have no image processor.
+        backbone_type: the backbone's `model_type`.
+        max_length: tokens that it takes.
+        image_side: the side of the square that it takes, to which an image is resized without cropping, or `None`.
+        kwargs: of every processor.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        backbone_type: str = "vilt",
+        max_length: int = 40,
+        image_side: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(image_processor, tokenizer, **kwargs)
+        self.backbone_type = backbone_type
+        self.max_length = max_length
+        self.image_side = image_side
+
+    @property
+    def matches_sentences(self) -> bool:
+        """Whether the backbone compares pictures with whole sentences, as CLIP does."""
+        return ADAPTERS[self.backbone_type].matches_sentences
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        if argument is not None:
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: dict | None = None, **kwargs: Any
+    ) -> list[Any]:
+        if not processor_dict:
+            raise OSError(f"There is no {PROCESSOR_NAME} in {str(pretrained_model_name_or_path)!r}.")
+        if ADAPTERS[processor_dict["backbone_type"]].reads_regions:
+            return [None, AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **kwargs)]
+        return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As of every processor."""
+        if self.image_processor is not None:
+            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if push_to_hub:
+            raise ValueError("Save first, then call push_to_hub(repo_id) on the processor.")
+        os.makedirs(save_directory, exist_ok=True)
+        self.tokenizer.save_pretrained(save_directory)
+        self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
+
+    def collate(
+        self,
+        examples: list[list[Copy]],
+        boxes: list[list[Box]],
+        sizes: list[tuple[int, int]],
+        region_features: RegionFeatures | Sequence[Any] | None,
+        **image_options: Any,
+    ) -> dict[str, torch.Tensor]:
+        """Padded tensors of all copies: pictures, sentences, and which are there.
+
+        Args:
+            examples: the copies of each.
+            boxes: the regions' boxes of each.
+            sizes: width and height of the original pictures.
+            region_features: as in `__call__`.
+            image_options: settings of the image processor.
+        """
+        data = {
+            "copy_mask": pad_stack([torch.ones(len(copies), dtype=torch.long) for copies in examples]),
+            "region_mask": pad_stack([torch.ones(len(of_example), dtype=torch.long) for of_example in boxes]),
+        }
+        if ADAPTERS[self.backbone_type].reads_regions:
+            features = self._region_features(examples, boxes, region_features)
+            data["region_features"] = pad_stack(features)
+            geometry = [region_geometry(of_example, size) for of_example, size in zip(boxes, sizes, strict=True)]
+            data["region_geometry"] = pad_stack(geometry)
+        else:
+            pixels = [torch.cat([self._pixels(copy.paint(), **image_options) for copy in each]) for each in examples]
+            data["pixel_values"] = pad_stack(pixels)
+            data["image_sizes"] = torch.tensor([list(tensor.shape[2:]) for tensor in pixels])
+        if not self.matches_sentences:
+            mask_id = self.tokenizer.mask_token_id
+            data |= pad_sentences([[copy.sentences for copy in copies] for copies in examples], mask_id)
+        return data
+
+    def _image_options(self) -> set[str]:
+        """The settings of the image processor that a call may change: not those by which its pictures would differ."""
+        if self.image_processor is None:  # features of regions, in place of pixels
+            return set()
+        fixed = {"do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"}
+        return {*self.image_processor.valid_kwargs.__annotations__} - fixed - {"return_tensors", "device"}
+
+    def _pixels(self, picture: Image.Image, **options: Any) -> torch.Tensor:
+        """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
+        if self.image_side is not None:
+            squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
+            as_it_is = {"do_resize": False, "do_center_crop": False}
+            return self.image_processor(squeezed, **as_it_is, return_tensors="pt", **options)["pixel_values"]
+        try:
+            return self.image_processor(picture, return_tensors="pt", **options)["pixel_values"]
+        except ValueError as error:
+            raise ValueError(
+                f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."
+                " One that is much longer than wide has no patch left when its longer side is shrunk: crop it."
+            ) from error
+
+    def _region_features(
+        self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
+    ) -> list[torch.Tensor]:
+        """(copies, regions, dim) for each example."""
+        if given is None:
+            raise ValueError(
+                f"The backbone ({self.backbone_type}) reads features of regions, not pixels: pass region_features=, a "
+                "function of a painted picture and its regions' boxes, or arrays for each copy of each example."
+            )
+        features = []
+        for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
+            arrays = [given(copy.paint(), of_example) for copy in copies] if callable(given) else given[index]
+            tensors = [torch.as_tensor(np.asarray(array), dtype=torch.float32) for array in arrays]
+            shapes = {tuple(tensor.shape) for tensor in tensors}
+            if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
+                raise ValueError(
+                    f"The region features of example {index} are {len(tensors)} arrays of the shapes "
+                    f"{sorted(shapes)}; expected {len(copies)}, one for each copy, of the shape ({len(of_example)} "
+                    "regions, dim)."
+                )
+            features.append(torch.stack(tensors))
+        return features
