@@ -14,7 +14,7 @@ from hf_prompt_models.models.cpt import CptForVisualGrounding, VisualGroundingPi
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
 from hf_prompt_models.models.cpt.pipeline_cpt import propose_regions
 from hf_prompt_models.models.cpt.visualization_cpt import ShownCopy, read_sentence, show_copies
-from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
+from hf_prompt_models.prompts.colors import PixelBox, check_masks, clip_boxes, mask_boxes
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Grounded:
         copies: the painted copies that were read.
     """
 
-    boxes: list[Box]
+    boxes: list[PixelBox]
     order: list[int]
     scores: list[float]
     sentence: str
@@ -63,7 +63,7 @@ class Grounder:
         pipe = VisualGroundingPipeline(model=self.model, processor=self.processor, device=self.model.device)
         self.proposer = None if options.proposals is None else pipe.proposer(options.proposals)
 
-    def propose(self, picture: Image.Image) -> tuple[list[Box], list[np.ndarray] | None]:
+    def propose(self, picture: Image.Image) -> tuple[list[PixelBox], list[np.ndarray] | None]:
         """The first `MAX_BOXES` boxes that the proposals' model finds, and masks where it makes masks.
 
         Raises:
@@ -77,7 +77,7 @@ class Grounder:
 
     @torch.no_grad()
     def ground(
-        self, picture: Image.Image, phrase: str, boxes: list[Box], masks: list[np.ndarray] | None = None
+        self, picture: Image.Image, phrase: str, boxes: list[PixelBox], masks: list[np.ndarray] | None = None
     ) -> Grounded:
         """Compare the regions of a picture.
 

@@ -15,8 +15,8 @@ from hf_prompt_models.utils.describing import describe_value
 Rgb = tuple[int, int, int]
 Color = tuple[str, Rgb]
 """A colour's word and how it is painted."""
-Box = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in pixels; the right column and the bottom row are outside."""
+PixelBox = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels, as PIL has them: the right column and the bottom row are outside."""
 
 SEARCHED_COLORS: tuple[Color, ...] = (
     ("red", (240, 0, 30)),
@@ -96,7 +96,7 @@ def check_alpha(alpha: int) -> int:
     return int(alpha)
 
 
-def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[Box]:
+def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[PixelBox]:
     """Boxes in whole pixels of a picture: corners cut to whole numbers by `int()`, then clipped to the picture.
 
     Args:
@@ -152,7 +152,7 @@ def check_masks(masks: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]
     return checked
 
 
-def mask_boxes(masks: Sequence[np.ndarray]) -> list[Box]:
+def mask_boxes(masks: Sequence[np.ndarray]) -> list[PixelBox]:
     """The smallest box around each mask."""
     boxes = []
     for mask in masks:
@@ -161,7 +161,7 @@ def mask_boxes(masks: Sequence[np.ndarray]) -> list[Box]:
     return boxes
 
 
-def paint_box(image: Image.Image, box: Box, rgb: Rgb, alpha: int = DEFAULT_ALPHA) -> None:
+def paint_box(image: Image.Image, box: PixelBox, rgb: Rgb, alpha: int = DEFAULT_ALPHA) -> None:
     """Blend a colour into a box of an RGB picture, in place: round((alpha * colour + (255 - alpha) * pixel) / 255)."""
     x1, y1, x2, y2 = box
     image.paste(rgb, box, Image.new("L", (x2 - x1, y2 - y1), alpha))
@@ -173,7 +173,7 @@ def paint_mask(image: Image.Image, mask: np.ndarray, rgb: Rgb, alpha: int = DEFA
 
 
 def paint_regions(
-    image: Image.Image, regions: Sequence[Box | np.ndarray], colors: Sequence[Rgb], alpha: int = DEFAULT_ALPHA
+    image: Image.Image, regions: Sequence[PixelBox | np.ndarray], colors: Sequence[Rgb], alpha: int = DEFAULT_ALPHA
 ) -> Image.Image:
     """A copy of a picture with each region in its colour; where regions overlap, they blend in order.
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from hf_prompt_models.prompts.colors import Box, mask_boxes
+from hf_prompt_models.prompts.colors import PixelBox, mask_boxes
 
 
 Mark = Literal["circle", "crop", "blur", "grey"]
@@ -24,7 +24,7 @@ BLUR_SIGMA = 100
 """Pixels: ReCLIP's and FGVP's."""
 
 
-def mark_regions(image: Image.Image, regions: Sequence[Box | np.ndarray], mark: Mark) -> list[Image.Image]:
+def mark_regions(image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark) -> list[Image.Image]:
     """For each region a picture that points at it.
 
     Args:
@@ -40,7 +40,7 @@ def mark_regions(image: Image.Image, regions: Sequence[Box | np.ndarray], mark: 
 
 
 def region_markers(
-    image: Image.Image, regions: Sequence[Box | np.ndarray], mark: Mark
+    image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark
 ) -> list[Callable[[], Image.Image]]:
     """As `mark_regions`, but what makes the pictures: many of a large photo need not be there at once."""
     boxes = [mask_boxes([region])[0] if isinstance(region, np.ndarray) else region for region in regions]
@@ -57,7 +57,7 @@ def region_markers(
     return [partial(with_region_of, image, outside, region) for region in regions]
 
 
-def circled(image: Image.Image, box: Box) -> Image.Image:
+def circled(image: Image.Image, box: PixelBox) -> Image.Image:
     x1, y1, x2, y2 = box
     drawn = image.copy()
     width = max(2, round(CIRCLE_WIDTH * max(image.size)))
@@ -65,7 +65,7 @@ def circled(image: Image.Image, box: Box) -> Image.Image:
     return drawn
 
 
-def with_region_of(inside: Image.Image, outside: Image.Image, region: Box | np.ndarray) -> Image.Image:
+def with_region_of(inside: Image.Image, outside: Image.Image, region: PixelBox | np.ndarray) -> Image.Image:
     """One picture within a region, another around it."""
     combined = outside.copy()
     if isinstance(region, np.ndarray):

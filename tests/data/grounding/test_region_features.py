@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hf_prompt_models.data.grounding.region_features import (
-    Region,
+    DetectedRegion,
     RegionFeatureFile,
     encode_region,
     index_path,
@@ -21,12 +21,12 @@ from hf_prompt_models.data.grounding.region_features import (
 SIZE = 6
 
 
-def regions(count: int, seed: int = 0) -> list[Region]:
+def regions(count: int, seed: int = 0) -> list[DetectedRegion]:
     features = np.random.default_rng(seed).normal(size=(count, SIZE)).astype(np.float32)
-    return [Region((float(n), 1.0, n + 4.5, 9.0), f"thing {n}", feature) for n, feature in enumerate(features)]
+    return [DetectedRegion((float(n), 1.0, n + 4.5, 9.0), f"thing {n}", feature) for n, feature in enumerate(features)]
 
 
-def same(found: list[Region], expected: list[Region]) -> bool:
+def same(found: list[DetectedRegion], expected: list[DetectedRegion]) -> bool:
     pairs = list(zip(found, expected, strict=True))
     return all((a.box, a.label) == (b.box, b.label) and (a.feature == b.feature).all() for a, b in pairs)
 

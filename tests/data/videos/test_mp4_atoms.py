@@ -13,9 +13,9 @@ from tests.videos import write_video
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 
 
-def claiming(content: bytes, box: bytes, offset: int, number: int) -> bytes:
-    """A file in which four bytes behind a box's type are another number."""
-    place = content.find(box) + 4 + offset
+def claiming(content: bytes, atom: bytes, offset: int, number: int) -> bytes:
+    """A file in which four bytes after an atom's type are another number."""
+    place = content.find(atom) + 4 + offset
     assert place > 3 + offset
     return content[:place] + struct.pack(">I", number) + content[place + 4 :]
 
@@ -35,15 +35,15 @@ def test_good_files_claim_what_they_hold(suffix: str, options: dict[str, str], s
 
 @pytest.mark.parametrize("number", [10**5, 10**8, 10**9, 2**32 - 1])
 @pytest.mark.parametrize(
-    ("box", "offset", "options"),
+    ("atom", "offset", "options"),
     [(b"stsz", 8, {}), (b"trun", 4, FRAGMENTED)],
     ids=["sizes", "fragments"],
 )
 def test_claims_beyond_the_files_size_are_refused_by_name(
-    box: bytes, offset: int, options: dict[str, str], number: int, tmp_path: Path
+    atom: bytes, offset: int, options: dict[str, str], number: int, tmp_path: Path
 ) -> None:
     file = write_video(tmp_path / "claim.mp4", 10, container_options=options)
-    file.write_bytes(claiming(file.read_bytes(), box, offset, number))
+    file.write_bytes(claiming(file.read_bytes(), atom, offset, number))
     for source in (file, file.read_bytes()):
         with pytest.raises(UnreadableVideoError, match=r"claim\.mp4: it claims \d+ frames or sounds in \d+ bytes"):
             load_video(source, 3, name="claim.mp4")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from hf_prompt_models.prompts.colors import Box, clip_boxes
+from hf_prompt_models.prompts.colors import PixelBox, clip_boxes
 
 
 MAX_BOXES = 64
@@ -15,7 +15,7 @@ SMALLEST_VIEW, LARGEST_VIEW = 480, 960
 OUTLINE, BEST, OTHER, PAPER = (20, 90, 220), (220, 20, 50), (120, 120, 120), (255, 255, 255)
 
 
-def read_boxes(text: str, size: tuple[int, int]) -> list[Box]:
+def read_boxes(text: str, size: tuple[int, int]) -> list[PixelBox]:
     """The boxes of a text field, one a line: `x0 y0 x1 y1` in pixels.
 
     Args:
@@ -25,7 +25,7 @@ def read_boxes(text: str, size: tuple[int, int]) -> list[Box]:
     Raises:
         ValueError: naming the line that is no box, or of which nothing lies in the picture; for too many boxes.
     """
-    boxes: list[Box] = []
+    boxes: list[PixelBox] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue

@@ -27,7 +27,7 @@ REGION_FEATURE_SIZE = 2054
 
 
 @dataclass(frozen=True)
-class Region:
+class DetectedRegion:
     """A detected region.
 
     Attributes:
@@ -55,7 +55,7 @@ class GroundingPrompt:
 
     key: str
     text: str
-    copies: list[list[Region]]
+    copies: list[list[DetectedRegion]]
     color_names: list[list[str]]
     painted: list[list[Box]]
 
@@ -75,7 +75,7 @@ class RelationPrompt:
 
     picture: str
     pair: tuple[int, int]
-    regions: list[Region]
+    regions: list[DetectedRegion]
     color_names: list[str]
     names: list[str]
     predicate: str | None
@@ -125,7 +125,7 @@ class RegionFeatureFile:
         except (ValueError, RecursionError) as error:
             raise self._error(index, str(error)) from error
 
-    def regions(self, index: int) -> list[Region]:
+    def regions(self, index: int) -> list[DetectedRegion]:
         """The regions of a line `{"objects": [region, …]}`, or `{"objects": [[region, …], …]}`.
 
         Raises:
@@ -189,10 +189,10 @@ class RegionFeatureFile:
                 )
         raise self._error(index, "it holds no pair of regions, {'objects': [[region, …], colours, names, predicate]}")
 
-    def _regions(self, index: int, regions: list[Any]) -> list[Region]:
+    def _regions(self, index: int, regions: list[Any]) -> list[DetectedRegion]:
         return [self._region(index, place, region) for place, region in enumerate(regions)]
 
-    def _region(self, index: int, place: int, region: Any) -> Region:
+    def _region(self, index: int, place: int, region: Any) -> DetectedRegion:
         match region:
             case {"rect": rect, "class": str(label), "feature": str(feature)}:
                 try:
@@ -207,7 +207,7 @@ class RegionFeatureFile:
                 numbers = np.frombuffer(decoded, dtype="<f4")
                 if not np.isfinite(numbers).all():
                     raise self._error(index, f"the feature of region {place} holds NaN or infinity")
-                return Region(self._box(index, rect), label, numbers)
+                return DetectedRegion(self._box(index, rect), label, numbers)
         raise self._error(index, f"region {place} is not an object with rect, class and feature")
 
     def _box(self, index: int, box: Any) -> Box:
@@ -273,7 +273,7 @@ def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any
     write_line_index(path)
 
 
-def encode_region(region: Region) -> dict[str, Any]:
+def encode_region(region: DetectedRegion) -> dict[str, Any]:
     """A region as the files have it."""
     feature = base64.b64encode(np.asarray(region.feature, dtype="<f4").tobytes()).decode("ascii")
     return {"rect": list(region.box), "class": region.label, "feature": feature}

@@ -1,4 +1,4 @@
-"""How many samples an MP4 says that it has (ISO/IEC 14496-12, sections 8.7.3 and 8.8.8).
+"""How many samples the atoms of an MP4 claim (ISO/IEC 14496-12, sections 8.7.3 and 8.8.8, which calls them boxes).
 
 Its tables may say a size once for all samples. A decoder lays out an index of as many entries, tens of bytes each,
 before it looks for the first of them: a file of a kilobyte can claim a hundred million.
@@ -11,7 +11,7 @@ import struct
 COMPRESSED = b"cmov"
 """A header within which nothing can be seen. QuickTime wrote it until about 2005."""
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
-"""Boxes of samples, and where their number stands behind the type."""
+"""Types of atoms that count samples, and where the count is, in bytes after the type."""
 
 
 def is_mp4(content: bytes | mmap.mmap) -> bool:
@@ -37,16 +37,16 @@ def claimed_samples(content: bytes | mmap.mmap) -> int | None:
         if kind != b"mdat":
             if content.find(COMPRESSED, start, end) >= 0:
                 return None
-            total += sum(_count(content, box, start, end) for box in COUNTS)
+            total += sum(_count(content, atom, start, end) for atom in COUNTS)
         start = end
     return total
 
 
-def _count(content: bytes | mmap.mmap, box: bytes, start: int, end: int) -> int:
-    """What all boxes of a type claim."""
+def _count(content: bytes | mmap.mmap, atom: bytes, start: int, end: int) -> int:
+    """Return the number of samples that all atoms of a type claim together."""
     count = 0
-    while (place := content.find(box, start, end)) >= 0:
-        start = place + len(box)
-        four = content[start + COUNTS[box] : start + COUNTS[box] + 4]
+    while (place := content.find(atom, start, end)) >= 0:
+        start = place + len(atom)
+        four = content[start + COUNTS[atom] : start + COUNTS[atom] + 4]
         count += int.from_bytes(four, "big") if len(four) == 4 else 0
     return count

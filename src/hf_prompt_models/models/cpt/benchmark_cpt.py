@@ -27,7 +27,7 @@ from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.processing_cpt_base import single_piece
-from hf_prompt_models.prompts.colors import SEARCHED_COLORS, Box, clip_boxes, paint_regions
+from hf_prompt_models.prompts.colors import SEARCHED_COLORS, PixelBox, clip_boxes, paint_regions
 
 
 PHRASE = "the horse on the left watched by the woman"
@@ -72,13 +72,13 @@ def grounding_table(arguments: argparse.Namespace) -> str:
     for count in arguments.regions:
         boxes = random_boxes(count, picture.size)
 
-        def one_by_one(boxes: list[Box] = boxes) -> torch.Tensor:
+        def one_by_one(boxes: list[PixelBox] = boxes) -> torch.Tensor:
             return own_scores(tower, image_processor, tokenizer, picture, boxes)
 
-        def in_one_color(boxes: list[Box] = boxes) -> torch.Tensor:
+        def in_one_color(boxes: list[PixelBox] = boxes) -> torch.Tensor:
             return model(**single(picture, PHRASE, boxes)).proposal_logits[0]
 
-        def in_several_colors(boxes: list[Box] = boxes) -> torch.Tensor:
+        def in_several_colors(boxes: list[PixelBox] = boxes) -> torch.Tensor:
             return model(**several(picture, PHRASE, boxes)).proposal_logits[0]
 
         timed = fastest_in_turn([one_by_one, in_one_color, in_several_colors], arguments.repeats)
@@ -120,7 +120,7 @@ def own_scores(
     image_processor: ViltImageProcessorPil,
     tokenizer: BertTokenizer,
     picture: Image.Image,
-    boxes: list[Box],
+    boxes: list[PixelBox],
 ) -> torch.Tensor:
     """The log-odds of the first colour, by a ViLT's own forward for one region after the other."""
     (name, rgb), *_ = SEARCHED_COLORS
@@ -139,7 +139,7 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def random_boxes(count: int, size: tuple[int, int]) -> list[Box]:
+def random_boxes(count: int, size: tuple[int, int]) -> list[PixelBox]:
     """Boxes of a quarter of the picture's width and height."""
     corners = np.random.default_rng(count).uniform(0, 0.75, (count, 2)) * size
     sides = np.maximum(np.array(size) / 4, 1)

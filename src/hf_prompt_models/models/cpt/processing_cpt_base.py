@@ -14,7 +14,7 @@ from transformers.utils import PROCESSOR_NAME
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS
 from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
-from hf_prompt_models.prompts.colors import Box, check_masks, clip_boxes, mask_boxes
+from hf_prompt_models.prompts.colors import PixelBox, check_masks, clip_boxes, mask_boxes
 from hf_prompt_models.utils.describing import describe_value
 from hf_prompt_models.utils.padding import pad_stack
 
@@ -22,9 +22,9 @@ from hf_prompt_models.utils.padding import pad_stack
 MASK = "[MASK]"
 """The blank as templates write it, whatever the tokenizer's mask token."""
 
-Region = Box | np.ndarray
+Region = PixelBox | np.ndarray
 """A box, or a mask (height, width)."""
-RegionFeatures = Callable[[Image.Image, list[Box]], Any]
+RegionFeatures = Callable[[Image.Image, list[PixelBox]], Any]
 """Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
 
 
@@ -46,7 +46,7 @@ def as_picture(image: Any, index: int) -> Image.Image:
 
 def find_regions(
     images: Sequence[Any], boxes: Sequence[Any] | None, masks: Sequence[Any] | None, count: int
-) -> tuple[list[Image.Image], list[list[Region]], list[list[Box]]]:
+) -> tuple[list[Image.Image], list[list[Region]], list[list[PixelBox]]]:
     """Pictures, the regions to paint in each, and these regions' boxes.
 
     Args:
@@ -63,7 +63,7 @@ def find_regions(
             raise ValueError(f"{name} are for {len(given)} examples; there are {count}: one entry for each.")
     pictures = [as_picture(image, index) for index, image in enumerate(images)]
     all_regions: list[list[Region]] = []
-    all_boxes: list[list[Box]] = []
+    all_boxes: list[list[PixelBox]] = []
     for index, picture in enumerate(pictures):
         try:
             of_boxes = None if boxes is None else clip_boxes(boxes[index], picture.size)
@@ -97,7 +97,7 @@ def assign_colors(num_regions: int, num_colors: int, anchored: bool = False) -> 
     return [[0, *numbers] for numbers in others] or [[0]]
 
 
-def region_geometry(boxes: Sequence[Box], size: tuple[int, int]) -> torch.Tensor:
+def region_geometry(boxes: Sequence[PixelBox], size: tuple[int, int]) -> torch.Tensor:
     """x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H of boxes in a picture of a width and height, (boxes, 6)."""
     corners = torch.tensor(boxes, dtype=torch.float32)
     scale = torch.tensor([*size, *size], dtype=torch.float32)
@@ -332,7 +332,7 @@ class CptBaseProcessor(PromptProcessor):
     def collate(
         self,
         examples: list[list[Copy]],
-        boxes: list[list[Box]],
+        boxes: list[list[PixelBox]],
         sizes: list[tuple[int, int]],
         region_features: RegionFeatures | Sequence[Any] | None,
         **image_options: Any,
@@ -386,7 +386,7 @@ class CptBaseProcessor(PromptProcessor):
             ) from error
 
     def _region_features(
-        self, examples: list[list[Copy]], boxes: list[list[Box]], given: RegionFeatures | Sequence[Any] | None
+        self, examples: list[list[Copy]], boxes: list[list[PixelBox]], given: RegionFeatures | Sequence[Any] | None
     ) -> list[torch.Tensor]:
         """(copies, regions, dim) for each example."""
         if given is None:

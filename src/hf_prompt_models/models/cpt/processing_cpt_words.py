@@ -21,7 +21,7 @@ from hf_prompt_models.models.cpt.processing_cpt_base import (
     pad_sentences,
     single_piece,
 )
-from hf_prompt_models.prompts.colors import Box, Color, paint_regions
+from hf_prompt_models.prompts.colors import Color, PixelBox, paint_regions
 from hf_prompt_models.utils.padding import pad_stack
 
 
@@ -29,7 +29,7 @@ REGION_TEMPLATE = "the [MASK] is in {} color."
 RELATION_TEMPLATE = "{subject} in {subject_color} color is [MASK] a {object} in {object_color} color"
 """The released code's, without a full stop."""
 
-Copies = tuple[list[list[Copy]], list[list[Box]], list[tuple[int, int]]]
+Copies = tuple[list[list[Copy]], list[list[PixelBox]], list[tuple[int, int]]]
 """The copies of each example, its regions' boxes, and its picture's width and height."""
 
 
