@@ -1,40 +1,28 @@
-"""What the methods over a CLIP or a model like it share: normalised features of both towers, and class logits."""
+"""What methods that classify images with a CLIP or a model like it share: class logits, prompts from templates."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch.nn import functional as F
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.backbones.packaged import CLIP_DIR
-from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
-from hf_prompt_models.checkpoints.fingerprint import value_marks
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
-from hf_prompt_models.processing_utils import ClipPromptProcessor
+from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.prompts.class_names import (
     check_class_names,
     clean_class_names,
-    get_tokenizer,
     special_token_fields,
     tokenize_class_prompts,
 )
-from hf_prompt_models.prompts.packing import PackedPrompts, lay_out_apart, pack_prompts
-from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts, run_padded_prompts
 from hf_prompt_models.prompts.templates import check_templates, fill_template
-from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_apart
-from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
-
-
-CHECKPOINTED_CHUNK_SIZE = 64
-"""Prompts encoded at a time where gradient checkpointing is switched on and nothing else is said."""
+from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
 
 
 @dataclass
@@ -62,332 +50,6 @@ class ClipClassifierOutput(ModelOutput):
     image_embeds: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
-
-
-class TextPromptModel(PromptPreTrainedModel):
-    """Base of methods that put prompts through the text tower of a CLIP, or of another model of `backbones.BACKBONES`.
-
-    A subclass says what a class's features are.
-    """
-
-    backbone_classes = tuple(backbone.model_class for backbone in BACKBONES.values())
-    backbone_name = "clip"
-    packaged_backbone = CLIP_DIR
-    processor_class: ClassVar[type[ClipPromptProcessor]]
-    main_input_name = "pixel_values"
-    names_its_classes = True
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-
-    clip: PreTrainedModel
-
-    def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
-        super().__init__(config)
-        self.backbone_type = find_backbone(config.clip_config.get_text_config())
-        self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
-        self._prompts: tuple[Any, PackedPrompts | torch.Tensor, list[int]] | None = None
-        self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
-        self._own_text_names = set(self._text_tensors())
-        self._prompted_classes = self._named_classes()
-
-    @classmethod
-    def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
-        return find_backbone(backbone.config.text_config).fingerprint_weights
-
-    @classmethod
-    def _load_parts(
-        cls,
-        name_or_path: str | os.PathLike,
-        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None,
-        kwargs: dict[str, Any],
-    ) -> tuple[PreTrainedModel, ClipPromptProcessor | None, PreTrainedTokenizerBase]:
-        """Load what `from_backbone` needs; no processor only where the backbone has no image processor."""
-        clip = cls.load_backbone(name_or_path, **kwargs)
-        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        if isinstance(tokenizer, ProcessorMixin):
-            return clip, cls.processor_class(tokenizer.image_processor, tokenizer.tokenizer), tokenizer.tokenizer
-        if tokenizer is None:
-            processor = cls.processor_class.from_backbone(name_or_path, **hub_kwargs)
-            return clip, processor, processor.tokenizer
-        get_tokenizer(tokenizer)
-        try:
-            return clip, cls.processor_class.from_backbone(name_or_path, tokenizer, **hub_kwargs), tokenizer
-        except OSError:
-            return clip, None, tokenizer
-
-    def _change_classes(self, class_names: list[str]) -> None:
-        self.set_classes(class_names)
-
-    def _named_classes(self) -> tuple[Any, ...]:
-        """What the prompts in the configuration were made of."""
-        return (dict(self.config.id2label),)
-
-    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As of every prompt method's model.
-
-        Raises:
-            ValueError: also if the configuration's class names are not those of the prompts.
-        """
-        if self._named_classes() != self._prompted_classes:
-            raise ValueError(
-                f"The configuration names other classes or templates ({self.config.class_names[:3]}) than its prompts "
-                "were made of: call set_classes(names) on the model in place of changing the configuration."
-            )
-        super().save_pretrained(save_directory, *args, **kwargs)
-
-    def set_classes(self, class_names: Sequence[str], tokenizer: Any = None) -> None:
-        """Classify into other classes from now on."""
-        raise NotImplementedError
-
-    def _tokenizer_or_own(self, tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None) -> PreTrainedTokenizerBase:
-        found = tokenizer if tokenizer is not None else self._find_processor()
-        if found is None:
-            raise ValueError("Pass tokenizer=...: no processor was saved beside this model.")
-        return get_tokenizer(found)
-
-    # -- to be said by the method ------------------------------------------------------------------------------------
-
-    def prompt_token_ids(self) -> list[list[int]]:
-        """All prompts as token ids; ids past the vocabulary are context vectors."""
-        raise NotImplementedError
-
-    def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
-        """From the projected features of all prompts, (prompts, dim), to those of the classes, (classes, dim)."""
-        raise NotImplementedError
-
-    @property
-    def context(self) -> torch.Tensor | None:
-        """The learned context, or `None` where nothing is learned."""
-        raise NotImplementedError
-
-    @property
-    def layer_context(self) -> Mapping[int, torch.Tensor]:
-        """Deep prompts of the text tower, by the layer whose input they are put into."""
-        return {}
-
-    @property
-    def first_layer(self) -> int:
-        """The layer of the text tower from which the class name sees the context."""
-        return 0
-
-    @property
-    def num_labels(self) -> int:
-        return self.config.num_labels
-
-    @property
-    def text_chunk_size(self) -> int | None:
-        """Prompts to encode at a time in training; `None`: all. Bounds memory by computing activations twice."""
-        return CHECKPOINTED_CHUNK_SIZE if self.clip.text_model.encoder.gradient_checkpointing else None
-
-    # -- features ----------------------------------------------------------------------------------------------------
-
-    def prompt_fields(self) -> tuple[Any, ...]:
-        """What of the configuration the prompts, and the classes' features made of theirs, depend on."""
-        raise NotImplementedError
-
-    def _text_tensors(self) -> dict[str, torch.Tensor]:
-        """The text side's tensors, by name."""
-        tensors = [*self.clip.named_parameters(), *self.clip.named_buffers()]
-        return {name: tensor for name, tensor in tensors if name.startswith("text_")}
-
-    def learned_text_tensors(self) -> list[torch.Tensor]:
-        """Return the trained tensors outside of the backbone that the classes' features depend on."""
-        return [] if self.context is None else [self.context]
-
-    def _trains_text(self) -> bool:
-        """Whether something that makes the classes' features is trained."""
-        return any(tensor.requires_grad for tensor in (*self.learned_text_tensors(), *self._text_tensors().values()))
-
-    def _wants_text_gradient(self) -> bool:
-        return torch.is_grad_enabled() and self._trains_text()
-
-    @forward_options
-    def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in what is learned.
-
-        With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
-        each prompt, and its `.last_hidden_state`, (prompts, length, width).
-
-        Where no gradient is wanted they are computed once and kept as long as all that they depend on stays what it
-        is: every value of the context and of the text side's weights, its modules and configuration, the classes, the
-        dtype, the device and autocast.
-        """
-        if asks_for_states(kwargs):
-            outputs: Any = self._run_prompts_apart(self._prompts_apart(), self.context, captured(kwargs))
-            outputs.pooler_output = self.class_features(at_least_float32(outputs.pooler_output))
-            return outputs
-        # An exporter traces the computation, not what was computed before.
-        if self._wants_text_gradient() or self._is_text_adapted() or torch.compiler.is_exporting():
-            return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
-        setting, values = self._text_state()
-        if self._text_cache is None or self._text_cache[0] != setting or not same_tensors(self._text_cache[1], values):
-            # Outside inference mode, whose tensors could take no part in a later graph.
-            with torch.inference_mode(False), torch.no_grad():
-                features = self._encode_classes()
-            # Asked again, for a tower that cannot use flash attention here was set to another.
-            self._text_cache = (*self._text_state(), features)
-        return BaseModelOutputWithPooling(pooler_output=self._text_cache[2].clone())
-
-    @torch.compiler.disable
-    def _text_state(self) -> tuple[Any, list[torch.Tensor]]:
-        """What differs as soon as anything that the classes' features depend on has changed: settings and values.
-
-        Values are read, not version counters, for `tensor.data` changes values without them. Of the token embeddings,
-        most of a text side's weights, only the rows of the tokens in the prompts count.
-        """
-        laid_out, _, token_ids = self._laid_out_prompts()
-        return self._state_of_text(laid_out, token_ids, self.learned_text_tensors())
-
-    def _state_of_text(
-        self, setting: Any, token_ids: Sequence[int], others: Sequence[torch.Tensor] = ()
-    ) -> tuple[Any, list[torch.Tensor]]:
-        """Return what features of prompts depend on besides `setting`: the text side, and `others`.
-
-        Args:
-            setting: of the prompts.
-            token_ids: tokens of the vocabulary in them, whose embeddings count.
-            others: tensors that count.
-        """
-        clip, device_type = self.clip, self.clip.device.type
-        autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        parts = [part for name, part in clip.named_children() if name.startswith("text_")]
-        modules = [module for part in parts for module in part.modules()]
-        setting = (setting, clip.dtype, autocast, modules, dict(vars(clip.text_model.config)))
-        embeddings = clip.text_model.embeddings.token_embedding.weight
-        tensors = [tensor for tensor in self._text_tensors().values() if tensor is not embeddings]
-        tensors += others
-        if not embeddings.is_meta:
-            tensors.append(embeddings.detach()[torch.tensor(token_ids, device=embeddings.device)])
-        return setting, value_marks(tensors)
-
-    def _text_embeds(self) -> torch.Tensor:
-        """The classes' features for `forward`, whose hidden states are the image tower's."""
-        return self.get_text_features(
-            output_hidden_states=False, output_attentions=False, return_dict=True
-        ).pooler_output
-
-    def _is_text_adapted(self) -> bool:
-        """Whether PEFT has put layers into the text side, which are scaled and switched off without a trace."""
-        return set(self._text_tensors()) != self._own_text_names
-
-    def _encode_classes(self) -> torch.Tensor:
-        _, prompts, _ = self._laid_out_prompts()
-        return self.class_features(self._encode_prompts(prompts, self.context, self.layer_context, self.first_layer))
-
-    @torch.compiler.disable
-    def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | torch.Tensor, list[int]]:
-        """All that the prompts depend on, the prompts laid out as rows, and the tokens of the vocabulary in them."""
-        vocabulary = self.clip.text_model.embeddings.token_embedding.num_embeddings
-        pad_token_id = self.config.pad_token_id
-        setting = (self.clip.device, self.text_chunk_size, vocabulary, pad_token_id, self.prompt_fields())
-        if self._prompts is not None and self._prompts[0] == setting:
-            return self._prompts
-        ids = self.prompt_token_ids()
-        tokens = {token for prompt in ids for token in prompt} | {pad_token_id or 0}
-        with torch.inference_mode(False):  # whose tensors could take no part in a later graph
-            prompts = self._lay_out_prompts(ids)
-        found = (setting, prompts, sorted(token for token in tokens if token < vocabulary))
-        if not torch.compiler.is_exporting():  # its tensors are no real ones
-            self._prompts = found
-        return found
-
-    def _encode_prompts(
-        self,
-        prompts: PackedPrompts | torch.Tensor,
-        context: torch.Tensor | None = None,
-        layer_context: Mapping[int, torch.Tensor] | None = None,
-        first_layer: int = 0,
-    ) -> torch.Tensor:
-        """Return the projected features of prompts, (prompts, dim). Arguments are those of `encode_prompts`."""
-        if isinstance(prompts, PackedPrompts):
-            pooled = encode_prompts(
-                self.clip.text_model, prompts, context, self.text_chunk_size, layer_context, first_layer
-            )
-            features = self.clip.text_projection(pooled)
-        else:
-            features = encode_padded_prompts(self.clip.text_model, prompts, context, self.text_chunk_size)
-        # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
-        return at_least_float32(features)
-
-    def _prompts_apart(self) -> PackedPrompts | torch.Tensor:
-        """Return all prompts with a row for each."""
-        prompts = self.prompt_token_ids()
-        if not self.backbone_type.packs_prompts:
-            return self._lay_out_prompts(prompts)
-        return self._placed(lay_out_apart(prompts)).to(self.clip.device)
-
-    def _run_prompts_apart(
-        self, rows: PackedPrompts | torch.Tensor, context: torch.Tensor | None, options: dict[str, Any]
-    ) -> BaseModelOutputWithPooling:
-        """Return the text tower's complete output for prompts apart; its pooled output is projected."""
-        tower = self.clip.text_model
-        if not isinstance(rows, PackedPrompts):
-            return run_padded_prompts(tower, rows, context, return_dict=True, **options)
-        deep = (self.layer_context, self.first_layer)
-        outputs = run_prompts_apart(tower, rows, context, *deep, return_dict=True, **options)
-        outputs.pooler_output = self.clip.text_projection(outputs.pooler_output)
-        return outputs
-
-    def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
-        """Return prompts with the positions that the method gives their tokens: each token's place in its prompt."""
-        return prompts
-
-    def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
-        """As few rows where the text tower allows, else padded to all of its positions."""
-        pad_token_id = self.config.pad_token_id
-        if self.backbone_type.packs_prompts:
-            return self._placed(pack_prompts(prompts, prompts_per_row=self.text_chunk_size)).to(self.clip.device)
-        if pad_token_id is None:
-            raise ValueError(
-                "This model's configuration has no pad_token_id to fill its prompts up with: call "
-                "set_classes(names, tokenizer=...) with the backbone's own tokenizer."
-            )
-        length = self.config.clip_config.text_config.max_position_embeddings
-        return pad_prompts(prompts, length, pad_token_id).to(self.clip.device)
-
-    def _classes_changed(self) -> None:
-        """Forget prompts and features, as for measuring what they cost; changes are noticed without it."""
-        self._prompts = None
-        self._text_cache = None
-
-    @forward_options
-    def get_image_features(
-        self,
-        pixel_values: torch.Tensor | None,
-        pixel_attention_mask: torch.Tensor | None = None,
-        spatial_shapes: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: image features, (batch, dim), L2-normalised.
-
-        All arguments as the processor makes them.
-
-        Args:
-            pixel_values: (batch, 3, height, width); for NaFlex backbones (batch, patches, 3 * patch size ** 2).
-            pixel_attention_mask: (batch, patches) 0 where a patch is padding; for NaFlex backbones alone.
-            spatial_shapes: (batch, 2) rows and columns of patches; for NaFlex backbones alone.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
-
-        Raises:
-            ValueError: if the backbone takes other inputs.
-        """
-        inputs = {
-            "pixel_values": pixel_values,
-            "pixel_attention_mask": pixel_attention_mask,
-            "spatial_shapes": spatial_shapes,
-        }
-        inputs = {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        expected = self.backbone_type.image_inputs
-        if tuple(inputs) != expected:
-            raise ValueError(
-                f"A {type(self.clip).__name__} takes {', '.join(expected)} of images, not {', '.join(inputs)}: pass "
-                "everything that the processor returns for them."
-            )
-        outputs: Any = self.clip.get_image_features(**inputs, return_dict=True, **kwargs)
-        outputs.pooler_output = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)
-        return outputs
 
 
 class ClipPromptModel(TextPromptModel):
@@ -572,13 +234,3 @@ class TemplatePromptModel(TextPromptModel):
 def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
     """Return the sum of the terms times their weights. A term without a weight takes no part."""
     return torch.stack([weights[name] * term for name, term in terms.items() if weights.get(name)]).sum()
-
-
-def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """In single precision, unless it is in double."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
-    """Whether two lists hold equal tensors."""
-    return len(some) == len(others) and all(map(torch.equal, some, others))

@@ -14,7 +14,9 @@ from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
 from hf_prompt_models.configuration_utils import PromptConfig, class_fields, ids_from_string, ids_to_string
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel, at_least_float32, same_tensors
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.modeling_text_prompt_utils import same_tensors
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.prompts.class_names import (
     check_class_names,
     clean_class_names,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from huggingface_hub import CommitInfo, ModelCard
 from safetensors import SafetensorError
 from torch import nn
@@ -290,3 +291,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Only for modules that a subclass owns; the backbone has its own rules."""
         raise NotImplementedError
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in single precision, or in double where it is in double."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -23,7 +23,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones.packaged import LM_DIR, locate_backbone, vision_model_for
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, at_least_float32
 from hf_prompt_models.prefix_lm.checkpointing import checkpoint_frozen_layers
 from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
@@ -424,6 +424,6 @@ def next_token_loss(
         vocab_size: of the logits.
         num_items_in_batch: labelled tokens that the mean is over, where a batch is computed in parts.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = at_least_float32(logits)
     shifted = nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].reshape(-1).to(logits.device)
     return fixed_cross_entropy(logits.view(-1, vocab_size), shifted, num_items_in_batch)

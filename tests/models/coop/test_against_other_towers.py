@@ -90,7 +90,7 @@ def test_more_prompts_than_are_encoded_at_a_time(
     calls: list[int] = []
     model.clip.text_model.encoder.register_forward_hook(lambda *_: calls.append(1))
     if checkpointing:
-        monkeypatch.setattr("hf_prompt_models.modeling_clip_utils.CHECKPOINTED_CHUNK_SIZE", 3)
+        monkeypatch.setattr("hf_prompt_models.modeling_text_prompt_utils.CHECKPOINTED_CHUNK_SIZE", 3)
         model.activation_checkpointing_enable()
     else:
         model.config.text_chunk_size = 3

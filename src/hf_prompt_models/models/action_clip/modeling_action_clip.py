@@ -23,7 +23,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones.two_tower import find_backbone
-from hf_prompt_models.modeling_clip_utils import TemplatePromptModel, at_least_float32
+from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
 from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches

@@ -19,8 +19,7 @@ from transformers.utils.generic import TransformersKwargs
 from hf_prompt_models.backbones.packaged import ALPRO_DIR, locate_backbone
 from hf_prompt_models.configuration_utils import class_fields
 from hf_prompt_models.hub.reachable import check_reachable
-from hf_prompt_models.modeling_clip_utils import at_least_float32
-from hf_prompt_models.modeling_utils import CompletePreTrainedModel
+from hf_prompt_models.modeling_utils import CompletePreTrainedModel, at_least_float32
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig, AlproVisionConfig
 from hf_prompt_models.models.alpro.image_processing_alpro import AlproImageProcessor
 from hf_prompt_models.models.alpro.modeling_alpro_towers import AlproTextModel, AlproVideoModel, read_vit

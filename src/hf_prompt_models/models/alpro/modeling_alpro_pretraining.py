@@ -13,7 +13,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.alpro.modeling_alpro import (
     FEATURES_ALONE,
     AlproModel,

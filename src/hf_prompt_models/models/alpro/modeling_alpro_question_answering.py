@@ -11,7 +11,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.alpro.modeling_alpro import AlproModel, AlproPreTrainedModel, two_layer_head
 from hf_prompt_models.models.alpro.processing_alpro import IGNORED
 from hf_prompt_models.utils.forward_options import forward_options

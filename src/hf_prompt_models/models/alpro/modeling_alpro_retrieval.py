@@ -13,7 +13,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, logging
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.alpro.modeling_alpro import FEATURES_ALONE, AlproModel, AlproPreTrainedModel, check_pairs
 from hf_prompt_models.models.alpro.modeling_alpro_towers import AlproTextModel
 from hf_prompt_models.utils.distributed import gather_examples, pad_alike, process_index, share_examples

@@ -12,8 +12,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
 from hf_prompt_models.modeling_context_utils import ContextPromptModel, MetaNetPromptLearner
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.cocoop.configuration_cocoop import CoCoOpConfig
 from hf_prompt_models.models.cocoop.processing_cocoop import CoCoOpProcessor
 from hf_prompt_models.prompts.packing import PackedPrompts

@@ -18,8 +18,7 @@ from transformers.utils.generic import TransformersKwargs
 
 from hf_prompt_models.backbones.packaged import VILT_DIR
 from hf_prompt_models.metrics.grounding import IOU_THRESHOLD
-from hf_prompt_models.modeling_clip_utils import at_least_float32
-from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel
+from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, at_least_float32
 from hf_prompt_models.models.cpt.adapters_cpt import ADAPTERS, BlankOutput, find_adapter
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor

@@ -21,7 +21,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.cpt.configuration_oscar import OscarConfig
 from hf_prompt_models.utils.forward_options import forward_options
 

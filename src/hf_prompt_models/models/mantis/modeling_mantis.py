@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 
-from hf_prompt_models.modeling_clip_utils import at_least_float32
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.mantis.configuration_mantis import MantisConfig
 from hf_prompt_models.models.mantis.processing_mantis import MantisProcessor
 from hf_prompt_models.prefix_lm.modeling_prefix_lm import PrefixLMModel

@@ -14,8 +14,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import ClipClassifierOutput, at_least_float32, weighted_sum
+from hf_prompt_models.modeling_clip_utils import ClipClassifierOutput, weighted_sum
 from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.mmrl.configuration_mmrl import MMRLConfig
 from hf_prompt_models.models.mmrl.processing_mmrl import MMRLProcessor
 from hf_prompt_models.prompts.image_encoding import encode_with_inserted_prompts
