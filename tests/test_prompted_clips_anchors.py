@@ -345,5 +345,6 @@ def test_the_loss_of_image_features_alone_is_refused_where_it_compares_images(fo
     model = build(folder, "promptsrc")
     with pytest.raises(ValueError, match="Pass pixel_values with labels"):
         model(image_embeds=torch.randn(3, 24), labels=LABELS)
-    with pytest.raises(ValueError, match="Pass pixel_values"):
-        build(folder, "mmrl")()
+    for given in ({}, {"image_embeds": torch.randn(3, 24)}):
+        with pytest.raises(ValueError, match="Pass pixel_values alone"):
+            build(folder, "mmrl")(**given)

@@ -59,6 +59,8 @@ class ClipPromptModel(TextPromptModel):
     pipeline_task = "image-classification"
     is_linear_in_image_embeds: ClassVar[bool] = True
     """Whether the logits are an affine function of `image_embeds`, so that an export needs no text side."""
+    accepts_image_embeds: ClassVar[bool] = True
+    """Whether `forward` takes image features instead of pixels."""
 
     @property
     def has_fixed_image_features(self) -> bool:
@@ -89,8 +91,12 @@ class ClipPromptModel(TextPromptModel):
             pixel_attention_mask, spatial_shapes: as `get_image_features` takes them.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
         """
+        if not self.accepts_image_embeds and (pixel_values is None or image_embeds is not None):
+            raise ValueError(
+                f"{type(self).__name__} reads more of an image than image_embeds. Pass pixel_values alone."
+            )
         if pixel_values is not None and image_embeds is None:
-            images = self.get_image_features(
+            images: Any = self.get_image_features(
                 pixel_values, pixel_attention_mask, spatial_shapes, return_dict=True, **kwargs
             )
         elif image_embeds is not None and pixel_values is None:
@@ -103,10 +109,10 @@ class ClipPromptModel(TextPromptModel):
             raise ValueError("Pass either pixel_values or image_embeds.")
         image_embeds = images.pooler_output
         text_embeds = self.image_text_features(image_embeds)
-        logits = self.class_logits(image_embeds, text_embeds)
+        logits = self.image_logits(images, text_embeds)
         loss, terms = None, None
         if labels is not None:
-            terms = self.loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+            terms = self.loss_terms(logits, labels, images, text_embeds, pixel_values)
             loss = weighted_sum(terms, self.loss_weights())
         output = ClipClassifierOutput(loss, logits, image_embeds, images.hidden_states, images.attentions)
         # No fields, for fields are items: pipelines and the Trainer take each item for one value an image.
@@ -130,20 +136,29 @@ class ClipPromptModel(TextPromptModel):
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        image_embeds: torch.Tensor,
+        images: Any,
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
         """Return the terms of the loss by name, without their weights.
 
         Args:
-            logits: (batch, classes)
+            logits: (batch, classes), as `image_logits` returns them.
             labels: (batch,) class indices.
-            image_embeds: (batch, dim), L2-normalised.
+            images: the output of `get_image_features`.
             text_embeds: (classes, dim), L2-normalised.
             pixel_values: the images, if they were given.
         """
         return {"cross_entropy": F.cross_entropy(logits, labels)}
+
+    def image_logits(self, images: Any, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Return the logits of images, (batch, classes).
+
+        Args:
+            images: the output of `get_image_features`, for methods that compare more than its `.pooler_output`.
+            text_embeds: (classes, dim), L2-normalised.
+        """
+        return self.class_logits(images.pooler_output, text_embeds)
 
     def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """(batch, classes) logits.

@@ -289,11 +289,11 @@ class KnowledgeGuidedModel(ContextPromptModel):
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        image_embeds: torch.Tensor,
+        images: Any,
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
-        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+        terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
 
 

@@ -14,7 +14,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.modeling_clip_utils import ClipClassifierOutput, weighted_sum
 from hf_prompt_models.modeling_context_utils import ContextPromptModel, init_linear
 from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.mmrl.configuration_mmrl import MMRLConfig
@@ -226,6 +225,7 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
 
     has_fixed_image_features = False
     is_linear_in_image_embeds = False
+    accepts_image_embeds = False
 
     @forward_options
     def get_image_features(
@@ -256,52 +256,34 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         outputs.pooler_output = self.normalized_image_features(outputs.pooler_output)
         return outputs
 
-    @forward_options
-    def forward(
-        self,
-        pixel_values: torch.Tensor | None = None,
-        image_embeds: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        pixel_attention_mask: torch.Tensor | None = None,
-        spatial_shapes: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> ClipClassifierOutput | tuple:
-        """Classify images.
+    def image_logits(self, images: Any, text_embeds: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (batch, classes), of both features or, for classes that were not trained on, of one.
 
-        Args:
-            pixel_values: (batch, 3, height, width)
-            image_embeds: refused: an image has two features here.
-            labels: (batch,) class indices.
-            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
-
-        Returns:
-            `logits`, (batch, classes): `alpha` * class token + (1 - `alpha`) * representation tokens for the classes
-            that the model was made with, and the class token's for others.
+        For the classes that the model was made with they are `alpha` * class token + (1 - `alpha`) * representation
+        tokens, for others the class token's.
         """
-        if pixel_values is None:
-            raise ValueError("Pass pixel_values. MMRL has two features of each image, which image_embeds do not hold.")
-        images: Any = self.get_image_features(
-            pixel_values, pixel_attention_mask, spatial_shapes, return_dict=True, **kwargs
-        )
-        text_embeds, alpha = self._text_embeds(), self.config.alpha
+        class_logits = self.class_logits(images.pooler_output, text_embeds)
+        if self.config.role != "base":
+            return class_logits
+        representation_logits = self.class_logits(images.representation_embeds, text_embeds)
+        return self.config.alpha * class_logits + (1 - self.config.alpha) * representation_logits
+
+    def loss_terms(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        images: Any,
+        text_embeds: torch.Tensor,
+        pixel_values: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
         class_logits = self.class_logits(images.pooler_output, text_embeds)
         representation_logits = self.class_logits(images.representation_embeds, text_embeds)
-        logits = class_logits
-        if self.config.role == "base":
-            logits = alpha * class_logits + (1 - alpha) * representation_logits
-        loss, terms = None, None
-        if labels is not None:
-            terms = {
-                "cross_entropy": F.cross_entropy(class_logits, labels),
-                "representation_cross_entropy": F.cross_entropy(representation_logits, labels),
-                "image": cosine_distance(images.pooler_output, self.get_plain_image_features(pixel_values)),
-                "text": cosine_distance(text_embeds, self.get_teacher_features()),
-            }
-            loss = weighted_sum(terms, self.loss_weights())
-        output = ClipClassifierOutput(loss, logits, images.pooler_output, images.hidden_states, images.attentions)
-        output.text_embeds, output.loss_terms = text_embeds, terms
-        return output
+        return {
+            "cross_entropy": F.cross_entropy(class_logits, labels),
+            "representation_cross_entropy": F.cross_entropy(representation_logits, labels),
+            "image": cosine_distance(images.pooler_output, self.get_plain_image_features(pixel_values)),
+            "text": cosine_distance(text_embeds, self.get_teacher_features()),
+        }
 
     def loss_weights(self) -> dict[str, float]:
         alpha, weight = self.config.alpha, self.config.reg_weight

@@ -132,13 +132,13 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        image_embeds: torch.Tensor,
+        images: Any,
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
-        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+        terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         temperature = self.config.temperature
-        target = self.class_logits(image_embeds.detach(), self.get_teacher_features())
+        target = self.class_logits(images.pooler_output.detach(), self.get_teacher_features())
         # The released code's, without the teacher's own entropy, which no gradient passes through.
         divergence = temperature**2 * F.cross_entropy(logits / temperature, (target / temperature).softmax(-1))
         if self._rule is not None:

@@ -101,15 +101,15 @@ class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        image_embeds: torch.Tensor,
+        images: Any,
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
-        terms = super().loss_terms(logits, labels, image_embeds, text_embeds, pixel_values)
+        terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         plain, teacher = self.get_plain_image_features(pixel_values), self.get_teacher_features()
         return terms | {
             "text": mean_absolute_difference(text_embeds, teacher),
-            "image": mean_absolute_difference(image_embeds, plain),
+            "image": mean_absolute_difference(images.pooler_output, plain),
             "logits": kl_divergence(logits, self.class_logits(plain, teacher), divisor=logits.numel()),
         }
 
