@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from hf_prompt_models.prompts.region_marks import BLUR_SIGMA, mark_regions
+from hf_prompt_models.prompts.region_marks import BLUR_SIGMA, region_markers
 from tests.tested_method import random_image
 
 
@@ -23,7 +23,7 @@ def box_mask() -> np.ndarray:
 
 def test_a_circle_fills_the_box_and_leaves_the_rest() -> None:
     image = random_image()
-    (drawn,) = mark_regions(image, [BOX], "circle")
+    (drawn,) = (draw() for draw in region_markers(image, [BOX], "circle"))
     changed = (pixels(drawn) != pixels(image)).any(axis=2)
     rows, columns = changed.nonzero()
     assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == BOX
@@ -36,7 +36,7 @@ def test_a_circle_fills_the_box_and_leaves_the_rest() -> None:
 
 def test_a_crop_is_the_box() -> None:
     image = random_image()
-    (cropped,) = mark_regions(image, [BOX], "crop")
+    (cropped,) = (draw() for draw in region_markers(image, [BOX], "crop"))
     assert np.array_equal(pixels(cropped), pixels(image)[5:25, 10:40])
 
 
@@ -48,18 +48,18 @@ def test_blur_and_grey_leave_the_region_and_change_what_is_outside() -> None:
     }
     for mark, other in outside.items():
         for region, inside in ((BOX, box_mask()), (mask, mask)):
-            (marked,) = mark_regions(image, [region], mark)  # type: ignore[arg-type]
+            (marked,) = (draw() for draw in region_markers(image, [region], mark))  # type: ignore[arg-type]
             assert np.array_equal(pixels(marked), np.where(inside[..., None], pixels(image), other))
 
 
 @pytest.mark.parametrize("mark", ["circle", "crop", "blur", "grey"])
 def test_a_full_mask_marks_what_its_box_marks(mark: str) -> None:
     image = random_image()
-    by_box, by_mask = mark_regions(image, [BOX, box_mask()], mark)  # type: ignore[arg-type]
+    by_box, by_mask = (draw() for draw in region_markers(image, [BOX, box_mask()], mark))  # type: ignore[arg-type]
     assert np.array_equal(by_box, by_mask)
     assert np.array_equal(image, random_image())
 
 
 def test_another_mark_is_refused() -> None:
     with pytest.raises(ValueError, match="no mark 'square'"):
-        mark_regions(random_image(), [BOX], "square")  # type: ignore[arg-type]
+        region_markers(random_image(), [BOX], "square")  # type: ignore[arg-type]

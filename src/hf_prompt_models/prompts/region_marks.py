@@ -24,8 +24,12 @@ BLUR_SIGMA = 100
 """Pixels: ReCLIP's and FGVP's."""
 
 
-def mark_regions(image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark) -> list[Image.Image]:
-    """For each region a picture that points at it.
+def region_markers(
+    image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark
+) -> list[Callable[[], Image.Image]]:
+    """Return for each region a function that draws a copy of the image which points at the region.
+
+    Copies are drawn when they are needed, as those of all regions of a large photo would fill gigabytes.
 
     Args:
         image: RGB.
@@ -36,13 +40,6 @@ def mark_regions(image: Image.Image, regions: Sequence[PixelBox | np.ndarray], m
     Raises:
         ValueError: for another mark.
     """
-    return [draw() for draw in region_markers(image, regions, mark)]
-
-
-def region_markers(
-    image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark
-) -> list[Callable[[], Image.Image]]:
-    """As `mark_regions`, but what makes the pictures: many of a large photo need not be there at once."""
     boxes = [mask_boxes([region])[0] if isinstance(region, np.ndarray) else region for region in regions]
     if mark == "crop":
         return [partial(image.crop, box) for box in boxes]

@@ -29,7 +29,7 @@ from transformers import (
 
 from hf_prompt_models import CptConfig, CptForVisualGrounding, CptProcessor
 from hf_prompt_models.prompts.colors import SEARCHED_COLORS, paint_regions, search_color_prompts
-from hf_prompt_models.prompts.region_marks import mark_regions
+from hf_prompt_models.prompts.region_marks import region_markers
 from tests.models.cpt.scenes import random_boxes
 from tests.tested_method import random_image
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
@@ -220,7 +220,7 @@ def test_a_clip_takes_other_marks_and_subtracts_other_phrases(mode: str | list[s
     marks: Any = [mode] if isinstance(mode, str) else mode
     of_marks = []
     for mark in marks:
-        pictures = mark_regions(image, [tuple(box) for box in boxes], mark)
+        pictures = [draw() for draw in region_markers(image, [tuple(box) for box in boxes], mark)]
         z = clip_similarities(openai_clip, pictures, [f"a photo of {each}" for each in (PHRASE, *others)])
         of_marks.append(z[:, 0] - z[:, 1:].mean(dim=1))
     torch.testing.assert_close(found, torch.stack(of_marks).mean(dim=0)[None], rtol=1e-4, atol=2e-4)
