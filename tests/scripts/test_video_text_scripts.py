@@ -431,7 +431,7 @@ def test_what_a_model_does_not_do_is_said(backbone: Path, data: Path) -> None:
     clip = str(data / "test0.mp4")
     assert "pass --text to search them, or --question" in refused("predict.py", backbone, clip)
     assert "answers no questions" in refused("predict.py", backbone, clip, "--question", "what is it")
-    assert "--csv does not go with --text" in refused("predict.py", backbone, clip, "--text", "a", "--csv", "c.csv")
+    assert "--csv does not apply to" in refused("predict.py", backbone, clip, "--text", "a", "--csv", "c.csv")
     assert "--index does not go with --question" in refused(
         "predict.py", backbone, clip, "--question", "a", "--index", "i"
     )
