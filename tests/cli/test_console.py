@@ -107,7 +107,7 @@ def test_a_closed_pipe_ends_quietly_after_the_table_is_written(
 def test_long_output_into_a_closed_pipe_ends_quietly(
     length: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(predict, "predict", lambda arguments: print("x" * length))
+    monkeypatch.setattr(predict, "predict", lambda *arguments: print("x" * length))
     with closed_output(), pytest.raises(SystemExit) as stop:
         main(["predict", "model", "photo.png", "--json"])
     assert (stop.value.code, capsys.readouterr().err) == (CLOSED_PIPE, "")
@@ -116,13 +116,13 @@ def test_long_output_into_a_closed_pipe_ends_quietly(
 def test_without_a_standard_output_commands_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     assert main(["--help"]) == 0
-    monkeypatch.setattr(predict, "predict", lambda arguments: print("done"))
+    monkeypatch.setattr(predict, "predict", lambda *arguments: print("done"))
     assert main(["predict", "model", "photo.png"]) == 0
     sys.stdout.close()
 
 
 def test_an_error_keeps_its_message_and_code_when_the_pipe_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(arguments: object) -> None:
+    def fail(*arguments: object) -> None:
         print("printed before")
         raise ValueError("It is damaged.")
 

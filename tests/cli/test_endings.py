@@ -39,7 +39,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
     [
         (
             evaluate,
-            "report",
+            "evaluate",
             ["evaluate", "mine", "--test_dir", "x"],
             "mine is as it was, and no results were written",
         ),

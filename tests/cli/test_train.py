@@ -277,7 +277,7 @@ class_specific_context: true
 save_strategy: no
 feature_cache: off
 context_init:
-labels: null
+label_column: null
 target_dirs:
   - a b
   - c
@@ -292,7 +292,7 @@ def test_values_of_a_file_are_those_of_the_command_line(suffix: str, tmp_path: P
         file.write_text(YAML)
     else:
         value = {"shots": 4, "seeds": [1, 2], "learning_rate": 2e-3, "class_specific_context": True}
-        value |= {"save_strategy": "no", "feature_cache": "off", "context_init": None, "labels": None}
+        value |= {"save_strategy": "no", "feature_cache": "off", "context_init": None, "label_column": None}
         value |= {"target_dirs": ["a b", "c"], "lr_scheduler_kwargs": {"num_cycles": 2}}
         file.write_text(json.dumps(value, indent="\t"))
     parser = parsers()["train coop"]
@@ -300,7 +300,7 @@ def test_values_of_a_file_are_those_of_the_command_line(suffix: str, tmp_path: P
     given = parser.parse_args([*with_flags_of_file(parser, [str(file)]), *required])
     assert (given.shots, given.seeds, given.learning_rate) == (4, [1, 2], 2e-3)
     assert (given.class_specific_context, given.feature_cache, given.target_dirs) == (True, "off", ["a b", "c"])
-    assert (given.context_init, given.labels) == (None, None)
+    assert (given.context_init, given.label_column) == (None, None)
     assert str(getattr(given.save_strategy, "value", given.save_strategy)) == "no"
     assert json.loads(given.lr_scheduler_kwargs) in ({"num_cycles": 2}, {"num_cycles": "2"})  # the Trainer takes both
     over = [str(file), "--shots", "9", "--seeds", "3", "--no_such"]

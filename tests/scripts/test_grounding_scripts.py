@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoProcessor, TrainingArguments, pipeline
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
 from hf_prompt_models.data.grounding.referring_expressions import draw_expressions
-from hf_prompt_models.tasks.visual_grounding import run as visual_grounding
+from hf_prompt_models.tasks.visual_grounding import evaluation as visual_grounding
 from tests.scripts.test_few_shot_scripts import refused, script
 from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 

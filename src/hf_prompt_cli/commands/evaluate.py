@@ -60,19 +60,22 @@ def main(argv: Sequence[str]) -> int:
         return 0
     logging.disable_progress_bar()
     with ending(lambda: f"{named.model} is as it was, and no results were written.", AGAIN):
-        task, config = task_of_run(named.model)
-        recipe = recipe_of_model(config)
-        arguments = COMMAND.parse(argv, named.model, task, recipe)
-        if arguments is None:
-            return 0
-        print(report(task, recipe, arguments))
-    if written := written_files(arguments):
-        print(f"\nWritten: {', '.join(map(str, written))}")
+        evaluate(named, argv)
     return 0
 
 
-def report(task: Task[Any], recipe: Recipe[Any] | None, arguments: argparse.Namespace) -> str:
-    """Test, write what is asked for, and return the lines that say what came out."""
+def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Test a model, write the files that the flags name, and print the results; or print the help of its task.
+
+    Args:
+        named: the command line, parsed with the flags of all tasks.
+        argv: the command line.
+    """
+    task, config = task_of_run(named.model)
+    recipe = recipe_of_model(config)
+    arguments = COMMAND.parse(argv, named.model, task, recipe)
+    if arguments is None:
+        return
     directories = model_directories(arguments.model)
     if said := describe_interrupted(arguments.model, directories):
         print(said, file=sys.stderr)
@@ -81,7 +84,9 @@ def report(task: Task[Any], recipe: Recipe[Any] | None, arguments: argparse.Name
     results = task.evaluate(directories, recipe, arguments)
     if arguments.json:
         write_json(arguments.json, results)
-    return task.summarise_evaluation(results)
+    print(task.summarise_evaluation(results))
+    if written := written_files(arguments):
+        print(f"\nWritten: {', '.join(map(str, written))}")
 
 
 def written_files(arguments: argparse.Namespace) -> list[Path]:

@@ -21,6 +21,7 @@ class MantisConfig(PrefixLMConfig):
     """
 
     model_type = "mantis_nlg"  # "mantis" alone is another model's name on the Hub
+    method = "mantis"
     grids: ClassVar[dict[int, tuple[int, int]]] = {
         **{count: (count, 1) for count in (1, 2, 3, 5, 7)},
         4: (2, 2),
