@@ -71,7 +71,7 @@ notebooks: $(VENV)/installed  # execute those of examples/ and write their outpu
 	$(BIN)/python -m tests.examples.execute
 
 bench: $(VENV)/installed
-	$(BIN)/hf-prompt benchmark coop
+	$(BIN)/python scripts/benchmark.py coop
 
 clean:
 	rm -rf $(VENV) .matrix $(DEMO) runs site build *.egg-info src/*.egg-info

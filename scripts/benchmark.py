@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""`hf-prompt benchmark`, from a checkout."""
+"""Measure a method against its reference implementation; `--help` lists what can be measured."""
 
 import sys
 
-from hf_prompt_cli.commands.benchmark import main
+from benchmarks.main import main
 from hf_prompt_cli.console import printing
 
 

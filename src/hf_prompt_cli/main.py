@@ -16,7 +16,6 @@ COMMANDS = {
     "zero_shot": "classify by class names alone, without training",
     "predict": "classify, ground, describe, find or answer, from files",
     "convert": "read checkpoints of the methods' original code",
-    "benchmark": "measure a method against the way of the original code",
     "app": "try a trained model on a web page",
     "demo": "see a method learn on drawn data, offline",
     "report": "tables and curves of many runs",
@@ -72,6 +71,13 @@ def run(command: str, *rest: str) -> int:
         return 0
     if not command:
         print(HELP, end="", file=sys.stderr)
+        return 2
+    if command == "benchmark":
+        print(
+            "hf-prompt: benchmarks are not part of the package. Run `python scripts/benchmark.py` in a checkout of "
+            "the repository.",
+            file=sys.stderr,
+        )
         return 2
     if command not in COMMANDS:
         hint = did_you_mean(command, COMMANDS) or " `hf-prompt --help` lists the commands."

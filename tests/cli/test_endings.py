@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hf_prompt_cli.commands import benchmark, convert, evaluate, export, make_playground, predict, report
+from hf_prompt_cli.commands import convert, evaluate, export, make_playground, predict, report
 from hf_prompt_cli.ending import ending, in_a_line
 from hf_prompt_cli.main import main
 from hf_prompt_models import CptForVisualGrounding
@@ -48,12 +48,6 @@ def files_of(folder: Path) -> dict[Path, bytes]:
         (export, "export", ["export", "mine", "--output", "m.onnx"], "mine is as it was, and so is m.onnx."),
         (report, "write_report", ["report", "."], "Runs are as they were"),
         (make_playground, "make", ["make_playground", "images", "x"], "Run the same command again to start over."),
-        (
-            benchmark,
-            "printed",
-            ["benchmark", "coop", "--output", "p.md"],
-            "What was printed is measured, and in p.md.",
-        ),
     ],
 )
 def test_a_stopped_command_says_what_is_kept(
@@ -187,9 +181,8 @@ def test_what_is_our_own_error_keeps_its_traceback(error: type[Exception]) -> No
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
-def test_methods_without_a_format_or_a_benchmark_are_named() -> None:
+def test_a_method_without_an_original_format_is_named() -> None:
     assert ended(["convert", "mantis"]) == "error: mantis has no other format to convert from."
-    assert ended(["benchmark", "frozen"]) == "error: there is no benchmark of frozen."
     prompted = {"kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
     assert convert.parsers().keys() == {
         f"convert {each}" for each in {"action_clip", "alpro", "coop", "cpt"} | prompted

@@ -21,6 +21,8 @@ _BLOCK = re.compile(
 )
 PROGRAM = ("hf-prompt", "hf_prompt_cli")
 """What the command line is called, and as a module for `torchrun -m`."""
+SCRIPTS = ("scripts/benchmark.py",)
+"""Programs of the repository that are not commands of the package."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,16 @@ class Block:
         return [command for command in commands if command]
 
     def ours(self) -> list[list[str]]:
-        """The commands of this project, `["hf-prompt", command, …]`, without what launches them, such as torchrun."""
+        """The commands of this project, without what launches them, such as torchrun.
+
+        `["hf-prompt", command, …]`, or `["python", "scripts/benchmark.py", …]` for one of `SCRIPTS`.
+        """
         found = []
         for command in self.commands():
-            places = [place for place, word in enumerate(command) if word in PROGRAM]
-            found += [["hf-prompt", *command[places[0] + 1 :]]] if places else []
+            places = [place for place, word in enumerate(command) if word in (*PROGRAM, *SCRIPTS)]
+            if places:
+                program, arguments = command[places[0]], command[places[0] + 1 :]
+                found.append(["python", program, *arguments] if program in SCRIPTS else ["hf-prompt", *arguments])
         return found
 
 

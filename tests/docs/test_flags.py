@@ -7,6 +7,7 @@ import runpy
 import pytest
 
 from hf_prompt_cli.main import flags, parsers
+from scripts.benchmarks.main import MODULES, parser_of
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks
 
 
@@ -21,12 +22,18 @@ FOREIGN = {"--help", "--version"}
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, argparse.ArgumentParser]:
-    return parsers()
+    """The parsers of all commands and scripts, by the words that call them behind `hf-prompt` or `python`."""
+    benchmarks = {f"scripts/benchmark.py {subject}": parser_of(subject) for subject in MODULES}
+    return parsers() | benchmarks
 
 
 def words_of(command: list[str], known: dict[str, argparse.ArgumentParser]) -> str:
     """The words that call a command's parser: two, such as "train coop", or one."""
     return " ".join(command[1:3]) if " ".join(command[1:3]) in known else command[1]
+
+
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    return {flag for action in parser._actions for flag in action.option_strings}
 
 
 @pytest.mark.parametrize(("block", "command"), COMMANDS)
@@ -36,8 +43,8 @@ def test_a_documented_command_is_one_that_its_parser_takes(
     words = words_of(command, known)
     assert words in known, f"{block}: there is no command {words!r}"
     arguments = command[1 + len(words.split()) :]
-    missing = {word for word in arguments if word.startswith("--")} - flags()[words] - FOREIGN
-    assert not missing, f"{block}: hf-prompt {words} has no {', '.join(sorted(missing))}"
+    missing = {word for word in arguments if word.startswith("--")} - flags_of(known[words]) - FOREIGN
+    assert not missing, f"{block}: {command[0]} {words} has no {', '.join(sorted(missing))}"
     if not any("$" in word or word.endswith(".yaml") for word in arguments):  # in a loop; with flags of a file
         try:
             known[words].parse_args(arguments)
@@ -45,8 +52,8 @@ def test_a_documented_command_is_one_that_its_parser_takes(
             pytest.fail(f"{block}: {capsys.readouterr().err}", pytrace=False)
 
 
-def test_flags_named_in_sentences_exist() -> None:
-    everywhere = frozenset().union(*flags().values()) | FOREIGN
+def test_flags_named_in_sentences_exist(known: dict[str, argparse.ArgumentParser]) -> None:
+    everywhere = FOREIGN.union(*map(flags_of, known.values()))
     wrong = []
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -1,23 +1,29 @@
 """benchmark.py measures both arms, and they agree."""
 
 import json
+import os
 import re
-import runpy
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from hf_prompt_models import AlproForVideoTextRetrieval
 from hf_prompt_models.data.text.captioned_videos import read_captioned_videos
-from hf_prompt_models.models.action_clip.benchmark_action_clip import token_ids
 from hf_prompt_models.playground import CLIP_DIR
 from hf_prompt_models.tasks.video_text.evaluation import retrieve
+from scripts.benchmarks.action_clip import token_ids
+from scripts.benchmarks.main import MODULES, TEXT_SIDE, main
+from scripts.benchmarks.text_side import MODELS
 from tests.models.alpro import little
+from tests.programs import run_program
 from tests.stand_ins_language import gpt2, resnet_152
 from tests.videos import write_frames
+from tests.vision_language_stand_ins import dandelin_vilt_b32_mlm
 
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
 def rows(markdown: str, heading: str) -> list[dict[str, str]]:
@@ -30,10 +36,9 @@ def rows(markdown: str, heading: str) -> list[dict[str, str]]:
 def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     flags = "--classes 3 --n_ctx 2 --layouts end class-specific --repeats 1 --chunk 2 --steps 3 --batch_size 4"
     output = tmp_path / "performance.md"
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    script(["coop", *flags.split(), "--parts", "text", "training", "--output", str(output)])
+    main(["coop", *flags.split(), "--parts", "text", "training", "--output", str(output)])
     markdown = output.read_text(encoding="utf-8")
-    assert f"hf-prompt benchmark coop {flags}" in markdown
+    assert f"python scripts/benchmark.py coop {flags}" in markdown
     assert "Text side of a training step" in capsys.readouterr().out
     for row in rows(markdown, "Text side"):
         assert float(row["features differ"]) < 1e-5
@@ -44,10 +49,9 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
         assert float(row["contexts differ"]) < 1e-5
 
 
-@pytest.mark.parametrize("method", ["kgcoop", "prograd", "ivlp", "maple", "promptsrc", "tcp", "mmrl"])
+@pytest.mark.parametrize("method", TEXT_SIDE)
 def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytest.CaptureFixture) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    script([method, *["--classes", "3", "--repeats", "1"]])
+    main([method, *["--classes", "3", "--repeats", "1"]])
     (row,) = rows(capsys.readouterr().out, "Text side")
     assert float(row["features differ"]) < 1e-5
     assert float(row["gradients differ"]) < 1e-5
@@ -55,8 +59,7 @@ def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytes
 
 
 def test_both_arms_of_cocoop_agree(capsys: pytest.CaptureFixture) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    script(["cocoop", *["--classes", "3", "--repeats", "1", "--images", "2", "--measured_images", "1"]])
+    main(["cocoop", *["--classes", "3", "--repeats", "1", "--images", "2", "--measured_images", "1"]])
     markdown = capsys.readouterr().out
     (step,), (evaluation,) = rows(markdown, "A training step"), rows(markdown, "Evaluation")
     assert max(float(step["logits differ"]), float(step["gradients differ"])) < 1e-4
@@ -69,8 +72,7 @@ def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixtur
     flags = f"--backbone {CLIP_DIR} --num_classes 5 --num_templates 3 --chunk 4 --num_frames 2 --num_clips 2"
     flags += " --seconds 0.2 --num_workers 1 --batch_size 2 --eval_batch_sizes 2 --repeats 1 --post_network lstm"
     parts = ["--full"] if full else ["--sampled_classes", "2", "--parts", "text"]
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    script(["action_clip", *flags.split(), *parts])
+    main(["action_clip", *flags.split(), *parts])
     markdown = capsys.readouterr().out
     assert ("**Estimated:** 6 of 15 sentences" in markdown) != full
     (first,) = rows(markdown, "Text side")
@@ -102,18 +104,41 @@ def test_stand_in_tokens_are_pieces_of_words() -> None:
 
 @pytest.mark.parametrize("flag", ["--num_classes 401", "--num_templates 17", "--num_clips 1", "--batch_size 0"])
 def test_sizes_that_make_no_sense_are_refused(flag: str) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
     with pytest.raises(SystemExit, match=flag.split()[0]):
-        script(["action_clip", *flag.split()])
+        main(["action_clip", *flag.split()])
 
 
-def test_methods_are_listed(capsys: pytest.CaptureFixture) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    with pytest.raises(SystemExit, match="0"):
-        script(["--help"])
-    assert "coop" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no benchmark of clip_zero_shot"):
-        script(["clip_zero_shot"])
+def test_what_can_be_measured_is_listed(tmp_path: Path) -> None:
+    shown = run_program([sys.executable, str(SCRIPT), "--help"], cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"To measure: {', '.join(MODULES)}\n" in shown.stdout
+    assert set(TEXT_SIDE) == MODELS.keys()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["frozen"], "there is no benchmark 'frozen'."),
+        (["imports"], "Did you mean import?"),
+        (["coop", "--class", "3"], "Did you mean --classes?"),
+    ],
+)
+def test_an_unknown_benchmark_or_flag_is_wrong_usage(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_benchmark_reports_what_is_measured(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("scripts.benchmarks.main.printed", lambda _: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit, match=str(code)):
+        main(["coop", "--output", "p.md"])
+    assert capsys.readouterr().err.startswith("\ninterrupted. What was printed is measured, and in p.md.")
 
 
 def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
@@ -123,21 +148,19 @@ def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
     language_model, vision_model = gpt2(tmp_path / "gpt2"), resnet_152(tmp_path / "resnet")
     flags = ["--language_model", str(language_model), "--vision_model", str(vision_model), "--batch_size", "3"]
     flags += ["--images", "2", "--num_image_tokens", "2", "--new_tokens", "6", "--title_tokens", "5", "--full"]
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
-    script(["mantis", *flags])
+    main(["mantis", *flags])
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if "again |" in line]
     assert [line.split("|")[-2].strip() for line in lines] == ["100%", "100%"]
     assert "6 new tokens each behind 10;" in printed
     assert "Estimated" not in printed
     with pytest.raises(SystemExit, match="give both or neither"):
-        script(["mantis", *flags[:2]])
+        main(["mantis", *flags[:2]])
 
 
 def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
     flags = "alpro --clips 40 --texts 3 --k 2 --hidden_size 32 --num_layers 2 --image_size 32 --batch_size 8"
-    script(flags.split())
+    main(flags.split())
     markdown = capsys.readouterr().out
     best, every = rows(markdown, "3 texts search 40")
     assert (best["pairs"], every["pairs"]) == ("6", "120")
@@ -153,7 +176,7 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
         lines.append(json.dumps({"video": f"clip{number}", "caption": f"a {word}"}))
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
     trained = f"alpro --model {tmp_path}/model --captions {tmp_path}/list.jsonl --clips 6 --k 2 --texts 6"
-    script(trained.split())
+    main(trained.split())
     found = rows(capsys.readouterr().out, "6 texts search 6")
     captions = read_captioned_videos(tmp_path / "list.jsonl")
     for row, rerank in zip(found, (2, 0), strict=True):
@@ -170,6 +193,26 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
     ],
 )
 def test_searches_that_make_no_sense_are_refused(flags: str, message: str) -> None:
-    script = runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]
     with pytest.raises(SystemExit, match=message):
-        script(["alpro", *flags.split()])
+        main(["alpro", *flags.split()])
+
+
+def test_both_arms_of_cpt_agree(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    vilt = dandelin_vilt_b32_mlm(tmp_path / "vilt-b32-mlm")
+    main(["cpt", "--backbone", str(vilt), "--regions", "2", "7", "--size", "90", "60"])
+    measured = re.findall(r"^\| +(\d+) \|.*\| +([\d.e+-]+) \|$", capsys.readouterr().out, re.MULTILINE)
+    assert [count for count, _ in measured] == ["2", "7"]
+    assert all(float(difference) < 1e-4 for _, difference in measured)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--colors 7", "between 1 and 6"),
+        ("--regions 0", "--regions is at least 1"),
+        (f"--backbone {CLIP_DIR}", "is a CLIPModel"),
+    ],
+)
+def test_grounding_that_makes_no_sense_is_refused(flags: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(["cpt", *flags.split()])

@@ -11,16 +11,9 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from hf_prompt_models.benchmark_context_utils import (
-    Arm,
-    build_random_model,
-    full_length_text_features,
-    take_gradients,
-)
-from hf_prompt_models.benchmark_context_utils import (
-    add_arguments as add_shared_arguments,
-)
-from hf_prompt_models.measuring import (
+from hf_prompt_models.models.cocoop.modeling_cocoop import CoCoOpForImageClassification
+
+from .measuring import (
     CLIP_SHAPES,
     MIB,
     activation_bytes,
@@ -32,7 +25,15 @@ from hf_prompt_models.measuring import (
     random_tensor,
     relative_difference,
 )
-from hf_prompt_models.models.cocoop.modeling_cocoop import CoCoOpForImageClassification
+from .text_side import (
+    Arm,
+    build_random_model,
+    full_length_text_features,
+    take_gradients,
+)
+from .text_side import (
+    add_arguments as add_shared_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +118,3 @@ def logits_and_gradients(
     result = arm(model, pixels)
     F.cross_entropy(result, labels).backward()
     return result.detach(), take_gradients(model)
-
-
-__all__ = ["add_arguments", "run"]

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 import torch
 from transformers import GenerationConfig, GPT2Config, ResNetConfig
 
-from hf_prompt_models.measuring import describe_machine, fastest, markdown_table, random_tensor
 from hf_prompt_models.models.mantis.configuration_mantis import MantisConfig
 from hf_prompt_models.models.mantis.modeling_mantis import MantisForConditionalGeneration
+
+from .measuring import describe_machine, fastest, markdown_table, random_tensor
 
 
 DRAWN_STEPS = 4

@@ -22,12 +22,13 @@ from transformers import (
     ViltImageProcessorPil,
 )
 
-from hf_prompt_models.measuring import describe_machine, fastest_in_turn, markdown_table, relative_difference
 from hf_prompt_models.models.cpt.configuration_cpt import CptConfig
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
 from hf_prompt_models.models.cpt.processing_cpt_base import single_piece
 from hf_prompt_models.prompts.colors import SEARCHED_COLORS, PixelBox, clip_boxes, paint_regions
+
+from .measuring import describe_machine, fastest_in_turn, markdown_table, relative_difference
 
 
 PHRASE = "the horse on the left watched by the woman"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from hf_prompt_models.measuring import describe_machine, markdown_table
+from .measuring import describe_machine, markdown_table
 
 
 ARMS = {

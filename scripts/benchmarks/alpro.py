@@ -17,11 +17,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from hf_prompt_models.data.text.captioned_videos import read_captioned_videos
 from hf_prompt_models.data.text.video_text_dataset import VideoTextDataset
-from hf_prompt_models.measuring import count_flops, describe_machine, fastest, markdown_table
 from hf_prompt_models.metrics.retrieval import ranks_of_any, recall_at
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
 from hf_prompt_models.models.alpro.processing_alpro import AlproCollator
+
+from .measuring import count_flops, describe_machine, fastest, markdown_table
 
 
 TEXT_LENGTH, VOCABULARY = 12, 1000

@@ -16,7 +16,11 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from hf_prompt_models.configuration_utils import class_fields, ids_to_string
-from hf_prompt_models.measuring import (
+from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
+from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
+from hf_prompt_models.prompts.packing import pack_prompts
+
+from .measuring import (
     CLIP_SHAPES,
     MIB,
     activation_bytes,
@@ -29,9 +33,6 @@ from hf_prompt_models.measuring import (
     random_tensor,
     relative_difference,
 )
-from hf_prompt_models.models.coop.configuration_coop import CoOpConfig
-from hf_prompt_models.models.coop.modeling_coop import CoOpForImageClassification
-from hf_prompt_models.prompts.packing import pack_prompts
 
 
 LAYOUTS = ("end", "middle", "front", "class-specific")

@@ -1,7 +1,7 @@
-"""What the benchmarks of methods with prompts in CLIP's towers share: a model of random weights, and both arms.
+"""Measure the text side of a prompt method against its released code, side by side in one run.
 
-The full-length arm does what the released codes do, written plainly: every class is a row of 77 tokens, and each layer
-with prompts gets its own copy of the rows.
+Both arms use the same random weights in CLIP's shapes and the same prompts. The full-length arm does what the released
+code does, written plainly: every class is a row of 77 tokens, and each layer with prompts has a copy of the rows.
 """
 
 import argparse
@@ -12,8 +12,21 @@ import torch
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
+from hf_prompt_models import (
+    IVLPForImageClassification,
+    KgCoOpForImageClassification,
+    MaPLeForImageClassification,
+    MMRLForImageClassification,
+    ProGradForImageClassification,
+    PromptSRCForImageClassification,
+    TCPForImageClassification,
+)
 from hf_prompt_models.configuration_utils import class_fields, ids_to_string
-from hf_prompt_models.measuring import (
+from hf_prompt_models.modeling_context_utils import ContextPromptModel
+from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
+from hf_prompt_models.prompts.packing import pack_prompts
+
+from .measuring import (
     MIB,
     activation_bytes,
     describe_machine,
@@ -22,12 +35,19 @@ from hf_prompt_models.measuring import (
     random_tensor,
     relative_difference,
 )
-from hf_prompt_models.modeling_context_utils import ContextPromptModel
-from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
-from hf_prompt_models.prompts.packing import pack_prompts
 
 
 Arm = Callable[..., torch.Tensor]
+
+MODELS: dict[str, type[ContextPromptModel]] = {
+    "ivlp": IVLPForImageClassification,
+    "kgcoop": KgCoOpForImageClassification,
+    "maple": MaPLeForImageClassification,
+    "mmrl": MMRLForImageClassification,
+    "prograd": ProGradForImageClassification,
+    "promptsrc": PromptSRCForImageClassification,
+    "tcp": TCPForImageClassification,
+}
 
 POSITIONS = 77
 START, END, PERIOD = 49406, 49407, 269
@@ -41,12 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
 
 
-def run_text_side(model_class: type[ContextPromptModel], arguments: argparse.Namespace) -> Iterator[str]:
+def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Markdown, part by part: the text side of a training step."""
     yield f"{describe_machine()} Class names have {arguments.name_length} tokens."
     clip, rows = build_deep_random_clip(), []
     for num_classes in arguments.classes:
-        model = build_random_model(model_class, clip, num_classes, arguments.name_length)
+        model = build_random_model(MODELS[arguments.subject], clip, num_classes, arguments.name_length)
         weights = random_tensor(num_classes, clip.config.projection_dim, seed=1)
         arms = full_length_text_features, text_features
         (theirs, expected), (ours, result) = fastest_in_turn(
@@ -155,6 +175,3 @@ def take_gradients(model: ContextPromptModel) -> torch.Tensor:
     gradients = [each.grad.flatten() for each in model.prompt_learner.parameters() if each.grad is not None]
     model.zero_grad(set_to_none=True)
     return torch.cat(gradients)
-
-
-__all__ = ["add_arguments", "run_text_side"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_prompt_models.measuring import (
+from scripts.benchmarks.measuring import (
     activation_bytes,
     count_flops,
     fastest,

@@ -25,7 +25,14 @@ from hf_prompt_models.configuration_utils import class_fields, ids_to_string
 from hf_prompt_models.data.videos.dataset import VideoDataset
 from hf_prompt_models.data.videos.labelled import read_video_folder
 from hf_prompt_models.data.videos.writing import write_video
-from hf_prompt_models.measuring import (
+from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
+from hf_prompt_models.models.action_clip.image_processing_action_clip import ActionClipImageProcessor
+from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
+from hf_prompt_models.prompts.packing import pack_prompts
+from hf_prompt_models.prompts.templates import ACTION_TEMPLATES, fill_template
+
+from .action_names import ACTION_NAMES
+from .measuring import (
     CLIP_SHAPES,
     build_random_clip,
     describe_machine,
@@ -34,12 +41,6 @@ from hf_prompt_models.measuring import (
     random_tensor,
     relative_difference,
 )
-from hf_prompt_models.models.action_clip.benchmark_names_action_clip import ACTION_NAMES
-from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
-from hf_prompt_models.models.action_clip.image_processing_action_clip import ActionClipImageProcessor
-from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipForVideoClassification
-from hf_prompt_models.prompts.packing import pack_prompts
-from hf_prompt_models.prompts.templates import ACTION_TEMPLATES, fill_template
 
 
 START, END, FIRST_WORD = 49406, 49407, 1000

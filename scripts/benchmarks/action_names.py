@@ -1,4 +1,4 @@
-"""400 names of actions for the benchmark, of one to four words and as long as labels of large video data sets."""
+"""400 action names of one to four words for the ActionCLIP benchmark, as long as labels of large video datasets."""
 
 _NAMES = """
 abseiling; applauding; applying lipstick; archery; arguing; arranging flowers; assembling a bicycle; backflip;

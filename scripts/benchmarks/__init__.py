@@ -1,0 +1,1 @@
+"""The benchmarks of `python scripts/benchmark.py`: one module per method, and what they share."""

@@ -1,0 +1,73 @@
+"""Measure a method against its reference implementation, side by side in one run.
+
+    python scripts/benchmark.py coop --classes 10 100
+    python scripts/benchmark.py coop --classes 10 100 397 1000 --backbones vit-b-32 vit-b-16 --output performance.md
+    python scripts/benchmark.py action_clip --parts text --threads 1
+
+The first argument names what is measured; `python scripts/benchmark.py coop --help` describes it. Each table is
+printed as soon as it is complete. Set --threads to the number of cores that are free.
+"""
+
+import argparse
+import shlex
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from types import ModuleType
+
+from hf_prompt_cli.parsing import chosen, examples_parser, parse
+
+
+PROGRAM = "python scripts/benchmark.py"
+
+TEXT_SIDE = ("ivlp", "kgcoop", "maple", "mmrl", "prograd", "promptsrc", "tcp")
+
+MODULES = {
+    **{method: method for method in ("action_clip", "alpro", "cocoop", "coop", "cpt", "mantis")},
+    **dict.fromkeys(TEXT_SIDE, "text_side"),
+    "import": "importing",
+}
+"""What can be measured, and the module of this package that measures it with `add_arguments` and `run`."""
+
+
+def benchmark_of(subject: str) -> ModuleType:
+    return import_module(f".{MODULES[subject]}", __package__)
+
+
+def parser_of(subject: str) -> argparse.ArgumentParser:
+    parser = examples_parser(f"{PROGRAM} {subject}", benchmark_of(subject).__doc__)
+    parser.set_defaults(subject=subject)
+    benchmark_of(subject).add_arguments(parser)
+    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, else all cores")
+    parser.add_argument("--output", metavar="FILE", help="also write the tables to a Markdown file")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    help_text = f"{__doc__}\nTo measure: {', '.join(MODULES)}"
+    subject, flags = chosen(PROGRAM, "benchmark", argv, list(MODULES), help_text), argv[1:]
+
+    import torch  # slow to import, and not needed for the help
+    from transformers.utils import logging
+
+    from hf_prompt_cli.ending import ending
+    from hf_prompt_models.utils.files import write_text
+
+    arguments = parse(parser_of(subject), flags)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    logging.set_verbosity_error()
+    written = ["# Performance", f"```bash\n{PROGRAM} {shlex.join(argv)}\n```"]
+    with ending(
+        lambda: "What was printed is measured" + (f", and in {arguments.output}." if arguments.output else ".")
+    ):
+        for part in printed(benchmark_of(subject).run(arguments)):
+            written.append(part)
+            if arguments.output:
+                write_text(arguments.output, "\n\n".join(written) + "\n")
+    return 0
+
+
+def printed(parts: Iterator[str]) -> Iterator[str]:
+    for part in parts:
+        print(f"{part}\n", flush=True)
+        yield part
