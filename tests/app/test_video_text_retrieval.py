@@ -22,8 +22,7 @@ from hf_prompt_models.app.components.playable import PREVIEW_FRAMES, playable_co
 from hf_prompt_models.app.video_question_answering import Answerer
 from hf_prompt_models.data.videos.loading import load_video, load_video_views
 from hf_prompt_models.playground import ALPRO_DIR
-from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
-from hf_prompt_models.playground.captioned_clips import distinct_clips
+from hf_prompt_models.playground.captioned_clips import distinct_clips, write_captioned_clips
 from tests.app import page_models
 
 

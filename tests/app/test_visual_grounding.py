@@ -16,7 +16,7 @@ from hf_prompt_models.app.components.drawn_boxes import draw_boxes, write_boxes
 from hf_prompt_models.app.grounder import Grounder
 from hf_prompt_models.models.cpt.visualization_cpt import show_copies
 from hf_prompt_models.playground import CLIP_DIR
-from hf_prompt_models.playground.scene_files import draw_expression
+from hf_prompt_models.playground.scenes import draw_expression
 from hf_prompt_models.prompts.colors import paint_regions
 from tests.app import page_models
 

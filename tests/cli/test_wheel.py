@@ -71,10 +71,11 @@ def test_the_wheel_is_what_is_run(environment: dict[str, str], installed: Path, 
     assert places == [str(installed / name / "__init__.py") for name in ("hf_prompt_models", "hf_prompt_cli")]
 
 
-def test_the_wheel_has_the_tiny_models_and_no_benchmark(installed: Path) -> None:
+def test_the_wheel_has_the_tiny_models_but_neither_their_training_nor_benchmarks(installed: Path) -> None:
     files = {path.relative_to(installed) for path in installed.rglob("*.*") if path.is_file()}
     assert Path("hf_prompt_models/playground/clip/model.safetensors") in files
     assert not [path for path in files if path.name.startswith("benchmark") or path.name == "measuring.py"]
+    assert {path.name for path in files if "pretraining" in path.name} == {"modeling_alpro_pretraining.py"}
 
 
 def test_help_training_and_prediction_work(hf_prompt: HfPrompt) -> None:

@@ -21,7 +21,7 @@ _BLOCK = re.compile(
 )
 PROGRAM = ("hf-prompt", "hf_prompt_cli")
 """What the command line is called, and as a module for `torchrun -m`."""
-SCRIPTS = ("scripts/benchmark.py",)
+SCRIPTS = ("scripts/benchmark.py", "scripts/train_playground.py")
 """Programs of the repository that are not commands of the package."""
 
 

@@ -11,10 +11,11 @@ from huggingface_hub import constants
 from transformers import CLIPConfig, CLIPModel, YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
 
 from hf_prompt_models.playground import ALPRO_DIR, CLASS_NAMES, CLIP_DIR, LM_DIR, VILT_DIR, draw_example
-from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
-from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
+from hf_prompt_models.playground.captioned_clips import write_captioned_clips
 from hf_prompt_models.playground.clips import write_clip_folder
-from hf_prompt_models.playground.scene_files import write_scene_folder
+from hf_prompt_models.playground.product_cards import write_card_folder
+from hf_prompt_models.playground.scenes import write_scene_folder
+from hf_prompt_models.playground.word_binding import write_episode_folder
 from tests.stand_ins_language import resnet_152
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from hf_prompt_cli.main import flags, parsers
 from scripts.benchmarks.main import MODULES, parser_of
+from scripts.playground import main as playground
 from tests.docs.pages import PAGES, ROOT, Block, all_blocks
 
 
@@ -24,7 +25,8 @@ FOREIGN = {"--help", "--version"}
 def known() -> dict[str, argparse.ArgumentParser]:
     """The parsers of all commands and scripts, by the words that call them behind `hf-prompt` or `python`."""
     benchmarks = {f"scripts/benchmark.py {subject}": parser_of(subject) for subject in MODULES}
-    return parsers() | benchmarks
+    trained = {f"scripts/train_playground.py {name}": parser for name, parser in playground.parsers()[1].items()}
+    return parsers() | benchmarks | trained
 
 
 def words_of(command: list[str], known: dict[str, argparse.ArgumentParser]) -> str:

@@ -9,9 +9,16 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer
 
 from hf_prompt_models import AlproForPreTraining, AlproForVideoTextRetrieval
-from hf_prompt_models.playground import ALPRO_DIR, alpro_pretraining
-from hf_prompt_models.playground.alpro_measures import answer_questions, count_entities, draw_pixels, recall_at_1
-from hf_prompt_models.playground.alpro_pretraining import (
+from hf_prompt_models.playground import ALPRO_DIR
+from hf_prompt_models.playground.captioned_clips import (
+    VERBS,
+    CaptionedClip,
+    describe_clip,
+    distinct_clips,
+    questions_about,
+)
+from scripts.playground import alpro
+from scripts.playground.alpro import (
     ENTITIES,
     ClipPool,
     agree,
@@ -23,8 +30,7 @@ from hf_prompt_models.playground.alpro_pretraining import (
     pretrain_alpro,
     shown_inside,
 )
-from hf_prompt_models.playground.captioned_clips import VERBS, CaptionedClip, describe_clip, distinct_clips
-from hf_prompt_models.playground.clip_questions import questions_about
+from scripts.playground.alpro_measures import answer_questions, count_entities, draw_pixels, recall_at_1
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,7 @@ def test_pixels_are_the_processors_own(processor) -> None:
 
 def test_crops_are_on_the_grid_of_patches() -> None:
     crops = draw_crops(20, torch.Generator().manual_seed(0))
-    assert (crops % alpro_pretraining.PATCH_SIZE == 0).all()
+    assert (crops % alpro.PATCH_SIZE == 0).all()
     assert (crops[:, 2:] > crops[:, :2]).all()
 
 
@@ -141,12 +147,12 @@ def test_crops_are_on_the_grid_of_patches() -> None:
 
 
 def test_pretraining_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alpro_pretraining, "STILL_BATCH", 8)
-    monkeypatch.setattr(alpro_pretraining, "BATCH_SIZE", 8)
+    monkeypatch.setattr(alpro, "STILL_BATCH", 8)
+    monkeypatch.setattr(alpro, "BATCH_SIZE", 8)
     pretrain_alpro(tmp_path, clips=20, still_steps=2, contrast_steps=2, steps=2)
     model, report = AlproForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
-    assert model.config.num_frames == alpro_pretraining.NUM_FRAMES
+    assert model.config.num_frames == alpro.NUM_FRAMES
     assert model.prompter.config.entities == list(ENTITIES)
     assert (tmp_path / "model.safetensors").stat().st_size < 8_000_000
     assert all(torch.isfinite(weight).all() for weight in model.parameters())
@@ -157,8 +163,8 @@ def test_pretraining_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pyt
 
 
 def test_contrast_learns_a_few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alpro_pretraining, "STILL_BATCH", 16)
-    monkeypatch.setattr(alpro_pretraining, "WARMUP_STEPS", 5)
+    monkeypatch.setattr(alpro, "STILL_BATCH", 16)
+    monkeypatch.setattr(alpro, "WARMUP_STEPS", 5)
     torch.manual_seed(0)
     tokenizer = clip_tokenizer()
     processor = clip_processor(tokenizer)
@@ -172,7 +178,7 @@ def test_contrast_learns_a_few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
             return videos.pooler_output @ model.get_text_features(**texts).pooler_output.T
 
     before = similarities()
-    alpro_pretraining.train_by_contrast(model, processor, pool, 25, 0)
+    alpro.train_by_contrast(model, processor, pool, 25, 0)
     after = similarities()
     off = ~torch.eye(6, dtype=torch.bool)
     assert (after.diagonal().mean() - after[off].mean()) > (before.diagonal().mean() - before[off].mean()) + 0.05

@@ -1,12 +1,18 @@
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoProcessor, AutoTokenizer, CLIPModel
 
-from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example, draw_picture
+from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
 from hf_prompt_models.playground.shapes import SHAPES
-from hf_prompt_models.playground.vocabulary import learn_merges
+from scripts.playground.pictures import draw_picture
+from scripts.playground.vocabulary import learn_merges
+from tests.programs import run_program
+
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_playground.py"
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +78,13 @@ def test_zero_shot_is_poor_but_above_chance_on_the_shifted_task(model: CLIPModel
     labels = [label for label in range(len(CLASS_NAMES)) for _ in range(15)]
     images = [draw_example(CLASS_NAMES[label], "test", 12345, index) for index, label in enumerate(labels)]
     assert 0.15 < _accuracy(model, processor, images, labels, list(CLASS_NAMES)) < 0.6  # chance is 1/12
+
+
+def test_the_script_writes_a_folder_that_loads(tmp_path: Path) -> None:
+    flags = ["clip", str(tmp_path / "clip"), "--steps", "1", "--pictures", "130"]
+    done = run_program([sys.executable, str(SCRIPT), *flags], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    processor = AutoProcessor.from_pretrained(tmp_path / "clip")
+    text = processor(text=["a fish"], return_tensors="pt")
+    features = CLIPModel.from_pretrained(tmp_path / "clip").get_text_features(**text).pooler_output
+    assert features.isfinite().all()

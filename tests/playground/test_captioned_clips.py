@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from hf_prompt_models.playground.captioned_clips import (
+    ANSWERS,
     CLIP_COLOURS,
     VERBS,
     CaptionedClip,
-    all_captions,
     describe_clip,
     distinct_clips,
+    questions_about,
 )
-from hf_prompt_models.playground.clip_questions import ANSWERS, question_words, questions_about
 from hf_prompt_models.playground.drawing import COLOURS
 from hf_prompt_models.playground.motions import OBJECTS
+from scripts.playground.alpro import all_captions, question_words
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_playground.py"

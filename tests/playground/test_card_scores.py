@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from hf_prompt_models.metrics.cider import cider_d
-from hf_prompt_models.playground.card_files import write_card_folder
 from hf_prompt_models.playground.card_scores import compare_runs, score_cards
+from hf_prompt_models.playground.product_cards import write_card_folder
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_playground.py"

@@ -13,7 +13,6 @@ from hf_prompt_models.data.text.captions import read_captions
 from hf_prompt_models.data.text.few_shot_episodes import read_episodes
 from hf_prompt_models.data.text.products import read_products
 from hf_prompt_models.models.frozen import build_fewshot_prompt
-from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
 from hf_prompt_models.playground.drawing import COLOURS
 from hf_prompt_models.playground.product_cards import (
     CARD_COLOURS,
@@ -21,6 +20,7 @@ from hf_prompt_models.playground.product_cards import (
     ProductTraits,
     draw_card,
     draw_product,
+    write_card_folder,
 )
 from hf_prompt_models.playground.word_binding import (
     NONSENSE_WORDS,
@@ -28,8 +28,9 @@ from hf_prompt_models.playground.word_binding import (
     choose_episode,
     draw_episode,
     induction,
-    prompt_in_words,
+    write_episode_folder,
 )
+from scripts.playground.language_model import prompt_in_words
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_playground.py"

@@ -8,9 +8,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_prompt_models.models.frozen import recipe_frozen
-from hf_prompt_models.playground import LM_DIR, language_pretraining
-from hf_prompt_models.playground.card_texts import binding_text, caption_text, product_text
-from hf_prompt_models.playground.language_pretraining import (
+from hf_prompt_models.playground import LM_DIR
+from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, SIZES
+from hf_prompt_models.playground.shapes import SHAPES
+from hf_prompt_models.playground.word_binding import NONSENSE_WORDS
+from hf_prompt_models.tasks.text_generation.arguments import TextGenerationArguments
+from hf_prompt_models.tasks.text_generation.run import backbones
+from scripts.playground import language_model
+from scripts.playground.card_texts import binding_text, caption_text, product_text
+from scripts.playground.language_model import (
     binding_accuracy,
     build_language_model,
     encode_texts,
@@ -18,11 +24,6 @@ from hf_prompt_models.playground.language_pretraining import (
     pretrain_language_model,
     write_text,
 )
-from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, SIZES
-from hf_prompt_models.playground.shapes import SHAPES
-from hf_prompt_models.playground.word_binding import NONSENSE_WORDS
-from hf_prompt_models.tasks.text_generation.arguments import TextGenerationArguments
-from hf_prompt_models.tasks.text_generation.run import backbones
 
 
 # -- what it reads ---------------------------------------------------------------------------------------------------
@@ -95,8 +96,8 @@ def test_heads_of_the_first_layer_look_back_from_the_start() -> None:
 
 
 def test_pre_training_writes_a_folder_that_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language_pretraining, "BATCH_SIZE", 2)
-    monkeypatch.setattr(language_pretraining, "binding_accuracy", lambda *_: 0.0)
+    monkeypatch.setattr(language_model, "BATCH_SIZE", 2)
+    monkeypatch.setattr(language_model, "binding_accuracy", lambda *_: 0.0)
     pretrain_language_model(tmp_path, seed=3, steps=2)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_prompt_models.playground import CLASS_NAMES, draw_caption, draw_example, draw_picture, write_image_folder
+from hf_prompt_models.playground import CLASS_NAMES, draw_example, write_image_folder
 from hf_prompt_models.playground.drawing import (
     COLOURS,
     GROUNDS,
@@ -15,6 +15,7 @@ from hf_prompt_models.playground.drawing import (
     shape_mask,
 )
 from hf_prompt_models.playground.shapes import SHAPES
+from scripts.playground.pictures import draw_caption, draw_picture
 from tests.programs import run_program
 
 

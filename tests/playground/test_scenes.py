@@ -13,8 +13,21 @@ from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, ViltForMaskedLM
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
-from hf_prompt_models.playground import VILT_DIR, grounding_pretraining
-from hf_prompt_models.playground.grounding_pretraining import (
+from hf_prompt_models.playground import VILT_DIR
+from hf_prompt_models.playground.scenes import (
+    KINDS,
+    SCENE_SHAPES,
+    SIZES,
+    SceneObject,
+    draw_expression,
+    draw_scene,
+    unique_phrases,
+    write_scene_folder,
+)
+from hf_prompt_models.prompts.colors import SEARCHED_COLORS, paint_regions
+from scripts.playground import vilt
+from scripts.playground.scene_captions import state
+from scripts.playground.vilt import (
     Stage,
     build_vilt,
     encode_statements,
@@ -22,11 +35,6 @@ from hf_prompt_models.playground.grounding_pretraining import (
     pretrain_vilt,
     scene_tokenizer,
 )
-from hf_prompt_models.playground.scene_captions import state
-from hf_prompt_models.playground.scene_files import KINDS, draw_expression, write_scene_folder
-from hf_prompt_models.playground.scene_phrases import unique_phrases
-from hf_prompt_models.playground.scenes import SCENE_SHAPES, SIZES, SceneObject, draw_scene
-from hf_prompt_models.prompts.colors import SEARCHED_COLORS, paint_regions
 
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_playground.py"
@@ -230,9 +238,9 @@ def test_pre_training_sees_the_scenes_as_they_are_drawn_and_nothing_else(
         seen.append(pixels)
         return masked_logits(model, pixels, *rest)
 
-    monkeypatch.setattr(grounding_pretraining, "masked_logits", spy)
-    monkeypatch.setattr(grounding_pretraining, "BATCH_SIZE", 4)
-    monkeypatch.setattr(grounding_pretraining, "WARMUP_STEPS", 2)
+    monkeypatch.setattr(vilt, "masked_logits", spy)
+    monkeypatch.setattr(vilt, "BATCH_SIZE", 4)
+    monkeypatch.setattr(vilt, "WARMUP_STEPS", 2)
     curriculum = [Stage(1, 5, -1.0), Stage(4, 5, 1.0)]
     pretrain_vilt(
         tmp_path / "vilt", seed=9, steps=4, cooldown_steps=2, curriculum=curriculum, cooldown=Stage(4, 3, 1.0)

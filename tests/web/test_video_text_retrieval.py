@@ -8,8 +8,7 @@ from playwright.sync_api import Page, expect
 
 from hf_prompt_models.app import Options, build, clip_search
 from hf_prompt_models.playground import ALPRO_DIR
-from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
-from hf_prompt_models.playground.captioned_clips import distinct_clips
+from hf_prompt_models.playground.captioned_clips import distinct_clips, write_captioned_clips
 from tests.app import page_models
 from tests.web.looks import check_looks, keep_picture
 

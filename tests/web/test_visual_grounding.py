@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from hf_prompt_models.app import Options, build
 from hf_prompt_models.app.components.drawn_boxes import write_boxes
-from hf_prompt_models.playground.scene_files import draw_expression
+from hf_prompt_models.playground.scenes import draw_expression
 from tests.app import page_models
 from tests.web.looks import check_looks, keep_picture
 

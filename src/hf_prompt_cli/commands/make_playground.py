@@ -1,10 +1,11 @@
-"""Make what the playground is made of: pictures, clips, scenes and cards, and tiny models; and score cards.
+"""Draw the data of the playground: images, clips, scenes and cards; and score descriptions of cards.
 
     hf-prompt make_playground images pictures --seed 1
     hf-prompt make_playground clips clips --train_per_class 64 --test_per_class 25
     hf-prompt make_playground scenes scenes --train 300 --test 300 --phrases positions
 
-The first argument says what; `hf-prompt make_playground images --help` lists its flags.
+The first argument says what; `hf-prompt make_playground images --help` lists its flags. The packaged tiny models are
+trained by `python scripts/train_playground.py` in a checkout of the repository.
 """
 
 import argparse
@@ -13,25 +14,15 @@ from typing import Any
 
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.parsing import chosen, parse
-from hf_prompt_models.playground import ALPRO_DIR, write_image_folder
-from hf_prompt_models.playground.product_cards import CARD_SIZE
-from hf_prompt_models.playground.scene_files import KINDS, write_scene_folder
-from hf_prompt_models.playground.scenes import MOST_OBJECTS, SCENE_SIZE
+from hf_prompt_models.playground import write_image_folder
+from hf_prompt_models.playground.product_cards import CARD_SIZE, write_card_folder
+from hf_prompt_models.playground.scenes import KINDS, MOST_OBJECTS, SCENE_SIZE, write_scene_folder
+from hf_prompt_models.playground.word_binding import write_episode_folder
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     commands = argparse.ArgumentParser(prog="hf-prompt make_playground").add_subparsers()
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
-
-    backbone = commands.add_parser(
-        "backbone",
-        help="train the tiny CLIP and write it in the layout of a Hub checkpoint",
-        formatter_class=show_defaults,
-    )
-    backbone.add_argument("--output_dir", required=True, help="the folder to write")
-    backbone.add_argument("--seed", type=int, default=0, help="of pictures, captions, initial weights and order")
-    backbone.add_argument("--steps", type=int, default=3500, help="optimizer steps")
-    backbone.add_argument("--pictures", type=int, default=50_000, help="pictures to draw")
 
     images = commands.add_parser(
         "images",
@@ -79,16 +70,6 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     scenes.add_argument("--objects", type=int, default=MOST_OBJECTS, help="objects in every scene")
     scenes.add_argument("--size", type=int, default=SCENE_SIZE, help="height and width in pixels")
 
-    vilt = commands.add_parser(
-        "vilt",
-        help="train the tiny ViLT on scenes and write it in the layout of a Hub checkpoint",
-        formatter_class=show_defaults,
-    )
-    vilt.add_argument("output_dir", help="the folder to write")
-    vilt.add_argument("--seed", type=int, default=0, help="of scenes, captions, initial weights and order")
-    vilt.add_argument("--steps", type=int, default=5000, help="optimizer steps at the full learning rate")
-    vilt.add_argument("--cooldown_steps", type=int, default=2600, help="further steps, while it falls")
-
     cards = commands.add_parser(
         "cards",
         help="write product cards to describe, OUTPUT_DIR/{train,test}/{products.jsonl,captions.jsonl,*.png}",
@@ -109,15 +90,6 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     episodes.add_argument("--seed", type=int, default=0, help="names the episodes: another seed, other episodes")
     episodes.add_argument("--episodes", type=int, default=1000, help="how many")
     episodes.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
-
-    language_model = commands.add_parser(
-        "lm",
-        help="train the tiny language model on texts of cards and write it in the layout of a Hub checkpoint",
-        formatter_class=show_defaults,
-    )
-    language_model.add_argument("output_dir", help="the folder to write")
-    language_model.add_argument("--seed", type=int, default=0, help="of texts and initial weights")
-    language_model.add_argument("--steps", type=int, default=1400, help="optimizer steps")
 
     scores = commands.add_parser(
         "score-cards",
@@ -143,29 +115,6 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     captioned.add_argument("--questions", type=int, default=3, help="about each clip, at most")
     captioned.add_argument("--size", type=int, default=64, help="height and width in pixels")
 
-    alpro = commands.add_parser(
-        "alpro",
-        help="train the tiny ALPRO on captioned clips and write it in the layout of a Hub checkpoint",
-        formatter_class=show_defaults,
-    )
-    alpro.add_argument("output_dir", help="the folder to write")
-    alpro.add_argument("--seed", type=int, default=0, help="of clips, sentences, initial weights and order")
-    alpro.add_argument("--clips", type=int, default=6000, help="clips to draw")
-    alpro.add_argument("--still_steps", type=int, default=1200, help="steps of the prompter, by single frames")
-    alpro.add_argument("--contrast_steps", type=int, default=300, help="its further steps, by clips")
-    alpro.add_argument("--steps", type=int, default=900, help="steps with all four losses")
-
-    measure = commands.add_parser(
-        "measure_alpro",
-        help="measure the tiny ALPRO on clips that it has not seen: retrieval, entities, answers",
-        formatter_class=show_defaults,
-    )
-    measure.add_argument("directory", nargs="?", default=ALPRO_DIR, help="a folder that `alpro` wrote")
-    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the clips, and of fine-tuning")
-    measure.add_argument(
-        "--no_questions", dest="questions", action="store_false", help="leave out what needs fine-tuning"
-    )
-
     return {f"make_playground {name}": parser for name, parser in commands.choices.items()}
 
 
@@ -181,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make(what: str, arguments: dict[str, Any]) -> None:
-    # What only one of them needs (PyAV, torch) is imported for that one.
+    # What needs PyAV or matplotlib is imported only where it is used.
     match what:
         case "images":
             write_image_folder(**arguments)
@@ -189,38 +138,18 @@ def make(what: str, arguments: dict[str, Any]) -> None:
             from hf_prompt_models.playground.clips import write_clip_folder
 
             write_clip_folder(**arguments)
-        case "backbone":
-            from hf_prompt_models.playground.pretraining import pretrain
-
-            pretrain(**arguments)
         case "scenes":
             write_scene_folder(**arguments)
-        case "vilt":
-            from hf_prompt_models.playground.grounding_pretraining import pretrain_vilt
-
-            pretrain_vilt(**arguments)
-        case "cards" | "episodes" as kind:
-            from hf_prompt_models.playground.card_files import write_card_folder, write_episode_folder
-
-            (write_card_folder if kind == "cards" else write_episode_folder)(**arguments)
+        case "cards":
+            write_card_folder(**arguments)
+        case "episodes":
+            write_episode_folder(**arguments)
         case "score-cards":
             compare_cards(**arguments)
-        case "lm":
-            from hf_prompt_models.playground.language_pretraining import pretrain_language_model
-
-            pretrain_language_model(**arguments)
         case "captioned_clips":
-            from hf_prompt_models.playground.captioned_clip_files import write_captioned_clips
+            from hf_prompt_models.playground.captioned_clips import write_captioned_clips
 
             write_captioned_clips(**arguments)
-        case "alpro":
-            from hf_prompt_models.playground.alpro_pretraining import pretrain_alpro
-
-            pretrain_alpro(**arguments)
-        case "measure_alpro":
-            from hf_prompt_models.playground.alpro_measures import measure_alpro
-
-            measure_alpro(**arguments)
 
 
 def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:

@@ -1,31 +1,24 @@
-"""The embedded default: pictures drawn by code and tiny models trained on them, for demos and tests offline.
+"""The embedded default: data drawn by code and tiny models trained on such data, for demos and tests offline.
 
-Pre-training pictures (`draw_picture`) and the demo's few-shot task (`write_image_folder`) share their objects and
-nothing else: the task's styles never occur in pre-training, so a hand-written prompt does poorly on it and a learned
-one must learn.
+Each kind of data is one module, which draws it and writes it to files:
 
-Clips (`playground.motions` draws them, `playground.clips` writes them as videos) are a task whose classes no single
-frame tells.
+- `few_shot_task`: images to classify, of objects that the tiny CLIP knows, in styles that it was not trained on. A
+  hand-written prompt does poorly on them, and a learned prompt has something to learn.
+- `clips`: videos of `motions` whose class no single frame shows.
+- `scenes`: several objects in an image, and phrases that mean one of them. The tiny ViLT knows their words, and was
+  never trained on a painted region.
+- `product_cards`: images with titles that leave out what only the image shows. `card_scores` scores descriptions of
+  them, and `word_binding` gives products names that mean nothing. The tiny language model was trained on texts about
+  cards and names, without images.
+- `captioned_clips`: motions with captions, questions and answers. The tiny ALPRO was trained on such clips.
 
-Scenes of several objects are for grounding phrases: `playground.scenes` draws them, `scene_phrases` says what means
-one of their objects, `scene_files` writes them. The tiny ViLT knows their words and has never seen a region painted.
-
-Product cards are for writing about pictures: `playground.product_cards` draws them, with titles that leave out what
-only the picture shows. `word_binding` gives them names that mean nothing, `card_files` writes both. The tiny language
-model has read of cards and names, and has never seen one.
-
-Captioned clips are motions with sentences, questions and answers: `playground.captioned_clips` describes and draws
-them, `clip_questions` asks, `captioned_clip_files` writes them. The tiny ALPRO was trained on such clips.
-
-Importing this package needs numpy and Pillow only. What trains or measures models (`pretraining`,
-`grounding_pretraining`, `language_pretraining`, `alpro_pretraining`, `alpro_measures`) and `word_binding` import torch
-and transformers, what writes videos (`clips`, `captioned_clip_files`) PyAV.
+Importing this package needs numpy and Pillow only. `clips` and `captioned_clips` need PyAV. The repository's
+`scripts/train_playground.py` trains the tiny models.
 """
 
 from hf_prompt_models.backbones.packaged import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
 
 from .few_shot_task import CLASS_NAMES, draw_example, write_image_folder
-from .pictures import Traits, draw_caption, draw_picture
 
 
 __all__ = [
@@ -34,9 +27,6 @@ __all__ = [
     "CLIP_DIR",
     "LM_DIR",
     "VILT_DIR",
-    "Traits",
-    "draw_caption",
     "draw_example",
-    "draw_picture",
     "write_image_folder",
 ]

@@ -1,12 +1,19 @@
-"""Clips with sentences: the motions of `playground.motions`, done by objects whose shapes and colours are known."""
+"""Clips with sentences: the motions of `playground.motions`, done by objects whose shapes and colours are known.
+
+Questions about a clip have answers that are true by construction. Clips are written to disk as mp4 files, with a list
+of captions and a list of questions.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
+
+from hf_prompt_models.data.videos.writing import write_video
+from hf_prompt_models.utils.files import adding_files, write_json_lines
 
 from .drawing import COLOURS, GROUNDS, Placement, contrast, draw_ground, draw_object, to_image
 from .motions import FRAMES, OBJECTS, PAIRS, Track, make_tracks
@@ -31,7 +38,8 @@ CLIP_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "
 
 Split = Literal["pretraining", "train", "test"]
 
-_STREAMS: dict[Split, int] = {"pretraining": 13, "train": 14, "test": 15}  # scene_files.py has stream 12
+_STREAMS: dict[Split, int] = {"pretraining": 13, "train": 14, "test": 15}  # scenes.py has stream 12
+_CHOICE_STREAM = 17  # pre-training has stream 16
 _PARTING = "two objects parting"
 _PAIRS = tuple(pair for pair in PAIRS if pair[0] in VERBS)
 _TWO_OBJECTS = 0.3
@@ -155,16 +163,109 @@ def distinct_clips(split: Split, seed: int, count: int) -> list[CaptionedClip]:
     return list(found.values())
 
 
-def all_captions() -> list[str]:
-    """Every caption there is, in order."""
-    single = [f"{_article(colour)} {colour} {shape}" for shape in sorted(OBJECTS) for colour in CLIP_COLOURS]
-    two = [
-        f"{one} and {other}"
-        for one, other in combinations(single, 2)
-        if one.split()[1] != other.split()[1] and one.split()[2] != other.split()[2]
-    ]
-    return [f"{who} {verb}" for motion, verb in VERBS.items() for who in (two if motion.startswith("two") else single)]
+# -- questions -------------------------------------------------------------------------------------------------------
 
 
-def _article(colour: str) -> str:
-    return "an" if colour[0] in "aeiou" else "a"
+DOINGS: dict[str, str] = {
+    "moving right": "moving right",
+    "moving left": "moving left",
+    "moving down": "moving down",
+    "moving up": "moving up",
+    "growing": "growing",
+    "shrinking": "shrinking",
+    "turning right": "turning right",
+    "turning left": "turning left",
+    "two objects parting": "parting",
+    "two objects colliding": "colliding",
+}
+
+SIDES = ("left", "right", "top", "bottom")
+
+_START_AND_END: dict[str, tuple[str, str]] = {
+    "moving right": ("left", "right"),
+    "moving left": ("right", "left"),
+    "moving down": ("top", "bottom"),
+    "moving up": ("bottom", "top"),
+}
+
+
+class Question(NamedTuple):
+    """A question about a clip, its one right answer, and what it asks for: color, object, action, place or count."""
+
+    question: str
+    answer: str
+    question_type: str
+
+
+ANSWERS = tuple(dict.fromkeys([*CLIP_COLOURS, *OBJECTS, *DOINGS.values(), *SIDES, "one", "two"]))
+"""Every answer there is."""
+
+
+def questions_about(clip: CaptionedClip) -> list[Question]:
+    """All questions that a clip answers. Their wording tells at most how many objects there are."""
+    doing = DOINGS[clip.motion]
+    found = []
+    for performer in clip.performers:
+        found.append(Question(f"what color is the {performer.shape}?", performer.colour, "color"))
+        found.append(Question(f"what is the {performer.colour} object?", performer.shape, "object"))
+    if len(clip.performers) == 1:
+        (shape,) = (performer.shape for performer in clip.performers)
+        found.append(Question(f"what is the {shape} doing?", doing, "action"))
+        if clip.motion in _START_AND_END:
+            start, end = _START_AND_END[clip.motion]
+            found.append(Question(f"where is the {shape} at the beginning?", start, "place"))
+            found.append(Question(f"where is the {shape} at the end?", end, "place"))
+    else:
+        found.append(Question("what are the two objects doing?", doing, "action"))
+        for performer, side in zip(clip.performers, _sides(clip), strict=True):
+            found.append(Question(f"on which side is the {performer.shape}?", side, "place"))
+    found.append(Question("how many objects are there?", ("one", "two")[len(clip.performers) - 1], "count"))
+    return found
+
+
+def _sides(clip: CaptionedClip) -> tuple[str, str]:
+    """Where each of two objects is, seen from the other one."""
+    first, second = (performer.track for performer in clip.performers)
+    x, y = float((first.x - second.x).mean()), float((first.y - second.y).mean())
+    if abs(x) > abs(y):
+        return ("left", "right") if x < 0 else ("right", "left")
+    return ("top", "bottom") if y < 0 else ("bottom", "top")
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def write_captioned_clips(
+    output_dir: str | Path, *, seed: int, train: int = 300, test: int = 200, questions: int = 3, size: int = 64
+) -> None:
+    """Writes `output_dir/{train,test}/{captions.jsonl,questions.jsonl,<number>.mp4}`.
+
+    A line of the captions has `video` and `caption`; one of the questions `video`, `question`, `answer` and
+    `answer_type`. No two test clips have the same caption; training clips may. The same arguments draw the same
+    frames, and write the same bytes with the same build of FFmpeg.
+
+    Args:
+        output_dir: the folder to write; made where missing.
+        seed: names the clips; nothing is shared between seeds but the words.
+        train, test: how many clips.
+        questions: about each clip, drawn by lot from all that it answers; fewer where there are no more.
+        size: height and width in pixels, even.
+    """
+    drawn = {
+        "train": [describe_clip("train", seed, index) for index in range(train)],
+        "test": distinct_clips("test", seed, test),
+    }
+    for number, (split, clips) in enumerate(drawn.items()):
+        with adding_files(Path(output_dir) / split) as folder:
+            captions, asked = [], []
+            for index, clip in enumerate(clips):
+                name = f"{index:05d}.mp4"
+                write_video(folder / name, clip.draw(size))
+                captions.append({"video": name, "caption": clip.caption})
+                rng = np.random.default_rng((_CHOICE_STREAM, seed, number, index))
+                possible = questions_about(clip)
+                for place in sorted(rng.permutation(len(possible))[:questions].tolist()):
+                    question, answer, kind = possible[place]
+                    asked.append({"video": name, "question": question, "answer": answer, "answer_type": kind})
+            write_json_lines(folder / "captions.jsonl", captions)
+            write_json_lines(folder / "questions.jsonl", asked)

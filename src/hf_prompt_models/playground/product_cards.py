@@ -1,13 +1,17 @@
-"""ProductTraits cards: a picture, a title that leaves out what the picture shows, and a description that names it.
+"""Product cards: a picture, a title that leaves out what the picture shows, and a description that names it.
 
 Every card has its own random stream, named by `(split, seed, index)`: card 7 is the same however many are drawn.
+They are written to disk in the files that the package's readers take.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from hf_prompt_models.utils.files import adding_files, write_json_lines
 
 from .drawing import COLOURS, Placement, draw_ground, draw_object, shape_mask, to_image
 from .shapes import SHAPES
@@ -28,7 +32,7 @@ HEM = 5
 
 Split = Literal["train", "test", "episodes"]
 
-_STREAMS: dict[Split, int] = {"train": 13, "test": 14, "episodes": 15}  # scene_files.py has stream 12
+_STREAMS: dict[Split, int] = {"train": 13, "test": 14, "episodes": 15}  # scenes.py has stream 12
 
 
 @dataclass(frozen=True)
@@ -148,3 +152,35 @@ def draw_card(split: Split, seed: int, index: int, size: int = CARD_SIZE) -> tup
 def card_stream(split: Split, seed: int, index: int) -> np.random.Generator:
     """What is random in card, or episode, `index`."""
     return np.random.default_rng((_STREAMS[split], seed, index))
+
+
+def write_card_folder(
+    output_dir: str | Path, *, seed: int, train: int = 4000, test: int = 500, size: int = CARD_SIZE
+) -> None:
+    """Writes product cards, `output_dir/{train,test}/{products.jsonl,captions.jsonl,<number>.png}`.
+
+    `products.jsonl` has an object a line, `id`, `image`, `title` and `description`, as `read_products` takes them;
+    `captions.jsonl` is of the same pictures, `image` and `caption`, for `read_captions`. The same arguments write the
+    same bytes; fewer cards are the first of more cards.
+
+    Args:
+        output_dir: the folder to write; made where missing.
+        seed: names the cards; the splits of a seed share no picture.
+        train, test: how many cards.
+        size: height and width in pixels.
+    """
+    counts: dict[Split, int] = {"train": train, "test": test}
+    for split, count in counts.items():
+        with adding_files(Path(output_dir) / split) as folder:
+            products, captions = [], []
+            for index in range(count):
+                image, product = draw_card(split, seed, index, size)
+                name = f"{index:05d}.png"
+                image.save(folder / name)
+                identity = f"{split}-{seed}-{index}"
+                products.append(
+                    {"id": identity, "image": name, "title": product.title, "description": product.description}
+                )
+                captions.append({"image": name, "caption": product.caption})
+            write_json_lines(folder / "products.jsonl", products)
+            write_json_lines(folder / "captions.jsonl", captions)

@@ -1,14 +1,22 @@
-"""Scenes: pictures of several objects that differ in shape, colour, size and place.
+"""Scenes: pictures of several objects that differ in shape, colour, size and place, and phrases that mean one of them.
 
 Every scene has its own random stream, named by `(split, seed, index)`: scene 7 is the same however many are drawn.
-Objects stand in cells of their own and never touch: a box holds one object and nothing of another.
+Objects stand in cells of their own and never touch: a box holds one object and nothing of another. A phrase means
+exactly one object, by its attributes or by a relation to another object. Scenes are written to disk as referring
+expressions: pictures, phrases and candidate boxes, in the files of RefCOCO.
 """
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+
+from hf_prompt_models.utils.files import adding_files
 
 from .drawing import COLOURS, GROUNDS, Placement, draw_ground, shape_mask, smooth_noise, to_image
 
@@ -25,6 +33,7 @@ CELLS = 3
 Split = Literal["pretraining", "train", "test"]
 
 _STREAMS: dict[Split, int] = {"pretraining": 8, "train": 9, "test": 10}  # clips.py has streams 4 to 7
+_CHOICE_STREAM = 12  # pre-training has stream 11
 
 
 @dataclass(frozen=True)
@@ -112,3 +121,199 @@ def _paint(ground: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarra
         paint = np.clip(paint * rng.uniform(0.75, 1.15) + rng.normal(0, 0.04, 3), 0, 1)
         if np.abs(paint - ground).sum() > 0.5:
             return str(colour), paint
+
+
+# -- phrases ---------------------------------------------------------------------------------------------------------
+
+
+Kind = Literal["shape", "size", "position", "color", "relation"]
+
+ATTRIBUTE_KINDS: tuple[Kind, ...] = ("shape", "size")
+"""What an object is by itself. Its own colour is a kind for itself: paint changes it."""
+
+POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
+
+CLEARLY = 0.15
+"""How much further left, or above, a thing must be for the words to hold, in fractions of the picture's side."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Attributes:
+    text: such as "the large heart".
+    target: which object of the scene it means.
+    kind: what it takes to tell.
+    """
+
+    text: str
+    target: int
+    kind: Kind
+
+
+def left_of(one: SceneObject, other: SceneObject) -> bool:
+    return one.middle[0] < other.middle[0] - CLEARLY
+
+
+def above(one: SceneObject, other: SceneObject) -> bool:
+    return one.middle[1] < other.middle[1] - CLEARLY
+
+
+def larger(one: SceneObject, other: SceneObject) -> bool:
+    return (one.size, other.size) == ("large", "small")
+
+
+def same_colour(one: SceneObject, other: SceneObject) -> bool:
+    return one.colour == other.colour
+
+
+RELATIONS: dict[str, Callable[[SceneObject, SceneObject], bool]] = {
+    "left of": left_of,
+    "right of": lambda one, other: left_of(other, one),
+    "above": above,
+    "below": lambda one, other: above(other, one),
+    "larger than": larger,
+    "smaller than": lambda one, other: larger(other, one),
+    "of the same color as": same_colour,
+}
+
+
+def stands(thing: SceneObject, position: str) -> bool:
+    """Whether an object stands clearly in the half of the picture that one of `POSITIONS` names."""
+    x, y = thing.middle
+    return {
+        "on the left": x < 0.5 - CLEARLY / 2,
+        "on the right": x > 0.5 + CLEARLY / 2,
+        "at the top": y < 0.5 - CLEARLY / 2,
+        "at the bottom": y > 0.5 + CLEARLY / 2,
+    }[position]
+
+
+def unique_phrases(objects: Sequence[SceneObject]) -> list[Phrase]:
+    """Every phrase this module knows that is true of exactly one of `objects`, in the scene's order.
+
+    A phrase says no more than it needs: "the large heart" only where "the heart" means several.
+    """
+    phrases: list[Phrase] = []
+
+    def add(text: str, kind: Kind, true_of: list[int]) -> None:
+        if len(true_of) == 1:
+            phrases.append(Phrase(text, true_of[0], kind))
+
+    numbered = list(enumerate(objects))
+    add("the object", "shape", list(range(len(objects))))
+    bearers = {shape: [i for i, thing in numbered if thing.shape == shape] for shape in SCENE_SHAPES}
+    alone = {shape: objects[found[0]] for shape, found in bearers.items() if len(found) == 1}
+    for shape in sorted(alone):
+        add(f"the {shape}", "shape", bearers[shape])
+    heads = sorted(shape for shape, found in bearers.items() if len(found) > 1)
+    for head in [*heads, "object"] if len(objects) > 1 else []:
+        among = [(i, thing) for i, thing in numbered if head in ("object", thing.shape)]
+        for size in sorted({thing.size for thing in objects}):
+            add(f"the {size} {head}", "size", [i for i, thing in among if thing.size == size])
+        for position in POSITIONS:
+            add(f"the {head} {position}", "position", [i for i, thing in among if stands(thing, position)])
+        for colour in sorted({thing.colour for thing in objects}):
+            add(f"the {colour} {head}", "color", [i for i, thing in among if thing.colour == colour])
+        for shape, (words, holds) in product(sorted(alone), RELATIONS.items()):
+            other = alone[shape]
+            related = [i for i, thing in among if thing is not other and holds(thing, other)]
+            add(f"the {head} {words} the {shape}", "relation", related)
+    return sorted(phrases, key=lambda phrase: phrase.target)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "attributes": ATTRIBUTE_KINDS,
+    "positions": ("position",),
+    "colors": ("color",),
+    "relations": ("relation",),
+}
+
+
+def draw_expression(
+    split: Split,
+    seed: int,
+    index: int,
+    kinds: tuple[Kind, ...] = ATTRIBUTE_KINDS,
+    objects: int = MOST_OBJECTS,
+    size: int = SCENE_SIZE,
+) -> tuple[Scene, Phrase]:
+    """A scene and one phrase that means exactly one of its objects.
+
+    A kind is chosen first, each equally likely, then a phrase of that kind.
+
+    Args:
+        split, seed, objects, size: see `draw_scene`.
+        index: which example of the stream. Scenes without a phrase of `kinds` are passed over.
+        kinds: the kinds to choose from.
+    """
+    rng = np.random.default_rng((_CHOICE_STREAM, seed, index))
+    # Each example has a hundred scenes of its own to find one in, so that no two share a scene.
+    for number in range(100 * index, 100 * index + 100):
+        scene = draw_scene(split, seed, number, objects, size)
+        phrases = [phrase for phrase in unique_phrases(scene.objects) if phrase.kind in kinds]
+        if phrases:
+            kind = rng.choice(sorted({phrase.kind for phrase in phrases}))
+            fitting = [phrase for phrase in phrases if phrase.kind == kind]
+            return scene, fitting[rng.integers(len(fitting))]
+    raise ValueError(f"Scenes of {objects} object(s) have no phrase of the kind {' or '.join(kinds)}.")
+
+
+def write_scene_folder(
+    output_dir: str | Path,
+    *,
+    seed: int,
+    phrases: str = "attributes",
+    train: int = 500,
+    test: int = 1000,
+    objects: int = MOST_OBJECTS,
+    size: int = SCENE_SIZE,
+) -> None:
+    """Writes scenes to ground phrases in, `output_dir/{train,test}/{annotations.json,proposals.json,<number>.png}`.
+
+    `annotations.json` is a list with one object a phrase: `id`, `file_name`, `caption`, `bbox` [x, y, width, height],
+    `width`, `height`, and `kind`, what it takes to tell. `proposals.json` maps a file name to all objects' boxes,
+    `[{"box": [x, y, width, height]}, …]`. The same arguments write the same bytes; fewer examples are the first of
+    more examples.
+
+    Args:
+        output_dir: the folder to write; made where missing.
+        seed: names the scenes; the splits of a seed share none, and none is in pre-training.
+        phrases: "attributes" for phrases by shape and size, "positions" for those by the place in the picture,
+            "colors" for those by the object's own colour, which a painted region hides in part, "relations" for those
+            by a relation to another object.
+        train, test: how many examples, each with a scene of its own.
+        objects: in every scene.
+        size: height and width in pixels.
+    """
+    counts: dict[Split, int] = {"train": train, "test": test}
+    for split, count in counts.items():
+        with adding_files(Path(output_dir) / split) as folder:
+            annotations: list[dict[str, Any]] = []
+            proposals: dict[str, list[dict[str, Any]]] = {}
+            for index in range(count):
+                scene, phrase = draw_expression(split, seed, index, KINDS[phrases], objects, size)
+                name = f"{index:05d}.png"
+                scene.image.save(folder / name)
+                boxes = [_width_and_height(thing.box) for thing in scene.objects]
+                proposals[name] = [{"box": box} for box in boxes]
+                annotations.append(
+                    {
+                        "id": index,
+                        "file_name": name,
+                        "caption": phrase.text,
+                        "bbox": boxes[phrase.target],
+                        "width": size,
+                        "height": size,
+                        "kind": phrase.kind,
+                    }
+                )
+            for file, content in (("annotations.json", annotations), ("proposals.json", proposals)):
+                (folder / file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _width_and_height(box: tuple[int, int, int, int]) -> list[int]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]

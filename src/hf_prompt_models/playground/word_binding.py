@@ -4,15 +4,15 @@
 The task is open-ended miniImageNet's (Frozen, arXiv 2106.13884, section 4.2), with product cards for photos.
 """
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
-from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
+from hf_prompt_models.utils.files import adding_files
 
 from .product_cards import CARD_SIZE, ProductTraits, card_stream, choose_product, draw_product
 
@@ -101,14 +101,37 @@ def draw_episode(
     return [draw_product(product, rng, size) for product in episode.shown], episode
 
 
-def prompt_in_words(episode: WordEpisode) -> str:
-    """The episode's prompt with each picture's caption where the picture was: "red lamp this is a dax. …"."""
-    prompt, products = prompt_of(episode, episode.shown)
-    pieces = prompt.split(IMAGE_TOKEN)
-    return pieces[0] + "".join(f"{product.name} {piece}" for product, piece in zip(products, pieces[1:], strict=True))
+def write_episode_folder(
+    output_dir: str | Path,
+    *,
+    seed: int,
+    episodes: int = 1000,
+    words: tuple[str, ...] = WORDS[:2],
+    size: int = CARD_SIZE,
+) -> None:
+    """Writes 2-way word-binding episodes, `output_dir/{episodes.json,<number>-<place>.png}`.
 
+    `episodes.json` is in the form of open-ended miniImageNet's lists, as `read_episodes` takes them. The same
+    arguments write the same bytes; fewer episodes are the first of more episodes.
 
-def prompt_of(episode: WordEpisode, pictures: Sequence[Any]) -> tuple[str, list[Any]]:
-    """Text and pictures for the processor, as `build_fewshot_prompt` lays them out."""
-    *shots, query = zip(pictures, episode.texts, strict=True)
-    return build_fewshot_prompt(episode.induction, shots, query)
+    Args:
+        output_dir: the folder to write; made where missing.
+        seed: names the episodes.
+        episodes: how many.
+        words: what the names are drawn from. With two words, one sentence tells the task of all episodes:
+            `induction(words)`.
+        size: height and width of the pictures in pixels.
+    """
+    with adding_files(output_dir) as folder:
+        entries = []
+        for index in range(episodes):
+            images, episode = draw_episode(seed, index, words, size)
+            names = [f"{index:05d}-{place}.png" for place in range(len(images))]
+            for image, name in zip(images, names, strict=True):
+                image.save(folder / name)
+            entry: dict[str, Any] = {"question_id": f"{seed}-{index}"}
+            for place, (name, text) in enumerate(zip(names[:-1], episode.texts[:-1], strict=True), start=1):
+                entry |= {f"image_{place}": name, f"caption_{place}": text}
+            asked = {"question_image": names[-1], "question": episode.texts[-1], "answer": episode.answer}
+            entries.append(entry | asked)
+        (folder / "episodes.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

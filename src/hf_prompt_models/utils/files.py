@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -370,6 +370,11 @@ def _place_in_line(file: Path) -> tuple[bool, bool, str]:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON beside and move it into place. Folders are made if needed."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write an object per line beside and move it into place. Folders are made if needed."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -9,8 +9,18 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .drawing import COLOURS, GROUNDS, TEXTURES, Placement, contrast, draw_ground, draw_object, smooth_noise, to_image
-from .shapes import SHAPES
+from hf_prompt_models.playground.drawing import (
+    COLOURS,
+    GROUNDS,
+    TEXTURES,
+    Placement,
+    contrast,
+    draw_ground,
+    draw_object,
+    smooth_noise,
+    to_image,
+)
+from hf_prompt_models.playground.shapes import SHAPES
 
 
 MEDIA = ("photo", "drawing", "painting")

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import BertTokenizer, ViltConfig, ViltForMaskedLM, ViltImageProcessorPil, ViltProcessor
 
-from .drawing import COLOURS
+from hf_prompt_models.playground.drawing import COLOURS
+from hf_prompt_models.playground.scenes import CELLS, SCENE_SIZE, Kind, Phrase, Scene, draw_scene, unique_phrases
+
 from .scene_captions import Statement, caption_words, state
-from .scene_phrases import Kind, Phrase, unique_phrases
-from .scenes import CELLS, SCENE_SIZE, Scene, draw_scene
 from .vocabulary import EVERYDAY_WORDS
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .drawing import COLOURS
-from .scene_phrases import POSITIONS, Phrase, stands
-from .scenes import SCENE_SHAPES, SIZES, SceneObject
+from hf_prompt_models.playground.drawing import COLOURS
+from hf_prompt_models.playground.scenes import POSITIONS, SCENE_SHAPES, SIZES, Phrase, SceneObject, stands
 
 
 COLOURLESS = ("black", "white", "grey")

@@ -16,10 +16,16 @@ from hf_prompt_models.models.alpro import (
     AlproProcessor,
 )
 from hf_prompt_models.models.alpro.processing_alpro import black_outside
+from hf_prompt_models.playground.captioned_clips import (
+    ANSWERS,
+    CaptionedClip,
+    Question,
+    describe_clip,
+    distinct_clips,
+    questions_about,
+)
 
-from .alpro_pretraining import CLEARLY, ENTITIES, draw_crops, shown_inside
-from .captioned_clips import CaptionedClip, describe_clip, distinct_clips
-from .clip_questions import ANSWERS, Question, questions_about
+from .alpro import CLEARLY, ENTITIES, draw_crops, shown_inside
 
 
 BATCH_SIZE = 64

@@ -11,11 +11,14 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
+from hf_prompt_models.playground.product_cards import CARD_COLOURS, MATERIALS, SIZES
+from hf_prompt_models.playground.shapes import SHAPES
+from hf_prompt_models.playground.word_binding import NONSENSE_WORDS, WordEpisode, choose_episode
+from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
+
 from .card_texts import FRAME, Piece, binding_text, caption_text, product_text
-from .product_cards import CARD_COLOURS, MATERIALS, SIZES
-from .shapes import SHAPES
 from .vocabulary import EVERYDAY_WORDS
-from .word_binding import NONSENSE_WORDS, choose_episode, prompt_in_words
 
 
 TEXT_STREAM = 16  # product_cards.py has streams 13 to 15
@@ -203,6 +206,14 @@ def binding_accuracy(
         logits = model(input_ids=torch.tensor([[*prompt, *wanted]])).logits[0]
         right += logits[len(prompt) - 1 : -1].argmax(dim=-1).tolist() == wanted
     return right / episodes
+
+
+def prompt_in_words(episode: WordEpisode) -> str:
+    """The episode's prompt with each picture's caption where the picture was: "red lamp this is a dax. …"."""
+    *shots, query = zip(episode.shown, episode.texts, strict=True)
+    prompt, products = build_fewshot_prompt(episode.induction, shots, query)
+    pieces = prompt.split(IMAGE_TOKEN)
+    return pieces[0] + "".join(f"{product.name} {piece}" for product, piece in zip(products, pieces[1:], strict=True))
 
 
 def _vocabulary(rng: np.random.Generator) -> list[str]:

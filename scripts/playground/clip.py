@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+from hf_prompt_models.playground.shapes import SHAPES
+
 from .pictures import Traits, draw_caption, draw_picture, shape_questions
-from .shapes import SHAPES
 from .vocabulary import learn_tokenizer
 
 
@@ -82,7 +83,7 @@ def contrastive_loss(logits: torch.Tensor, ignored: torch.Tensor) -> torch.Tenso
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
-def pretrain(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures: int = 50_000) -> None:
+def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures: int = 50_000) -> None:
     """Trains a tokenizer and a tiny CLIP on drawn pictures and writes them in the layout of a Hub checkpoint.
 
     Args:

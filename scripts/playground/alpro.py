@@ -1,6 +1,7 @@
 """Pre-training of the playground's tiny ALPRO on captioned clips: the prompter by contrast, then all four losses."""
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +21,10 @@ from hf_prompt_models.models.alpro import (
 )
 from hf_prompt_models.models.alpro.modeling_alpro_prompter import IMAGE_TEMPLATES, VIDEO_TEMPLATES, entity_prompts
 from hf_prompt_models.models.alpro.processing_alpro import black_outside, mask_words, sample_crop_box
+from hf_prompt_models.playground.captioned_clips import ANSWERS, CLIP_COLOURS, VERBS, CaptionedClip, describe_clip
+from hf_prompt_models.playground.motions import OBJECTS
 
-from .captioned_clips import CLIP_COLOURS, VERBS, CaptionedClip, all_captions, describe_clip
-from .clip_questions import question_words
-from .motions import OBJECTS
-from .pretraining import contrastive_loss
+from .clip import contrastive_loss
 from .vocabulary import EVERYDAY_WORDS
 
 
@@ -44,6 +44,25 @@ MASKED = 0.25
 VIDEO_KINDS = ("footage", "video", "portrait", "video footage")
 IMAGE_KINDS = ("photo", "picture", "good photo", "good picture")
 ENTITIES = tuple(sorted(OBJECTS))
+
+
+def all_captions() -> list[str]:
+    """Every caption there is, in order."""
+    single = [
+        f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}" for shape in ENTITIES for colour in CLIP_COLOURS
+    ]
+    two = [
+        f"{one} and {other}"
+        for one, other in combinations(single, 2)
+        if one.split()[1] != other.split()[1] and one.split()[2] != other.split()[2]
+    ]
+    return [f"{who} {verb}" for motion, verb in VERBS.items() for who in (two if motion.startswith("two") else single)]
+
+
+def question_words() -> list[str]:
+    """Every word of a question or an answer."""
+    asked = "what color is the object objects doing are two on which side where at beginning end how many there"
+    return [*asked.split(), *" ".join(ANSWERS).split()]
 
 
 def clip_tokenizer() -> BertTokenizer:

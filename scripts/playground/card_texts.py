@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .product_cards import MATERIALS, ProductTraits, choose_product
-from .word_binding import NONSENSE_WORDS, QUESTION, induction
+from hf_prompt_models.playground.product_cards import MATERIALS, ProductTraits, choose_product
+from hf_prompt_models.playground.word_binding import NONSENSE_WORDS, QUESTION, induction
 
 
 FRAME = ("this", "is", "a")

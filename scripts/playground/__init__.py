@@ -1,0 +1,1 @@
+"""The training of the packaged tiny backbones, run by `python scripts/train_playground.py`."""

@@ -1,0 +1,10 @@
+#!/usr/bin/env python
+"""Train the tiny models that the package embeds; `--help` lists them."""
+
+import sys
+
+from playground.main import main
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
