@@ -5,9 +5,11 @@ Importing this package registers every method with the Auto classes, so that
 and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.modeling_utils import PromptPreTrainedModel
 from hf_prompt_models.models.action_clip import (
     ActionClipConfig,
     ActionClipForVideoClassification,
@@ -62,6 +64,8 @@ from hf_prompt_models.models.prograd import ProGradConfig, ProGradForImageClassi
 from hf_prompt_models.models.promptsrc import PromptSRCConfig, PromptSRCForImageClassification, PromptSRCProcessor
 from hf_prompt_models.models.tcp import TCPConfig, TCPForImageClassification, TCPProcessor
 from hf_prompt_models.pipelines import replace_stock_pipelines
+from hf_prompt_models.processing_utils import PromptProcessor
+from hf_prompt_models.utils.lazy import lazy_names
 from hf_prompt_models.version import __version__
 
 
@@ -72,13 +76,8 @@ if TYPE_CHECKING:
 replace_stock_pipelines()
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded when it is asked for: it brings Accelerate with it, which predicting does not need.
-    if name == "PromptAveragingCallback":
-        from hf_prompt_models.prompts.averaging import PromptAveragingCallback
-
-        return PromptAveragingCallback
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Imported when it is first used: it imports the Trainer, which predicting does not need.
+__getattr__, __dir__ = lazy_names(__name__, {"PromptAveragingCallback": "hf_prompt_models.prompts.averaging"})
 
 
 __all__ = [
@@ -98,6 +97,9 @@ __all__ = [
     "MMRLForImageClassification",
     "MMRLProcessor",
     "PromptAveragingCallback",
+    "PromptConfig",
+    "PromptPreTrainedModel",
+    "PromptProcessor",
     "ProGradConfig",
     "ProGradForImageClassification",
     "ProGradProcessor",

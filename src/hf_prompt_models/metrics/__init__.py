@@ -1,1 +1,19 @@
 """Plain functions on arrays and texts, and `evaluate.Metric` wrappers of them."""
+
+from typing import TYPE_CHECKING
+
+from hf_prompt_models.utils.lazy import lazy_names
+
+
+if TYPE_CHECKING:
+    from hf_prompt_models.metrics.evaluate_metrics import load_metric as load_metric
+    from hf_prompt_models.metrics.grounding import is_right_region as is_right_region
+
+
+_MODULES = {
+    "is_right_region": "hf_prompt_models.metrics.grounding",
+    "load_metric": "hf_prompt_models.metrics.evaluate_metrics",
+}
+
+__all__ = list(_MODULES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -138,8 +138,8 @@ class AugmentedViewDataset(AugmentedImageDataset):
         images, image_processor, seed, min_crop_area: as for `AugmentedImageDataset`.
     """
 
-    def __init__(self, num_views: int, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(self, num_views: int, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
+        super().__init__(images, image_processor, seed, min_crop_area)
         self.num_views = num_views
 
     def __len__(self) -> int:

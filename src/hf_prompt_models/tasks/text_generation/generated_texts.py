@@ -14,11 +14,8 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from hf_prompt_models.metrics.bleu import bleu
-from hf_prompt_models.metrics.cider import cider_d
-from hf_prompt_models.metrics.diversity import distinct_n
 from hf_prompt_models.metrics.exact_match import exact_match
-from hf_prompt_models.metrics.rouge import rouge_l
+from hf_prompt_models.metrics.text_scores import text_scores
 from hf_prompt_models.metrics.vqa import vqa_accuracy
 from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, prompt_collator
 from hf_prompt_models.utils.files import write_text
@@ -54,13 +51,7 @@ class WrittenTexts:
                 right = [only for (only,) in references]
                 return {"exact_match": exact_match(marked, right, end)}
             case Scoring.TEXT:
-                scores = bleu(self.texts, references)
-                return {f"bleu_{order}": score for order, score in enumerate(scores, start=1)} | {
-                    "rouge_l": rouge_l(self.texts, references),
-                    "cider_d": cider_d(self.texts, references),
-                    "distinct_1": distinct_n(self.texts, 1),
-                    "distinct_2": distinct_n(self.texts, 2),
-                }
+                return text_scores(self.texts, references)
 
     def rows(self) -> list[dict[str, Any]]:
         """For each example its id, pictures, prompt (`title`), references, and what was written (`generated`)."""
