@@ -6,6 +6,7 @@ does so in a process of its own.
 """
 
 import io
+import re
 import shlex
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,13 +19,16 @@ from tests.docs.pages import ROOT, Block, blocks
 
 SHORT = ["--max_steps", "2", "--disable_tqdm", "true"]
 """Given to every training, which is otherwise as it is written."""
+PRINTED = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
+"""What a page shows behind a call of `print`."""
 
 
 def run_page(page: Path) -> None:
     """Write the files that a page shows, and then run its blocks.
 
     Raises:
-        RuntimeError: with a command and its output, if it ends badly.
+        RuntimeError: with a command and its output, if it ends badly; if a block prints something else than the
+            page shows.
     """
     for block in blocks(page):
         if block.title is not None:
@@ -32,7 +36,12 @@ def run_page(page: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in filter(lambda each: each.is_run, blocks(page)):
         if block.language == "python":
-            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)
+            output = io.StringIO()
+            with redirect_stdout(output):
+                exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)
+            shown = PRINTED.findall(block.code)
+            if shown and output.getvalue().splitlines() != shown:
+                raise RuntimeError(f"{block}: the page shows {shown}, and printed was {output.getvalue()!r}")
         else:
             _run_commands(block)
 

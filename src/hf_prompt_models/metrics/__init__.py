@@ -8,11 +8,13 @@ from hf_prompt_models.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from hf_prompt_models.metrics.evaluate_metrics import load_metric as load_metric
     from hf_prompt_models.metrics.grounding import is_right_region as is_right_region
+    from hf_prompt_models.metrics.relations import rank_relations as rank_relations
 
 
 _MODULES = {
     "is_right_region": "hf_prompt_models.metrics.grounding",
     "load_metric": "hf_prompt_models.metrics.evaluate_metrics",
+    "rank_relations": "hf_prompt_models.metrics.relations",
 }
 
 __all__ = list(_MODULES)
