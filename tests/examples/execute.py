@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -54,11 +55,13 @@ def execute(notebook: NotebookNode, folder: Path, hub: LocalHub, *further: str, 
     work, home = folder / "work", folder / "home"
     for each in (work, home):
         each.mkdir(parents=True)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = hub.environment(home) | {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(home),
         "OMP_NUM_THREADS": "1",
+        "PATH": programs,  # where hf-prompt is
         "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where ipywidgets is not installed
         "TOKENIZERS_PARALLELISM": "false",
     }
