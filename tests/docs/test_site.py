@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-import hf_prompt_models
 from hf_prompt_models.models import PACKAGES
 from tests.docs.pages import PAGES, ROOT, blocks
+from tests.test_public_api import PUBLIC
 
 
 SECTIONS = [
@@ -40,8 +41,9 @@ def test_no_block_of_a_page_is_overlooked(page: Path) -> None:
 
 def test_every_public_name_has_its_place_in_the_reference() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md"))
-    placed = set(re.findall(r"^::: hf_prompt_models\.(\w+)$", pages, flags=re.MULTILINE))
-    assert placed == set(hf_prompt_models.__all__) - {"__version__"}
+    placed = re.findall(r"^::: (\S+)$", pages, flags=re.MULTILINE)
+    public = {f"{name}.{each}" for name in PUBLIC for each in import_module(name).__all__}
+    assert sorted(placed) == sorted(public - {"hf_prompt_models.__version__"})
 
 
 def test_the_readme_links_to_files_and_sections_that_exist() -> None:
