@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch.nn import functional as F
@@ -47,9 +47,14 @@ class CptRegionOutput(ModelOutput):
 
 
 class CptWordModel(CptPreTrainedModel):
-    """Base of the models that score words, of one or several pieces, in the blanks of a sentence."""
+    """Base of the models that score words, of one or several pieces, in the blanks of a sentence.
+
+    Attributes:
+        sentences_per_number: sentences of a copy for each number of blanks.
+    """
 
     names_its_classes = True
+    sentences_per_number: ClassVar[int] = 1
 
     def __init__(self, config: CptConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
@@ -94,9 +99,66 @@ class CptWordModel(CptPreTrainedModel):
         there = pieces >= 0
         return (log_probs * there).sum(dim=-1) / there.sum(dim=-1)
 
+    def region_logits(
+        self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the logits and, with labels, the loss.
+
+        Args:
+            blanks: (copies, sentences, blanks, vocabulary) logits of the backbone.
+            copy_mask: (batch, most copies) which copies there are.
+            labels: as of `forward`.
+        """
+        raise NotImplementedError
+
+    @forward_options
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        copy_mask: torch.Tensor,
+        region_mask: torch.Tensor,
+        mask_positions: torch.Tensor,
+        token_type_ids: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+        region_features: torch.Tensor | None = None,
+        region_geometry: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CptRegionOutput | tuple:
+        """
+        Args:
+            labels: as the class says.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+
+        The others are those of `CptForVisualGrounding.forward`, with a column for each blank in `mask_positions`; the
+        processor makes them.
+        """
+        self._check_texts(input_ids, self.sentences_per_number * len(self.num_blanks))
+        filled = self.fill_blanks(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            copy_mask=copy_mask,
+            token_type_ids=token_type_ids,
+            mask_positions=mask_positions,
+            pixel_values=pixel_values,
+            image_sizes=image_sizes,
+            region_features=region_features,
+            region_mask=region_mask,
+            region_geometry=region_geometry,
+            **kwargs,
+        )
+        logits, loss = self.region_logits(filled.logits, copy_mask, labels)
+        return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
+
 
 class CptForRegionClassification(CptWordModel):
-    """What a region is: the words that the backbone puts into "the [MASK] is in red color"."""
+    """What a region is: the words that the backbone puts into "the [MASK] is in red color".
+
+    The inputs have a copy for each region (`CptProcessor.for_region_classification`). `labels` are (batch, regions)
+    the class of each region, -100 for none; the loss is the cross-entropy over the classes.
+    """
 
     @classmethod
     def from_backbone(
@@ -134,48 +196,11 @@ class CptForRegionClassification(CptWordModel):
             )
         self.config.update(_class_words(class_names, processor.tokenizer))
 
-    @forward_options
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        copy_mask: torch.Tensor,
-        region_mask: torch.Tensor,
-        mask_positions: torch.Tensor,
-        token_type_ids: torch.Tensor,
-        pixel_values: torch.Tensor | None = None,
-        image_sizes: torch.Tensor | None = None,
-        region_features: torch.Tensor | None = None,
-        region_geometry: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> CptRegionOutput | tuple:
-        """
-        Args:
-            labels: (batch, regions) the class of each region, -100 for none: cross-entropy over the classes.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
-
-        The others are those of `CptForVisualGrounding.forward`, a copy for each region and in `mask_positions` a
-        column for each blank; `CptProcessor.for_region_classification` makes them.
-        """
-        self._check_texts(input_ids, len(self.num_blanks))
-        filled = self.fill_blanks(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            copy_mask=copy_mask,
-            token_type_ids=token_type_ids,
-            mask_positions=mask_positions,
-            pixel_values=pixel_values,
-            image_sizes=image_sizes,
-            region_features=region_features,
-            region_mask=region_mask,
-            region_geometry=region_geometry,
-            **kwargs,
-        )
-        scores = self.word_scores(filled.logits)
-        logits = pad_entries(scores, copy_mask)
-        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
+    def region_logits(
+        self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        logits = pad_entries(self.word_scores(blanks), copy_mask)
+        return logits, None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 def _class_words(class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -187,8 +212,14 @@ def _class_words(class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase)
 class CptForRelationDetection(CptWordModel):
     """What one region is to another: the words in "horse in red color is [MASK] a woman in blue color".
 
-    Class 0 is no relation, whose logit is 0.
+    Class 0 is no relation, whose logit is 0. The inputs have a copy for each pair
+    (`CptProcessor.for_relation_detection`). In the output's `logits` place 0 of the third dimension is from subject to
+    object, place 1 from object to subject. `labels` are (batch, pairs) the predicate from subject to object, 0 for no
+    relation, -100 where it is not known; the loss is the cross-entropy over the vocabulary at all blanks: the sentence
+    with as many blanks as the predicate has pieces is to contain it, the others their negative words.
     """
+
+    sentences_per_number = 2
 
     @classmethod
     def from_backbone(
@@ -252,51 +283,13 @@ class CptForRelationDetection(CptWordModel):
             **class_fields([NO_RELATION, *predicates]),
         }
 
-    @forward_options
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        copy_mask: torch.Tensor,
-        region_mask: torch.Tensor,
-        mask_positions: torch.Tensor,
-        token_type_ids: torch.Tensor,
-        pixel_values: torch.Tensor | None = None,
-        image_sizes: torch.Tensor | None = None,
-        region_features: torch.Tensor | None = None,
-        region_geometry: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> CptRegionOutput | tuple:
-        """
-        Args:
-            labels: (batch, pairs) the predicate from subject to object, 0 for no relation, -100 where it is not known:
-                cross-entropy over the vocabulary at all blanks. The sentence with as many blanks as the predicate has
-                pieces is to say it, the others their negative words.
-
-        The others are those of `CptForVisualGrounding.forward`, a copy for each pair and in `mask_positions` a column
-        for each blank; `CptProcessor.for_relation_detection` makes them. In the output's `logits` place 0 of the third
-        dimension is from subject to object, place 1 from object to subject.
-        """
-        self._check_texts(input_ids, 2 * len(self.num_blanks))
-        filled = self.fill_blanks(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            copy_mask=copy_mask,
-            token_type_ids=token_type_ids,
-            mask_positions=mask_positions,
-            pixel_values=pixel_values,
-            image_sizes=image_sizes,
-            region_features=region_features,
-            region_mask=region_mask,
-            region_geometry=region_geometry,
-            **kwargs,
-        )
-        blanks = filled.logits.unflatten(1, (2, len(self.num_blanks)))
+    def region_logits(
+        self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        blanks = blanks.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
         logits = pad_entries(scores, copy_mask)
-        loss = None if labels is None else self._loss(blanks[:, 0], labels[unpadded_indices(copy_mask)])
-        return CptRegionOutput(loss, logits, filled.hidden_states, filled.attentions)
+        return logits, None if labels is None else self._loss(blanks[:, 0], labels[unpadded_indices(copy_mask)])
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Of the blanks from subject to object (pairs, numbers of blanks, blanks, vocabulary)."""

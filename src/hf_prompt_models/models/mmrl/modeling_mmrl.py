@@ -140,9 +140,9 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
             kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
+            TypeError: if the backbone is of another type.
             ValueError: for a layer that a tower does not have, a template without `{}`, or a name that is too long for
                 the text tower.
-            TypeError: if the backbone is of another type.
         """
         return cls._from_backbone(
             name_or_path,

@@ -33,9 +33,9 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
     name = "visual-grounding"
     does = "grounds phrases"
     kind = "expression"
+    page = "hf_prompt_models.app.visual_grounding"
     data_arguments = GroundingDataArguments
     build_sections = staticmethod(accuracy_sections)
-    page = "hf_prompt_models.app.visual_grounding"
     evaluation_examples = ("runs/cpt --test_dir scenes/test",)
     prediction_examples = ('runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140',)
 
