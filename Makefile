@@ -30,7 +30,7 @@ demo-alpro: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Other versions of Python, transformers, …: CELLS="floors bare --fresh" for some of tests/matrix.py, made anew.
+# Other versions of Python, transformers, …: CELLS="floors bare --fresh" for some of tests/matrix.py, made again.
 test-matrix:
 	$(PYTHON) tests/matrix.py $(CELLS)
 
@@ -39,7 +39,7 @@ test-transformers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[transformers-tests]'
 	$(BIN)/python -m tests.transformers_common $(TESTS)
 
-# The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png anew.
+# The pages in Debian's Chromium; HF_PROMPT_SCREENSHOTS=1 draws docs/images/app-*.png again.
 CHROMIUM ?= /usr/bin/chromium
 
 test-web: $(VENV)/installed-web
@@ -67,7 +67,7 @@ style: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-notebooks: $(VENV)/installed  # execute those of examples/ and write their outputs anew
+notebooks: $(VENV)/installed  # execute those of examples/ and write their outputs again
 	$(BIN)/python -m tests.examples.execute
 
 bench: $(VENV)/installed

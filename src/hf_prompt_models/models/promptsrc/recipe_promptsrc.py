@@ -44,7 +44,7 @@ class PromptSRCRecipe(ClipPromptRecipe[Arguments]):
     title = "PromptSRC"
     arguments_class = Arguments
     model_class = PromptSRCForImageClassification
-    use_case = "deep prompts that stay close to the backbone: the best published results without other data"
+    use_case = "deep prompts that stay close to the backbone's own features and logits"
     source = "PromptSRC recipe"
     sources = dict.fromkeys(
         ("n_ctx", "prompt_depth", "text_weight", "image_weight", "logits_weight", "averaging_mean", "averaging_std"),
