@@ -1,1 +1,1 @@
-"""Images as the prefix of any causal language model: what MAnTiS and Frozen share."""
+"""Shared code of MAnTiS and Frozen: image features as prefix tokens of any causal language model."""

@@ -1,4 +1,4 @@
-"""Activation checkpointing of a model that is frozen."""
+"""Gradient checkpointing for a frozen language model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +8,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def checkpoint_frozen_layers(model: nn.Module) -> None:
-    """Let the layers of a frozen model be checkpointed, where that is switched on.
+    """Enable gradient checkpointing in the layers of a frozen model that is in eval mode.
 
-    transformers checkpoints layers in train mode alone. A frozen language model is in eval mode, though gradients go
-    through it to the images, and its activations are most of the memory. So its layers are said to train, and made to
-    run as in eval mode, without dropout.
+    transformers checkpoints layers only in train mode. A frozen language model is in eval mode, although gradients
+    flow through it to the image features, and its activations take most of the memory. Therefore its layers are marked
+    as training, and each layer's computation still runs in eval mode, without dropout.
 
     Args:
-        model: the language model, in eval mode; its layers are changed in place.
+        model: the language model, in eval mode. Its layers are changed in place. Layers for which checkpointing is not
+            switched on stay as they are.
     """
     for layer in model.modules():
         if not isinstance(layer, GradientCheckpointingLayer):
@@ -26,7 +27,7 @@ def checkpoint_frozen_layers(model: nn.Module) -> None:
 
 
 class _CheckpointInEval:
-    """`checkpoint(function, *inputs)` with `function` run, and run again in the backward pass, in eval mode."""
+    """Checkpoint a function that runs in eval mode, in the forward pass and again in the backward pass."""
 
     def __init__(self, layer: nn.Module, checkpoint: Callable):
         self.layer = layer

@@ -1,4 +1,4 @@
-"""Records to batches: for training, and for generation."""
+"""Data collators that turn records into batches for training and for generation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,21 @@ from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 
 @dataclass
 class TrainingCollator:
-    """Prompts with what is to be written behind them, padded on the right, labels -100 but for the latter.
+    """Collate records into training batches: prompts and targets, padded on the right.
 
-    Use with `TrainingArguments(remove_unused_columns=False)`: the Trainer takes the records' columns for arguments of
-    the model.
+    Labels are the token ids of the targets, and -100 everywhere else.
+
+    Use it with `TrainingArguments(remove_unused_columns=False)`. Otherwise the Trainer removes the records' columns,
+    because they are not arguments of the model.
 
     Args:
-        processor: the model's.
-        images: the records' field with an example's images, a list of them or one, decoded or as `datasets` stores
-            them.
-        text: the field with its text.
-        target: the field with what is to be written.
-        max_length: cut longer texts to so many tokens, never an image's slots. Default: to what the language model
-            reads.
+        processor: the model's processor.
+        images: name of the field with an example's images: a list of images or one image, decoded or in the format in
+            which `datasets` stores images.
+        text: name of the field with the example's text.
+        target: name of the field with the text to generate.
+        max_length: number of tokens to which longer examples are truncated. Image slots are never truncated. Default:
+            the number of tokens that the language model can read.
     """
 
     processor: PrefixLMProcessor
@@ -34,6 +36,7 @@ class TrainingCollator:
     max_length: int | None = None
 
     def __call__(self, records: Sequence[Mapping[str, Any]]) -> BatchFeature:
+        """Return a batch of prompts and labels."""
         return self.processor(
             **_prompts(records, self.images, self.text),
             suffix=[record[self.target] for record in records],
@@ -47,13 +50,13 @@ class TrainingCollator:
 
 @dataclass
 class PromptCollator:
-    """Prompts alone, padded on the left, for `generate`.
+    """Collate records into batches of prompts without targets, padded on the left, for `generate`.
 
     Args:
-        processor: the model's.
-        images: the records' field with an example's images, a list of them or one, decoded or as `datasets` stores
-            them.
-        text: the field with its text.
+        processor: the model's processor.
+        images: name of the field with an example's images: a list of images or one image, decoded or in the format in
+            which `datasets` stores images.
+        text: name of the field with the example's text.
     """
 
     processor: PrefixLMProcessor
@@ -61,11 +64,13 @@ class PromptCollator:
     text: str = "title"
 
     def __call__(self, records: Sequence[Mapping[str, Any]]) -> BatchFeature:
+        """Return a batch of prompts."""
         prompts = _prompts(records, self.images, self.text)
         return self.processor(**prompts, padding=True, padding_side="left", return_tensors="pt")
 
 
 def _prompts(records: Sequence[Mapping[str, Any]], images: str, text: str) -> dict[str, Any]:
+    """Return the images and texts of records as arguments of the processor."""
     lists = [record[images] for record in records]
     return {
         "images": [[decoded(one) for one in (each if isinstance(each, list | tuple) else [each])] for each in lists],

@@ -1,4 +1,4 @@
-"""What the configurations of methods over a language model hold."""
+"""Base configuration of the methods that prompt a causal language model with images."""
 
 from typing import ClassVar
 
@@ -11,19 +11,19 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class PrefixLMConfig(PromptConfig):
-    r"""
-    Base of the configurations of methods that put images in front of a language model's text.
+    """Base of the configurations of methods that put images in front of a language model's text.
 
     text_config (`PreTrainedConfig` or `dict`, *optional*):
-        The language model's configuration: of any `AutoModelForCausalLM`, told by its `model_type`.
+        Configuration of the language model. Its `model_type` can be that of any `AutoModelForCausalLM`.
     vision_config (`PreTrainedConfig` or `dict`, *optional*):
-        The vision backbone's: of any `AutoModel` that takes `pixel_values`.
+        Configuration of the vision backbone: any `AutoModel` that takes `pixel_values`.
     num_image_tokens (`int`, *optional*, defaults to 1):
-        Slots in the language model's input that an image takes.
+        Number of slots that an image takes in the language model's input.
     image_token_id (`int`, *optional*):
-        The placeholder's id, which stands in each slot. It may lie behind the language model's vocabulary.
+        Token id of the placeholder that marks each slot. It may be larger than the ids in the language model's
+        vocabulary.
     freeze_vision (`bool`, *optional*, defaults to `False`):
-        Whether the vision backbone stays as it is, so that of the vision side the projection alone is trained.
+        Whether to freeze the vision backbone, so that only the image projection is trained on the vision side.
     """
 
     task = "image-text-to-text"
@@ -41,6 +41,6 @@ class PrefixLMConfig(PromptConfig):
     freeze_vision: bool = False
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the number of image slots, as part of the `@strict` validation."""
         if self.num_image_tokens < 1:
             raise ValueError(f"num_image_tokens is a number of slots, at least 1; got {self.num_image_tokens}.")

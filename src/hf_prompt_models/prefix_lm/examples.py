@@ -1,4 +1,4 @@
-"""What a method over a language model learns and is tested on: prompts with images, and what to write behind them."""
+"""Training and test examples of the methods over a language model: prompts with images, and the text to generate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 
 
 class Scoring(Enum):
-    """How what was written is compared with references."""
+    """Ways to compare generated texts with references."""
 
     TEXT = "text"
     """By shared words, for descriptions and captions."""
     ANSWER = "answer"
-    """One right answer, and then the end token."""
+    """By the one correct answer, followed by the end token."""
     VQA = "vqa"
-    """What each of several people answered."""
+    """By the answers that several annotators gave."""
 
 
 @dataclass(frozen=True)
 class WritingExample:
-    """Images and a text, and what is to be written behind them.
+    """An example with images, a text, and the text to generate.
 
     Attributes:
-        id: of the product, the picture or the question.
-        images: in the order of their placeholders.
-        prompt: the text; `<image>` stands where an image goes, or nowhere for images in front.
-        target: what a model learns to write.
-        references: what it is compared with in a test.
-        scoring: how.
+        id: id of the product, the image or the question.
+        images: the images, in the order of their placeholders.
+        prompt: the text. `<image>` marks the place of an image; without any, the images are put in front.
+        target: the text that a model is trained to generate.
+        references: the texts that generated text is compared with in a test.
+        scoring: how generated text is compared with the references.
     """
 
     id: str
@@ -45,7 +45,7 @@ class WritingExample:
 
 
 class WritingDataset(Dataset):
-    """Examples as the collators below take them, their images decoded.
+    """A dataset of examples with decoded images, in the format that the collators in this module take.
 
     Args:
         examples: the examples.
@@ -64,10 +64,15 @@ class WritingDataset(Dataset):
 
 
 def training_collator(processor: PrefixLMProcessor, max_length: int | None = None) -> TrainingCollator:
-    """For a `WritingDataset` to learn from; arguments as of `TrainingCollator`."""
+    """Return a collator that makes training batches from the items of a `WritingDataset`.
+
+    Args:
+        processor: the model's processor.
+        max_length: as in `TrainingCollator`.
+    """
     return TrainingCollator(processor, text="prompt", target="target", max_length=max_length)
 
 
 def prompt_collator(processor: PrefixLMProcessor) -> PromptCollator:
-    """For a `WritingDataset` to write from."""
+    """Return a collator that makes batches for generation from the items of a `WritingDataset`."""
     return PromptCollator(processor, text="prompt")

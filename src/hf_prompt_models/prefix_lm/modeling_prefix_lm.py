@@ -1,4 +1,4 @@
-"""What the models of methods over a language model share: images in its input, its cache, its generation."""
+"""Base model of the methods over a language model: image features in its input, its cache and its generation."""
 
 import inspect
 import os
@@ -37,9 +37,9 @@ SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 class PrefixLMModel(PromptPreTrainedModel):
     """Base of methods that put images, as vectors in its token space, into the input of a causal language model.
 
-    The borrowed backbone is the language model. The vision backbone is part of what was learned: checkpoints always
-    hold it. A subclass makes `image_projection`, a module from maps of features (images, channels, rows, columns) to
-    (images, num_image_tokens, dim), and says which further tokens the method has.
+    The backbone is the language model. The vision backbone belongs to the trained weights: checkpoints always contain
+    it. A subclass creates `image_projection`, a module that maps feature maps (images, channels, rows, columns) to
+    (images, num_image_tokens, dim), and names further special tokens of the method.
     """
 
     config: PrefixLMConfig
@@ -54,7 +54,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     accepts_loss_kwargs = True
-    # What is learned beside the language model stays in full precision whatever that is in.
+    # Modules outside the language model stay in full precision, whatever the language model's dtype is.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["vision_model", "image_projection"]
 
     language_model: PreTrainedModel
@@ -66,42 +66,50 @@ class PrefixLMModel(PromptPreTrainedModel):
         if config.image_token_id is None:
             raise ValueError("The configuration names no image_token_id: make the model by from_backbone(...).")
         self.image_token_id = config.image_token_id
-        for name in SPECIAL_TOKENS:  # the tokenizer's, lest the Trainer warn that it sets them
+        for name in SPECIAL_TOKENS:  # copied from the tokenizer, so that the Trainer does not warn about setting them
             if getattr(config, name) is not None:
                 setattr(config.text_config, name, getattr(config, name))
-        # First, for a model's dtype is that of its first parameter.
+        # The language model is created first because the dtype of a model is that of its first parameter.
         self.language_model = AutoModelForCausalLM.from_config(config.text_config) if backbone is None else backbone
         self.vision_model = AutoModel.from_config(config.vision_config)
         self.loss_function = next_token_loss
-        # ALiBi models have none: they count from the mask, whatever they are told.
+        # ALiBi models take no position ids: they count positions from the mask.
         self._takes_position_ids = "position_ids" in inspect.signature(self.language_model.forward).parameters
 
     # -- the language model ------------------------------------------------------------------------------------------
 
     @classmethod
     def backbone_config_name(cls) -> str:
-        return "text_config"  # where transformers looks for the sizes of the cache
+        """Return the configuration field of the language model."""
+        return "text_config"  # the field in which transformers looks for the sizes of the cache
 
     @property
     def token_dim(self) -> int:
-        """Width of a token's vector, which some models project to another before their first layer."""
+        """Width of a token embedding, which some models project to another width before their first layer."""
         return self.language_model.get_input_embeddings().embedding_dim
 
     def get_input_embeddings(self) -> nn.Module:
+        """Return the input embeddings of the language model."""
         return self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Set the input embeddings of the language model."""
         self.language_model.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the output embeddings of the language model."""
         return self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Set the output embeddings of the language model."""
         self.language_model.set_output_embeddings(new_embeddings)
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
-        """The token vectors, and the first and the last norm or bias: quantised copies keep these as they are."""
+        """Return the names of the token embeddings and of the first and the last norm or bias.
+
+        Quantised copies of a model keep these tensors unchanged.
+        """
         names: dict[int, list[str]] = {1: [], 2: []}
         for name, tensor in backbone.state_dict().items():
             names.setdefault(tensor.dim(), []).append(name)
@@ -109,6 +117,12 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     @classmethod
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+        """Load the language model; `kwargs` are passed to its `from_pretrained`.
+
+        Raises:
+            OSError: if there is no such model, or its weights are damaged.
+            TypeError: if it is not a causal language model.
+        """
         name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         check_reachable(name_or_path, **hub_kwargs)
@@ -123,7 +137,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         except SafetensorError as error:
             raise OSError(f"The weights of the backbone {str(name_or_path)!r} are damaged ({error}).") from error
 
-    # -- making, loading ---------------------------------------------------------------------------------------------
+    # -- creating a model --------------------------------------------------------------------------------------------
 
     @classmethod
     def _from_backbones(
@@ -134,7 +148,7 @@ class PrefixLMModel(PromptPreTrainedModel):
         num_image_tokens: int,
         **fields: Any,
     ) -> Self:
-        """A new model for two backbones; `kwargs` load the language model, `fields` are the configuration's."""
+        """Create a model from two backbones; `kwargs` load the language model, `fields` go to the configuration."""
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         vision_kwargs = {name: hub_kwargs[name] for name in hub_kwargs if name not in ("revision", "subfolder")}
         vision_model = vision_model_for(language_model, vision_model, cls.processor_class.default_vision_model)
@@ -161,20 +175,22 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     @property
     def own_token_ids(self) -> tuple[int, ...]:
-        """Ids that stand for something in the prompt and are never generated."""
+        """Ids of the method's special tokens, which appear in prompts and are never generated."""
         return (self.image_token_id,)
 
-    # -- frozen means frozen -----------------------------------------------------------------------------------------
+    # -- freezing ----------------------------------------------------------------------------------------------------
 
     def freeze_backbone(self) -> None:
+        """Freeze the language model as in the base class, and the vision backbone if `config.freeze_vision` is set."""
         self.vision_model.requires_grad_(not self.config.freeze_vision)
         super().freeze_backbone()
 
     def _trains_batch_norm(self) -> bool:
-        """Whether the vision backbone's batch norms gather statistics. A pretrained one keeps those it has."""
+        """Return whether the vision backbone's batch norms update their statistics. Pretrained ones do not."""
         return False
 
     def train(self, mode: bool = True) -> Self:
+        """Set the mode, as `nn.Module.train` does, but keep frozen modules and pretrained batch norms in eval mode."""
         super().train(mode)
         if self.config.freeze_vision:
             self.vision_model.eval()
@@ -190,15 +206,19 @@ class PrefixLMModel(PromptPreTrainedModel):
     def get_image_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """Images as vectors in the language model's token space.
+        """Return images as vectors in the language model's token space.
 
         Args:
-            pixel_values: (images, 3, height, width), of all examples one after another.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_values: (images, 3, height, width), the images of all examples one after another.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
-            `.pooler_output`: (images, num_image_tokens, dim). `.last_hidden_state`: the vision backbone's features,
-            (images, channels, rows, columns); `.hidden_states`, `.attentions`: its own, where they are asked for.
+            `.pooler_output`: (images, num_image_tokens, dim). `.last_hidden_state`: features of the vision backbone,
+            (images, channels, rows, columns). `.hidden_states`, `.attentions`: those of the vision backbone, if
+            requested.
+
+        Raises:
+            ValueError: if `pixel_values` has another number of dimensions.
         """
         if pixel_values.dim() != 4:
             raise ValueError(
@@ -211,32 +231,33 @@ class PrefixLMModel(PromptPreTrainedModel):
         return outputs
 
     def _embed(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
-        """Vectors of all positions, (batch, length, dim): the tokens', and the images' where placeholders stand.
+        """Return the vectors of all positions, (batch, length, dim): token embeddings, or image features in slots.
 
         Args:
             input_ids: (batch, length).
-            features: (images, num_image_tokens, dim), or `None` where placeholders have been dealt with before.
+            features: (images, num_image_tokens, dim), or `None` if the placeholders were handled before.
         """
         is_slot = input_ids == self.image_token_id
-        # The placeholder has no row, and need not lie in the vocabulary: any token's row will do to be overwritten.
+        # The placeholder has no embedding and may be outside the vocabulary. Token 0 replaces it and is overwritten.
         embeds = self.get_input_embeddings()(input_ids.masked_fill(is_slot, 0))
         if features is None:
             return embeds
         return embeds.masked_scatter(is_slot[..., None], features.to(embeds.device, embeds.dtype))
 
     def _zero_of_vision_side(self) -> torch.Tensor:
-        """Zero, by way of everything that is trained on images.
+        """Return a zero that depends on all trained parameters of the vision side.
 
-        A batch without an image has gradients of zero then, not none, and so have the parts of a vision backbone that
-        its features do not depend on, such as a ViT's pooler: processes that train together wait for all of each
-        other's, and with a frozen language model there would be nothing to go backward through.
+        It gives these parameters zero gradients instead of none: for a batch without images, and for parts of a vision
+        backbone that its features do not depend on, such as the pooler of a ViT. Processes that train together wait
+        for each other's gradients of all parameters. With a frozen language model there would also be no graph for the
+        backward pass.
         """
         parameters = [*self.vision_model.parameters(), *self.image_projection.parameters()]
         zero = torch.zeros((), device=parameters[0].device)
         return sum((0.0 * each.sum() for each in parameters if each.requires_grad), zero)
 
     def _check_slots(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> None:
-        if torch.compiler.is_exporting():  # which has shapes, but no values to count
+        if torch.compiler.is_exporting():  # an export has shapes but no values to count
             return
         slots = int((input_ids == self.image_token_id).sum())
         given = 0 if features is None else features.shape[0] * features.shape[1]
@@ -247,10 +268,10 @@ class PrefixLMModel(PromptPreTrainedModel):
             )
 
     def _check_continuation(self, input_ids: torch.Tensor) -> None:
-        """Refuse tokens that may not come behind others that have been read before."""
+        """Raise an error for tokens that cannot follow tokens that the model has already read."""
 
     def _check_length(self, length: int, position_ids: torch.Tensor | None) -> None:
-        limit = getattr(self.language_model.config, "max_position_embeddings", None)  # ALiBi models have none
+        limit = getattr(self.language_model.config, "max_position_embeddings", None)  # ALiBi models have no limit
         if limit is None or length <= limit:
             return
         longest = length if position_ids is None else int(position_ids.max()) + 1
@@ -263,6 +284,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def passed_on_keywords(self) -> frozenset[str]:
+        """Return the keyword arguments of `forward` that are passed on to the language model."""
         return frozenset(inspect.signature(self.language_model.forward).parameters)
 
     @forward_options
@@ -280,32 +302,34 @@ class PrefixLMModel(PromptPreTrainedModel):
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CausalLMOutputWithPast | tuple:
-        """Logits of the next tokens, and the loss where labels are given.
+        """Compute the logits of the next tokens, and the loss if labels are given.
 
         Args:
-            input_ids: (batch, length) with the placeholder in each of an image's slots.
-            pixel_values: (images, 3, height, width), all examples' images in the order of their slots.
-            attention_mask: (batch, length) 0 where there is padding, on either side.
+            input_ids: (batch, length) token ids, with the placeholder in each slot of an image.
+            pixel_values: (images, 3, height, width), the images of all examples in the order of their slots.
+            attention_mask: (batch, length), 0 for padding on either side.
             position_ids: (batch, length). Default: counted from the mask, so that padding takes no position.
             past_key_values: a cache, as in transformers.
-            inputs_embeds: (batch, length, dim) instead of `input_ids` and images, which cannot be placed in them: the
-                placeholder has no vector of its own.
-            labels: (batch, length) token ids, -100 where nothing is to be learned. The loss is the mean over all
+            inputs_embeds: (batch, length, dim) instead of `input_ids` and images. Images cannot be combined with it
+                because the placeholder has no embedding.
+            labels: (batch, length) token ids, -100 for tokens that the loss ignores. The loss is the mean over all
                 labelled tokens of the batch.
-            use_cache, logits_to_keep: as in transformers.
-            mm_encoder_outputs: images encoded before, `{"image": self.get_image_features(...)}`; `generate` does so.
-            kwargs: `output_hidden_states` and `output_attentions` of the language model, `return_dict`, and its other
-                arguments; `num_items_in_batch` for the loss.
+            use_cache: as in transformers.
+            logits_to_keep: as in transformers.
+            mm_encoder_outputs: images that are already encoded, `{"image": self.get_image_features(...)}`. `generate`
+                passes them.
+            kwargs: `output_hidden_states` and `output_attentions` of the language model, `return_dict`, its other
+                arguments, and `num_items_in_batch` for the loss.
 
         Raises:
-            ValueError: if placeholders and images differ in number, the input is too long, or images come with
-                `inputs_embeds`.
+            ValueError: if the number of placeholders does not match the images, the input is too long, or images are
+                combined with `inputs_embeds`.
         """
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if use_cache is None and self.training:
             use_cache = False
         if self.training and not self.language_model.training:
-            # Here, and not where checkpointing is switched on, for that may be before or after `train()`.
+            # This runs in each forward pass because checkpointing may be switched on before or after `train()`.
             checkpoint_frozen_layers(self.language_model)
         past_length = 0 if past_key_values is None else int(past_key_values.get_seq_length())
         encoded = (mm_encoder_outputs or {}).get("image")
@@ -325,7 +349,7 @@ class PrefixLMModel(PromptPreTrainedModel):
             if past_length == 0 or features is not None:
                 self._check_slots(input_ids, features)
             if past_length > 0:
-                # The first may have been read before: a model that drafts reads the last token of a prompt again.
+                # The first token may have been read before: an assistant model reads the last token of a prompt again.
                 self._check_continuation(input_ids[:, 1:])
             inputs_embeds = self._embed(input_ids, features)
             if self.training:
@@ -360,10 +384,10 @@ class PrefixLMModel(PromptPreTrainedModel):
     # -- generation --------------------------------------------------------------------------------------------------
 
     def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers.
+        """Generate token ids, as in transformers.
 
         Raises:
-            ValueError: if images come without `input_ids`, which say where they stand; as `forward`.
+            ValueError: if images are given without `input_ids`, which mark their positions; also as in `forward`.
         """
         texts = (inputs, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
         if kwargs.get("pixel_values") is not None and all(each is None for each in texts):
@@ -381,26 +405,30 @@ class PrefixLMModel(PromptPreTrainedModel):
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """As in transformers, but a model that drafts for another one (`assistant_model=...`) sees the images, too.
+        """Prepare the inputs of a generation step, as in transformers.
 
-        `inputs_embeds` is among the arguments for `generate`, which looks for it there.
+        Unlike in transformers, an assistant model (`assistant_model=...`) also gets the images. `inputs_embeds` is a
+        named argument because `generate` looks for it in the signature.
         """
         prepared = super().prepare_inputs_for_generation(
             input_ids, *args, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
         )
-        prepared.pop("tokenizer", None)  # of stop_strings, which transformers hands on to the model
+        prepared.pop("tokenizer", None)  # belongs to stop_strings; transformers passes it on to the model
         cache = kwargs.get("past_key_values")
         past_length = 0 if cache is None else int(cache.get_seq_length())
         encoded = (kwargs.get("mm_encoder_outputs") or {}).get("image")
         if is_first_iteration and past_length > 0 and prepared.get("input_ids") is not None:
             self._check_continuation(prepared["input_ids"])
         if not is_first_iteration and encoded is not None and past_length == 0:
-            # transformers calls this the second iteration, for the other model has read the prompt in the first.
+            # For an assistant model this counts as the second iteration, because the main model read the prompt first.
             prepared["mm_encoder_outputs"] = {"image": self._as_own(encoded)}
         return prepared
 
     def _as_own(self, encoded: BaseModelOutputWithPooling) -> BaseModelOutputWithPooling:
-        """Images that another model encoded; it is no loss if this one, which drafts, sees none of them."""
+        """Return images that another model encoded, or zeros if the shape does not fit.
+
+        An assistant model may draft without seeing the images, so zeros do no harm.
+        """
         vectors = encoded.pooler_output
         shape = (len(vectors), self.config.num_image_tokens, self.token_dim)
         return (
@@ -416,13 +444,13 @@ def next_token_loss(
 ) -> torch.Tensor:
     """Return the mean cross-entropy of each position's next token, in at least single precision.
 
-    transformers' own loss of causal language models is in single precision where the model is in double.
+    The loss of transformers' causal language models is in single precision even if the model is in double precision.
 
     Args:
         logits: (batch, length, vocabulary).
-        labels: (batch, length) token ids, -100 where nothing is to be learned.
-        vocab_size: of the logits.
-        num_items_in_batch: labelled tokens that the mean is over, where a batch is computed in parts.
+        labels: (batch, length) token ids, -100 for tokens that the loss ignores.
+        vocab_size: size of the last dimension of the logits.
+        num_items_in_batch: number of labelled tokens to divide by, if a batch is computed in several parts.
     """
     logits = at_least_float32(logits)
     shifted = nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].reshape(-1).to(logits.device)

@@ -1,4 +1,4 @@
-"""What the processors of methods over a language model share: examples of text and images to a model's inputs."""
+"""Base processor of the methods over a language model, which turns texts and images into model inputs."""
 
 import os
 import re
@@ -24,7 +24,7 @@ from hf_prompt_models.utils.describing import describe_value
 
 IMAGE_TOKEN = "<image>"
 IGNORED = -100
-"""The label of tokens that nothing is learned from."""
+"""Label of tokens that the loss ignores."""
 
 
 TEXT_DEFAULTS = {
@@ -35,26 +35,26 @@ TEXT_DEFAULTS = {
     "add_special_tokens": True,
     "return_tensors": None,
 }
-"""The settings for texts of one call, with their defaults."""
+"""Text settings of a call, with their defaults."""
 
 
 class PrefixLMProcessor(PromptProcessor):
-    """An image processor for the vision backbone, and the language model's tokenizer with the method's own tokens.
+    """An image processor for the vision backbone, and the language model's tokenizer with the method's special tokens.
 
     Args:
-        image_processor: the vision backbone's.
-        tokenizer: the language model's; it needs an end and a padding token.
-        num_image_tokens: slots that an image takes.
-        max_positions: tokens that the language model can read; `None`: as many as there are.
-        blind: make every picture black, for baselines that see nothing.
+        image_processor: image processor of the vision backbone.
+        tokenizer: tokenizer of the language model. It needs an end token and a padding token.
+        num_image_tokens: number of slots that an image takes.
+        max_positions: number of tokens that the language model can read. `None`: there is no limit.
+        blind: whether to replace every image with a black one, for baselines that see no image.
 
     Raises:
-        ValueError: if the tokenizer lacks one of these tokens.
+        ValueError: if the tokenizer has no end token or no padding token.
     """
 
     default_vision_model: ClassVar[str]
     own_tokens: ClassVar[dict[str, str]] = {"image_token_id": IMAGE_TOKEN}
-    """The method's tokens by the configuration's field that holds their ids."""
+    """The method's special tokens, by the configuration field that stores their id."""
 
     def __init__(
         self,
@@ -78,13 +78,13 @@ class PrefixLMProcessor(PromptProcessor):
             )
         tokens = [AddedToken(token, special=True, normalized=False) for token in self.own_tokens.values()]
         tokenizer.add_tokens(tokens, special_tokens=True)
-        tokenizer.padding_side = "left"  # as pipelines pad; not saved with it
+        tokenizer.padding_side = "left"  # as in pipelines; this is not saved with the tokenizer
         self.num_image_tokens = num_image_tokens
         self.max_positions = max_positions
         self.blind = blind
         self.image_token = IMAGE_TOKEN
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        # What the tokenizer writes in front of a text; what it may write behind one would end it before its time.
+        # Only special tokens in front of a text are used. Special tokens after it could end the text too early.
         encoded = tokenizer("a", return_special_tokens_mask=True)
         self._start_ids = encoded["input_ids"][: encoded["special_tokens_mask"].index(0)]
 
@@ -98,15 +98,15 @@ class PrefixLMProcessor(PromptProcessor):
     ) -> Self:
         """Load the language model's tokenizer and the vision backbone's image processor.
 
-        A tokenizer without a padding token pads with its end token. Images are prepared by PIL, where torchvision is
-        there too: its interpolation differs slightly.
+        If the tokenizer has no padding token, its end token is used. Images are processed with PIL even if torchvision
+        is installed because the interpolation of torchvision differs slightly.
 
         Args:
             language_model: Hub id or folder; "playground" is the tiny language model in this package.
-            vision_model: Hub id or folder; "playground" is the tiny CLIP in this package. Default: as of the
-                model's `from_backbone`.
-            num_image_tokens: slots that an image takes.
-            kwargs: `token`, `cache_dir`, … for the loading; `revision` is the language model's.
+            vision_model: Hub id or folder; "playground" is the tiny CLIP in this package. Default: as in the model's
+                `from_backbone`.
+            num_image_tokens: number of slots that an image takes.
+            kwargs: loading arguments such as `token` and `cache_dir`. `revision` applies to the language model.
         """
         vision_model = vision_model_for(language_model, vision_model, cls.default_vision_model)
         language_model = locate_backbone(language_model, LM_DIR)
@@ -116,25 +116,25 @@ class PrefixLMProcessor(PromptProcessor):
         check_reachable(vision_model, **vision_kwargs)
         image_processor = AutoImageProcessor.from_pretrained(vision_model, backend="pil", **vision_kwargs)
         tokenizer = AutoTokenizer.from_pretrained(language_model, **kwargs)
-        tokenizer.chat_template = None  # the language model's own, which knows no images
+        tokenizer.chat_template = None  # the language model's template does not support images
         if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
             tokenizer.pad_token = tokenizer.eos_token
         text_config = AutoConfig.from_pretrained(language_model, **kwargs).get_text_config()
-        max_positions = getattr(text_config, "max_position_embeddings", None)  # ALiBi models have none
+        max_positions = getattr(text_config, "max_position_embeddings", None)  # ALiBi models have no limit
         return cls(image_processor, tokenizer, num_image_tokens=num_image_tokens, max_positions=max_positions)
 
-    # -- to be said by the method ------------------------------------------------------------------------------------
+    # -- overridden by subclasses ------------------------------------------------------------------------------------
 
     def _end_of_prompt(self) -> list[int]:
-        """Token ids behind the text, before what is generated."""
+        """Return the token ids between the text and the generated text."""
         return []
 
     def _prepare_example(self, index: int, text: str, images: list[Any]) -> tuple[str, list[Any]]:
-        """What of an example is used."""
+        """Return the text and the images of an example that the model reads."""
         return text, images
 
     def _prepare_picture(self, image: Image.Image) -> Image.Image:
-        """What happens to a picture, RGB, before the image processor."""
+        """Return an RGB image as the image processor is to get it."""
         return image
 
     # -- calling -----------------------------------------------------------------------------------------------------
@@ -146,35 +146,35 @@ class PrefixLMProcessor(PromptProcessor):
         suffix: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Examples to a model's inputs: a prompt each, and what is to be written behind it where `suffix` is given.
+        """Turn examples into model inputs: a prompt each, followed by the text to generate if `suffix` is given.
 
         Args:
-            images: a list for each example (`[[a, b], [], [c]]`), as whatever `load_image` opens. A flat list
-                goes to the placeholders in their order; without any, to the only text, or one to each text.
-            text: a text for each example; it may be empty. `<image>` stands where an image goes. Where a text has
-                none, its images go in front. Default: empty ones.
-            suffix: texts that the model shall learn to write. Each is followed by the end token.
-            kwargs: settings, by themselves or, as of every processor of transformers, in `text_kwargs`,
-                `images_kwargs` and `common_kwargs`. For images: those of the image processor, such as `do_rescale`.
-                For texts:
+            images: a list of images per example (`[[a, b], [], [c]]`), in any format that `load_image` opens. A flat
+                list is assigned to the placeholders in order. Without placeholders it belongs to the only text, or one
+                image belongs to each text.
+            text: a text per example, which may be empty. `<image>` marks the position of an image. If a text has no
+                placeholder, its images are put in front. Default: empty texts.
+            suffix: the texts that the model is trained to generate. The end token is added to each.
+            kwargs: settings, passed directly or, as in every transformers processor, in `text_kwargs`, `images_kwargs`
+                and `common_kwargs`. For images: the settings of the image processor, such as `do_rescale`. For texts:
 
-                - `padding`: `True` or `"longest"` pads to the longest example, `"max_length"` to `max_length`.
+                - `padding`: `True` or `"longest"` pads to the longest example, `"max_length"` pads to `max_length`.
                 - `padding_side`: `"left"`, for generation, or `"right"`. Default: right with `suffix`, else left.
-                - `truncation`: cut the ends of texts that are longer than `max_length` or than the language model's
-                  positions. An image's slots are never cut.
-                - `max_length`: in tokens.
-                - `add_special_tokens`: `False` leaves out what the tokenizer writes in front of a text.
+                - `truncation`: truncate texts that are longer than `max_length` or than the language model's
+                  positions. Image slots are never truncated.
+                - `max_length`: length in tokens.
+                - `add_special_tokens`: `False` leaves out the special tokens in front of a text.
                 - `return_tensors`: `"pt"` for tensors.
 
         Returns:
-            `input_ids` and `attention_mask`, (batch, length); `pixel_values`, (images, 3, height, width), flat over
-            the batch, if there are images; with `suffix` `labels`, (batch, length), -100 but for suffixes and their
-            ends.
+            `input_ids` and `attention_mask`, (batch, length). With images, `pixel_values`, (images, 3, height, width),
+            one row for each image of the batch. With `suffix`, `labels`, (batch, length), which are -100 except for
+            the suffixes and their end tokens.
 
         Raises:
-            ValueError: if images and placeholders differ in number, a suffix is empty, or a text is too long.
-            TypeError: for a setting that it does not have.
-            UnreadableImageError: naming the file.
+            ValueError: if the numbers of images and placeholders differ, a suffix is empty, or a text is too long.
+            TypeError: for an unknown setting.
+            UnreadableImageError: if a file cannot be decoded; the message names the file.
         """
         options, image_options = sort_options(kwargs, TEXT_DEFAULTS, self._image_options())
         truncation, max_length = options["truncation"], options["max_length"]
@@ -207,19 +207,20 @@ class PrefixLMProcessor(PromptProcessor):
         return BatchFeature(data, tensor_type=options["return_tensors"])
 
     def _image_options(self) -> set[str]:
-        """The settings of the image processor that a call may change."""
+        """Return the settings of the image processor that a call may change."""
         return {*self.image_processor.valid_kwargs.__annotations__} - {"return_tensors", "device"}
 
     def check_prompt(self, index: int, text: str, num_images: int, max_new_tokens: int) -> None:
-        """See that a prompt fits into the language model, and what is to be written behind it.
+        """Check that a prompt and the text to generate fit into the language model.
 
         Args:
-            index: what errors call the example.
-            text, num_images: of the prompt.
-            max_new_tokens: what is to be written, at most.
+            index: index of the example, for error messages.
+            text: text of the prompt.
+            num_images: number of images of the prompt.
+            max_new_tokens: greatest number of tokens to generate.
 
         Raises:
-            ValueError: if it is too long, or has another number of placeholders than images.
+            ValueError: if the prompt is too long, or the numbers of placeholders and images differ.
         """
         ids = self._example_ids(index, text, num_images)
         if self.max_positions is not None and len(ids) + max_new_tokens > self.max_positions:
@@ -230,7 +231,7 @@ class PrefixLMProcessor(PromptProcessor):
             )
 
     def example_length(self, index: int, text: str, num_images: int, suffix: str | None = None) -> int:
-        """Return the tokens of an example, image slots and suffix included, before anything is cut."""
+        """Return the number of tokens of an example before truncation, including image slots and suffix."""
         return len(self._example_ids(index, text, num_images, suffix))
 
     def _example_ids(self, index: int, text: str, num_images: int, suffix: str | None = None) -> list[int]:
@@ -238,7 +239,7 @@ class PrefixLMProcessor(PromptProcessor):
         return self._tokenize(index, self._place_images(index, text, len(images)), suffix, None, False)[0]
 
     def _place_images(self, index: int, text: str, count: int) -> str:
-        """The text with a placeholder for each slot of its images, in front where it has none."""
+        """Return the text with a placeholder for each slot of its images; without placeholders, images go in front."""
         typed = text.count(IMAGE_TOKEN)
         if typed == 0:
             text = IMAGE_TOKEN * count + text
@@ -258,7 +259,7 @@ class PrefixLMProcessor(PromptProcessor):
         truncation: bool,
         add_special_tokens: bool = True,
     ) -> tuple[list[int], int]:
-        """Token ids of an example, and how many of them are the prompt."""
+        """Return the token ids of an example, and how many of them belong to the prompt."""
         start = self._start_ids if add_special_tokens else []
         tokens, end = start + self._token_ids(text), self._end_of_prompt()
         suffix_ids = [] if suffix is None else self._suffix_ids(index, suffix)
@@ -270,7 +271,7 @@ class PrefixLMProcessor(PromptProcessor):
                     f"Example {index} has {total} tokens, {slots} of them image slots, and the language model "
                     f"reads {limit}: shorten its text, or pass truncation=True."
                 )
-            # The suffix's end first, down to a token; then the end of the text.
+            # The end of the suffix is cut first, down to one token; then the end of the text is cut.
             kept = max(len(suffix_ids) - excess, min(len(suffix_ids), 1))
             room = limit - len(end) - kept
             tokens, suffix_ids = tokens[: max(room, 0)], suffix_ids[:kept]
@@ -291,10 +292,10 @@ class PrefixLMProcessor(PromptProcessor):
         return [*self._token_ids(suffix), self.tokenizer.eos_token_id]
 
     def _token_ids(self, text: str) -> list[int]:
-        # Not verbose: it would warn of long texts, which are cut or refused here.
+        # verbose=False: long texts are truncated or rejected here, so the tokenizer's warning is not needed.
         return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
 
-    # -- pictures ----------------------------------------------------------------------------------------------------
+    # -- images ------------------------------------------------------------------------------------------------------
 
     def _read_picture(self, image: Any) -> Image.Image:
         try:
@@ -308,7 +309,7 @@ class PrefixLMProcessor(PromptProcessor):
 
 
 def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
-    """A text and a list of images for each example."""
+    """Return a text and a list of images for each example."""
     if images is not None and _is_image(images):
         images = [images]
     nested = images is not None and any(not _is_image(image) for image in images)
@@ -345,7 +346,7 @@ def _is_image(value: Any) -> bool:
 
 
 def _deal_out(images: list[Any], placeholders: list[int]) -> list[list[Any]]:
-    """A flat list of images to the texts, by their placeholders if they have any."""
+    """Assign a flat list of images to texts, by the number of placeholders if there are any."""
     if not any(placeholders):
         return [images] if len(placeholders) == 1 else [[image] for image in images]
     if sum(placeholders) != len(images):
@@ -358,7 +359,7 @@ def _deal_out(images: list[Any], placeholders: list[int]) -> list[list[Any]]:
 
 
 def _padded_length(lengths: list[int], padding: bool | str, max_length: int | None) -> int:
-    """0 for no padding."""
+    """Return the length to pad to, or 0 for no padding."""
     if padding is False or padding == "do_not_pad":
         return 0
     if padding == "max_length":

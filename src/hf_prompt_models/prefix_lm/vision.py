@@ -1,4 +1,4 @@
-"""Vision backbones of any kind as one thing: pixels to a map of features."""
+"""A common interface to vision backbones of any type: pixel values in, feature map out."""
 
 import math
 import os
@@ -20,13 +20,13 @@ logger = logging.get_logger(__name__)
 def load_vision_model(
     name_or_path: str | os.PathLike, from_scratch: bool = False, **hub_kwargs: Any
 ) -> PreTrainedModel:
-    """A vision backbone in full precision; of a two-tower model (CLIP, SigLIP) its image tower.
+    """Load a vision backbone in full precision; of a two-tower model (CLIP, SigLIP), load the image tower.
 
     Args:
-        name_or_path: Hub id or folder of any model that `AutoModel` knows and that takes `pixel_values`; "playground"
-            is the tiny CLIP in this package.
-        from_scratch: take its configuration alone, with new weights.
-        hub_kwargs: `token`, `cache_dir`, … for the loading.
+        name_or_path: Hub id or folder of any model that `AutoModel` supports and that takes `pixel_values`;
+            "playground" is the tiny CLIP in this package.
+        from_scratch: whether to use only its configuration, with new weights.
+        hub_kwargs: loading arguments such as `token` and `cache_dir`.
 
     Raises:
         OSError: if there is no such backbone, or it is damaged.
@@ -49,14 +49,14 @@ def load_vision_model(
             f"The vision model {str(name_or_path)!r} is of type {config.model_type!r}, which takes "
             f"{model.main_input_name}, not images: name a ResNet, ViT, CLIP, ConvNeXt, …."
         )
-    model.config.name_or_path = ""  # its weights travel with the checkpoint: where they came from is nobody's concern
+    model.config.name_or_path = ""  # the weights are saved in the checkpoint, so their source is not needed
     return model.eval()
 
 
 def _load_without_heads(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
-    """Load a vision model without the table of weights that are left behind: text towers and classifiers are expected.
+    """Load a vision model without the report about unused weights.
 
-    Weights that the checkpoint lacks are reported.
+    Unused text towers and classifiers are expected. Weights that are missing in the checkpoint are reported.
     """
     level = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -73,7 +73,10 @@ def _load_without_heads(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTr
 
 
 def feature_width(config: PreTrainedConfig) -> int:
-    """Channels of a vision backbone's last features. Convolutional ones name the widths of all of their stages."""
+    """Return the number of channels of a vision backbone's last features.
+
+    Convolutional backbones list the widths of all of their stages; the last one counts.
+    """
     fields = config.to_dict()
     return fields["hidden_sizes"][-1] if fields.get("hidden_sizes") else config.hidden_size
 
@@ -81,24 +84,24 @@ def feature_width(config: PreTrainedConfig) -> int:
 def encode_feature_map(
     vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
 ) -> BaseModelOutputWithPooling:
-    """Run the backbone; its last features are returned where they are in the image.
+    """Run the vision backbone and return its last features as a spatial map.
 
-    Transformers return a sequence: its patches are laid out as a square again, tokens in front of them (the class
-    token, registers) are dropped.
+    Vision transformers return a sequence. Its patches are arranged as a square, and tokens in front of the patches
+    (class token, registers) are dropped.
 
     Args:
-        vision_model: as `load_vision_model` returns it.
-        pixel_values: (images, 3, height, width); for transformers height = width.
+        vision_model: a model as `load_vision_model` returns it.
+        pixel_values: (images, 3, height, width). For vision transformers, height = width.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
-        `.last_hidden_state` (images, channels, rows, columns); `.hidden_states` and `.attentions` as the backbone
-        returns them.
+        `.last_hidden_state` (images, channels, rows, columns). `.hidden_states` and `.attentions` are those that the
+        backbone returns.
 
     Raises:
-        ValueError: if attentions are asked of a backbone that has none, or images are not square.
+        ValueError: if attentions are requested from a backbone that returns none, or images are not square.
     """
-    # A backbone without attention, such as a ResNet, may not take the argument, not even as False.
+    # Backbones without attention, such as a ResNet, may not accept the argument, not even as False.
     options = {name: value for name, value in kwargs.items() if name != "output_attentions" or value}
     outputs = vision_model(pixel_values, return_dict=True, **options)
     if kwargs.get("output_attentions") and outputs.get("attentions") is None:
