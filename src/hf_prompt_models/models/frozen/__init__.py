@@ -1,4 +1,4 @@
-"""Frozen, registered with the Auto classes."""
+"""Frozen, and its registration with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 

@@ -7,15 +7,14 @@ from hf_prompt_models.prefix_lm.configuration_prefix_lm import PrefixLMConfig
 
 @strict
 class FrozenConfig(PrefixLMConfig):
-    r"""
-    Configuration of [`FrozenForConditionalGeneration`] (Multimodal Few-Shot Learning with Frozen Language Models,
-    arXiv 2106.13884).
+    """Configuration of [`FrozenForConditionalGeneration`] (Frozen, arXiv 2106.13884).
 
-    Arguments of [`PrefixLMConfig`], `num_image_tokens` with the default 2 (the paper's best of 1, 2 and 4), and:
+    The paper is "Multimodal Few-Shot Learning with Frozen Language Models". The arguments are those of
+    [`PrefixLMConfig`], where `num_image_tokens` defaults to 2 (the best of 1, 2 and 4 in the paper), and:
 
     vision_from_scratch (`bool`, *optional*, defaults to `False`):
-        Whether the vision backbone started from new weights, as in the paper, and so trains its batch norms too. A
-        pretrained one keeps the statistics that it has.
+        Whether the vision backbone starts from new weights, as in the paper. Its batch norms are then trained, too.
+        The batch norms of a pretrained backbone keep their statistics.
     """
 
     model_type = "frozen"
@@ -24,7 +23,7 @@ class FrozenConfig(PrefixLMConfig):
     vision_from_scratch: bool = False
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check that new vision weights are trained, as part of the `@strict` validation."""
         super().validate_architecture()
         if self.vision_from_scratch and self.freeze_vision:
             raise ValueError("vision_from_scratch=True with freeze_vision=True would never train the vision backbone.")

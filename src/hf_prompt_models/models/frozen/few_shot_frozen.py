@@ -1,4 +1,4 @@
-"""Prompts of interleaved examples, as the paper evaluates them (arXiv 2106.13884, section 4.2)."""
+"""Few-shot prompts of interleaved examples, as in the paper's evaluation (arXiv 2106.13884, section 4.2)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
 def build_fewshot_prompt(
     induction: str, shots: Sequence[tuple[Any, str]], query: tuple[Any, str], repeats: int = 0
 ) -> tuple[str, list[Any]]:
-    """A prompt that tells the task by examples, and asks about one more image.
+    """Build a prompt that shows the task by examples, and asks about one more image.
 
     ```python
     text, images = build_fewshot_prompt(
@@ -21,16 +21,16 @@ def build_fewshot_prompt(
     ```
 
     Args:
-        induction: the text in front, which may be empty.
-        shots: examples, an image and the text about it, in their order.
-        query: the image asked about, and the beginning of the text that the model goes on with.
-        repeats: how often the shots come again after their first time.
+        induction: the text at the start of the prompt, which may be empty.
+        shots: the examples in order, each an image and the text about it.
+        query: the image to ask about, and the start of the text that the model continues.
+        repeats: how often all shots are repeated after their first appearance.
 
     Returns:
-        The text, with `<image>` in front of each image's own, and the images in their order.
+        The text, with `<image>` in front of each image's text, and the images in the same order.
 
     Raises:
-        ValueError: if a text holds `<image>` itself, or `repeats` is negative.
+        ValueError: if a text contains `<image>`, or `repeats` is negative.
     """
     if repeats < 0:
         raise ValueError(f"repeats is how often the shots come again, at least 0; got {repeats}.")

@@ -1,4 +1,4 @@
-"""Frozen: a vision backbone learns to prompt a language model that never changes (arXiv 2106.13884, section 3)."""
+"""Frozen: a vision backbone trained to prompt a frozen language model (arXiv 2106.13884, section 3)."""
 
 import os
 from typing import Any, Self
@@ -15,7 +15,7 @@ from hf_prompt_models.prefix_lm.vision import feature_width
 
 
 class FrozenImageProjection(nn.Module):
-    """One vector an image, mapped to all of its slots at once."""
+    """Map one feature vector per image to all of its slots with a single linear layer."""
 
     def __init__(self, num_image_tokens: int, in_features: int, out_features: int):
         super().__init__()
@@ -23,28 +23,30 @@ class FrozenImageProjection(nn.Module):
         self.linear = nn.Linear(in_features, num_image_tokens * out_features)
 
     def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
-        """(images, channels, rows, columns) to (images, num_image_tokens, dim)."""
+        """Map features (images, channels, rows, columns) to slots (images, num_image_tokens, dim)."""
         return self.linear(feature_map.mean(dim=(2, 3))).unflatten(-1, (self.num_image_tokens, -1))
 
 
 class FrozenPreTrainedModel(PrefixLMModel):
+    """Base of the Frozen models: the processor class and the initialisation of new weights."""
+
     config: FrozenConfig
     processor_class = FrozenProcessor
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # The layer itself: transformers does not ask about modules that hold no parameter of their own.
+        # Compare with the layer itself: transformers does not pass modules without parameters of their own.
         if module is self.image_projection.linear:
             init.normal_(module.weight, mean=0.0, std=0.02)
             init.zeros_(module.bias)
 
 
 class FrozenForConditionalGeneration(FrozenPreTrainedModel, GenerationMixin):
-    """Answers in words about images anywhere in a text, from a few examples in front of the question.
+    """Generate text about images that may be anywhere in a prompt, given a few examples in front of the question.
 
-    The paper's language model has relative positions, so that images may stand where none stood in training. GPT-J,
-    Pythia, Llama (rotary) and BLOOM (ALiBi) have them too; GPT-2 and OPT (absolute) train as well, and are worse at
-    interleaved examples.
+    The language model in the paper has relative positions, so images can be at positions where there was none in
+    training. GPT-J, Pythia, Llama (rotary) and BLOOM (ALiBi) have them, too. GPT-2 and OPT (absolute positions) can be
+    trained as well, but are worse with interleaved examples.
     """
 
     def __init__(self, config: FrozenConfig, backbone: PreTrainedModel | None = None):
@@ -64,24 +66,24 @@ class FrozenForConditionalGeneration(FrozenPreTrainedModel, GenerationMixin):
         freeze_vision: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """A new vision side for a language model that stays as it is.
+        """Create a new vision side for a language model that stays frozen.
 
         Args:
             language_model: Hub id or folder of any causal language model; "playground" is the tiny one in this
                 package.
-            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-50, for the
-                paper's NF-ResNet-50 is not in transformers; with the packaged language model the tiny CLIP in this
-                package, "playground".
-            num_image_tokens: slots that an image takes.
-            vision_from_scratch: take the vision backbone's configuration alone, with new weights. The paper does so,
-                with 3 million captions to train on.
-            freeze_vision: train the projection alone.
-            kwargs: for the language model's `from_pretrained`: `revision`, `dtype`, `device_map`,
-                `attn_implementation`, …; `token`, `cache_dir` and the like for both.
+            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-50, because the
+                paper's NF-ResNet-50 is not in transformers. With the language model in this package the default is
+                "playground", the tiny CLIP in this package.
+            num_image_tokens: number of slots that an image takes.
+            vision_from_scratch: whether to use only the configuration of the vision backbone, with new weights. The
+                paper does so, and trains on 3 million captions.
+            freeze_vision: whether to train only the projection.
+            kwargs: arguments of the language model's `from_pretrained` (`revision`, `dtype`, `device_map`,
+                `attn_implementation`, …). `token`, `cache_dir` and similar ones apply to both models.
 
         Raises:
             OSError: if there is no such backbone.
-            TypeError: if one is no causal language model, or takes no images.
+            TypeError: if `language_model` is not a causal language model, or `vision_model` does not take images.
             ValueError: if the tokenizer has no end token.
         """
         return cls._from_backbones(

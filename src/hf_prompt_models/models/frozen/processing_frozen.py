@@ -9,13 +9,16 @@ from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
 
 
 class FrozenProcessor(PrefixLMProcessor):
-    """Text with images in it to prompts, and answers to labels behind them.
+    """Turn texts with images into prompts, and answers into labels after the prompts.
 
-    Pictures are padded with black to a square, then resized, so that nothing is cut off (section 4 of the paper).
+    Images are padded with black to a square and then resized, so that no part is cropped (section 4 of the paper).
 
     Args:
-        image_processor, tokenizer, max_positions, blind: as in [`PrefixLMProcessor`].
-        num_image_tokens: slots that an image takes.
+        image_processor: as in [`PrefixLMProcessor`].
+        tokenizer: as in [`PrefixLMProcessor`].
+        num_image_tokens: number of slots that an image takes.
+        max_positions: as in [`PrefixLMProcessor`].
+        blind: as in [`PrefixLMProcessor`].
     """
 
     default_vision_model = "microsoft/resnet-50"
@@ -39,6 +42,7 @@ class FrozenProcessor(PrefixLMProcessor):
         num_image_tokens: int = 2,
         **kwargs: Any,
     ) -> Self:
+        """Load the tokenizer and the image processor, as in [`PrefixLMProcessor`]."""
         return super().from_backbone(language_model, vision_model, num_image_tokens, **kwargs)
 
     def _prepare_picture(self, image: Image.Image) -> Image.Image:
@@ -48,14 +52,14 @@ class FrozenProcessor(PrefixLMProcessor):
 
     @property
     def _side(self) -> int:
-        """Of the pictures that the vision backbone takes."""
+        """Height and width of the images that the vision backbone takes."""
         size = self.image_processor.size
         if self.image_processor.do_center_crop:
             size = self.image_processor.crop_size
         return size.height or size.shortest_edge
 
     def _image_options(self) -> set[str]:
-        # Not those of the size, which `_prepare_picture` has changed to the vision backbone's.
+        # Size settings are left out because `_prepare_picture` has already resized the image for the vision backbone.
         return super()._image_options() - {"do_resize", "size", "crop_size", "resample", "default_to_square"}
 
     def _process_pictures(self, pictures: list[Image.Image], **options: Any) -> Any:
