@@ -1,4 +1,4 @@
-"""MAnTiS, registered with the Auto classes."""
+"""MAnTiS, and its registration with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 

@@ -1,7 +1,7 @@
-"""MAnTiS: a product's pictures and title as the prefix of its description (arXiv 2109.01229).
+"""MAnTiS: a product's images and title as the prefix of its description (arXiv 2109.01229).
 
-There is no released code, and the paper says little of the parts: what is not in its abstract is our choice, and said
-so where it stands.
+There is no released code, and the paper gives few details of the architecture. Details that are not in its abstract
+are choices of this implementation.
 """
 
 import os
@@ -25,7 +25,7 @@ IMAGE, TITLE, DESCRIPTION = range(3)
 
 
 class MantisImageProjection(nn.Module):
-    """Features averaged over a grid of cells, each cell mapped to a token's vector (the grid and map are MMBT's)."""
+    """Average features over a grid of cells, and map each cell to a token vector (grid and map are those of MMBT)."""
 
     def __init__(self, grid: tuple[int, int], in_features: int, out_features: int):
         super().__init__()
@@ -33,34 +33,36 @@ class MantisImageProjection(nn.Module):
         self.linear = nn.Linear(in_features, out_features)
 
     def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
-        """(images, channels, rows, columns) to (images, cells, dim)."""
+        """Map features (images, channels, rows, columns) to slots (images, cells, dim)."""
         cells = F.adaptive_avg_pool2d(feature_map, self.grid).flatten(2).transpose(1, 2)
         return self.linear(cells)
 
 
 class MantisSegments(nn.Embedding):
-    """A vector each for image, title and description, added to those of their tokens."""
+    """Segment embeddings for image, title and description tokens, which are added to the token embeddings."""
 
 
 class MantisPreTrainedModel(PrefixLMModel):
+    """Base of the MAnTiS models: the processor class and the initialisation of new weights."""
+
     config: MantisConfig
     processor_class = MantisProcessor
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # The layer itself: transformers does not ask about modules that hold no parameter of their own.
+        # Compare with the layer itself: transformers does not pass modules without parameters of their own.
         if module is self.image_projection.linear:
             init.normal_(module.weight, mean=0.0, std=0.02)
             init.zeros_(module.bias)
         elif isinstance(module, MantisSegments):
-            init.zeros_(module.weight)  # so that the pretrained language model is what it was at step 0
+            init.zeros_(module.weight)  # so that training starts from the unchanged pretrained language model
 
 
 class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
-    """Writes a text, such as a product's description, from pictures and a title.
+    """Generate a text, such as a product's description, from images and a title.
 
-    The language model reads `image slots, title, <sep>` and goes on with the description. Language model and vision
-    backbone are trained together, unless the configuration freezes one.
+    The language model reads `image slots, title, <sep>` and continues with the description. Language model and vision
+    backbone are trained together, unless the configuration freezes one of them.
     """
 
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = [*PrefixLMModel._keep_in_fp32_modules_strict, "segments"]
@@ -74,7 +76,7 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
         self.image_projection = MantisImageProjection(grid, width, self.token_dim)
         self.segments = MantisSegments(3, self.token_dim)
         self.post_init()
-        self._add_rows(max(self.own_token_ids) + 1)  # here, for post_init would draw them
+        self._add_rows(max(self.own_token_ids) + 1)  # here, because post_init would initialise the new rows randomly
         self.freeze_backbone()
 
     @classmethod
@@ -87,22 +89,23 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
         freeze_text: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """A new model around a pretrained language model and a pretrained vision backbone.
+        """Create a new model from a pretrained language model and a pretrained vision backbone.
 
         Args:
             language_model: Hub id or folder of any causal language model; "playground" is the tiny one in this
                 package.
-            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-152, or, with the
-                packaged language model, the tiny CLIP in this package, "playground".
-            num_image_tokens: cells, 1 to 9, that an image is pooled to, each a slot in the language model's input.
-            freeze_vision: train no weight of the vision backbone.
-            freeze_text: train no weight of the language model, so that checkpoints need not hold it.
-            kwargs: for the language model's `from_pretrained`: `revision`, `dtype`, `device_map`,
-                `attn_implementation`, …; `token`, `cache_dir` and the like for both.
+            vision_model: Hub id or folder of any model that takes images. Default: microsoft/resnet-152. With the
+                language model in this package the default is "playground", the tiny CLIP in this package.
+            num_image_tokens: number of cells, 1 to 9, that an image is pooled to. Each takes a slot in the language
+                model's input.
+            freeze_vision: whether to freeze the vision backbone.
+            freeze_text: whether to freeze the language model. Checkpoints can then leave it out.
+            kwargs: arguments of the language model's `from_pretrained` (`revision`, `dtype`, `device_map`,
+                `attn_implementation`, …). `token`, `cache_dir` and similar ones apply to both models.
 
         Raises:
             OSError: if there is no such backbone.
-            TypeError: if one is no causal language model, or takes no images.
+            TypeError: if `language_model` is not a causal language model, or `vision_model` does not take images.
             ValueError: if the tokenizer has no end token.
         """
         return cls._from_backbones(
@@ -116,17 +119,19 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
 
     @property
     def own_token_ids(self) -> tuple[int, ...]:
+        """Ids of the image placeholder and of the separator, which are never generated."""
         return (self.image_token_id, self.separator_token_id)
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the parameters of the language model, or none if `config.freeze_text` is set."""
         return () if self.config.freeze_text else self.language_model.parameters()
 
     @torch.no_grad()
     def _add_rows(self, num_tokens: int) -> None:
-        """Make room for the method's tokens in the language model's vocabulary.
+        """Extend the language model's vocabulary by the method's special tokens.
 
-        The new rows are the mean of the others, not drawn from around it as in transformers: a checkpoint without the
-        language model must find the same ones again.
+        New rows are the mean of the others. transformers would sample them around the mean, but a checkpoint without
+        the language model must get the same rows again when it is loaded.
         """
         model = self.language_model
         before = model.get_input_embeddings().num_embeddings
@@ -143,7 +148,10 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
         return embeds + self.segments(self._segment_ids(input_ids)).to(embeds.dtype)
 
     def _segment_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Title is what a separator follows; so generated tokens, which come alone, are description."""
+        """Return the segment of each token: tokens before a separator are the title, others the description.
+
+        Generated tokens are passed one at a time, without a separator, and so belong to the description.
+        """
         is_separator = (input_ids == self.separator_token_id).long()
         separators_ahead = is_separator.flip(1).cumsum(1).flip(1) - is_separator
         segments = torch.where(separators_ahead > 0, TITLE, DESCRIPTION)

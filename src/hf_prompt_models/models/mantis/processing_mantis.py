@@ -9,11 +9,15 @@ SEPARATOR_TOKEN = "<sep>"
 
 
 class MantisProcessor(PrefixLMProcessor):
-    """Pictures and titles to prompts, `image slots, title, <sep>`, and descriptions to labels behind them.
+    """Turn images and titles into prompts, `image slots, title, <sep>`, and descriptions into labels after them.
 
     Args:
-        image_processor, tokenizer, num_image_tokens, max_positions, blind: as in [`PrefixLMProcessor`].
-        condition_on: `"both"`, or of each example the `"images"` or the `"title"` alone, for ablations.
+        image_processor: as in [`PrefixLMProcessor`].
+        tokenizer: as in [`PrefixLMProcessor`].
+        num_image_tokens: as in [`PrefixLMProcessor`].
+        max_positions: as in [`PrefixLMProcessor`].
+        blind: as in [`PrefixLMProcessor`].
+        condition_on: `"both"`, or, for ablations, only the `"images"` or only the `"title"` of each example.
     """
 
     default_vision_model = "microsoft/resnet-152"
