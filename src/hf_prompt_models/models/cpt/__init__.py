@@ -1,4 +1,4 @@
-"""CPT, registered with the Auto classes and as the pipeline "visual-grounding"; and Oscar, a backbone of its own."""
+"""CPT, registered with the Auto classes and as the pipeline "visual-grounding", and its backbone Oscar."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoProcessor
 

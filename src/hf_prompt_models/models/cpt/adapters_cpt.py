@@ -1,4 +1,4 @@
-"""The backbones of CPT: how each type fills in the blanks of a prompt, one small adapter a type."""
+"""Adapters for the backbones of CPT: how each type of model fills in the blanks of a prompt."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -27,20 +27,19 @@ from hf_prompt_models.utils.padding import run_in_chunks, unpadded_indices
 
 
 Inputs = Mapping[str, torch.Tensor]
-"""By name, those that apply to the backbone; `CptForVisualGrounding.forward` describes each."""
+"""Model inputs by name, as far as they apply to the backbone. `CptForVisualGrounding.forward` describes each."""
 
 
 @dataclass
 class BlankOutput(ModelOutput):
-    """
-    What a backbone says at the blanks of a batch's copies.
+    """Output of a backbone at the blanks of a batch's copies.
 
     Args:
         logits (`torch.FloatTensor` of shape `(copies, texts, blanks, vocabulary)`): of the copies where `copy_mask` is
             1, in order.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the backbone, `(copies * texts, tokens, width)`;
-            with a CLIP of its image tower, `(copies, tokens, width)`.
-        attentions (`tuple(torch.FloatTensor)`, *optional*): the same way.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the backbone, `(copies * texts, tokens, width)`; for
+            a CLIP those of its image tower, `(copies, tokens, width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): of the same layers as the hidden states.
     """
 
     logits: torch.Tensor
@@ -49,13 +48,13 @@ class BlankOutput(ModelOutput):
 
 
 class Adapter(ABC):
-    """A backbone's type: what its prompts must be like, and how it fills in blanks.
+    """A type of backbone: the requirements on its prompts, and how it fills in blanks.
 
     Attributes:
         model_class: the transformers class.
-        fingerprint_weights: small tensors by which one checkpoint is told from another.
-        reads_regions: whether it reads features of regions, which the user supplies, in place of pixels.
-        matches_sentences: whether it has no blank to fill and compares pictures with whole sentences instead.
+        fingerprint_weights: names of small tensors that distinguish one checkpoint from another.
+        reads_regions: whether it reads region features, which the user supplies, instead of pixels.
+        matches_sentences: whether it has no blank to fill and compares images with complete sentences instead.
     """
 
     model_class: ClassVar[type[PreTrainedModel]]
@@ -64,17 +63,17 @@ class Adapter(ABC):
     matches_sentences: ClassVar[bool] = False
 
     def text_length(self, config: PreTrainedConfig) -> int:
-        """Tokens that the text tower takes, special tokens included."""
+        """Return the number of tokens that the text tower can read, including special tokens."""
         return config.get_text_config().max_position_embeddings
 
     def image_side(self, config: PreTrainedConfig) -> int | None:
-        """Height and width of the square that the image tower takes; `None` where it takes any size."""
+        """Return the side of the square image that the image tower takes, in pixels, or `None` for any size."""
         return None
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
-        """Parts of the backbone that the logits at the blanks do not depend on, such as poolers.
+        """Return parts of the backbone that do not affect the logits at the blanks, such as poolers.
 
-        They are not trained: they would get no gradient, which processes that train together wait for.
+        They are not trained because they get no gradient, and processes that train together would wait for it.
         """
         return ()
 
@@ -82,41 +81,42 @@ class Adapter(ABC):
     def fill_blanks(
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
-        """What the backbone says at the blanks, for the copies where `copy_mask` is 1, in order.
+        """Return the backbone's output at the blanks of the copies where `copy_mask` is 1, in order.
 
         Args:
             tower: the backbone.
-            inputs: what the processor makes, see `CptForVisualGrounding.forward`.
-            max_copies: copies that go through the backbone at once.
+            inputs: output of the processor; see `CptForVisualGrounding.forward`.
+            max_copies: number of copies that go through the backbone at once.
             kwargs: `output_hidden_states`, `output_attentions`.
         """
 
 
 class MaskedLanguageAdapter(Adapter):
-    """A backbone with a masked-language head: reads a copy and a text, and fills in the text's mask tokens."""
+    """A backbone with a masked-language head, which reads a copy and a text and fills in the text's mask tokens."""
 
     @abstractmethod
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
-        """Run the backbone.
+        """Run the backbone and return the hidden states of the texts.
 
         Args:
             tower: the backbone.
             texts: `input_ids`, `attention_mask` and `token_type_ids`, each (sequences, tokens).
-            pictures: (sequences, …) each: `pixel_values` and `image_sizes`; or `region_features`, `region_mask` and
-                `region_geometry`.
+            pictures: image inputs, each (sequences, …): `pixel_values` and `image_sizes`, or `region_features`,
+                `region_mask` and `region_geometry`.
             kwargs: `output_hidden_states`, `output_attentions`.
 
         Returns:
-            `.last_hidden_state`, the texts' alone, (sequences, tokens, width).
+            `.last_hidden_state` of the text tokens only, (sequences, tokens, width).
         """
 
     @abstractmethod
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
-        """The module that makes vocabulary logits of hidden states."""
+        """Return the module that maps hidden states to vocabulary logits."""
 
     def fill_blanks(
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
+        """Return the logits of the masked-language head at the mask tokens; arguments as in [`Adapter`]."""
         example, copy = unpadded_indices(inputs["copy_mask"])
         num_texts = inputs["mask_positions"].shape[2]
 
@@ -157,12 +157,12 @@ def of_texts(
     hidden_states: tuple[torch.Tensor, ...] | None,
     attentions: tuple[torch.Tensor, ...] | None,
 ) -> BaseModelOutput:
-    """Where the texts stand in front of the pictures."""
+    """Return the hidden states of the text tokens, for backbones that put them in front of the image tokens."""
     return BaseModelOutput(states[:, : texts["input_ids"].shape[1]], hidden_states, attentions)
 
 
 class ViltAdapter(MaskedLanguageAdapter):
-    """ViLT: patches of a picture of any size, with interpolated positions."""
+    """ViLT: patches of an image of any size, with interpolated position embeddings."""
 
     model_class = ViltForMaskedLM
     fingerprint_weights = (
@@ -173,19 +173,22 @@ class ViltAdapter(MaskedLanguageAdapter):
     )
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
+        """Return the pooler."""
         return (tower.vilt.pooler,)
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run ViLT on the patches of each image without its padding."""
         patches, patch_mask = embed_patches(tower.vilt, pictures["pixel_values"], pictures["image_sizes"])
         outputs = tower.vilt(**texts, image_embeds=patches, pixel_mask=patch_mask, return_dict=True, **kwargs)
         return of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the masked-language head."""
         return tower.mlm_score
 
 
 class BridgeTowerAdapter(MaskedLanguageAdapter):
-    """BridgeTower: a square picture, RoBERTa's vocabulary."""
+    """BridgeTower: a square image, and RoBERTa's vocabulary."""
 
     model_class = BridgeTowerForMaskedLM
     fingerprint_weights = (
@@ -196,27 +199,32 @@ class BridgeTowerAdapter(MaskedLanguageAdapter):
     )
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
+        """Return the poolers and the last cross-modal image layer."""
         model = tower.bridgetower
-        last = model.cross_modal_image_layers[-1]  # whose output is for the pooler alone
+        last = model.cross_modal_image_layers[-1]  # only the pooler reads its output
         return (last, model.text_model.pooler, model.cross_modal_image_pooler, model.cross_modal_text_pooler)
 
     def text_length(self, config: PreTrainedConfig) -> int:
+        """Return the number of tokens that RoBERTa's position embeddings allow."""
         return (
             config.text_config.max_position_embeddings - config.text_config.pad_token_id - 1
-        )  # RoBERTa counts from there
+        )  # RoBERTa's positions start after the padding id
 
     def image_side(self, config: PreTrainedConfig) -> int:
+        """Return the image size of the vision configuration."""
         return config.vision_config.image_size
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run BridgeTower and return the states of its text stream."""
         outputs = tower.bridgetower(**texts, pixel_values=pictures["pixel_values"], return_dict=True, **kwargs)
-        # Both streams are returned, asked for or not: here the text's, of its own layers and of the cross-modal ones.
+        # The model always returns both streams. Only the text stream is used: its own layers and the cross-modal ones.
         own, _, cross = outputs.hidden_states
         hidden_states = (*own, *(text for text, _ in cross)) if kwargs.get("output_hidden_states") else None
         attentions = tuple(text for text, _ in outputs.attentions) if kwargs.get("output_attentions") else None
         return of_texts(outputs.text_features, texts, hidden_states, attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the masked-language head."""
         return tower.mlm_score
 
 
@@ -232,18 +240,21 @@ class FlavaAdapter(MaskedLanguageAdapter):
     )
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
+        """Return the unused heads, the codebook, the projections, and the poolers and last norms of the towers."""
         model = tower.flava
         yield from (tower.image_codebook, tower.mim_head, tower.mlm_head, tower.itm_head, tower.mmm_image_head)
         yield from (model.image_projection, model.text_projection, model.logit_scale, model.multimodal_model.pooler)
         yield model.image_model.embeddings.mask_token
-        for part in (model.text_model, model.image_model):  # the encoder reads their layers' output
+        for part in (model.text_model, model.image_model):  # the encoder reads the output of their layers
             yield from (part.layernorm, part.pooler)
 
     def image_side(self, config: PreTrainedConfig) -> int:
+        """Return the image size of the image configuration."""
         return config.image_config.image_size
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
-        # It needs the hidden states of its towers itself, and returns none of its multimodal encoder: here the text's.
+        """Run FLAVA and return the states of the text tokens in the multimodal encoder."""
+        # FLAVA needs its towers' hidden states itself and returns none of its multimodal encoder: use the text's.
         attentions = bool(kwargs.get("output_attentions"))
         outputs = tower.flava(
             **texts, pixel_values=pictures["pixel_values"], output_attentions=attentions, return_dict=True
@@ -254,11 +265,12 @@ class FlavaAdapter(MaskedLanguageAdapter):
         return BaseModelOutput(states, hidden_states, outputs.text_output.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the text head of the multimodal encoder."""
         return tower.mmm_text_head
 
 
 class VisualBertAdapter(MaskedLanguageAdapter):
-    """VisualBERT: features of regions, without their places."""
+    """VisualBERT: region features without their positions."""
 
     model_class = VisualBertForPreTraining
     reads_regions = True
@@ -270,9 +282,11 @@ class VisualBertAdapter(MaskedLanguageAdapter):
     )
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
+        """Return the pooler and the head for sentence-image matching."""
         return (tower.visual_bert.pooler, tower.cls.seq_relationship)
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run VisualBERT on texts and region features."""
         features, mask = pictures["region_features"], pictures["region_mask"]
         outputs = tower.visual_bert(
             **texts,
@@ -285,11 +299,12 @@ class VisualBertAdapter(MaskedLanguageAdapter):
         return of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the masked-language head."""
         return tower.cls.predictions
 
 
 class LxmertAdapter(MaskedLanguageAdapter):
-    """LXMERT: features of regions, and their corners as fractions of the picture."""
+    """LXMERT: region features, and the corners of regions as fractions of the image size."""
 
     model_class = LxmertForPreTraining
     reads_regions = True
@@ -301,13 +316,15 @@ class LxmertAdapter(MaskedLanguageAdapter):
     )
 
     def unread_parts(self, tower: PreTrainedModel) -> Iterable[nn.Module | nn.Parameter]:
-        last = tower.lxmert.encoder.x_layers[-1]  # of which the words' side alone is read
+        """Return the image side of the last layer, the pooler, and the other heads."""
+        last = tower.lxmert.encoder.x_layers[-1]  # only the text side of the last layer is used
         yield from (last.visn_self_att, last.visn_inter, last.visn_output)
         yield from (tower.lxmert.pooler, tower.cls.seq_relationship)
         heads = (("obj_predict_head", tower.config.task_obj_predict), ("answer_head", tower.config.task_qa))
         yield from (getattr(tower, name) for name, is_there in heads if is_there)
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run LXMERT and return the states of its text stream."""
         outputs = tower.lxmert(
             **texts,
             visual_feats=pictures["region_features"],
@@ -320,11 +337,12 @@ class LxmertAdapter(MaskedLanguageAdapter):
         return BaseModelOutput(outputs.language_output, hidden_states, attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the masked-language head."""
         return tower.cls.predictions
 
 
 class OscarAdapter(MaskedLanguageAdapter):
-    """Oscar: features of regions that end with their places; the backbone of the released code."""
+    """Oscar, the backbone of the released code: region features that include the positions of regions."""
 
     model_class = OscarForMaskedLM
     reads_regions = True
@@ -336,16 +354,18 @@ class OscarAdapter(MaskedLanguageAdapter):
     )
 
     def text_states(self, tower: PreTrainedModel, texts: Inputs, pictures: Inputs, **kwargs: Any) -> BaseModelOutput:
+        """Run Oscar on texts and region features."""
         features, mask = pictures["region_features"], pictures["region_mask"]
         outputs = tower.bert(**texts, region_features=features, region_attention_mask=mask, return_dict=True, **kwargs)
         return of_texts(outputs.last_hidden_state, texts, outputs.hidden_states, outputs.attentions)
 
     def language_head(self, tower: PreTrainedModel) -> nn.Module:
+        """Return the masked-language head."""
         return tower.cls
 
 
 class ClipAdapter(Adapter):
-    """CLIP: no blank; the "vocabulary" is the sentences with each word put in, its logits are their similarities."""
+    """CLIP: no blank. Its "vocabulary" is the sentence with each word filled in, its logits are the similarities."""
 
     model_class = CLIPModel
     matches_sentences = True
@@ -357,12 +377,13 @@ class ClipAdapter(Adapter):
     )
 
     def image_side(self, config: PreTrainedConfig) -> int:
+        """Return the image size of the vision configuration."""
         return config.vision_config.image_size
 
     def fill_blanks(
         self, tower: PreTrainedModel, inputs: Inputs, max_copies: int | None, **kwargs: Any
     ) -> BlankOutput:
-        """`input_ids` are (examples, texts, words, tokens)."""
+        """Compare copies with sentences; `input_ids` are (examples, texts, words, tokens)."""
         example, copy = unpadded_indices(inputs["copy_mask"])
 
         def run(rows: torch.Tensor) -> BlankOutput:
@@ -398,14 +419,14 @@ ADAPTERS: dict[str, Adapter] = {
         ClipAdapter(),
     )
 }
-"""By the backbone's `model_type`."""
+"""Adapters by the backbone's `model_type`."""
 
 
 def find_adapter(config: PreTrainedConfig) -> Adapter:
-    """The adapter for a backbone's configuration.
+    """Return the adapter for a backbone's configuration.
 
     Raises:
-        TypeError: naming the types that there are.
+        TypeError: if the type is not supported; the message lists the supported types.
     """
     if config.model_type not in ADAPTERS:
         listed = ", ".join(adapter.model_class.__name__ for adapter in ADAPTERS.values())

@@ -11,29 +11,29 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class CptConfig(PromptConfig):
-    r"""
-    Configuration of [`CptForVisualGrounding`], [`CptForRegionClassification`] and [`CptForRelationDetection`]
-    (CPT, arXiv 2109.11797).
+    """Configuration of the CPT models (arXiv 2109.11797).
+
+    It is used by [`CptForVisualGrounding`], [`CptForRegionClassification`] and [`CptForRelationDetection`].
 
     tower_config (`PreTrainedConfig` or `dict`, *optional*):
-        The backbone's configuration, of one of the types in `models/cpt/adapters_cpt.py`.
+        Configuration of the backbone, of one of the types in `models/cpt/adapters_cpt.py`.
     score (`"log_odds"`, `"logit"`, `"logit_ratio"` or `"prob"`, *optional*, defaults to `"log_odds"`):
-        How the vocabulary logits z at the blank become a region's score: z[colour] - z[none]; z[colour] (the released
-        zero-shot code); z[colour] / z[none] (the released few-shot code; ill-behaved where z[none] is near 0); softmax
-        over the colours of the copy and "none".
+        How a region's score is computed from the vocabulary logits z at the blank. In this order: z[colour] - z[none];
+        z[colour] (the released zero-shot code); z[colour] / z[none] (the released few-shot code; ill-behaved if
+        z[none] is near 0); the softmax over the colours of the copy and "none".
     loss (`"vocab_ce"`, `"palette_ce"` or `"listwise"`, *optional*, defaults to `"vocab_ce"`):
-        Cross-entropy at the blank over the whole vocabulary (the released code) or over the colours of the copy and
-        "none", or over the regions of a picture.
+        Cross-entropy at the blank over the complete vocabulary (the released code), over the colours of the copy and
+        "none", or over the regions of an image.
     max_copies_per_forward (`int`, *optional*):
-        Painted copies that go through the backbone at once. It bounds memory, in training too (where each part is
-        computed a second time for its gradients), and changes no result. `None`: all of a batch.
+        Number of painted copies that go through the backbone at once. It limits memory and does not change results. In
+        training, each part is then computed a second time for its gradients. `None`: all copies of a batch.
     trainable (`"none"` or `"all"`, *optional*, defaults to `"none"`):
-        Zero-shot, where nothing is learned and a checkpoint has no weights; or the whole backbone, which checkpoints
-        then hold. The prompt itself has no parameters.
+        `"none"` is zero-shot: nothing is trained, and checkpoints contain no weights. `"all"` trains the complete
+        backbone, and checkpoints contain it. The prompt itself has no parameters.
     label_token_ids (`list[str]`, *optional*):
         For each label of region classification, or predicate of relation detection, a string of its token ids.
     negative_token_ids (`list[str]`, *optional*):
-        What relation detection learns to say where there is no relation, for each number of blanks.
+        For each number of blanks, the words that relation detection is trained to predict if there is no relation.
     """
 
     task = "visual-grounding"
@@ -50,7 +50,7 @@ class CptConfig(PromptConfig):
     negative_token_ids: list[str] | None = None
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check `max_copies_per_forward`, as part of the `@strict` validation."""
         if self.max_copies_per_forward is not None and self.max_copies_per_forward < 1:
             raise ValueError(f"max_copies_per_forward is at least 1, or None; got {self.max_copies_per_forward}.")
 

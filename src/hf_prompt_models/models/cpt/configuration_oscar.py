@@ -1,4 +1,4 @@
-"""Configuration of Oscar, BERT over words and detected regions."""
+"""Configuration of Oscar, a BERT over words and detected regions."""
 
 from huggingface_hub.dataclasses import strict
 from transformers import BertConfig
@@ -6,16 +6,16 @@ from transformers import BertConfig
 
 @strict
 class OscarConfig(BertConfig):
-    r"""
-    BERT's configuration and how regions enter it.
+    """Configuration of Oscar: BERT's configuration, and how regions enter the model.
 
     region_feature_size (`int`, *optional*, defaults to 2054):
-        Numbers that describe a region: with VinVL's detector 2,048 pooled features and 6 of its box, x1/W, y1/H, x2/W,
-        y2/H, (x2 - x1)/W, (y2 - y1)/H.
+        Number of features of a region. For VinVL's detector, these are 2,048 pooled features and 6 of the box: x1/W,
+        y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H.
     use_region_layer_norm (`bool`, *optional*, defaults to `False`):
-        Whether projected regions are layer-normalised before they join the words (Oscar's `use_img_layernorm`).
+        Whether projected regions are layer-normalised before they are appended to the words (Oscar's
+        `use_img_layernorm`).
     region_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
-        Of that normalisation (`img_layer_norm_eps`).
+        Epsilon of that layer norm (`img_layer_norm_eps`).
     """
 
     model_type = "oscar"

@@ -1,8 +1,8 @@
-"""Checkpoints of Oscar and VinVL, and those that CPT's code saved, as `OscarForMaskedLM`, both ways.
+"""Convert checkpoints of Oscar, VinVL and CPT's code to `OscarForMaskedLM`, and back.
 
 Sources: microsoft/Oscar, oscar/modeling/modeling_bert.py; thunlp/CPT, Oscar/oscar/modeling/modeling_rec.py. A folder
-holds `pytorch_model.bin`, `config.json` and `vocab.txt`. What `OscarForMaskedLM` has no place for, as the pooler and
-the matching head, is kept beside it and put back on the way to the original.
+contains `pytorch_model.bin`, `config.json` and `vocab.txt`. Tensors that `OscarForMaskedLM` does not have, such as the
+pooler and the matching head, are saved next to the model and restored in the conversion back to the original.
 """
 
 import argparse
@@ -26,15 +26,15 @@ from hf_prompt_models.utils.files import read_json, replacing, write_json, write
 
 WEIGHTS_FILE, CONFIG_FILE, VOCABULARY_FILE = "pytorch_model.bin", "config.json", "vocab.txt"
 UNUSED_FILE = "unused.safetensors"
-"""Beside a converted checkpoint: the original's tensors that the model has no place for."""
+"""File next to a converted checkpoint: tensors of the original that the model does not have."""
 RECORD_FILE = "conversion.json"
-"""Beside a converted checkpoint: which file it came from, that file's layout and configuration."""
+"""File next to a converted checkpoint: the original file's name, layout and configuration."""
 MAX_JSON_BYTES = 2**20
 MAX_VOCABULARY_BYTES = 16 * 2**20
 
 Layout = Literal["oscar", "cpt"]
 HEADS: dict[Layout, str] = {"oscar": "cls.predictions.", "cpt": "cls."}
-"""What the names of the head that fills in masked words begin with, in pretrained checkpoints and in CPT's."""
+"""Prefix of the masked-language head's tensor names, in pretrained checkpoints and in those of CPT."""
 WORDS = "bert.embeddings.word_embeddings.weight"
 DECODER, DECODER_BIAS, BIAS = (f"cls.predictions.{name}" for name in ("decoder.weight", "decoder.bias", "bias"))
 REGION_NORM = "bert.LayerNorm.weight"
@@ -60,17 +60,18 @@ CONFIG_FIELDS = {
         )
     },
 }
-"""The original's fields that this package's configuration has, and their names in it."""
+"""Fields of the original configuration that this package uses, and their names in this package."""
 
 
 class OscarCheckpoint(NamedTuple):
-    """
+    """A checkpoint of the original code.
+
     Attributes:
-        file: where it was read.
-        layout: how its head is named.
-        state_dict: the tensors of `OscarForMaskedLM`, by its names.
-        unused: those that it has no place for, by their own names.
-        others: entries that are no tensors.
+        file: the file that was read.
+        layout: how the tensors of its head are named.
+        state_dict: the tensors of `OscarForMaskedLM`, by their names in that class.
+        unused: tensors that the class does not have, by their original names.
+        others: names of entries that are not tensors.
     """
 
     file: Path
@@ -84,27 +85,28 @@ class OscarCheckpoint(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "--checkpoint",
         required=True,
-        help="folder with pytorch_model.bin, config.json and vocab.txt, or the .bin itself; with --to_original a "
+        help="folder with pytorch_model.bin, config.json and vocab.txt, or the .bin file; with --to_original, a "
         "converted checkpoint",
     )
-    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument("--output_dir", required=True, help="folder to write the converted checkpoint to")
     parser.add_argument(
-        "--to_original", action="store_true", help="write pytorch_model.bin, config.json and vocab.txt"
+        "--to_original", action="store_true", help="convert back to pytorch_model.bin, config.json and vocab.txt"
     )
     parser.add_argument(
         "--layout",
         choices=list(HEADS),
-        help="with --to_original: names as in Oscar's and VinVL's pretrained checkpoints or as in those of CPT "
-        "(default: those of the file that it was converted from, else oscar)",
+        help="tensor names for --to_original: those of Oscar's and VinVL's pretrained checkpoints, or those of CPT "
+        "(default: as in the file that the checkpoint was converted from, otherwise oscar)",
     )
     parser.set_defaults(backbone=None)
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines to print."""
+    """Run the command and return the lines to print."""
     if arguments.to_original:
         return convert_to_original(arguments.checkpoint, arguments.output_dir, arguments.layout)
     if arguments.layout is not None:
@@ -119,18 +121,18 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 def convert_from_original(
     checkpoint: str | os.PathLike, output_dir: str | os.PathLike | None = None
 ) -> tuple[OscarForMaskedLM, list[str]]:
-    """A checkpoint of the original code as `OscarForMaskedLM`. Nothing in the file is run.
+    """Convert a checkpoint of the original code to `OscarForMaskedLM`, without executing anything in the file.
 
     Args:
         checkpoint: the folder, or its `pytorch_model.bin`.
-        output_dir: where to save the model, its tokenizer, and what it has no place for.
+        output_dir: where to save the model, its tokenizer, and the tensors that it does not have.
 
     Returns:
-        The model, and lines that say where each tensor went.
+        The model, and the lines of a report on where each tensor went.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it is no checkpoint with a head that fills in masked words, or weights and configuration differ.
+        ValueError: if it is not a checkpoint with a masked-language head, or its weights do not fit its configuration.
     """
     read = read_oscar_checkpoint(checkpoint)
     config_file = read.file.parent / CONFIG_FILE
@@ -156,10 +158,10 @@ def convert_from_original(
 
 
 def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
-    """Read a `pytorch_model.bin` without running anything in it, and name its tensors as `OscarForMaskedLM` does.
+    """Read a `pytorch_model.bin` without executing anything in it, with tensor names as in `OscarForMaskedLM`.
 
     Raises:
-        OSError, ValueError: as of `convert_from_original`.
+        OSError, ValueError: as in `convert_from_original`.
     """
     file = Path(checkpoint)
     if file.is_dir():
@@ -191,7 +193,7 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
             state_dict[target] = tensors[original]
         else:
             unused[original] = tensors[original]
-    if DECODER_BIAS in state_dict:  # newer BERTs save the bias twice
+    if DECODER_BIAS in state_dict:  # newer versions of BERT save the bias twice
         if not torch.equal(state_dict[DECODER_BIAS], state_dict.get(BIAS, torch.empty(0))):
             raise ValueError(f"{file}: the head's bias and decoder.bias differ; they are one vector in Oscar.")
         del state_dict[DECODER_BIAS]
@@ -203,7 +205,7 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
 
 
 def _modern(name: str) -> str:
-    """TensorFlow's names of norms, which the oldest checkpoints have, as PyTorch's."""
+    """Return a tensor's PyTorch name; the oldest checkpoints have TensorFlow's names of norms."""
     return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
 
 
@@ -221,7 +223,7 @@ def _read_config(file: Path) -> dict[str, Any]:
     original = read_json(file, MAX_JSON_BYTES, "configurations")
     if not isinstance(original, dict):
         raise ValueError(f"{file} is no configuration.")
-    if "vocab_size_or_config_json_file" in original and "vocab_size" not in original:  # of the oldest code
+    if "vocab_size_or_config_json_file" in original and "vocab_size" not in original:  # the oldest code's name
         original["vocab_size"] = original.pop("vocab_size_or_config_json_file")
     return original
 
@@ -231,7 +233,7 @@ def _config(read: OscarCheckpoint, original: Mapping[str, Any]) -> OscarConfig:
     fields = {ours: original[theirs] for theirs, ours in CONFIG_FIELDS.items() if theirs in original}
     layers = fields.get("num_hidden_layers", 0)
     stored = len({name.split(".")[3] for name in state if name.startswith("bert.encoder.layer.")})
-    if layers != stored:  # before any weight is allocated for them
+    if layers != stored:  # checked before any weight is allocated
         raise ValueError(f"{read.file} has {stored} layers, {CONFIG_FILE} beside it says {layers}.")
     words = state[WORDS]
     sizes = {"vocab_size": words.shape[0], "hidden_size": words.shape[-1]}
@@ -262,7 +264,7 @@ def _check_shapes(read: OscarCheckpoint, model: OscarForMaskedLM) -> None:
 
 
 def _tied(config: OscarConfig, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What transformers keeps twice."""
+    """Return the tied tensors that transformers stores twice."""
     decoder = state[WORDS] if config.tie_word_embeddings else state[DECODER]
     return {DECODER: decoder, DECODER_BIAS: state[BIAS]}
 
@@ -273,7 +275,7 @@ def _save(model: OscarForMaskedLM, read: OscarCheckpoint, original: Mapping[str,
         with replacing(output_dir / UNUSED_FILE) as beside:
             save_file({name: tensor.clone().contiguous() for name, tensor in read.unused.items()}, beside)
     else:
-        (output_dir / UNUSED_FILE).unlink(missing_ok=True)  # of an earlier conversion to this folder
+        (output_dir / UNUSED_FILE).unlink(missing_ok=True)  # remove the file of an earlier conversion to this folder
     record = {"converted_from": str(read.file), "layout": read.layout, "config": dict(original)}
     write_json(output_dir / RECORD_FILE, record)
     vocabulary = read.file.parent / VOCABULARY_FILE
@@ -301,19 +303,19 @@ def _read_vocabulary(file: Path, size: int) -> dict[str, int]:
 def convert_to_original(
     checkpoint: str | os.PathLike, output_dir: str | os.PathLike, layout: Layout | None = None
 ) -> list[str]:
-    """Write `OscarForMaskedLM` for the original code.
+    """Convert `OscarForMaskedLM` to a checkpoint of the original code.
 
     Args:
         checkpoint: a checkpoint of this package.
-        output_dir: the folder of `pytorch_model.bin`, `config.json` and, where there is a tokenizer, `vocab.txt`.
-        layout: "oscar" or "cpt"; default: that of the file that it was converted from, else "oscar".
+        output_dir: the folder for `pytorch_model.bin`, `config.json` and, if there is a tokenizer, `vocab.txt`.
+        layout: "oscar" or "cpt". Default: that of the file that the checkpoint was converted from, otherwise "oscar".
 
     Returns:
-        Lines that say what was written.
+        The lines of a report on what was written.
 
     Raises:
         OSError: if there is no such checkpoint.
-        ValueError: if it is not one of Oscar.
+        ValueError: if it is not an Oscar checkpoint.
     """
     source, output_dir = Path(checkpoint), Path(output_dir)
     config = read_json(source / CONFIG_FILE, MAX_JSON_BYTES, "configurations")

@@ -1,4 +1,4 @@
-"""CPT: visual grounding as filling in the colour of a painted region (arXiv 2109.11797)."""
+"""CPT: visual grounding by filling in the colour of a painted region (arXiv 2109.11797)."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -33,15 +33,15 @@ Score = Literal["log_odds", "logit", "logit_ratio", "prob"]
 def palette_logits(
     logits: torch.Tensor, color_ids: torch.Tensor, none_ids: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the blank's logits say of the colours in a copy, and of "none".
+    """Return the blank's logits for the colours in a copy, and for "none".
 
     Args:
         logits: (copies, texts, vocabulary).
-        color_ids: (copies, colours) token ids, -1 where a copy has fewer colours.
-        none_ids: (copies,) token id of "none", -1 where sentences have no blank.
+        color_ids: (copies, colours) token ids, -1 if a copy has fewer colours.
+        none_ids: (copies,) token id of "none", -1 if sentences have no blank.
 
     Returns:
-        (copies, texts, colours), with -inf for -1; and (copies, texts), with 0 for -1.
+        (copies, texts, colours) with -inf for -1, and (copies, texts) with 0 for -1.
     """
     texts = logits.shape[1]
     colors = logits.gather(2, color_ids.clamp(min=0)[:, None].expand(-1, texts, -1))
@@ -50,7 +50,13 @@ def palette_logits(
 
 
 def color_scores(colors: torch.Tensor, none: torch.Tensor, score: Score) -> torch.Tensor:
-    """Scores of the colours in a copy, (copies, texts, colours), from `palette_logits`; -inf for colours not there."""
+    """Return the scores of the colours in a copy, (copies, texts, colours), -inf for missing colours.
+
+    Args:
+        colors: (copies, texts, colours) from `palette_logits`.
+        none: (copies, texts) from `palette_logits`.
+        score: as in [`CptConfig`].
+    """
     absent = colors.isneginf()
     if score == "logit":
         return colors
@@ -64,21 +70,24 @@ def color_scores(colors: torch.Tensor, none: torch.Tensor, score: Score) -> torc
 def region_scores(
     scores: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor, num_examples: int, num_regions: int
 ) -> torch.Tensor:
-    """Scores of regions from those of colours.
+    """Return the scores of regions, given the scores of colours.
+
+    If copies have several colours and the same region is first in all copies of an example, that region is the anchor.
+    In each copy, the anchor's score is subtracted and its score in the first copy is added. Otherwise, a region's
+    score is the mean over the copies that show it.
 
     Args:
-        scores: (copies, texts, colours); the mean over the texts behind the first is subtracted from the first's.
-        region_index: (copies, colours) which region has the colour, -1 for none. Where copies have several colours
-            and one region is the first in all of an example's, it is the anchor: in each copy its score is subtracted,
-            and its score in the first copy added. Otherwise a region's score is the mean over the copies that show it.
-        example: (copies,) which example a copy belongs to, ascending.
-        num_examples, num_regions: how many there are, regions of the example with the most.
+        scores: (copies, texts, colours). The mean over the other texts is subtracted from the score of the first.
+        region_index: (copies, colours) index of the region that has the colour, -1 for none.
+        example: (copies,) index of the example that a copy belongs to, ascending.
+        num_examples: number of examples.
+        num_regions: number of regions of the example with the most.
 
     Returns:
-        (examples, regions), -inf where an example has fewer.
+        (examples, regions), -inf if an example has fewer.
     """
     painted = region_index >= 0
-    # The scores of colours that are not there are -inf: taken out before any arithmetic.
+    # Scores of missing colours are -inf, so they are removed before any arithmetic.
     values = scores.masked_fill(~painted[:, None], 0.0)
     value = values[:, 0] - values[:, 1:].mean(dim=1) if values.shape[1] > 1 else values[:, 0]
     if region_index.shape[1] > 1:
@@ -88,7 +97,7 @@ def region_scores(
         anchored = value - value[:, :1] + value[first_copy, :1]
         value = torch.where(repeats_anchor[:, None], anchored, value)
         painted = torch.cat([painted[:, :1] & ~repeats_anchor[:, None], painted[:, 1:]], dim=1)
-    # What shows no region goes to a place behind all others: shapes then do not depend on values.
+    # Colours without a region are added to an extra entry at the end, so that shapes do not depend on values.
     count = num_examples * num_regions
     place = torch.where(painted, example[:, None] * num_regions + region_index, count).flatten()
     zeros = value.new_zeros(count + 1)
@@ -98,15 +107,15 @@ def region_scores(
 
 
 def copy_targets(labels: torch.Tensor, region_index: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
-    """Which colour is right in each copy: that of the region with the highest overlap, if it is positive.
+    """Return the correct colour in each copy: that of the region with the highest overlap, if it is positive.
 
     Args:
         labels: (examples, regions) overlaps (IoU) of regions with the true box.
         region_index: (copies, colours) as in `region_scores`.
-        example: (copies,).
+        example: (copies,) as in `region_scores`.
 
     Returns:
-        (copies,) index of the colour; the number of colours, where "none" is right.
+        (copies,) index of the colour, or the number of colours if "none" is correct.
     """
     overlap = labels[example[:, None], region_index.clamp(min=0)].masked_fill(region_index < 0, -1.0)
     best, color = overlap.max(dim=1)
@@ -120,10 +129,15 @@ def vocab_loss(
     targets: torch.Tensor,
     over_processes: bool = False,
 ) -> torch.Tensor:
-    """Cross-entropy over the vocabulary: logits (copies, vocabulary), targets of `copy_targets`; mean over copies.
+    """Return the cross-entropy over the vocabulary, the mean over copies.
 
-    With `over_processes`, as all three losses take it, the mean is over the copies of all processes that train
-    together, of which each may have another number.
+    Args:
+        logits: (copies, vocabulary).
+        color_ids: (copies, colours) token ids.
+        none_ids: (copies,) token id of "none".
+        targets: (copies,) from `copy_targets`.
+        over_processes: whether the mean is over the copies of all processes that train together, which can have
+            different numbers of copies.
     """
     words = torch.cat([color_ids, none_ids[:, None]], dim=1).gather(1, targets[:, None])[:, 0]
     return _mean(F.cross_entropy(logits, words, reduction="none"), over_processes)
@@ -132,18 +146,25 @@ def vocab_loss(
 def palette_loss(
     colors: torch.Tensor, none: torch.Tensor, targets: torch.Tensor, over_processes: bool = False
 ) -> torch.Tensor:
-    """Cross-entropy over a copy's colours (copies, colours) and "none" (copies,); mean over copies."""
+    """Return the cross-entropy over a copy's colours and "none", the mean over copies.
+
+    Args:
+        colors: (copies, colours) logits.
+        none: (copies,) logits.
+        targets: (copies,) from `copy_targets`.
+        over_processes: as in `vocab_loss`.
+    """
     losses = F.cross_entropy(torch.cat([colors, none[:, None]], dim=1), targets, reduction="none")
     return _mean(losses, over_processes)
 
 
 def listwise_loss(proposal_logits: torch.Tensor, labels: torch.Tensor, over_processes: bool = False) -> torch.Tensor:
-    """-log of the probability that softmax over the regions gives the positive ones; mean over examples with any.
+    """Return -log of the softmax probability of the positive regions, the mean over examples that have any.
 
     Args:
         proposal_logits: (examples, regions).
         labels: (examples, regions) overlaps with the true box.
-        over_processes: as for `vocab_loss`.
+        over_processes: as in `vocab_loss`.
     """
     positive = labels > IOU_THRESHOLD
     has_positive = positive.any(dim=1)
@@ -152,24 +173,24 @@ def listwise_loss(proposal_logits: torch.Tensor, labels: torch.Tensor, over_proc
 
 
 def _mean(losses: torch.Tensor, over_processes: bool) -> torch.Tensor:
-    """0 of none."""
+    """Return the mean of losses, 0 if there are none."""
     return mean_over_processes(losses) if over_processes else losses.sum() / max(len(losses), 1)
 
 
 @dataclass
 class CptVisualGroundingOutput(ModelOutput):
-    """
-    Output of [`CptForVisualGrounding`].
+    """Output of [`CptForVisualGrounding`].
 
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): as `config.loss` says, if labels were given.
-        proposal_logits (`torch.FloatTensor` of shape `(batch, most regions)`): a score for each region, -inf where an
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the loss that `config.loss` selects, if labels were
+            given.
+        proposal_logits (`torch.FloatTensor` of shape `(batch, most regions)`): a score for each region, -inf if an
             example has fewer.
-        mask_logits (`torch.FloatTensor` of shape `(batch, most copies, vocabulary)`): what the backbone says at the
-            blank of each painted copy; 0 where an example has fewer. With a CLIP the vocabulary is the sentences.
+        mask_logits (`torch.FloatTensor` of shape `(batch, most copies, vocabulary)`): logits of the backbone at the
+            blank of each painted copy, 0 if an example has fewer. For a CLIP, the vocabulary is the sentences.
         hidden_states, attentions (`tuple(torch.FloatTensor)`, *optional*): of the backbone, with
             `output_hidden_states=True` and `output_attentions=True`: a row for each text of each copy, in order,
-            `(copies * texts, tokens, width)`; with a CLIP those of its image tower, a row for each copy. Attentions
+            `(copies * texts, tokens, width)`; for a CLIP those of its image tower, a row for each copy. Attentions
             need `attn_implementation="eager"`.
     """
 
@@ -181,7 +202,7 @@ class CptVisualGroundingOutput(ModelOutput):
 
 
 class CptPreTrainedModel(PromptPreTrainedModel):
-    """Base of the models: a backbone that fills in blanks, and nothing else; the prompt has no parameters."""
+    """Base of the CPT models: a backbone that fills in blanks. The prompt has no parameters."""
 
     config: CptConfig
     backbone_classes = tuple(adapter.model_class for adapter in ADAPTERS.values())
@@ -206,9 +227,11 @@ class CptPreTrainedModel(PromptPreTrainedModel):
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
+        """Return the names of small tensors that distinguish one backbone from another."""
         return find_adapter(backbone.config).fingerprint_weights
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        """Return the backbone's parameters that affect the logits if `config.trainable` is "all", otherwise none."""
         if self.config.trainable != "all":
             return
         unread: set[nn.Parameter] = set()
@@ -217,7 +240,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         yield from (parameter for parameter in self.tower.parameters() if parameter not in unread)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing of ours has weights."""
+        """No-op: the model has no weights outside the backbone."""
 
     @classmethod
     def _load_new(
@@ -228,9 +251,9 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         kwargs: dict[str, Any],
         word_fields: Callable[[PreTrainedTokenizerBase], dict[str, Any]] | None = None,
     ) -> Self:
-        """A model from a backbone and fields of the configuration, with a processor as the backbone needs it.
+        """Create a model from a backbone and configuration fields, with the processor that the backbone needs.
 
-        `word_fields` makes further fields, which hold words as token ids.
+        `word_fields` returns further fields that store words as token ids, given the tokenizer.
         """
         tower = cls.load_backbone(name_or_path, **kwargs)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
@@ -250,14 +273,14 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         return model
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As of every prompt method's model; but a processor that is in the folder stays, if none was chosen here.
+        """Save the checkpoint, and keep the folder's processor unless another one was set on this model.
 
-        `from_backbone` gives a model a processor with the defaults, so that a folder is complete for `pipeline()`. It
-        does not take the place of one whose palette and template the user saved there.
+        `from_backbone` gives a model a default processor, so that the folder is complete for `pipeline()`. The default
+        does not overwrite a processor that the user saved there with another palette or template.
         """
         is_unchosen = self.processor is not None and self.processor is self._unchosen_processor
         if is_unchosen and Path(save_directory, PROCESSOR_NAME).is_file():
-            with suppress(OSError, ValueError):  # none of ours
+            with suppress(OSError, ValueError):  # a processor of another method is overwritten
                 kept = CptProcessor.from_pretrained(os.path.abspath(save_directory))
                 if kept.backbone_type == self.tower.config.model_type:
                     self.processor = kept
@@ -279,9 +302,17 @@ class CptPreTrainedModel(PromptPreTrainedModel):
     ) -> BlankOutput:
         """Return the backbone's logits at the blanks of all copies of a batch, in full precision.
 
-        The tensors are those of [`CptForVisualGrounding.forward`].
-
         Args:
+            input_ids: as in [`CptForVisualGrounding.forward`].
+            attention_mask: as in [`CptForVisualGrounding.forward`].
+            copy_mask: as in [`CptForVisualGrounding.forward`].
+            token_type_ids: as in [`CptForVisualGrounding.forward`].
+            mask_positions: as in [`CptForVisualGrounding.forward`].
+            pixel_values: as in [`CptForVisualGrounding.forward`].
+            image_sizes: as in [`CptForVisualGrounding.forward`].
+            region_features: as in [`CptForVisualGrounding.forward`].
+            region_mask: as in [`CptForVisualGrounding.forward`].
+            region_geometry: as in [`CptForVisualGrounding.forward`].
             kwargs: `output_hidden_states`, `output_attentions`.
         """
         inputs = {
@@ -306,13 +337,13 @@ class CptPreTrainedModel(PromptPreTrainedModel):
     def word_probabilities(
         self, processor: CptProcessor, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
     ) -> torch.Tensor:
-        """The probability of each word in the blank of a sentence about each picture, (images, words).
+        """Return the probability of each word in the blank of a sentence about each image, (images, words).
 
         Args:
-            processor: the backbone's.
-            images: unpainted, or painted by the caller.
-            sentence: with one `[MASK]`.
-            words: each one piece for the tokenizer. With a CLIP probabilities are among these words alone.
+            processor: processor for the backbone.
+            images: the images, unpainted or already painted.
+            sentence: a sentence with one `[MASK]`.
+            words: words of one token each. For a CLIP, probabilities are among these words only.
         """
         inputs, ids = processor.for_words(images, sentence, words)
         logits = self.fill_blanks(**inputs.to(self.device)).logits
@@ -320,11 +351,11 @@ class CptPreTrainedModel(PromptPreTrainedModel):
 
 
 class CptForVisualGrounding(CptPreTrainedModel):
-    """Visual grounding: which of the given regions of a picture a phrase means.
+    """Visual grounding: find which of the given regions of an image a phrase refers to.
 
-    Regions are painted in colours that words name, and the backbone fills in the blank of "the horse is in [MASK]
-    color". [`CptProcessor`] makes the painted copies and the sentences; the model makes scores of what the backbone
-    says at the blank.
+    Regions are painted in colours that have names, and the backbone fills in the blank of "the horse is in [MASK]
+    color". [`CptProcessor`] creates the painted copies and the sentences. The model computes scores from the
+    backbone's logits at the blank.
     """
 
     pipeline_task = "visual-grounding"
@@ -340,14 +371,17 @@ class CptForVisualGrounding(CptPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A model from a pretrained backbone; it grounds phrases at once (zero-shot).
+        """Create a model from a pretrained backbone. It can ground phrases without training (zero-shot).
 
         Args:
             name_or_path: Hub id or folder of the backbone: a ViLT, BridgeTower, FLAVA, VisualBERT, LXMERT or CLIP;
                 "playground" is the tiny ViLT in this package.
-            score, max_copies_per_forward, loss, trainable: see [`CptConfig`]; `trainable="all"` for tuning.
-            tokenizer: where the backbone's is not beside it.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+            score: as in [`CptConfig`].
+            max_copies_per_forward: as in [`CptConfig`].
+            loss: as in [`CptConfig`].
+            trainable: as in [`CptConfig`]; "all" for training.
+            tokenizer: the tokenizer, if it is not stored with the backbone.
+            kwargs: arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
 
         Raises:
             TypeError: if the backbone is of another type.
@@ -379,23 +413,26 @@ class CptForVisualGrounding(CptPreTrainedModel):
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CptVisualGroundingOutput | tuple:
-        """
+        """Score the regions of each example, and compute the loss if labels are given.
+
         Args:
-            input_ids, attention_mask, token_type_ids: (batch, copies, texts, tokens); the first text is the phrase's,
-                the mean score of the others is subtracted. For a CLIP (batch, texts, words, tokens): the sentence
-                with each word in the blank.
-            copy_mask: (batch, copies) 1 where there is a painted copy.
-            region_index: (batch, copies, colours) which region has the colour in a copy, -1 for none.
-            region_mask: (batch, regions) 1 where there is a region.
-            color_token_ids: (batch, copies, colours) the colours' words, -1 for none.
-            none_token_ids: (batch, copies) the word for "no region of this copy".
-            mask_positions: (batch, copies, texts, 1) where the blank is.
+            input_ids: (batch, copies, texts, tokens). The first text is that of the phrase; the mean score of the
+                others is subtracted. For a CLIP (batch, texts, words, tokens): the sentence with each word in the
+                blank.
+            attention_mask: same shape as `input_ids`.
+            copy_mask: (batch, copies), 1 for painted copies, 0 for padding.
+            region_index: (batch, copies, colours) index of the region that has the colour in a copy, -1 for none.
+            region_mask: (batch, regions), 1 for regions, 0 for padding.
+            color_token_ids: (batch, copies, colours) token ids of the colours' words, -1 for none.
+            none_token_ids: (batch, copies) token id of the word for "no region of this copy".
+            token_type_ids: same shape as `input_ids`.
+            mask_positions: (batch, copies, texts, 1) position of the blank.
             pixel_values: (batch, copies, 3, height, width), padded at the right and the bottom.
             image_sizes: (batch, 2) height and width of the copies without padding.
             region_features: (batch, copies, regions, dim), for backbones that read regions.
-            region_geometry: (batch, regions, 6) their x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H.
-            labels: (batch, regions) each region's overlap (IoU) with the true box; above 0.5 it is positive.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            region_geometry: (batch, regions, 6) x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H of each region.
+            labels: (batch, regions) overlap (IoU) of each region with the true box. Above 0.5 it is positive.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         if labels is not None and torch.compiler.is_exporting():
             raise ValueError("A graph for export gives scores and no loss. Leave labels out.")

@@ -1,4 +1,4 @@
-"""CPT for words about regions: classification of regions, and relations between them."""
+"""CPT with words as answers: classification of regions, and relations between regions."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,21 +22,20 @@ from hf_prompt_models.utils.padding import pad_entries, unpadded_indices
 
 NO_RELATION = "no relation"
 NEGATIVES = {1: "irrelevant", 2: "no relation", 3: "no relation with"}
-"""What the released code learns to say where there is no relation, for each number of blanks."""
+"""Words that the released code is trained to predict if there is no relation, for each number of blanks."""
 
 
 @dataclass
 class CptRegionOutput(ModelOutput):
-    """
-    Output of [`CptForRegionClassification`] and [`CptForRelationDetection`].
+    """Output of [`CptForRegionClassification`] and [`CptForRelationDetection`].
 
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): if labels were given.
-        logits (`torch.FloatTensor` of shape `(batch, regions, classes)`, or `(batch, pairs, 2, 1 + predicates)`): 0
-            where an example has fewer regions or pairs.
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the loss, if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, regions, classes)`, or `(batch, pairs, 2, 1 + predicates)`):
+            scores of the classes, 0 if an example has fewer regions or pairs.
         hidden_states, attentions (`tuple(torch.FloatTensor)`, *optional*): of the backbone, with
             `output_hidden_states=True` and `output_attentions=True`: a row for each text of each copy, in order,
-            `(copies * texts, tokens, width)`; with a CLIP those of its image tower, a row for each copy. Attentions
+            `(copies * texts, tokens, width)`; for a CLIP those of its image tower, a row for each copy. Attentions
             need `attn_implementation="eager"`.
     """
 
@@ -47,10 +46,10 @@ class CptRegionOutput(ModelOutput):
 
 
 class CptWordModel(CptPreTrainedModel):
-    """Base of the models that score words, of one or several pieces, in the blanks of a sentence.
+    """Base of the models that score words, of one or several tokens, in the blanks of a sentence.
 
     Attributes:
-        sentences_per_number: sentences of a copy for each number of blanks.
+        sentences_per_number: number of sentences per copy for each number of blanks.
     """
 
     names_its_classes = True
@@ -71,7 +70,7 @@ class CptWordModel(CptPreTrainedModel):
 
     @property
     def num_blanks(self) -> list[int]:
-        """The different numbers of pieces that labels have: the processor writes a sentence for each."""
+        """The different numbers of tokens that labels have. The processor writes a sentence for each."""
         return sorted({len(pieces) for pieces in self.label_pieces})
 
     def _check_texts(self, input_ids: torch.Tensor, expected: int) -> None:
@@ -82,7 +81,7 @@ class CptWordModel(CptPreTrainedModel):
             )
 
     def word_scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """The mean log-probability of each label's pieces.
+        """Return the mean log-probability of each label's tokens.
 
         Args:
             logits: (rows, numbers of blanks, blanks, vocabulary).
@@ -102,12 +101,12 @@ class CptWordModel(CptPreTrainedModel):
     def region_logits(
         self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the logits and, with labels, the loss.
+        """Return the logits and, if labels are given, the loss.
 
         Args:
             blanks: (copies, sentences, blanks, vocabulary) logits of the backbone.
-            copy_mask: (batch, most copies) which copies there are.
-            labels: as of `forward`.
+            copy_mask: (batch, most copies), 1 for copies, 0 for padding.
+            labels: as in `forward`.
         """
         raise NotImplementedError
 
@@ -127,13 +126,23 @@ class CptWordModel(CptPreTrainedModel):
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CptRegionOutput | tuple:
-        """
-        Args:
-            labels: as the class says.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+        """Score the classes of each region or pair, and compute the loss if labels are given.
 
-        The others are those of `CptForVisualGrounding.forward`, with a column for each blank in `mask_positions`; the
-        processor makes them.
+        The processor creates all inputs except `labels`.
+
+        Args:
+            input_ids: as in [`CptForVisualGrounding.forward`].
+            attention_mask: as in [`CptForVisualGrounding.forward`].
+            copy_mask: as in [`CptForVisualGrounding.forward`].
+            region_mask: as in [`CptForVisualGrounding.forward`].
+            mask_positions: as in [`CptForVisualGrounding.forward`], with a column for each blank.
+            token_type_ids: as in [`CptForVisualGrounding.forward`].
+            pixel_values: as in [`CptForVisualGrounding.forward`].
+            image_sizes: as in [`CptForVisualGrounding.forward`].
+            region_features: as in [`CptForVisualGrounding.forward`].
+            region_geometry: as in [`CptForVisualGrounding.forward`].
+            labels: as described in the class.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         self._check_texts(input_ids, self.sentences_per_number * len(self.num_blanks))
         filled = self.fill_blanks(
@@ -154,10 +163,10 @@ class CptWordModel(CptPreTrainedModel):
 
 
 class CptForRegionClassification(CptWordModel):
-    """What a region is: the words that the backbone puts into "the [MASK] is in red color".
+    """Region classification: name each region by the words that fit into "the [MASK] is in red color".
 
-    The inputs have a copy for each region (`CptProcessor.for_region_classification`). `labels` are (batch, regions)
-    the class of each region, -100 for none; the loss is the cross-entropy over the classes.
+    The inputs contain a copy for each region (`CptProcessor.for_region_classification`). `labels` are (batch,
+    regions), the class of each region, -100 for none. The loss is the cross-entropy over the classes.
     """
 
     @classmethod
@@ -170,17 +179,18 @@ class CptForRegionClassification(CptWordModel):
         tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A zero-shot classifier of regions from a pretrained backbone.
+        """Create a zero-shot classifier of regions from a pretrained backbone.
 
         Args:
             name_or_path: Hub id or folder of the backbone.
-            class_names: the labels, each of one or several pieces.
-            max_copies_per_forward, trainable: see [`CptConfig`].
-            tokenizer: where the backbone's is not beside it.
-            kwargs: for the backbone's `from_pretrained`.
+            class_names: the labels, each of one or several tokens.
+            max_copies_per_forward: as in [`CptConfig`].
+            trainable: as in [`CptConfig`].
+            tokenizer: the tokenizer, if it is not stored with the backbone.
+            kwargs: arguments of the backbone's `from_pretrained`.
 
         Raises:
-            ValueError: for a name that the tokenizer does not know.
+            ValueError: if the tokenizer does not know a name.
             TypeError: if the backbone is of another type, or fills in no blanks.
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
@@ -199,24 +209,27 @@ class CptForRegionClassification(CptWordModel):
     def region_logits(
         self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the logits (batch, regions, classes) and, if labels are given, the loss."""
         logits = pad_entries(self.word_scores(blanks), copy_mask)
         return logits, None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 def _class_words(class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The configuration fields that hold the classes and the tokens of their names."""
+    """Return the configuration fields for the classes and the tokens of their names."""
     ids = [ids_to_string(word_pieces(name, tokenizer)) for name in class_names]
     return {"label_token_ids": ids, **class_fields(class_names)}
 
 
 class CptForRelationDetection(CptWordModel):
-    """What one region is to another: the words in "horse in red color is [MASK] a woman in blue color".
+    """Relation detection: predict the words in "horse in red color is [MASK] a woman in blue color".
 
-    Class 0 is no relation, whose logit is 0. The inputs have a copy for each pair
-    (`CptProcessor.for_relation_detection`). In the output's `logits` place 0 of the third dimension is from subject to
-    object, place 1 from object to subject. `labels` are (batch, pairs) the predicate from subject to object, 0 for no
-    relation, -100 where it is not known; the loss is the cross-entropy over the vocabulary at all blanks: the sentence
-    with as many blanks as the predicate has pieces is to contain it, the others their negative words.
+    Class 0 is "no relation", and its logit is 0. The inputs contain a copy for each pair
+    (`CptProcessor.for_relation_detection`). In the third dimension of the output's `logits`, index 0 is from subject
+    to object and index 1 from object to subject.
+
+    `labels` are (batch, pairs), the predicate from subject to object, 0 for no relation, -100 if it is unknown. The
+    loss is the cross-entropy over the vocabulary at all blanks. The target of the sentence with as many blanks as the
+    predicate has tokens is the predicate; the targets of the others are their negative words.
     """
 
     sentences_per_number = 2
@@ -232,19 +245,20 @@ class CptForRelationDetection(CptWordModel):
         tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A zero-shot relation detector from a pretrained backbone.
+        """Create a zero-shot relation detector from a pretrained backbone.
 
         Args:
             name_or_path: Hub id or folder of the backbone.
-            predicates: like "riding" or "in front of", of 1 to 3 pieces.
-            negatives: for each number of pieces the words that training puts where there is no relation. Default:
-                `NEGATIVES`, the released code's.
-            max_copies_per_forward, trainable: see [`CptConfig`].
-            tokenizer: where the backbone's is not beside it.
-            kwargs: for the backbone's `from_pretrained`.
+            predicates: predicates of 1 to 3 tokens, such as "riding" or "in front of".
+            negatives: for each number of tokens, the words that are the target in training if there is no relation.
+                Default: `NEGATIVES`, those of the released code.
+            max_copies_per_forward: as in [`CptConfig`].
+            trainable: as in [`CptConfig`].
+            tokenizer: the tokenizer, if it is not stored with the backbone.
+            kwargs: arguments of the backbone's `from_pretrained`.
 
         Raises:
-            ValueError: for a predicate or negative words of another number of pieces, or unknown to the tokenizer.
+            ValueError: if predicates or negative words have a wrong number of tokens, or are unknown to the tokenizer.
             TypeError: if the backbone is of another type, or fills in no blanks.
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
@@ -286,13 +300,14 @@ class CptForRelationDetection(CptWordModel):
     def region_logits(
         self, blanks: torch.Tensor, copy_mask: torch.Tensor, labels: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the logits (batch, pairs, 2, 1 + predicates) and, if labels are given, the loss."""
         blanks = blanks.unflatten(1, (2, len(self.num_blanks)))
         scores = F.pad(self.word_scores(blanks.flatten(0, 1)), (1, 0)).unflatten(0, (len(blanks), 2))
         logits = pad_entries(scores, copy_mask)
         return logits, None if labels is None else self._loss(blanks[:, 0], labels[unpadded_indices(copy_mask)])
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Of the blanks from subject to object (pairs, numbers of blanks, blanks, vocabulary)."""
+        """Return the loss at the blanks from subject to object, (pairs, numbers of blanks, blanks, vocabulary)."""
         negatives = [ids_from_string(ids) for ids in self.config.negative_token_ids or []]
         most, pieces = logits.shape[2], self.label_pieces
         said = []

@@ -1,7 +1,7 @@
-"""Oscar (arXiv 2004.06165): BERT that reads detected regions behind the words, the backbone of CPT's released code.
+"""Oscar (arXiv 2004.06165), the backbone of CPT's released code: a BERT that reads words, then detected regions.
 
-The modules are transformers' BERT; a region has no position and no segment, so it joins behind the text's embeddings.
-Parameters are named as in the released checkpoints (microsoft/Oscar, oscar/modeling/modeling_bert.py).
+The modules are those of transformers' BERT. Regions have no position and no segment, and are appended to the text
+embeddings. Parameters are named as in the released checkpoints (microsoft/Oscar, oscar/modeling/modeling_bert.py).
 """
 
 from typing import ClassVar
@@ -27,13 +27,13 @@ from hf_prompt_models.utils.forward_options import forward_options
 
 
 class OscarPreTrainedModel(BertPreTrainedModel):
-    """Base of the models."""
+    """Base of the Oscar models."""
 
     config: OscarConfig
-    accepts_loss_kwargs = False  # for the Trainer: the loss is a mean over the batch
+    accepts_loss_kwargs = False  # tells the Trainer that the loss is a mean over the batch
 
     def passed_on_keywords(self) -> frozenset[str]:
-        """Further keyword arguments of `forward`: none."""
+        """Return further keyword arguments of `forward`: none."""
         return frozenset()
 
 
@@ -51,9 +51,11 @@ class OscarModel(OscarPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
+        """Return the word embeddings."""
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Set the word embeddings."""
         self.embeddings.word_embeddings = value
 
     @forward_options
@@ -68,21 +70,22 @@ class OscarModel(OscarPreTrainedModel):
         position_ids: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
-        """
+        """Encode words and regions.
+
         Args:
             input_ids: (batch, words) token ids.
-            attention_mask: (batch, words) 1 where there is a word, 0 where padding. Default: words everywhere.
-            token_type_ids: (batch, words) 0 for the sentence, 1 for the object tags. Default: 0.
+            attention_mask: (batch, words), 1 for words, 0 for padding. Default: no padding.
+            token_type_ids: (batch, words), 0 for the sentence, 1 for the object tags. Default: 0.
             region_features: (batch, regions, region_feature_size). Default: no regions.
-            region_attention_mask: (batch, regions) 1 where there is a region. Default: regions everywhere.
+            region_attention_mask: (batch, regions), 1 for regions, 0 for padding. Default: no padding.
             position_ids: (batch, words). Default: 0, 1, 2, ….
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
             `last_hidden_state` (batch, words + regions, hidden_size).
 
         Raises:
-            ValueError: if features have another shape.
+            ValueError: if the region features have another shape.
         """
         embeddings = self.embeddings(input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
         if attention_mask is None:
@@ -110,7 +113,7 @@ class OscarModel(OscarPreTrainedModel):
 
 
 class OscarForMaskedLM(OscarPreTrainedModel):
-    """Oscar that fills in masked words of a text about an image's regions."""
+    """Oscar with a masked-language head, which fills in masked words of a text about an image's regions."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -124,9 +127,11 @@ class OscarForMaskedLM(OscarPreTrainedModel):
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the output layer of the masked-language head."""
         return self.cls.predictions.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Set the output layer of the masked-language head."""
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.bias = new_embeddings.bias
 
@@ -142,18 +147,23 @@ class OscarForMaskedLM(OscarPreTrainedModel):
         labels: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
-        """
+        """Compute the logits of the words, and the loss if labels are given.
+
         Args:
-            input_ids, attention_mask, token_type_ids, region_features, region_attention_mask, position_ids: as of
-                `OscarModel`.
-            labels: (batch, words) the right token ids, -100 where there is nothing to learn.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            input_ids: as in [`OscarModel`].
+            attention_mask: as in [`OscarModel`].
+            token_type_ids: as in [`OscarModel`].
+            region_features: as in [`OscarModel`].
+            region_attention_mask: as in [`OscarModel`].
+            position_ids: as in [`OscarModel`].
+            labels: (batch, words) correct token ids, -100 for words that the loss ignores.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
-            `logits` (batch, words, vocab_size), and with labels the `loss`: mean cross-entropy over labelled words.
+            `logits` (batch, words, vocab_size) and, with labels, `loss`, the mean cross-entropy over labelled words.
 
         Raises:
-            ValueError: if features have another shape.
+            ValueError: if the region features have another shape.
         """
         outputs = self.bert(
             input_ids,

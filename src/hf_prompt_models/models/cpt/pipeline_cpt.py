@@ -1,4 +1,4 @@
-"""The pipeline "visual-grounding": a picture, a phrase and candidate regions in; the regions with scores out."""
+"""The pipeline "visual-grounding": find the region of an image that a phrase refers to, among candidate regions."""
 
 import math
 import os
@@ -23,20 +23,21 @@ TASK = "visual-grounding"
 
 
 class VisualGroundingPipeline(Pipeline):
-    """Which region of a picture a phrase means.
+    """Find the region of an image that a phrase refers to.
 
     ```python
     pipe = pipeline("visual-grounding", model=folder)
     pipe({"image": "photo.jpg", "text": "the horse watched by the woman", "boxes": [[x1, y1, x2, y2], ...]})
     ```
 
-    Boxes are in pixels; with `box_format="xywh"` they are `[x, y, width, height]`. `masks` may stand in place of
-    `boxes`. Where neither is given, `proposals` finds the regions: the name or folder of an object-detection or
-    mask-generation model, or such a pipeline itself. `region_features` is the processor's.
-    A phrase that is longer than the model reads is refused, or cut with `truncation=True`.
+    Boxes are in pixels; with `box_format="xywh"` they are `[x, y, width, height]`. `masks` can be passed instead of
+    `boxes`. Without either, `proposals` finds the regions: the name or folder of an object-detection or
+    mask-generation model, or such a pipeline. `region_features` is passed to the processor. A phrase that is longer
+    than the model reads raises an error, or is truncated with `truncation=True`.
 
-    Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}`: every region once, best first;
-    scores sum to 1 over the regions, and the label is the phrase. For a list of inputs a list of such lists.
+    Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}` with every region once, best first.
+    Scores sum to 1 over the regions, and the label is the phrase. For a list of inputs, it returns a list of such
+    lists.
     """
 
     _load_processor = True
@@ -52,10 +53,14 @@ class VisualGroundingPipeline(Pipeline):
             raise TypeError(f"{TASK!r} needs a CptForVisualGrounding; this is a {type(self.model).__name__}.")
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        """See the class. `inputs`: a dict of `image`, `text` and `boxes` or `masks`, or a list of such dicts.
+        """Ground one or several phrases; see the class for the settings.
+
+        Args:
+            inputs: a dict of `image`, `text` and `boxes` or `masks`, or a list of such dicts.
+            kwargs: settings of the pipeline, such as `proposals` or `truncation`.
 
         Raises:
-            ValueError: for inputs without an image or a text, or regions that are none.
+            ValueError: for inputs without an image or a text, or invalid regions.
         """
         if kwargs.get("batch_size") not in (None, 1):
             raise ValueError(
@@ -63,7 +68,7 @@ class VisualGroundingPipeline(Pipeline):
                 "ground many phrases at once, call the processor and the model."
             )
         if isinstance(inputs, list | tuple) and not inputs:
-            return []  # where the stock pipeline looks at the first
+            return []  # the base class would read the first element
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
@@ -83,7 +88,7 @@ class VisualGroundingPipeline(Pipeline):
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def proposer(self, proposals: Any) -> Any:
-        """The pipeline that proposes regions; loaded once where it is named."""
+        """Return the pipeline that proposes regions. If `proposals` is a name, it is loaded once."""
         if not isinstance(proposals, str | os.PathLike):
             return proposals
         name = os.fspath(proposals)
@@ -108,6 +113,7 @@ class VisualGroundingPipeline(Pipeline):
         truncation: bool = False,
         box_format: str = "xyxy",
     ) -> dict[str, Any]:
+        """Find the candidate regions and prepare the inputs of the model."""
         if not isinstance(inputs, dict) or not {"image", "text"} <= set(inputs):
             raise ValueError(
                 f"{TASK!r} takes a dict like {{'image': 'photo.jpg', 'text': 'the horse', 'boxes': [...]}}; got "
@@ -139,6 +145,7 @@ class VisualGroundingPipeline(Pipeline):
         return prepared | {"outputs": self.model(**prepared["model_inputs"])}
 
     def postprocess(self, answered: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the regions as dicts, best first."""
         (found,) = self.processor.post_process_visual_grounding(answered["outputs"], [answered["boxes"]])
         names = ("xmin", "ymin", "xmax", "ymax")
         return [
@@ -149,23 +156,23 @@ class VisualGroundingPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model with its processor.
 
-        The stock pipeline would leave the processor out, and would note its own code in the configuration as custom,
-        so that loading asked for `trust_remote_code` although the task is registered.
+        The base class would not save the processor. It would also mark the pipeline's code as custom in the
+        configuration, so that loading would need `trust_remote_code` although the task is registered.
         """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
 
 
 def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list[float]]:
-    """Boxes as `[x1, y1, x2, y2]`.
+    """Return boxes as `[x1, y1, x2, y2]`.
 
     Args:
-        boxes: in pixels of the image.
+        boxes: boxes in pixels of the image.
         size: width and height of the image.
-        box_format: "xyxy", or "xywh" where they are `[x, y, width, height]`.
+        box_format: "xyxy", or "xywh" if boxes are `[x, y, width, height]`.
 
     Raises:
-        ValueError: naming the box that is none, or leaves the image.
+        ValueError: if a box is invalid or outside the image; the message names the box.
     """
     checked = []
     for index, box in enumerate(boxes):
@@ -184,7 +191,7 @@ def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list
 
 
 def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | None, list[Any] | None]:
-    """Boxes or masks of a picture, as an object-detection or a mask-generation pipeline gives them.
+    """Return boxes or masks of an image, as an object-detection or a mask-generation pipeline finds them.
 
     Raises:
         ValueError: if nothing was found.
@@ -202,7 +209,7 @@ def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | N
 
 
 def register() -> None:
-    """Make the task known to `pipeline()`."""
+    """Register the task with `pipeline()`."""
     PIPELINE_REGISTRY.register_pipeline(
         TASK, pipeline_class=VisualGroundingPipeline, pt_model=AutoModel, type="multimodal"
     )

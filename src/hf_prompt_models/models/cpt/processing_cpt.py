@@ -1,4 +1,4 @@
-"""Processor for CPT: pictures, regions and phrases become painted copies and sentences with a blank."""
+"""Processor for CPT: turn images, regions and phrases into painted copies and sentences with a blank."""
 
 import logging
 import os
@@ -56,28 +56,30 @@ logger = logging.getLogger(__name__)
 DEFAULT_TEMPLATE = "{} is in [MASK] color."
 """Template 3 of the released code, with a full stop."""
 DEFAULT_MARK_TEMPLATE = "a photo of {}"
-"""ReCLIP's, for marks that are no colours."""
+"""ReCLIP's template, for marks other than colours."""
 NONE = "none"
-"""The word for "not one of this copy's regions"."""
+"""The word for "none of this copy's regions"."""
 
 
 class CptProcessor(CptWordProcessor):
-    """Pictures, regions and phrases to painted copies and sentences with a blank.
+    """Turn images, regions and phrases into painted copies and sentences with a blank.
 
     Attributes:
         mode: `"single_color"` (a copy for each region, all in the first colour; the released code), `"multi_color"`
-            (as many regions in a copy as there are colours; the paper), or for a CLIP one or more of `"circle"`,
+            (as many regions in a copy as there are colours; the paper), or, for a CLIP, one or more of `"circle"`,
             `"crop"`, `"blur"`, `"grey"`, an ensemble whose scores are averaged.
-        colors: (name, rgb) pairs in order; a name must be one piece for the tokenizer.
-        template: a sentence with one `{}` for the phrase and one `[MASK]`; for marks without `[MASK]`.
-        alpha: of 255, how much a colour covers.
-        calibration: what makes the copies of one example comparable in multi-colour mode: `"none"`, the word for no
-            colour, which the model's `log_odds` compare with; or `"anchor"`, the first region, painted in the first
-            colour of each copy.
-        reference_phrases: the mean score of these is subtracted from the phrase's; `""` is an empty phrase. Each costs
-            a forward of every copy (of the sentences alone with a CLIP).
-        backbone_type, max_length, image_side: the backbone's `model_type`, the tokens it takes, and the side of the
-            square that it takes (to which a picture is resized whole), or `None`.
+        colors: (name, rgb) pairs in order. A name must be a single token.
+        template: a sentence with one `{}` for the phrase and one `[MASK]`; for marks, without `[MASK]`.
+        alpha: opacity of a colour, out of 255.
+        calibration: what makes the copies of an example comparable in multi-colour mode. `"none"`: the word for no
+            colour, which the model's `log_odds` compare with. `"anchor"`: the first region, which is painted in the
+            first colour of each copy.
+        reference_phrases: phrases whose mean score is subtracted from the phrase's score; `""` is an empty phrase.
+            Each needs a forward pass of every copy (for a CLIP, only of the sentences).
+        backbone_type: the backbone's `model_type`.
+        max_length: number of tokens that the backbone reads.
+        image_side: side of the square that the backbone takes, to which an image is resized without cropping, or
+            `None`.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class CptProcessor(CptWordProcessor):
         ]
         if not self.matches_sentences:
             given = self.used_colors if self.colors == list(SEARCHED_COLORS) else self.colors
-            for name in (*(name for name, _ in given), NONE):  # a palette of the user's is checked whole
+            for name in (*(name for name, _ in given), NONE):  # all colours of a user's palette are checked
                 single_piece(name, tokenizer)
 
     @property
@@ -128,6 +130,7 @@ class CptProcessor(CptWordProcessor):
 
     @property
     def used_colors(self) -> list[Color]:
+        """All colours in multi-colour mode, otherwise only the first."""
         return self.colors if self.mode == "multi_color" else self.colors[:1]
 
     def _check_mode(self) -> None:
@@ -157,17 +160,23 @@ class CptProcessor(CptWordProcessor):
         tokenizer: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A processor for a pretrained backbone, with its image processor and tokenizer.
+        """Create a processor for a pretrained backbone, with its image processor and tokenizer.
 
         Args:
             name_or_path: Hub id or folder of the backbone; "playground" is the tiny ViLT in this package.
-            mode, colors, template, alpha, calibration, reference_phrases: see [`CptProcessor`].
-            tokenizer: where the backbone's is not beside it (VisualBERT's have none and read bert-base-uncased's).
-            kwargs: `revision`, `token`, `cache_dir`, … for the loading.
+            mode: as in [`CptProcessor`].
+            colors: as in [`CptProcessor`].
+            template: as in [`CptProcessor`].
+            alpha: as in [`CptProcessor`].
+            calibration: as in [`CptProcessor`].
+            reference_phrases: as in [`CptProcessor`].
+            tokenizer: the tokenizer, if it is not stored with the backbone (VisualBERT checkpoints have none and use
+                that of bert-base-uncased).
+            kwargs: loading arguments: `revision`, `token`, `cache_dir`, ….
 
         Raises:
-            ValueError: for a colour word of several pieces, a template without its blank, or choices that do not go
-                together.
+            ValueError: for a colour word of several tokens, a template without its blank, or an invalid combination of
+                settings.
             TypeError: if the backbone is of another type.
         """
         name_or_path = locate_backbone(name_or_path, VILT_DIR)
@@ -204,31 +213,33 @@ class CptProcessor(CptWordProcessor):
         region_features: RegionFeatures | Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Inputs of [`CptForVisualGrounding`] for one or more pictures, each with its phrase and its regions.
+        """Prepare the inputs of [`CptForVisualGrounding`] for images, each with its phrase and its regions.
 
-        With a single phrase (a string), all other arguments are those of one example.
+        If `text` is a single phrase (a string), all other arguments are those of a single example.
 
         Args:
-            images: whatever `load_image` opens (PIL images, files, links, arrays, …), in their original size.
-            text: a phrase for each.
-            boxes: for each a list of x1, y1, x2, y2 in pixels of the original picture; cut to whole numbers, clipped.
-            masks: for each a list of masks (height, width), arrays or PIL images, which are then painted in place of
-                the boxes; one for each box where both are given.
-            target_boxes: for each the true box, for training: makes `labels`, the overlap of each region with it.
-            tags: for each a word for each region (Oscar's object tags), read behind the sentence; the tag of a painted
-                region has its colour's name before it. Those that do not fit behind the sentence are left out, which
-                is logged.
-            region_features: for backbones that read regions: a function of a painted picture and the regions' boxes
-                that returns an array (regions, dim); or such arrays for each copy of each example.
-            kwargs: settings, by themselves or in `text_kwargs`, `images_kwargs` and `common_kwargs`. `truncation=True`
-                cuts the ends of phrases that are longer than the text tower reads, instead of refusing them; those of
-                the image processor that leave a picture's size alone, such as `do_rescale`.
+            images: anything that `load_image` opens (PIL images, files, links, arrays, …), in the original size.
+            text: a phrase for each image.
+            boxes: for each image, a list of x1, y1, x2, y2 in pixels of the original image. Boxes are truncated to
+                integers and clipped to the image.
+            masks: for each image, a list of masks (height, width), arrays or PIL images, which are painted instead of
+                the boxes. If both are given, there is one mask for each box.
+            target_boxes: for each image, the true box, for training. They become `labels`, the overlap of each region
+                with the true box.
+            tags: for each image, a word for each region (Oscar's object tags), which follow the sentence. The tag of a
+                painted region is preceded by the colour's name. Tags that do not fit are left out, and a message is
+                logged.
+            region_features: for backbones that read regions: a function of a painted image and the regions' boxes that
+                returns an array (regions, dim), or such arrays for each copy of each example.
+            kwargs: settings, passed directly or in `text_kwargs`, `images_kwargs` and `common_kwargs`.
+                `truncation=True` truncates phrases that are longer than the text tower reads, instead of raising an
+                error. For images: settings of the image processor that do not change the size, such as `do_rescale`.
 
         Raises:
-            ValueError: for an example without regions, regions that are empty or not in the picture, a phrase that
-                contains a special token or is too long, counts that differ; the message names the example or the
+            ValueError: for an example without regions, regions that are empty or not in the image, a phrase that
+                contains a special token or is too long, or counts that differ; the message names the example or the
                 region.
-            TypeError: for an image of another type, or a setting that it does not have.
+            TypeError: for an image of another type, or an unknown setting.
         """
         options, image_options = sort_options(
             kwargs, {"truncation": False, "return_tensors": "pt"}, self._image_options()
@@ -243,7 +254,7 @@ class CptProcessor(CptWordProcessor):
             boxes, masks, target_boxes = (
                 value if value is None else [value] for value in (boxes, masks, target_boxes)
             )
-            tags = None if tags is None else [tags]  # type: ignore[list-item]  # of one example a flat list
+            tags = None if tags is None else [tags]  # type: ignore[list-item]  # a single example has a flat list
             if not callable(region_features) and region_features is not None:
                 region_features = [region_features]
         if not isinstance(images, list | tuple):
@@ -307,11 +318,11 @@ class CptProcessor(CptWordProcessor):
 
         Args:
             picture: the image, as `find_regions` returns it.
-            phrase: as `clean_phrase` returns it.
+            phrase: the phrase, as `clean_phrase` returns it.
             regions: boxes or masks of the image, as `find_regions` returns them.
             tags: a word for each region, or `None`.
             truncation: as in `__call__`.
-            cut_tags: gets the tags that do not fit.
+            cut_tags: list to which tags that do not fit are appended.
         """
         if self.marks:
             return [
@@ -341,14 +352,14 @@ class CptProcessor(CptWordProcessor):
     def _sentences(
         self, phrase: str, tags: str | None, truncation: bool, cut_tags: list[str] | None = None
     ) -> list[BatchEncoding]:
-        """The phrase's sentence, and those of the reference phrases."""
+        """Return the sentence of the phrase, and those of the reference phrases."""
         return [
             encode_sentence(self.template, [words], self.tokenizer, self.max_length, tags, truncation, cut_tags)
             for words in (phrase, *self.reference_phrases)
         ]
 
     def _sentences_with_words(self, phrase: str, truncation: bool) -> list[list[BatchEncoding]]:
-        """For a CLIP: each sentence with each of the words in the blank."""
+        """Return each sentence with each of the words in the blank, for a CLIP."""
         return [
             [
                 encode_sentence(template, [words], self.tokenizer, self.max_length, truncation=truncation)
@@ -358,17 +369,17 @@ class CptProcessor(CptWordProcessor):
         ]
 
     def _templates(self) -> list[str]:
-        """The template, or for a CLIP it with each of the words in the blank."""
+        """Return the template or, for a CLIP, the template with each of the words in the blank."""
         if not self.matches_sentences:
             return [self.template]
         return [self.template.replace(MASK, word) for word in ([""] if self.marks else self._words())]
 
     def sentence_length(self, phrase: str, index: int = 0) -> int:
-        """Return the tokens of the longest sentence that a phrase makes, special tokens included.
+        """Return the number of tokens of the longest sentence for a phrase, including special tokens.
 
         Args:
             phrase: the phrase.
-            index: what errors call it.
+            index: index of the phrase, for error messages.
         """
         cleaned = clean_phrase(phrase, self.tokenizer, index)
         blank = self.tokenizer.mask_token or MASK
@@ -379,7 +390,7 @@ class CptProcessor(CptWordProcessor):
         return [*(name for name, _ in self.used_colors), NONE]
 
     def _word_ids(self) -> tuple[list[int], int]:
-        """Of the colours' words and of "none": in the vocabulary, or among a CLIP's sentences."""
+        """Return the ids of the colours' words and of "none": in the vocabulary, or among the sentences of a CLIP."""
         if self.marks:
             return [0], -1
         if self.matches_sentences:
@@ -392,16 +403,17 @@ class CptProcessor(CptWordProcessor):
     def post_process_visual_grounding(
         self, outputs: Any, boxes: Sequence[Any], target_sizes: Sequence[tuple[int, int]] | torch.Tensor | None = None
     ) -> list[dict[str, torch.Tensor]]:
-        """Every region of each example, best first.
+        """Return every region of each example, best first.
 
         Args:
-            outputs: of [`CptForVisualGrounding`].
-            boxes: as they went into the processor, in pixels.
-            target_sizes: height and width of the original pictures, to which boxes are clipped. Default: they are not.
+            outputs: output of [`CptForVisualGrounding`].
+            boxes: the boxes that were passed to the processor, in pixels.
+            target_sizes: height and width of the original images, to which boxes are clipped. Default: boxes are not
+                clipped.
 
         Returns:
-            For each example `scores` (regions,), the softmax of its proposal logits; `boxes` (regions, 4); and `index`
-            (regions,), the regions' places in `boxes`.
+            For each example, `scores` (regions,), the softmax of its proposal logits; `boxes` (regions, 4); and
+            `index` (regions,), the indices of the regions in `boxes`.
 
         Raises:
             ValueError: if counts differ.
@@ -424,6 +436,7 @@ class CptProcessor(CptWordProcessor):
 
 
 def fill_up(numbers: list[int], length: int) -> list[int]:
+    """Pad a list of numbers with -1."""
     return numbers + [-1] * (length - len(numbers))
 
 

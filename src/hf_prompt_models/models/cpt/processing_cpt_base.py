@@ -1,4 +1,4 @@
-"""What all prompts of CPT have in common: regions, sentences with a blank, painted copies, and these as tensors."""
+"""Common parts of CPT's prompts: regions, sentences with a blank, painted copies, and their tensors."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -20,23 +20,23 @@ from hf_prompt_models.utils.padding import pad_stack
 
 
 MASK = "[MASK]"
-"""The blank as templates write it, whatever the tokenizer's mask token."""
+"""The blank in templates, independent of the tokenizer's mask token."""
 
 Region = PixelBox | np.ndarray
 """A box, or a mask (height, width)."""
 RegionFeatures = Callable[[Image.Image, list[PixelBox]], Any]
-"""Of a painted picture and its regions' boxes: an array (regions, dim), one row for each box."""
+"""A function of a painted image and its regions' boxes that returns an array (regions, dim), one row for each box."""
 
 
 # -- regions ---------------------------------------------------------------------------------------------------------
 
 
 def as_picture(image: Any, index: int) -> Image.Image:
-    """An RGB image of whatever `load_image` opens.
+    """Return an RGB image from anything that `load_image` opens.
 
     Raises:
-        TypeError: for anything else, naming its place.
-        UnreadableImageError: if it cannot be decoded.
+        TypeError: for any other value; the message names its index.
+        UnreadableImageError: if the image cannot be decoded.
     """
     try:
         return load_image(image)
@@ -47,11 +47,13 @@ def as_picture(image: Any, index: int) -> Image.Image:
 def find_regions(
     images: Sequence[Any], boxes: Sequence[Any] | None, masks: Sequence[Any] | None, count: int
 ) -> tuple[list[Image.Image], list[list[Region]], list[list[PixelBox]]]:
-    """Pictures, the regions to paint in each, and these regions' boxes.
+    """Return the images, the regions to paint in each, and the boxes of these regions.
 
     Args:
-        images, boxes, masks: as in `CptProcessor.__call__`.
-        count: of examples.
+        images: as in `CptProcessor.__call__`.
+        boxes: as in `CptProcessor.__call__`.
+        masks: as in `CptProcessor.__call__`.
+        count: number of examples.
 
     Raises:
         ValueError: for an example without regions, regions that are empty, or counts that differ.
@@ -83,9 +85,9 @@ def find_regions(
 
 
 def assign_colors(num_regions: int, num_colors: int, anchored: bool = False) -> list[list[int]]:
-    """Which regions are painted in each copy, in the order of the colours: ceil(regions / colours) copies.
+    """Return which regions are painted in each copy, in the order of the colours: ceil(regions / colours) copies.
 
-    With an anchor the first region is the first in every copy, and the others share the other colours.
+    With an anchor, the first region is the first in every copy, and the others share the other colours.
     """
     if not anchored:
         return [
@@ -98,7 +100,7 @@ def assign_colors(num_regions: int, num_colors: int, anchored: bool = False) -> 
 
 
 def region_geometry(boxes: Sequence[PixelBox], size: tuple[int, int]) -> torch.Tensor:
-    """x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H of boxes in a picture of a width and height, (boxes, 6)."""
+    """Return x1/W, y1/H, x2/W, y2/H, (x2 - x1)/W, (y2 - y1)/H of boxes in an image of a given size, (boxes, 6)."""
     corners = torch.tensor(boxes, dtype=torch.float32)
     scale = torch.tensor([*size, *size], dtype=torch.float32)
     return torch.cat([corners / scale, (corners[:, 2:] - corners[:, :2]) / scale[:2]], dim=1)
@@ -108,10 +110,11 @@ def region_geometry(boxes: Sequence[PixelBox], size: tuple[int, int]) -> torch.T
 
 
 def clean_phrase(phrase: str, tokenizer: PreTrainedTokenizerBase, index: int) -> str:
-    """A phrase without full stops (as in the released code) and with single spaces.
+    """Return a phrase without full stops (as in the released code) and with single spaces.
 
     Raises:
-        ValueError: naming the index of a phrase that is empty or contains the mask token or another special token.
+        ValueError: if the phrase is empty or contains the mask token or another special token; the message names its
+            index.
     """
     cleaned = " ".join(phrase.replace(".", "").split())
     for token in (MASK, *tokenizer.all_special_tokens):
@@ -125,7 +128,7 @@ def clean_phrase(phrase: str, tokenizer: PreTrainedTokenizerBase, index: int) ->
 
 
 def check_template(template: str, num_blanks: int) -> str:
-    """A template with one `{}` for the phrase and so many `[MASK]`."""
+    """Return a template, which must have one `{}` for the phrase and `num_blanks` times `[MASK]`."""
     if template.count("{}") != 1 or template.count(MASK) != num_blanks:
         wanted = f"one {{}} for the phrase and {'one' if num_blanks else 'no'} {MASK}"
         raise ValueError(f"A template has {wanted}, as in '{{}} is in [MASK] color.'; got {describe_value(template)}.")
@@ -141,21 +144,20 @@ def encode_sentence(
     truncation: bool = False,
     cut_tags: list[str] | None = None,
 ) -> BatchEncoding:
-    """Token ids of a template filled with phrases.
+    """Return the token ids of a template filled with phrases.
 
     Args:
-        template: with a `{}` for each phrase, and `[MASK]` for blanks.
-        phrases: of `clean_phrase`.
-        tokenizer: the backbone's.
-        max_length: tokens that the text tower takes, special tokens included.
-        tags: a second segment (Oscar's object tags), which gives way to the sentence: it is cut first, at its end.
-
-        truncation: cut the ends of phrases until all fits, the longest first; the template is never cut.
-
-        cut_tags: gets tags that do not fit whole.
+        template: a template with a `{}` for each phrase, and `[MASK]` for blanks.
+        phrases: phrases as `clean_phrase` returns them.
+        tokenizer: the backbone's tokenizer.
+        max_length: number of tokens that the text tower reads, including special tokens.
+        tags: a second segment (Oscar's object tags), whose end is truncated before the sentence is.
+        truncation: whether to truncate phrases until everything fits, the longest first. The template is never
+            truncated.
+        cut_tags: list to which tags that do not fit completely are appended.
 
     Raises:
-        ValueError: if the sentence is too long, or with `truncation` the template alone.
+        ValueError: if the sentence is too long or, with `truncation`, the template alone is too long.
     """
     template = template.replace(MASK, tokenizer.mask_token or MASK)
     sentence = fill_template(template, phrases)
@@ -183,19 +185,19 @@ def encode_sentence(
 
 
 def piece_ends(phrase: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Where each piece of a phrase ends, in characters."""
+    """Return the position in characters at which each token of a phrase ends."""
     spans = tokenizer(phrase, add_special_tokens=False, return_offsets_mapping=True, verbose=False).offset_mapping
     return [end for _, end in spans]
 
 
 def fill_template(template: str, phrases: Sequence[str]) -> str:
-    """The sentence; a brace within a phrase is a character like others."""
+    """Return the sentence. Braces in a phrase are ordinary characters."""
     parts = template.split("{}")
     return "".join(part + phrase for part, phrase in zip(parts, [*phrases, ""], strict=True)).strip()
 
 
 def word_pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Token ids of a word or words as they stand within a sentence, that is behind a space.
+    """Return the token ids of one or several words as they are within a sentence, that is after a space.
 
     Raises:
         ValueError: for a word that the tokenizer does not know.
@@ -207,10 +209,10 @@ def word_pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def single_piece(word: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token id of a word that fills one blank, with a leading space where the vocabulary has it so.
+    """Return the token id of a word that fills one blank, with a leading space if the vocabulary has it so.
 
     Raises:
-        ValueError: for a word that is several pieces or unknown.
+        ValueError: for a word that is several tokens or unknown.
     """
     for written in (f" {word}", word):
         pieces = tokenizer(written, add_special_tokens=False, verbose=False).input_ids
@@ -227,13 +229,13 @@ def single_piece(word: str, tokenizer: PreTrainedTokenizerBase) -> int:
 
 @dataclass
 class Copy:
-    """A painted copy of a picture.
+    """A painted copy of an image.
 
     Attributes:
-        paint: makes the copy. Only when it is prepared for the backbone: all copies of a photo at once would fill
-            gigabytes.
-        painted: regions in it by number, in the order of the colours that they have.
-        sentences: its texts.
+        paint: function that creates the copy. It is called when the copy is prepared for the backbone, because all
+            copies of a photo at once would take gigabytes.
+        painted: indices of the regions in the copy, in the order of their colours.
+        sentences: the sentences for this copy.
     """
 
     paint: Callable[[], Image.Image]
@@ -242,11 +244,11 @@ class Copy:
 
 
 def pad_sentences(sentences: Any, mask_id: int | None = None) -> dict[str, torch.Tensor]:
-    """Nested lists of encoded sentences as padded tensors, (…, tokens) each.
+    """Return nested lists of encoded sentences as padded tensors, each (…, tokens).
 
     Args:
         sentences: lists of lists of lists of encoded sentences.
-        mask_id: the mask token, whose places become `mask_positions` (…, blanks), -1 for fewer.
+        mask_id: id of the mask token. Its positions become `mask_positions` (…, blanks), with -1 for fewer blanks.
     """
 
     def gather(value: Callable[[BatchEncoding], list[int]], padding: int) -> torch.Tensor:
@@ -279,11 +281,13 @@ class CptBaseProcessor(PromptProcessor):
     """Base of [`CptProcessor`]: loading and saving, and painted copies as tensors.
 
     Args:
-        image_processor, tokenizer: the backbone's. Backbones that read features of regions have no image processor.
+        image_processor: the backbone's image processor; `None` for backbones that read region features.
+        tokenizer: the backbone's tokenizer.
         backbone_type: the backbone's `model_type`.
-        max_length: tokens that it takes.
-        image_side: the side of the square that it takes, to which an image is resized without cropping, or `None`.
-        kwargs: of every processor.
+        max_length: number of tokens that the backbone reads.
+        image_side: side of the square that the backbone takes, to which an image is resized without cropping, or
+            `None`.
+        kwargs: arguments of every processor.
     """
 
     def __init__(
@@ -302,10 +306,11 @@ class CptBaseProcessor(PromptProcessor):
 
     @property
     def matches_sentences(self) -> bool:
-        """Whether the backbone compares pictures with whole sentences, as CLIP does."""
+        """Whether the backbone compares images with complete sentences, as CLIP does."""
         return ADAPTERS[self.backbone_type].matches_sentences
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        """Check an argument as in transformers, and accept a missing image processor."""
         if argument is not None:
             return super().check_argument_for_proper_class(argument_name, argument)
 
@@ -320,7 +325,7 @@ class CptBaseProcessor(PromptProcessor):
         return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As of every processor."""
+        """Save the processor, also if it has no image processor."""
         if self.image_processor is not None:
             return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         if push_to_hub:
@@ -337,12 +342,12 @@ class CptBaseProcessor(PromptProcessor):
         region_features: RegionFeatures | Sequence[Any] | None,
         **image_options: Any,
     ) -> dict[str, torch.Tensor]:
-        """Padded tensors of all copies: pictures, sentences, and which are there.
+        """Return padded tensors of all copies: images, sentences, and masks of the padding.
 
         Args:
-            examples: the copies of each.
-            boxes: the regions' boxes of each.
-            sizes: width and height of the original pictures.
+            examples: the copies of each example.
+            boxes: the boxes of each example's regions.
+            sizes: width and height of the original images.
             region_features: as in `__call__`.
             image_options: settings of the image processor.
         """
@@ -365,14 +370,17 @@ class CptBaseProcessor(PromptProcessor):
         return data
 
     def _image_options(self) -> set[str]:
-        """The settings of the image processor that a call may change: not those by which its pictures would differ."""
-        if self.image_processor is None:  # features of regions, in place of pixels
+        """Return the settings of the image processor that a call may change: those that keep the size of images."""
+        if self.image_processor is None:  # the backbone reads region features instead of pixels
             return set()
         fixed = {"do_resize", "size", "resample", "do_center_crop", "crop_size", "do_pad", "pad_size"}
         return {*self.image_processor.valid_kwargs.__annotations__} - fixed - {"return_tensors", "device"}
 
     def _pixels(self, picture: Image.Image, **options: Any) -> torch.Tensor:
-        """(1, 3, height, width). A square tower sees a picture squeezed: cropping would take regions away."""
+        """Return pixel values (1, 3, height, width).
+
+        For a backbone with square inputs, the image is squeezed, because cropping could remove regions.
+        """
         if self.image_side is not None:
             squeezed = picture.resize((self.image_side, self.image_side), Image.Resampling.BICUBIC)
             as_it_is = {"do_resize": False, "do_center_crop": False}
@@ -388,7 +396,7 @@ class CptBaseProcessor(PromptProcessor):
     def _region_features(
         self, examples: list[list[Copy]], boxes: list[list[PixelBox]], given: RegionFeatures | Sequence[Any] | None
     ) -> list[torch.Tensor]:
-        """(copies, regions, dim) for each example."""
+        """Return the region features of each example, (copies, regions, dim)."""
         if given is None:
             raise ValueError(
                 f"The backbone ({self.backbone_type}) reads features of regions, not pixels: pass region_features=, a "

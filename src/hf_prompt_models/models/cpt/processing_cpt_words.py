@@ -1,4 +1,4 @@
-"""The processor's prompts that ask for words: what a region is, what one is to another (CPT, §3.2 and §4)."""
+"""Prompts with words as answers: what a region is, and how two regions are related (CPT, §3.2 and §4)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,10 +27,10 @@ from hf_prompt_models.utils.padding import pad_stack
 
 REGION_TEMPLATE = "the [MASK] is in {} color."
 RELATION_TEMPLATE = "{subject} in {subject_color} color is [MASK] a {object} in {object_color} color"
-"""The released code's, without a full stop."""
+"""Template of the released code, without a full stop."""
 
 Copies = tuple[list[list[Copy]], list[list[PixelBox]], list[tuple[int, int]]]
-"""The copies of each example, its regions' boxes, and its picture's width and height."""
+"""The copies of each example, the boxes of its regions, and its image's width and height."""
 
 
 class CptWordProcessor(CptBaseProcessor):
@@ -38,7 +38,7 @@ class CptWordProcessor(CptBaseProcessor):
 
     Attributes:
         colors: (name, rgb) pairs in order.
-        alpha: of 255, how much a colour covers.
+        alpha: opacity of a colour, out of 255.
     """
 
     colors: list[Color]
@@ -54,16 +54,19 @@ class CptWordProcessor(CptBaseProcessor):
         labels: Sequence[Sequence[int]] | None = None,
         region_features: RegionFeatures | Sequence[Any] | None = None,
     ) -> BatchFeature:
-        """Inputs of [`CptForRegionClassification`]: a copy for each region, which asks what it is.
+        """Prepare the inputs of [`CptForRegionClassification`]: a copy for each region.
 
         Args:
-            images, boxes, masks, region_features: lists, as in `__call__`.
-            num_blanks: the model's, the numbers of pieces that its labels have.
-            template: with `{}` for the colour's name and one `[MASK]`.
-            labels: for each example the class of each region by index, -100 for none.
+            images: a list, as in `CptProcessor.__call__`.
+            num_blanks: the model's `num_blanks`, the numbers of tokens that its labels have.
+            boxes: a list, as in `CptProcessor.__call__`.
+            masks: a list, as in `CptProcessor.__call__`.
+            template: a template with `{}` for the colour's name and one `[MASK]`.
+            labels: for each example, the class index of each region, -100 for none.
+            region_features: as in `CptProcessor.__call__`.
 
         Raises:
-            ValueError: as in `__call__`.
+            ValueError: as in `CptProcessor.__call__`.
         """
         copies, boxes, sizes = self._region_copies(images, boxes, masks, template, num_blanks)
         data = self.collate(copies, boxes, sizes, region_features)
@@ -85,22 +88,25 @@ class CptWordProcessor(CptBaseProcessor):
         region_features: RegionFeatures | Sequence[Any] | None = None,
         truncation: bool = False,
     ) -> BatchFeature:
-        """Inputs of [`CptForRelationDetection`]: a copy for each pair, which asks what one is to the other.
+        """Prepare the inputs of [`CptForRelationDetection`]: a copy for each pair of regions.
 
         Args:
-            images, boxes, masks, region_features: lists, as in `__call__`.
-            names: for each example a word for each region, like "horse".
-            pairs: for each example the (subject, object) pairs to ask about, by the regions' places. One copy serves
-                both directions: (0, 1) asks about (1, 0) too.
-            num_blanks: the model's, the numbers of pieces that its predicates have.
-            template: with one `[MASK]`, `{subject}`, `{object}`, `{subject_color}` and `{object_color}`.
+            images: a list, as in `CptProcessor.__call__`.
+            names: for each example, a word for each region, such as "horse".
+            pairs: for each example, the (subject, object) pairs of region indices. One copy is used for both
+                directions: (0, 1) also covers (1, 0).
+            num_blanks: the model's `num_blanks`, the numbers of tokens that its predicates have.
+            boxes: a list, as in `CptProcessor.__call__`.
+            masks: a list, as in `CptProcessor.__call__`.
+            template: a template with one `[MASK]`, `{subject}`, `{object}`, `{subject_color}` and `{object_color}`.
             colors: names of the subject's and the object's colour in the palette.
-            labels: for each example the predicate from subject to object of each pair by index, 0 for no relation,
-                -100 where it is not known.
-            truncation: as in `__call__`, of names.
+            labels: for each example, the predicate index from subject to object of each pair, 0 for no relation, -100
+                if it is unknown.
+            region_features: as in `CptProcessor.__call__`.
+            truncation: whether to truncate names, as in `CptProcessor.__call__`.
 
         Raises:
-            ValueError: as in `__call__`, and for a pair that is none of the example's.
+            ValueError: as in `CptProcessor.__call__`, and for a pair that is not in the example.
         """
         copies, boxes, sizes = self._relation_copies(
             images, boxes, masks, names, pairs, template, num_blanks, colors, truncation
@@ -113,15 +119,15 @@ class CptWordProcessor(CptBaseProcessor):
     def for_words(
         self, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
     ) -> tuple[BatchFeature, list[int]]:
-        """Inputs that ask a backbone for a word about whole pictures, and which of its logits are the words'.
+        """Return inputs for predicting a word about complete images, and which of the logits belong to the words.
 
         Args:
-            images: whatever `load_image` opens.
-            sentence: with one `[MASK]`.
-            words: each one piece for the tokenizer.
+            images: anything that `load_image` opens.
+            sentence: a sentence with one `[MASK]`.
+            words: words of one token each.
 
         Raises:
-            ValueError: for a sentence without its blank, a word of several pieces, or a backbone that reads regions.
+            ValueError: for a sentence without its blank, a word of several tokens, or a backbone that reads regions.
         """
         if sentence.count(MASK) != 1:
             raise ValueError(f"A sentence about a picture has one {MASK}; got {sentence!r}.")
@@ -158,7 +164,7 @@ class CptWordProcessor(CptBaseProcessor):
         template: str,
         num_blanks: Sequence[int],
     ) -> Copies:
-        """For each region a copy with it in the first colour, and a sentence for each number of blanks."""
+        """Return a copy for each region, painted in the first colour, with a sentence for each number of blanks."""
         name, rgb = self.colors[0]
         sentences = [
             encode_sentence(with_blanks(template, count), [name], self.tokenizer, self.max_length)
@@ -186,9 +192,9 @@ class CptWordProcessor(CptBaseProcessor):
         colors: tuple[str, str],
         truncation: bool,
     ) -> Copies:
-        """For each pair a copy with the subject in one colour and the object in the other.
+        """Return a copy for each pair, with the subject in one colour and the object in the other.
 
-        Its sentences: from subject to object for each number of blanks, then from object to subject.
+        Its sentences are those from subject to object for each number of blanks, then those from object to subject.
         """
         pictures, regions, region_boxes = find_regions(images, boxes, masks, len(images))
         (subject_color, subject_rgb), (object_color, object_rgb) = (self._find_color(name) for name in colors)
@@ -231,7 +237,7 @@ class CptWordProcessor(CptBaseProcessor):
 
 
 def with_blanks(template: str, count: int) -> str:
-    """A template whose blank takes so many pieces."""
+    """Return a template with `count` blanks in place of its one blank."""
     if template.count(MASK) != 1:
         raise ValueError(
             f"A template has one {MASK}, which is repeated for words of several pieces; got {template!r}."
@@ -240,7 +246,7 @@ def with_blanks(template: str, count: int) -> str:
 
 
 def in_order(template: str, subject_color: str, object_color: str) -> str:
-    """A relation template with its colours, and `{}` for the subject and the object."""
+    """Return a relation template with its colours, and `{}` for the subject and the object."""
     filled = template.replace("{subject_color}", subject_color).replace("{object_color}", object_color)
     if filled.count("{subject}") != 1 or filled.count("{object}") != 1 or "{object}" in filled.split("{subject}")[0]:
         raise ValueError(f"A relation template has {{subject}} once, then {{object}} once; got {template!r}.")

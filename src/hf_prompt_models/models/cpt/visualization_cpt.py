@@ -1,4 +1,4 @@
-"""Figures of CPT: the painted copies and the sentence that a model reads, and the regions that it answers with."""
+"""Figures for CPT: the painted copies and the sentence that a model reads, and the regions that it returns."""
 
 import math
 import os
@@ -19,22 +19,22 @@ from hf_prompt_models.utils.files import replacing
 
 BEST_COLOR, OTHER_COLOR, PAPER = (230, 30, 60), (150, 150, 150), (255, 255, 255)
 SMALLEST_SIDE = 320
-"""Smaller pictures are enlarged: on their own pixels no caption could be read."""
+"""Smaller images are enlarged so that captions are readable."""
 
 
 def draw_grounding(image: Image.Image, answers: Sequence[dict[str, Any]]) -> Image.Image:
     """Return a copy of an image with every region's outline, the best in red; below it phrase, score and legend.
 
     Args:
-        image: the picture that was grounded in. Each pixel of a small one becomes a square of pixels.
-        answers: of the pipeline "visual-grounding", best first.
+        image: the image that was grounded in. Each pixel of a small image becomes a square of pixels.
+        answers: output of the pipeline "visual-grounding", best first.
     """
     factor = max(1, math.ceil(SMALLEST_SIDE / max(image.size)))
     size = (image.width * factor, image.height * factor)
     drawn = image.convert("RGB").resize(size, Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(drawn)
     width = max(2, round(max(size) / 200))
-    for rank, answer in reversed(list(enumerate(answers))):  # the best last, over the others
+    for rank, answer in reversed(list(enumerate(answers))):  # the best is drawn last, on top of the others
         left, top, right, bottom = (factor * answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
         pen.rectangle(
             (left, top, max(right - 1, left), max(bottom - 1, top)),
@@ -45,7 +45,7 @@ def draw_grounding(image: Image.Image, answers: Sequence[dict[str, Any]]) -> Ima
 
 
 def _with_caption(picture: Image.Image, answers: Sequence[dict[str, Any]]) -> Image.Image:
-    inches = min(max(picture.width / 100, 4.0), 8.0)  # so that letters grow with large pictures and stay readable
+    inches = min(max(picture.width / 100, 4.0), 8.0)  # scales letters with large images so that they stay readable
     text = f"{answers[0]['label']}  ({answers[0]['score']:.1%})"
     lines = wrapped(text, int(inches * (12 if text.isascii() else 7)))  # letters of other scripts may be wider
     figure = new_figure(inches, 0.2 * (lines.count("\n") + 1) + 0.5)
@@ -72,21 +72,23 @@ def ground_and_draw(
     masks: Sequence[Any] | None = None,
     **parameters: Any,
 ) -> list[dict[str, Any]]:
-    """Ground a phrase and write the picture with the answer; what `hf-prompt predict` calls.
+    """Ground a phrase and write the image with the answer, as `hf-prompt predict` does.
 
     Args:
         pipe: the pipeline.
-        image: a picture or where it is.
+        image: an image or its file.
         text: the phrase.
-        output: the file to write, whose suffix says the format; beside and moved into place.
-        boxes, masks: the candidates.
-        parameters: of the pipeline's call, like `proposals`.
+        output: the file to write, whose suffix selects the format. It is written to a temporary file next to it, which
+            is then moved into place.
+        boxes: the candidate boxes.
+        masks: the candidate masks.
+        parameters: settings of the pipeline's call, such as `proposals`.
 
     Returns:
         The pipeline's answers.
 
     Raises:
-        ValueError: for a suffix that names no format that Pillow writes, before any work; and as the pipeline does.
+        ValueError: if Pillow cannot write the format of the suffix (raised before any work), and as in the pipeline.
     """
     suffix = os.path.splitext(os.fspath(output))[1].lower()
     image_format = Image.registered_extensions().get(suffix)
@@ -105,11 +107,11 @@ def ground_and_draw(
 
 @dataclass(frozen=True)
 class ShownCopy:
-    """A painted copy of a picture.
+    """A painted copy of an image, for display.
 
     Attributes:
-        picture: shrunk, for looking at.
-        marks: regions by number, and how each is marked: a colour's name, or of other marks the mark's.
+        picture: the copy in a reduced size.
+        marks: regions by index, and how each is marked: the name of its colour or of another mark.
     """
 
     picture: Image.Image
@@ -117,11 +119,10 @@ class ShownCopy:
 
 
 def read_sentence(processor: CptProcessor, phrase: str) -> str:
-    """The template filled with a phrase; the blank is written `[MASK]`.
+    """Return the template filled with a phrase. The blank is written as `[MASK]`.
 
     Raises:
-        ValueError: for a phrase that is empty or holds a special token, or of which the text tower would read a part
-            only.
+        ValueError: for a phrase that is empty, contains a special token, or is too long for the text tower.
     """
     tokenizer = processor.tokenizer
     cleaned = clean_phrase(phrase, tokenizer, 0)
@@ -139,15 +140,18 @@ def show_copies(
     masks: Sequence[Any] | None = None,
     side: int = 320,
 ) -> list[ShownCopy]:
-    """The painted copies of one example, in the order in which the model reads them.
+    """Return the painted copies of one example, in the order in which the model reads them.
 
     Args:
-        processor: the model's.
-        picture, phrase, boxes, masks: as of the processor's `images`, `text`, `boxes`, `masks`, of one example.
-        side: the longer side of what is shown, in pixels; smaller pictures stay as they are.
+        processor: the model's processor.
+        picture: the image, as in the processor's `images`.
+        phrase: the phrase, as in the processor's `text`.
+        boxes: the boxes, as for a single example in the processor.
+        masks: the masks, as for a single example in the processor.
+        side: greatest length of the longer side of the shown copies, in pixels. Smaller images keep their size.
 
     Raises:
-        ValueError: as the processor does.
+        ValueError: as in the processor.
     """
     of_boxes, of_masks = (None if each is None else [each] for each in (boxes, masks))
     (image,), (regions,), _ = find_regions([picture], of_boxes, of_masks, 1)
