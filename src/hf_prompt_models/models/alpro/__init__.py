@@ -1,4 +1,4 @@
-"""ALPRO, registered with the Auto classes and as the pipelines for retrieval and question answering."""
+"""ALPRO, registered with the Auto classes and as the pipelines for video-text retrieval and question answering."""
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
 
@@ -20,14 +20,14 @@ from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 
 for _config in (AlproConfig, AlproVisionConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
-# `architectures` in a checkpoint's configuration names the class.
+# `architectures` in a checkpoint's configuration selects the class.
 AutoModel.register(
     AlproConfig,
     (AlproModel, AlproForPreTraining, AlproForVideoTextRetrieval, AlproForVideoQuestionAnswering, AlproPrompter),
     exist_ok=True,
 )
 AutoProcessor.register(AlproConfig, AlproProcessor, exist_ok=True)
-# PIL also where torchvision is installed and would be preferred: its interpolation differs.
+# PIL is used even if torchvision is installed and preferred, because torchvision's interpolation differs.
 _backends = dict.fromkeys(("pil", "torchvision"), AlproImageProcessor)
 AutoImageProcessor.register(AlproConfig, image_processor_classes=_backends, exist_ok=True)
 register()

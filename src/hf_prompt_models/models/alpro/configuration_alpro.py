@@ -12,8 +12,7 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class AlproVisionConfig(TimesformerConfig):
-    r"""
-    Configuration of ALPRO's video tower: a TimeSformer with divided space-time attention.
+    r"""Configuration of ALPRO's video tower: a TimeSformer with divided space-time attention.
 
     num_frames (`int`, *optional*, defaults to 4):
         Number of frames of a video, each with a time embedding. The tower takes exactly this number.
@@ -29,7 +28,7 @@ class AlproVisionConfig(TimesformerConfig):
     drop_path_rate: float | int = 0.1
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the attention type and the sizes, as part of the `@strict` validation."""
         if self.attention_type != "divided_space_time":
             raise ValueError(
                 f"ALPRO's video tower attends by 'divided_space_time', not by {self.attention_type!r}: leave "
@@ -44,25 +43,24 @@ class AlproVisionConfig(TimesformerConfig):
 
     @property
     def patches_per_side(self) -> int:
-        """Patches in a row or a column of a frame."""
+        """Number of patches in a row or a column of a frame."""
         return self.image_size // self.patch_size
 
 
 @strict
 class AlproConfig(PromptConfig):
-    r"""
-    Configuration of ALPRO's models (Align and Prompt, arXiv 2112.09583).
+    r"""Configuration of ALPRO's models (Align and Prompt, arXiv 2112.09583).
 
     vision_config (`AlproVisionConfig` or `dict`, *optional*):
         The video tower's configuration, with the number of frames.
     text_config (`BertConfig` or `dict`, *optional*):
         Configuration of the BERT: its first layers encode the text, the others fuse text and video.
     fusion_layer (`int`, *optional*, defaults to 6):
-        The first layer of BERT that reads both.
+        Index of the first layer of BERT that reads text and video.
     projection_dim (`int`, *optional*, defaults to 256):
         Size of the features by which videos and texts are compared.
     num_entities (`int`, *optional*, defaults to 1000):
-        Number of entities of the prompter. 0: the model has no prompter, as when the prompter itself is trained.
+        Number of entities of the prompter. With 0, the model has no prompter, as when the prompter itself is trained.
     entities (`list[str]`, *optional*):
         Names of the entities, each listed once.
     pem_threshold (`float`, *optional*, defaults to 0.2):
@@ -78,7 +76,7 @@ class AlproConfig(PromptConfig):
         In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether each
         is in use.
 
-    In [`AlproForVideoQuestionAnswering`], `id2label` are the answers.
+    In [`AlproForVideoQuestionAnswering`], `id2label` contains the answers.
     """
 
     task = "video-text"
@@ -107,12 +105,12 @@ class AlproConfig(PromptConfig):
 
     @property
     def num_frames(self) -> int:
-        """Frames of a video: `vision_config.num_frames`."""
+        """Number of frames of a video: `vision_config.num_frames`."""
         vision: PreTrainedConfig = self.vision_config
         return vision.num_frames
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the configuration, as part of the `@strict` validation."""
         text: PreTrainedConfig = self.text_config
         vision: PreTrainedConfig = self.vision_config
         if text.hidden_size != vision.hidden_size:

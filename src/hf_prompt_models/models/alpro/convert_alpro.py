@@ -1,10 +1,10 @@
-"""Checkpoints of the original ALPRO code (https://github.com/salesforce/ALPRO) and of LAVIS's copy of it.
+"""Convert checkpoints of the original ALPRO code (https://github.com/salesforce/ALPRO) and of LAVIS's copy of it.
 
 The class of a checkpoint (pre-training, retrieval, question answering or the prompter) follows from the names of its
-tensors, the sizes from their shapes. All tensors are used or named in the report.
+tensors, and the sizes follow from their shapes. All tensors are either used or named in the report.
 
-A checkpoint is a dict of tensors, in LAVIS's files under `model` (`src/modeling/alpro_models.py`). The names of the
-text encoder contain `bert.` if it is a masked language model, but not in question answering nor in LAVIS.
+A checkpoint is a dict of tensors, which LAVIS's files store under `model` (`src/modeling/alpro_models.py`). The names
+of the text encoder contain `bert.` if it is a masked language model, but not in question answering or in LAVIS.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hf_prompt_models.utils.files import read_json, read_text
 WRAPPER = "model"
 MAX_LAYERS = 100
 HEAD_WIDTH = 64
-"""Channels of an attention head, which no tensor's shape shows."""
+"""Channels of an attention head, which cannot be inferred from the shape of a tensor."""
 
 VIDEO, TEXT = "visual_encoder.model.", "text_encoder."
 PROMPTER = "prompter."
@@ -83,21 +83,22 @@ UNREAD = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, help="a .pt file of the original code or of LAVIS")
+    """Add the arguments of the command."""
+    parser.add_argument("--checkpoint", required=True, help="checkpoint of the original code or of LAVIS, a .pt file")
     parser.add_argument(
-        "--tokenizer", required=True, help="Hub id or folder of the BERT tokenizer it was trained with"
+        "--tokenizer", required=True, help="Hub id or folder of the BERT tokenizer that the model was trained with"
     )
-    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument("--output_dir", required=True, help="folder to write the converted model to")
     parser.add_argument(
         "--labels",
         metavar="FILE",
-        help="question answering: train_ans2label.json, a JSON object of answers and indices",
+        help="for question answering: train_ans2label.json, a JSON object that maps answers to indices",
     )
     parser.add_argument(
-        "--entities", metavar="FILE", help="of a prompter: unigrams.txt, an entity a line; what follows it is not read"
+        "--entities", metavar="FILE", help="for a prompter: unigrams.txt, whose lines start with the name of an entity"
     )
     parser.add_argument(
-        "--num_frames", type=int, help="frames the model is to take (default: as many as it has time embeddings)"
+        "--num_frames", type=int, help="number of frames per video (default: as many as the model has time embeddings)"
     )
 
 
@@ -122,22 +123,22 @@ def convert_from_original(
     entities: str | os.PathLike | None = None,
     num_frames: int | None = None,
 ) -> tuple[AlproPreTrainedModel, list[str]]:
-    """Convert a checkpoint of the original code or of LAVIS, in float32, without running anything in the file.
+    """Convert a checkpoint of the original code or of LAVIS, in float32, without executing anything in the file.
 
     Args:
-        checkpoint: the file.
-        tokenizer: BERT's, its Hub id or its folder.
-        output_dir: where to save the model with its processor, if anywhere.
+        checkpoint: the checkpoint file.
+        tokenizer: the BERT tokenizer, its Hub id or its folder.
+        output_dir: folder to save the model with its processor to. Default: it is not saved.
         labels: a JSON file of answers and their indices, for question answering.
-        entities: a file with an entity a line, for a checkpoint with a prompter.
-        num_frames: frames the model is to take. Default: as many as it has time embeddings.
+        entities: a file with one entity per line, for a checkpoint with a prompter.
+        num_frames: number of frames that the model takes. Default: as many as it has time embeddings.
 
     Returns:
         The model, and the lines of a report on what was read and what was dropped.
 
     Raises:
         OSError: if there is no such file or tokenizer.
-        ValueError: if the file is no checkpoint of ALPRO, lacks tensors or has unknown ones, or the other files do not
+        ValueError: if the file is not an ALPRO checkpoint, lacks tensors or has unknown ones, or other files do not
             fit it.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
@@ -175,9 +176,9 @@ class OriginalCheckpoint:
     """A checkpoint of the original code.
 
     Args:
-        file: its file.
-        tensors: by their names in the file without `bert.` and without the `module.` of `DataParallel`.
-        left_out: the file's other entries.
+        file: the checkpoint file.
+        tensors: the tensors by name, without `bert.` and without the `module.` of `DataParallel`.
+        left_out: names of the other entries of the file.
     """
 
     file: Path
@@ -199,7 +200,7 @@ class OriginalCheckpoint:
         return any(name.startswith(prefix) for name in self.tensors)
 
     def count_layers(self, prefix: str) -> int:
-        """Return the number of layers behind a prefix.
+        """Return the number of layers whose names start with a prefix.
 
         Raises:
             ValueError: if there are none or too many, or they are not numbered 0, 1, 2, ….
@@ -215,7 +216,7 @@ class OriginalCheckpoint:
 
 
 def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
-    """Read a checkpoint without running anything in it.
+    """Read a checkpoint without executing anything in it.
 
     Raises:
         OSError, ValueError: as `read_torch_checkpoint` does, or if it holds no named tensors.
@@ -242,7 +243,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
 
 
 def infer_class(read: OriginalCheckpoint) -> type[AlproPreTrainedModel]:
-    """Return the class whose weights a checkpoint holds."""
+    """Return the model class whose weights a checkpoint contains."""
     if read.has("classifier."):
         return AlproForVideoQuestionAnswering
     if read.has("mpm_head.") or read.has(PROMPTER):
@@ -300,7 +301,7 @@ def infer_config(read: OriginalCheckpoint, model_class: type[AlproPreTrainedMode
 
 
 def _equal(read: OriginalCheckpoint, name: str, source: str) -> bool:
-    """Whether a tensor that the original ties to another equals it or is missing."""
+    """Return whether a tensor is missing or equals the tensor that the original ties it to."""
     return name not in read.tensors or torch.equal(read.tensors[name], read.tensors.get(source, torch.empty(0)))
 
 
@@ -314,7 +315,7 @@ def _add_labels(config: AlproConfig, file: str | os.PathLike, model_class: type[
     names = {index: answer for answer, index in labels.items()}
     if len(names) < len(labels):
         raise ValueError(f"{file} gives two answers the same index.")
-    # The original makes some outputs more than there are answers.
+    # The original model has more outputs than there are answers.
     config.id2label = {index: names.get(index, f"LABEL_{index}") for index in range(known)}
     config.label2id = {name: index for index, name in config.id2label.items()}
 
@@ -359,7 +360,7 @@ def _video_name(name: str) -> str:
 def _match_tensors(
     read: OriginalCheckpoint, expected: dict[str, tuple[int, ...]], model_class: type[AlproPreTrainedModel]
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return the model's tensors by their names here, and a reason for each name that is dropped."""
+    """Return the model's tensors by their names in this package, and a reason for each name that is dropped."""
     sources = {name: original_name(name) for name in expected}
     taken = {}
     for name, source in sources.items():

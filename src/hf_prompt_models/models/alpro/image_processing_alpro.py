@@ -27,18 +27,18 @@ COUNT = 2
 """Number of different operations per video."""
 
 ENHANCEMENT = 1.0
-"""Factor of contrast, brightness and sharpness at the magnitude of the released code, which changes nothing."""
+"""Factor of contrast, brightness and sharpness at the magnitude of the released code; 1.0 changes nothing."""
 SHEAR, ROTATION, TRANSLATION = 0.15, 15.0, 5 / 224
-"""A slope, degrees, and a share of the side; always in the same direction, as in the released code."""
+"""A slope, degrees, and a fraction of the side; always in the same direction, as in the released code."""
 GREY = (128, 128, 128)
-"""Colour of the pixels that enter at the sides."""
+"""Colour of the pixels that are moved in from outside the frame."""
 
 CROP_SHARE = 224 / 256
-"""Side of the crop in pre-training, as a share of the frame's."""
+"""Side of the crop in pre-training, as a fraction of the frame's side."""
 
 
 class AlproImageProcessor(PilBackend):
-    """Frames to `pixel_values`, (videos, frames, 3, height, width).
+    """Turn frames into `pixel_values`, (videos, frames, 3, height, width).
 
     As in the released code, frames are resized to squares and normalised with CLIP's mean and standard deviation.
     """
@@ -53,12 +53,12 @@ class AlproImageProcessor(PilBackend):
     do_convert_rgb = True
 
     def preprocess(self, images: ImageInput, **kwargs: Any) -> BatchFeature:
-        """Prepare videos.
+        """Prepare the frames of videos.
 
         Args:
-            images: the frames of one video: a list of whatever `load_image` opens, or an array or tensor (frames, 3,
-                height, width) or (frames, height, width, 3); or a list of such videos, with equally many frames.
-                Frames of a video may differ in size.
+            images: the frames of one video: a list of anything that `load_image` opens, or an array or tensor (frames,
+                3, height, width) or (frames, height, width, 3); or a list of such videos, all with the same number of
+                frames. Frames of a video may differ in size.
             kwargs: `return_tensors="pt"`, or other values for the settings.
         """
         images = load_images(images, arrays=kwargs.get("do_rescale") is not False)
@@ -77,14 +77,14 @@ class AlproImageProcessor(PilBackend):
 
 
 class ClipAugmentation:
-    """Two random operations and a random crop, the same for all frames of a video.
+    """Augment a video with two random operations and a random crop, the same for all of its frames.
 
     Released code: `src/datasets/randaugment.py` and `dataset_pretrain_sparse.py`.
 
     Args:
-        operations: whether to apply operations next to the crop.
-        crop: whether to crop a random square of 224/256 of the frame's sides, as in pre-training. The frame is
-            resized to a square first, as it is later for the model.
+        operations: whether to apply the operations.
+        crop: whether to crop a random square of 224/256 of the frame's sides, as in pre-training. The frame is first
+            resized to a square, as it is later for the model.
         flip: whether the operations include mirror images. Turn it off if captions name left and right.
     """
 

@@ -1,4 +1,4 @@
-"""ALPRO: videos and texts aligned by contrast and read together (Align and Prompt, arXiv 2112.09583)."""
+"""ALPRO: videos and texts aligned by a contrastive loss and fused by a BERT (Align and Prompt, arXiv 2112.09583)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,15 +31,14 @@ INITIAL_TEMPERATURE = 0.07
 TEMPERATURE_BOUNDS = (0.001, 0.5)
 NEW_HEADS = ("vtm_head.", "mlm_head.", "pem_head.", "classifier.", "prompter.")
 FEATURES_ALONE = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
-"""For `get_..._features` in a `forward` whose hidden states are the fusion layers'."""
+"""Options for `get_..._features` in a `forward` that returns the hidden states of the fusion layers."""
 
 Model = TypeVar("Model", bound="AlproPreTrainedModel")
 
 
 @dataclass
 class AlproModelOutput(ModelOutput):
-    """
-    Output of [`AlproModel`].
+    """Output of [`AlproModel`].
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch, length + video tokens, width)`):
@@ -61,7 +60,7 @@ class AlproModelOutput(ModelOutput):
 
 
 class AlproPreTrainedModel(CompletePreTrainedModel):
-    """Base of ALPRO's models. All weights are trained, so checkpoints hold all of them."""
+    """Base of the ALPRO models. All weights are trained, so checkpoints contain all of them."""
 
     config: AlproConfig
     base_model_prefix = "alpro"
@@ -90,7 +89,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
             init.zeros_(module.bias)
 
     def freeze(self) -> None:
-        """Stop the gradients of what is not trained: the prompter, if there is one."""
+        """Disable gradients of the parts that are not trained: the prompter, if there is one."""
 
     def _freeze_loaded(self) -> None:
         self.freeze()
@@ -99,7 +98,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As in transformers; "playground" is the tiny ALPRO in this package."""
+        """Load a model as in transformers; "playground" is the tiny ALPRO in this package."""
         path = pretrained_model_name_or_path
         path = None if path is None else locate_backbone(path, ALPRO_DIR)
         return super().from_pretrained(path, *args, **kwargs)
@@ -113,19 +112,20 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         answers: Sequence[str] | None = None,
         **fields: Any,
     ) -> Self:
-        """Load a saved ALPRO of any class as one of this class; heads that it lacks are new.
+        """Load a saved ALPRO of any class as this class. Heads that it lacks are newly initialised.
 
         Args:
             name_or_path: Hub id or folder; "playground" is the tiny ALPRO in this package.
-            num_frames: frames of a video. Time embeddings are resized if it differs from the saved model's.
-            max_text_length: tokens at which the processor truncates texts.
-            answers: the answers to choose from. The defaults of these three are the saved model's.
+            num_frames: number of frames of a video. Time embeddings are resized if it differs from the saved model's.
+                Default: that of the saved model.
+            max_text_length: number of tokens at which the processor truncates texts. Default: that of the saved model.
+            answers: the answers to choose from. Default: those of the saved model.
             fields: fields of [`AlproConfig`] to change.
 
         Raises:
             OSError: if there is no such model.
             TypeError: if it is not an ALPRO.
-            ValueError: if it lacks more than heads.
+            ValueError: if it lacks other weights than those of heads.
         """
         place = str(locate_backbone(name_or_path, ALPRO_DIR))
         check_reachable(place)
@@ -165,21 +165,21 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         hub_kwargs: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> Self:
-        """Build a new model from the weights of a ViT and of a BERT, as in the paper.
+        """Create a new model from the weights of a ViT and of a BERT, as in the paper.
 
-        Before training it reads each frame as the ViT does. Heads and projections are new.
+        Before training, it reads each frame as the ViT does. Heads and projections are newly initialised.
 
         Args:
             vision: Hub id or folder of a ViT, such as google/vit-base-patch16-224-in21k.
             text: Hub id or folder of a BERT with its tokenizer, such as google-bert/bert-base-uncased.
-            num_frames: frames of a video.
-            max_text_length: tokens at which the processor truncates texts (30 in pre-training).
+            num_frames: number of frames of a video.
+            max_text_length: number of tokens at which the processor truncates texts (30 in pre-training).
             hub_kwargs: `token`, `cache_dir`, … for both.
             fields: other fields of [`AlproConfig`]. `fusion_layer` is half of BERT's layers by default.
 
         Raises:
             OSError: if one of them is missing or damaged.
-            TypeError: if the first is no ViT.
+            TypeError: if `vision` is not a ViT.
             ValueError: if their widths differ.
         """
         options = dict(hub_kwargs or {})
@@ -219,12 +219,12 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         """Return the features of videos.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_values: (batch, frames, 3, height, width) as the processor returns them.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
             `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, 1 + patches of a
-            frame, width), what the fusion layers read.
+            frame, width), the input of the fusion layers.
 
         Raises:
             ValueError: for another shape, or a number of frames that the model has no time embeddings for.
@@ -242,12 +242,12 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
 
         Args:
             input_ids: (batch, length).
-            attention_mask: (batch, length) 1 for tokens, 0 for padding. Default: nothing is padding.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            attention_mask: (batch, length), 1 for tokens, 0 for padding. Default: no padding.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
-            `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, length, width),
-            what the fusion layers read.
+            `.pooler_output`, (batch, projection_dim), L2-normalised; `.last_hidden_state`, (batch, length, width), the
+            input of the fusion layers.
 
         Raises:
             ValueError: if a text is longer than the model has positions.
@@ -257,7 +257,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
     def resize_time_embeddings(self, num_frames: int) -> None:
         """Change the number of frames: each new frame gets the time embedding of the nearest old one.
 
-        From 4 to 8 each embedding is repeated, as in the released code. Fine-tune the model afterwards.
+        From 4 to 8 frames, each embedding is repeated, as in the released code. Fine-tune the model afterwards.
         """
         for module in self.modules():
             if isinstance(module, AlproVideoModel):
@@ -267,12 +267,12 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
 
 
 class AlproModel(AlproPreTrainedModel):
-    """The towers, the features by which videos and texts are compared, and the layers that read both together.
+    """The towers, the features that videos and texts are compared by, and the layers that fuse text and video.
 
     Attributes:
         video_model: a TimeSformer.
-        text_model: a BERT, the first layers for text alone, the others for text and video.
-        temperature: what similarities are divided by in the contrastive loss.
+        text_model: a BERT whose first layers read text alone and whose other layers read text and video.
+        temperature: divisor of similarities in the contrastive loss.
     """
 
     def __init__(self, config: PreTrainedConfig):
@@ -287,15 +287,18 @@ class AlproModel(AlproPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
+        """Return the word embeddings of the text tower."""
         return self.text_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Set the word embeddings of the text tower."""
         self.text_model.set_input_embeddings(value)
 
     @forward_options
     def get_video_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
+        """Return the features of videos, as in [`AlproPreTrainedModel`]."""
         return _with_features(self.video_model(pixel_values, **captured(kwargs)), self.video_projection)
 
     @forward_options
@@ -305,6 +308,7 @@ class AlproModel(AlproPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
+        """Return the features of texts, as in [`AlproPreTrainedModel`]."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return _with_features(self.text_model.encode(input_ids, mask, **kwargs), self.text_projection)
 
@@ -325,12 +329,14 @@ class AlproModel(AlproPreTrainedModel):
         """Read each text together with the video in the same row.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            input_ids, attention_mask: (batch, length).
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_values: (batch, frames, 3, height, width) as the processor returns them.
+            input_ids: (batch, length).
+            attention_mask: (batch, length), 1 for tokens, 0 for padding. Default: no padding.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: as `get_video_features` and `get_text_features`, or if the numbers of texts and videos differ.
+            ValueError: as in `get_video_features` and `get_text_features`, or if the numbers of texts and videos
+                differ.
         """
         check_pairs(pixel_values, input_ids)
         video = self.get_video_features(pixel_values, **FEATURES_ALONE)
@@ -343,7 +349,7 @@ class AlproModel(AlproPreTrainedModel):
 
 
 def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig) -> Model:
-    """Load a model without the warning about new heads; raise if it lacks anything else."""
+    """Load a model without the warning about new heads; raise an error if it lacks anything else."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -376,7 +382,7 @@ def check_pairs(pixel_values: torch.Tensor, input_ids: torch.Tensor) -> None:
 
 
 def two_layer_head(width: int, outputs: int) -> nn.Sequential:
-    """The head of question answering and of entity modelling."""
+    """Return the head of question answering and of entity modelling."""
     return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, outputs))
 
 

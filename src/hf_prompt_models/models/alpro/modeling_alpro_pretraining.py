@@ -43,9 +43,10 @@ def keep_confident(soft_labels: torch.Tensor, threshold: float, legacy: bool = F
     """Return which crops the prompter is confident enough about to train on.
 
     Args:
-        soft_labels: (batch, entities) the prompter's probabilities.
+        soft_labels: (batch, entities) probabilities of the prompter.
         threshold: least value of the greatest probability.
-        legacy: compare the likeliest entity's index with a threshold of 0.2 instead, as the released code does.
+        legacy: whether to compare the index of the likeliest entity with a threshold of 0.2 instead, as the released
+            code does.
 
     Returns:
         (batch,) bool.
@@ -59,7 +60,8 @@ def entity_loss(logits: torch.Tensor, soft_labels: torch.Tensor, keep: torch.Ten
     """Return the loss of prompting entity modelling (PEM), the mean over the kept crops; 0 if none is kept.
 
     Args:
-        logits, soft_labels: (batch, entities).
+        logits: (batch, entities).
+        soft_labels: (batch, entities).
         keep: (batch,) bool.
     """
     costs = -(soft_labels * at_least_float32(logits).log_softmax(dim=1)).sum(dim=1)
@@ -71,12 +73,14 @@ def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int
 
     Args:
         boxes: (batch, 4) left, top, right, bottom in pixels.
+        patches_per_side: number of patches in a row or a column of a frame.
+        patch_size: side of a patch in pixels.
 
     Returns:
         (batch, patches) bool, row by row.
 
     Raises:
-        ValueError: if a box is outside the frame, or holds no patch.
+        ValueError: if a box is outside the frame, or contains no patch.
     """
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(
@@ -104,8 +108,7 @@ def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int
 
 @dataclass
 class AlproForPreTrainingOutput(ModelOutput):
-    """
-    Output of [`AlproForPreTraining`]. A loss whose inputs were not given is `None`.
+    """Output of [`AlproForPreTraining`]. A loss whose inputs were not given is `None`.
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the sum of the others.
@@ -137,8 +140,8 @@ class AlproForPreTrainingOutput(ModelOutput):
 class AlproForPreTraining(AlproPreTrainedModel):
     """ALPRO with the heads of its four losses, and the prompter that labels crops for the fourth.
 
-    With `config.num_entities=0` it has no prompter and no entity head. The prompter itself is trained like this, by
-    contrast.
+    With `config.num_entities=0`, it has no prompter and no entity head. The prompter itself is trained like this, with
+    the contrastive loss.
 
     Attributes:
         vtm_head: predicts whether a text and a video belong together: 0 no, 1 yes.
@@ -163,6 +166,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
         self.post_init()
 
     def freeze(self) -> None:
+        """Freeze the prompter, if there is one."""
         if self.prompter is not None:
             self.prompter.freeze()
 
@@ -170,7 +174,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
         self.mlm_head.load_state_dict(bert.cls.state_dict())
 
     def set_prompter(self, prompter: AlproPrompter) -> None:
-        """Set the prompter. If its entities are others than before, the entity head starts over.
+        """Set the prompter. If its entities differ from those before, the entity head is newly initialised.
 
         Raises:
             ValueError: if its towers have other sizes.
@@ -190,9 +194,11 @@ class AlproForPreTraining(AlproPreTrainedModel):
             self.pem_head = head.to(device=self.device, dtype=self.dtype)
 
     def get_output_embeddings(self) -> nn.Module:
+        """Return the output layer of the masked language model."""
         return self.mlm_head.predictions.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Set the output layer of the masked language model."""
         self.mlm_head.predictions.decoder = new_embeddings
         self.mlm_head.predictions.bias = new_embeddings.bias
 
@@ -212,23 +218,25 @@ class AlproForPreTraining(AlproPreTrainedModel):
     ) -> AlproForPreTrainingOutput | tuple:
         """Compute the losses whose inputs are given.
 
-        Processes that train together have equally many examples each; contrast and matching are over all of them.
+        All processes that train together need the same number of examples. Contrast and matching use the examples of
+        all of them.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            input_ids, attention_mask: (batch, length) captions, needed for contrast, matching and entities.
-            mlm_input_ids, mlm_labels: (batch, length) captions with masked words, and the original ids; -100 for
-                unmasked tokens. `attention_mask` applies to them, too.
+            pixel_values: (batch, frames, 3, height, width) as the processor returns them.
+            input_ids: (batch, length) captions, required for contrast, matching and entities.
+            attention_mask: (batch, length), 1 for tokens, 0 for padding. It also applies to `mlm_input_ids`.
+            mlm_input_ids: (batch, length) captions with masked words.
+            mlm_labels: (batch, length) original ids of masked words, -100 for unmasked tokens.
             crop_pixel_values: (batch, frames, 3, height, width) the same videos, black outside the box.
-            crop_boxes: (batch, 4) left, top, right, bottom of the box in pixels; edges are moved up and left to the
+            crop_boxes: (batch, 4) left, top, right, bottom of the box in pixels. Edges are moved up and left to the
                 patches' grid.
             is_video: (batch,) bool: false for a repeated still image. Default: all are videos.
-            contrast_only: leave out matching and entities, to train the prompter itself.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            contrast_only: whether to leave out matching and entities, to train the prompter itself.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: if a loss has only half of its inputs, if crops are passed to a model without a prompter, or
-                if a box is outside the video; as `get_video_features` and `get_text_features`.
+            ValueError: if a loss has only half of its inputs, if crops are passed to a model without a prompter, or if
+                a box is outside the video; also as in `get_video_features` and `get_text_features`.
         """
         self._check_inputs(input_ids, mlm_input_ids, mlm_labels, crop_pixel_values, crop_boxes)
         text_model = self.alpro.text_model
@@ -250,7 +258,7 @@ class AlproForPreTraining(AlproPreTrainedModel):
                     text_model, self.vtm_head, text, mask, video, temperature, self.training, **kwargs
                 )
                 if crop_pixel_values is not None and crop_boxes is not None and self.prompter is not None:
-                    # Patches come after the text and the video's own first token.
+                    # Patches follow the text and the first token of the video.
                     patches = states.last_hidden_state[:, input_ids.shape[1] + 1 :]
                     features["entity_logits"] = self._entity_logits(patches, crop_boxes)
                     features["entity_labels"] = self.prompter.soft_labels(crop_pixel_values, is_video)

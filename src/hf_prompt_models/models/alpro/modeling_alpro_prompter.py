@@ -38,8 +38,7 @@ IMAGE_TEMPLATES = tuple(
 
 @dataclass
 class AlproPrompterOutput(ModelOutput):
-    """
-    Output of [`AlproPrompter`].
+    """Output of [`AlproPrompter`].
 
     Args:
         logits (`torch.FloatTensor` of shape `(batch, entities)`): similarities with the entities' prompts, divided by
@@ -59,7 +58,7 @@ class AlproPrompter(AlproPreTrainedModel):
     An entity is represented by the mean of the features of 12 prompts, one set for videos and one for still images.
     `from_entities` encodes them once; until then they are random.
 
-    It always computes in eval mode and without gradients.
+    The model always runs in eval mode and without gradients.
     """
 
     def __init__(self, config: PreTrainedConfig):
@@ -88,15 +87,15 @@ class AlproPrompter(AlproPreTrainedModel):
         processor: ProcessorMixin | PreTrainedTokenizerBase,
         batch_size: int = 256,
     ) -> Self:
-        """Build a prompter for a list of entities.
+        """Create a prompter for a list of entities.
 
         Prompts are padded: BERT reads in both directions, so a common start cannot be encoded once.
 
         Args:
-            model: an ALPRO trained by contrast, whose towers are copied.
+            model: an ALPRO trained with the contrastive loss, whose towers are copied.
             entities: names of the entities, each listed once.
-            processor: ALPRO's processor, or its tokenizer.
-            batch_size: prompts encoded at a time.
+            processor: the processor of ALPRO, or its tokenizer.
+            batch_size: number of prompts encoded at a time.
 
         Raises:
             ValueError: if the list or a name is empty, or a name is listed twice or too long.
@@ -127,10 +126,11 @@ class AlproPrompter(AlproPreTrainedModel):
         return prompter
 
     def freeze(self) -> None:
+        """Disable gradients of all parameters."""
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever the Trainer calls."""
+        """Stay in eval mode, independent of `mode`."""
         return super().train(False)
 
     @torch.no_grad()
@@ -144,9 +144,10 @@ class AlproPrompter(AlproPreTrainedModel):
         """Compare crops with the prompts of all entities.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) normalised videos that were black outside a crop.
+            pixel_values: (batch, frames, 3, height, width) normalised videos, black outside a crop before
+                normalisation.
             is_video: (batch,) bool: false for a repeated still image. Default: all are videos.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         video = self.get_video_features(pixel_values, return_dict=True, **kwargs)
         features = video.pooler_output
@@ -158,12 +159,12 @@ class AlproPrompter(AlproPreTrainedModel):
         return AlproPrompterOutput(logits, video.hidden_states, video.attentions)
 
     def soft_labels(self, pixel_values: torch.Tensor, is_video: torch.Tensor | None = None) -> torch.Tensor:
-        """Return (batch, entities) probabilities of the entities in crops; arguments as for `forward`."""
+        """Return (batch, entities) probabilities of the entities in crops; arguments as in `forward`."""
         return self(pixel_values, is_video, **FEATURES_ALONE).logits.softmax(dim=-1)
 
 
 def entity_prompts(entities: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Return all entities in the first template, then in the second, …."""
+    """Return all entities in the first template, then all in the second, and so on."""
     return [template.replace("{}", name) for template in templates for name in entities]
 
 
@@ -172,7 +173,7 @@ def read_entities(file: str | os.PathLike) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the file, if it is empty or lists an entity twice.
+        ValueError: if the file is empty or lists an entity twice; the message names the file.
     """
     lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
     try:

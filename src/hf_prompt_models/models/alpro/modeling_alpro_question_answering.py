@@ -1,4 +1,4 @@
-"""Video question answering with ALPRO: choosing one of a list of answers."""
+"""Video question answering with ALPRO: choose one of a list of answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,7 @@ from hf_prompt_models.utils.forward_options import forward_options
 
 @dataclass
 class AlproVideoQuestionAnsweringOutput(ModelOutput):
-    """
-    Output of [`AlproForVideoQuestionAnswering`].
+    """Output of [`AlproForVideoQuestionAnswering`].
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): cross entropy, if labels were given.
@@ -59,7 +58,7 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         self.freeze()
 
     def freeze(self) -> None:
-        """Stop the gradients of what answers do not depend on: the features by which videos and texts are compared."""
+        """Disable gradients of the projections and the temperature, which answers do not depend on."""
         for part in (self.alpro.video_projection, self.alpro.text_projection, self.alpro.temperature):
             part.requires_grad_(False)
 
@@ -90,13 +89,14 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         """Answer questions, each about the video in the same row.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            input_ids, attention_mask: (batch, length) questions.
-            labels: (batch,) indices of answers; -100 for one that is not in the list, which the loss leaves out.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_values: (batch, frames, 3, height, width) as the processor returns them.
+            input_ids: (batch, length) questions.
+            attention_mask: (batch, length), 1 for tokens, 0 for padding. Default: no padding.
+            labels: (batch,) indices of answers, or -100 for an answer that is not in the list, which the loss ignores.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: if a label is not the index of an answer; as [`AlproModel`].
+            ValueError: if a label is not the index of an answer; also as in [`AlproModel`].
         """
         if labels is not None:
             self._check_labels(labels)

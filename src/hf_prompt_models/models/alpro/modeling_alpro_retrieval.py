@@ -1,4 +1,4 @@
-"""Video-text retrieval with ALPRO: features are compared first, then the best pairs are read together."""
+"""Video-text retrieval with ALPRO: compare features first, then read the best pairs together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ def compare_all(video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.
     """Return the similarities of all processes' videos and texts, (videos, texts), never in half precision.
 
     Args:
-        video_embeds, text_embeds: (batch, dim) L2-normalised.
+        video_embeds: (batch, dim) L2-normalised.
+        text_embeds: (batch, dim) L2-normalised.
     """
     with torch.autocast(video_embeds.device.type, enabled=False):
         return gather_examples(video_embeds) @ gather_examples(text_embeds).T
@@ -41,7 +42,8 @@ def contrastive_loss(
     """Return the loss of video-text contrast (VTC), in both directions, over the examples of all processes.
 
     Args:
-        video_embeds, text_embeds: (batch, dim) L2-normalised; a text and the video in the same row belong together.
+        video_embeds: (batch, dim) L2-normalised.
+        text_embeds: (batch, dim) L2-normalised; a text and the video in the same row belong together.
         temperature: divisor of the similarities.
     """
     similarities = compare_all(video_embeds, text_embeds) / temperature
@@ -53,16 +55,16 @@ def contrastive_loss(
 def sample_hard_negatives(
     similarities: torch.Tensor, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sample another video for each text and another text for each video, with a probability by their similarity.
+    """Sample another video for each text and another text for each video, with probabilities by their similarity.
 
     Args:
         similarities: (examples, examples) of videos with texts, divided by the temperature; at least 2 examples.
-        generator: the source of randomness, on the CPU. Default: torch's own.
+        generator: the source of randomness, on the CPU. Default: that of torch.
 
     Returns:
         (examples,) index of a video for each text, and (examples,) index of a text for each video.
     """
-    others = similarities.detach().cpu()  # the Trainer saves the CPU's generator, and it is the same for all devices
+    others = similarities.detach().cpu()  # the Trainer saves the CPU generator, which is the same for all devices
     others = others.masked_fill(torch.eye(len(others), dtype=torch.bool), float("-inf"))
     videos = torch.multinomial(others.T.softmax(dim=1), 1, generator=generator).flatten()
     texts = torch.multinomial(others.softmax(dim=1), 1, generator=generator).flatten()
@@ -73,7 +75,8 @@ def matching_loss(logits: torch.Tensor, positives: int) -> torch.Tensor:
     """Return the loss of video-text matching (VTM), the mean over all processes' pairs.
 
     Args:
-        logits: (pairs, 2); the first `positives` are of pairs that belong together.
+        logits: (pairs, 2); the first `positives` rows are pairs that belong together.
+        positives: number of pairs that belong together.
     """
     labels = (torch.arange(len(logits), device=logits.device) < positives).long()
     return F.cross_entropy(gather_examples(at_least_float32(logits)), gather_examples(labels))
@@ -92,15 +95,18 @@ def match_in_batch(
     """Return the matching loss with hard negatives from the batch (paper, 3.2; released code: `compute_vtm`).
 
     Each pair is compared with its text and a similar video, and with its video and a similar text. Negatives come from
-    the examples of all processes. A single example has none: the loss is then that of the positive pair, with a
-    warning.
+    the examples of all processes. A single example has no negatives: the loss is then that of the positive pair, and a
+    warning is logged.
 
     Args:
-        text_model, head: the fusion layers, and the layer on a pair's first token.
-        text, attention_mask, video: features of texts and of as many videos; the same rows belong together.
+        text_model: the model with the fusion layers.
+        head: the layer on a pair's first token.
+        text: features of texts; the texts and videos in the same rows belong together.
+        attention_mask: (batch, length) of the texts.
+        video: features of as many videos.
         temperature: divisor of the similarities.
-        training: whether torch's own generator samples the negatives. Otherwise they are sampled in the same way
-            each time, so that an evaluation is repeatable and leaves the generator of the training alone.
+        training: whether torch's own generator samples the negatives. Otherwise they are sampled in the same way each
+            time, so that an evaluation is repeatable and does not change the generator of the training.
         kwargs: `output_hidden_states`, `output_attentions`, for the positive pairs.
 
     Returns:
@@ -129,7 +135,7 @@ def _fuse_negatives(
     video: BaseModelOutputWithPooling,
     negatives: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """(2 * batch, width): own texts with others' videos, then others' texts with own videos."""
+    """Return first tokens, (2 * batch, width): own texts with others' videos, then others' texts with own videos."""
     batch = len(attention_mask)
     own = slice(process_index() * batch, (process_index() + 1) * batch)
     other_videos, other_texts = (indices[own] for indices in negatives)
@@ -147,8 +153,7 @@ def _fuse_negatives(
 
 @dataclass
 class AlproVideoTextRetrievalOutput(ModelOutput):
-    """
-    Output of [`AlproForVideoTextRetrieval`].
+    """Output of [`AlproForVideoTextRetrieval`].
 
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): contrast and matching, with `return_loss=True`.
@@ -174,7 +179,7 @@ class AlproVideoTextRetrievalOutput(ModelOutput):
 
 
 class AlproForVideoTextRetrieval(AlproPreTrainedModel):
-    """ALPRO that predicts how likely a text and a video belong together.
+    """ALPRO that predicts how likely it is that a text and a video belong together.
 
     Attributes:
         vtm_head: the layer on a pair's first token: 0 no, 1 yes.
@@ -201,13 +206,14 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         """Match each text with the video in the same row.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            input_ids, attention_mask: (batch, length).
+            pixel_values: (batch, frames, 3, height, width) as the processor returns them.
+            input_ids: (batch, length).
+            attention_mask: (batch, length), 1 for tokens, 0 for padding. Default: no padding.
             return_loss: whether to compute the losses of contrast and matching, as in pre-training.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: as [`AlproModel`].
+            ValueError: as in [`AlproModel`].
         """
         if return_loss:
             check_pairs(pixel_values, input_ids)
@@ -234,9 +240,9 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
         """Return the features of videos for `rank`, to compute them once for many texts.
 
         Args:
-            videos: (videos, frames, 3, height, width) as the processor makes them, or a list of videos, each a list
+            videos: (videos, frames, 3, height, width) as the processor returns them, or a list of videos, each a list
                 of frames, for the processor that the model was loaded with.
-            batch_size: videos encoded at a time.
+            batch_size: number of videos encoded at a time.
         """
         found = [
             self.get_video_features(pixels.to(self.device), **FEATURES_ALONE)
@@ -258,22 +264,23 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
     ) -> torch.Tensor:
         """Return how likely each video belongs to each text.
 
-        The `k` videos with the features closest to the text's are read together with it; the others are left out.
+        The `k` videos with the features closest to those of the text are read together with it. The others are left
+        out.
 
         Args:
             texts: sentences, for the processor that the model was loaded with, or its `input_ids` and
                 `attention_mask`, each (texts, length).
-            videos: as for `encode_videos`, or what that returned.
-            k: videos read together with each text. `None`: all of them, as the released code does.
-            batch_size: pairs, or texts, or videos, at a time.
-            per_video: read the `k` closest texts of each video instead, to search for texts by a video.
+            videos: as in `encode_videos`, or its output.
+            k: number of videos read together with each text. `None`: all of them, as the released code does.
+            batch_size: number of pairs, texts or videos processed at a time.
+            per_video: whether to read the `k` closest texts of each video instead, to search for texts by a video.
 
         Returns:
             (texts, videos) probabilities; -inf for pairs that were left out.
 
         Raises:
-            ValueError: for no text or no video, for a `k` or a `batch_size` below 1, or for strings or frames where
-                the model has no processor.
+            ValueError: for no text or no video, for a `k` or a `batch_size` below 1, or for strings or frames if the
+                model has no processor.
         """
         if batch_size < 1 or (k is not None and k < 1):
             raise ValueError(f"k and batch_size are at least 1; got k={k}, batch_size={batch_size}.")

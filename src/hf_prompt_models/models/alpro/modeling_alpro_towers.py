@@ -1,4 +1,4 @@
-"""ALPRO's towers: transformers' TimeSformer for videos, and a BERT for texts and for both together."""
+"""ALPRO's towers: transformers' TimeSformer for videos, and a BERT for texts and for texts with videos."""
 
 import os
 import re
@@ -39,12 +39,12 @@ TEMPORAL = {".attention.": ".temporal_attention.", ".layernorm_before.": ".tempo
 class AlproVideoModel(TimesformerModel):
     """A TimeSformer whose patches are averaged over the frames (`timesformer/vit.py` of the released code).
 
-    With new weights, or a ViT's, it reads each frame as a ViT does: the time embeddings and the output projection of
-    the attention between frames are zero.
+    With new weights, or those of a ViT, it reads each frame as a ViT does, because the time embeddings and the output
+    projection of the attention between frames are zero.
     """
 
     config: AlproVisionConfig
-    # TimeSformer has one attention implementation, whichever is set for the rest of the model.
+    # TimeSformer has a single attention implementation, which is used for every `attn_implementation`.
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -60,7 +60,10 @@ class AlproVideoModel(TimesformerModel):
             init.zeros_(module.weight)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The convolution that embeds patches: a hook on it gets a tensor, as PEFT's with checkpointing expects."""
+        """Return the convolution that embeds patches.
+
+        A hook on it gets a tensor, as expected by the hook that PEFT adds for gradient checkpointing.
+        """
         return self.embeddings.patch_embeddings.projection
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
@@ -86,7 +89,7 @@ class AlproVideoModel(TimesformerModel):
         return outputs
 
     def _check(self, pixel_values: torch.Tensor) -> None:
-        # transformers' layers assume the configuration's sizes and would mix up frames and patches.
+        # The layers in transformers assume the configuration's sizes and would mix up frames and patches.
         size, frames = self.config.image_size, self.config.num_frames
         if pixel_values.dim() != 5:
             raise ValueError(

@@ -37,21 +37,21 @@ class _AlproPipeline(Pipeline):
             )
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        """See the class. An empty list gives an empty list: the stock pipeline would read its first element."""
+        """Run the pipeline. An empty list gives an empty list; the base class would read its first element."""
         return [] if isinstance(inputs, list | tuple) and not inputs else super().__call__(inputs, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model with its processor.
 
-        The stock pipeline would leave the processor out, and would mark its code as custom in the configuration, so
-        that loading would need `trust_remote_code` although the task is registered.
+        The base class would not save the processor. It would also mark the pipeline's code as custom in the
+        configuration, so that loading would need `trust_remote_code` although the task is registered.
         """
         self.model.processor = self.processor
         self.model.save_pretrained(save_directory, **kwargs)
 
 
 def _given(truncation: bool | None) -> dict[str, Any]:
-    """Return what `preprocess` passes to the processor, which refuses long texts by default."""
+    """Return what `preprocess` passes to the processor, which raises an error for long texts by default."""
     return {} if truncation is None else {"truncation": truncation}
 
 
@@ -64,9 +64,9 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
     pipe("a red ball rolls to the left", index="clips.safetensors", top_k=3)
     ```
 
-    Returns a list of `{"video", "score"}`, best first: the file and how likely it belongs to the sentence, among the
-    `k` videos that were read together with it. For a list of sentences a list of such lists. A sentence that is longer
-    than the model reads is refused, or cut with `truncation=True`.
+    Returns a list of `{"video", "score"}`, best first: the file, and how likely it belongs to the sentence, among the
+    `k` videos that were read together with it. For a list of sentences, it returns a list of such lists. A sentence
+    that is longer than the model reads raises an error, or is truncated with `truncation=True`.
     """
 
     task_name = RETRIEVAL_TASK
@@ -79,16 +79,16 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         batch_size: int = 8,
         on_read: Callable[[int, int], object] | None = None,
     ) -> AlproVideoIndex:
-        """Sample and encode videos once, for all sentences.
+        """Sample frames of videos and encode them once, for all sentences.
 
         Args:
             videos: a folder, searched with its subfolders, or a list of files.
-            file: a safetensors file to save the index to, if any.
-            batch_size: videos encoded at a time.
-            on_read: called after each batch with the number of videos that are done and the number of all.
+            file: a safetensors file to save the index to. Default: it is not saved.
+            batch_size: number of videos encoded at a time.
+            on_read: function that is called after each batch with the number of processed videos and the total number.
 
         Returns:
-            The index. Its `.skipped` are the videos that could not be read, each with the reason.
+            The index. Its `.skipped` lists the videos that could not be read, each with the reason.
 
         Raises:
             ValueError: if no video is found or none can be read.
@@ -114,6 +114,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         return _given(truncation), given | {"k": k}, given | {"top_k": top_k}
 
     def preprocess(self, sentence: Any, **truncation: bool) -> dict[str, Any]:
+        """Tokenize a sentence."""
         if not isinstance(sentence, str) or not sentence.strip():
             raise ValueError(
                 f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {describe_value(sentence)}."
@@ -130,12 +131,13 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
     def postprocess(
         self, scores: torch.Tensor, index: AlproVideoIndex | None = None, top_k: int = 5
     ) -> list[dict[str, Any]]:
+        """Return the best videos with their scores."""
         names = index.names if index is not None else []
         best = scores[0].float().topk(min(top_k, len(names)))
         return [
             {"video": names[place], "score": score}
             for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            if score >= 0  # the others were not read
+            if score >= 0  # the others were left out
         ]
 
 
@@ -148,8 +150,8 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
     ```
 
     A video is a file, or its frames as a list of PIL images, as many as the model takes. Returns a list of `{"answer",
-    "score"}`, best first. For a list of inputs a list of such lists. A question that is longer than the model reads is
-    refused, or cut with `truncation=True`.
+    "score"}`, best first. For a list of inputs, it returns a list of such lists. A question that is longer than the
+    model reads raises an error, or is truncated with `truncation=True`.
     """
 
     task_name = QUESTION_TASK
@@ -163,6 +165,7 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
         return _given(truncation), {}, {"top_k": top_k}
 
     def preprocess(self, asked: Any, **truncation: bool) -> dict[str, Any]:
+        """Load a video and tokenize a question."""
         if not isinstance(asked, dict) or set(asked) != {"video", "question"}:
             raise ValueError(
                 f"{QUESTION_TASK!r} takes a dict like {{'video': 'clip.mp4', 'question': 'what is it?'}}; got "
@@ -177,6 +180,7 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
         return self.model(**inputs)
 
     def postprocess(self, output: Any, top_k: int = 5) -> list[dict[str, Any]]:
+        """Return the best answers with their scores."""
         chances = output.logits[0].float().softmax(dim=0)
         best = chances.topk(min(top_k, len(chances)))
         return [

@@ -1,4 +1,4 @@
-"""Processor for ALPRO: frames, sentences, masked words and crops; and the collators for training."""
+"""Processor for ALPRO: frames, sentences, masked words and crops; and the data collators for training."""
 
 import os
 from collections.abc import Sequence
@@ -13,33 +13,33 @@ from hf_prompt_models.processing_utils import PromptProcessor, refuse_long_text
 
 
 IGNORED = -100
-"""The label of tokens and questions that the loss leaves out."""
+"""Label of tokens and questions that the loss ignores."""
 MASKED, REPLACED = 0.8, 0.1
-"""Shares of the masked words that become `[MASK]`, and a random token. The rest stays as it is."""
+"""Fractions of the masked words that become `[MASK]`, and a random token. The others are not changed."""
 AREA = (0.3, 0.5)
-"""Least and greatest share of the frame that a crop covers."""
+"""Smallest and largest fraction of the frame that a crop covers."""
 ASPECT = (0.3, 1 / 0.3)
-"""Least and greatest ratio of its width to its height."""
+"""Smallest and largest ratio of a crop's width to its height."""
 MAX_TRIES = 100
 
 
 class AlproProcessor(PromptProcessor):
-    """Frames of videos to `pixel_values`, sentences to tokens.
+    """Turn frames of videos into `pixel_values`, and sentences into tokens.
 
     `processor(images=videos, text=sentences, return_tensors="pt")` takes the frames of one video as a list, or a list
     of such lists. In a list of lists, a video of one frame is a still image, which is repeated.
 
     Args:
         image_processor: an `AlproImageProcessor`.
-        tokenizer: BERT's.
-        num_frames: frames of a video, as many as the model takes.
+        tokenizer: the BERT tokenizer.
+        num_frames: number of frames of a video that the model takes.
         max_text_length: greatest number of tokens of a sentence (30 in pre-training; 40 in fine-tuning).
-        patch_size: side of a patch in pixels; the edges of crops are moved to the patches' grid.
+        patch_size: side of a patch in pixels. The edges of crops are moved to the patches' grid.
     """
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As in transformers; "playground" is the tiny ALPRO in this package."""
+        """Load a processor as in transformers; "playground" is the tiny ALPRO in this package."""
         return super().from_pretrained(locate_backbone(pretrained_model_name_or_path, ALPRO_DIR), **kwargs)
 
     @classmethod
@@ -62,16 +62,16 @@ class AlproProcessor(PromptProcessor):
         super().__init__(image_processor, tokenizer, **kwargs)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
-        """Prepare videos, sentences or both; sentences are padded to the longest.
+        """Prepare videos, sentences or both. Sentences are padded to the longest.
 
         Args:
-            images: the frames of a video or of several, anything that `data.images.load_image` opens.
-            text: a sentence or several.
-            kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer; `truncation=True`
-                cuts the ends of sentences that are longer than `max_text_length`.
+            images: the frames of one or several videos, in any format that `data.images.load_image` opens.
+            text: one or several sentences.
+            kwargs: `return_tensors="pt"`, and settings of the image processor and the tokenizer. `truncation=True`
+                truncates sentences that are longer than `max_text_length`.
 
         Raises:
-            ValueError: for a sentence that is longer, unless `truncation` is passed.
+            ValueError: for a longer sentence, unless `truncation` is passed.
         """
         if text is not None:
             own = kwargs.get("text_kwargs") or {}
@@ -82,14 +82,14 @@ class AlproProcessor(PromptProcessor):
                     refuse_long_text("A sentence", sentence, length, asked.get("max_length", self.max_text_length))
             defaults = {"padding": True, "truncation": True, "max_length": self.max_text_length}
             defaults |= {"return_token_type_ids": False}
-            # In `text_kwargs`, as a setting may not be in both places.
+            # Defaults for settings that were passed elsewhere are left out: a setting must not be in two places.
             kwargs["text_kwargs"] = {name: value for name, value in defaults.items() if name not in asked} | own
         if isinstance(images, list | tuple) and images and isinstance(images[0], list | tuple):
             images = [list(frames) * (self.num_frames if len(frames) == 1 else 1) for frames in images]
         return super().__call__(images=images, text=text, **kwargs)
 
     def sentence_length(self, sentence: str) -> int:
-        """Return the tokens of a sentence, special tokens included."""
+        """Return the number of tokens of a sentence, including special tokens."""
         return len(self.tokenizer(sentence, verbose=False).input_ids)
 
     def prepare_pretraining(
@@ -99,20 +99,20 @@ class AlproProcessor(PromptProcessor):
         generator: torch.Generator,
         mlm_probability: float = 0.15,
     ) -> BatchFeature:
-        """Prepare captioned videos for [`AlproForPreTraining`], with random masked words and crops.
+        """Prepare captioned videos for [`AlproForPreTraining`], with randomly masked words and random crops.
 
         Args:
-            videos: lists of `num_frames` frames, or of one frame, a still image.
+            videos: lists of `num_frames` frames, or of one frame for a still image.
             captions: one per video, truncated to `max_text_length`.
-            generator: source of randomness.
-            mlm_probability: share of words that are masked.
+            generator: the source of randomness.
+            mlm_probability: fraction of words that are masked.
 
         Returns:
             `pixel_values`, `input_ids`, `attention_mask`, `mlm_input_ids`, `mlm_labels`, `crop_pixel_values`,
             `crop_boxes` and `is_video`, as tensors.
 
         Raises:
-            ValueError: if the numbers of videos and captions, or of the videos' frames, differ.
+            ValueError: if the numbers of videos and captions differ, or the numbers of frames of the videos.
         """
         if len(videos) != len(captions):
             raise ValueError(f"There are {len(videos)} videos and {len(captions)} captions: one a video is needed.")
@@ -131,11 +131,11 @@ class AlproProcessor(PromptProcessor):
 
 
 class AlproCollator:
-    """Make `pixel_values`, `input_ids` and `attention_mask` from items of a `VideoTextDataset`; texts are truncated.
+    """Collate items of a `VideoTextDataset` to `pixel_values`, `input_ids` and `attention_mask`; texts are truncated.
 
     Args:
-        processor: ALPRO's processor.
-        labels: for question answering, the label of each item of the data set.
+        processor: the processor of ALPRO.
+        labels: for question answering, the label of each item of the dataset.
     """
 
     def __init__(self, processor: AlproProcessor, labels: Sequence[int] | None = None):
@@ -151,12 +151,12 @@ class AlproCollator:
 
 
 class AlproPretrainingCollator:
-    """Make the inputs of pre-training, with masked words and crops sampled by the items' own random numbers.
+    """Collate items for pre-training, with masked words and crops sampled by the items' own random numbers.
 
     Args:
-        processor: ALPRO's processor.
+        processor: the processor of ALPRO.
         entities: whether the model has a prompter, and so needs crops.
-        mlm_probability: share of words that are masked.
+        mlm_probability: fraction of words that are masked.
     """
 
     def __init__(self, processor: AlproProcessor, entities: bool = True, mlm_probability: float = 0.15):
@@ -181,8 +181,8 @@ def mask_words(
 
     Args:
         input_ids: (batch, length) token ids. Special tokens and padding are not masked.
-        tokenizer: the tokenizer that made them.
-        generator: source of randomness.
+        tokenizer: the tokenizer that produced them.
+        generator: the source of randomness.
         probability: probability of each token to be masked.
 
     Returns:
@@ -203,7 +203,7 @@ def sample_crop_box(image_size: int, patch_size: int, generator: torch.Generator
     Args:
         image_size: side of the frame in pixels.
         patch_size: side of a patch in pixels.
-        generator: source of randomness.
+        generator: the source of randomness.
 
     Returns:
         Left, top, right and bottom in pixels; the entire frame if it has too few patches for a crop.
@@ -230,7 +230,8 @@ def black_outside(
     Args:
         pixel_values: (batch, frames, 3, height, width), normalised.
         boxes: (batch, 4) left, top, right, bottom in pixels.
-        mean, std: mean and standard deviation that normalised them.
+        mean: the mean that they were normalised with.
+        std: the standard deviation that they were normalised with.
     """
     rows = torch.arange(pixel_values.shape[-2], device=boxes.device)
     columns = torch.arange(pixel_values.shape[-1], device=boxes.device)

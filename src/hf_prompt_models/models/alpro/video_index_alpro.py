@@ -1,4 +1,4 @@
-"""An index of videos: their features by ALPRO, in memory or in a file, for searches by many texts."""
+"""An index of videos: their ALPRO features, in memory or in a file, to search them with many texts."""
 
 import hashlib
 import json
@@ -30,13 +30,13 @@ TOKENS, EMBEDS = "video_tokens", "video_embeds"
 
 @dataclass(frozen=True)
 class AlproVideoIndex:
-    """Features of videos.
+    """Features of videos, to search them with many texts.
 
     Args:
         names: files of the videos.
         tokens: (videos, 1 + patches of a frame, width) input of the fusion layers.
         embeds: (videos, projection_dim) L2-normalised features.
-        model_digest: digest of the weights that computed them.
+        model_digest: digest of the weights that computed the features.
         skipped: videos that could not be read, each with the reason.
     """
 
@@ -60,10 +60,10 @@ class AlproVideoIndex:
 
         Args:
             model: the model, in eval mode.
-            processor: its processor.
+            processor: the model's processor.
             videos: a folder, searched with its subfolders, or a list of files.
-            batch_size: videos encoded at a time.
-            on_read: called after each batch with the number of videos that are done and the number of all.
+            batch_size: number of videos encoded at a time.
+            on_read: function that is called after each batch with the number of processed videos and the total number.
 
         Raises:
             ValueError: if no video is found or none can be read.
@@ -89,7 +89,7 @@ class AlproVideoIndex:
         )
 
     def save(self, file: str | os.PathLike) -> None:
-        """Write a safetensors file, as a temporary file that is then moved into place."""
+        """Write a safetensors file. It is written to a temporary file, which is then moved into place."""
         lists = {"names": self.names, "skipped": self.skipped, "model_digest": self.model_digest}
         with replacing(file) as beside:
             tensors = {TOKENS: self.tokens.contiguous(), EMBEDS: self.embeds.contiguous()}
@@ -101,7 +101,7 @@ class AlproVideoIndex:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not an index, or damaged.
+            ValueError: if it is not an index, or is damaged.
         """
         if not Path(file).is_file():
             raise FileNotFoundError(f"There is no index {str(file)!r}: make it with index_videos(..., file=...).")
@@ -135,7 +135,7 @@ class AlproVideoIndex:
 
 
 def digest(model: AlproPreTrainedModel) -> str:
-    """Return a digest of every weight that a video passes through."""
+    """Return a digest of all weights that a video's features depend on."""
     towers = model.alpro
     parts = {"video_model": towers.video_model, "video_projection": towers.video_projection}
     total = hashlib.sha256()
