@@ -72,9 +72,9 @@ def region_scores(
 ) -> torch.Tensor:
     """Return the scores of regions, given the scores of colours.
 
-    If copies have several colours and the same region is first in all copies of an example, that region is the anchor.
-    In each copy, the anchor's score is subtracted and its score in the first copy is added. Otherwise, a region's
-    score is the mean over the copies that show it.
+    If copies have several colours and the same region is first in all copies of an example, that region is the anchor:
+    in each copy, the anchor's score is subtracted from all scores, and the anchor's score in the first copy is added.
+    Otherwise, a region's score is the mean over the copies that show it.
 
     Args:
         scores: (copies, texts, colours). The mean over the other texts is subtracted from the score of the first.
@@ -280,7 +280,7 @@ class CptPreTrainedModel(PromptPreTrainedModel):
         """
         is_unchosen = self.processor is not None and self.processor is self._unchosen_processor
         if is_unchosen and Path(save_directory, PROCESSOR_NAME).is_file():
-            with suppress(OSError, ValueError):  # a processor of another method is overwritten
+            with suppress(OSError, ValueError):  # the folder's processor cannot be read as a CPT processor
                 kept = CptProcessor.from_pretrained(os.path.abspath(save_directory))
                 if kept.backbone_type == self.tower.config.model_type:
                     self.processor = kept
