@@ -10,25 +10,25 @@ from hf_prompt_models.metrics.words import References, Tokenize, ngram_counts, t
 def bleu(
     predictions: Sequence[str], references: References, max_order: int = 4, tokenize: Tokenize = words
 ) -> list[float]:
-    """BLEU-1, …, BLEU-`max_order` of all predictions together, each from 0 to 1.
+    """Return corpus-level BLEU-1, …, BLEU-`max_order`, each from 0 to 1.
 
-    Equal to sacrebleu's corpus score over 100, without smoothing, on the same tokens. An order of which nothing
-    matches makes BLEU of this and of higher orders 0.
+    The scores equal sacrebleu's corpus scores divided by 100, without smoothing and on the same tokens. If no n-gram
+    of some order matches, BLEU of this order and of all higher orders is 0.
 
     Args:
-        predictions: the written texts.
-        references: one or several for each.
+        predictions: the generated texts.
+        references: one or several reference texts for each prediction.
         max_order: length of the longest n-grams.
-        tokenize: makes tokens of a text.
+        tokenize: splits a text into tokens.
 
     Raises:
-        ValueError: if references and predictions do not fit together.
+        ValueError: if references and predictions do not match in number.
     """
     matches, totals = [0] * max_order, [0] * max_order
     length = reference_length = 0
     for tokens, alternatives in tokenized_pairs(predictions, references, tokenize):
         length += len(tokens)
-        # The closest length counts, of two as close the shorter.
+        # The reference closest in length counts; on a tie, the shorter one.
         reference_length += min(map(len, alternatives), key=lambda other: (abs(other - len(tokens)), other))
         for order in range(1, max_order + 1):
             counts = ngram_counts(tokens, order)

@@ -1,4 +1,4 @@
-"""CIDEr-D (Vedantam et al., CVPR 2015, §7): agreement in n-grams, weighted by how rare they are."""
+"""CIDEr-D (Vedantam et al., CVPR 2015, §7): n-gram agreement, with rare n-grams weighted higher."""
 
 import math
 from collections import Counter
@@ -14,25 +14,28 @@ SCALE = 10.0
 
 
 def cider_d(predictions: Sequence[str], references: References, tokenize: Tokenize = words) -> float:
-    """Mean of `cider_d_scores`, from 0 to 10. Papers print it times 100: 1.16 as 116."""
+    """Return the mean of `cider_d_scores`, from 0 to 10.
+
+    Papers report it times 100: 1.16 is printed as 116. Arguments and errors are those of `cider_d_scores`.
+    """
     scores = cider_d_scores(predictions, references, tokenize)
     return sum(scores) / len(scores)
 
 
 def cider_d_scores(predictions: Sequence[str], references: References, tokenize: Tokenize = words) -> list[float]:
-    """CIDEr-D of each prediction, from 0 to 10.
+    """Return the CIDEr-D score of each prediction, from 0 to 10.
 
-    An n-gram counts the more, the fewer predictions have it in their references; what all have, counts nothing. So
-    scores depend on the whole set, and a single prediction has score 0. Words are not stemmed, as in COCO's
-    evaluation.
+    The fewer predictions have an n-gram in their references, the more it counts; an n-gram that occurs in the
+    references of all predictions counts nothing. The scores therefore depend on the complete set, and a single
+    prediction has score 0. Words are not stemmed, as in COCO's evaluation.
 
     Args:
-        predictions: the written texts.
-        references: one or several for each.
-        tokenize: makes tokens of a text.
+        predictions: the generated texts.
+        references: one or several reference texts for each prediction.
+        tokenize: splits a text into tokens.
 
     Raises:
-        ValueError: if references and predictions do not fit together.
+        ValueError: if references and predictions do not match in number.
     """
     pairs = tokenized_pairs(predictions, references, tokenize)
     documents: Counter[tuple[str, ...]] = Counter()
@@ -48,14 +51,14 @@ def cider_d_scores(predictions: Sequence[str], references: References, tokenize:
 
 
 class _Vector(NamedTuple):
-    """A text: for each order the weights of its n-grams, and its number of words."""
+    """A text as the weights of its n-grams, by order, and its number of words."""
 
     weights: list[dict[tuple[str, ...], float]]
     length: int
 
 
 class _Rarity(NamedTuple):
-    """For each n-gram the number of predictions in whose references it occurs, and the logarithm of all."""
+    """For each n-gram, the number of predictions in whose references it occurs; and the log of all predictions."""
 
     documents: Counter[tuple[str, ...]]
     log_total: float
@@ -63,7 +66,7 @@ class _Rarity(NamedTuple):
     def vector(self, tokens: Sequence[str]) -> _Vector:
         weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(MAX_ORDER)]
         for ngram, count in _counts(tokens).items():
-            # What occurs in no reference is taken to occur in one.
+            # An n-gram that occurs in no reference is weighted as if it occurred in one.
             weights[len(ngram) - 1][ngram] = count * (self.log_total - math.log(max(1, self.documents[ngram])))
         return _Vector(weights, len(tokens))
 
@@ -76,7 +79,7 @@ def _counts(tokens: Sequence[str]) -> Counter[tuple[str, ...]]:
 
 
 def _similarity(prediction: _Vector, reference: _Vector) -> float:
-    """Mean over the orders of the cosine, with what a prediction repeats clipped, times a penalty on the length."""
+    """Return the mean cosine over the orders, with repeated n-grams clipped, times a length penalty."""
     cosines = []
     for written, wanted in zip(prediction.weights, reference.weights, strict=True):
         norms = math.hypot(*written.values()) * math.hypot(*wanted.values())

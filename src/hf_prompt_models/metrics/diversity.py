@@ -1,4 +1,4 @@
-"""How varied written texts are."""
+"""Diversity of generated texts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from hf_prompt_models.metrics.words import Tokenize, ngram_counts, words
 
 
 def distinct_n(predictions: Sequence[str], n: int, tokenize: Tokenize = words) -> float:
-    """Different n-grams of all predictions together over all their n-grams, from 0 to 1 (Li et al., NAACL 2016).
+    """Return the share of distinct n-grams among all n-grams of the predictions, from 0 to 1.
 
-    0 if no prediction has `n` tokens.
+    It is 0 if no prediction has `n` tokens. Source: Li et al., NAACL 2016.
     """
     counts: Counter[tuple[str, ...]] = Counter()
     for prediction in predictions:

@@ -1,6 +1,6 @@
-"""The metrics as modules of 🤗 Evaluate, which gather batches with `add_batch` until `compute` is called.
+"""The metrics as modules of 🤗 Evaluate, which collect batches with `add_batch` until `compute` is called.
 
-Each one computes by the plain functions of this package, as the commands do.
+Each module calls the plain functions of this package, as the commands do.
 """
 
 from collections.abc import Sequence
@@ -39,10 +39,10 @@ TRIPLES = datasets.List(datasets.List(INDEX, length=3))
 
 
 class PackagedMetric(evaluate.Metric):
-    """A metric of this package, which its docstring describes to Evaluate.
+    """Base class of the metrics of this package. Its docstring is the description that Evaluate shows.
 
     Attributes:
-        inputs: columns of an example; in a list, the forms that they may have.
+        inputs: the columns of an example; a list holds the alternative forms that they may have.
     """
 
     inputs: ClassVar[Any]
@@ -137,7 +137,7 @@ class TextGeneration(TextMetric):
 class ExactMatch(PackagedMetric):
     """`exact_match` of answers, from 0 to 1.
 
-    With `compute(eos_token=…)` an answer without the end token is wrong, and what follows the first is not read.
+    With `compute(eos_token=…)`, an answer without the end token is wrong, and text after the first one is ignored.
     """
 
     inputs = ({"predictions": TEXT, "references": TEXT},)
@@ -167,8 +167,8 @@ class AnswerAccuracy(PackagedMetric):
 class Retrieval(PackagedMetric):
     """`recall_at_1`, `recall_at_5` and `recall_at_10`, from 0 to 1; `median_rank` and `mean_rank`, from 1.
 
-    Predictions are a query's scores of all candidates. A reference is the index of the right candidate, or a list of
-    several.
+    A prediction is a query's scores of all candidates. A reference is the index of the correct candidate, or a list
+    of several indices.
     """
 
     inputs = (
@@ -185,10 +185,10 @@ class Retrieval(PackagedMetric):
 
 
 class GroundingAccuracy(PackagedMetric):
-    """`accuracy` of chosen regions, and `proposal_oracle`, the best that a choice could reach, from 0 to 1.
+    """`accuracy` of chosen regions and `proposal_oracle`, the best accuracy that a choice could reach, from 0 to 1.
 
-    Predictions are indices of `proposals`, the candidate boxes of each phrase; references are the right boxes. Boxes
-    are x1, y1, x2, y2 in pixels, both corners included.
+    Predictions are indices into `proposals`, the candidate boxes of each phrase; references are the correct boxes.
+    Boxes are x1, y1, x2, y2 in pixels, both corners included.
     """
 
     inputs = ({"predictions": INDEX, "proposals": datasets.List(BOX), "references": BOX},)
@@ -204,8 +204,8 @@ class GroundingAccuracy(PackagedMetric):
 class PredicateRecall(PackagedMetric):
     """`R@k` and `mR@k` of relations, from 0 to 1, for k of 20, 50 and 100 or those of `compute(k=[…])`.
 
-    Predictions are the (subject, object, predicate) triples of an image, the likeliest first; references are those
-    that hold.
+    Predictions are the (subject, object, predicate) triples of an image, the most likely first; references are the
+    annotated triples.
     """
 
     inputs = ({"predictions": TRIPLES, "references": TRIPLES},)
@@ -237,8 +237,9 @@ def load_metric(name: str, **settings: Any) -> evaluate.Metric:
     """Return a metric as a module of 🤗 Evaluate. Nothing is downloaded.
 
     Args:
-        name: a metric, such as "accuracy", "cider_d" or "retrieval"; the page "Metrics" lists all.
-        settings: of `evaluate.Metric`, such as `num_process`, `process_id` and `experiment_id` for several processes.
+        name: the metric, such as "accuracy", "cider_d" or "retrieval". The page "Metrics" lists all names.
+        settings: keyword arguments of `evaluate.Metric`, such as `num_process`, `process_id` and `experiment_id` for
+            several processes.
 
     Raises:
         ValueError: if there is no metric of this name.

@@ -9,17 +9,17 @@ def exact_match(
     eos_token: str | None = None,
     normalize: Callable[[str], str] = str.strip,
 ) -> float:
-    """Share of predictions that are the reference, from 0 to 1.
+    """Return the share of predictions that equal their reference, from 0 to 1.
 
     Args:
-        predictions: what was written after the prompt. With `eos_token`, decoded with `skip_special_tokens=False`.
-        references: the right answer to each.
-        eos_token: the text of the language model's end token. What follows the first is not read, and a prediction
-            without one is wrong: the model did not know where the answer ends (Frozen, arXiv 2106.13884, counts so).
-        normalize: applied to both sides before they are compared; `vqa.normalize_answer` for VQA.
+        predictions: the text generated after the prompt. With `eos_token`, decoded with `skip_special_tokens=False`.
+        references: the correct answer to each.
+        eos_token: the text of the language model's end token. Text after the first one is ignored, and a prediction
+            without one is wrong, because the model did not end its answer (as in Frozen, arXiv 2106.13884).
+        normalize: applied to predictions and references before they are compared; `vqa.normalize_answer` for VQA.
 
     Raises:
-        ValueError: if there is no prediction, or references are not as many.
+        ValueError: if there is no prediction, or the number of references differs.
     """
     if len(predictions) != len(references) or not predictions:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Metrics of visual grounding: a phrase is understood if the chosen region's box overlaps the right one enough."""
+"""Metrics of visual grounding: a phrase counts as correct if the chosen box overlaps the correct box enough."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from hf_prompt_models.utils.boxes import box_iou
 
 
 IOU_THRESHOLD = 0.5
-"""An intersection over union of exactly so much is not enough (thunlp/CPT, Oscar/oscar/zeroshot/refcoco_cpt.py)."""
+"""The intersection over union must exceed this value (thunlp/CPT, Oscar/oscar/zeroshot/refcoco_cpt.py)."""
 
 
 def is_right_region(boxes: Sequence[Sequence[float]], references: Sequence[Sequence[float]]) -> np.ndarray:
-    """(examples,) whether each box overlaps its reference by more than 0.5, whole pixels counted.
+    """Return whether each box overlaps its reference with an intersection over union above 0.5, (examples,).
 
     Args:
-        boxes: (examples, 4) x1, y1, x2, y2 in pixels, both corners included.
-        references: (examples, 4) likewise.
+        boxes: (examples, 4) x1, y1, x2, y2 in whole pixels, both corners included.
+        references: (examples, 4) the correct boxes, in the same format.
 
     Raises:
-        ValueError: if there are not as many, or none.
+        ValueError: if the numbers of boxes and references differ, or there are none.
     """
     if len(boxes) != len(references) or not len(boxes):
         raise ValueError(f"Pass as many boxes as references, and some: {len(boxes)}, {len(references)}.")
@@ -28,19 +28,22 @@ def is_right_region(boxes: Sequence[Sequence[float]], references: Sequence[Seque
 
 
 def grounding_accuracy(boxes: Sequence[Sequence[float]], references: Sequence[Sequence[float]]) -> float:
-    """Share of phrases whose chosen box overlaps the right one by more than 0.5, from 0 to 1.
+    """Return the share of phrases whose chosen box has an IoU above 0.5 with the correct box, from 0 to 1.
 
     Args:
-        boxes, references: as of `is_right_region`.
+        boxes: (examples, 4) the chosen boxes, as for `is_right_region`.
+        references: (examples, 4) the correct boxes, in the same format.
     """
     return float(is_right_region(boxes, references).mean())
 
 
 def proposal_oracle(proposals: Sequence[Sequence[Sequence[float]]], references: Sequence[Sequence[float]]) -> float:
-    """Share of phrases of which some candidate region is right, from 0 to 1: what no choice among them can exceed.
+    """Return the share of phrases for which at least one candidate region is correct, from 0 to 1.
+
+    It is the upper bound of `grounding_accuracy` for any choice among these candidates.
 
     Args:
-        proposals: (examples, regions, 4), as many regions as there are, or none.
+        proposals: (examples, regions, 4). The number of regions may differ between examples and may be 0.
         references: (examples, 4).
     """
     if len(proposals) != len(references) or not len(proposals):

@@ -1,4 +1,4 @@
-"""What answers reach that ignore the input: the scores to compare a model's with."""
+"""Scores of answers that ignore the input: baselines to compare a model with."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from hf_prompt_models.utils.boxes import box_iou
 
 
 TOP = 5
-"""The k of top-k accuracies. With no more classes than that every answer counts as right."""
+"""The k of top-k accuracies. With at most this many classes, every answer counts as correct."""
 
 
 def chance_of_classes(references: ArrayLike, num_classes: int) -> dict[str, float]:
     """Return the expected scores of a class that is sampled uniformly, from 0 to 1.
 
     Args:
-        references: class indices; or, of several labels, (examples, classes) 1 for each class that applies, else 0.
-        num_classes: number of classes that are told apart.
+        references: class indices; for multi-label data (examples, classes), 1 for each class that applies, else 0.
+        num_classes: number of classes.
 
     Returns:
-        `accuracy`, `mean_class_accuracy` and `top5_accuracy`. Of several labels `accuracy` and
+        `accuracy`, `mean_class_accuracy` and `top5_accuracy`. For multi-label data, `accuracy` and
         `mean_average_precision`: the mean share of examples that have a class, over the classes that occur.
     """
     labels = np.asarray(references)
@@ -42,10 +42,10 @@ def most_frequent_class(references: Sequence[int]) -> float:
 def right_regions(
     proposals: Sequence[Sequence[Sequence[float]]], references: Sequence[Sequence[float]]
 ) -> list[tuple[int, int]]:
-    """Return for each phrase how many candidate regions there are, and how many of them are right.
+    """Return, for each phrase, the number of candidate regions and how many of them are correct.
 
     Args:
-        proposals: (phrases, regions, 4), as many regions as there are.
+        proposals: (phrases, regions, 4). The number of regions may differ between phrases.
         references: (phrases, 4).
     """
     return [
@@ -58,7 +58,8 @@ def chance_of_regions(proposals: Sequence[Sequence[Sequence[float]]], references
     """Return the expected grounding accuracy of a candidate region that is sampled uniformly, from 0 to 1.
 
     Args:
-        proposals, references: as of `right_regions`.
+        proposals: (phrases, regions, 4), as for `right_regions`.
+        references: (phrases, 4).
     """
     return float(np.mean([right / count if count else 0.0 for count, right in right_regions(proposals, references)]))
 
@@ -70,15 +71,15 @@ def chance_of_retrieval(right: ArrayLike) -> dict[str, float]:
         right: (queries, candidates) bool; each query has one or more.
 
     Returns:
-        `recall_at_1`, `recall_at_5` and `recall_at_10` from 0 to 1; `mean_rank`, from 1, of the best right candidate
-        among the wrong ones.
+        `recall_at_1`, `recall_at_5` and `recall_at_10` from 0 to 1; `mean_rank`, from 1, of the best correct
+        candidate among the wrong ones.
     """
     right = np.asarray(right, dtype=bool)
     wrong, count = (~right).sum(axis=1), right.sum(axis=1)
-    # The best right candidate stands behind each wrong one with probability 1 / (count + 1).
+    # The best correct candidate is ranked below any given wrong one with probability 1 / (count + 1).
     expected = {"mean_rank": float((1 + wrong / (count + 1)).mean())}
     for k in (1, 5, 10):
-        # None of the first k is right: the wrong ones fill k places.
+        # The probability that none of the first k candidates is correct, so that wrong ones fill all k places.
         missed = np.ones(len(right))
         for place in range(k):
             missed *= np.clip((wrong - place) / (wrong + count - place).clip(1), 0, None)

@@ -1,6 +1,6 @@
-"""Metrics of predicate classification: which of a picture's relations are among the k that are thought likeliest.
+"""Metrics of predicate classification: how many relations of an image are among the k most likely predictions.
 
-Source: thunlp/CPT, Oscar/eval/vg/eval_vg.py. Each ordered pair of objects is given one predicate.
+Each ordered pair of objects gets one predicate. Source: thunlp/CPT, Oscar/eval/vg/eval_vg.py.
 """
 
 from collections import defaultdict
@@ -10,18 +10,20 @@ import numpy as np
 
 
 Triple = tuple[int, int, int]
-"""Subject, object, predicate."""
+"""Indices of the subject, the object and the predicate."""
 
 
 def rank_relations(pairs: Sequence[tuple[int, int]], scores: np.ndarray) -> list[Triple]:
-    """A picture's relations from the likeliest on: for each pair the best predicate, class 0, "no relation", left out.
+    """Return the relations of an image, the most likely first.
+
+    Each pair gets its best predicate; class 0, "no relation", is never chosen.
 
     Args:
-        pairs: (subject, object), no pair twice.
-        scores: (pairs, predicates + 1) probabilities, no relation first.
+        pairs: (subject, object) indices, each pair at most once.
+        scores: (pairs, predicates + 1) probabilities; column 0 is "no relation".
 
     Raises:
-        ValueError: if they do not fit.
+        ValueError: if pairs and scores do not fit together.
     """
     scores = np.asarray(scores)
     if (
@@ -38,15 +40,18 @@ def rank_relations(pairs: Sequence[tuple[int, int]], scores: np.ndarray) -> list
 
 
 def predicate_recall(predictions: Sequence[Sequence[Triple]], references: Sequence[Sequence[Triple]], k: int) -> float:
-    """R@k: the share of a picture's relations that are among its first k predictions, mean over pictures, from 0 to 1.
+    """Return R@k: the share of the relations of an image among its first k predictions, averaged over the images.
 
     Args:
-        predictions: by picture, from the likeliest on (`rank_relations`); none where nothing was predicted.
-        references: by picture, the relations that hold; pictures without one do not count.
-        k: how many predictions of a picture count.
+        predictions: the predicted relations of each image, the most likely first (`rank_relations`); may be empty.
+        references: the annotated relations of each image. Images without one do not count.
+        k: number of predictions per image that count.
+
+    Returns:
+        The recall, from 0 to 1.
 
     Raises:
-        ValueError: if numbers of pictures differ, no picture has a relation, or k is less than 1.
+        ValueError: if the numbers of images differ, no image has a relation, or k is less than 1.
     """
     return float(np.mean([np.mean([found for _, found in picture]) for picture in _found(predictions, references, k)]))
 
@@ -54,13 +59,15 @@ def predicate_recall(predictions: Sequence[Sequence[Triple]], references: Sequen
 def mean_predicate_recall(
     predictions: Sequence[Sequence[Triple]], references: Sequence[Sequence[Triple]], k: int
 ) -> float:
-    """mR@k: as R@k for each predicate by itself, over the pictures where it occurs, then the mean over predicates.
+    """Return mR@k: R@k of each predicate, over the images where it occurs, averaged over the predicates.
 
-    Predicates that occur nowhere in `references` are left out. (The released code counts each of them as 0, which is
-    the same where all of Visual Genome's 50 occur.)
+    Predicates that do not occur in `references` are left out. (The released code counts each of them as 0, which
+    gives the same value if all 50 predicates of Visual Genome occur.)
 
     Args:
-        predictions, references, k: as of `predicate_recall`.
+        predictions: the predicted relations of each image, as for `predicate_recall`.
+        references: the annotated relations of each image.
+        k: number of predictions per image that count.
     """
     shares: dict[int, list[float]] = defaultdict(list)
     for picture in _found(predictions, references, k):
@@ -72,7 +79,7 @@ def mean_predicate_recall(
 def _found(
     predictions: Sequence[Sequence[Triple]], references: Sequence[Sequence[Triple]], k: int
 ) -> list[list[tuple[int, bool]]]:
-    """By picture with relations: the predicate of each and whether it was found."""
+    """Return, for each image with relations, their predicates and whether each relation was found."""
     if len(predictions) != len(references) or not any(references) or k < 1:
         raise ValueError(
             f"Pass predictions and references of the same pictures, some with relations, and k from 1 on: "

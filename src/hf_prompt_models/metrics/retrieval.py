@@ -1,17 +1,18 @@
-"""Retrieval metrics: where the right one of many candidates stands when they are ordered by score."""
+"""Retrieval metrics: the rank of the correct candidate when all candidates are ordered by score."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
 def ranks(scores: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
-    """(queries,) place of each query's right candidate, from 1.
+    """Return the rank of each query's correct candidate, (queries,), from 1.
 
-    Candidates with the score of the right one come before it: a model that tells nothing apart gets the last place.
+    Candidates with the same score as the correct one are ranked above it, so a model with constant scores gets the
+    last rank.
 
     Args:
         scores: (queries, candidates), higher is better.
-        targets: (queries,) index of each query's right candidate. Default: the candidates come in the queries' order.
+        targets: (queries,) index of each query's correct candidate. Default: candidates are in the order of queries.
 
     Raises:
         ValueError: if shapes do not fit, a score is not a number, or a target is not a candidate.
@@ -33,16 +34,16 @@ def ranks(scores: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
 
 
 def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
-    """(queries,) place of the best of each query's right candidates among the wrong ones, from 1.
+    """Return the rank of each query's best correct candidate among the wrong ones, (queries,), from 1.
 
-    Wrong candidates with its score come before it, as in `ranks`.
+    Wrong candidates with the same score are ranked above it, as in `ranks`.
 
     Args:
         scores: (queries, candidates), higher is better.
-        right: (queries, candidates) bool; each query has one or more.
+        right: (queries, candidates) bool, the correct candidates; each query has one or more.
 
     Raises:
-        ValueError: if shapes do not fit, a score is not a number, or a query has no right candidate.
+        ValueError: if shapes do not fit, a score is not a number, or a query has no correct candidate.
     """
     scores, right = np.asarray(scores), np.asarray(right, dtype=bool)
     if scores.ndim != 2 or scores.shape != right.shape or not scores.size:
@@ -58,25 +59,30 @@ def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
 
 
 def recall_at(places: ArrayLike, k: int) -> float:
-    """Share of queries whose right candidate is among the first `k`, from 0 to 1. `places` are `ranks`."""
+    """Return the share of queries whose correct candidate is among the first `k`, from 0 to 1.
+
+    Args:
+        places: (queries,) ranks, from `ranks` or `ranks_of_any`.
+        k: number of candidates that count.
+    """
     return float((np.asarray(places) <= k).mean())
 
 
 def retrieval(scores: ArrayLike, targets: ArrayLike | None = None) -> dict[str, float]:
-    """`recall_at_1`, `recall_at_5` and `recall_at_10`, from 0 to 1, `median_rank` and `mean_rank`, from 1.
+    """Return `recall_at_1`, `recall_at_5`, `recall_at_10`, from 0 to 1, and `median_rank`, `mean_rank`, from 1.
 
     Args:
-        scores: (queries, candidates), higher is better. For the other direction pass the transposed.
-        targets: as for `ranks`.
+        scores: (queries, candidates), higher is better. For the other direction, pass the transposed matrix.
+        targets: (queries,) index of each query's correct candidate, as for `ranks`.
 
     Raises:
-        ValueError: as `ranks`.
+        ValueError: as for `ranks`.
     """
     return summarise_ranks(ranks(scores, targets))
 
 
 def summarise_ranks(places: ArrayLike) -> dict[str, float]:
-    """What `retrieval` gives, of `ranks` or `ranks_of_any`."""
+    """Return the scores of `retrieval` from the ranks of `ranks` or `ranks_of_any`."""
     places = np.asarray(places)
     return {f"recall_at_{k}": recall_at(places, k) for k in (1, 5, 10)} | {
         "median_rank": float(np.median(places)),

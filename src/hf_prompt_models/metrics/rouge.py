@@ -8,18 +8,18 @@ from hf_prompt_models.metrics.words import References, Tokenize, tokenized_pairs
 def rouge_l(
     predictions: Sequence[str], references: References, beta: float = 1.0, tokenize: Tokenize = words
 ) -> float:
-    """Mean over the predictions of ROUGE-L against the reference that fits best, from 0 to 1.
+    """Return ROUGE-L against the best-matching reference, averaged over the predictions, from 0 to 1.
 
-    Equal to rouge-score's `rougeL` F-measure on the same tokens.
+    The score equals rouge-score's `rougeL` F-measure on the same tokens.
 
     Args:
-        predictions: the written texts.
-        references: one or several for each.
-        beta: how much more recall counts than precision. COCO's captioning evaluation uses 1.2.
-        tokenize: makes tokens of a text.
+        predictions: the generated texts.
+        references: one or several reference texts for each prediction.
+        beta: weight of recall over precision. COCO's captioning evaluation uses 1.2.
+        tokenize: splits a text into tokens.
 
     Raises:
-        ValueError: if references and predictions do not fit together.
+        ValueError: if references and predictions do not match in number.
     """
     pairs = tokenized_pairs(predictions, references, tokenize)
     best = [max(_f_measure(tokens, other, beta) for other in alternatives) for tokens, alternatives in pairs]
@@ -35,7 +35,7 @@ def _f_measure(prediction: Sequence[str], reference: Sequence[str], beta: float)
 
 
 def _longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Its length; `row[i]` is that for the first `i` tokens of `second` and the tokens of `first` so far."""
+    """Return its length; `row[i]` is for the first `i` tokens of `second` and the tokens of `first` so far."""
     row = [0] * (len(second) + 1)
     for token in first:
         above = row

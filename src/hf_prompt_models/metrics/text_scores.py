@@ -1,4 +1,4 @@
-"""All scores that commands report of generated texts."""
+"""All scores of generated texts that commands report."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ def text_scores(predictions: Sequence[str], references: References, tokenize: To
 
     Args:
         predictions: the generated texts.
-        references: one or several for each.
+        references: one or several reference texts for each prediction.
         tokenize: splits a text into tokens.
 
     Raises:
-        ValueError: if references and predictions do not fit together.
+        ValueError: if references and predictions do not match in number.
     """
     scores = bleu(predictions, references, tokenize=tokenize)
     return {f"bleu_{order}": score for order, score in enumerate(scores, start=1)} | {

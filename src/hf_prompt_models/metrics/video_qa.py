@@ -6,11 +6,14 @@ from collections.abc import Sequence
 def answer_accuracy(
     predictions: Sequence[str], references: Sequence[str], kinds: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """`accuracy`, and `accuracy_<kind>` for each kind of question, from 0 to 1. Answers must be equal as texts.
+    """Return `accuracy`, and `accuracy_<kind>` for each kind of question, from 0 to 1.
+
+    An answer is correct if it equals the reference as a string.
 
     Args:
-        predictions, references: one answer a question.
-        kinds: of the questions, such as what, who, how, where and when.
+        predictions: one answer per question.
+        references: the correct answer to each question.
+        kinds: the kind of each question, such as what, who, how, where or when.
 
     Raises:
         ValueError: if there is no question, or lengths differ.

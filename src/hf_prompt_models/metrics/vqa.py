@@ -26,15 +26,15 @@ CONTRACTIONS = {
     for word in _CONTRACTIONS.split()
     for place, character in enumerate(word)
     if character == "'"
-} | {"somebody'd": "somebodyd"}  # the wrong way round in the official table, and kept: it makes numbers comparable
-"""What each contraction is written as, by what it is with one of its apostrophes forgotten."""
+} | {"somebody'd": "somebodyd"}  # reversed in the official table; kept so that scores are comparable
+"""The correct form of each contraction, by the form with a missing apostrophe."""
 
 
 def normalize_answer(answer: str) -> str:
-    """An answer as VQA compares them: lower case, no articles, digits for number words, punctuation as below.
+    """Return an answer in the form that VQA compares: lower case, without articles, number words as digits.
 
-    A punctuation mark becomes a space, or nothing where one such stands beside a space or the answer has a number such
-    as `1,000`. Periods that no digit follows are left out, and forgotten apostrophes put back.
+    A punctuation mark becomes a space, or is removed if one such mark is next to a space or the answer has a number
+    such as `1,000`. Periods that are not followed by a digit are removed, and missing apostrophes are restored.
     """
     answer = answer.replace("\n", " ").replace("\t", " ").strip()
     has_number = COMMA_IN_NUMBER.search(answer) is not None
@@ -49,19 +49,19 @@ def normalize_answer(answer: str) -> str:
 def vqa_scores(
     predictions: Sequence[str], answers: Sequence[Sequence[str]], legacy_unanimous: bool = False
 ) -> list[float]:
-    """How well each prediction agrees with what people answered, from 0 to 1 (Antol et al., ICCV 2015).
+    """Return how well each prediction agrees with human answers, from 0 to 1 (Antol et al., ICCV 2015).
 
-    The mean, over the ways to leave one person out, of min(1, others who gave this answer / 3).
+    A score is the mean, over the ways to leave one person out, of min(1, others who gave this answer / 3).
 
     Args:
-        predictions: one answer a question.
-        answers: what each person answered to it, in VQA ten of them.
-        legacy_unanimous: as the official code has it since 2018, compare texts as they are where all people gave one
-            answer (meant for questions about writing in a picture): then "Yes." is wrong where all said "yes". The
-            default normalises both sides always.
+        predictions: one answer per question.
+        answers: the answers of several people to each question; ten in VQA.
+        legacy_unanimous: compare texts without normalisation if all people gave the same answer, as the official code
+            does since 2018 (meant for questions about text in an image). "Yes." is then wrong if all people answered
+            "yes". By default, both sides are always normalised.
 
     Raises:
-        ValueError: if there is no prediction, answers are not as many, or a question has none.
+        ValueError: if there is no prediction, the number of answers differs, or a question has no answer.
     """
     if len(predictions) != len(answers) or not predictions:
         raise ValueError(
@@ -86,6 +86,6 @@ def vqa_scores(
 def vqa_accuracy(
     predictions: Sequence[str], answers: Sequence[Sequence[str]], legacy_unanimous: bool = False
 ) -> float:
-    """Mean of `vqa_scores`, from 0 to 1."""
+    """Return the mean of `vqa_scores`, from 0 to 1. Arguments and errors are those of `vqa_scores`."""
     scores = vqa_scores(predictions, answers, legacy_unanimous)
     return sum(scores) / len(scores)

@@ -1,4 +1,4 @@
-"""What the metrics of written text have in common: words, n-grams, and references beside predictions."""
+"""Shared parts of the text metrics: words, n-grams, and pairs of predictions and references."""
 
 import re
 from collections import Counter
@@ -7,36 +7,36 @@ from typing import TypeAlias
 
 
 Tokenize: TypeAlias = Callable[[str], Sequence[str]]
-"""Makes tokens of a text; `str.split` for texts that are tokenised already."""
+"""A function that splits a text into tokens; `str.split` for texts that are tokenised already."""
 
 References: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
-"""One reference for each prediction, or several."""
+"""One reference, or several, for each prediction."""
 
 WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:[-'’]\w+)*")
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words and numbers; punctuation is left out.
+    """Return the lower-case words and numbers of a text, without punctuation.
 
-    Hyphens and apostrophes within a word, and points and commas within a number, belong to it. Published captioning
-    results use the Penn Treebank tokeniser of COCO's evaluation, which takes `don't` and `t-shirt's` apart: they can
-    differ from these in the third digit.
+    Hyphens and apostrophes within a word, and points and commas within a number, are kept. Published captioning
+    results use the Penn Treebank tokeniser of COCO's evaluation, which splits `don't` and `t-shirt's`. Scores can
+    therefore differ from published ones in the third digit.
     """
     return WORD.findall(text.lower())
 
 
 def ngram_counts(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    """How often each run of `order` tokens occurs."""
+    """Return how often each n-gram of `order` tokens occurs."""
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 
 
 def tokenized_pairs(
     predictions: Sequence[str], references: References, tokenize: Tokenize
 ) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
-    """The tokens of each prediction, and of its references.
+    """Return the tokens of each prediction and of its references.
 
     Raises:
-        ValueError: if there is no prediction, references are not as many, or one has none.
+        ValueError: if there is no prediction, the number of references differs, or a prediction has no reference.
     """
     if isinstance(predictions, str) or isinstance(references, str):
         raise ValueError("Pass lists of texts, not one text.")
