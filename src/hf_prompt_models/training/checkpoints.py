@@ -1,4 +1,4 @@
-"""Checkpoints of a training that is stopped or killed: whole or not there."""
+"""Checkpoints of a training that may be stopped or killed: find complete ones and remove incomplete ones."""
 
 import json
 import os
@@ -16,14 +16,14 @@ STATE_FILE = "trainer_state.json"
 
 
 def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
-    """The newest `checkpoint-N` under a folder that was written to its end, or `None`."""
+    """Return the newest complete `checkpoint-N` in a folder, or `None`."""
     whole = (path for path in _checkpoints(Path(directory)) if _is_whole(path))
     newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
 
 
 def remove_torn_checkpoints(directory: Path) -> None:
-    """Remove checkpoints without a readable state, which is written last and says that the others are there."""
+    """Remove checkpoints without a readable state, which is written after all other files."""
     for path in _checkpoints(directory):
         if not _has_state(path):
             discard(path)
@@ -36,7 +36,7 @@ def discard_checkpoints(directory: Path) -> None:
 
 
 def restore_checkpoints(directory: Path) -> None:
-    """Put back checkpoints that had made room for newer ones when the process was killed."""
+    """Restore checkpoints that were being replaced by newer ones when the process was killed."""
     for left in abandoned(directory):
         for earlier in left.glob(f"*/{PREFIX_CHECKPOINT_DIR}-*"):
             if not (directory / earlier.name).exists():
@@ -48,7 +48,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is named as the Trainer names its checkpoints."""
+    """Return whether the name of a folder is one that the Trainer gives its checkpoints."""
     prefix, _, step = path.name.rpartition("-")
     return prefix == PREFIX_CHECKPOINT_DIR and step.isdigit()
 
@@ -62,15 +62,15 @@ def _has_state(checkpoint: Path) -> bool:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether nothing is missing or cut off, also of a checkpoint that something else wrote."""
-    weights = checkpoint / ADAPTER_SAFE_WEIGHTS_NAME  # what peft trains and saves alone
+    """Return whether no file is missing or truncated, also for checkpoints of other programs."""
+    weights = checkpoint / ADAPTER_SAFE_WEIGHTS_NAME  # PEFT models save only the adapter
     try:
         with safe_open(weights if weights.is_file() else checkpoint / SAFE_WEIGHTS_NAME, framework="pt"):
             pass
     except (OSError, SafetensorError):
         return False
     random_states = list_directory(checkpoint, "rng_state*.pth")
-    # torch writes zip archives, whose directory comes last: a truncated one is none.
+    # torch writes zip archives. Their directory comes last, so a truncated file is not recognised as one.
     archives = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states]
     return _has_state(checkpoint) and bool(random_states) and all(map(_is_archive, archives))
 
@@ -78,5 +78,5 @@ def _is_whole(checkpoint: Path) -> bool:
 def _is_archive(file: Path) -> bool:
     try:
         return zipfile.is_zipfile(file)
-    except zipfile.BadZipFile:  # its end says that it goes on elsewhere
+    except zipfile.BadZipFile:  # its end refers to another part of the archive
         return False

@@ -1,4 +1,4 @@
-"""A run's command line, as it may be written down and shown to others."""
+"""The command line of a run, in a form that can be stored and shown to others."""
 
 import os
 import re
@@ -11,7 +11,7 @@ ABSOLUTE_PATH = re.compile(r"""(?<![\w.~])(?:file:)?[~/][^\s"',;\]}]*/[^\s"',;\]
 
 
 def without_tokens(command: str) -> str:
-    """A command line without secrets: what stands behind `--hub_token`, and whatever looks like a token of the Hub."""
+    """Return a command line with the value of `--hub_token`, and everything that looks like a Hub token, hidden."""
     words: list[str] = []
     for word in shlex.split(command):
         name, equals, value = word.partition("=")
@@ -26,13 +26,13 @@ def without_tokens(command: str) -> str:
 
 
 def for_strangers(command: str) -> str:
-    """A command line in one line, without secrets; of paths, which are nowhere for others, the last parts alone."""
+    """Return a command line on one line, without secrets and with only the last part of each local path."""
     program, *words = shlex.split(without_tokens(command))
     return " ".join(shlex.join([_last_part(program), *map(_last_parts, words)]).split()).replace("```", "'''")
 
 
 def _names_token(flag: str) -> bool:
-    """argparse takes the beginning of a name for all of it."""
+    """Return whether a flag is `--hub_token` or a prefix of it, which `argparse` accepts."""
     flag = flag.replace("-", "_")
     return len(flag) > len("__hub_") and "__hub_token".startswith(flag)
 

@@ -1,4 +1,4 @@
-"""A folder that holds an earlier run: refused, or cleared of what that run wrote, and of nothing else."""
+"""Output folders that hold an earlier run: refuse them, or remove the files that the run wrote, and no others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from hf_prompt_models.utils.files import discard
 CHECKPOINTS = f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors")
 KEPT = (RESULTS_FILE, CHECKPOINTS, *WEIGHTS)
-"""What a run leaves that another one would replace, or mix with its own."""
+"""Files of a run that another run would replace or mix with its own."""
 
 WRITTEN = (
     *KEPT,
@@ -50,21 +50,21 @@ WRITTEN = (
     "vocab.txt",
     "merges.txt",
 )
-"""Everything that runs write, beside the card."""
+"""All files that runs write, except the model card."""
 
 
 def check_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrite: bool) -> None:
-    """Refuse a folder that holds another run, unless it is to be replaced, or to be resumed with the same seeds.
+    """Refuse a folder that holds another run, unless it is replaced, or resumed with the same seeds.
 
-    A folder in which a run ended before it kept anything is free.
+    A folder in which a run ended before it saved anything is accepted.
 
     Args:
         settings: the run's keyword arguments for `TrainingArguments`.
-        seeds: the run's.
-        overwrite: whether what the folder holds may go.
+        seeds: the seeds of the run.
+        overwrite: whether the run in the folder may be removed.
 
     Raises:
-        ValueError: naming what it holds; in every process.
+        ValueError: if the folder is refused, in every process. The message names what it holds.
     """
     root, wanted = Path(settings["output_dir"]).expanduser(), settings.get("resume_from_checkpoint")
     within = resumes(wanted) and (str(wanted).lower() == "true" or _is_below(Path(str(wanted)), root))
@@ -79,17 +79,19 @@ def check_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrit
 
 
 def clear_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrite: bool) -> None:
-    """Remove what an earlier run wrote into a folder, and into its folders of seeds, if it is to be replaced.
+    """Remove the files that an earlier run wrote into a folder and its `seed-<n>` folders, if it is replaced.
 
-    Files of anybody else stay, and so does a card that somebody has changed. The other processes wait for it. Call it
-    while no other run can write into the folder (`only_run`).
+    Other files are kept, and so is a model card that a user has edited. The main process removes the files, and the
+    others wait for it. Call this function while no other run can write into the folder (`only_run`). It repeats
+    `check_output_dir`, because another run may have written into the folder in the meantime.
 
     Args:
-        settings, seeds, overwrite: as of `check_output_dir`, which is repeated: another run may have written into the
-            folder since.
+        settings: the run's keyword arguments for `TrainingArguments`.
+        seeds: the seeds of the run.
+        overwrite: whether the run in the folder may be removed.
 
     Raises:
-        ValueError: as `check_output_dir` does.
+        ValueError: as for `check_output_dir`.
     """
     check_output_dir(settings, seeds, overwrite)
     root = Path(settings["output_dir"]).expanduser()
@@ -100,7 +102,7 @@ def clear_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrit
 
 
 def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
-    """Why a run with these seeds may not write into a folder; `None` if it may."""
+    """Return why a run with these seeds may not write into a folder, or `None` if it may."""
     folders = _folders(root)
     kept = [path for folder in folders for path in _found(folder, KEPT)]
     if not within:
@@ -137,7 +139,7 @@ def _some(paths: Sequence[Path], root: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    """A run's folder, then those of its seeds."""
+    """Return the folder of a run, followed by the folders of its seeds."""
     seeds = [path for path in root.glob("seed-*") if path.name.removeprefix("seed-").isdecimal() and path.is_dir()]
     return [root, *sorted(seeds)]
 
@@ -155,7 +157,7 @@ def _clear(folder: Path) -> None:
     written = _found(folder, WRITTEN)
     if card is not None and is_generated(card):
         written.append(folder / CARD_FILE)
-    # What tells a run comes last: a process that is killed in between leaves a run, which can be removed again.
+    # The files that identify a run are removed last, so that after a crash the folder can still be cleared.
     for path in sorted({*written}, key=lambda path: (path.name in (RUN_FILE, RESULTS_FILE), path.name)):
         if path.is_dir() and not path.is_symlink():
             discard(path)

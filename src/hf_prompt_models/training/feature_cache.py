@@ -1,9 +1,9 @@
-"""Features of a frozen image tower on disk: computed once, for every run that shows it the same pictures.
+"""Cache for the features of a frozen image tower on disk: computed once for all runs on the same images.
 
-An entry is found by what the picture's file holds, never by its name, and lies in a folder of its own for each setting
-(image processor, weights of the tower, precision), so that features of one are never used under another. Files are
-written whole and moved into place, each with a checksum: processes may share a cache, a run that was stopped goes on
-where it was, and a damaged file is thrown away and its features are computed again.
+An entry is found by the content of the image file, never by its name. Each setting (image processor, weights of the
+tower, precision) has its own folder, so that its features are never used under another one. Files are written
+completely and then moved into place, each with a checksum. Processes can therefore share a cache, an interrupted run
+resumes where it stopped, and a damaged file is deleted and its features are computed again.
 """
 
 import contextlib
@@ -40,17 +40,17 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "features"
 FORMAT = 1
-"""Part of every setting: raised when the way from a picture to its features changes."""
+"""Part of every setting. It is increased when the computation of features changes."""
 TRIES = 5
-"""To write into a folder that other processes remove."""
+"""Number of attempts to write into a folder that other processes may remove."""
 
 
 class FeatureCache:
-    """One setting's features.
+    """The cached features of one setting.
 
     Args:
-        directory: of all settings' features.
-        setting: everything, besides a picture's content, on which its features depend; anything JSON can say.
+        directory: folder for the features of all settings.
+        setting: everything except the image itself on which its features depend, as JSON-serialisable values.
     """
 
     def __init__(self, directory: str | os.PathLike, setting: dict[str, Any]):
@@ -60,10 +60,10 @@ class FeatureCache:
         self._is_kept = True
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, torch.Tensor]:
-        """The features that are there, of those asked for: (dim,) each.
+        """Return those of the requested features that are cached, by key, (dim,) each.
 
         Args:
-            keys: 32 bytes each, of a picture as `ImageDataset.key` gives it.
+            keys: keys of images, 32 bytes each, as returned by `ImageDataset.key`.
         """
         wanted, found = set(keys), {}
         for file in self._files():
@@ -77,20 +77,20 @@ class FeatureCache:
                 continue
             except (ValueError, SafetensorError) as error:
                 logger.warning(f"Damaged, computing its features again: {file} ({error}).")
-                with contextlib.suppress(OSError):  # of a cache that is read-only
+                with contextlib.suppress(OSError):  # the cache may be read-only
                     file.unlink()
                 continue
             for key, row in zip(stored, features, strict=True):
                 if key in wanted:
-                    found[key] = row.clone()  # not a view, which would keep all of the file in memory
+                    found[key] = row.clone()  # a view would keep the complete file in memory
                     wanted.remove(key)
         return found
 
     def write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
-        """Add features, in a file of their own. What cannot be written, as on a full disk, is said once, and not kept.
+        """Add features in a new file. If writing fails, warn once and cache nothing from then on.
 
         Args:
-            keys: 32 bytes each.
+            keys: keys of images, 32 bytes each.
             features: (keys, dim), float32.
         """
         if not self._is_kept:
@@ -111,36 +111,40 @@ class FeatureCache:
     def _write(self, keys: Sequence[bytes], features: torch.Tensor) -> None:
         tensors = {"keys": torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, 32)}
         tensors["features"] = features.detach().cpu().contiguous()
-        content = save(tensors, {"checksum": _checksum(**tensors)})  # save_file does not tell why it fails
+        content = save(tensors, {"checksum": _checksum(**tensors)})  # save_file does not report why it fails
         for tries_left in reversed(range(TRIES)):
             try:
                 if not (self.directory / "setting.json").exists():
-                    write_json(self.directory / "setting.json", self.setting)  # for people: nothing reads it
+                    write_json(self.directory / "setting.json", self.setting)  # for users only: no code reads it
                 remove_unfinished(self.directory, SECONDS_TO_WRITE)
                 with replacing(self.directory / f"{uuid.uuid4().hex}.safetensors") as beside:
                     beside.write_bytes(content)
                 return
             except OSError as error:
-                if not has_vanished(error) or not tries_left:  # the cache was emptied meanwhile: it is made again
+                if not has_vanished(error) or not tries_left:  # if the cache was emptied meanwhile, retry
                     raise
 
 
 def open_feature_cache(
     directory: str | os.PathLike | None, model: ClipPromptModel, image_processor: Any
 ) -> FeatureCache | None:
-    """The cache for a model's image tower and an image processor.
+    """Return the cache for the image tower of a model and an image processor.
 
     Args:
-        directory: where it lies; `None`: in the folder where Hugging Face libraries keep what they fetched; `"off"`
-            for no cache.
-        model: whose backbone's image side counts: two models that differ in the prompt alone share their cache.
-        image_processor: by its settings.
+        directory: folder of the cache. `None` means a folder in the cache of the Hugging Face libraries (`HF_HOME`),
+            `"off"` means no cache.
+        model: the model. Only the image tower of its backbone counts: models that differ only in the prompt share
+            their cache.
+        image_processor: the image processor. Only its class and its settings count.
+
+    Returns:
+        The cache, or `None` if `directory` is `"off"`.
     """
     if directory == "off":
         return None
     setting = {
         "image_processor": json.loads(image_processor.to_json_string()),
-        # Each backend resizes a little differently, and each way to compute attention rounds differently.
+        # Backends resize slightly differently, and attention implementations round differently.
         "image_processor_class": type(image_processor).__name__,
         "attention": str(model.clip.config.vision_config._attn_implementation),
         "image_tower": _digest_image_tower(model),
@@ -150,7 +154,7 @@ def open_feature_cache(
 
 
 def _digest_image_tower(model: ClipPromptModel) -> str:
-    """Of all that a picture passes through: every weight counts, not a sample of them as in the fingerprint."""
+    """Return a digest of the image tower. It covers all weights, not only a sample as the fingerprint does."""
     digest = hashlib.sha256(model.clip.config.vision_config.to_json_string().encode())
     for name, tensor in sorted(model.clip.state_dict().items()):
         if name.startswith(("vision_model.", "visual_projection.")):
@@ -178,7 +182,7 @@ def _checksum(keys: torch.Tensor, features: torch.Tensor) -> str:
 
 
 CACHED_AT_A_TIME = 1000
-"""Images whose features are written to the cache at once: what a stopped run loses at most."""
+"""Number of images whose features are written to the cache at once, which an interrupted run loses at most."""
 
 
 @torch.no_grad()
@@ -191,16 +195,18 @@ def compute_features(
     progress: bool = True,
     cache: FeatureCache | None = None,
 ) -> FeatureDataset:
-    """What a frozen tower makes of each item of a data set, computed once.
+    """Return the features of each item of a dataset under a frozen tower, computed once.
 
     Args:
-        encode: from a batch of the items' tensors to features, (batch, ...).
-        dataset: items with `labels`; has `labels` of all, and a `key` for each.
-        name: what the model calls the features.
-        batch_size, num_workers: of the loading.
+        encode: function from a batch of the items' tensors to features, (batch, ...).
+        dataset: a dataset whose items have `labels`. With `cache`, its method `key` returns the key of an item; its
+            attribute `labels` holds the labels of all items.
+        name: the keyword under which the model takes the features.
+        batch_size: number of items per batch.
+        num_workers: number of processes that load items.
         progress: whether to show a progress bar.
-        cache: where features are looked up first, and kept. Several processes each compute a part, and find the
-            others' there; without, each computes all.
+        cache: the cache in which features are looked up and stored. Of several processes, each computes a part and
+            reads the rest from the cache; without a cache, each process computes all features.
     """
     computed: list[torch.Tensor] = []
 
@@ -219,7 +225,7 @@ def compute_features(
                 computed.append(torch.cat(features))
                 if cache:
                     known.update(zip((keys[index] for index in part), computed[-1], strict=True))
-                    # A file that was replaced since its key was taken would be found by what it held before.
+                    # Skip files that were replaced after their key was computed: the key is of the old content.
                     kept = [place for place, index in enumerate(part) if _has_key(dataset, index, keys[index])]
                     if kept:
                         cache.write([keys[part[place]] for place in kept], computed[-1][kept])
@@ -232,11 +238,11 @@ def compute_features(
     first_of = {key: index for index, key in reversed(list(enumerate(keys)))}  # equal items are computed once
     missing = [index for index, key in enumerate(keys) if key not in known and first_of[key] == index]
     if num_processes() > 1:
-        # Each process computes a part, chosen by keys and not by places: one that looks later finds more of them.
+        # Each process computes a part, chosen by key, not by index: a process that reads later misses fewer items.
         compute([index for index in missing if int.from_bytes(keys[index][:4]) % num_processes() == process_index()])
         wait_for_all()
         known |= cache.read([keys[index] for index in missing if keys[index] not in known])
-        missing = [index for index in missing if keys[index] not in known]  # of machines that share no cache
+        missing = [index for index in missing if keys[index] not in known]  # on machines that do not share the cache
     compute(missing)
     return FeatureDataset(torch.stack([known[key] for key in keys]), dataset.labels, name)
 

@@ -1,4 +1,4 @@
-"""Telling models that this package trained from everything else that a path may hold."""
+"""Distinguish models that this package trained from everything else that a path may hold."""
 
 import re
 import zipfile
@@ -17,7 +17,7 @@ from hf_prompt_models.utils.files import read_json
 
 MAX_CONFIG_BYTES = 2**26
 ORIGINAL_WEIGHTS = frozenset({".pth", ".pt", ".tar", ".ckpt", ".bin"})
-"""How the files end that the methods' original code writes."""
+"""Suffixes of the files that the original code of the methods writes."""
 WHAT_TO_PASS = "Pass the folder that `hf-prompt train` wrote (its --output_dir)"
 
 
@@ -25,7 +25,7 @@ def check_trained(folder: Path) -> None:
     """Check that a folder holds a model of this package.
 
     Raises:
-        ValueError: with what the path holds instead, and what to do.
+        ValueError: if it does not; the message says what the path holds instead and what to do.
     """
     file = folder / CONFIG_NAME
     if not file.is_file():
@@ -39,14 +39,14 @@ def check_trained(folder: Path) -> None:
 
 
 def check_backbone(folder: Path, backbone: str | None = None) -> None:
-    """Check that the backbone of a model that was saved without it can be found, before data are read.
+    """Check, before data are read, that the backbone of a model that was saved without it can be found.
 
     Args:
-        folder: of the model.
-        backbone: where the backbone is now, if it moved.
+        folder: folder of the model.
+        backbone: folder or Hub id of the backbone, if it has moved.
 
     Raises:
-        OSError: with what to pass.
+        OSError: if it cannot be found; the message says what to pass.
     """
     config = read_json(folder / CONFIG_NAME, MAX_CONFIG_BYTES, "configurations")
     place = backbone or config.get("base_model_name_or_path")
@@ -60,12 +60,12 @@ def check_backbone(folder: Path, backbone: str | None = None) -> None:
 
 
 def is_prompt_model(model_type: str) -> bool:
-    """Whether a `model_type` is one of a prompt method."""
+    """Return whether a `model_type` belongs to a prompt method."""
     return model_type in CONFIG_MAPPING and issubclass(CONFIG_MAPPING[model_type], PromptConfig)
 
 
 def describe_foreign(place: object, model_type: str, architectures: object) -> str:
-    """Return what a checkpoint of another package is, and what to do with it."""
+    """Return a message that says what a checkpoint of another package is and how to use it."""
     known = {backbone.model_class.config_class.model_type for backbone in BACKBONES.values()}
     untrained = (
         " `hf-prompt predict` classifies with it untrained, given --class_names FILE." if model_type in known else ""
@@ -79,19 +79,19 @@ def describe_foreign(place: object, model_type: str, architectures: object) -> s
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a repository on the Hub, `user/model`."""
+    """Return whether a name has the form of a repository on the Hub, `user/model`."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None
 
 
 def describe_place(path: Path) -> str:
-    """Return what a path without a `config.json` is, and what to pass instead."""
+    """Return a message that says what a path without a `config.json` is and what to pass instead."""
     if not path.exists():
         hint = ""
         if is_hub_id(str(path)):
             hint = f" A model on the Hub is downloaded first: `hf download {path} --local-dir DIR`."
         return f"there is no such folder. {WHAT_TO_PASS}.{hint}"
     if not path.is_dir():
-        if zipfile.is_zipfile(path) and path.suffix.lower() not in ORIGINAL_WEIGHTS:  # torch's are archives, too
+        if zipfile.is_zipfile(path) and path.suffix.lower() not in ORIGINAL_WEIGHTS:  # torch also writes zip archives
             return "it is a zip archive. Unpack it, and pass the folder in it that has a config.json."
         if path.suffix.lower() in ORIGINAL_WEIGHTS:
             return "it is a file of weights. `hf-prompt convert` reads checkpoints of the methods' original code."

@@ -1,4 +1,4 @@
-"""A Trainer for models whose loss is a sum of several, each of which is logged by its name."""
+"""A Trainer for models whose loss is a sum of several losses, each of which is logged by its name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,13 @@ from hf_prompt_models.utils.distributed import gather_examples
 
 
 class NamedLossTrainer(PromptTrainer):
-    """`PromptTrainer` that logs, beside the loss, the means of the outputs whose names end with `_loss`.
+    """`PromptTrainer` that logs, next to the loss, the means of the outputs whose names end with `_loss`.
 
     Args:
-        forward_arguments: passed to the model in training with each batch.
-        measure: gives the metrics for the Trainer's own evaluations (`--eval_strategy epoch`).
-        args, kwargs: as for `PromptTrainer`.
+        forward_arguments: keyword arguments passed to the model in training with each batch.
+        measure: function that returns the metrics for evaluations during training (`--eval_strategy epoch`).
+        args: positional arguments of `PromptTrainer`.
+        kwargs: keyword arguments of `PromptTrainer`.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class NamedLossTrainer(PromptTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """As `Trainer`'s."""
+        """Compute the loss as `Trainer` does, and keep the named losses for the log."""
         outputs = model(**inputs, **self.forward_arguments)
         for name, value in outputs.items():
             if name.endswith("_loss"):
@@ -44,7 +45,7 @@ class NamedLossTrainer(PromptTrainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As `Trainer`'s, with the means since the last time, over all processes."""
+        """Log the values, with the means of the named losses since the last log over all processes."""
         if "loss" in logs:
             for name, (total, count) in self._totals.items():
                 logs[name] = round(gather_examples((total / count).reshape(1)).mean().item(), 4)
@@ -52,7 +53,7 @@ class NamedLossTrainer(PromptTrainer):
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """The metrics of `measure`, logged."""
+        """Return and log the metrics of `measure`."""
         if self.measure is None:
             return super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.measure().items()}

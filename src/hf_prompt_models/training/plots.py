@@ -22,9 +22,9 @@ from hf_prompt_models.utils.figures import (
 
 
 NAMED_CLASSES = 150
-"""With more classes no name would be legible: their numbers are shown."""
+"""With more classes, names would be illegible, and class numbers are shown instead."""
 NUMBERED_CLASSES = 20
-"""With more classes the cells are too small for numbers."""
+"""With more classes, the cells are too small for numbers."""
 LABEL_LETTERS = 48
 
 
@@ -35,14 +35,16 @@ def plot_confusion_matrix(
     kind: str = "image",
     models: int = 1,
 ) -> None:
-    """Write a confusion matrix as PNG: rows are true classes, colour is the share of a row, small ones get numbers.
+    """Write a confusion matrix as PNG.
+
+    Rows are true classes, and the colour of a cell is its share of the row. Small matrices show the counts, too.
 
     Args:
-        counts: (classes, classes), rows true, columns predicted.
-        class_names: one name a class.
-        path: of the PNG.
-        kind: what one of those counted is called.
-        models: of how many models the counts are the sum; each has seen all images or videos.
+        counts: (classes, classes), rows are true classes, columns predicted ones.
+        class_names: one name per class.
+        path: file to write.
+        kind: name of an example, such as "image".
+        models: number of models over which the counts are summed. Each was tested on all images or videos.
     """
     size, total = len(class_names), int(counts.sum())
     totals = counts.sum(axis=1, keepdims=True)
@@ -82,14 +84,14 @@ def plot_learning_curve(
     baselines: Mapping[str, float] | None = None,
     measure: str = "test accuracy",
 ) -> None:
-    """Write training loss, learning rate and, where there were evaluations, test accuracy against epochs as PNG.
+    """Plot training loss, learning rate and, if there were evaluations, test accuracy over epochs as PNG.
 
     Args:
-        log_history: the Trainer's `state.log_history`.
-        path: of the PNG.
-        title: of the figure.
-        baselines: what to compare the accuracy with, by name, from 0 to 1: chance, zero-shot.
-        measure: what `eval_accuracy` is called.
+        log_history: `state.log_history` of the Trainer.
+        path: file to write.
+        title: title of the figure.
+        baselines: scores to compare the accuracy with, by name, from 0 to 1, such as chance and zero-shot.
+        measure: label of `eval_accuracy`.
     """
     training = [entry for entry in log_history if "loss" in entry]
     evaluations = [entry for entry in log_history if "eval_accuracy" in entry]
@@ -123,12 +125,12 @@ def plot_learning_curve(
 
 
 def draw_baselines(axes: Axes, baselines: Mapping[str, float], scale: float = 100) -> None:
-    """Draw a horizontal line for each score to compare with.
+    """Draw a horizontal line for each baseline.
 
     Args:
-        axes: where to.
+        axes: axes to draw into.
         baselines: scores by name.
-        scale: what to multiply them with; 100 for percent.
+        scale: factor for the scores; 100 for percent.
     """
     for number, (name, value) in enumerate(baselines.items()):
         style = (":", "--", "-.")[number % 3]
@@ -144,16 +146,16 @@ def plot_accuracy_by_shots(
     chance: float | None = None,
     measure: str = "accuracy",
 ) -> None:
-    """Write accuracy against training examples as PNG: a star at 0 for zero-shot, a line for each variant.
+    """Plot accuracy over training examples as PNG: a star at 0 for zero-shot, a line for each variant.
 
     Args:
-        lines: for each variant by its label, mean and deviation of the accuracy (0 to 1) by number of shots.
-        zero_shot: accuracy of hand-written prompts; several by label; or None.
-        title: of the figure.
-        path: of the PNG.
-        kind: what one of those trained on is called. Shots count `"expression"`s in all, others for each class.
-        chance: what guessing reaches, from 0 to 1, where it is known.
-        measure: what is shown.
+        lines: by label of each variant, mean and deviation of the accuracy (0 to 1) by number of shots.
+        zero_shot: accuracy of hand-written prompts; several by label; or `None`.
+        title: title of the figure.
+        path: file to write.
+        kind: name of a training example. Shots are the total number for `"expression"`, otherwise per class.
+        chance: accuracy of guessing, from 0 to 1, if known.
+        measure: name of the plotted score.
     """
     labels = {label: wrapped(label, 80) for label in lines}
     stars = zero_shot if isinstance(zero_shot, Mapping) else {} if zero_shot is None else {"zero-shot": zero_shot}
@@ -164,7 +166,7 @@ def plot_accuracy_by_shots(
     for number, (label, points) in enumerate(lines.items()):
         shots = sorted(points)
         means, deviations = ([100 * points[k][i] for k in shots] for i in (0, 1))
-        bars = deviations if any(deviations) else None  # a bar of no height would be two caps in the marker
+        bars = deviations if any(deviations) else None  # a bar without height would show as two caps in the marker
         axes.errorbar(
             shots,
             means,
@@ -184,7 +186,7 @@ def plot_accuracy_by_shots(
     largest = max((k for points in lines.values() for k in points), default=1)
     ticks = [0]
     for count in sorted({k for points in lines.values() for k in points}):
-        if count - ticks[-1] >= largest / 20:  # else the numbers would touch
+        if count - ticks[-1] >= largest / 20:  # otherwise the tick labels would touch
             ticks.append(count)
     axes.set_xticks(ticks)
     axes.set_xlabel("training expressions" if kind == "expression" else f"training {kind}s per class")

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and finding it again."""
+"""The files of a run in its output folder, and functions to find them."""
 
 import hashlib
 import json
@@ -37,21 +37,21 @@ OPTIMIZER_SETTINGS = (
     "lr_scheduler_kwargs",
     "warmup_steps",
 )
-"""A checkpoint holds the optimizer and the schedule with these: other values would be ignored."""
+"""Settings that are stored with the optimizer and the schedule in a checkpoint: other values would be ignored."""
 ZERO_SHOT_FILE = "zero_shot_predictions.csv"
 UNKNOWN_SEED = "-"
-"""Stands in results for the seed of a model folder that is not part of a run."""
+"""The seed that results show for a model folder that is not part of a run."""
 MAX_BYTES = 2**28
-"""The longest record that is read: it lists all images that were trained on."""
+"""The largest record that is read. A record lists all training images."""
 
 
 def seed_directory(output_dir: str, seed: int, seeds: Sequence[int]) -> Path:
-    """Where the model of a seed lies: in the run's folder itself if there is one seed, else in `seed-<n>`."""
+    """Return the folder of a seed's model: the folder of the run if there is one seed, otherwise `seed-<n>` in it."""
     return Path(output_dir) if len(seeds) == 1 else Path(output_dir) / f"seed-{seed}"
 
 
 def seed_settings(training: Mapping[str, Any], seed: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """What a seed's `TrainingArguments` say otherwise than the run's: its folder, and its repository on the Hub."""
+    """Return the `TrainingArguments` in which a seed differs from the run: seed, output folder, Hub repository."""
     output_dir = training["output_dir"]
     settings = {"output_dir": str(seed_directory(output_dir, seed, seeds)), "seed": seed}
     if training.get("push_to_hub"):
@@ -61,12 +61,12 @@ def seed_settings(training: Mapping[str, Any], seed: int, seeds: Sequence[int]) 
 
 
 def model_directories(run: str) -> dict[str, Path]:
-    """Return the models of a run by seed: of the folder itself, or of its `seed-<n>` folders.
+    """Return the model folders of a run by seed: the folder itself, or its `seed-<n>` folders.
 
-    Where training was interrupted, the model is the newest whole checkpoint; `describe_interrupted` reports it.
+    If training was interrupted, the model is the newest complete checkpoint; `describe_interrupted` reports it.
 
     Raises:
-        ValueError: if there is no model, or one that this package did not train; with what to pass instead.
+        ValueError: if there is no model, or one that this package did not train. The message says what to pass.
     """
     directories = _find_models(Path(run))
     for directory in directories.values():
@@ -75,7 +75,7 @@ def model_directories(run: str) -> dict[str, Path]:
 
 
 def holds_model(path: str) -> bool:
-    """Return whether a path is the folder of a model, whoever trained it, or of a run with models."""
+    """Return whether a path is the folder of a model, from any package, or of a run with models."""
     return any((directory / CONFIG_NAME).is_file() for directory in _find_models(Path(path)).values())
 
 
@@ -94,7 +94,7 @@ def _find_models(directory: Path) -> dict[str, Path]:
 
 
 def _model_or_checkpoint(directory: Path) -> Path | None:
-    """The folder itself, if it holds a model, or the newest checkpoint in it."""
+    """Return the folder itself if it holds a model, otherwise the newest complete checkpoint in it, or `None`."""
     if (directory / CONFIG_NAME).is_file():
         return directory
     checkpoint = newest_whole_checkpoint(directory)
@@ -102,7 +102,7 @@ def _model_or_checkpoint(directory: Path) -> Path | None:
 
 
 def describe_interrupted(run: str, directories: Mapping[str, Path]) -> str:
-    """Return which models of a run are checkpoints because training did not end; "" where none is."""
+    """Return a message that names the models that are checkpoints of an interrupted run, or "" if there are none."""
     used = [path for path in directories.values() if path != Path(run) and is_checkpoint(path)]
     if not used:
         return ""
@@ -110,7 +110,7 @@ def describe_interrupted(run: str, directories: Mapping[str, Path]) -> str:
 
 
 def _models_of_seeds(file: Path) -> dict[str, str]:
-    """Where a `results.json` says that the model of each seed was written."""
+    """Return the model folder of each seed, as recorded in a `results.json`."""
     match read_json(file, MAX_BYTES, "results"):
         case {"seeds": dict(seeds)} if seeds and all(
             seed.isdecimal() and isinstance(result, dict) and isinstance(result.get("model"), str)
@@ -121,10 +121,10 @@ def _models_of_seeds(file: Path) -> dict[str, str]:
 
 
 def model_directory(run: str) -> Path:
-    """The model of a run of one seed, or of a model folder.
+    """Return the model folder of a run with one seed, or of a path that is itself a model folder.
 
     Raises:
-        ValueError: if there is no model, or one for each of several seeds.
+        ValueError: if there is no model, or there are several seeds.
     """
     directories = model_directories(run)
     if len(directories) > 1:
@@ -136,7 +136,7 @@ def model_directory(run: str) -> Path:
 
 
 def digest_of(value: Any) -> str:
-    """Return a word that tells data apart: of the names and labels of a test set, say."""
+    """Return a short digest of a value, for example of the names and labels of a test set."""
     return hashlib.sha256(json.dumps(value, default=float).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
@@ -144,7 +144,7 @@ TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "special_tokens*", "added_
 
 
 def saved_bytes(directory: Path) -> dict[str, int]:
-    """Return how many bytes of a saved model are its weights, and its tokenizer."""
+    """Return the size of the weights and of the tokenizer of a saved model, in bytes."""
     files = {"weights": ["model*.safetensors", "lora/*"], "tokenizer": TOKENIZER_FILES}
     return {
         name: sum(file.stat().st_size for file in {file for each in patterns for file in directory.glob(each)})
@@ -153,24 +153,24 @@ def saved_bytes(directory: Path) -> dict[str, int]:
 
 
 def predictions_file(path: str | Path, seed: str, seeds: Mapping[str, Any]) -> Path:
-    """Return where to write predictions: with several seeds `seed-<n>.` stands in front of the file's name."""
+    """Return the file for predictions; with several seeds, its name gets the prefix `seed-<n>.`."""
     return Path(path) if len(seeds) == 1 else Path(path).with_name(f"seed-{seed}.{Path(path).name}")
 
 
 def seed_words(seed: str) -> str:
-    """Return what a line of results is called: `seed 1`, or `the model` of a folder that names no seed."""
+    """Return the label of a line of results: `seed 1`, or `the model` for a folder that is not part of a run."""
     return "the model" if seed == UNKNOWN_SEED else f"seed {seed}"
 
 
 def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | None:
-    """Make a seed's folder ready for its run: what other runs, and killed ones, left behind is gone.
+    """Prepare the folder of a seed for its run, and remove what other runs and killed processes left in it.
 
     Args:
-        training: the seed's.
-        record: what tells this run from others, as JSON can say it; written into the folder.
+        training: the `TrainingArguments` of the seed.
+        record: JSON-serialisable values that identify this run; written into the folder.
 
     Returns:
-        The checkpoint to go on from, or `None` to start from the beginning; the same for all processes.
+        The checkpoint to resume from, or `None` to start from the beginning; the same in all processes.
 
     Raises:
         ValueError: if the checkpoint belongs to another run.
@@ -184,7 +184,7 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
         check_same_run(directory / RUN_FILE, record, str(directory))
     if training.process_index == 0:
         if checkpoint is None:
-            discard_checkpoints(directory)  # a later resume would take them for this run's
+            discard_checkpoints(directory)  # otherwise a later resume would use them
         remove_unfinished(directory)
         if directory.name == f"seed-{training.seed}":
             remove_unfinished(directory.parent)  # where the results of all seeds are written
@@ -193,9 +193,10 @@ def begin_seed(training: TrainingArguments, record: dict[str, Any]) -> str | Non
 
 
 def deciding_settings(training: TrainingArguments) -> dict[str, Any]:
-    """The settings that a run cannot change on the way: its optimizer's state, and its place in an epoch, follow them.
+    """Return the settings that must not change when a run is resumed.
 
-    How the examples of a step are spread over processes and accumulated batches may change.
+    The state of the optimizer and the position in the epoch depend on them. How the examples of a step are
+    distributed over processes and accumulated batches may change.
     """
     settings = training.to_dict()
     per_step = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
@@ -206,12 +207,12 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
     """Refuse to resume a checkpoint of a run with other settings or images.
 
     Args:
-        path: the record of the checkpoint's run.
-        record: this run's; what a run of an earlier version did not record is not compared.
-        checkpoint: its folder.
+        path: the record of the run that wrote the checkpoint.
+        record: the record of this run. Entries that an earlier version did not record are not compared.
+        checkpoint: folder of the checkpoint.
 
     Raises:
-        ValueError: naming what differs.
+        ValueError: if the runs differ; the message names what differs.
     """
     if not path.is_file():
         return
@@ -244,14 +245,15 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
 
 
 def resumes(wanted: str | bool | None) -> bool:
-    """Whether `--resume_from_checkpoint` asks for anything."""
+    """Return whether a value of `--resume_from_checkpoint` requests to resume."""
     return wanted is not None and str(wanted).lower() != "false"
 
 
 def wanted_checkpoint(training: TrainingArguments) -> str | None:
-    """`--resume_from_checkpoint true` means the newest whole checkpoint, or none where there is none.
+    """Return the checkpoint that `--resume_from_checkpoint` requests, or `None`.
 
-    The main process looks for all: another might look while it is cleaning up.
+    The value `true` means the newest complete checkpoint, or `None` if there is none. The main process searches for
+    all processes, because another one might search while the main process is cleaning up.
     """
     wanted = training.resume_from_checkpoint
     if not resumes(wanted):

@@ -1,4 +1,4 @@
-"""One run at a time in an output folder."""
+"""A lock that allows one run at a time in an output folder."""
 
 import os
 import time
@@ -10,20 +10,23 @@ from hf_prompt_models.utils.files import UNFINISHED, FolderInUseError, locked, n
 
 
 LOCK = f"{UNFINISHED}run"
-"""A folder that a run keeps locked in its own: what a killed one leaves is unlocked, and counts as abandoned."""
+"""A folder that a run creates in its output folder and keeps locked.
+
+If the run is killed, the lock is released, and the folder counts as abandoned.
+"""
 TRIES = 10
 
 
 @contextmanager
 def only_run(output_dir: str | os.PathLike, is_main: bool) -> Iterator[None]:
-    """Keep every other run out of an output folder: each would remove the other's checkpoints and results.
+    """Keep other runs out of an output folder, because each would remove the other's checkpoints and results.
 
     Args:
-        output_dir: the run's folder, made if needed.
-        is_main: whether this is the run's main process, which holds the folder for all of them.
+        output_dir: the folder of the run, created if needed.
+        is_main: whether this is the main process of the run, which holds the lock for all processes.
 
     Raises:
-        FolderInUseError: if another run is going on in the folder.
+        FolderInUseError: if another run is using the folder.
     """
     if not is_main:
         yield
@@ -43,9 +46,9 @@ def only_run(output_dir: str | os.PathLike, is_main: bool) -> Iterator[None]:
                         f"Another run is writing into {str(directory)!r}. Wait until it has ended, or choose another "
                         "--output_dir."
                     ) from error
-                time.sleep(0.1)  # whoever looks for what killed processes left holds it for a moment
+                time.sleep(0.1)  # a cleanup of abandoned files holds it for a moment
         try:
             yield
         finally:
-            with suppress(OSError):  # somebody removed the folder
+            with suppress(OSError):  # the folder may have been removed
                 (directory / LOCK).rmdir()

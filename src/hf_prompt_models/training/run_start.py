@@ -1,4 +1,4 @@
-"""What every run does before it reads its data: its settings, and a folder that holds no other run."""
+"""Steps of every run before it reads its data: check its settings, its backbones and its output folder."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,10 @@ from hf_prompt_models.training.settings import RunOptions, build_training_argume
 
 
 def check_backbones(backbones: Iterable[str | None]) -> None:
-    """Check that backbones can be loaded, before data are read; `None` is passed over.
+    """Check, before data are read, that backbones can be loaded; `None` is skipped.
 
     Raises:
-        OSError: with what to pass instead.
+        OSError: if a backbone cannot be found; the message says what to pass instead.
     """
     for backbone in backbones:
         if backbone is not None:
@@ -27,17 +27,18 @@ def check_backbones(backbones: Iterable[str | None]) -> None:
 def arguments_by_seed(
     settings: Mapping[str, Any], seeds: Sequence[int], backbones: Sequence[str | None], options: RunOptions
 ) -> dict[int, TrainingArguments]:
-    """Return each seed's `TrainingArguments`: its own folder, its own repository on the Hub.
+    """Return the `TrainingArguments` of each seed, with a separate folder and Hub repository for each.
 
     Args:
-        settings: the run's.
-        seeds: the run's.
-        backbones: names or folders of the backbones.
-        options: the run's.
+        settings: the run's keyword arguments for `TrainingArguments`.
+        seeds: the seeds of the run.
+        backbones: Hub ids or folders of the backbones.
+        options: the options of the run.
 
     Raises:
         OSError: if a backbone cannot be found.
-        ValueError: also if a seed's folder is a backbone's, or the run's folder holds another run.
+        ValueError: if a setting is not supported, the folder of a seed is the folder of a backbone, or the run's
+            folder holds another run.
     """
     folders = {os.path.realpath(each) for each in backbones if each is not None and each != PLAYGROUND}
     training = {seed: build_training_arguments({**settings, **seed_settings(settings, seed, seeds)}) for seed in seeds}

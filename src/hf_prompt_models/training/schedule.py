@@ -1,4 +1,4 @@
-"""CoOp's learning rate schedule: one constant warm-up epoch, then a cosine that moves once an epoch."""
+"""CoOp's learning rate schedule: one constant warm-up epoch, then a cosine that is updated once per epoch."""
 
 import math
 
@@ -7,9 +7,9 @@ WARMUP_LEARNING_RATE = 1e-5
 
 
 def epoch_cosine_learning_rate(epoch: int, num_epochs: int, learning_rate: float) -> float:
-    """Learning rate of an epoch, counted from 0 (Dassl's `ConstantWarmupScheduler` around a cosine).
+    """Return the learning rate of an epoch, counted from 0 (Dassl's `ConstantWarmupScheduler` with a cosine).
 
-    The cosine starts at the full rate in epoch 1 and spans `num_epochs`, so the last epoch's rate is not quite 0.
+    The cosine starts at the full rate in epoch 1 and spans `num_epochs`, so the rate of the last epoch is not quite 0.
     """
     if epoch == 0:
         return WARMUP_LEARNING_RATE

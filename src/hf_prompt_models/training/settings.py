@@ -1,4 +1,4 @@
-"""What a run's `TrainingArguments` are made of: flags that imply others, contradict each other or train nothing."""
+"""Build a run's `TrainingArguments`, and refuse flags that contradict each other or train nothing."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from hf_prompt_models.recipe_utils import Recipe
 
 
 INTERVALS = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
-"""A number of steps, and the strategy under which alone it is read."""
+"""Arguments that are a number of steps, each with the strategy that must be "steps" for it to have an effect."""
 
 ABOVE_ZERO = ("num_train_epochs", *INTERVALS)
 AT_LEAST = {
@@ -32,39 +32,39 @@ AT_LEAST = {
 
 @dataclass
 class RunOptions:
-    """The run itself."""
+    """Options of the run itself."""
 
     _argument_group_name = "run"
 
     recipe: str = field(
         default="laptop",
         metadata={
-            "help": "Whose settings are the defaults. laptop: those of the paper, but for the ones that a laptop "
-            "cannot wait for; they are shown with the paper's value beside. paper: the paper's, all of them.",
+            "help": "Default settings to use. laptop: the settings of the paper, except those that take too long on a "
+            "laptop; these are shown next to the value of the paper. paper: all settings of the paper.",
             "choices": ["laptop", "paper"],
         },
     )
     allow_shared_files: bool = field(
         default=False,
         metadata={
-            "help": "Test on examples that are trained on, too. Without this flag they are refused: a result on them "
-            "says nothing about new ones."
+            "help": "Allow test examples that are also trained on. Without this flag, they are refused, because a "
+            "result on them does not show how the model performs on new examples."
         },
     )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
-            "help": "Replace the run that --output_dir holds: remove what it wrote, and nothing else. Without this "
-            "flag such a folder is refused."
+            "help": "Replace the run in --output_dir: remove the files that it wrote, and no others. Without this "
+            "flag, a folder that holds a run is refused."
         },
     )
 
 
 def implied_strategies(explicit: Mapping[str, Any]) -> dict[str, str]:
-    """The strategies that explicit numbers of steps imply: `--logging_steps 5` logs every 5 steps.
+    """Return the strategies that explicit numbers of steps imply: `--logging_steps 5` logs every 5 steps.
 
     Raises:
-        ValueError: if a strategy that ignores the number is explicit, too.
+        ValueError: if a strategy that ignores the number is also explicit.
     """
     implied = {}
     for steps, strategy in INTERVALS.items():
@@ -80,10 +80,10 @@ def implied_strategies(explicit: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_numbers(explicit: Mapping[str, Any]) -> None:
-    """Refuse explicit settings under which no step is trained, or that no training can use.
+    """Refuse explicit settings that train no step or are out of range.
 
     Raises:
-        ValueError: naming the flag.
+        ValueError: if a setting is refused; the message names the flag.
     """
     if (steps := explicit.get("max_steps", -1)) < 1 and steps != -1:
         raise ValueError(f"--max_steps {steps} trains nothing. Pass at least 1, or leave it out to train by epochs.")
@@ -98,14 +98,15 @@ def check_numbers(explicit: Mapping[str, Any]) -> None:
 
 
 def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
-    """Return the `TrainingArguments` of some settings; on a machine without an accelerator those of its CPU.
+    """Return `TrainingArguments` for the given settings; on a machine without an accelerator, for its CPU.
 
     Raises:
-        ValueError: for what such a machine cannot do, or several processes that would not train together.
+        ValueError: if the machine does not support a setting, a package for `report_to` is missing, or several
+            processes would not train together.
     """
     settings = dict(settings)
     if not torch.accelerator.is_available():
-        # Without it, several processes would train a model each, and bfloat16 would be refused.
+        # Otherwise each of several processes would train its own model, and bfloat16 would be refused.
         settings.setdefault("use_cpu", True)
         if settings.get("fp16"):
             raise ValueError("--fp16 true needs a GPU, and there is none. Use --bf16 true, which CPUs compute, too.")
@@ -126,18 +127,18 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
 
 
 def with_laptop_defaults(recipe: Recipe[Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a command line says, above what `--recipe laptop`, the default, sets in place of the paper's settings."""
+    """Return the settings of a command line, with the defaults of `--recipe laptop` unless it has `--recipe paper`."""
     if given.get("recipe") == "paper":
         return dict(given)
     return {**recipe.laptop_defaults(given), **given}
 
 
 def announce(training: Mapping[int, TrainingArguments], examples: Mapping[int, int]) -> None:
-    """Print how long a run is, in steps, before its first one.
+    """Print the length of a run in steps before the first one.
 
     Args:
-        training: of each seed.
-        examples: of each seed, how many it trains on.
+        training: the `TrainingArguments` of each seed.
+        examples: the number of training examples of each seed.
     """
     first = next(iter(training.values()))
     if first.process_index:
@@ -161,18 +162,19 @@ def announce(training: Mapping[int, TrainingArguments], examples: Mapping[int, i
 
 
 def check_batches(training: TrainingArguments, num_examples: int, contrasts: bool) -> None:
-    """Refuse batches that train nothing: none at all, or a single example under a loss that compares a batch's own.
+    """Refuse batches that train nothing.
 
-    Accumulated batches are compared each for itself; those of several processes are compared together, and a last
-    one that is not full is filled there.
+    This is the case if there is no batch, or if a batch holds a single example and the loss compares the examples of
+    a batch. Accumulated batches are compared separately. Batches of several processes are compared together, and an
+    incomplete last batch is filled up in that case.
 
     Args:
-        training: the seed's.
-        num_examples: to train on.
+        training: the `TrainingArguments` of the seed.
+        num_examples: number of training examples.
         contrasts: whether the loss compares the examples of a batch with each other.
 
     Raises:
-        ValueError: with the flags that help.
+        ValueError: if batches are refused; the message names the flags to change.
     """
     together = training.per_device_train_batch_size * training.world_size
     if training.dataloader_drop_last and num_examples < together:

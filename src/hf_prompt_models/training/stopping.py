@@ -1,4 +1,4 @@
-"""Ctrl-C in training: the step is finished and saved, so that the run goes on from there."""
+"""Handle Ctrl-C in training: the current step is completed and saved, so that the run can be resumed from it."""
 
 import signal
 import threading
@@ -11,20 +11,21 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class StopCallback(TrainerCallback):
-    """Lets what a signal does wait until the end of a step and a checkpoint of it; a second signal does not wait."""
+    """Delays a signal until the current step is completed and saved; a second signal takes effect at once."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], Any] | None = None
 
     @contextmanager
     def listening(self, alone: bool) -> Iterator[None]:
-        """While this lasts, Ctrl-C (SIGINT) waits, and SIGTERM if the program has a Python function for it.
+        """Delay Ctrl-C (SIGINT), and SIGTERM if it has a Python handler, within the context.
 
         Args:
-            alone: whether this is the only process: several would save, and stop, after different steps.
+            alone: whether this is the only process. With several processes, signals are not delayed, because the
+                processes would save and stop after different steps.
         """
         replaced = {}
-        if alone and threading.current_thread() is threading.main_thread():  # others may set no handlers
+        if alone and threading.current_thread() is threading.main_thread():  # only it may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 before = signal.getsignal(number)
                 if callable(before):
@@ -48,6 +49,7 @@ class StopCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Request a checkpoint if a signal arrived, or stop at once if checkpoints are not saved."""
         if self._stop is None:
             return
         if args.save_strategy == "no":
@@ -55,5 +57,6 @@ class StopCallback(TrainerCallback):
         control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop after the checkpoint if a signal arrived."""
         if self._stop is not None:
             self._stop()

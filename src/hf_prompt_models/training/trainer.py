@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer, with what prompt learning needs on top."""
+"""The Hugging Face Trainer, extended for prompt learning."""
 
 import logging
 import math
@@ -44,24 +44,26 @@ logger = logging.getLogger(__name__)
 
 
 class PromptTrainer(Trainer):
-    """`Trainer` with CoOp's schedule, augmentation by epoch, checkpoints that are whole, and one quiet progress bar.
+    """`Trainer` with CoOp's schedule, augmentation by epoch, crash-safe checkpoints and one quiet progress bar.
 
-    A checkpoint is written beside and moved into its place when all of it is on the disk, so that one killed at any
-    moment leaves the one before.
+    A checkpoint is written to a temporary folder and moved into place once it is completely on disk. A process that
+    is killed at any time therefore leaves the previous checkpoint intact.
 
-    It trains from a `datasets.Dataset`, of which a batch's rows alone are in memory, and, with `max_steps`, from a
-    stream (`datasets.IterableDataset`), which begins anew when it ends. Each process reads all of a stream and takes
-    its part of each batch, so that several train what one does; to the paper's schedule each step of it is an epoch.
+    The training set is a `datasets.Dataset`, of which only the rows of a batch are in memory, or, with `max_steps`, a
+    stream (`datasets.IterableDataset`), which starts over when it ends. Each process reads the complete stream and
+    takes its part of each batch, so that several processes train on the same batches as one. For the paper's
+    schedule, each step on a stream counts as an epoch.
 
     Args:
-        own_schedule: use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
-        learning_rate_factors: by the beginning of parameters' names, what to multiply their learning rate with. Given
-            some, weight decay applies to all parameters, as ActionCLIP's code has it.
-        args, kwargs: as for `Trainer`.
+        own_schedule: whether to use the paper's learning rate schedule instead of `args.lr_scheduler_type`.
+        learning_rate_factors: factors for the learning rate of the parameters whose names start with the given
+            prefixes. If there are any, weight decay applies to all parameters, as in ActionCLIP's code.
+        args: positional arguments of `Trainer`.
+        kwargs: keyword arguments of `Trainer`.
     """
 
     EMBEDS_TOKENS: ClassVar[bool] = False
-    """Whether what is trained reads token embeddings to which noise can be added."""
+    """Whether the trained model reads token embeddings, to which `neftune_noise_alpha` can add noise."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class PromptTrainer(Trainer):
         self.train_dataset: Any
         if isinstance(self.train_dataset, IterableDataset):
             self.train_dataset = EndlessStream(self.train_dataset)
-            # By default the main process would read for all, and cut batches whose tensors are of unlike lengths.
+            # By default, the main process would read for all processes and truncate tensors of different lengths.
             self.accelerator.dataloader_config.dispatch_batches = False
         self.learning_rate_factors = learning_rate_factors or {}
         self.own_schedule = own_schedule
@@ -88,7 +90,7 @@ class PromptTrainer(Trainer):
         self.optimizer: torch.optim.Optimizer
         self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
         if self.train_dataset is not None and 0 < self.args.save_steps < 1:
-            # As a number: the Trainer, resuming, takes a share for another setting than the number it became.
+            # A number of steps, because a resuming Trainer would report a share as a changed setting.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
         if not self.args.disable_tqdm:
@@ -101,9 +103,18 @@ class PromptTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """As `Trainer`'s; what a killed process left half written in the output folder is gone afterwards.
+        """Train the model, as `Trainer.train` does.
 
-        Ctrl-C ends it after the step, with a checkpoint of it; again, at once.
+        Incomplete files that a killed process left in the output folder are removed. Ctrl-C stops training after the
+        current step and saves a checkpoint; a second Ctrl-C stops it at once.
+
+        Args:
+            resume_from_checkpoint: folder of the checkpoint to resume from, or `True` for the last one.
+            args: further positional arguments of `Trainer.train`.
+            kwargs: further keyword arguments of `Trainer.train`.
+
+        Raises:
+            ValueError: if the checkpoint was trained for more steps than requested, or with epochs of another length.
         """
         if self.is_world_process_zero():
             restore_checkpoints(Path(self.args.output_dir))
@@ -116,17 +127,17 @@ class PromptTrainer(Trainer):
         with self.stopping.listening(alone=self.args.world_size == 1):
             output = super().train(resume_from_checkpoint, *args, **kwargs)
         if self.args.should_save:
-            self._rotate(self.args.output_dir)  # again: a killed process may have had no time for it
+            self._rotate(self.args.output_dir)  # again, because a killed process may not have done it
         return output
 
     def _check_what_is_left(self, checkpoint: str) -> None:
-        """See that training goes on from a checkpoint to what was asked for; report where that leaves nothing to do.
+        """Check that a checkpoint can be resumed for the requested steps; warn if no step is left.
 
         Raises:
-            ValueError: if it was trained for longer, or with epochs of another length.
+            ValueError: if it was trained for more steps, or with epochs of another length.
         """
         if not os.path.isfile(file := os.path.join(checkpoint, STATE_FILE)):
-            return  # the Trainer names what is no checkpoint
+            return  # the Trainer reports a folder that is not a checkpoint
         state = TrainerState.load_from_json(file)
         done, total, per_epoch = state.global_step, self.total_steps(), self.steps_per_epoch()
         if (
@@ -152,10 +163,10 @@ class PromptTrainer(Trainer):
             )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As `Trainer`'s, but the checkpoint is whole when it is in its place.
+        """Save a checkpoint as `Trainer` does, but move it into place only when it is complete.
 
         Raises:
-            OSError: if it cannot be written, as on a full disk; earlier ones stay.
+            OSError: if it cannot be written, for example on a full disk. Earlier checkpoints are kept.
         """
         directory = Path(self._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -178,7 +189,7 @@ class PromptTrainer(Trainer):
 
     @contextmanager
     def _common_staging(self, directory: Path) -> Iterator[Path]:
-        """A folder, the same for all processes, in which they write a checkpoint before it is moved into its place."""
+        """Yield a folder, the same for all processes, in which a checkpoint is written before it is moved."""
         with ExitStack() as stack:
 
             def make() -> str:
@@ -190,13 +201,13 @@ class PromptTrainer(Trainer):
                 yield folder
             finally:
                 if self.args.should_save and not self.is_world_process_zero():
-                    with suppress(OSError):  # on a disk of its own, which another machine did not tidy
+                    with suppress(OSError):  # on a local disk, which the main process did not clean up
                         folder.rmdir()
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As `Trainer`'s; what it draws leaves training as it is.
+        """Evaluate as `Trainer` does, without changing the random state of training.
 
-        The checkpoint of the same step may be older, and a run that goes on from it does not repeat the evaluation.
+        The checkpoint of the same step may be written before the evaluation, and a resumed run does not repeat it.
         """
         device = self.args.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -207,7 +218,7 @@ class PromptTrainer(Trainer):
         return directory if self._staging is None else str(self._staging)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if self._staging is None:  # the upload goes on in the background, so it begins when the folder stays
+        if self._staging is None:  # the upload runs in the background, so it starts once the folder is in place
             super()._push_from_checkpoint(checkpoint_folder)
 
     def _rotate(self, directory: str | Path) -> None:
@@ -215,16 +226,16 @@ class PromptTrainer(Trainer):
             rotate_checkpoints(
                 str(directory), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
             )
-        except FileNotFoundError:  # somebody removed one between its listing and the look at its time
+        except FileNotFoundError:  # one was removed between the listing and the check of its time
             self._rotate(directory)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """As `Trainer`'s, which makes the repository before training, after seeing that the model can be pushed."""
+        """Create the repository before training, as `Trainer` does, after checking that the model can be pushed."""
         self.model.check_push()
         super().init_hf_repo(token=token, private=private)
 
     def create_model_card(self, license: str | None = None, tags: Sequence[str] = ()) -> None:
-        """Write the model's card into the output folder; one that somebody has written or changed stays as it is."""
+        """Write the model card into the output folder, unless a card there was written or edited by the user."""
         if not self.is_world_process_zero():
             return
         file = Path(self.args.output_dir, CARD_FILE)
@@ -234,7 +245,7 @@ class PromptTrainer(Trainer):
             write_card(make_card(self.describe_checkpoint(), run=run, license=license, tags=tags), file)
 
     def describe_checkpoint(self) -> Checkpoint:
-        """What the model's next checkpoint holds."""
+        """Return what the next checkpoint of the model holds."""
         return self._plain_model().describe_checkpoint()
 
     def push_to_hub(
@@ -246,15 +257,20 @@ class PromptTrainer(Trainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> CommitInfo | None:
-        """Upload the model, its processor and its card, and nothing else: `Trainer`'s uploads a pickle, too.
+        """Upload the model, its processor and its card, and nothing else.
+
+        `Trainer.push_to_hub` also uploads the pickled training arguments.
 
         Args:
-            commit_message, token, revision, private: as of `Trainer`; defaults are the training arguments'.
-            blocking: taken for `Trainer`'s sake; the upload is over when this returns.
-            kwargs: `base_model`, `save_backbone`, `with_shim`, …, of the model's `push_to_hub`.
+            commit_message: message of the commit.
+            blocking: accepted for compatibility with `Trainer`; the upload is always complete when this returns.
+            token: token of the Hub. Default: `hub_token` of the training arguments.
+            revision: branch to push to. Default: `hub_revision` of the training arguments.
+            private: whether a new repository is private. Default: `hub_private_repo` of the training arguments.
+            kwargs: `base_model`, `save_backbone`, `with_shim`, … of the model's `push_to_hub`.
 
         Returns:
-            The commit, on the main process.
+            The commit on the main process, `None` on the others.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         if self.hub_model_id is None:
@@ -281,28 +297,29 @@ class PromptTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model)
 
     def set_initial_training_values(self, args: TrainingArguments, dataloader: Any) -> tuple:
-        """As `Trainer`'s; a stream is one epoch of `max_steps`: a run that ended and is resumed has nothing to do."""
+        """Return the values of `Trainer`, with one epoch for a stream, so that a finished run is not trained again."""
         epochs, *others = super().set_initial_training_values(args, dataloader)
         return (1 if isinstance(self.train_dataset, EndlessStream) else epochs, *others)
 
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch; a stream has none, and 1 stands for it."""
+        """Return the number of optimizer steps per epoch; 1 for a stream, which has no epochs."""
         if isinstance(self.train_dataset, EndlessStream):
             return 1
         return max(math.ceil(len(self.get_train_dataloader()) / self.args.gradient_accumulation_steps), 1)
 
     def total_steps(self) -> int:
-        """Optimizer steps in the whole training."""
+        """Return the number of optimizer steps of the complete training."""
         if self.args.max_steps > 0:
             return self.args.max_steps
         return math.ceil(self.args.num_train_epochs * self.steps_per_epoch())
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """As `Trainer`'s, but for tied weights, which checkpoints hold once."""
+        """Issue the warnings of `Trainer`, except for tied weights, which checkpoints store once."""
         missing = [name for name in load_result.missing_keys if name not in self.model.all_tied_weights_keys]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Create the optimizer; with `learning_rate_factors`, one parameter group per factor."""
         if not self.learning_rate_factors:
             return super().create_optimizer(model)
         groups: dict[float, list[torch.nn.Parameter]] = {}
@@ -322,6 +339,7 @@ class PromptTrainer(Trainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Create the paper's learning rate schedule, or the one of `Trainer` if `own_schedule` is `False`."""
         if not self.own_schedule or self.args.learning_rate == 0:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
@@ -337,7 +355,7 @@ class PromptTrainer(Trainer):
 
 
 class EpochCallback(TrainerCallback):
-    """Tells the training set which epoch it is, whatever sampler the Trainer wraps around it."""
+    """Sets the epoch of the training set, whichever sampler the Trainer uses."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -345,27 +363,30 @@ class EpochCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Call `set_epoch` of the training set if it has one."""
         set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(int(state.epoch + 1e-6))
 
 
 class PaceCallback(TrainerCallback):
-    """Prints, after the first steps, how long the others of this seed will take."""
+    """Prints, after the first steps, an estimate of the remaining time of this seed."""
 
     STEPS = 5
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Record the first step and the time."""
         self._first, self._began = state.global_step, time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Print the estimate after `STEPS` steps."""
         done = state.global_step - self._first
         if done == 1:
-            self._began = time.monotonic()  # the first step also starts what loads the data
+            self._began = time.monotonic()  # the first step also starts the data loading
         left = state.max_steps - state.global_step
         if done == self.STEPS and left > 0 and state.is_world_process_zero:
             seconds = left * (time.monotonic() - self._began) / (done - 1)
@@ -373,14 +394,14 @@ class PaceCallback(TrainerCallback):
 
 
 def in_words(seconds: float) -> str:
-    """A duration to plan by: "40 s", "12 min", "3.5 h"."""
+    """Return a rounded duration such as "40 s", "12 min" or "3.5 h"."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     return f"{round(seconds / 60)} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class QuietProgressCallback(ProgressCallback):
-    """A progress bar that shows the loss beside it instead of printing a line for every log."""
+    """Progress bar that shows the loss next to it instead of printing a line for every log."""
 
     def on_log(
         self,
@@ -390,6 +411,7 @@ class QuietProgressCallback(ProgressCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Show the logged values next to the progress bar."""
         if state.is_world_process_zero and self.training_bar is not None and logs:
             shown = {
                 name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy", "eval_cider_d") if name in logs
