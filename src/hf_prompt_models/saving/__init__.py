@@ -1,1 +1,1 @@
-"""What a checkpoint of this package holds: learned tensors, complete models, adapters."""
+"""Save and load checkpoints of this package: learned tensors, complete models, adapters."""

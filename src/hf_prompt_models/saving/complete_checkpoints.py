@@ -1,4 +1,4 @@
-"""Folders that hold all that a model needs: loading them, and writing them so that a crash leaves the earlier ones."""
+"""Load complete checkpoints, and write them so that a crash leaves the earlier ones intact."""
 
 import copy
 import os
@@ -33,12 +33,15 @@ HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "proxies", "rev
 
 
 class CompleteCheckpoints(PreTrainedModel):
-    """Loading and saving of all models here."""
+    """Base class for loading and saving all models of this package."""
 
     processor: ProcessorMixin | None = None
-    """Saved with the model, so that a folder is complete for `pipeline()`. Found at saving if it is `None`."""
+    """Processor that is saved with the model, so that `pipeline()` can load the folder.
+
+    If it is `None`, the processor in the folder that the model was loaded from is saved.
+    """
     names_its_classes: ClassVar[bool] = False
-    """Whether prompts or a head belong to the names in `config.id2label`, which then are not just for display."""
+    """Whether prompts or a head depend on the names in `config.id2label`, so that they are not only for display."""
 
     # -- loading -----------------------------------------------------------------------------------------------------
 
@@ -50,14 +53,20 @@ class CompleteCheckpoints(PreTrainedModel):
         config: PreTrainedConfig | str | os.PathLike | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a checkpoint as in transformers, with the adapters in it; weights are read from safetensors alone.
+        """Load a checkpoint as in transformers, with its adapters. Weights are read only from safetensors files.
 
-        Other class names than the checkpoint's (`id2label`) are tokenised, as `set_classes` does.
+        If `id2label` differs from the checkpoint's, the new class names are tokenised, as `set_classes` does.
+
+        Args:
+            pretrained_model_name_or_path: Hub id or folder of the checkpoint.
+            model_args: positional arguments of the model, as in transformers.
+            config: configuration, or its folder or Hub id. Default: the checkpoint's.
+            kwargs: keyword arguments of transformers' `from_pretrained`, and fields of the configuration.
 
         Raises:
             OSError: if files are missing or damaged.
-            ValueError: if the weights are not those of the model that the configuration describes, or the model
-                cannot have other classes.
+            ValueError: if the weights do not match the model that the configuration describes, or the model does not
+                support other classes.
         """
         path = pretrained_model_name_or_path
         if path is None:
@@ -65,7 +74,7 @@ class CompleteCheckpoints(PreTrainedModel):
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         adapter_kwargs = dict(kwargs.pop("adapter_kwargs", None) or {})
         adapter_name = kwargs.pop("adapter_name", "default")
-        adapter = adapter_kwargs.pop("_adapter_model_path", None)  # where the Auto classes found one
+        adapter = adapter_kwargs.pop("_adapter_model_path", None)  # set if the Auto classes found an adapter
         if (base := find_base(path, hub_kwargs)) is not None:
             adapter, path = path, base
         if not isinstance(config, PreTrainedConfig):
@@ -74,11 +83,11 @@ class CompleteCheckpoints(PreTrainedModel):
         class_names = None
         if cls.names_its_classes:
             saved = cls.config_class.from_pretrained(path, **hub_kwargs)
-            # A checkpoint of pre-training has neither this class's head nor names for it: they are the caller's.
+            # A pre-training checkpoint has neither the head of this class nor names for it. The caller sets them.
             is_other = cls.__name__ not in (saved.architectures or [cls.__name__]) and has_default_names(saved)
             class_names = None if is_other else other_class_names(config, saved, str(path))
             if kwargs.get("ignore_mismatched_sizes") and len(saved.id2label) != len(config.id2label):
-                class_names = None  # the head is a new one, which transformers reports
+                class_names = None  # the head is newly initialised, which transformers reports
             if class_names is not None:
                 config.id2label, config.label2id = saved.id2label, saved.label2id
         adapters, config.peft_adapters = config.peft_adapters, None
@@ -88,7 +97,7 @@ class CompleteCheckpoints(PreTrainedModel):
             raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         refuse_offloading(model)
-        # Absolute, for what is looked up there later (a processor) must not be looked for on the Hub.
+        # The path is absolute, so that files looked up later (the processor) are not searched on the Hub.
         model.name_or_path = os.path.abspath(path) if os.path.isdir(path) else str(path)
         model._freeze_loaded()
         if class_names is not None:
@@ -103,7 +112,7 @@ class CompleteCheckpoints(PreTrainedModel):
     def _read_config(
         cls, path: str | os.PathLike, hub_kwargs: dict[str, Any], kwargs: dict[str, Any]
     ) -> PreTrainedConfig:
-        """Read the configuration; its fields are taken out of `kwargs`."""
+        """Read the configuration, and remove its fields from `kwargs`."""
         own = {field.name for field in fields(cls.config_class)} - {"dtype"} | {"num_labels"}
         given = {name: kwargs.pop(name) for name in own & kwargs.keys()}
         given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
@@ -119,9 +128,9 @@ class CompleteCheckpoints(PreTrainedModel):
         *model_args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Load the model without its adapters from a folder that holds all of it."""
+        """Load the model without its adapters from a complete checkpoint."""
         kwargs.setdefault("use_safetensors", True)
-        # Quantised weights have shapes of their own.
+        # Quantised weights have other shapes.
         quantised = kwargs.get("quantization_config") or config.to_dict().get("quantization_config")
         if not kwargs.get("ignore_mismatched_sizes") and not quantised:
             check_weights(cls._shapes(path, config), path, hub_kwargs)
@@ -141,18 +150,18 @@ class CompleteCheckpoints(PreTrainedModel):
 
     @classmethod
     def _shapes(cls, path: str | os.PathLike, config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
-        """Of the tensors that a configuration describes, by name; they are laid out without memory."""
+        """Return the shapes of the tensors that a configuration describes, by name, without allocating memory."""
         with reading(path, "config.json"), torch.device("meta"):
-            # A copy: building a model writes its choice of attention into the configuration, and the backbone's own
-            # class may still be to make one.
+            # Use a copy, because building a model writes its attention implementation into the configuration, and
+            # the class of the backbone may have to choose one later.
             model = cls(copy.deepcopy(config))
             return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
     def _freeze_loaded(self) -> None:
-        """Freeze again what transformers un-freezes as it loads."""
+        """Freeze the parameters that transformers un-freezes while loading."""
 
     def _change_classes(self, class_names: list[str]) -> None:
-        """Have other classes than those of the checkpoint."""
+        """Replace the classes of the checkpoint."""
         raise ValueError(
             f"A {type(self).__name__} cannot be given other class names by its configuration ({class_names[:3]}…): "
             "what it learned belongs to those it was saved with. Leave id2label, label2id and num_labels out."
@@ -163,11 +172,12 @@ class CompleteCheckpoints(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, *, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write `config.json`, the processor, the weights and PEFT adapters to a folder.
 
-        Files are written beside and moved into place, so that a crash leaves the earlier ones whole.
+        Files are written to a temporary folder and moved into place, so that a crash leaves earlier files intact.
 
         Args:
-            save_directory: the folder, made if needed.
-            push_to_hub, kwargs: as in transformers.
+            save_directory: the folder, created if needed.
+            push_to_hub: whether to upload the checkpoint after saving, as in transformers.
+            kwargs: keyword arguments of transformers' `save_pretrained`.
 
         Raises:
             OSError: if the disk is full, the folder is read-only, …
@@ -178,11 +188,11 @@ class CompleteCheckpoints(PreTrainedModel):
             raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
         if push_to_hub:
             raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
-        kwargs.setdefault("save_original_format", False)  # a part's older names would not be ours
-        self.config.__dict__.pop("auto_map", None)  # of a repository that this came from; its module is not saved
+        kwargs.setdefault("save_original_format", False)  # older tensor names of a part do not fit this model
+        self.config.__dict__.pop("auto_map", None)  # it refers to a module that is not saved
         is_main_process, state_dict = kwargs.get("is_main_process", True), kwargs.get("state_dict")
         if state_dict is not None:
-            kwargs["state_dict"] = dict(state_dict)  # a copy: transformers takes out what it has written
+            kwargs["state_dict"] = dict(state_dict)  # a copy, because transformers removes saved tensors
         if is_main_process:
             self._check_described(state_dict)
         self.config.peft_adapters = active_adapters(self) or None
@@ -203,12 +213,12 @@ class CompleteCheckpoints(PreTrainedModel):
             self.config.peft_adapters = None
 
     def _check_described(self, state_dict: Mapping[str, torch.Tensor] | None) -> None:
-        """Refuse a model with tensors that its configuration does not describe: loading would drop them.
+        """Refuse a model with tensors that its configuration does not describe, because loading would drop them.
 
-        Adapters of `add_adapter` have files of their own.
+        Adapters of `add_adapter` are not checked: they are saved in separate files.
         """
         if self.config.to_dict().get("quantization_config"):
-            return  # quantised weights have names and shapes of their own
+            return  # quantised weights have other names and shapes
         expected = self._shapes("this model", self.config)
         for name, tensor in (self.state_dict() if state_dict is None else state_dict).items():
             shape = expected.get(plain_name(name) if has_adapters(self) else name)
@@ -222,16 +232,16 @@ class CompleteCheckpoints(PreTrainedModel):
             )
 
     def delete_adapter(self, adapter_names: list[str] | str) -> None:
-        """Delete PEFT adapters, as in transformers; without any left, the model has its own layers again."""
+        """Delete PEFT adapters, as in transformers. After the last one, the model has its original layers again."""
         super().delete_adapter(adapter_names)
         if not has_adapters(self):
             unwrap(self)
 
     def _save_beside(self, folder: Path) -> None:
-        """Write what a checkpoint has beside its weights."""
+        """Write the files that a checkpoint has next to its weights."""
 
     def _arrange_for_hub(self, folder: Path) -> None:
-        """Change a saved folder into what goes up."""
+        """Prepare a saved folder for the upload."""
         if (folder / CONFIG_FILE).is_file():
             move_lora_for_hub(folder)
 
@@ -240,17 +250,17 @@ class CompleteCheckpoints(PreTrainedModel):
         if self.processor is None and place and (os.path.isdir(place) or not os.path.isabs(place)):
             try:
                 self.processor = AutoProcessor.from_pretrained(place)
-            except OSError:  # the folder that the model came from has no processor
+            except OSError:  # the source folder of the model has no processor
                 return None
         return self.processor
 
 
 def _move_into_place(folder: Path, directory: Path) -> None:
-    """Move a checkpoint's files, and remove those of an earlier one that it does not have."""
+    """Move the files of a checkpoint into place, and remove files of an earlier one that it does not have."""
     written = {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
     for file in written:
         sync(folder / file)
-    # One process after the other: each would take the other's weights for an earlier save's.
+    # One process at a time, because each would mistake the weights of the other for those of an earlier save.
     with locked(directory, wait=True):
         stale = set()
         if written:  # on the main process
@@ -268,14 +278,14 @@ def _move_into_place(folder: Path, directory: Path) -> None:
 
 
 def refuse_offloading(model: PreTrainedModel) -> None:
-    """Refuse a model of which parts were left on the disk, or in the CPU's memory, for want of memory.
+    """Refuse a model with parts that were offloaded to disk or to CPU memory.
 
-    Prompts go through single layers and parameters of their backbone, for which nothing would fetch the values.
+    Prompts use single layers and parameters of the backbone directly, and their values would not be fetched.
 
     Raises:
-        ValueError: saying how to load it.
+        ValueError: if parts are offloaded; the message says how to load the model.
     """
-    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}  # where device_map was passed
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}  # set if device_map was passed
     if places & {"cpu", "disk"} and any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
             f"Parts of the {type(model).__name__} do not fit into the memory that device_map and max_memory allow, "

@@ -1,8 +1,8 @@
-"""Adapters that transformers' PEFT integration put into a model (`model.add_adapter`): writing and loading them.
+"""Save and load the adapters that transformers' PEFT integration adds to a model (`model.add_adapter`).
 
-A checkpoint of such a model is complete: the model as every checkpoint has it, and each adapter in PEFT's own files,
-`default` next to `config.json`, the others in folders of their names. `config.peft_adapters` names them, so that
-loading never guesses. The weights file has the names of the live model, as the Trainer needs to resume.
+A checkpoint of such a model holds the model as every checkpoint does, and each adapter in the files of PEFT: `default`
+next to `config.json`, the others in folders named after them. `config.peft_adapters` lists them, so that loading does
+not guess. The weights file has the tensor names of the model with adapters, which the Trainer needs to resume.
 """
 
 import os
@@ -24,7 +24,7 @@ from hf_prompt_models.utils.files import read_json
 
 DEFAULT = "default"
 _WRAPPED = re.compile(r"\.(base_layer|original_module)(?=\.)")
-"""What PEFT puts into the names of the tensors of a module that it wraps."""
+"""The part that PEFT adds to the tensor names of a wrapped module."""
 
 
 def plain_name(name: str) -> str:
@@ -33,11 +33,11 @@ def plain_name(name: str) -> str:
 
 
 def without_adapters(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
-    """Map the names of a model's own tensors to those that they have in a model with adapters.
+    """Return a map from the tensor names of a model without adapters to those with adapters.
 
     Args:
-        names: of the tensors of the model with adapters.
-        own: names of the tensors of the model without them.
+        names: names of the tensors of the model with adapters.
+        own: names of the tensors of the model without adapters.
     """
     own = set(own)
     plain = {plain_name(name): name for name in names}
@@ -45,19 +45,19 @@ def without_adapters(names: Iterable[str], own: Iterable[str]) -> dict[str, str]
 
 
 def has_adapters(model: PreTrainedModel) -> bool:
-    """Whether `add_adapter` or `load_adapter` was called."""
-    return model._hf_peft_config_loaded  # transformers keeps it here alone
+    """Return whether `add_adapter` or `load_adapter` was called."""
+    return model._hf_peft_config_loaded  # transformers has no public attribute for it
 
 
 def active_adapters(model: PreTrainedModel) -> dict[str, bool]:
-    """Return the names of a model's adapters, and which of them are in use.
+    """Return the names of the adapters of a model, and whether each one is active.
 
     Raises:
-        ValueError: if an adapter is merged into the weights, which would hold it twice.
+        ValueError: if an adapter is merged into the weights, because a checkpoint would contain it twice.
     """
     if not has_adapters(model):
         return {}
-    from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, which is there where adapters are
+    from peft.tuners.tuners_utils import BaseTunerLayer  # an optional dependency, installed if there are adapters
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     if any(layer.merged for layer in layers):
@@ -68,8 +68,8 @@ def active_adapters(model: PreTrainedModel) -> dict[str, bool]:
 
 
 def unwrap(model: PreTrainedModel) -> None:
-    """Put a model's own modules back where PEFT wrapped them, once its adapters are deleted."""
-    from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, which is there where adapters are
+    """Restore the original modules that PEFT wrapped, once the adapters are deleted."""
+    from peft.tuners.tuners_utils import BaseTunerLayer  # an optional dependency, installed if there are adapters
     from peft.utils import AuxiliaryTrainingWrapper
 
     for name, module in list(model.named_modules()):
@@ -81,7 +81,7 @@ def unwrap(model: PreTrainedModel) -> None:
 
 @contextmanager
 def saved_whole(model: PreTrainedModel) -> Iterator[None]:
-    """Let transformers' `save_pretrained` write the model; where there are adapters, it writes these alone."""
+    """Let transformers' `save_pretrained` write the complete model; by default, it writes only the adapters."""
     before = model._hf_peft_config_loaded
     model._hf_peft_config_loaded = False
     try:
@@ -91,18 +91,18 @@ def saved_whole(model: PreTrainedModel) -> Iterator[None]:
 
 
 def write_adapters(model: PreTrainedModel, folder: Path, state_dict: Mapping[str, torch.Tensor] | None) -> None:
-    """Write each adapter in PEFT's files.
+    """Write each adapter in the files of PEFT.
 
     Args:
-        model: with adapters.
-        folder: where to.
-        state_dict: of the model, where it is sharded over processes.
+        model: the model with adapters.
+        folder: folder of the checkpoint.
+        state_dict: state dict of the model if it is sharded over processes.
     """
     peft = import_peft()
     for name, config in model.peft_config.items():
         place = folder if name == DEFAULT else folder / name
         place.mkdir(exist_ok=True)
-        # PEFT would ask the Hub whether the vocabulary has grown; the weights file has the embeddings then.
+        # PEFT would query the Hub to see whether the vocabulary has grown. The weights file has the embeddings.
         tensors = peft.get_peft_model_state_dict(
             model, state_dict=state_dict, adapter_name=name, save_embedding_layers=False
         )
@@ -117,9 +117,9 @@ def load_adapters(
     """Load the adapters of a checkpoint into the model that was loaded from it.
 
     Args:
-        model: without them.
+        model: the model without adapters.
         path: folder or Hub id.
-        adapters: their names, and which of them are in use.
+        adapters: the names of the adapters, and whether each one is active.
         hub_kwargs: `revision`, `token`, ….
     """
     peft = import_peft()
@@ -142,15 +142,15 @@ def load_adapters(
         model.set_adapter(active)
     else:
         model.disable_adapters()
-    for name, parameter in model.named_parameters():  # PEFT freezes all but the adapters; those loaded do not train
+    for name, parameter in model.named_parameters():  # PEFT freezes all but the adapters; loaded adapters do not train
         parameter.requires_grad_(plain_name(name) in trainable)
 
 
 def find_base(path: str | os.PathLike, hub_kwargs: Mapping[str, Any]) -> str | None:
-    """Return the model that a folder of PEFT's files alone names as its base; `None` for every other folder.
+    """Return the base model of a folder that holds only files of PEFT; `None` for any other folder.
 
     Raises:
-        ValueError: if the files name none.
+        ValueError: if the files do not name a base model.
     """
     if not os.path.isdir(path) or Path(path, hub_kwargs.get("subfolder", ""), CONFIG_NAME).is_file():
         return None

@@ -1,8 +1,9 @@
-"""Checkpoints over a borrowed backbone: what was learned alone, or with the backbone once it is another than its base.
+"""Checkpoints of prompt methods: only the learned tensors, or also the backbone if it differs from its base model.
 
-What a checkpoint holds is decided by the live weights, not by the configuration. Digests of the backbone's weights
-are taken when it is loaded and compared at saving, which costs as much as reading them once from memory (0.1 s for a
-ViT-L). A backbone whose dtype was changed since is compared with its base, loaded again in the new one.
+The content of a checkpoint depends on the current weights, not on the configuration. Digests of the backbone's weights
+are computed when it is loaded and compared when it is saved. This takes as long as reading the weights once from
+memory (0.1 s for a ViT-L). If the dtype was changed in between, the backbone is compared with its base model, which is
+loaded again in the new dtype.
 """
 
 import copy
@@ -36,39 +37,40 @@ Digests = dict[str, tuple[torch.dtype, bytes]]
 
 
 class PromptCheckpoints(CompleteCheckpoints):
-    """Loading and saving of the models of prompt methods."""
+    """Base class for loading and saving models of prompt methods."""
 
     config: PromptConfig
     backbone_name: ClassVar[str]
     packaged_backbone: ClassVar[str]
     """Folder of the backbone that the name "playground" stands for."""
     lora_updates: LoraUpdates | None = None
-    """Of the backbone (`hf_prompt_models.lora`): not in its weights, and beside them in checkpoints."""
+    """LoRA updates that are not merged into the backbone (`hf_prompt_models.lora`); saved next to the weights."""
     _base_digests: Digests | None = None
-    """The backbone's weights as its base has them; `None` where they came from another place than the base."""
+    """Digests of the backbone's weights in its base model; `None` if the weights were not loaded from the base."""
     _warned_of_backbone = False
 
     @property
     def backbone(self) -> PreTrainedModel:
+        """Backbone of the model."""
         return getattr(self, self.backbone_name)
 
     @classmethod
     def backbone_config_name(cls) -> str:
-        """The configuration's field that holds the backbone's."""
+        """Return the field of the configuration that holds the configuration of the backbone."""
         return f"{cls.backbone_name}_config"
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
-        """Names of small tensors by which this backbone is told from another."""
+        """Return the names of small tensors that distinguish this backbone from others."""
         raise NotImplementedError
 
     @classmethod
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
-        """Load the borrowed backbone."""
+        """Load the backbone."""
         raise NotImplementedError
 
     def freeze_backbone(self) -> None:
-        """Stop gradients into the backbone."""
+        """Freeze the backbone."""
         raise NotImplementedError
 
     def _trains_backbone(self) -> bool:
@@ -80,11 +82,16 @@ class PromptCheckpoints(CompleteCheckpoints):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *model_args: Any, **kwargs: Any
     ) -> Any:
-        """Load a checkpoint; a prompt-only one brings its backbone from `config.base_model_name_or_path`.
+        """Load a checkpoint. A prompt-only one loads its backbone from `config.base_model_name_or_path`.
 
-        Takes what transformers' `from_pretrained` takes (`dtype`, `device_map`, `attn_implementation`, …, handed to
-        the backbone) and fields of the configuration: `base_model_name_or_path=...` says where the backbone is now.
-        Other class names (`id2label`) are tokenised, as `set_classes` does.
+        If `id2label` differs from the checkpoint's, the new class names are tokenised, as `set_classes` does.
+
+        Args:
+            pretrained_model_name_or_path: Hub id or folder of the checkpoint.
+            model_args: positional arguments of the model, as in transformers.
+            kwargs: keyword arguments of transformers' `from_pretrained` (`dtype`, `device_map`,
+                `attn_implementation`, …), which are passed to the backbone, and fields of the configuration. Pass
+                `base_model_name_or_path=...` if the backbone has moved.
 
         Raises:
             OSError: if files are missing or damaged.
@@ -107,7 +114,8 @@ class PromptCheckpoints(CompleteCheckpoints):
         return super()._load(path, config, adapters, hub_kwargs, *model_args, **kwargs)
 
     def _freeze_loaded(self) -> None:
-        # Of a complete checkpoint they are views of its file, at addresses at which products are rounded otherwise.
+        # Parameters of a complete checkpoint are views of its file. Matrix products at such addresses can round
+        # differently, so they are copied.
         for name, module in self.named_children():
             if name != self.backbone_name:
                 for parameter in module.parameters():
@@ -116,7 +124,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         self._own_trained_backbone()
 
     def _own_trained_backbone(self) -> None:
-        """A backbone that is trained becomes another: from now on weights files hold it, and name no base."""
+        """Save a trained backbone in checkpoints from now on, and no longer refer to its base model."""
         scope = self.config.weights_scope
         if self._trains_backbone():
             self.config.update(dict.fromkeys(BASE_MODEL_FIELDS))
@@ -134,10 +142,10 @@ class PromptCheckpoints(CompleteCheckpoints):
         ignore_mismatched_sizes: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Load the backbone through its own `from_pretrained`, then the learned tensors.
+        """Load the backbone with its own `from_pretrained`, then the learned tensors.
 
-        With low-rank updates of the backbone (`hf_prompt_models.lora`) beside them, these are added to its weights.
-        `adapters` of PEFT are loaded later, by the caller.
+        LoRA updates of the backbone (`hf_prompt_models.lora`) in the checkpoint are added to its weights. PEFT
+        `adapters` are loaded later by the caller.
         """
         base = config.base_model_name_or_path
         if base is None:
@@ -153,12 +161,12 @@ class PromptCheckpoints(CompleteCheckpoints):
                 "folders that need none."
             )
         prompt, new = cls._read_prompt(path, config, hub_kwargs, bool(adapters), ignore_mismatched_sizes)
-        for name in ("revision", "subfolder"):  # those of the prompt's own repository
+        for name in ("revision", "subfolder"):  # they refer to the repository of the prompt
             kwargs.pop(name, None)
         if kwargs.get("dtype", kwargs.get("torch_dtype", "auto")) == "auto" and config.dtype is not None:
-            kwargs["dtype"] = config.dtype  # that of the model that was saved, whatever the backbone's on disk
+            kwargs["dtype"] = config.dtype  # the dtype of the saved model, not of the backbone on disk
         if (attention := kwargs.pop("attn_implementation", None)) is not None:
-            config._attn_implementation = attention  # where the Auto classes leave the argument, for all parts
+            config._attn_implementation = attention  # the Auto classes leave the argument here, for all parts
         backbone_field = cls.backbone_config_name()
         kwargs["attn_implementation"] = {backbone_field: _attention_choices(getattr(config, backbone_field))}
         if config.base_model_revision is not None:
@@ -175,7 +183,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         if (updates := None if adapters else find_lora(path, **hub_kwargs)) is not None:
             with reading(path, LORA_CONFIG_FILE):
                 merge_lora(backbone, path, updates, **hub_kwargs)
-            # It is another backbone now, which no base names.
+            # The backbone now differs from its base model.
             config.update(dict.fromkeys(BASE_MODEL_FIELDS))
         model = cls._from_parts(config, backbone, prompt, attention)
         if updates is not None:
@@ -195,18 +203,19 @@ class PromptCheckpoints(CompleteCheckpoints):
         prompt: dict[str, torch.Tensor],
         attention: str | dict[str, Any] | None = None,
     ) -> Self:
-        """Put a model together from a loaded backbone and learned tensors; tensors not given are initialised.
+        """Build a model from a loaded backbone and learned tensors. Tensors that are not given are initialised.
 
-        `attention` is the `attn_implementation` that was asked for, of which the backbone has its part already.
+        `attention` is the requested `attn_implementation`, which the backbone already uses for its part.
         """
-        # The very object that the backbone reads; set late, for a new configuration resets its parts' attention.
+        # Use the same object as the backbone. It is set late, because a new configuration resets the attention of its
+        # parts.
         setattr(config, cls.backbone_config_name(), backbone.config)
-        backbone.config.name_or_path = ""  # said once, in base_model_name_or_path; a full checkpoint need not name it
+        backbone.config.name_or_path = ""  # base_model_name_or_path has it; a full checkpoint does not need it
         if attention is not None:
             config._attn_implementation = attention
         model = cls(config, backbone=backbone)
         own = [module for name, module in model.named_children() if name != cls.backbone_name]
-        for module in own:  # what is learned is never in half precision, and as the backbone where that is in double
+        for module in own:  # learned modules are never in half precision, and in double precision if the backbone is
             module.to(torch.promote_types(backbone.dtype, torch.float32))
         model.load_state_dict(prompt, strict=False)
         for module in own:
@@ -228,7 +237,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         """Read the learned tensors after checking names and shapes against the configuration.
 
         Returns:
-            The tensors, and the names of those that are to be initialised: only with `ignore_mismatched_sizes`.
+            The tensors, and the names of those to initialise, which is empty without `ignore_mismatched_sizes`.
         """
         shapes = cls._shapes(path, config)
         expected = {name: shape for name, shape in shapes.items() if not name.startswith(f"{cls.backbone_name}.")}
@@ -259,9 +268,9 @@ class PromptCheckpoints(CompleteCheckpoints):
     def _base_model_fields(
         cls, name_or_path: str | os.PathLike, backbone: PreTrainedModel, hub_kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """The configuration fields that say which backbone a prompt was learned for, by its `portable_name`.
+        """Return the configuration fields that name the backbone of a prompt, by its `portable_name`.
 
-        `hub_kwargs` are those that it was loaded with; what they name is written down as the commit that it was.
+        `hub_kwargs` are those that it was loaded with. Their revision is recorded as the commit that was loaded.
         """
         place = locate_backbone(name_or_path, cls.packaged_backbone)
         return {
@@ -276,11 +285,11 @@ class PromptCheckpoints(CompleteCheckpoints):
     def _set_weights_scope(
         self, scope: Literal["prompt", "full"], state_dict: Mapping[str, torch.Tensor] | None = None
     ) -> None:
-        """Set what the next checkpoint holds. The Trainer, resuming, expects just the ignored keys to be missing."""
+        """Set what the next checkpoint holds. A resuming Trainer expects exactly the ignored keys to be missing."""
         self.config.weights_scope = scope
         names = self.state_dict() if state_dict is None else state_dict
         own = dict(zip(names, names, strict=True))
-        if has_adapters(self):  # which are saved, too
+        if has_adapters(self):  # adapters are saved, too
             own = without_adapters(names, self._shapes("this model", self.config))
         prefix, tied = f"{self.backbone_name}.", self.all_tied_weights_keys
         self._keys_to_ignore_on_save = {
@@ -291,11 +300,12 @@ class PromptCheckpoints(CompleteCheckpoints):
         }
 
     def add_adapter(self, *args: Any, **kwargs: Any) -> None:
-        """Add a PEFT adapter, as in transformers; it is saved with the model."""
+        """Add a PEFT adapter, as in transformers. It is saved with the model."""
         super().add_adapter(*args, **kwargs)
         self._set_weights_scope(self.config.weights_scope)
 
     def delete_adapter(self, adapter_names: list[str] | str) -> None:
+        """Delete PEFT adapters, as in transformers."""
         super().delete_adapter(adapter_names)
         self._set_weights_scope(self.config.weights_scope)
 
@@ -303,11 +313,11 @@ class PromptCheckpoints(CompleteCheckpoints):
     def _saving(
         self, save_backbone: bool | None, state_dict: Mapping[str, torch.Tensor] | None = None
     ) -> Iterator[None]:
-        """Set the scope for one save; `None` keeps the one that the model came with, unless the backbone changed.
+        """Set the scope for one save. `None` keeps the scope of the loaded model, unless the backbone has changed.
 
         Args:
-            save_backbone: as of `save_pretrained`.
-            state_dict: of the model, where it is sharded over processes.
+            save_backbone: as for `save_pretrained`.
+            state_dict: state dict of the model if it is sharded over processes.
         """
         before = self.config.weights_scope
         scope: Literal["prompt", "full"] = "full" if save_backbone else "prompt"
@@ -332,12 +342,12 @@ class PromptCheckpoints(CompleteCheckpoints):
             self._set_weights_scope(before, state_dict)
 
     def _why_not_prompt(self, or_trainable: bool, state_dict: Mapping[str, torch.Tensor] | None) -> str | None:
-        """Why the learned tensors alone would not bring this model back; `None` where they would.
+        """Return why the learned tensors are not enough to load this model again, or `None` if they are.
 
         Args:
-            or_trainable: whether a backbone that can be trained counts as changed, so that the checkpoints of one run
-                all hold the same.
-            state_dict: of the model, where it is sharded over processes.
+            or_trainable: whether a trainable backbone counts as changed, so that all checkpoints of a run hold the
+                same tensors.
+            state_dict: state dict of the model if it is sharded over processes.
         """
         if self.config.base_model_name_or_path is None or self._trains_backbone():
             return (
@@ -361,7 +371,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         return f"This model's backbone is no longer the one in {base!r}: its weights were changed"
 
     def _is_base(self, weights: Mapping[str, torch.Tensor]) -> bool:
-        """Whether the backbone's weights are those that a prompt-only checkpoint would bring."""
+        """Return whether the backbone's weights equal those that a prompt-only checkpoint would load."""
         if self._base_digests is not None:
             digests = digest_backbone(weights)
             if digests == self._base_digests:
@@ -376,14 +386,14 @@ class PromptCheckpoints(CompleteCheckpoints):
         return digest_backbone(weights) == digest_backbone({n: t.to(weights[n].dtype) for n, t in base.items()})
 
     def _weights_of_base(self) -> dict[str, torch.Tensor]:
-        """The backbone's weights as loading a prompt-only checkpoint would bring them; none where that fails.
+        """Return the backbone's weights that a prompt-only checkpoint would load; empty if loading fails.
 
-        No Hub is asked: what was loaded is in the cache.
+        The Hub is not contacted, because the loaded files are in the cache.
         """
         config = copy.deepcopy(self.config)
         base, revision = str(config.base_model_name_or_path), config.base_model_revision
         try:
-            with torch.random.fork_rng(devices=[]):  # which making the parts beside the backbone would advance
+            with torch.random.fork_rng(devices=[]):  # building the other parts would advance it
                 backbone = self.load_backbone(base, dtype="auto", revision=revision, local_files_only=True)
                 return dict(type(self)(config, backbone=backbone).backbone.state_dict())
         except OSError:
@@ -398,16 +408,18 @@ class PromptCheckpoints(CompleteCheckpoints):
     ) -> None:
         """Write `config.json`, the processor, the learned tensors and PEFT adapters to a folder.
 
-        A backbone whose weights are not those of its base any more (trained, merged with an adapter, resized, changed
-        in place) is written too, with a warning that gives the size. Files are written beside and moved into place,
-        so that a crash leaves the earlier ones whole.
+        A backbone whose weights differ from its base model (trained, merged with an adapter, resized, changed in
+        place) is also written, with a warning that reports the size. Files are written to a temporary folder and moved
+        into place, so that a crash leaves earlier files intact.
 
         Args:
-            save_directory: the folder, made if needed.
-            save_backbone: `True` adds the backbone, for a folder that needs nothing else; `False` leaves it out, and
-                is refused where that would lose something. Default: as the model was loaded, and prompt-only after
-                `from_backbone`; a backbone that is trained or changed is always saved.
-            push_to_hub, kwargs: as in transformers.
+            save_directory: the folder, created if needed.
+            save_backbone: `True` includes the backbone, so that the folder is self-contained. `False` leaves it out,
+                and raises an error if the model could not be restored without it. By default, the scope is that of
+                the loaded checkpoint, prompt-only after `from_backbone`, and a trained or changed backbone is always
+                saved.
+            push_to_hub: whether to upload the checkpoint after saving, as in transformers.
+            kwargs: keyword arguments of transformers' `save_pretrained`.
 
         Raises:
             ValueError: if the model could not be loaded again as it is.
@@ -419,7 +431,7 @@ class PromptCheckpoints(CompleteCheckpoints):
             raise ValueError(
                 f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
             )
-        if not kwargs.get("is_main_process", True):  # it writes no file, and may have no weights
+        if not kwargs.get("is_main_process", True):  # other processes write no file and may have no weights
             super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
             return
         with self._saving(save_backbone, kwargs.get("state_dict")):
@@ -437,13 +449,13 @@ class PromptCheckpoints(CompleteCheckpoints):
 
 
 def digest_backbone(weights: Mapping[str, torch.Tensor]) -> Digests:
-    """Return the dtype and a digest of the values of each of a backbone's weights, by the names without adapters."""
+    """Return the dtype and a digest of each weight of a backbone, by its name without adapters."""
     digests = digest_tensors(weights)
     return {plain_name(name): (tensor.dtype, digests[name]) for name, tensor in weights.items()}
 
 
 def _attention_choices(config: PreTrainedConfig) -> dict[str, Any]:
-    """The `attn_implementation` of a configuration and of its parts, as transformers takes it for all of them."""
+    """Return the `attn_implementation` of a configuration and its parts, in the form that transformers accepts."""
     parts = {name: getattr(config, name) for name in config.sub_configs}
     return {"": config._attn_implementation} | {
         name: _attention_choices(part) for name, part in parts.items() if part is not None
