@@ -1,1 +1,1 @@
-"""Reading and writing checkpoints of other people's code, safely. Knows no model."""
+"""The Hugging Face Hub: model cards, repositories, and checks that a model can be loaded."""

@@ -1,4 +1,4 @@
-"""Model cards: what a checkpoint is and what its training measured, around the text in `model_cards/<method>.md`."""
+"""Model cards: metadata and results of a checkpoint, added to the text in `model_cards/<method>.md`."""
 
 import re
 from collections.abc import Sequence
@@ -13,37 +13,36 @@ from hf_prompt_models.utils.files import replacing
 
 CARD_FILE = "README.md"
 PLACEHOLDER_ID = "user/repository"
-"""Stands in a card's code where the repository is not known yet."""
+"""The repository in the code of a card as long as the actual one is unknown."""
 GENERATED = (
     "<!-- Written by hf_prompt_models. Take this line out, and your text stays when the model is pushed again. -->"
 )
 GENERATED_BY_TRANSFORMERS = ("has been generated automatically according to", "has been automatically generated")
 RUN_TITLE = "## Training and results"
 LICENSE = "apache-2.0"
-"""Of learned tensors, where their author says nothing else: this package's own."""
+"""Default licence of learned tensors: the licence of this package."""
 MAX_SHOWN_NAMES = 20
-# A wheel holds the texts in the package; in a checkout they lie beside src/.
+# A wheel has the texts in the package; a checkout has them next to src/.
 _TEXTS = (Path(__file__).parents[1] / "model_cards", Path(__file__).parents[3] / "model_cards")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """
-    What is in a checkpoint.
+    """What a checkpoint contains.
 
     Attributes:
-        method: the method's folder, such as `"coop"`.
-        class_name: of the model.
-        pipeline_tag: the task whose pipeline runs it, or `None`.
-        scope: whether the weights are the learned tensors alone, or the backbone too.
-        num_learned: how many numbers were learned, or may be.
-        base_model: Hub id of the backbone, where it is there.
-        base_model_revision: its commit.
-        local_base: what the backbone is called, where it is not on the Hub.
-        class_names: what is told apart, of a classifier.
-        has_updates: whether low-rank updates of the backbone's weights are beside what was learned.
+        method: name of the method's folder, such as `"coop"`.
+        class_name: name of the model class.
+        pipeline_tag: the task of the pipeline that runs the model, or `None`.
+        scope: whether the weights are only the learned tensors, or also the backbone.
+        num_learned: number of learned or trainable parameters.
+        base_model: Hub id of the backbone, if it is on the Hub.
+        base_model_revision: commit of the backbone.
+        local_base: name of the backbone if it is not on the Hub.
+        class_names: the class names of a classifier.
+        has_updates: whether the checkpoint also has LoRA updates of the backbone.
         is_packaged: whether the backbone is the tiny one that ships with this package.
-        text: for the card; "" is the one of `model_cards/<method>.md`.
+        text: text of the card; "" means the one in `model_cards/<method>.md`.
     """
 
     method: str
@@ -62,14 +61,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunOnCard:
-    """
-    What a training run says on the card of a model that came out of it.
+    """What the card of a model reports about its training run.
 
     Attributes:
-        text: protocol and results, Markdown that begins with `RUN_TITLE`.
-        eval_results: for the card's model-index.
-        datasets: Hub ids of what was trained on, where they are there.
-        base_model: Hub id, or ids, of what was started from, where a tuned model no longer names it.
+        text: protocol and results, as Markdown that begins with `RUN_TITLE`.
+        eval_results: results for the model-index of the card.
+        datasets: Hub ids of the training datasets that are on the Hub.
+        base_model: Hub id or ids of the model that training started from, if the trained model no longer names it.
     """
 
     text: str
@@ -79,7 +77,7 @@ class RunOnCard:
 
     @classmethod
     def from_card(cls, card: ModelCard) -> Self | None:
-        """What a card that `make_card` made says of a run; `None` where it says nothing."""
+        """Return what a card of `make_card` reports about a run, or `None` if it reports nothing."""
         found = re.search(rf"^{RUN_TITLE}$.*?(?=^## )", card.text, re.MULTILINE | re.DOTALL)
         if found is None:
             return None
@@ -88,10 +86,10 @@ class RunOnCard:
 
 
 def card_text(method: str) -> str:
-    """The text of a method's card.
+    """Return the text of the card of a method.
 
     Raises:
-        FileNotFoundError: if it has none.
+        FileNotFoundError: if the method has no card.
     """
     for folder in _TEXTS:
         if (folder / f"{method}.md").is_file():
@@ -106,14 +104,15 @@ def make_card(
     license: str | None = None,
     tags: Sequence[str] = (),
 ) -> ModelCard:
-    """A checkpoint's card.
+    """Return the model card of a checkpoint.
 
     Args:
-        checkpoint: what it is.
-        repo_id: where it is published.
-        run: what it came out of.
-        license: of the weights. Default: this package's for learned tensors, `"other"` where they hold the backbone.
-        tags: besides the method's.
+        checkpoint: what the checkpoint contains.
+        repo_id: repository on the Hub.
+        run: the training run, if known.
+        license: licence of the weights. Default: the licence of this package for learned tensors, `"other"` for
+            weights with the backbone.
+        tags: tags in addition to those of the method.
     """
     base_model = checkpoint.base_model or (run.base_model if run else None)
     relation = "adapter" if checkpoint.scope == "prompt" else "finetune"
@@ -145,17 +144,17 @@ def make_card(
 
 
 def is_generated(card: ModelCard) -> bool:
-    """Whether nobody has made a card's text their own, so that it may be written anew."""
+    """Return whether the text of a card was generated and not edited, so that it may be overwritten."""
     return any(mark in card.text for mark in (GENERATED, *GENERATED_BY_TRANSFORMERS))
 
 
 def read_card(file: Path) -> ModelCard | None:
-    """A card, or `None` where there is no such file."""
+    """Read a card. Return `None` if there is no such file."""
     return ModelCard(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def write_card(card: ModelCard, file: Path) -> None:
-    """Write a card beside an earlier one and move it into its place."""
+    """Write a card to a temporary file and move it into place."""
     with replacing(file) as beside:
         card.save(beside)
 
@@ -201,5 +200,5 @@ def _licence(checkpoint: Checkpoint, license: str) -> str:
 
 
 def one_line(text: str, limit: int = 80) -> str:
-    """Text that stays in its line, and in its cell of a table."""
+    """Return a text that fits on one line and in one cell of a table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")[:limit]

@@ -1,4 +1,4 @@
-"""Checking that a model can be loaded, before anything else takes time."""
+"""Check that a model can be loaded, before any work that takes time."""
 
 import os
 from typing import Any
@@ -18,22 +18,22 @@ def check_name(name_or_path: Any) -> None:
     """Check that a value can name a model.
 
     Raises:
-        TypeError: if it is no text and no path.
+        TypeError: if it is neither a string nor a path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise TypeError(f"A model is named by a folder or a Hub id; got {describe_value(name_or_path)}.")
 
 
 def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
-    """Check that the `config.json` of a model is in a folder, in the Hub's cache or on the Hub.
+    """Check that the `config.json` of a model is in a folder, in the cache of the Hub or on the Hub.
 
     Args:
         name_or_path: Hub id, folder, or "playground".
-        kwargs: `revision`, `token`, `cache_dir`, … of the loading; others are passed over.
+        kwargs: keyword arguments for loading the model. `revision`, `token`, `cache_dir`, … are used, others ignored.
 
     Raises:
-        OSError: with what to pass instead.
-        TypeError: for anything but a name.
+        OSError: if it cannot be found; the message says what to pass instead.
+        TypeError: if the name is neither a string nor a path.
     """
     check_name(name_or_path)
     name = os.fspath(name_or_path)

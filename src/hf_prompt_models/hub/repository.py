@@ -1,4 +1,4 @@
-"""Repositories on the Hub: finding a commit, reading the card, putting up a checkpoint."""
+"""Repositories on the Hub: find a commit, read and update the card, upload a checkpoint."""
 
 import os
 from pathlib import Path
@@ -21,11 +21,11 @@ REPLACED = (
         "lora/adapter_model.safetensors",
     ),
 )
-"""Files that, left from an earlier push of the other scope, or with updates of the backbone, would be stale."""
+"""Files that a push deletes, because they would be stale after a push of another scope or of LoRA updates."""
 
 
 def cached_commit(name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> str | None:
-    """The commit of a repository that was just loaded from; `None` of a folder.
+    """Return the commit of a repository that was just loaded, or `None` for a folder.
 
     Args:
         name_or_path: Hub id or folder.
@@ -38,16 +38,16 @@ def cached_commit(name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any]) -
 
 
 def newest_commit(repo_id: str, token: str | bool | None = None) -> str:
-    """The commit that a repository's main branch is at.
+    """Return the latest commit of the main branch of a repository.
 
     Raises:
-        RepositoryNotFoundError: if there is no such repository, or it is another's and private.
+        RepositoryNotFoundError: if there is no such repository, or it is private and not accessible.
     """
     return str(HfApi().model_info(repo_id, token=token).sha)
 
 
 def create_repository(repo_id: str, token: str | bool | None, private: bool | None, revision: str | None) -> str:
-    """Make a repository and a branch in it, where there are none; the repository's whole id."""
+    """Create a repository and a branch in it, unless they exist, and return the full repository id."""
     api = HfApi()
     repo_id = api.create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
     if revision is not None and not revision.startswith("refs/pr"):
@@ -56,7 +56,7 @@ def create_repository(repo_id: str, token: str | bool | None, private: bool | No
 
 
 def published_card(repo_id: str, token: str | bool | None, revision: str | None) -> ModelCard | None:
-    """The card that a repository has, or `None`."""
+    """Return the card of a repository, or `None` if it has none."""
     try:
         file = HfApi().hf_hub_download(repo_id, CARD_FILE, token=token, revision=revision)
     except EntryNotFoundError:
@@ -65,7 +65,7 @@ def published_card(repo_id: str, token: str | bool | None, revision: str | None)
 
 
 def update_card(card: ModelCard, repo_id: str, token: str | bool | None, revision: str | None) -> None:
-    """Put a newer card into a repository, unless the one there is somebody's own, or says the same."""
+    """Upload a new card to a repository, unless the card there was edited by a user or is the same."""
     there = published_card(repo_id, token, revision)
     if there is not None and (not is_generated(there) or there.content == card.content):
         return
@@ -80,11 +80,11 @@ def update_card(card: ModelCard, repo_id: str, token: str | bool | None, revisio
 
 
 def upload_checkpoint(folder: Path, repo_id: str, **commit: Any) -> CommitInfo:
-    """Put a folder's files up in one commit, and take away what an earlier checkpoint left.
+    """Upload the files of a folder in one commit, and delete the files of an earlier checkpoint.
 
     Args:
-        folder: of the files.
-        repo_id: of a repository that exists.
+        folder: folder with the files.
+        repo_id: id of an existing repository.
         commit: `token`, `revision`, `commit_message`, `commit_description`, `create_pr`.
     """
     return HfApi().upload_folder(repo_id=repo_id, folder_path=folder, delete_patterns=list(REPLACED), **commit)

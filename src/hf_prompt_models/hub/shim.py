@@ -1,4 +1,4 @@
-"""For people who have not imported this package: two lines in the repository that import it, and no copy of it."""
+"""A module for Hub repositories that imports this package, for users of `trust_remote_code=True`."""
 
 import json
 from collections.abc import Mapping
@@ -11,12 +11,14 @@ PROCESSOR_FILE = "processor_config.json"
 
 
 def write_shim(folder: Path, package: str, classes: Mapping[str, str]) -> None:
-    """Let the Auto classes find a package's classes by `trust_remote_code=True`, or say that it must be installed.
+    """Write a module with which the Auto classes find the classes of a package by `trust_remote_code=True`.
+
+    If the package is not installed, loading fails with a message that it must be.
 
     Args:
-        folder: a saved checkpoint.
-        package: that the classes can be imported from.
-        classes: names of the classes by those of the Auto classes that load them.
+        folder: folder of a saved checkpoint.
+        package: the package that the classes are imported from.
+        classes: for each Auto class, the name of the class that it loads.
     """
     names = ", ".join(sorted(set(classes.values())))
     (folder / SHIM_FILE).write_text(
@@ -25,7 +27,7 @@ def write_shim(folder: Path, package: str, classes: Mapping[str, str]) -> None:
     )
     auto_map = {auto_class: f"{SHIM_MODULE}.{name}" for auto_class, name in classes.items()}
     _add(folder / "config.json", auto_map)
-    if (folder / PROCESSOR_FILE).is_file():  # which is read without the configuration
+    if (folder / PROCESSOR_FILE).is_file():  # it is read without the configuration
         _add(folder / PROCESSOR_FILE, {"AutoProcessor": auto_map["AutoProcessor"]})
 
 
