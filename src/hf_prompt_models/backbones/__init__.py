@@ -1,1 +1,1 @@
-"""Two-tower models that prompts can be put through, and the tiny ones that ship with the package."""
+"""Two-tower models that support prompts, and the tiny backbones that ship with the package."""

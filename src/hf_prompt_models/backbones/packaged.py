@@ -1,11 +1,11 @@
-"""The tiny backbones that ship with the package, which the name "playground" stands for."""
+"""The tiny backbones that ship with the package under the name "playground"."""
 
 import os
 from pathlib import Path
 
 
 PLAYGROUND = "playground"
-"""Names the packaged backbone of whatever type a method takes. A folder of this name is `./playground`."""
+"""The name of the packaged backbone, of the type that a method needs. A folder of this name is `./playground`."""
 
 _FOLDER = Path(__file__).parents[1] / "playground"
 
@@ -40,7 +40,7 @@ def portable_name(name_or_path: str | os.PathLike, packaged: str | None = None) 
 
     Args:
         name_or_path: Hub id, folder, or "playground".
-        packaged: the folder that "playground" stands for in the reader of the name. Default: any of the packaged ones.
+        packaged: the folder that "playground" stands for when the name is read. Default: any packaged backbone.
     """
     if name_or_path == PLAYGROUND or not os.path.isdir(name_or_path):
         return str(name_or_path)
@@ -57,7 +57,7 @@ def vision_model_for(
     Args:
         language_model: Hub id, folder, or "playground".
         vision_model: the one that was chosen, if any.
-        default: a Hub id, used where none was chosen. The packaged language model takes the packaged CLIP instead.
+        default: Hub id to use if none was chosen. The packaged language model takes the packaged CLIP instead.
     """
     if vision_model is not None:
         return vision_model

@@ -1,7 +1,7 @@
-"""The two-tower models of transformers that prompts can be put through, and what differs between them.
+"""The two-tower models of transformers that support prompts, and how they differ.
 
-A model is listed by the type of its text tower's configuration. To add one: its text tower either is causal and read
-at its end token, as CLIP's, or reads all of its positions, as SigLIP's.
+A model is listed by the type of its text configuration. A model can be added if its text tower either is causal and
+pooled at the end token, as in CLIP, or attends to all positions, as in SigLIP.
 """
 
 from dataclasses import dataclass, replace
@@ -22,18 +22,18 @@ from transformers import (
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a type of backbone does in its own way.
+    """The properties in which a type of backbone differs from others.
 
     Attributes:
-        model_class: the model.
-        packs_prompts: whether its text tower is causal and read at the end token, so that prompts can share rows
-            (`prompts.text_encoding`). Otherwise each is padded to all positions, and the last is read
+        model_class: class of the model.
+        packs_prompts: whether its text tower is causal and pooled at the end token, so that prompts can share rows
+            (`prompts.text_encoding`). Otherwise, each prompt is padded to all positions and pooled at the last one
             (`prompts.padded_encoding`).
-        has_class_token: whether its image tower has a class token, as a CLIP's has, that images are read at.
-        start_tokens: tokens that its tokenizer writes before a text.
+        has_class_token: whether its image tower is pooled at a class token, as in CLIP.
+        start_tokens: number of tokens that its tokenizer adds before a text.
         has_logit_bias: whether a learned bias is added to the scaled similarities.
-        image_inputs: what its image tower takes.
-        fingerprint_weights: small tensors by which a checkpoint of this type is told from another.
+        image_inputs: keyword arguments of its image tower.
+        fingerprint_weights: names of small tensors that distinguish checkpoints of this type.
     """
 
     model_class: type[PreTrainedModel]
@@ -78,7 +78,7 @@ BACKBONES: dict[type[PreTrainedConfig], Backbone] = {
     CLIPTextConfig: _CLIP,
     MetaClip2TextConfig: replace(_CLIP, model_class=MetaClip2Model),
     SiglipTextConfig: _SIGLIP,
-    # NaFlex checkpoints; SigLIP 2 of a fixed resolution is a SiglipModel.
+    # For NaFlex checkpoints. SigLIP 2 with a fixed resolution is a SiglipModel.
     Siglip2TextConfig: replace(
         _SIGLIP, model_class=Siglip2Model, image_inputs=("pixel_values", "pixel_attention_mask", "spatial_shapes")
     ),
@@ -86,10 +86,10 @@ BACKBONES: dict[type[PreTrainedConfig], Backbone] = {
 
 
 def find_backbone(text_config: PreTrainedConfig) -> Backbone:
-    """The backbone with such a text tower.
+    """Return the backbone for a text configuration.
 
     Raises:
-        TypeError: for a type that is not listed: nothing is known then of how it reads a prompt.
+        TypeError: if its type is not listed, so that it is unknown how the model encodes a prompt.
     """
     backbone = BACKBONES.get(type(text_config))
     if backbone is None:

@@ -1,4 +1,4 @@
-"""ViLT's patches in a fixed order: its own embedding of pixels shuffles them at random."""
+"""Patch embeddings of ViLT in a fixed order: the embedding of transformers shuffles them at random."""
 
 import torch
 from torch.nn import functional as F
@@ -19,7 +19,7 @@ def embed_patches(
         image_sizes: (images, 2) height and width without the padding.
 
     Returns:
-        (images, 1 + patches, width) and a mask (images, 1 + patches), 0 where an image has fewer patches.
+        Embeddings (images, 1 + patches, width) and a mask (images, 1 + patches), 0 for padding of smaller images.
     """
     embeddings = vilt.embeddings
     patch_height, patch_width = embeddings.patch_embeddings.projection.kernel_size
@@ -38,7 +38,7 @@ def embed_patches(
         patches = (patches + positions).flatten(2).transpose(1, 2)
         start = (embeddings.cls_token + class_position).expand(len(rows), -1, -1)
         sequence = torch.cat([start, patches], dim=1)
-        embedded = embedded.to(sequence.dtype)  # under autocast the projection gives another than the parameters'
+        embedded = embedded.to(sequence.dtype)  # under autocast, the projection returns another dtype
         embedded = embedded.index_put((rows,), F.pad(sequence, (0, 0, 0, most + 1 - sequence.shape[1])))
         mask[rows, : sequence.shape[1]] = 1
     return embeddings.dropout(embedded), mask
@@ -47,9 +47,9 @@ def embed_patches(
 def rows_by_size(
     pixel_values: torch.Tensor, image_sizes: torch.Tensor
 ) -> tuple[list[tuple[int, int]], list[torch.Tensor]]:
-    """Return the sizes that images have, and which images have each.
+    """Return the sizes of the images and, for each size, the rows of the images with this size.
 
-    A graph for export has one size, that of the pixels it is exported with; it refuses images of another.
+    An exported graph supports one size, that of the pixel values it is exported with, and refuses other images.
 
     Args:
         pixel_values: (images, 3, height, width), padded.
