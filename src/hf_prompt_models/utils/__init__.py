@@ -1,1 +1,1 @@
-"""What every part of the package uses: files, figures, boxes, several processes."""
+"""Utilities that all parts of the package use: files, figures, boxes, distributed processes."""

@@ -1,6 +1,6 @@
-"""Boxes as referring-expression data sets have them: corners in whole pixels that both belong to the box.
+"""Boxes in the format of referring-expression datasets: two corners in whole pixels, both included in the box.
 
-So a box `(x1, y1, x2, y2)` is `x2 - x1 + 1` pixels wide. Source: thunlp/CPT, Oscar/oscar/utils/iou.py.
+A box `(x1, y1, x2, y2)` is therefore `x2 - x1 + 1` pixels wide. Source: thunlp/CPT, Oscar/oscar/utils/iou.py.
 """
 
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ import torch
 
 
 Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels, the last column and row included."""
+"""x1, y1, x2, y2 in pixels, including the last column and row."""
 
 
 BOX_FORMATS = ("xywh", "xyxy")
-"""How boxes are given: `[x, y, width, height]` or `[x1, y1, x2, y2]`, in pixels."""
+"""The supported formats of boxes: `[x, y, width, height]` and `[x1, y1, x2, y2]`, in pixels."""
 
 
 def corners(box: Sequence[float]) -> Box:
-    """`(x1, y1, x2, y2)` of a box `(x, y, width, height)`."""
+    """Return the corners `(x1, y1, x2, y2)` of a box `(x, y, width, height)`."""
     x, y, width, height = box
     return x, y, x + width - 1, y + height - 1
 
 
 def to_xyxy(box: Sequence[float], box_format: str) -> list[float]:
-    """Return a box as `[x1, y1, x2, y2]`, the right column and the lower row excluded.
+    """Return a box as `[x1, y1, x2, y2]`, where the column x2 and the row y2 are excluded.
 
     Args:
         box: four numbers, in pixels.
         box_format: "xywh", `[x, y, width, height]`, or "xyxy".
 
     Raises:
-        ValueError: if it is no such format, or the box is of two points in the wrong order or without a size.
+        ValueError: if the format is unknown, or the box has no width or height or its corners in the wrong order.
     """
     check_box_format(box_format)
     x1, y1, x2, y2 = (float(number) for number in box)
@@ -47,24 +47,25 @@ def to_xyxy(box: Sequence[float], box_format: str) -> list[float]:
 
 
 def check_box_format(box_format: str) -> None:
-    """
+    """Check that a box format is supported.
+
     Raises:
-        ValueError: if it is none of `BOX_FORMATS`.
+        ValueError: if it is not one of `BOX_FORMATS`.
     """
     if box_format not in BOX_FORMATS:
         raise ValueError(f"box_format is one of {', '.join(BOX_FORMATS)}; got {box_format!r}.")
 
 
 def check_inside_image(box: Sequence[float], size: tuple[int, int], box_format: str) -> None:
-    """Refuse a box that leaves its image by more than a pixel, or is in shares of the image.
+    """Refuse a box that exceeds its image by more than a pixel, or has relative coordinates.
 
     Args:
         box: `[x1, y1, x2, y2]`.
         size: width and height of the image.
-        box_format: how boxes were given, for the advice.
+        box_format: format in which boxes were given, for the error message.
 
     Raises:
-        ValueError: naming the box and the size.
+        ValueError: if the box is refused; the message names the box and the size.
     """
     x1, y1, x2, y2 = box
     width, height = size
@@ -86,14 +87,14 @@ def check_inside_image(box: Sequence[float], size: tuple[int, int], box_format: 
 def box_iou(
     boxes: Sequence[Sequence[float]] | torch.Tensor, others: Sequence[Sequence[float]] | torch.Tensor
 ) -> torch.Tensor:
-    """(boxes, others) intersection over union in double precision, from 0 to 1.
+    """Return the pairwise intersection over union, (boxes, others), in double precision, from 0 to 1.
 
     Args:
-        boxes: (boxes, 4) corners, both included.
-        others: (others, 4) likewise.
+        boxes: (boxes, 4) x1, y1, x2, y2, both corners included.
+        others: (others, 4) boxes in the same format.
 
     Raises:
-        ValueError: if an argument is not a list of four corners each.
+        ValueError: if an argument is not a list of boxes with four numbers each.
     """
     first, second = map(_rows, (boxes, others))
     lower = torch.maximum(first[:, None, :2], second[None, :, :2])
@@ -105,7 +106,7 @@ def box_iou(
 
 
 def _rows(boxes: Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
-    """(boxes, 4), whether the rows are lists, arrays or tensors."""
+    """Return boxes as a tensor (boxes, 4), from rows that are lists, arrays or tensors."""
     if any(len(box) != 4 for box in boxes):
         raise ValueError("Boxes are rows of four numbers: x1, y1, x2, y2.")
     numbers = boxes if isinstance(boxes, torch.Tensor) else [[float(corner) for corner in box] for box in boxes]

@@ -1,14 +1,14 @@
-"""Values in error messages."""
+"""Descriptions of values for error messages."""
 
 from typing import Any
 
 
 LONGEST = 80
-"""Characters of a value that are shown."""
+"""The maximum number of characters of a value that are shown."""
 
 
 def describe_value(value: Any) -> str:
-    """Return a value as an error shows it: text and numbers as they are, anything else by its type."""
+    """Return a value as shown in error messages: text and numbers as they are, anything else by its type."""
     several = value if isinstance(value, list | tuple) else [value]
     if all(each is None or isinstance(each, str | int | float) for each in several):
         shown = repr(value)

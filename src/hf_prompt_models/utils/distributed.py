@@ -1,7 +1,7 @@
-"""What the processes that train together agree on, and losses over the examples of all.
+"""Coordination of the processes of distributed training, and losses over the examples of all processes.
 
-The losses' gradients fit `DistributedDataParallel`, which takes means; in those over gathered examples each
-process has equally many. Without several processes nothing happens.
+The gradients of the losses fit `DistributedDataParallel`, which averages them over the processes. For losses over
+gathered examples, each process must have the same number of examples. With a single process, the functions do nothing.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 
 def num_processes() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def process_index() -> int:
-    """This process's place among all of all machines, from 0."""
+    """Return the rank of this process among the processes of all machines, from 0."""
     return distributed.get_rank() if num_processes() > 1 else 0
 
 
 def as_on_main_process(find: Callable[[], T]) -> T:
-    """What the main process finds, for all processes; the others do not look."""
+    """Call a function on the main process only, and return its result on all processes."""
     if num_processes() == 1:
         return find()
     found: list[Any] = [find() if process_index() == 0 else None]
@@ -35,32 +35,36 @@ def as_on_main_process(find: Callable[[], T]) -> T:
 
 
 def wait_for_all() -> None:
-    """Go on when all processes have come here."""
+    """Wait until all processes have reached this call."""
     if num_processes() > 1:
         distributed.barrier()
 
 
 def gather_examples(tensor: torch.Tensor) -> torch.Tensor:
-    """All processes' examples, (processes * examples, ...), in the order of the processes.
+    """Return the examples of all processes, (processes * examples, ...), in the order of the processes.
 
-    For what every process then computes alike: the same loss from the same gathered examples.
+    Use it if every process then computes the same: the same loss from the same gathered examples.
     """
     return tensor if num_processes() == 1 else _Gather.apply(tensor)
 
 
 def share_examples(tensor: torch.Tensor) -> torch.Tensor:
-    """As `gather_examples`, for what each process then computes another part of.
+    """Return the examples of all processes, for a computation of which each process then does another part.
 
-    The gradients that an example gets in all processes are sent to its own and added up there.
+    The gradients of an example in all processes are summed in the process that the example comes from. See
+    `gather_examples`.
     """
     return tensor if num_processes() == 1 else _Share.apply(tensor)
 
 
 def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
-    """The mean of all processes' values (count,), of which each may have another number, or none; 0 of none at all.
+    """Return this process's part of the mean over the values of all processes.
 
-    Each process gets its own part of it, the mean of which over the processes is the mean of all values, and so are
-    the gradients'.
+    The average of the parts over the processes is the mean of all values, and the same holds for the gradients. It
+    is 0 if no process has a value.
+
+    Args:
+        values: (count,) the values of this process. The count may differ between processes and may be 0.
     """
     count = torch.tensor(len(values), device=values.device)
     if num_processes() > 1:
@@ -69,7 +73,11 @@ def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
 
 
 def pad_alike(tensor: torch.Tensor) -> torch.Tensor:
-    """(examples, length, ...) padded with zeros to the length of the process whose examples are longest."""
+    """Pad a tensor (examples, length, ...) with zeros to the largest length among all processes.
+
+    Raises:
+        ValueError: if the processes have different numbers of examples.
+    """
     if num_processes() == 1:
         return tensor
     shape = torch.tensor(tensor.shape[:2], device=tensor.device)
@@ -97,11 +105,12 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        # Every process has computed the same loss of the same gathered examples, so this gradient is the whole one for
-        # the examples of this process: nothing has to be sent. Each process brings the parameters the part that comes
-        # through its own examples, and one process with all of the batch would add the parts up. DDP takes their mean
-        # instead, so they go in multiplied by the number of processes. (A parameter that is used after the gathering,
-        # as the temperature, has the whole gradient in every process, and the mean of it is right.)
+        # Every process has computed the same loss from the same gathered examples. This gradient is therefore already
+        # complete for the examples of this process, and no communication is needed. Each process contributes the part
+        # of the parameter gradients that passes through its own examples. A single process with the complete batch
+        # would sum these parts, but DDP averages them, so they are multiplied by the number of processes. (A parameter
+        # that is used after gathering, such as the temperature, has the complete gradient in every process, and the
+        # average is correct.)
         processes = distributed.get_world_size()
         return processes * gradient.chunk(processes)[distributed.get_rank()]
 
@@ -113,8 +122,8 @@ class _Share(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        # What lies behind computes another part of the loss in each process and ends in `gather_examples`, which has
-        # already multiplied by the number of processes.
+        # The computation after this point differs between processes and ends in `gather_examples`, which has already
+        # multiplied by the number of processes.
         gradient = gradient.contiguous().clone()
         distributed.all_reduce(gradient)
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]

@@ -1,4 +1,4 @@
-"""What all figures have in common: colours that colour-blind people tell apart, fonts for any script, writing."""
+"""Shared parts of all figures: colours for colour-blind readers, fonts for any script, saving."""
 
 import io
 import os
@@ -19,32 +19,34 @@ from hf_prompt_models.utils.files import replacing
 
 
 BLUE, ORANGE, TEAL, PURPLE, SKY, BROWN = COLOURS = ("#1F77B4", "#FF7F0E", "#009E73", "#CC79A7", "#56B4E9", "#8C564B")
-"""Of lines: they differ in lightness or between blue and yellow, and so for people who see no red or no green, too."""
+"""Colours of lines. They differ in lightness or between blue and yellow, also for readers who see no red or green."""
 GREEN, RED = "#2CA02C", "#D62728"
-"""Of marks, which differ in line style or words as well."""
+"""Colours of marks, which also differ in line style or text."""
 GREY = "#767676"
 FONT = "DejaVu Sans"
-"""Matplotlib's own, which knows Latin, Greek, Cyrillic, Arabic and Hebrew letters."""
+"""The default font of matplotlib. It has Latin, Greek, Cyrillic, Arabic and Hebrew letters."""
 UNFIT_FONTS = re.compile(
     r"Last Resort|Emoji|STIXSize|STIXNonUnicode|Math|Symbol|Wingdings|^cm(r|b|mi|sy|ex|ss|tt)\d+$"
 )
-"""Names of fonts whose glyphs are boxes, bitmaps that matplotlib cannot draw, or not the letters of their codes."""
+"""Fonts to skip: their glyphs are boxes, bitmaps that matplotlib cannot draw, or do not match their characters."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, drawn without a window."""
+    """Return an empty figure with a size in inches, which does not open a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None:
-    """Write a figure, PNG unless the path's suffix names another format; every text in fonts that have its letters.
+    """Save a figure as PNG, unless the suffix of the path names another format.
+
+    Texts use fonts that have their letters.
 
     Args:
-        figure: what to write. No text in it is read as a formula.
-        path: of the file.
-        dpi: pixels an inch.
+        figure: the figure. Its texts are not parsed as formulas.
+        path: file to write.
+        dpi: pixels per inch.
     """
     _set_fonts(figure)
     with replacing(path) as beside:
@@ -52,7 +54,7 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None
 
 
 def figure_image(figure: Figure, dpi: float = 120) -> Image.Image:
-    """Return a figure as an image; arguments are as for `save_figure`."""
+    """Return a figure as an image. Arguments are as for `save_figure`."""
     _set_fonts(figure)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="png", dpi=dpi)
@@ -69,20 +71,20 @@ def _set_fonts(figure: Figure) -> None:
 
 
 def drawable(text: str) -> str:
-    """Return a text with letters that no installed font has written as their code, as `\\u732b`."""
+    r"""Return a text in which letters that no installed font has are replaced by their code, such as `\u732b`."""
     missing = _missing(text)
     unknown = missing.difference(*(_letters_of(path) for _, path in _fallbacks(missing)))
     return "".join(_code(letter) if letter in unknown else letter for letter in text)
 
 
 def wrapped(text: str, width: int, lines: int | None = None) -> str:
-    """Return a text in lines of so many letters, `…` at its end if more lines than allowed would be needed."""
+    """Return a text wrapped to lines of `width` letters, ending in `…` if it needs more than the allowed lines."""
     placeholder = " …"
     return "\n".join(textwrap.wrap(drawable(text), width, max_lines=lines, placeholder=placeholder))
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text of at most so many letters, cut in the middle, where names differ least."""
+    """Return a text of at most `width` letters, cut in the middle, where names differ least."""
     text = " ".join(drawable(text).split())
     if len(text) <= width:
         return text
@@ -100,7 +102,7 @@ def _families(text: str) -> list[str]:
 
 @cache
 def _fallbacks(missing: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """Families and files of installed fonts that have the letters which the own font lacks, as few as needed."""
+    """Return families and files of as few installed fonts as possible that have the letters missing in `FONT`."""
     found: list[tuple[str, str]] = []
     missing = frozenset(filter(str.isprintable, missing))
     for entry in _installed() if missing else ():
@@ -132,5 +134,5 @@ def _code(letter: str) -> str:
 
 
 def longest(texts: Iterable[str]) -> int:
-    """Return the number of letters of the longest line of some texts; 0 of none."""
+    """Return the number of letters of the longest line of some texts; 0 if there are none."""
     return max((len(line) for text in texts for line in text.splitlines()), default=0)

@@ -1,4 +1,4 @@
-"""Reading files that others wrote, within bounds, and writing files so that a crash leaves the earlier one whole."""
+"""Read files from untrusted sources within limits, and write files so that a crash leaves the earlier one intact."""
 
 import errno
 import fnmatch
@@ -21,9 +21,9 @@ if sys.platform != "win32":
 
 
 UNFINISHED = ".saving-"
-"""How the names of files and folders begin that are being written."""
+"""Prefix of the names of files and folders that are being written."""
 SECONDS_TO_WRITE = 3600
-"""After which an unfinished file counts as abandoned where no lock can tell."""
+"""Age in seconds after which an unfinished file counts as abandoned if locks cannot be used."""
 
 _ERRORS_OF_WRITING = frozenset(
     {
@@ -42,20 +42,20 @@ _TORCH_WRITER = "inline_container.cc"
 
 
 class UnreadableFileError(ValueError):
-    """An image or a video that cannot be decoded; the message names it."""
+    """Error for an image or a video that cannot be decoded. The message names the file."""
 
 
 def read_text(path: str | os.PathLike, max_bytes: int, kind: str) -> str:
-    """The text of a file in UTF-8.
+    """Return the text of a file in UTF-8.
 
     Args:
         path: the file.
-        max_bytes: the most that is read.
-        kind: what an error calls such files, in the plural.
+        max_bytes: maximum size of the file.
+        kind: name of such files in error messages, in the plural.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is longer, or not UTF-8.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is larger, or not UTF-8.
     """
     path = Path(path)
     if (size := path.stat().st_size) > max_bytes:
@@ -67,7 +67,10 @@ def read_text(path: str | os.PathLike, max_bytes: int, kind: str) -> str:
 
 
 def read_json(path: str | os.PathLike, max_bytes: int, kind: str) -> Any:
-    """The value of a JSON file. Arguments and errors as for `read_text`; not being JSON is a ValueError, too."""
+    """Return the value of a JSON file.
+
+    Arguments and errors are as for `read_text`; invalid JSON also raises a `ValueError`.
+    """
     text = read_text(path, max_bytes, kind)
     try:
         return json.loads(text)
@@ -76,12 +79,12 @@ def read_json(path: str | os.PathLike, max_bytes: int, kind: str) -> Any:
 
 
 def read_json_lines(path: str | os.PathLike, max_bytes: int, kind: str) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with the numbers of their lines; empty lines are passed over.
+    """Return the objects of a JSONL file with their line numbers. Empty lines are skipped.
 
-    Arguments and errors as for `read_text`; a line that is not a JSON object is a ValueError that names it.
+    Arguments and errors are as for `read_text`; a line that is not a JSON object raises a `ValueError` that names it.
     """
     rows = []
-    # Not splitlines: JSON may hold the other characters that end a line for it.
+    # Not splitlines, because it also splits at other characters, which JSON strings may contain.
     for number, line in enumerate(read_text(path, max_bytes, kind).split("\n"), start=1):
         if not line.strip():
             continue
@@ -96,10 +99,10 @@ def read_json_lines(path: str | os.PathLike, max_bytes: int, kind: str) -> list[
 
 
 def check_inside(name: str, where: str) -> None:
-    """See that a file's name, which somebody else wrote, does not lead out of the folder that it is relative to.
+    """Check that an untrusted file name does not lead out of the folder that it is relative to.
 
     Raises:
-        ValueError: beginning with `where`.
+        ValueError: if it does. The message begins with `where`.
     """
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or not _can_be_named(name):
@@ -107,7 +110,7 @@ def check_inside(name: str, where: str) -> None:
 
 
 def _can_be_named(name: str) -> bool:
-    """Whether the file system takes the name's characters: JSON may hold half a character."""
+    """Return whether the file system accepts the characters of a name: JSON may contain half of a surrogate pair."""
     try:
         return b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:
@@ -115,24 +118,24 @@ def _can_be_named(name: str) -> bool:
 
 
 def check_listed(name: str, where: str) -> None:
-    """As `check_inside`, but an absolute path passes: people's own lists have them, and it says where it leads.
+    """Check a file name as `check_inside` does, but accept absolute paths, which users' own lists may contain.
 
     Raises:
-        ValueError: beginning with `where`.
+        ValueError: if the name is refused. The message begins with `where`.
     """
     check_inside(name.lstrip("/"), where)
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A file to write to, moved into `path`'s place once it is on the disk, or removed after an error.
+    """Yield a temporary file that is moved to `path` once it is on disk, or removed after an error.
 
-    It has the same name, in a folder of its own beside, as safetensors writes beside, too. Folders are made if needed.
-    What a killed process leaves is found by `remove_unfinished`.
+    It has the same name and is in a temporary folder next to `path`, because safetensors also writes temporary files.
+    Folders are created if needed. `remove_unfinished` finds what a killed process leaves.
 
     Raises:
-        IsADirectoryError: before any work, if `path` is a folder.
-        OSError: if the disk is full, the folder is read-only, …; names the file. The earlier one stays.
+        IsADirectoryError: if `path` is a folder, before any work.
+        OSError: if the disk is full, the folder is read-only, …; the message names the file. The earlier file is kept.
     """
     path = Path(path)
     if path.is_dir():
@@ -149,15 +152,15 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def staging(directory: str | os.PathLike) -> Iterator[Path]:
-    """Make a folder inside a folder to write into, and remove it afterwards with what is still in it.
+    """Create a temporary folder inside a folder, and remove it afterwards with its remaining content.
 
-    It is locked while it is used, and the system unlocks it when the process dies: this is how `abandoned` tells what
-    a live process is writing from what a killed one left.
+    It is locked while it is used, and the system releases the lock when the process dies. `abandoned` uses this to
+    distinguish the files of a running process from those that a killed one left.
     """
     with ExitStack() as stack:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=directory))
-            with suppress(FolderInUseError):  # a cleaner took it for abandoned before it was locked
+            with suppress(FolderInUseError):  # a cleanup may remove it before it is locked
                 stack.enter_context(locked(folder))
                 break
         try:
@@ -167,7 +170,7 @@ def staging(directory: str | os.PathLike) -> Iterator[Path]:
 
 
 class FolderInUseError(OSError):
-    """Another process holds the lock of a folder, or has removed it."""
+    """Error for a folder that another process has locked or removed."""
 
 
 @contextmanager
@@ -175,16 +178,16 @@ def locked(folder: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     """Hold the lock of a folder, or of a file.
 
     Args:
-        folder: what to lock.
-        wait: until another process lets go of it.
+        folder: the folder or file to lock.
+        wait: whether to wait until another process releases the lock.
 
     Yields:
-        Whether its file system has locks; without any, nothing is held.
+        Whether the file system supports locks; otherwise, nothing is locked.
 
     Raises:
-        FolderInUseError: if another process holds it, without `wait`, or removed it meanwhile.
+        FolderInUseError: if another process holds the lock and `wait` is `False`, or removed the folder meanwhile.
     """
-    if sys.platform == "win32":  # which opens no folder
+    if sys.platform == "win32":  # it cannot open folders
         yield False
         return
     try:
@@ -198,7 +201,7 @@ def locked(folder: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
             has_locks = True
         except BlockingIOError as error:
             raise FolderInUseError(error.errno, error.strerror, str(folder)) from error
-        except OSError:  # some network file systems have none
+        except OSError:  # some network file systems have no locks
             has_locks = False
         if not _is_at(descriptor, folder):
             raise FolderInUseError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
@@ -210,7 +213,7 @@ def locked(folder: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
 
 
 _HELD: set[int] = set()
-"""Descriptors of locked folders. A forked child closes its copies, or it would hold the locks of a killed parent."""
+"""Descriptors of locked folders. A forked child closes its copies, so that locks do not outlive a killed parent."""
 
 
 def _let_go() -> None:
@@ -233,18 +236,18 @@ def _is_at(descriptor: int, path: str | os.PathLike) -> bool:
 
 @contextmanager
 def naming_what_fails(what: str) -> Iterator[None]:
-    """Errors of writing as one line that says what could not be written, and why.
+    """Raise errors of writing with a one-line message that says what could not be written and why.
 
     Args:
-        what: behind "Cannot".
+        what: the rest of the message after "Cannot", such as "write 'file'".
 
     Raises:
-        OSError: also for what torch and safetensors make of a full disk.
+        OSError: if writing fails, also in place of the errors of torch and safetensors for a full disk.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _ERRORS_OF_WRITING or error.strerror is None:  # already says what failed
+        if error.errno not in _ERRORS_OF_WRITING or error.strerror is None:  # its message already says what failed
             raise
         raise _numbered(type(error)(f"Cannot {what}: {error.strerror}."), error.errno) from error
     except SafetensorError as error:
@@ -257,13 +260,13 @@ def naming_what_fails(what: str) -> Iterator[None]:
 
 
 def _numbered(error: OSError, number: int | None) -> OSError:
-    """An error with a message of its own that still tells a full disk from a wrong path."""
+    """Set the `errno` of an error with its own message, so that a full disk differs from a wrong path."""
     error.errno = number
     return error
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk itself."""
+    """Wait until a file, or the list of files of a folder, is physically on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -272,14 +275,14 @@ def sync(path: Path) -> None:
 
 
 def has_vanished(error: OSError) -> bool:
-    """Whether an error says that another process, or on a network file system another machine, removed the file."""
+    """Return whether an error means that another process or, on a network file system, machine removed the file."""
     return isinstance(error, FileNotFoundError) or error.errno == errno.ESTALE
 
 
 def list_directory(directory: str | os.PathLike, pattern: str) -> list[Path]:
-    """Return the entries of a folder whose names match a pattern, sorted; none if there is no such folder.
+    """Return the entries of a folder whose names match a pattern, sorted; empty if there is no such folder.
 
-    Nothing is said of what they are: another process may remove one at any time.
+    The entries are not checked further, because another process may remove one at any time.
     """
     try:
         names = os.listdir(directory)
@@ -291,23 +294,23 @@ def list_directory(directory: str | os.PathLike, pattern: str) -> list[Path]:
 
 
 def abandoned(directory: str | os.PathLike, seconds: float = 0) -> Iterator[Path]:
-    """Yield what killed processes left unfinished in a folder, each locked until the next one is taken.
+    """Yield the unfinished files that killed processes left in a folder, each locked until the next one is yielded.
 
-    What a live process is writing is passed over.
+    Files that a running process is writing are skipped.
 
     Args:
         directory: the folder.
-        seconds: how long nothing must have changed, for folders into which several machines write: not every file
-            system knows the locks of another machine.
+        seconds: minimum time in seconds without a change, for folders into which several machines write, because not
+            every file system shares locks between machines.
     """
     for left in list_directory(directory, f"{UNFINISHED}*"):
-        with suppress(OSError), locked(left) as has_locks:  # in use, gone since, or of another user
+        with suppress(OSError), locked(left) as has_locks:  # in use, removed, or owned by another user
             if time.time() - left.stat().st_mtime >= (seconds if has_locks else max(seconds, SECONDS_TO_WRITE)):
                 yield left
 
 
 def remove_unfinished(directory: str | os.PathLike, seconds: float = 0) -> None:
-    """Remove what killed processes began to write into a folder. Arguments as for `abandoned`."""
+    """Remove the unfinished files that killed processes left in a folder. Arguments are as for `abandoned`."""
     for left in abandoned(directory, seconds):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -316,15 +319,15 @@ def remove_unfinished(directory: str | os.PathLike, seconds: float = 0) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder, which may be gone already, in one step: nobody sees a part of it."""
+    """Remove a folder in one step, so that no process sees only a part of it. The folder may not exist."""
     with staging(folder.parent) as bin, suppress(FileNotFoundError):
         os.replace(folder, bin / folder.name)
 
 
 def move_folder(written: Path, place: Path) -> None:
-    """Move a folder into its place, on the same disk, once all of it is on the disk; one that is there makes room.
+    """Move a folder into place on the same disk once it is completely written, and replace an earlier one.
 
-    A process that is killed in between leaves the earlier one as `.saving-…/*/<name>`.
+    A process that is killed in between leaves the earlier folder as `.saving-…/*/<name>`.
     """
     for path in [*written.rglob("*"), written]:
         sync(path)
@@ -337,7 +340,7 @@ def move_folder(written: Path, place: Path) -> None:
                 os.replace(written, place)
                 break
             except OSError as error:
-                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another process was quicker: the later one wins
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another process was first; the later one wins
                     continue
                 with suppress(OSError):
                     os.replace(earlier, place)
@@ -346,16 +349,16 @@ def move_folder(written: Path, place: Path) -> None:
 
 
 def move_files(written: Path, directory: Path) -> None:
-    """Move a folder's files into another folder, each whole; those that name others, as lists do, come last."""
+    """Move the files of a folder into another folder, each in one step. Files that list other files come last."""
     for file in sorted(written.iterdir(), key=_place_in_line):
         os.replace(file, directory / file.name)
 
 
 @contextmanager
 def adding_files(directory: str | os.PathLike) -> Iterator[Path]:
-    """Make a folder whose files are moved into `directory`, made if needed, unless an error ends the block.
+    """Yield a temporary folder whose files are moved into `directory`, unless the block raises an error.
 
-    Processes that write the same files at once leave each of them whole at any time.
+    `directory` is created if needed. If several processes write the same files, each file is complete at any time.
     """
     Path(directory).mkdir(parents=True, exist_ok=True)
     with staging(directory) as folder:
@@ -368,17 +371,17 @@ def _place_in_line(file: Path) -> tuple[bool, bool, str]:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write JSON beside and move it into place. Folders are made if needed."""
+    """Write JSON to a temporary file and move it into place. Folders are created if needed."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_json_lines(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write an object per line beside and move it into place. Folders are made if needed."""
+    """Write one object per line to a temporary file and move it into place. Folders are created if needed."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write text beside and move it into place. Folders are made if needed."""
+    """Write text to a temporary file and move it into place. Folders are created if needed."""
     with replacing(path) as beside:
-        # A file's name may be no text: what it has in place of characters is escaped, as JSON does it, too.
+        # A file name may not be valid text. Bytes that are not characters are escaped, as JSON does.
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")

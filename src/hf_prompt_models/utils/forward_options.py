@@ -1,4 +1,4 @@
-"""The keyword arguments that every model of transformers takes, for the models here."""
+"""The common keyword arguments of transformers' models, for the models of this package."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,18 +10,18 @@ from transformers.utils.generic import TransformersKwargs, can_return_tuple
 
 CAPTURED = ("output_hidden_states", "output_attentions")
 OPTIONS = (frozenset(TransformersKwargs.__annotations__) - {"position_ids"}) | {"return_dict"}
-"""What transformers' models take beside their own arguments."""
+"""The keyword arguments that transformers' models take in addition to their own."""
 
 
 def forward_options(function: Callable) -> Callable:
     """Decorate a method of a model that takes `**kwargs: Unpack[TransformersKwargs]`.
 
-    `output_hidden_states` and `output_attentions` default to the configuration's, `return_dict=False` returns a tuple,
-    and a keyword that is neither an argument of the method nor an option raises a `TypeError`. transformers itself
-    ignores such keywords, so that a misspelt `attention_mask` changes the result without a word.
+    `output_hidden_states` and `output_attentions` default to the values of the configuration, `return_dict=False`
+    returns a tuple, and a keyword that is neither an argument of the method nor an option raises a `TypeError`.
+    transformers itself ignores such keywords, so that a misspelt `attention_mask` silently changes the result.
 
     Args:
-        function: the method. A model whose method passes further keywords on names them in `passed_on_keywords`.
+        function: the method. If it passes on other keywords, the model returns them from `passed_on_keywords`.
     """
     arguments = [name for name in inspect.signature(function).parameters if name not in ("self", "kwargs")]
     own = frozenset(arguments)
@@ -37,7 +37,7 @@ def forward_options(function: Callable) -> Callable:
             )
         for name in CAPTURED:
             if kwargs.get(name) is None:
-                kwargs.pop(name, None)  # a tower that is not told asks its own configuration
+                kwargs.pop(name, None)  # without the argument, a tower uses its own configuration
                 if getattr(self.config, name):
                     kwargs[name] = getattr(self.config, name)
         return returning(self, *args, **kwargs)
@@ -46,10 +46,10 @@ def forward_options(function: Callable) -> Callable:
 
 
 def captured(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Of keyword arguments those that ask for hidden states and attentions, for towers that take no others."""
+    """Return the keyword arguments that request hidden states and attentions, for towers that take no others."""
     return {name: kwargs[name] for name in CAPTURED if name in kwargs}
 
 
 def asks_for_states(kwargs: Mapping[str, Any]) -> bool:
-    """Whether hidden states or attentions are asked for. Indices of layers, 0 among them, ask for some."""
+    """Return whether hidden states or attentions are requested. Layer indices, including 0, also request them."""
     return any(kwargs.get(name) is not None and kwargs[name] is not False for name in CAPTURED)

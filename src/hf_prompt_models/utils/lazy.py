@@ -1,4 +1,4 @@
-"""Public names of a package whose modules are imported when a name is first used (PEP 562)."""
+"""Lazy imports: the modules of a package are imported when one of their names is first used (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
 
     Args:
         package: the `__name__` of the package.
-        modules: by name, the module that defines it.
+        modules: for each public name, the module that defines it.
 
     Example:
         `__getattr__, __dir__ = lazy_names(__name__, {"PromptTrainer": "hf_prompt_models.training.trainer"})`
@@ -21,7 +21,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(modules[name]), name)
-        setattr(sys.modules[package], name, value)  # later uses do not come here
+        setattr(sys.modules[package], name, value)  # later uses do not call this function
         return value
 
     def list_names() -> list[str]:

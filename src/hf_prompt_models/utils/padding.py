@@ -1,4 +1,4 @@
-"""Batches of examples of different lengths: padding them, finding what is no padding, and running it in chunks."""
+"""Batches of examples of different lengths: pad them, find the entries without padding, and run them in chunks."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,14 +13,14 @@ Output = TypeVar("Output", bound=ModelOutput)
 
 
 def pad_stack(tensors: Sequence[torch.Tensor], value: float = 0) -> torch.Tensor:
-    """Stack tensors with the same number of dimensions, each padded at its ends to the largest size.
+    """Stack tensors with the same number of dimensions, each padded at the end to the largest size.
 
     Args:
-        tensors: at least one.
-        value: the padding.
+        tensors: at least one tensor.
+        value: the padding value.
 
     Returns:
-        (tensors, largest size of each dimension)
+        A tensor (tensors, largest size of each dimension).
     """
     shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
     stacked = tensors[0].new_full((len(tensors), *shape), value)
@@ -30,7 +30,7 @@ def pad_stack(tensors: Sequence[torch.Tensor], value: float = 0) -> torch.Tensor
 
 
 def pad_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Concatenate tensors along the first dimension, the others padded with 0 at their ends to the largest size."""
+    """Concatenate tensors along the first dimension. Other dimensions are padded with 0 to the largest size."""
     sizes = [max(size) for size in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
     missing = [
         [
@@ -44,12 +44,12 @@ def pad_cat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def unpadded_indices(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the row and the column, (entries,) each, of all entries that are no padding, in order.
+    """Return the rows and the columns, (entries,) each, of all entries that are not padding, in order.
 
-    In a graph for export, whose shapes do not depend on values, the padding is among them.
+    An exported graph also includes the padding, because its shapes must not depend on values.
 
     Args:
-        mask: (rows, columns) 1 where there is an entry, 0 where padding.
+        mask: (rows, columns), 1 for an entry, 0 for padding.
     """
     if not torch.compiler.is_exporting():
         row, column = mask.nonzero(as_tuple=True)
@@ -59,7 +59,7 @@ def unpadded_indices(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def pad_entries(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return values of the entries that `unpadded_indices` found, (entries, ...), as (rows, columns, ...).
+    """Return values of the entries of `unpadded_indices`, (entries, ...), as (rows, columns, ...).
 
     The padding is 0.
     """
@@ -72,18 +72,18 @@ def pad_entries(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def run_in_chunks(
     function: Callable[[torch.Tensor], Output], count: int, chunk_size: int | None, device: torch.device
 ) -> Output:
-    """Run a function of row numbers on all rows, a chunk at a time.
+    """Run a function of row numbers on all rows, one chunk at a time.
 
-    In training, each chunk's activations are computed again in the backward pass, which bounds memory.
+    In training, the activations of each chunk are computed again in the backward pass, which bounds memory.
 
     Args:
-        function: of row numbers, (rows,). Its output has tensors (rows, ...), or tuples of them.
+        function: function of row numbers, (rows,). Its output has tensors (rows, ...), or tuples of them.
         count: number of rows.
-        chunk_size: rows at a time; `None`: all.
-        device: of the row numbers.
+        chunk_size: number of rows per chunk; `None` means all rows.
+        device: device of the row numbers.
 
     Returns:
-        The output for all rows. Tensors in tuples are padded where chunks differ in size.
+        The output for all rows. Tensors in tuples are padded if their sizes differ between chunks.
     """
     rows = torch.arange(count, device=device)
     if chunk_size is None or count <= chunk_size:
