@@ -1,1 +1,1 @@
-"""Files that others wrote: fingerprints of backbones, weights, formats of the original code."""
+"""Checkpoints from untrusted sources and from the methods' original code, and fingerprints of backbones."""

@@ -1,7 +1,7 @@
-"""The folders in which Dassl, the training toolbox of CoOp's code and its kin, keeps models (`utils/torchtools.py`).
+"""Checkpoints of Dassl, the training toolbox of CoOp's code and related methods (`utils/torchtools.py`).
 
-`<run>/<model>/model.pth.tar-<epoch>` holds a dict of `state_dict`, `epoch`, `optimizer`, `scheduler` and `val_result`;
-the text file `checkpoint` beside it names the last one, and `model-best.pth.tar` may be there too.
+`<run>/<model>/model.pth.tar-<epoch>` holds a dict of `state_dict`, `epoch`, `optimizer`, `scheduler` and `val_result`.
+The text file `checkpoint` next to it names the last one, and there may also be a `model-best.pth.tar`.
 """
 
 import os
@@ -22,12 +22,13 @@ FILE_NAME = re.compile(r"model[\w.-]{0,100}\.pth\.tar(-\d{1,9})?")
 
 @dataclass(frozen=True)
 class DasslCheckpoint:
-    """
+    """The content of a checkpoint file of Dassl.
+
     Args:
-        file: where it was read.
-        epoch: of the training, counted from 1; `None` if the file does not say.
-        state_dict: the model's tensors, without the `module.` of a model in parallel.
-        ignored: the file's other entries.
+        file: the file that was read.
+        epoch: epoch of the training, counted from 1; `None` if the file does not record it.
+        state_dict: the tensors of the model, without the prefix `module.` of a parallel model.
+        ignored: names of the other entries of the file.
     """
 
     file: Path
@@ -37,16 +38,17 @@ class DasslCheckpoint:
 
 
 def find_dassl_file(path: str | os.PathLike, model: str, epoch: int | None = None) -> Path:
-    """The checkpoint file meant by a path.
+    """Return the checkpoint file for a path.
 
     Args:
-        path: the file itself, the run's folder, or the model's folder in it.
-        model: the name under which the model was registered, which is its folder's.
-        epoch: which file of a folder; default: the one that the text file `checkpoint` names, else the best.
+        path: the file itself, the folder of the run, or the folder of the model in it.
+        model: the name under which the model was registered, which is also the name of its folder.
+        epoch: the epoch to select in a folder. Default: the file that the text file `checkpoint` names, or the best
+            one if there is no such text file.
 
     Raises:
-        OSError: if there is none.
-        ValueError: if a file is given with another epoch than its name says, or `checkpoint` names no checkpoint.
+        OSError: if there is no such file.
+        ValueError: if the name of a given file does not match the epoch, or `checkpoint` does not name a checkpoint.
     """
     path = Path(path)
     if path.is_file():
@@ -75,10 +77,11 @@ def find_dassl_file(path: str | os.PathLike, model: str, epoch: int | None = Non
 
 
 def read_dassl_checkpoint(file: str | os.PathLike) -> DasslCheckpoint:
-    """Read one file, without running anything in it.
+    """Read a checkpoint file without running any code in it.
 
     Raises:
-        OSError, ValueError: as `read_torch_checkpoint` does, or if the file holds no `state_dict` of tensors.
+        OSError: as for `read_torch_checkpoint`.
+        ValueError: as for `read_torch_checkpoint`, or if the file holds no `state_dict` of tensors.
     """
     content = read_torch_checkpoint(file)
     state_dict = content.get("state_dict") if isinstance(content, dict) else None
@@ -98,9 +101,9 @@ def read_dassl_checkpoint(file: str | os.PathLike) -> DasslCheckpoint:
 def write_dassl_checkpoint(
     output_dir: str | os.PathLike, model: str, state_dict: dict[str, torch.Tensor], epoch: int
 ) -> Path:
-    """Write `<output_dir>/<model>/model.pth.tar-<epoch>`, and `checkpoint`, which names it.
+    """Write `<output_dir>/<model>/model.pth.tar-<epoch>`, and the text file `checkpoint`, which names it.
 
-    The optimizer's and scheduler's entries are `None`: the file is for testing, not for going on with a training.
+    The entries of the optimizer and the scheduler are `None`: the file is for testing, not for resuming training.
     """
     folder = Path(output_dir) / model
     file = folder / f"model.pth.tar-{epoch}"

@@ -1,4 +1,4 @@
-"""Telling one backbone from another, or from itself before a change, without reading it whole."""
+"""Distinguish backbones, and detect changes of a backbone, by samples and digests of their weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from torch.distributed.tensor import DTensor
 
 VALUES_PER_TENSOR = 16
 RELATIVE_TOLERANCE = 2**-7
-"""bf16 keeps 8 bits of a value: halved copies differ by up to 2^-9, another model by much more."""
+"""bf16 has 8 bits of precision: half-precision copies differ by up to 2^-9, other models by much more."""
 ABSOLUTE_TOLERANCE = 1e-6
 
 
 def compute_fingerprint(state_dict: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, Any]:
-    """Shapes of the named tensors, and 16 values sampled at even distances along the first row of each."""
+    """Return the shapes of the named tensors, and 16 evenly spaced values of the first row of each."""
     fingerprint = {}
     for name in names:
         tensor = state_dict[name]
@@ -29,17 +29,18 @@ def compute_fingerprint(state_dict: Mapping[str, torch.Tensor], names: Sequence[
 def check_fingerprint(
     state_dict: Mapping[str, torch.Tensor], fingerprint: Mapping[str, Any], base: str, checkpoint: str
 ) -> None:
-    """Refuse a backbone that is not the one a prompt was learned for.
+    """Refuse a backbone that is not the one that a prompt was trained with.
 
-    Copies in fp16 or bf16, sharded or saved again, pass.
+    Copies in fp16 or bf16, sharded or saved again, are accepted.
 
     Args:
-        state_dict: the backbone's.
-        fingerprint: what `compute_fingerprint` said of the backbone at training time.
-        base, checkpoint: where both come from, for the message.
+        state_dict: state dict of the backbone.
+        fingerprint: the result of `compute_fingerprint` for the backbone at training time.
+        base: source of the backbone, for the error message.
+        checkpoint: source of the prompt, for the error message.
 
     Raises:
-        ValueError: naming the first tensor that differs.
+        ValueError: if the backbone differs; the message names the first tensor that differs.
     """
     for name, expected in fingerprint.items():
         shape = " x ".join(map(str, state_dict[name].shape)) if name in state_dict else "missing"
@@ -58,20 +59,21 @@ def check_fingerprint(
 
 
 def digest_tensors(state_dict: Mapping[str, torch.Tensor]) -> dict[str, bytes]:
-    """Return 16 bytes for each tensor that differ after any change of its values, its shape or its dtype.
+    """Return a digest of 16 bytes for each tensor, which changes with its values, its shape or its dtype.
 
-    All values are read, so a change through `tensor.data`, which no version counter sees, counts too. XXH3 reads them
-    at the speed of memory: 11 GB/s on one core, 14 ms for the 38 million values of a CLIP's text layers. Offloaded
-    tensors (on the meta device) have no values that could change in place; their shapes and dtypes are compared.
+    All values are read, so that changes through `tensor.data`, which no version counter records, are also detected.
+    XXH3 reads them at the speed of memory: 11 GB/s on one core, 14 ms for the 38 million values of the text layers of
+    a CLIP. Offloaded tensors (on the meta device) have no values that could change in place, so that only their
+    shapes and dtypes are compared.
     """
     return {name: _digest(tensor) for name, tensor in state_dict.items()}
 
 
 def value_marks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Return tensors that differ, by `torch.equal`, after any change of values, however it was made.
+    """Return tensors that are no longer equal, by `torch.equal`, after any change of the values.
 
-    On a CPU these are digests. On another device they are the values themselves: a comparison of 150 MB takes less
-    than a millisecond there, and copying them to the CPU tens of milliseconds.
+    On a CPU, these are digests. On other devices, they are the values themselves: there, comparing 150 MB takes less
+    than a millisecond, while copying them to the CPU takes tens of milliseconds.
     """
     local = [local_values(tensor) for tensor in tensors]
     digests = [_digest(tensor) for tensor in local if tensor.device.type in ("cpu", "meta")]
@@ -81,7 +83,7 @@ def value_marks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def local_values(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor without its graph; of one that is sharded over processes, the shard of this one."""
+    """Return a tensor without its graph or, if it is sharded over processes, the shard of this process."""
     return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
 
 

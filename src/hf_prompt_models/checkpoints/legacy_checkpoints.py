@@ -1,8 +1,8 @@
-"""Reading what `torch.save` wrote before PyTorch 1.6, without unpickling it.
+"""Read files that `torch.save` wrote before PyTorch 1.6, without unpickling them.
 
-Such a file is five pickles, one after the other: a magic number, a version, what machine wrote it, the object, and the
-keys of its storages; then for each key a count, 8 bytes, and the raw values. The pickles go through the interpreter of
-`torch_checkpoints`, so that nothing is run.
+Such a file has five consecutive pickles: a magic number, a version, information about the machine, the object, and the
+keys of its storages. For each key, a count of 8 bytes and the raw values follow. The pickles are read by the
+interpreter of `torch_checkpoints`, so that no code is run.
 """
 
 import io
@@ -21,22 +21,22 @@ from hf_prompt_models.checkpoints.torch_checkpoints import _Interpreter, _Record
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 MAX_PICKLE_BYTES = 2 * 2**20
-"""Of the five pickles together. A model of 10,000 tensors needs about 1.5 MB."""
+"""Maximum size of the five pickles together. A model with 10,000 tensors needs about 1.5 MB."""
 
 
 def is_legacy_checkpoint(path: str | os.PathLike) -> bool:
-    """Whether a file is of this format by its first bytes, which are the magic number's pickle."""
+    """Return whether a file has this format, by its first bytes, which are the pickle of the magic number."""
     with open(path, "rb") as file:
         start = file.read(64)
     return MAGIC_NUMBER.to_bytes(10, "little") in start
 
 
 def read_legacy_checkpoint(path: str | os.PathLike) -> Any:
-    """What a file of `torch.save` from before PyTorch 1.6 holds, as of `read_torch_checkpoint`.
+    """Return the content of a file that `torch.save` wrote before PyTorch 1.6, as `read_torch_checkpoint` does.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it is in another format, damaged, or holds anything but plain data; nothing was run then.
+        ValueError: if it has another format, is damaged, or holds anything but plain data. No code is run.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -75,11 +75,11 @@ def _read(file: BinaryIO, size: int) -> Any:
 
 
 def _split(start: bytes) -> tuple[list[bytes], int]:
-    """The five pickles, and where they end."""
+    """Return the five pickles and the position where they end."""
     pickles, stream = [], io.BytesIO(start)
     for _ in range(5):
         begin = stream.tell()
-        for _opcode, _argument, _position in pickletools.genops(stream):  # each file object is read to its STOP
+        for _opcode, _argument, _position in pickletools.genops(stream):  # genops reads a pickle up to its STOP
             pass
         pickles.append(start[begin : stream.tell()])
     return pickles, stream.tell()
@@ -91,7 +91,7 @@ class _Place(NamedTuple):
 
 
 class _NoRecords(_Records):
-    """In a first reading, which finds out what storages there are, every tensor is empty."""
+    """Records for a first pass, which only lists the storages: every tensor is empty."""
 
     def __init__(self, pickled: bytes):
         self.pickled = pickled
@@ -104,7 +104,7 @@ class _NoRecords(_Records):
 
 
 class _LegacyRecords(_Records):
-    """The storages behind the pickles, and the tensors over them."""
+    """The storages after the pickles, and the tensors that use them."""
 
     def __init__(self, file: BinaryIO, pickled: bytes, places: Mapping[str, _Place]):
         self.pickled = pickled
@@ -128,7 +128,7 @@ class _Archive(NamedTuple):
 
 
 class _LegacyInterpreter(_Interpreter):
-    """Storages are described by one value more, of a view, which is `None` but in the oldest files.
+    """Interpreter for storages with an additional value for a view, which is `None` except in the oldest files.
 
     Attributes:
         described: the storages that tensors need, by key.

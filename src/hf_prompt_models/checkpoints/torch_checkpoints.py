@@ -1,14 +1,14 @@
-"""Reading what `torch.save` wrote without unpickling it.
+"""Read files that `torch.save` wrote, without unpickling them.
 
-A checkpoint is a zip archive of a pickle and of raw storages. A pickle is a program; here its instructions are listed
-by `pickletools`, which runs nothing, and interpreted by a machine that knows only the few that build plain data. A
-name such as `os.system` is never looked up: it is a string, either one of those below or refused. So no code of the
-checkpoint, nor code that it names, can run, and classes that are not installed are no obstacle.
+A checkpoint is a zip archive of a pickle and raw storages. A pickle is a program. Here, `pickletools` lists its
+instructions without running them, and an interpreter executes only the few that build plain data. A name such as
+`os.system` is never looked up: it is a string that is either in the lists below or refused. Neither code in the
+checkpoint nor code that it names can run, and its classes do not have to be installed.
 
-Why not `torch.load(weights_only=True)`, with stand-ins as `safe_globals`: up to torch 2.13 it refuses pickles of
-protocols 4 and 5, and bytes of protocol 3, which `torch.save(..., pickle_protocol=...)` writes; a deeply nested tuple
-as the key of a dict ends the process (SIGSEGV), and 30,000 integers with the same hash, 1 MB, take 18 s; a tensor of
-2**40 elements over a storage of 4 is returned as it is.
+`torch.load(weights_only=True)`, with placeholder classes as `safe_globals`, is not sufficient. Up to torch 2.13, it
+refuses pickles of protocols 4 and 5 and bytes of protocol 3, which `torch.save(..., pickle_protocol=...)` writes. A
+deeply nested tuple as the key of a dict ends the process (SIGSEGV), and 30,000 integers with the same hash (1 MB) take
+18 s. A tensor of 2**40 elements over a storage of 4 elements is returned unchecked.
 """
 
 import math
@@ -26,11 +26,14 @@ import torch
 
 
 MAX_PICKLE_BYTES = 64 * 2**20
-"""Logs of a training lie in the pickle as long strings: some numbers an iteration make tens of MB."""
+"""Maximum size of a pickle. Training logs in it can take tens of MB, with several numbers per iteration."""
 MAX_INSTRUCTIONS = 2 * 2**20
-"""A model of 10,000 tensors needs about 300,000. At the limit the worst takes some seconds and a few 100 MB."""
+"""Maximum number of instructions. A model with 10,000 tensors needs about 300,000.
+
+At the limit, the worst case takes some seconds and a few 100 MB.
+"""
 MAX_BYTES = 16
-"""Of a byte string that is read: a number's. Longer ones are what an array holds, and stay as they are."""
+"""Maximum length of a byte string that is read, such as a number. Longer ones, of arrays, become `OpaqueObject`s."""
 MAX_DIMENSIONS = 16
 
 STORAGE_DTYPES = {
@@ -64,9 +67,9 @@ OPAQUE_CLASSES = {
     "dassl.optim.radam.RAdam",
     "dassl.optim.lr_scheduler.ConstantWarmupScheduler",
     "dassl.optim.lr_scheduler.LinearWarmupScheduler",
-    "mmengine.logging.history_buffer.HistoryBuffer",  # of each logged number, in the checkpoints of OpenMMLab's code
+    "mmengine.logging.history_buffer.HistoryBuffer",  # for each logged number in OpenMMLab checkpoints
 }
-"""Classes of objects that training code leaves in checkpoints. They become `OpaqueObject`s; nothing is imported."""
+"""Classes of objects that training code saves in checkpoints. They become `OpaqueObject`s; nothing is imported."""
 DICT_CLASSES = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
 BUILTIN_CLASSES = {
     f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("bytes", "dict", "list", "int", "float")
@@ -83,7 +86,7 @@ ALLOWED_GLOBALS = {
     *NUMPY_ARRAYS,
     "numpy.dtype",
     "numpy.ndarray",
-    "_codecs.encode",  # how Python 3 writes bytes for old readers
+    "_codecs.encode",  # Python 3 uses it to write bytes for old protocols
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
 }
@@ -91,14 +94,14 @@ ALLOWED_GLOBALS = {
 
 @dataclass(frozen=True)
 class OpaqueObject:
-    """In place of an object of somebody's class, an array or a long byte string: the class's name and nothing else."""
+    """Placeholder for an object of another class, an array or a long byte string. It holds only the class name."""
 
     class_name: str
 
 
 @dataclass(frozen=True)
 class _Global:
-    """A name in the pickle. It stands for itself: nothing is looked up."""
+    """A name in the pickle, which is never looked up."""
 
     name: str
 
@@ -116,9 +119,9 @@ class _NumpyDtype:
 
 
 def read_torch_checkpoint(path: str | os.PathLike) -> Any:
-    """What a file of `torch.save` holds: dicts, lists, tuples, numbers, strings and tensors, on the CPU.
+    """Return the content of a file of `torch.save`: dicts, lists, tuples, numbers, strings and tensors on the CPU.
 
-    Dicts of all kinds become `dict`, parameters become tensors; optimizers, schedulers and NumPy's arrays become
+    All kinds of dicts become `dict`, and parameters become tensors. Optimizers, schedulers and NumPy arrays become
     `OpaqueObject`s.
 
     Args:
@@ -126,7 +129,7 @@ def read_torch_checkpoint(path: str | os.PathLike) -> Any:
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it is in another format, damaged, or holds anything but plain data; nothing was run then.
+        ValueError: if it has another format, is damaged, or holds anything but plain data. No code is run.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -143,14 +146,14 @@ def read_torch_checkpoint(path: str | os.PathLike) -> Any:
 
 
 class _Records:
-    """The files inside the archive, and the tensors over them."""
+    """The files in the archive, and the tensors that use them."""
 
     def __init__(self, archive: zipfile.ZipFile, size: int):
         infos = archive.infolist()
         self.archive = archive
         self.infos = {info.filename: info for info in infos}
         self.storages: dict[str, bytearray] = {}
-        # torch stores records as they are; so memory is bounded by the file's own size.
+        # torch stores records without compression, so that memory is bounded by the size of the file.
         if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
             raise ValueError("it holds compressed records, which torch.save does not write.")
         if any(info.flag_bits & 1 for info in infos):
@@ -172,7 +175,7 @@ class _Records:
         return self.archive.read(info)
 
     def tensor(self, storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
-        """A view of a stored record, after checking that it stays inside."""
+        """Return a view of a stored record, after checking that it does not exceed the record."""
         record = f"{self.folder}data/{storage.key}"
         if record not in self.infos:
             raise ValueError(f"the record {record[:100]!r} is missing.")
@@ -181,9 +184,9 @@ class _Records:
                 f"the record {record!r} has {self.infos[record].file_size} bytes, not the {storage.numel} values of "
                 f"{storage.dtype} that the checkpoint describes."
             )
-        extent = math.prod(max(length, 1) for length in size)  # of an empty tensor too, whose sizes could be any
+        extent = math.prod(max(length, 1) for length in size)  # also for empty tensors, with arbitrary sizes
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True) if length)
-        largest = max(extent, offset, *stride, 0)  # a step along a length of 1 is never taken, but must be a number
+        largest = max(extent, offset, *stride, 0)  # also checks unused strides of length 1
         if largest > max(storage.numel, 1) or (0 not in size and last >= storage.numel):
             raise ValueError(f"a tensor of size {size} and stride {stride} reaches beyond its record {record!r}.")
         if 0 in size:
@@ -195,7 +198,7 @@ class _Records:
 
 
 class _Interpreter:
-    """A stack machine for the instructions that `torch.save` writes for plain data (protocols 2 to 5)."""
+    """Stack machine for the instructions that `torch.save` writes for plain data (protocols 2 to 5)."""
 
     def __init__(self, records: _Records):
         self.records = records
@@ -312,7 +315,7 @@ class _Interpreter:
         self.top().update(zip(keys, values, strict=True))
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """The result of the functions that plain data is rebuilt by."""
+        """Return the result of one of the functions that rebuild plain data."""
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
             raise ValueError("its pickle calls something that is not a known function.")
         match function.name, arguments:
@@ -369,9 +372,10 @@ def _storage(description: Any) -> _Storage:
 
 
 def _is_key(value: Any) -> bool:
-    """What hashes fast whoever chose it: no nested tuples, no large integers, which can be made to collide.
+    """Return whether a value is allowed as a key, which must hash fast even if an attacker chose it.
 
-    Tensors are keys where an optimizer keeps its state by parameter.
+    Nested tuples are slow to hash, and large integers can be made to collide. Tensors are keys if an optimizer stores
+    its state by parameter.
     """
     return isinstance(value, str | torch.Tensor) or (isinstance(value, int) and abs(value) < 2**31)
 

@@ -1,8 +1,8 @@
-"""Folders that strangers publish are checked before anything is built of them.
+"""Check folders from untrusted sources before a model is built from them.
 
-A configuration is a few numbers, and a model is as large as they say. So what a folder describes is laid out without
-memory first (on the meta device) and compared with the headers of its weights; numbers that would take too long even
-so are refused.
+A configuration is only a few numbers, but they determine the size of the model. The model that a folder describes is
+therefore first built without memory (on the meta device) and compared with the headers of its weights. Numbers that
+would take too long even then are refused.
 """
 
 import os
@@ -20,31 +20,31 @@ from hf_prompt_models.utils.files import check_inside, read_json
 
 
 MAX_LAYERS = 1024
-"""Of any part of a model. Each is laid out by itself, which takes a millisecond."""
+"""Maximum number of layers of any part of a model. Building each one takes a millisecond."""
 MAX_LABELS = 2**20
 MAX_INDEX_BYTES = 2**26
 MAX_NAME = 1000
-"""Characters in a tensor's name, whose numbers are read as such where names are sorted."""
+"""Maximum length of a tensor name. Digits in names are converted to numbers when names are sorted."""
 MAX_NEW_VALUES = 2**27
-"""Numbers that a model may have beyond those that its files hold: a new head's."""
+"""Maximum number of parameters that a model may have in addition to those in its files, such as a new head."""
 
 DAMAGES = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError),
     StrictDataclassError,
 )
-"""What libraries raise when they meet a value that is not what they take it for."""
+"""The errors that libraries raise for values of an unexpected type."""
 
 
 @contextmanager
 def reading(path: str | os.PathLike, file: str) -> Iterator[None]:
-    """Say which file is meant, whatever is wrong in it.
+    """Name the file in all errors that are raised while it is read.
 
     Args:
         path: folder or Hub id.
         file: the name of the file in it.
 
     Raises:
-        ValueError: in place of whatever came of damage; those that name the place pass.
+        ValueError: in place of errors caused by damaged values. Errors that already name the file are kept.
     """
     try:
         yield
@@ -58,13 +58,13 @@ def reading(path: str | os.PathLike, file: str) -> Iterator[None]:
 
 
 def check_config(config: Any) -> None:
-    """Refuse numbers of layers and labels for which Python would be busy for ever, and types that are no names.
+    """Refuse numbers of layers and labels that would take too long, and dtypes and model types that are not names.
 
     Args:
-        config: what a `config.json` holds.
+        config: content of a `config.json`.
 
     Raises:
-        ValueError: naming the field.
+        ValueError: if a value is refused; the message names the field.
     """
     waiting = [("", config)]
     while waiting:
@@ -84,17 +84,18 @@ def check_config(config: Any) -> None:
 
 
 def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> None:
-    """Refuse weights that are not those of the model that the configuration describes.
+    """Refuse weights that do not match the model that the configuration describes.
 
     Args:
-        shapes: of that model's tensors, by name.
+        shapes: shapes of the tensors of that model, by name.
         path: folder or Hub id.
-        hub_kwargs: `revision`, `token`, … to find it with.
+        hub_kwargs: `revision`, `token`, … of the checkpoint.
 
     Raises:
-        OSError, SafetensorError: if a file is missing or damaged.
-        ValueError: if a tensor has another shape, so much is missing that it cannot be this model, or an index of
-            several files names one outside of the folder.
+        OSError: if a file is missing or damaged.
+        SafetensorError: if a file is damaged.
+        ValueError: if a tensor has another shape, too many values are missing for this model, or the index of a
+            sharded checkpoint names a file outside of the folder.
     """
     found: dict[str, tuple[int, ...]] = {}
     for file in weight_files(path, hub_kwargs):
@@ -108,13 +109,13 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike
                 f"{str(path)!r} does not hold what its config.json describes: {name} is {shape}, not {shapes[name]}."
             )
     missing = sum(torch.Size(shape).numel() for name, shape in shapes.items() if name not in found)
-    # What it has under other names, as older versions of transformers wrote them, is no reason to refuse it.
+    # Tensors with other names, which older versions of transformers wrote, also count as found.
     if missing > MAX_NEW_VALUES + sum(torch.Size(shape).numel() for shape in found.values()):
         raise ValueError(f"{str(path)!r} lacks most of what its config.json describes: {missing} numbers.")
 
 
 def weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[str]:
-    """Return the weights' files; none where there are none of safetensors."""
+    """Return the weight files of a checkpoint; empty if there are no safetensors files."""
 
     def find(name: str) -> str | None:
         return cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
