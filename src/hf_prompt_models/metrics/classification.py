@@ -7,7 +7,15 @@ from numpy.typing import ArrayLike
 
 
 def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
-    """Return the share of predicted class indices that are correct, from 0 to 1."""
+    """Return the share of predicted class indices that are correct, from 0 to 1.
+
+    Args:
+        predictions: (examples,) predicted class indices.
+        references: (examples,) true class indices.
+
+    Raises:
+        ValueError: if the shapes differ, or there is no example.
+    """
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or not predictions.size:
         raise ValueError(f"Pass as many predictions as references, and some: {predictions.shape}, {references.shape}.")
@@ -15,7 +23,12 @@ def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
 
 
 def mean_class_accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
-    """Return the accuracy within each class, averaged over the classes in `references`, from 0 to 1."""
+    """Return the accuracy within each class, averaged over the classes in `references`, from 0 to 1.
+
+    Args:
+        predictions: (examples,) predicted class indices.
+        references: (examples,) true class indices.
+    """
     predictions, references = np.asarray(predictions), np.asarray(references)
     return float(
         np.mean([accuracy(predictions[references == c], references[references == c]) for c in np.unique(references)])
@@ -23,7 +36,13 @@ def mean_class_accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
 
 
 def confusion_counts(predictions: ArrayLike, references: ArrayLike, num_classes: int) -> np.ndarray:
-    """Return the confusion matrix as counts, (classes, classes): rows are true classes, columns predicted classes."""
+    """Return the confusion matrix as counts, (classes, classes): rows are true classes, columns predicted classes.
+
+    Args:
+        predictions: (examples,) predicted class indices.
+        references: (examples,) true class indices.
+        num_classes: number of classes.
+    """
     from sklearn.metrics import confusion_matrix  # imported only when needed, because the import is slow
 
     return confusion_matrix(references, predictions, labels=range(num_classes))
@@ -58,6 +77,9 @@ def mean_average_precision(scores: ArrayLike, references: ArrayLike) -> float:
     Args:
         scores: (examples, classes).
         references: (examples, classes), 1 for each class that applies, else 0.
+
+    Raises:
+        ValueError: if no example has a label.
     """
     from sklearn.metrics import average_precision_score
 

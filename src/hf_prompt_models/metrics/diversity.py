@@ -10,6 +10,11 @@ def distinct_n(predictions: Sequence[str], n: int, tokenize: Tokenize = words) -
     """Return the share of distinct n-grams among all n-grams of the predictions, from 0 to 1.
 
     It is 0 if no prediction has `n` tokens. Source: Li et al., NAACL 2016.
+
+    Args:
+        predictions: the generated texts.
+        n: number of tokens of an n-gram.
+        tokenize: splits a text into tokens.
     """
     counts: Counter[tuple[str, ...]] = Counter()
     for prediction in predictions:
