@@ -1,1 +1,1 @@
-"""Images: opening, listing, labelled folders and lists, data sets of tensors."""
+"""Images: loading, listing, labelled folders and lists, and PyTorch datasets."""

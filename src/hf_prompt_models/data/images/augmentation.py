@@ -1,4 +1,4 @@
-"""The random crops that CLIP-based prompt learning is trained with, on PIL images."""
+"""Random crops for training prompts of CLIP-like models, on PIL images."""
 
 import math
 
@@ -13,14 +13,16 @@ def random_resized_crop(
     min_area: float = 0.08,
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Image.Image:
-    """Cut out a random part and resize it (bicubic) to a square.
+    """Crop a random part of an image and resize it to a square with bicubic interpolation.
 
     Args:
         image: any PIL image.
-        size: side of the result in pixels; `None` leaves the part as it is.
-        generator: where chance comes from.
-        min_area: the part's area is drawn between this share of the image's and all of it.
-        ratio: range of the part's width over height, drawn evenly on a logarithmic scale.
+        size: side of the returned image in pixels; `None` returns the crop without resizing it.
+        generator: random number generator.
+        min_area: smallest area of the crop, as a fraction of the image area. The area is sampled uniformly between
+            this fraction and the complete image.
+        ratio: smallest and largest aspect ratio (width over height) of the crop, sampled uniformly on a logarithmic
+            scale.
     """
     width, height = image.size
     for _ in range(10):
@@ -30,11 +32,11 @@ def random_resized_crop(
         if 0 < w <= width and 0 < h <= height:
             left, top = int(generator.integers(width - w + 1)), int(generator.integers(height - h + 1))
             break
-    else:  # a very long image: its middle, as near to the allowed ratios as it can be
+    else:  # fall back to the centre of a very long image, as close to the allowed aspect ratios as possible
         w = min(width, round(height * ratio[1]))
         h = min(height, round(width / ratio[0]))
         left, top = (width - w) // 2, (height - h) // 2
-    # Cropped first: resizing a box of the whole image would let pixels around it bleed in.
+    # Crop before resizing: `resize(box=…)` would mix in pixels from outside the box.
     part = image.crop((left, top, left + w, top + h))
     return part if size is None else part.resize((size, size), Image.Resampling.BICUBIC)
 
@@ -42,6 +44,6 @@ def random_resized_crop(
 def augment(
     image: Image.Image, size: int | None, generator: np.random.Generator, min_area: float = 0.08
 ) -> Image.Image:
-    """CoOp's training transform: a random resized crop and, every second time, a mirror image."""
+    """Apply CoOp's training transform: a random resized crop and, with probability 0.5, a horizontal flip."""
     image = random_resized_crop(image, size, generator, min_area)
     return ImageOps.mirror(image) if generator.random() < 0.5 else image

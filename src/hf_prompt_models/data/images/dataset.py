@@ -1,4 +1,4 @@
-"""PyTorch data sets of labelled images for the Trainer."""
+"""PyTorch datasets of labelled images for the Trainer."""
 
 import hashlib
 from typing import Any
@@ -13,33 +13,33 @@ from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_
 
 
 CACHE_BYTES = 2**30
-"""Decoded images kept in memory: a few-shot set is small and is read every epoch."""
+"""Largest total size in bytes of decoded images kept in memory. A few-shot dataset fits and is read every epoch."""
 
 
 class Epoch:
-    """The epoch's number, in shared memory: workers that outlive an epoch see it change."""
+    """Epoch number in shared memory, so that persistent data loader workers see it change."""
 
     def __init__(self) -> None:
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw anew for this epoch."""
+        """Set the epoch, on which the random samples depend."""
         self._epoch.fill_(epoch)
 
     @property
     def epoch(self) -> int:
-        """The number of this epoch."""
+        """Current epoch, counted from 0."""
         return int(self._epoch)
 
 
 def as_labelled(images: Any) -> LabelledImages:
-    """Return labelled images, read if need be, each with a label.
+    """Return labelled images after checking that each of them has a label.
 
     Args:
         images: `LabelledImages`, or a source for `read_labelled_images`.
 
     Raises:
-        ValueError: if one has no label.
+        ValueError: if an image has no label.
     """
     labelled = images if isinstance(images, LabelledImages) else read_labelled_images(images)
     for index in range(len(labelled)):
@@ -48,11 +48,13 @@ def as_labelled(images: Any) -> LabelledImages:
 
 
 class ImageDataset(Dataset):
-    """Images as what the image processor makes of them for testing (`pixel_values`, …), and `labels`.
+    """Dataset of preprocessed images for evaluation.
+
+    An item holds the output of the image processor (`pixel_values`, …) and `labels`.
 
     Args:
-        images: labelled images, or what `read_labelled_images` reads them of, such as a `datasets.Dataset`.
-        image_processor: the backbone's.
+        images: labelled images, or a source for `read_labelled_images`, such as a `datasets.Dataset`.
+        image_processor: image processor of the backbone.
 
     Raises:
         ValueError: if an image has no label. `images.readable("skip")` leaves such images out.
@@ -71,26 +73,27 @@ class ImageDataset(Dataset):
 
     @property
     def labels(self) -> torch.Tensor:
-        """(items,) class indices."""
+        """Class indices of shape (items,)."""
         return torch.tensor(self.images.labels)
 
     def key(self, index: int) -> bytes:
-        """32 bytes that tell the item's pixels, but for the processor, from any other's."""
+        """Return a 32-byte key that identifies the pixels of an item before the image processor is applied."""
         return self.images.digest(index)
 
 
 class AugmentedImageDataset(Epoch, Dataset):
-    """Random crops and mirror images, drawn anew each epoch.
+    """Dataset of randomly cropped and flipped images, sampled again each epoch.
 
-    What is drawn for an image depends on `seed`, the epoch and the image's index alone, so that runs can be resumed
-    and repeated whatever the number of workers.
+    The augmentation of an image depends only on `seed`, the epoch and the index of the image. Runs can therefore be
+    resumed and reproduced with any number of workers.
 
     Args:
-        images: labelled images, or what they are read of, as for `ImageDataset`.
-        image_processor: the backbone's. It only rescales and normalises: the crop has the size already. One that
-            chooses the size itself, by the number of patches (SigLIP 2 NaFlex), does so for the crop.
-        seed: of the augmentation.
-        min_crop_area: smallest share of an image that a random crop keeps.
+        images: labelled images, or a source for them, as for `ImageDataset`.
+        image_processor: image processor of the backbone. It only rescales and normalises, because the crop already
+            has the right size. A processor that chooses the size from the number of patches (SigLIP 2 NaFlex) also
+            resizes the crop.
+        seed: seed of the augmentation.
+        min_crop_area: smallest area of a random crop, as a fraction of the image area.
     """
 
     def __init__(self, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
@@ -128,14 +131,17 @@ class AugmentedImageDataset(Epoch, Dataset):
 
 
 class AugmentedViewDataset(AugmentedImageDataset):
-    """A few random crops and mirror images of each image, drawn once.
+    """Dataset of a fixed number of random views (crops and flips) of each image, sampled once.
 
-    Item `i * num_views + v` is view `v` of image `i`. What is drawn depends on `seed`, the view's number and what the
-    image's file holds.
+    Item `i * num_views + v` is view `v` of image `i`. A view depends only on `seed`, the index of the view,
+    `min_crop_area` and the content of the image file.
 
     Args:
-        num_views: views an image.
-        images, image_processor, seed, min_crop_area: as for `AugmentedImageDataset`.
+        num_views: number of views per image.
+        images: labelled images, or a source for them, as for `ImageDataset`.
+        image_processor: image processor of the backbone, as for `AugmentedImageDataset`.
+        seed: seed of the augmentation.
+        min_crop_area: smallest area of a random crop, as a fraction of the image area.
     """
 
     def __init__(self, num_views: int, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
@@ -151,23 +157,23 @@ class AugmentedViewDataset(AugmentedImageDataset):
 
     @property
     def labels(self) -> torch.Tensor:
-        """(items,) class indices."""
+        """Class indices of shape (items,)."""
         return torch.tensor(self.images.labels).repeat_interleave(self.num_views)
 
     def key(self, index: int) -> bytes:
-        """32 bytes that tell the item's pixels, but for the processor, from any other's."""
+        """Return a 32-byte key that identifies the pixels of an item before the image processor is applied."""
         image, view = divmod(index, self.num_views)
         drawn = f"seed {self.seed}, view {view}, crops from {self.min_crop_area}".encode()
         return hashlib.sha256(self.images.digest(image) + drawn).digest()
 
 
 class FeatureDataset(Dataset):
-    """Features computed before, as the model's input of that name, and `labels`.
+    """Dataset of precomputed features and `labels`.
 
     Args:
-        features: (images, dim); of videos (videos, frames, dim) or (videos, views, frames, dim).
-        labels: (images,).
-        name: what the model calls them.
+        features: tensor of shape (images, dim); for videos (videos, frames, dim) or (videos, views, frames, dim).
+        labels: tensor of shape (images,).
+        name: name of the model input that the features are passed as.
     """
 
     def __init__(self, features: torch.Tensor, labels: torch.Tensor, name: str = "image_embeds"):
@@ -177,6 +183,7 @@ class FeatureDataset(Dataset):
 
     @property
     def image_embeds(self) -> torch.Tensor:
+        """Precomputed features, whatever the name of the model input."""
         return self.features
 
     def __len__(self) -> int:
@@ -187,12 +194,14 @@ class FeatureDataset(Dataset):
 
 
 class ViewFeatureDataset(Epoch, Dataset):
-    """Features of some views of each image, as `image_embeds` and `labels`; each epoch draws one of an image's views.
+    """Dataset of precomputed features of several views per image, of which each epoch samples one per image.
+
+    An item holds `image_embeds` and `labels`.
 
     Args:
-        view_embeds: (images, views, dim).
-        labels: (images,).
-        seed: of the drawing.
+        view_embeds: tensor of shape (images, views, dim).
+        labels: tensor of shape (images,).
+        seed: seed of the sampling.
     """
 
     def __init__(self, view_embeds: torch.Tensor, labels: torch.Tensor, seed: int = 0):

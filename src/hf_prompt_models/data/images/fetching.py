@@ -1,4 +1,4 @@
-"""Fetching images and videos that are given by a link."""
+"""Download of images and videos from URLs."""
 
 from huggingface_hub.utils import httpx
 
@@ -6,9 +6,9 @@ from hf_prompt_models.utils.files import UnreadableFileError
 
 
 MAX_BYTES = 2**30
-"""The largest file that is fetched: it is kept in memory."""
+"""Largest file in bytes that is downloaded. Files are kept in memory."""
 TIMEOUT = 60.0
-"""Seconds without an answer after which fetching ends."""
+"""Seconds without a response after which the download fails."""
 
 
 def is_link(source: object) -> bool:
@@ -17,13 +17,14 @@ def is_link(source: object) -> bool:
 
 
 def fetch(link: str) -> bytes:
-    """Return what a link leads to.
+    """Return the content of a URL.
 
     Args:
-        link: an `http://` or `https://` URL; redirections are followed.
+        link: an `http://` or `https://` URL. Redirects are followed.
 
     Raises:
-        UnreadableFileError: naming the link, if there is no answer, an error, or more than `MAX_BYTES`.
+        UnreadableFileError: if there is no response, the server returns an error, or the content is larger than
+            `MAX_BYTES`. The message names the URL.
     """
     content = bytearray()
     try:

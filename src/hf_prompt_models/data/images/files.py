@@ -1,4 +1,4 @@
-"""Image files without labels, by name or in folders, for prediction."""
+"""Unlabelled image files and folders of images, for inference."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ from hf_prompt_models.data.readable import check_all, refuse, report_skipped
 
 
 def find_images(directory: str | os.PathLike) -> list[Path]:
-    """The images of a folder and of the folders in it, in the order of their names.
+    """Return the images in a folder and its subfolders, sorted by path.
 
-    Files are images by their suffix or their content. Links are followed. Hidden files and folders are passed over,
-    other files are reported with a count.
+    A file is an image if its suffix or its content is that of an image format. Symbolic links are followed. Hidden
+    files and folders are ignored; the number of other files is logged.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if the folder holds no images.
     """
     found, others = find_files(directory, is_image_file)
     report_left_out(others, directory, "not images")
@@ -31,9 +31,9 @@ def find_images(directory: str | os.PathLike) -> list[Path]:
 
 
 def list_images(paths: Iterable[str]) -> list[str]:
-    """`paths` with each folder replaced by its images and each list (`expand_lists`) by its files.
+    """Return paths with each folder replaced by its images and each list (`expand_lists`) by its files.
 
-    Other files stay as they are, whatever their suffix.
+    Other files are returned unchanged, whatever their suffix.
 
     Raises:
         ValueError: if a folder holds no images, or a list no files.
@@ -43,16 +43,16 @@ def list_images(paths: Iterable[str]) -> list[str]:
 
 
 def readable_images(paths: Iterable[str], on_unreadable: str, progress: bool = True) -> list[str]:
-    """Check that every image can be decoded, before any work depends on it.
+    """Check that every image can be decoded and return the paths of those that can.
 
     Args:
-        paths: the files.
-        on_unreadable: "refuse" raises for those that cannot; "skip" names each of them in a warning, counts them and
-            leaves them out.
-        progress: show a bar.
+        paths: image files.
+        on_unreadable: "refuse" raises an error if any image cannot be decoded; "skip" warns about each of these
+            images, logs their number and leaves them out.
+        progress: whether to show a progress bar.
 
     Raises:
-        UnreadableImageError: naming the files; or if none is left.
+        UnreadableImageError: if images cannot be decoded (the message names the files), or none is left.
     """
     kept, broken = check_all(
         paths, lambda path: load_image(path, shrink=True), on_unreadable, "Checking images", progress
@@ -64,11 +64,13 @@ def readable_images(paths: Iterable[str], on_unreadable: str, progress: bool = T
 
 
 class ImageFiles(Dataset):
-    """Image files as what an image processor makes of them (`pixel_values`), each decoded when it is asked for.
+    """Dataset of preprocessed image files, decoded on access.
+
+    An item holds the output of the image processor (`pixel_values`, …).
 
     Args:
-        paths: the files.
-        image_processor: the model's.
+        paths: image files.
+        image_processor: image processor of the model.
     """
 
     def __init__(self, paths: Sequence[str], image_processor: Any):

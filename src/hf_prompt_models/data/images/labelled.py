@@ -1,4 +1,4 @@
-"""Labelled images from a folder of class folders, a list of images, or a `datasets` data set."""
+"""Labelled images from class folders, lists of images, or 🤗 Datasets datasets."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ from hf_prompt_models.utils.files import UnreadableFileError
 
 @dataclass(frozen=True)
 class LabelledImages(LabelledFiles):
-    """Images with class labels, decoded when asked for."""
+    """Images with class labels, decoded on access. `read_labelled_images` creates them."""
 
     read: Callable[[int], str | os.PathLike | bytes]
 
@@ -39,38 +39,46 @@ class LabelledImages(LabelledFiles):
     def load(self, index: int, shrink: bool = False) -> Image.Image:
         """Decode image `index` to RGB.
 
+        Args:
+            index: index of the image.
+            shrink: whether to decode a JPEG at an eighth of its size, which is enough to check that it is readable.
+
         Raises:
-            UnreadableImageError: naming it.
+            UnreadableImageError: if the image cannot be decoded. The message names it.
         """
         try:
             source = self.read(index)
-        except UnreadableFileError as error:  # a row without an image
+        except UnreadableFileError as error:  # the row has no image
             raise UnreadableImageError(f"Cannot read the image {self.path(index)}: {error}") from error
         return load_image(source, self.path(index), shrink)
 
     def check(self, index: int) -> None:
-        """See whether image `index` can be decoded.
+        """Check that image `index` has a valid label and can be decoded.
 
         Raises:
-            UnreadableImageError: naming it.
+            UnreadableFileError: if it has no valid label, or, as `UnreadableImageError`, cannot be decoded. The
+                message names the image.
         """
         self.check_label(index)
         self.load(index, shrink=True)
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of what the file of image `index` holds: 32 bytes."""
+        """Return the SHA-256 digest (32 bytes) of the file of image `index`."""
         source = self.read(index)
         return hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes()).digest()
 
     def named_as(self, dataset: PublishedDataset) -> "LabelledImages":
-        """Images from class folders of a published data set with the class names that its results are for.
+        """Return the images with the class names that published results use.
 
-        Folders that are not used are left out. Classes come in the order of the folders. For StanfordCars, Flowers102,
-        SUN397 and FGVCAircraft that need not be the published order, which decides what is a base and what a new
-        class: there use the published lists.
+        Folders that the published dataset does not use are left out. Classes are in the order of the folders. For
+        StanfordCars, Flowers102, SUN397 and FGVCAircraft, this order may differ from the published one, which
+        determines the base and new classes. Use the published lists for these datasets.
+
+        Args:
+            dataset: the published dataset that the class folders belong to.
 
         Raises:
-            ValueError: if a folder cannot be of this data set.
+            ValueError: if a folder cannot belong to this dataset.
         """
         images = self
         if dataset.letter_folders and all(len(name) == 1 for name in self.class_names):
@@ -86,9 +94,10 @@ class LabelledImages(LabelledFiles):
 
 
 def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
-    """Images laid out as `directory/<class name>/…/image.jpg`, classes and files in the order of their names.
+    """Read images laid out as `directory/<class name>/…/image.jpg`, with classes and files sorted by name.
 
-    Files are images by their suffix or their content; hidden ones are passed over, others are reported with a count.
+    A file is an image if its suffix or its content is that of an image format. Hidden files are ignored; the number
+    of other files is logged.
 
     Raises:
         ValueError: if there are fewer than two classes, or a class has no image.
@@ -103,7 +112,7 @@ def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
     check_class_folders(folders)
     labels: list[int] = []
     files: list[Path] = []
-    # Beside the class folders an image has no class, which is worth saying; lists and notes lie there by right.
+    # An image next to the class folders has no class, which is reported. Lists and notes are expected there.
     left_out = [path for path in sorted(directory.iterdir()) if path.is_file() and is_unlabelled_image(path)]
     for label, folder in enumerate(folders):
         found, others = find_files(folder, is_image_file)
@@ -118,29 +127,29 @@ def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
 
 
 def is_unlabelled_image(path: Path) -> bool:
-    """Return whether a file beside class folders is an image, by its suffix."""
+    """Return whether a file next to class folders is an image, judged by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name)
 
 
 def read_dataset(
     source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
 ) -> LabelledImages:
-    """Return the images of a `datasets` data set.
+    """Read labelled images from a 🤗 Datasets dataset.
 
     Args:
-        source: a `Dataset`, a `DatasetDict`, or the Hub name or local path of one.
-        split: the split, where it has several.
-        image_column: the column with the images. Default: the only one of them.
-        label_column: the column with the labels, a `ClassLabel` or class names. Default: the only one of them.
+        source: a `Dataset` or `DatasetDict`, or the Hub name or local path of one.
+        split: the split to read, if the dataset has several.
+        image_column: column with the images. Default: the only image column.
+        label_column: column with the labels, a `ClassLabel` or class names. Default: the only label column.
 
     Raises:
-        ValueError: if the data set has no such split or no rows, or columns are missing or ambiguous.
-        TypeError: if it is a stream, which has no rows to choose from.
+        ValueError: if the dataset has no such split or no rows, or columns are missing or ambiguous.
+        TypeError: if the dataset is streamed, because rows cannot be selected from a stream.
     """
     import datasets  # slow to import, and not needed for folders
 
     name = str(source) if isinstance(source, str | os.PathLike) else "in memory"
-    data = load_split(source, split).with_format(None)  # as it is stored, whatever transform it was given
+    data = load_split(source, split).with_format(None)  # read the stored rows without any transform of the dataset
     if not len(data):
         raise ValueError(f"The data set {name!r} has no rows in its split {split!r}.")
     image, label = dataset_columns(data, name, image_column, label_column)
@@ -154,7 +163,12 @@ def read_dataset(
 
 
 def read_image_table(path: Path, image_column: str | None, label_column: str | None) -> LabelledImages:
-    """Return the images of a CSV, JSON or JSONL file with a row an image, as `labelled_rows.read_table` reads it.
+    """Read labelled images from a CSV, JSON or JSONL file with one row per image.
+
+    Args:
+        path: the file, as for `labelled_rows.read_table`.
+        image_column: column with the image files. Default: see `labelled_rows.read_table`.
+        label_column: column with the class names. Default: see `labelled_rows.read_table`.
 
     Raises:
         ValueError: if columns are missing or ambiguous, or there are fewer than two classes.
@@ -167,10 +181,10 @@ def read_image_table(path: Path, image_column: str | None, label_column: str | N
 
 
 def _read_listed(source: Path, split: str) -> LabelledImages | None:
-    """Images by a list that says their splits, where `source` has one."""
+    """Read the images of a source whose own list defines the splits; return None for other sources."""
     if source.is_dir() and find_dataset(source) is PUBLISHED_DATASETS["imagenet"]:
         names = read_class_names(source / "classnames.txt")
-        # The test set of all published results is the validation set: the real one's labels are secret.
+        # All published results use the validation set for testing, because the labels of the test set are not public.
         kind = split_of(split) or split
         images = read_image_folder(source / "images" / ("val" if kind == "test" else kind))
         if unnamed := [folder for folder in images.class_names if folder not in names]:
@@ -187,7 +201,7 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
 
 
 def _has_own_splits(source: Path) -> bool:
-    """Whether a source is no folder of class folders: what it holds says its splits."""
+    """Return whether a source defines its splits itself, instead of being a folder of class folders."""
     return (
         source.is_file()
         or is_saved_dataset(source)
@@ -197,24 +211,30 @@ def _has_own_splits(source: Path) -> bool:
 
 
 def _read_row(data: Any, column: str, index: int) -> str | bytes:
-    """A function of its own: workers that are spawned get it pickled."""
+    """Return the stored image of a row. It is a module-level function so that spawned workers can unpickle it."""
     return stored_image(data[index][column])
 
 
 def read_labelled_images(
     source: Any, split: str = "train", image_column: str | None = None, label_column: str | None = None
 ) -> LabelledImages:
-    """Return images with class labels, of a folder, a list or a `datasets` data set.
+    """Read images with class labels from a folder, a list or a 🤗 Datasets dataset.
 
     Args:
-        source: `D` with `D/<class>/…` or `D/<split>/<class>/…`, whose splits are spelled in any usual way; or with a
-            `metadata.csv` or `.jsonl`, as `datasets`' imagefolder has it; or such a file; or one of the eleven
-            published data sets as CoOp lays them out, or any folder with a `split_zhou_*.json`, or such a file; or a
-            `Dataset` or `DatasetDict`, the path of a saved one, or its name on the Hub; or the `split.json` of a run
-            with `--test_fraction`. Those that are named may say their split: `D:train`, `user/name:validation`.
-        split: the split to read where `source` says none.
-        image_column, label_column: the columns of a data set or a list with the images and the labels, where it has
-            several.
+        source: one of
+
+            - a folder `D` with `D/<class>/…` or `D/<split>/<class>/…`, with any common spelling of the splits;
+            - a folder with a `metadata.csv` or `metadata.jsonl`, as for the `imagefolder` of 🤗 Datasets, or such a
+              file;
+            - one of the eleven published datasets in CoOp's layout, any folder with a `split_zhou_*.json`, or such a
+              file;
+            - a `Dataset` or `DatasetDict`, the path of a saved one, or its name on the Hub;
+            - the `split.json` of a run with `--test_fraction`.
+
+            A path or name may include the split: `D:train`, `user/name:validation`.
+        split: the split to read if `source` does not include one.
+        image_column: column of the dataset or list with the images. Default: the only image column.
+        label_column: column of the dataset or list with the labels. Default: the only label column.
 
     Raises:
         ValueError: if the source is none of these, or has no such split or columns.

@@ -1,8 +1,11 @@
-"""The one way in which images are opened: files, bytes, links, PIL images, arrays, all to the same RGB pixels.
+"""Image loading: files, bytes, URLs, PIL images and arrays are all converted to the same RGB pixels.
 
-Modes: integers of more than 8 bits are taken for 16 bits and lose the lower 8; floating-point pixels are shares of
-white where none is above 1, else bytes where none is above 255, else 16 bits. Transparent pixels are shown on white.
-Of an animation the first frame is read. The orientation of EXIF is applied.
+- Integer pixels of more than 8 bits are read as 16-bit values, of which the upper 8 bits are kept.
+- Floating-point pixels are read as fractions of white if none is above 1, as 8-bit values if none is above 255, and
+  as 16-bit values otherwise.
+- Transparent pixels are blended with white.
+- Only the first frame of an animation is read.
+- The EXIF orientation is applied.
 """
 
 import binascii
@@ -30,46 +33,46 @@ IMAGE_SUFFIXES = frozenset(
     {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx"}
     | {".pbm", ".pgm", ".pjpeg", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""The usual suffixes of readable formats. Files of other names are images where their content says so."""
+"""Common suffixes of the readable formats. Files with other suffixes are images if their content shows it."""
 READ_AT_ONCE = 64 * 2**20
-"""Bytes of a file; larger ones would be in memory twice."""
+"""Largest size in bytes of a file that is read into memory at once. Larger files would use twice their size."""
 WHITE = (255, 255, 255)
-"""What is seen behind transparent pixels."""
+"""Default colour behind transparent pixels."""
 
 ImageSource = Any
-"""A path, `file://`, `http(s)://` or `data:` URL, base64 text, bytes, an open file, a PIL image, array or tensor."""
+"""A path, a `file://`, `http(s)://` or `data:` URL, base64 text, bytes, an open file, a PIL image, array or tensor."""
 
 
 @cache
 def readable_formats() -> list[str]:
-    """What Pillow may take a file for, whatever its name. Not EPS, which is a program that Ghostscript would run."""
-    Image.init()  # else Pillow does not know yet which of these it has been built with
+    """Return the formats that Pillow may detect in a file. EPS is excluded, because Ghostscript would execute it."""
+    Image.init()  # Pillow lists the formats that it was built with only after this call
     return sorted({"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"} & set(Image.OPEN))
 
 
 class UnreadableImageError(UnreadableFileError):
-    """An image that cannot be decoded; the message names it."""
+    """Error for an image that cannot be decoded. The message names the image."""
 
 
 def load_image(
     source: ImageSource, name: str | None = None, shrink: bool = False, background: tuple[int, int, int] = WHITE
 ) -> Image.Image:
-    """Decode an image to RGB, turned as its EXIF orientation says.
+    """Decode an image to RGB and apply its EXIF orientation.
 
     Args:
-        source: the image: a file (path or `file://` URL), a link (`http://`, `https://`), a `data:` URL, base64 text,
-            the bytes of a file, an open binary file, a PIL image, or an array or tensor (height, width), (height,
+        source: a file (path or `file://` URL), a URL (`http://`, `https://`), a `data:` URL, base64 text, the bytes
+            of a file, an open binary file, a PIL image, or an array or tensor of shape (height, width), (height,
             width, channels) or (channels, height, width) with 1 to 4 channels.
-        name: what to call it in an error. Default: the file's path, or what kind of source it is.
-        shrink: decode a JPEG at an eighth of its size, to check quickly that it can be read to its end.
-        background: the colour behind transparent pixels.
+        name: name of the image in error messages. Default: the path of the file, or the kind of source.
+        shrink: whether to decode a JPEG at an eighth of its size, to check quickly that it is readable to its end.
+        background: RGB colour behind transparent pixels.
 
     Returns:
-        An RGB image with 8 bits a channel. Transparent pixels are blended with the background; more than 8 bits are
-        cut to the upper 8 (see the module for the rules).
+        An RGB image with 8 bits per channel. Transparent pixels are blended with the background. Of deeper pixels the
+        upper 8 bits are kept (see the module docstring for the rules).
 
     Raises:
-        UnreadableImageError: if it is missing, damaged, not an image, or larger than Pillow's limit against
+        UnreadableImageError: if the image is missing, damaged, not an image, or larger than Pillow's limit against
             decompression bombs (about 89 million pixels).
     """
     name = name or _name_of(source)
@@ -82,17 +85,18 @@ def load_image(
             if shrink:
                 image.draft("RGB", (1, 1))
             image.load()
-            # In place: of the largest that is read a copy takes 340 MiB.
+            # In place, because a copy of the largest readable image takes 340 MiB.
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image, background)
 
 
 def load_images(sources: Any, arrays: bool = True) -> Any:
-    """Decode an image, or those of a list, of lists of lists and so on, as `load_image` does.
+    """Decode an image, or all images of a nested list, as `load_image` does.
 
     Args:
-        sources: an image or a list; an array or tensor of four or more dimensions is a list along its first one.
-        arrays: whether arrays and tensors are converted too; else they stay as they are.
+        sources: an image or a (nested) list of images. An array or tensor of four or more dimensions is a list along
+            its first dimension.
+        arrays: whether to convert arrays and tensors too; otherwise they are returned unchanged.
     """
     if isinstance(sources, np.ndarray | torch.Tensor):
         if not arrays:
@@ -104,13 +108,16 @@ def load_images(sources: Any, arrays: bool = True) -> Any:
 
 
 def image_size(source: ImageSource, name: str | None = None) -> tuple[int, int]:
-    """Return the width and height of an image as it is shown, without decoding it where it is in a file.
+    """Return the width and height of an image after its EXIF orientation is applied.
+
+    Images in files are not decoded; only their headers are read.
 
     Args:
-        source, name: as for `load_image`.
+        source: the image, as for `load_image`.
+        name: name of the image in error messages, as for `load_image`.
 
     Raises:
-        UnreadableImageError: as of `load_image`, if the image's header cannot be read.
+        UnreadableImageError: as for `load_image`, if the header of the image cannot be read.
     """
     name = name or _name_of(source)
     if isinstance(source, np.ndarray | torch.Tensor | Image.Image):
@@ -130,7 +137,7 @@ def is_image_file(path: str | os.PathLike) -> bool:
             with Image.open(path, formats=readable_formats()):
                 return True
     except Image.DecompressionBombError:
-        return True  # an image, which reading refuses by name
+        return True  # it is an image; `load_image` raises an error that names it
     except (OSError, SyntaxError, ValueError, EOFError):
         return False
 
@@ -139,7 +146,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Imag
     """Convert an image of any mode to RGB, as `load_image` does.
 
     Raises:
-        UnreadableImageError: if pixels are not finite, negative, or of more than 16 bits.
+        ValueError: if pixels are negative, not finite, or of more than 16 bits.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         clear = image.info.get("transparency")
@@ -155,7 +162,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Imag
     rgba = image.convert("RGBA")
     alpha = rgba.getchannel("A")
     rgb = rgba.convert("RGB")
-    del rgba  # of the largest images each copy takes hundreds of MiB
+    del rgba  # each copy of the largest images takes hundreds of MiB
     if alpha.getextrema() == (255, 255):
         return rgb
     canvas = Image.new("RGB", rgb.size, background)
@@ -167,14 +174,14 @@ _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
 
 def _to_bytes(pixels: np.ndarray, is_deep: bool = False) -> np.ndarray:
-    """Pixels as bytes.
+    """Convert pixels to 8-bit values.
 
     Args:
-        pixels: of any type.
-        is_deep: whether integers are of 16 bits, whatever their values.
+        pixels: array of any numeric or boolean type.
+        is_deep: whether to read integers as 16-bit values, whatever their range.
 
     Raises:
-        ValueError: if they are not finite, negative, or of more than 16 bits.
+        ValueError: if pixels are negative, not finite, or of more than 16 bits.
     """
     if pixels.dtype == np.uint8 or pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * (255 if pixels.dtype == np.bool_ else 1)
@@ -192,10 +199,10 @@ def _to_bytes(pixels: np.ndarray, is_deep: bool = False) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
-    """An image of an array (height, width), (height, width, channels) or (channels, height, width).
+    """Convert an array of shape (height, width), (height, width, channels) or (channels, height, width) to an image.
 
     Raises:
-        ValueError: if it has another shape.
+        ValueError: if the array has another shape.
     """
     is_tensor = isinstance(array, torch.Tensor)
     if isinstance(array, torch.Tensor):
@@ -242,7 +249,7 @@ def _errors_that_name(name: str, source: ImageSource) -> Iterator[None]:
         raise UnreadableImageError(f"Cannot read the image {name}: {_what_instead(source)}.") from error
     except (
         OSError,
-        SyntaxError,  # Pillow's for a broken PNG
+        SyntaxError,  # raised by Pillow for a broken PNG
         ValueError,
         Image.DecompressionBombError,
         Image.DecompressionBombWarning,
@@ -252,19 +259,22 @@ def _errors_that_name(name: str, source: ImageSource) -> Iterator[None]:
 
 
 def _open(source: ImageSource) -> Image.Image:
-    """What Pillow opens of a source, not yet decoded."""
+    """Open a source with Pillow without decoding it."""
     return Image.open(_opened(source), formats=readable_formats())
 
 
 def _opened(source: ImageSource) -> BinaryIO | Path:
-    """For Pillow, which sets memory aside for as much as a header claims that a file on the disk holds."""
+    """Return a file for Pillow, in memory if it is small.
+
+    For a file on disk, Pillow allocates as much memory as the header of the file claims.
+    """
     if isinstance(source, str):
         source = _of_text(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     if isinstance(source, os.PathLike):
         path = Path(source)
-        # Devices and the kernel's own files say that they have no size, and may never end.
+        # Devices and kernel files report a size of 0 and may never end.
         return io.BytesIO(path.read_bytes()) if 0 < path.stat().st_size <= READ_AT_ONCE else path
     if callable(getattr(source, "read", None)):
         content = source.read()
@@ -278,7 +288,7 @@ def _opened(source: ImageSource) -> BinaryIO | Path:
 
 
 def _of_text(text: str) -> bytes | Path:
-    """The bytes or the file that a string means."""
+    """Return the bytes or the path of a file that a string refers to."""
     if is_link(text):
         return fetch(text)
     if text.startswith("data:"):
@@ -295,14 +305,14 @@ def _of_text(text: str) -> bytes | Path:
 
 
 SHORTEST_BASE64 = 64
-"""Characters; the smallest images have more bytes than that, and few names are so long."""
+"""Length in characters from which a string may be base64. The smallest images are longer, and few paths are."""
 
 
 def _base64(text: str) -> bytes:
-    """The bytes of base64, with line breaks or without, in its standard or URL-safe alphabet.
+    """Decode base64 in its standard or URL-safe alphabet, with or without line breaks.
 
     Raises:
-        ValueError: if it is not base64.
+        ValueError: if the text is not base64.
     """
     compact = re.sub(r"\s", "", unquote(text)).translate(str.maketrans("-_", "+/"))
     try:
@@ -314,7 +324,7 @@ def _base64(text: str) -> bytes:
 def _is_file(text: str) -> bool:
     try:
         return os.path.exists(text)
-    except ValueError:  # a null character
+    except ValueError:  # the text holds a null character
         return False
 
 
@@ -330,7 +340,7 @@ _SIGNATURES = {
 
 
 def _what_instead(source: ImageSource) -> str:
-    """Why Pillow knows no format for a source, for an error."""
+    """Return a phrase for an error message on what a source is if Pillow does not recognise its format."""
     try:
         opened = _opened(source)
         with opened.open("rb") if isinstance(opened, Path) else opened as file:
