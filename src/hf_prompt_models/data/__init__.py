@@ -1,4 +1,4 @@
-"""From files to examples: image folders and `datasets`, few-shot sampling, augmentation."""
+"""Datasets: image and video folders, 🤗 Datasets, few-shot sampling, augmentation and region proposals."""
 
 from typing import TYPE_CHECKING
 

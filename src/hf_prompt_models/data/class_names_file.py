@@ -1,4 +1,4 @@
-"""Class names in a file: a name a line, rows of the form `folder,name`, or JSON."""
+"""Class names in a file: one name per line, rows of the form `folder,name`, or JSON."""
 
 import csv
 import json
@@ -22,12 +22,12 @@ KIND = "lists of class names"
 
 @dataclass(frozen=True)
 class ClassNames:
-    """The names of classes, as a file has them.
+    """Class names read from a file.
 
     Attributes:
         source: the file.
-        names: the names in the order of the file; they may repeat.
-        folders: the class folder that each name is for; `None` where the lines hold names alone.
+        names: class names in the order of the file. Names may repeat.
+        folders: class folder of each name, or `None` if the file holds only names.
     """
 
     source: str
@@ -35,16 +35,17 @@ class ClassNames:
     folders: list[str] | None = None
 
     def of_classes(self, classes: Sequence[str], where: str, complete: bool = True) -> list[str]:
-        """Return the names of classes.
+        """Return the class names of a dataset, in the order of its labels.
 
         Args:
-            classes: the class folders of a data set, in the order of its labels.
-            where: the data set, for errors.
-            complete: whether folders that the data set does not have are refused.
+            classes: class folders of the dataset, in the order of its labels.
+            where: name of the dataset in error messages.
+            complete: whether to raise an error for folders in the file that the dataset does not have.
 
         Raises:
-            ValueError: naming folders without a name, or names without a folder; if the number of names is not that of
-                the classes; or if names that stand in the order of the folders are plainly in another order.
+            ValueError: if folders have no name or names have no folder (the message lists them), if the number of
+                names differs from the number of classes, or if names without folders are clearly not in the order of
+                the classes.
         """
         if self.folders is None:
             return self._in_order(classes, where)
@@ -87,36 +88,39 @@ class ClassNames:
 
 
 def comparable(name: str) -> str:
-    """Return a class name, or the name of a class folder, in the form in which two are compared."""
+    """Return the name of a class or a class folder in a normalised form, for comparison."""
     return unicodedata.normalize("NFC", " ".join(name.replace("_", " ").split()))
 
 
 def read_class_names(path: str | os.PathLike) -> list[str]:
-    """Return the class names of a file in its order, for `from_backbone` and `set_classes`. Names may repeat.
+    """Return the class names in a file, in its order, for `from_backbone` and `set_classes`.
 
     Args:
-        path: of any form that `read_class_names_file` reads.
+        path: a file in any format that `read_class_names_file` supports. Names may repeat.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: as `read_class_names_file`.
+        ValueError: as for `read_class_names_file`.
     """
     return read_class_names_file(path).names
 
 
 def read_class_names_file(path: str | os.PathLike) -> ClassNames:
-    """Read class names, and the class folders that they are for where the file says so.
+    """Read class names and, if the file has them, their class folders.
 
     Args:
-        path: a UTF-8 file of one of these forms: a class name a line; rows `folder,name`, as CSV, with or without the
-            header, names with commas in quotes (a tab or a semicolon may stand for the comma); lines
-            `n01440764 tench`, where every line begins with a WordNet id; a JSON object `{folder: name}` or a JSON list
-            of names.
+        path: a UTF-8 file in one of these formats:
+
+            - one class name per line;
+            - CSV rows `folder,name`, with or without the header, with quotes around names that contain commas. The
+              delimiter may also be a tab or a semicolon;
+            - lines such as `n01440764 tench`, where every line begins with a WordNet ID;
+            - a JSON object `{folder: name}` or a JSON list of names.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: naming the line, if the file holds no names, an empty name, a folder twice, or is not of one of
-            these forms.
+        ValueError: if the file has none of these formats, or it holds no names, an empty name, or a folder twice. The
+            message names the line.
     """
     text = read_text(path, MAX_BYTES, KIND)
     if Path(path).suffix.lower() == ".json":
@@ -136,7 +140,7 @@ def read_class_names_file(path: str | os.PathLike) -> ClassNames:
 
 
 def _table(path: str, lines: Sequence[str]) -> list[tuple[str, ...]]:
-    """The rows of lines that all have two fields, or of lines that each are one name."""
+    """Split lines into rows of two fields if all lines have two, or into rows of one name."""
     for delimiter in DELIMITERS:
         rows = [_fields(path, number, line, delimiter) for number, line in enumerate(lines, start=1)]
         if all(len(row) == 2 for row in rows):
@@ -148,7 +152,7 @@ def _table(path: str, lines: Sequence[str]) -> list[tuple[str, ...]]:
             f"Line {number} of {path} has {len(row)} field(s). A CSV file of class names has the two fields folder "
             "and name in each row, names with commas in quotes."
         )
-    # A quoted name is one field, whatever is in it; a line with a comma, among others without, is a name as it is.
+    # A quoted name is one field. If only some lines contain the delimiter, each line is a complete name.
     return [row if len(row) == 1 else (line,) for row, line in zip(rows, lines, strict=True)]
 
 
@@ -162,7 +166,7 @@ def _fields(path: str, number: int, line: str, delimiter: str) -> tuple[str, ...
 
 def _from_json(path: str, text: str) -> ClassNames:
     try:
-        value: Any = json.loads(text, object_pairs_hook=tuple)  # pairs, so that no folder is lost that comes twice
+        value: Any = json.loads(text, object_pairs_hook=tuple)  # keep repeated folders, so that they are reported
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     if isinstance(value, list) and value and all(isinstance(name, str) for name in value):

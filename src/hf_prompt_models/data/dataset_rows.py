@@ -1,4 +1,4 @@
-"""Opening `datasets` data sets: saved on disk, or by their names on the Hub."""
+"""Loading of 🤗 Datasets datasets that are in memory, saved on disk or on the Hub."""
 
 import os
 from pathlib import Path
@@ -9,20 +9,20 @@ from hf_prompt_models.utils.files import UnreadableFileError
 
 
 def is_saved_dataset(path: str | os.PathLike) -> bool:
-    """Whether a folder is what `save_to_disk` writes."""
+    """Return whether a folder was written by `save_to_disk` of 🤗 Datasets."""
     return Path(path).is_dir() and bool({"dataset_dict.json", "state.json"} & set(os.listdir(path)))
 
 
 def load_split(source: Any, split: str) -> Any:
-    """One split of a data set; one without splits as it is.
+    """Return one split of a dataset. A dataset without splits is returned unchanged.
 
     Args:
         source: a `Dataset` or a `DatasetDict`, or the name or path of one.
-        split: the split, in any usual spelling.
+        split: the split, in any common spelling.
 
     Raises:
         ValueError: if there is no such split.
-        TypeError: if it is no such data set.
+        TypeError: if the source is a stream or another object.
     """
     import datasets  # slow to import, and not needed for folders
 
@@ -44,10 +44,14 @@ def load_split(source: Any, split: str) -> Any:
 
 
 def load_named_split(source: str, split: str) -> tuple[str, str, Any]:
-    """The data set of `name` or `name:split`, its name and its split; `split` holds where the source says none.
+    """Return the name, the split and the rows of a dataset given as `name` or `name:split`.
+
+    Args:
+        source: name on the Hub or path of a saved dataset, optionally with a split.
+        split: the split to load if `source` does not include one.
 
     Raises:
-        ValueError: if it cannot be loaded, or has no such split.
+        ValueError: if the dataset cannot be loaded, or has no such split.
     """
     name, separator, named_split = source.rpartition(":")
     if not separator:
@@ -59,10 +63,10 @@ def load_named_split(source: str, split: str) -> tuple[str, str, Any]:
 
 
 def stored_image(value: dict[str, Any] | None) -> str | bytes:
-    """The file or the bytes of a value of an `Image(decode=False)` column.
+    """Return the bytes or the path in a value of an `Image(decode=False)` column.
 
     Raises:
-        UnreadableFileError: if there is none.
+        UnreadableFileError: if the value holds neither.
     """
     if value is None or (value["bytes"] is None and value["path"] is None):
         raise UnreadableFileError("The row has no image.")

@@ -1,4 +1,4 @@
-"""K-shot samples: seeded, nested, written down."""
+"""Few-shot samples: seeded, nested, and saved to a file."""
 
 import logging
 import os
@@ -15,23 +15,34 @@ from hf_prompt_models.utils.files import UnreadableFileError, read_json, write_j
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 2**28
-"""The longest sample that is read: all of ImageNet's names have about 60 MB."""
+"""Largest size in bytes of a sample file that is read. The names of all ImageNet images take about 60 MB."""
 
 
 UNLABELLED = -1
 
 
 def base_and_new_classes(num_classes: int) -> tuple[list[int], list[int]]:
-    """The labels of base and new classes (arXiv 2203.05557, §4.1): the first half, one more if odd, and the rest."""
+    """Return the labels of the base and the new classes (arXiv 2203.05557, §4.1).
+
+    The base classes are the first half of the classes, one more if their number is odd; the new classes are the rest.
+
+    Args:
+        num_classes: number of classes.
+    """
     base = (num_classes + 1) // 2
     return list(range(base)), list(range(base, num_classes))
 
 
 def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> dict[int, list[int]]:
-    """The images of each class in a seeded order, of which the first K are its K shots.
+    """Return the indices of the images of each class in a seeded order, of which the first K are its K shots.
 
-    So smaller samples are part of larger ones. A class's order depends on the seed, the class index and its own
-    images' names alone, not on the order of the files, nor on the machine, nor on other classes.
+    Smaller samples are therefore subsets of larger ones. The order in a class depends only on the seed, the class
+    index and the names of its images, not on the order of the files, the machine or other classes.
+
+    Args:
+        labels: class index of each image.
+        names: name of each image.
+        seed: seed of the order.
     """
     by_class = defaultdict(list)
     for index in sorted(range(len(labels)), key=lambda index: names[index]):
@@ -44,22 +55,23 @@ def few_shot_order(labels: Sequence[int], names: Sequence[str], seed: int) -> di
 def sample_few_shot(
     images: LabelledFiles, shots: int, seed: int, on_unreadable: str = "refuse", held_out: int = 0
 ) -> list[int]:
-    """Draw `shots` images of each class.
+    """Sample `shots` images of each class.
 
     Args:
-        images: what to draw from, images or videos, each with one label.
-        shots: images a class.
-        seed: another seed, another sample.
-        on_unreadable: "skip" names an image that cannot be decoded and draws the next one; "refuse" raises for all
-            of those met.
-        held_out: images of the same data set that are held out for testing, which the error names.
+        images: images or videos to sample from, each with one label.
+        shots: number of images per class.
+        seed: seed of the sample.
+        on_unreadable: "skip" warns about an image that cannot be decoded and takes the next one; "refuse" raises an
+            error that lists all unreadable images that were found.
+        held_out: number of images of the same dataset that are held out for testing, for the error message.
 
     Returns:
-        Indices, class by class.
+        Indices of the sampled images, class by class.
 
     Raises:
-        ValueError: if a class has fewer usable images than `shots`, naming classes and counts; or if an image may have
-            several labels.
+        ValueError: if a class has fewer usable images than `shots` (the message lists classes and counts), or an
+            image may have several labels.
+        UnreadableFileError: if `on_unreadable` is "refuse" and images cannot be decoded.
     """
     if shots < 1:
         raise ValueError(f"shots is the number of {images.kind}s a class, at least 1; got {shots}.")
@@ -71,7 +83,7 @@ def sample_few_shot(
     order = few_shot_order(labels, images.names, seed)
     chosen: list[int] = []
     too_few = []
-    # Images without a label are those of no class: none is drawn, and all are named.
+    # Images without a valid label belong to no class: none is sampled, and all are reported.
     _, broken = check_all(order.pop(UNLABELLED, []), images.check, on_unreadable, "", progress=False)
     for label, class_name in enumerate(images.class_names):
         kept: list[int] = []
@@ -103,7 +115,15 @@ def sample_few_shot(
 def write_few_shot_sample(
     path: str | os.PathLike, images: LabelledFiles, indices: Sequence[int], shots: int, seed: int
 ) -> None:
-    """Write down which images were drawn, so that the run can be repeated (`read_few_shot_sample`)."""
+    """Save the names of the sampled images, so that the run can be reproduced (`read_few_shot_sample`).
+
+    Args:
+        path: JSON file to write.
+        images: images or videos that were sampled from.
+        indices: indices of the sampled images, as returned by `sample_few_shot`.
+        shots: number of images per class.
+        seed: seed of the sample.
+    """
     classes = [
         {"class": name, "images": [images.names[index] for index in indices if images.labels[index] == label]}
         for label, name in enumerate(images.class_names)
@@ -112,10 +132,10 @@ def write_few_shot_sample(
 
 
 def read_few_shot_shots(path: str | os.PathLike) -> int:
-    """How many images a class a file of `write_few_shot_sample` holds.
+    """Return the number of images per class in a file written by `write_few_shot_sample`.
 
     Raises:
-        ValueError: if the file is not such a file.
+        ValueError: if the file is not a few-shot sample.
     """
     return _read_sample(path)["shots"]
 
@@ -128,7 +148,7 @@ def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _is_drawn(entry: Any) -> bool:
-    """Whether an entry is what was drawn of a class."""
+    """Return whether an entry of a file holds the sampled images of a class."""
     match entry:
         case {"class": str(), "images": [*names]}:
             return all(isinstance(name, str) for name in names)
@@ -136,10 +156,14 @@ def _is_drawn(entry: Any) -> bool:
 
 
 def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list[int]:
-    """Indices of the images that a file of `write_few_shot_sample` names.
+    """Return the indices of the images in a file written by `write_few_shot_sample`.
+
+    Args:
+        path: the file.
+        images: images or videos to select from.
 
     Raises:
-        ValueError: if the file is not such a file, or names classes or images that are not there.
+        ValueError: if the file is not a few-shot sample, or names classes or images that the dataset does not have.
     """
     classes = _read_sample(path)["classes"]
     if list(classes) != list(images.class_names):

@@ -1,4 +1,4 @@
-"""Holding out part of a data set for testing, and reading the parts again."""
+"""Train/test splits of a dataset, and reading the parts from split files."""
 
 import logging
 import os
@@ -23,12 +23,12 @@ PARTS = ("train", "test")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Which files are trained on, and which are held out for testing.
+    """Split of a dataset into files for training and files for testing.
 
     Attributes:
-        train: indices of the first.
-        test: indices of the others.
-        untested: the classes that have too few different files to test any.
+        train: indices of the files for training.
+        test: indices of the files for testing.
+        untested: names of the classes that have too few distinct files to hold one out.
     """
 
     train: list[int]
@@ -37,23 +37,25 @@ class HeldOut:
 
 
 def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
-    """Choose files to test on, the same share of every class.
+    """Hold out the same fraction of every class for testing.
 
-    Files with the same content are one: they are trained on or tested together. A class of at least two different
-    files has one at least in each part. The choice depends on the files' names and content, the fraction and the
-    seed alone, not on the order of the files, nor on other classes. Where files have several labels, all of them are
-    one class here.
+    Files with the same content are always in the same part. A class with at least two distinct files has at least one
+    in each part. The split depends only on the names and content of the files, the fraction and the seed, not on the
+    order of the files or on other classes. Files with several labels are split as if they were one class.
 
     Args:
-        files: with labels.
-        fraction: the share to test on, between 0 and 1.
-        seed: another seed, another choice.
+        files: labelled files.
+        fraction: fraction of the files to hold out, between 0 and 1.
+        seed: seed of the split.
+
+    Returns:
+        The indices of the files in each part, and the classes of which no file can be held out.
 
     Raises:
         ValueError: if no file can be held out.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
-    labelled = [index for index in range(len(files)) if files.has_label(index)]  # others are reported with the rest
+    labelled = [index for index in range(len(files)) if files.has_label(index)]  # others are reported later
     for index in sorted(labelled, key=lambda index: files.names[index]):
         groups[_identity(files, index)].append(index)
     by_class: dict[int, list[list[int]]] = defaultdict(list)
@@ -65,7 +67,7 @@ def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
         wanted = max(1, round(fraction * sum(map(len, own))))
         random.Random(f"test/{seed}/{label}").shuffle(own)
         chosen: list[int] = []
-        for group in own[:-1]:  # the last is trained on, whatever the fraction
+        for group in own[:-1]:  # keep at least one group for training, whatever the fraction
             if len(chosen) < wanted:
                 chosen += group
         if not chosen:
@@ -81,7 +83,7 @@ def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
 
 
 def _identity(files: LabelledFiles, index: int) -> bytes:
-    """What a file holds; of one that cannot be read, which is reported later, its name."""
+    """Return the digest of a file, or its encoded name if it cannot be read, which is reported later."""
     try:
         return files.digest(index)
     except (OSError, UnreadableFileError):
@@ -89,7 +91,7 @@ def _identity(files: LabelledFiles, index: int) -> bytes:
 
 
 def report_untested(files: LabelledFiles, held_out: HeldOut) -> None:
-    """Warn of classes that are trained on and not tested."""
+    """Warn about classes that are trained on but not tested."""
     if held_out.untested:
         shown = ", ".join(held_out.untested[:5]) + (" …" if len(held_out.untested) > 5 else "")
         logger.warning(
@@ -99,14 +101,14 @@ def report_untested(files: LabelledFiles, held_out: HeldOut) -> None:
 
 
 def describe_split(files: LabelledFiles, held_out: HeldOut, source: str, fraction: float, seed: int) -> dict[str, Any]:
-    """Return what a split file holds: where the files are from, and the names of those in each part."""
+    """Return the content of a split file: the source, the settings and the names of the files in each part."""
     parts = {"train": held_out.train, "test": held_out.test}
     names = {part: [files.names[index] for index in indices] for part, indices in parts.items()}
     return {"source": absolute_source(source), "test_fraction": fraction, "seed": seed, **names}
 
 
 def absolute_source(source: str) -> str:
-    """Return a source that means the same in every working directory: `photos:train` with the folder's whole path."""
+    """Return a source with its path made absolute, also if it includes a split, as in `photos:train`."""
     if os.path.exists(source):
         return os.path.abspath(source)
     name, colon, split = source.rpartition(":")
@@ -114,14 +116,14 @@ def absolute_source(source: str) -> str:
 
 
 def check_same_split(path: Path, split: dict[str, Any]) -> None:
-    """Refuse to resume a run on another split than its own.
+    """Check that a resumed run uses the same split as before.
 
     Args:
-        path: the run's split file; without one there is nothing to compare.
-        split: from `describe_split`.
+        path: split file of the run. If there is none, the check passes.
+        split: the current split, as returned by `describe_split`.
 
     Raises:
-        ValueError: if they differ.
+        ValueError: if the splits differ.
     """
     if not path.is_file():
         return
@@ -138,15 +140,15 @@ def check_same_split(path: Path, split: dict[str, Any]) -> None:
 
 
 def read_part(path: str | os.PathLike, part: str, read: Callable[[str, str], Files]) -> Files | None:
-    """Return the files that a split file names; `None` where a path is not one.
+    """Return the files that a split file lists for one part, or `None` if the path is not a split file.
 
     Args:
-        path: of the file.
+        path: path of the split file.
         part: "train" or "test".
-        read: reads the source that the file names.
+        read: function that is given the source in the split file and a split, and returns the labelled files.
 
     Raises:
-        ValueError: if the file is damaged, or names files that its source does not have.
+        ValueError: if the split file is damaged, or lists files that its source does not have.
     """
     path = Path(path)
     if path.suffix.lower() != ".json" or not path.is_file():

@@ -1,4 +1,4 @@
-"""What labelled images and labelled videos have in common."""
+"""Base class of labelled images and labelled videos."""
 
 import os
 import unicodedata
@@ -19,20 +19,20 @@ from hf_prompt_models.utils.files import UnreadableFileError
 Files = TypeVar("Files", bound="LabelledFiles")
 
 RUN_FILE = "run.json"
-"""Of the folder of a training run; here so that such a folder among class folders is no class."""
+"""File in the folder of a training run. Class folders are checked for it, because such a folder is not a class."""
 
 
 @dataclass(frozen=True)
 class LabelledFiles(ABC):
-    """Files with class labels, decoded when asked for.
+    """Files with class labels, decoded on access.
 
     Attributes:
-        source: the folder or data set they come from.
-        class_names: one name a class, in the order of the labels, in Unicode's composed form.
-        labels: the class index of each file, or a list of them where there may be several.
-        names: what to call each file: its path within the folder, or its row.
-        read: gives the file or the bytes of item `i`.
-        kind: what one of them is called.
+        source: folder or dataset that the files come from.
+        class_names: one name per class, in the order of the labels, in Unicode's composed form.
+        labels: class index of each file, or a list of class indices where a file may have several labels.
+        names: name of each file: its path relative to the folder, or its row.
+        read: function that returns the path or the bytes of the file at an index.
+        kind: noun for one file in messages, such as "image".
     """
 
     source: str
@@ -44,7 +44,7 @@ class LabelledFiles(ABC):
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
-        # Folders, lists and data sets of one class may spell it in several Unicode forms.
+        # Folders, lists and datasets may write the same class name in different Unicode forms.
         object.__setattr__(self, "class_names", [as_class_name(name) for name in self.class_names])
 
     def __len__(self) -> int:
@@ -52,11 +52,11 @@ class LabelledFiles(ABC):
 
     @property
     def multi_label(self) -> bool:
-        """Whether one of them may have several labels."""
+        """Whether a file may have several labels."""
         return any(isinstance(label, list) for label in self.labels)
 
     def has_label(self, index: int) -> bool:
-        """Return whether item `index` has a label, and each label is the index of a class."""
+        """Return whether item `index` has a label and each of its labels is a valid class index."""
         label = self.labels[index]
         return all(
             isinstance(part, Integral) and not isinstance(part, bool) and 0 <= int(part) < len(self.class_names)
@@ -64,9 +64,10 @@ class LabelledFiles(ABC):
         )
 
     def check_label(self, index: int) -> None:
-        """
+        """Check that item `index` has a label and each of its labels is a valid class index.
+
         Raises:
-            UnreadableFileError: naming item `index`, if it has no label, or one that is no class.
+            UnreadableFileError: if it has no label or an invalid one. The message names the item.
         """
         if not self.has_label(index):
             raise UnreadableFileError(
@@ -76,22 +77,22 @@ class LabelledFiles(ABC):
 
     @abstractmethod
     def check(self, index: int) -> None:
-        """See whether item `index` can be decoded and has a label.
+        """Check that item `index` can be decoded and has a valid label.
 
         Raises:
-            UnreadableFileError: naming it.
+            UnreadableFileError: if it cannot be decoded or has no valid label. The message names the item.
         """
 
     @abstractmethod
     def digest(self, index: int) -> bytes:
-        """SHA-256 of what item `index` holds: 32 bytes."""
+        """Return the SHA-256 digest (32 bytes) of the content of item `index`."""
 
     def path(self, index: int) -> str:
-        """What errors call item `index`."""
+        """Return the name of item `index` in error messages."""
         return os.path.join(self.source, self.names[index])
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The items at `indices`, in that order."""
+        """Return the items at `indices`, in that order."""
         indices = list(indices)
         return replace(
             self,
@@ -101,10 +102,15 @@ class LabelledFiles(ABC):
         )
 
     def with_classes(self, class_names: Sequence[str]) -> Self:
-        """The same items labelled by another list of classes, matched by name; an underscore is a space.
+        """Return the same items relabelled for another list of classes, matched by name.
+
+        Underscores and spaces in class names are equivalent.
+
+        Args:
+            class_names: class names in the order of the new labels.
 
         Raises:
-            ValueError: if a class of these items is not among `class_names`, or names repeat and the lists differ.
+            ValueError: if a class of these items is not in `class_names`, or names repeat and the lists differ.
         """
         if list(class_names) == list(self.class_names):
             return self
@@ -126,16 +132,19 @@ class LabelledFiles(ABC):
         return replace(self, class_names=list(class_names), labels=labels)
 
     def subset_of_classes(self, labels: Sequence[int]) -> Self:
-        """The items of these classes alone, relabelled from 0 in the order of `labels`.
+        """Return only the items of some classes, relabelled from 0 in the order of `labels`.
+
+        Args:
+            labels: class indices to keep.
 
         Raises:
-            ValueError: if a label is not one of these items' classes, or comes twice.
+            ValueError: if a label is not a class index of these items, or is repeated.
         """
         place = {label: new for new, label in enumerate(labels)}
         if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
             raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
         new_labels = [_relabelled(label, place) for label in self.labels]
-        # Items without a label stay, and are reported with all that cannot be used (`readable`).
+        # Items without a label are kept, so that `readable` reports them together with other unusable items.
         kept = [index for index, label in enumerate(new_labels) if label or label == 0 or not self.has_label(index)]
         return replace(
             self.select(kept),
@@ -144,24 +153,29 @@ class LabelledFiles(ABC):
         )
 
     def readable(self, on_unreadable: str, progress: bool = True) -> Self:
-        """Check that every item can be decoded, before any work depends on it.
+        """Check that every item can be decoded and return the items that can.
 
         Args:
-            on_unreadable: "refuse" raises once all are checked, with a list of those that cannot; "skip" names each of
-                them in a warning, counts them and leaves them out.
+            on_unreadable: "refuse" checks all items and raises an error that lists those that cannot be decoded;
+                "skip" warns about each of these items, logs their number and leaves them out.
             progress: whether to show a progress bar.
 
         Raises:
-            UnreadableFileError: naming the items that cannot be decoded; or if none can.
+            UnreadableFileError: if items cannot be decoded (the message names them), or none can.
         """
         return readable_sets([self], on_unreadable, progress)[0]
 
 
 def readable_sets(sets: Sequence[Files], on_unreadable: str, progress: bool = True) -> list[Files]:
-    """`LabelledFiles.readable` of several sets at once: an error lists what is broken in any of them.
+    """Apply `LabelledFiles.readable` to several datasets and report their unreadable items in one error.
+
+    Args:
+        sets: the datasets.
+        on_unreadable: "refuse" or "skip", as for `LabelledFiles.readable`.
+        progress: whether to show a progress bar.
 
     Raises:
-        UnreadableFileError: naming the items that cannot be decoded; or if none of a set can.
+        UnreadableFileError: if items cannot be decoded (the message names them), or none of a dataset can.
     """
     checked = [
         check_all(
@@ -181,20 +195,22 @@ def readable_sets(sets: Sequence[Files], on_unreadable: str, progress: bool = Tr
 
 
 def as_class_name(name: str) -> str:
-    """Return a class name in Unicode's composed form (NFC), without outer spaces: file systems differ in both."""
+    """Return a class name in Unicode's composed form (NFC) without outer spaces, as file systems differ in both."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def words(name: str) -> str:
-    """A class name, or a class folder's, with its words apart: underscores are spaces."""
+    """Return the name of a class or a class folder with underscores replaced by spaces."""
     return " ".join(as_class_name(name).replace("_", " ").split())
 
 
 def check_class_folders(folders: Sequence[Path]) -> None:
-    """Refuse class folders that hold splits or a training run, or whose names are one name.
+    """Check that class folders hold no splits and no training run, and that their names are distinct.
+
+    Names that differ only in underscores and spaces are not distinct.
 
     Raises:
-        ValueError: naming the folders.
+        ValueError: if this is not so. The message names the folders.
     """
     by_words: dict[str, Path] = {}
     inner: list[Path] = []
@@ -217,10 +233,10 @@ def check_class_folders(folders: Sequence[Path]) -> None:
 
 
 def _relabelled(label: Any, place: dict[int, int]) -> Any:
-    """A label in other classes: None, or a shorter list, where a class is not among them."""
+    """Map a label to other classes. A class that is not among them gives None, or is left out of a list."""
     return [place[part] for part in label if part in place] if isinstance(label, list) else place.get(label)
 
 
 def _read_selected(read: Callable[[int], Any], indices: Sequence[int], place: int) -> Any:
-    """A function of its own: workers that are spawned get it pickled."""
+    """Read a selected item. It is a module-level function so that spawned workers can unpickle it."""
     return read(indices[place])

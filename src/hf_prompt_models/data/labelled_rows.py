@@ -1,4 +1,4 @@
-"""Which columns of a data set or a list hold the images and the labels, and what the labels are."""
+"""Image and label columns of datasets and lists, and the class labels in them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,24 +14,24 @@ from hf_prompt_models.utils.files import check_listed
 
 
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.json")
-"""Lists of the images in a folder, as `datasets`' imagefolder has them."""
+"""Names of files that list the images in a folder, as for the `imagefolder` of 🤗 Datasets."""
 FILE_COLUMNS = ("file_name", "image", "path", "file", "filename", "image_path")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 TABLE_SUFFIXES = frozenset({".csv", ".jsonl"})
 
 
 def choose_column(given: str | None, candidates: Sequence[str], columns: Sequence[str], flag: str, what: str) -> str:
-    """Return the column that holds something.
+    """Return the column to read.
 
     Args:
-        given: the one asked for, if any.
-        candidates: columns that could be meant.
+        given: the column that the user chose, if any.
+        candidates: columns to choose from if `given` is None.
         columns: all columns.
-        flag: the flag or argument that chooses one, without dashes.
-        what: what the column holds, for errors.
+        flag: name of the command-line flag or argument that selects the column, without dashes.
+        what: name of the dataset or list in error messages.
 
     Raises:
-        ValueError: if there is no such column, or several; names the columns.
+        ValueError: if there is no such column, or several. The message names the columns.
     """
     named = ", ".join(columns)
     if given is not None:
@@ -54,6 +54,12 @@ def dataset_columns(
     data: Any, name: str, image_column: str | None = None, label_column: str | None = None
 ) -> tuple[str, str]:
     """Return the columns of a `datasets.Dataset` that hold the images and the labels.
+
+    Args:
+        data: the dataset.
+        name: name of the dataset in error messages.
+        image_column: the image column that the user chose, if any.
+        label_column: the label column that the user chose, if any.
 
     Raises:
         ValueError: if one is missing or ambiguous, or of a type that has no class names.
@@ -82,11 +88,12 @@ def dataset_columns(
 
 
 def index_labels(values: Sequence[Any], class_names: Sequence[str] | None = None) -> tuple[list[str], list[Any]]:
-    """Return class names and the label of each row; None for a row without one.
+    """Return the class names and the label of each row, which is None for a row without one.
 
     Args:
         values: class indices, or class names.
-        class_names: the names that indices are for. Default: `values` are names, and classes are those, sorted.
+        class_names: class names, if `values` are class indices. Default: `values` are class names, and the classes
+            are the sorted distinct names.
     """
     if class_names is not None:
         return list(class_names), list(values)
@@ -100,10 +107,10 @@ def index_labels(values: Sequence[Any], class_names: Sequence[str] | None = None
 
 
 def find_metadata(directory: Path) -> Path | None:
-    """Return the list of the images in a folder, if it has one.
+    """Return the file that lists the images in a folder, or None if there is none.
 
     Raises:
-        ValueError: if it has several.
+        ValueError: if there are several.
     """
     found = [directory / name for name in METADATA_FILES if (directory / name).is_file()]
     if len(found) > 1:
@@ -114,15 +121,16 @@ def find_metadata(directory: Path) -> Path | None:
 def read_table(
     path: Path, image_column: str | None = None, label_column: str | None = None
 ) -> tuple[list[str], list[Any], list[str]]:
-    """Return the class names, the label of each row, and the file of each row, of a list of images.
+    """Return the class names, the label of each row and the file of each row of a list of images.
 
     Args:
-        path: a CSV, JSON or JSONL file, one row an image. Files are relative to the list's folder.
-        image_column: the column with the files. Default: `file_name`, `image` or `path`.
-        label_column: the column with the class names. Default: `label` or one like it, or the only other column.
+        path: a CSV, JSON or JSONL file with one row per image. Image files are relative to the folder of the list.
+        image_column: column with the image files. Default: the first of `FILE_COLUMNS` that the list has.
+        label_column: column with the class names. Default: the only column of `LABEL_COLUMNS` in the list, or its
+            only other column.
 
     Raises:
-        ValueError: naming the row, if it has no file; or if columns are missing or ambiguous.
+        ValueError: if a row has no file (the message names it), or columns are missing or ambiguous.
     """
     rows = read_rows(path)
     columns = columns_of(rows)
@@ -148,7 +156,7 @@ def read_table(
 
 
 def is_usual_image(path: Path) -> bool:
-    """Return whether a file is an image by its suffix."""
+    """Return whether a file has the suffix of an image format."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 

@@ -1,4 +1,4 @@
-"""What a folder holds: its files and folders, but for hidden ones, with links followed once."""
+"""Listing of files and folders, without hidden ones and with symbolic links followed once."""
 
 import logging
 import os
@@ -13,16 +13,16 @@ SYSTEM_NAMES = frozenset(
     {"__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "desktop.ini", "ehthumbs.db", "icon\r"}
     | {"lost+found", "system volume information", "thumbs.db"}
 )
-"""Files and folders that systems leave, in lower case. Names with a dot in front are hidden, too."""
+"""Lower-case names of files and folders that operating systems create. Names that start with a dot are also hidden."""
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is hidden, or was left by a system, by its name."""
+    """Return whether a file or folder is hidden or was created by the operating system, judged by its name."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def folders_in(directory: str | os.PathLike) -> list[Path]:
-    """Return the folders in a folder, in the order of their names, but for hidden ones and links that lead back."""
+    """Return the folders in a folder, sorted by name, without hidden ones and links to the folder or its parents."""
     folders = sorted(path for path in Path(directory).iterdir() if not is_hidden(path.name) and path.is_dir())
     around = _with_parents(directory) if any(path.is_symlink() for path in folders) else set()
     return [path for path in folders if not (path.is_symlink() and _identity(path.stat()) in around)]
@@ -30,13 +30,13 @@ def folders_in(directory: str | os.PathLike) -> list[Path]:
 
 @dataclass
 class Folder:
-    """A folder and what it holds, but for what is hidden.
+    """A folder and its content, without hidden files and folders.
 
     Attributes:
         path: the folder.
-        files: its regular files, links to such among them.
-        others: what is no readable file: links that lead nowhere or back to a folder around it, pipes, devices.
-        folders: the folders in it, links to such among them, except to those that are in the tree already.
+        files: its regular files, including links to files.
+        others: entries that are not readable files: broken links, links to the folder's parents, pipes, devices.
+        folders: its subfolders, including links to folders, except those that are already in the tree.
     """
 
     path: Path
@@ -45,29 +45,29 @@ class Folder:
     folders: list["Folder"] = field(default_factory=list)
 
     def walk(self) -> Iterator["Folder"]:
-        """Yield the folder and those in it, at any depth."""
+        """Yield the folder and all its subfolders, at any depth."""
         yield self
         for folder in sorted(self.folders, key=lambda folder: folder.path):
             yield from folder.walk()
 
 
 def read_tree(directory: str | os.PathLike) -> Folder:
-    """Return what a folder holds at any depth.
+    """Return the content of a folder at any depth.
 
-    Links to folders are followed, each folder once, so that links that lead back are no harm.
+    Links to folders are followed, but each folder is listed only once, so cyclic links do no harm.
 
     Raises:
-        OSError: naming a folder that cannot be listed.
+        OSError: if a folder cannot be listed. The message names it.
     """
     root = Folder(Path(directory))
     around = _with_parents(directory)
     seen = {_identity(root.path.stat())}
     pending, linked = [root], list[tuple[Folder, Path]]()
     while pending or linked:
-        if not pending:  # folders themselves come first: links to them are then known
+        if not pending:  # list folders before links, so that links to listed folders are recognised
             parent, path = linked.pop(0)
             if (identity := _identity(path.stat())) in around:
-                parent.others.append(path)  # all beside the folder would be in it, as images of one class
+                parent.others.append(path)  # following it would add everything next to the folder to one class
                 continue
             if identity in seen:
                 logger.info(f"Passed over {path}: it links to a folder that is listed already.")
@@ -91,7 +91,7 @@ def read_tree(directory: str | os.PathLike) -> Folder:
 
 
 def _with_parents(directory: str | os.PathLike) -> set[tuple[int, int]]:
-    """Which folders a folder is, or is in."""
+    """Return the identities of a folder and all its parents."""
     path = Path(directory).resolve()
     return {_identity(folder.stat()) for folder in (path, *path.parents)}
 
@@ -101,14 +101,14 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def find_files(directory: str | os.PathLike, is_wanted: Callable[[Path], bool]) -> tuple[list[Path], list[Path]]:
-    """Return the files of a folder and of the folders in it, in the order of their names.
+    """Return the files in a folder and its subfolders, sorted by path.
 
     Args:
         directory: the folder.
-        is_wanted: gets a file.
+        is_wanted: function that is given a file and returns whether it is wanted.
 
     Returns:
-        The files that are wanted, and all others.
+        The wanted files, and all others.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -120,12 +120,12 @@ def find_files(directory: str | os.PathLike, is_wanted: Callable[[Path], bool]) 
 
 
 def report_left_out(others: Sequence[Path], source: str | os.PathLike, kind: str) -> None:
-    """Log how many files of a folder are not used, and which, if there are any.
+    """Log the number and the first names of the files in a folder that are not used, if there are any.
 
     Args:
-        others: the files.
+        others: the unused files.
         source: the folder.
-        kind: what they are, such as "not images".
+        kind: why the files are not used, such as "not images".
     """
     if others:
         names = [os.path.relpath(path, source) for path in others[:5]]

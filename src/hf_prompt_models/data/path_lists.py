@@ -1,4 +1,4 @@
-"""Lists of files as what to predict: a path a line, or a column of a table."""
+"""Lists of input files for inference: text files with one path per line, or a column of a table."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,15 @@ COLUMNS = (*FILE_COLUMNS, "video")
 
 
 def expand_lists(paths: Iterable[str]) -> Iterator[str]:
-    """Yield paths, and in place of each list the paths in it, which are relative to the list's folder.
+    """Yield paths, with each list replaced by the paths in it.
 
     Args:
-        paths: files and folders; those that end in `.txt` or `.lst` have a path a line, those in `.csv` or `.jsonl` a
-            column `path`, `file_name`, `image` or `video`. One that names no file that exists stays as it is.
+        paths: files and folders. Files that end in `.txt` or `.lst` are lists with one path per line; files that end
+            in `.csv` or `.jsonl` are lists with a column such as `path`, `file_name`, `image` or `video`. Paths in a
+            list are relative to its folder. A list of which no file exists is yielded unchanged.
 
     Raises:
-        ValueError: if a table has no such column or several, or a path leads out of the list's folder.
+        ValueError: if a table has no such column or several, or a path leads out of the folder of the list.
     """
     for path in paths:
         suffix = Path(path).suffix.lower()
@@ -33,7 +34,7 @@ def expand_lists(paths: Iterable[str]) -> Iterator[str]:
             continue
         found = _lines(Path(path)) if suffix in LINE_SUFFIXES else _column(Path(path))
         if not any(os.path.exists(Path(path).parent / name) for _, name in found):
-            yield path  # some other file, which reading refuses by name
+            yield path  # it is some other file; reading it raises an error that names it
             continue
         for where, name in found:
             check_listed(name, where)

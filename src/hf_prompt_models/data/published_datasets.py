@@ -1,4 +1,4 @@
-"""The eleven data sets of CoOp's experiments: how their folders are recognised and their classes named.
+"""The eleven datasets of CoOp's experiments: recognition of their folders, and their class names.
 
 Source: CoOp's `DATASETS.md` and `datasets/*.py` (github.com/KaiyangZhou/CoOp).
 """
@@ -12,20 +12,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """One of the data sets, with the names and the order of classes that the papers' results are for.
+    """A published dataset, with the class names and the order of classes that published results use.
 
     Attributes:
-        name: as `prompts.templates.DATASET_TEMPLATES` names it.
-        title: as the papers' tables have it.
-        markers: files or folders that together tell that a folder is this data set.
-        image_folder: where the paths of the split file start, within the folder.
+        name: name of the dataset in `prompts.templates.DATASET_TEMPLATES`.
+        title: name of the dataset in the tables of the papers.
+        markers: files or folders that together identify a folder as this dataset.
+        image_folder: folder, within the dataset folder, that the paths in the split file are relative to.
         num_classes: number of classes.
         test_images: number of test images in the published split.
-        class_name: gives the class name of a class folder, or of a class name itself; raises ValueError for a folder
-            that cannot be of this data set.
+        class_name: function that returns the class name for a class folder, or for a class name itself. It raises a
+            ValueError for a folder that cannot belong to this dataset.
         left_out: class folders that are not used.
-        sorted_without_case: the published labels follow the folders' names whatever their capitals.
-        letter_folders: the class folders lie within folders of their first letter.
+        sorted_without_case: whether the published labels are in the order of the folder names without regard to case.
+        letter_folders: whether the class folders are in folders of their first letter.
     """
 
     name: str
@@ -52,7 +52,7 @@ EUROSAT_CLASS_NAMES = {
     "River": "River",
     "SeaLake": "Sea or Lake",
 }
-"""What CoOp calls EuroSAT's classes, by folder."""
+"""CoOp's class names for EuroSAT, by folder."""
 
 CALTECH101_CLASS_NAMES = {
     "airplanes": "airplane",
@@ -60,7 +60,7 @@ CALTECH101_CLASS_NAMES = {
     "Leopards": "leopard",
     "Motorbikes": "motorbike",
 }
-"""The classes of Caltech101 that CoOp does not call as their folders."""
+"""CoOp's class names for Caltech101 by folder, where they differ from the folder names."""
 
 
 def _imagenet_name(folder: str) -> str:
@@ -86,7 +86,7 @@ def _flower_name(folder: str) -> str:
 
 
 def _car_name(folder: str) -> str:
-    """The year goes first: "Acura TL Sedan 2012" becomes "2012 Acura TL Sedan"."""
+    """Move the year to the front: "Acura TL Sedan 2012" becomes "2012 Acura TL Sedan"."""
     words = folder.split()
     if re.fullmatch(r"\d{4}", words[-1]) and not re.fullmatch(r"\d{4}", words[0]):
         words = [words[-1], *words[:-1]]
@@ -94,7 +94,7 @@ def _car_name(folder: str) -> str:
 
 
 def _scene_name(folder: str) -> str:
-    """The narrower word goes first: "b/bow_window/indoor" becomes "indoor bow_window"."""
+    """Move the more specific word to the front: "b/bow_window/indoor" becomes "indoor bow_window"."""
     parts = folder.strip("/").split("/")
     if len(parts) > 1 and len(parts[0]) == 1:
         parts = parts[1:]
@@ -110,7 +110,7 @@ def _eurosat_name(folder: str) -> str:
 
 
 def _action_name(folder: str) -> str:
-    """Words apart: "ApplyEyeMakeup" becomes "Apply_Eye_Makeup"."""
+    """Separate the words with underscores: "ApplyEyeMakeup" becomes "Apply_Eye_Makeup"."""
     return re.sub(r"(?<=[^_])(?=[A-Z])", "_", folder)
 
 
@@ -167,14 +167,14 @@ PUBLISHED_DATASETS = {
         ),
     )
 }
-"""The data sets by name, in the order of the papers' tables."""
+"""Published datasets by name, in the order of the tables of the papers."""
 
 
 def find_dataset(source: str | os.PathLike) -> PublishedDataset | None:
-    """Which of the data sets a source for `read_labelled_images` is, told by its files; None if it is none of them.
+    """Return the published dataset that a source for `read_labelled_images` is, judged by its files, or None.
 
     Args:
-        source: a folder or a split file; either may be followed by `:<split>`.
+        source: a folder or a split file, optionally followed by `:<split>`.
     """
     path = Path(source)
     if not path.exists() and ":" in str(source):

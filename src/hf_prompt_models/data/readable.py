@@ -1,4 +1,4 @@
-"""Which files can be decoded, found out before any work depends on it."""
+"""Checks that files can be decoded, made before training or inference starts."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -18,25 +18,25 @@ Files = TypeVar("Files", bound="Selectable")
 
 
 class Selectable(Protocol):
-    """A data set of which some items can be selected."""
+    """Protocol of a dataset whose items can be selected by index."""
 
     def __len__(self) -> int: ...
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The items at `indices`, in that order."""
+        """Return the items at `indices`, in that order."""
 
 
 def check_all(
     items: Iterable[Item], check: Callable[[Item], object], on_unreadable: str, description: str, progress: bool = True
 ) -> tuple[list[Item], list[UnreadableFileError]]:
-    """Sort out what cannot be decoded.
+    """Check which items can be decoded.
 
     Args:
-        items: files, or whatever stands for one.
-        check: raises UnreadableFileError for an item that cannot be decoded.
-        on_unreadable: "skip" names each of those in a warning; "refuse" leaves that to `refuse`.
-        description: of the progress bar.
-        progress: whether to show it.
+        items: files, or references to files.
+        check: function that raises an `UnreadableFileError` for an item that cannot be decoded.
+        on_unreadable: "skip" warns about each unreadable item; "refuse" leaves the report to `refuse`.
+        description: text of the progress bar.
+        progress: whether to show a progress bar.
 
     Returns:
         The items that can be decoded, and the errors of the others.
@@ -55,10 +55,13 @@ def check_all(
 
 
 def refuse(errors: Sequence[UnreadableFileError]) -> None:
-    """Raise one error for all of them, if there are any.
+    """Raise one error that lists all errors, if there are any.
+
+    Args:
+        errors: errors of unreadable files, as returned by `check_all`.
 
     Raises:
-        UnreadableFileError: of the first one's type.
+        UnreadableFileError: if there are errors. It has the type of the first one.
     """
     if not errors:
         return
@@ -76,19 +79,20 @@ def refuse(errors: Sequence[UnreadableFileError]) -> None:
 def without_unreadable(
     items: Files, run: Callable[[Files], Result], decode: Callable[[Files, int], object], on_unreadable: str, what: str
 ) -> Result:
-    """Return what `run` makes of items, and run again without those that turn out to be unreadable.
+    """Return the result of `run`, repeated without the items that turn out to be unreadable.
 
-    `check_all` does not decode all of a video, and files may vanish after it.
+    This is needed because `check_all` does not decode videos completely, and files may disappear after the check.
 
     Args:
-        items: a data set with `select`.
-        run: what is done with them.
-        decode: reads an item of them as `run` does, by its index.
-        on_unreadable: "skip" leaves out; "refuse" raises.
-        what: what they are, in the plural.
+        items: a dataset with a `select` method.
+        run: function that is called with the dataset.
+        decode: function that reads an item, given the dataset and an index, in the same way as `run`.
+        on_unreadable: "skip" leaves unreadable items out; "refuse" raises an error.
+        what: plural noun for the items in messages.
 
     Raises:
-        UnreadableFileError, FileNotFoundError: if a file cannot be read; or if none can.
+        UnreadableFileError: if a file cannot be decoded, or none can.
+        FileNotFoundError: if a file does not exist.
     """
     while True:
         try:
@@ -106,15 +110,15 @@ def without_unreadable(
 
 
 def report_skipped(kept: Sequence[Item], broken: Sequence[UnreadableFileError], what: str) -> None:
-    """Say how many were skipped, if any were.
+    """Log how many items were skipped, if there are any.
 
     Args:
-        kept: those that can be decoded.
-        broken: the errors of the others.
-        what: what they are, in the plural.
+        kept: the items that can be decoded.
+        broken: the errors of the other items.
+        what: plural noun for the items in messages.
 
     Raises:
-        UnreadableFileError: if none is left; of the first error's type.
+        UnreadableFileError: if no item is left. It has the type of the first error.
     """
     if not broken:
         return
@@ -124,12 +128,12 @@ def report_skipped(kept: Sequence[Item], broken: Sequence[UnreadableFileError], 
 
 
 def report_unread(columns: Sequence[str], read: Sequence[str], what: str) -> None:
-    """Log which columns, or fields of objects, are not read, if there are any.
+    """Log which columns of a table or fields of objects are not read, if there are any.
 
     Args:
-        columns: those that there are.
-        read: those that are read.
-        what: what has them.
+        columns: all columns.
+        read: the columns that are read.
+        what: name of the table or dataset in the message.
     """
     if unread := [column for column in columns if column not in read]:
         logger.warning(f"Columns of {what} that are not read: {', '.join(unread)}")

@@ -1,4 +1,4 @@
-"""Lists that say which images are for training, validation and testing: CoOp's split files, FGVCAircraft's lists.
+"""Lists of the images in each split: CoOp's split files and FGVCAircraft's lists.
 
 A split file is JSON: `{"train": [[image path, label, class name], …], "val": …, "test": …}`.
 """
@@ -14,17 +14,17 @@ from hf_prompt_models.utils.files import check_inside, read_json, read_text
 
 
 MAX_BYTES = 64 * 2**20
-"""The longest list that is read; the longest published one, Food101's, has about 6 MB."""
+"""Largest size in bytes of a list that is read. The largest published one, of Food101, has about 6 MB."""
 
 
 class ListedImages(NamedTuple):
-    """The images of one split.
+    """Images of one split.
 
     Attributes:
-        directory: what `names` are relative to.
+        directory: folder that `names` are relative to.
         names: path of each image.
         labels: class index of each image.
-        class_names: one name a class, in the order of the labels; names may repeat.
+        class_names: one name per class, in the order of the labels. Names may repeat.
     """
 
     directory: Path
@@ -34,10 +34,14 @@ class ListedImages(NamedTuple):
 
 
 def read_listed_images(source: Path, split: str) -> ListedImages | None:
-    """The images of a split file, a folder with a `split_zhou_*.json`, or FGVCAircraft's folder; None for others.
+    """Read the images of one split from a list of a published dataset; return None for other sources.
+
+    Args:
+        source: a split file, a folder with a `split_zhou_*.json`, or the folder of FGVCAircraft.
+        split: the split, in any common spelling.
 
     Raises:
-        ValueError: if the list is damaged, leads out of the folder or names images that are not there.
+        ValueError: if the list is damaged, has paths outside its folder, or names images that do not exist.
     """
     if source.is_file() and source.suffix == ".json":
         return _read_split_file(source, split)
@@ -57,10 +61,10 @@ def read_listed_images(source: Path, split: str) -> ListedImages | None:
 
 
 def read_class_names(path: str | os.PathLike) -> dict[str, str]:
-    """Class names by folder, from lines such as `n01440764 tench`.
+    """Read class names by folder, from lines such as `n01440764 tench`.
 
     Raises:
-        ValueError: naming a line that is not of this form, or names a folder anew.
+        ValueError: if a line does not have this form, or repeats a folder. The message names the line.
     """
     names: dict[str, str] = {}
     for number, line in _lines(Path(path)):
@@ -98,10 +102,10 @@ def _read_split_file(path: Path, split: str) -> ListedImages:
 
 
 def _entry(entry: Any, where: str) -> tuple[str, int, str]:
-    """An entry of a split file, if it is one."""
+    """Return the image path, label and class name of a valid entry of a split file."""
     if (
         not isinstance(entry, list)
-        or [type(value) for value in entry] != [str, int, str]  # type: bool is an int, but no label
+        or [type(value) for value in entry] != [str, int, str]  # type: bool is an int, but not a label
         or not entry[2].strip()
     ):
         raise ValueError(f"{where}: expected [image path, label, class name], got {str(entry)[:80]}.")
@@ -110,7 +114,10 @@ def _entry(entry: Any, where: str) -> tuple[str, int, str]:
 
 
 def _image_folder(path: Path, image: str) -> Path:
-    """Where a split file's paths start: for the published files as published, else where the first image is found."""
+    """Return the folder that paths in a split file are relative to.
+
+    For the published split files this is the published folder, for others the folder that has the first image.
+    """
     if (dataset := find_dataset(path)) is not None:
         return path.parent / dataset.image_folder
     if (path.parent / image).is_file():
@@ -125,7 +132,7 @@ def _image_folder(path: Path, image: str) -> Path:
 
 
 def _read_aircraft_lists(directory: Path, split: str) -> ListedImages:
-    """FGVCAircraft's own lists: lines such as `1025794 707-320`, classes in the order of `variants.txt`."""
+    """Read FGVCAircraft's lists: lines such as `1025794 707-320`, with classes in the order of `variants.txt`."""
     path = directory / f"images_variant_{split_of(split) or split}.txt"
     if not path.is_file():
         raise ValueError(f"There is no {path} with the images for {split!r}.")
@@ -159,6 +166,6 @@ def _listed(
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """Lines that hold something, with their numbers."""
+    """Return the non-empty lines of a file with their line numbers."""
     text = read_text(path, MAX_BYTES, "lists of images")
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

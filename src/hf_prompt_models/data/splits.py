@@ -1,4 +1,4 @@
-"""Names of splits, in every usual spelling, and the folders, lists or rows that they mean."""
+"""Split names in all common spellings, and the folders that they refer to."""
 
 import os
 import re
@@ -13,7 +13,10 @@ SPLIT_NAMES = {
     "val": ("val", "valid", "validation", "validate", "dev", "devel", "development"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
-"""Spellings of each split; those of `datasets` among them. Case, separators, "set", "data" and a year may be added."""
+"""Spellings of each split, including those of 🤗 Datasets.
+
+Case and separators are ignored, and a name may have an ending such as "set" or "data" and a year.
+"""
 
 _SPELLINGS = {spelling: split for split, spellings in SPLIT_NAMES.items() for spelling in spellings}
 _ENDINGS = r"(set|split|data|dataset|images?|videos?)?(\d{4})?"
@@ -21,7 +24,7 @@ _PATTERN = re.compile(f"({'|'.join(sorted(_SPELLINGS, key=len, reverse=True))}){
 
 
 def split_of(name: str) -> str | None:
-    """Return which split a name means, or None: "train", "val" or "test".
+    """Return the split that a name refers to, "train", "val" or "test", or None.
 
     Example:
         >>> split_of("Test set"), split_of("validation"), split_of("train2017"), split_of("trains")
@@ -32,15 +35,15 @@ def split_of(name: str) -> str | None:
 
 
 def find_split(names: Iterable[str], split: str, source: str | os.PathLike) -> str:
-    """Return the name that means a split.
+    """Return the name that refers to a split.
 
     Args:
-        names: the splits that there are.
-        split: the one wanted, in any spelling.
-        source: where they are, for the error.
+        names: names of the available splits.
+        split: the wanted split, in any spelling.
+        source: dataset, file or folder with the splits, for the error message.
 
     Raises:
-        ValueError: if there is none, naming those that there are and what to pass, or several.
+        ValueError: if no name or several names refer to the split. The message lists them and says what to pass.
     """
     names = list(names)
     if split in names:
@@ -59,18 +62,22 @@ def find_split(names: Iterable[str], split: str, source: str | os.PathLike) -> s
 
 
 def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bool]) -> Path:
-    """Return the folder of a split within a folder; the folder itself where it holds classes.
+    """Return the folder of a split within a folder, or the folder itself if it holds classes instead of splits.
 
-    A folder holds splits if all folders in it have names of splits, if those of two or more splits hold classes, if
-    that of the wanted split does, or if folders hold classes of the same names and one is called after a split.
+    A folder holds splits if one of these conditions is true:
+
+    - all its subfolders have names of splits;
+    - the subfolders of two or more splits hold class folders;
+    - the subfolder of the wanted split holds class folders;
+    - several subfolders hold class folders of the same names, and one of them is named after a split.
 
     Args:
         directory: the folder.
-        split: the split wanted, in any spelling.
-        holds_classes: gets a folder; whether there are class folders in it.
+        split: the wanted split, in any spelling.
+        holds_classes: function that is given a folder and returns whether it holds classes.
 
     Raises:
-        ValueError: if the folder holds splits, but not the wanted one with classes; names those that there are.
+        ValueError: if the folder holds splits, but not the wanted one with classes. The message lists the splits.
     """
     folders = folders_in(directory)
     named = {
@@ -112,7 +119,7 @@ def _folders_alike(folders: list[Path], holds_classes: Callable[[Path], bool]) -
     """Return the folders that hold class folders of the same names, such as "food_train" and "holdout".
 
     Returns:
-        The split that each folder's name begins or ends with, or else its name. None where no name has a split.
+        For each folder, the split that its name begins or ends with, or else its name. Empty if no name has a split.
     """
     splits = {folder: _split_within(folder.name) for folder in folders}
     if not any(splits.values()):
@@ -132,16 +139,20 @@ def _split_within(name: str) -> str | None:
 
 
 def named_split(source: str | os.PathLike) -> tuple[Path, str] | None:
-    """Return the folder or file and the split of `D:split`; None for other sources."""
+    """Return the path and the split of a source `D:split`, or None for other sources."""
     name, _, split = os.fspath(source).rpartition(":")
     return (Path(name), split) if name and split and os.path.exists(name) else None
 
 
 def named_folder(directory: Path, split: str) -> Path:
-    """Return the folder that `D:split` means.
+    """Return the folder that `D:split` refers to.
+
+    Args:
+        directory: the folder `D`.
+        split: name of a folder in it, or a split in any spelling.
 
     Raises:
-        ValueError: if there is none; names those that there are.
+        ValueError: if there is no such folder. The message lists the splits.
     """
     folders = [folder.name for folder in folders_in(directory)]
     if split in folders:
@@ -154,6 +165,6 @@ def named_folder(directory: Path, split: str) -> Path:
 
 
 def source_title(source: str) -> str:
-    """What to call a source without a name: its folder, or the one above where that only names a split."""
+    """Return a title for a source: the name of its folder, or of the parent folder if the name is only a split."""
     path = Path(source)
     return (path.parent.name or path.name) if split_of(path.name) else path.name

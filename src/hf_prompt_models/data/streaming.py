@@ -1,4 +1,4 @@
-"""Training straight from `datasets`, also from what is larger than memory or has no length."""
+"""Training on 🤗 Datasets datasets, including streamed ones that are larger than memory or have no length."""
 
 import copy
 import os
@@ -16,10 +16,12 @@ from hf_prompt_models.data.images.loading import UnreadableImageError, load_imag
 
 
 def undecoded(data: Any) -> Any:
-    """A `datasets` data set, streamed or not, whose images stay as they are stored: a collator decodes them.
+    """Return a 🤗 Datasets dataset whose images are not decoded, so that a collator can decode them.
 
-    Rows that wait in a buffer to be shuffled, or that another process takes, cost no decoding then. A stream that does
-    not say what its columns hold (`features` is `None`) comes back as it is.
+    This avoids decoding rows that wait in a shuffle buffer or are used by another process.
+
+    Args:
+        data: a dataset, streamed or not. A stream with unknown columns (`features` is `None`) is returned unchanged.
     """
     import datasets  # slow to import, and not needed for folders
 
@@ -33,10 +35,14 @@ def undecoded(data: Any) -> Any:
 
 
 def decoded(image: Any) -> Any:
-    """An image of a row: one that is stored, `{"bytes", "path"}`, decoded to RGB; any other as it is.
+    """Decode a stored image `{"bytes", "path"}` of a row to RGB; return any other image unchanged.
+
+    Args:
+        image: value of an image column.
 
     Raises:
-        UnreadableImageError: if it cannot be decoded, or lies elsewhere than in the row or in a file.
+        UnreadableFileError: if the row has no image.
+        UnreadableImageError: if the image cannot be decoded, or is neither in the row nor in a local file.
     """
     if not isinstance(image, Mapping):
         return image
@@ -50,15 +56,15 @@ def decoded(image: Any) -> Any:
 
 @dataclass
 class ImageCollator:
-    """Rows of pictures with class labels to a batch for a classifier: `pixel_values`, …, and `labels`.
+    """Collate rows of images and class labels to a batch for a classifier: `pixel_values`, …, and `labels`.
 
-    Use with `TrainingArguments(remove_unused_columns=False)`: the Trainer takes the rows' columns for arguments of the
-    model.
+    Use it with `TrainingArguments(remove_unused_columns=False)`; otherwise the Trainer removes the image column, which
+    is not an argument of the model.
 
     Args:
-        image_processor: the model's, `model.processor.image_processor`.
-        image: the column with the picture, decoded or not.
-        label: the column with the class index.
+        image_processor: image processor of the model, `model.processor.image_processor`.
+        image: column with the image, decoded or not.
+        label: column with the class index.
     """
 
     image_processor: Any
@@ -75,18 +81,19 @@ class ImageCollator:
         return int(label)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Collate rows to a batch."""
         pictures = [load_image(decoded(row[self.image])) for row in rows]
         inputs = self.image_processor(pictures, return_tensors="pt")
         return {**inputs, "labels": torch.tensor([self._label(row) for row in rows])}
 
 
 class EndlessStream(IterableDataset):
-    """A stream again and again, each time shuffled anew if it shuffles.
+    """Repeat a stream endlessly, shuffled differently in each pass if the stream is shuffled.
 
-    A run that is resumed goes on at the very example where it stopped, in whichever pass that was.
+    A resumed run continues with the example at which it stopped, in whichever pass that was.
 
     Args:
-        stream: a `datasets.IterableDataset`, or another of torch's.
+        stream: a `datasets.IterableDataset`, or another `torch.utils.data.IterableDataset`.
     """
 
     def __init__(self, stream: Any):
@@ -94,7 +101,7 @@ class EndlessStream(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         is_worker = get_worker_info() is not None
-        stream = copy.deepcopy(self.stream) if is_worker else self.stream  # workers share the number of the epoch
+        stream = copy.deepcopy(self.stream) if is_worker else self.stream  # workers share the epoch number
         set_epoch = getattr(stream, "set_epoch", None)
         for epoch in count():
             if set_epoch is not None:
@@ -105,5 +112,5 @@ class EndlessStream(IterableDataset):
                 yield row
             if is_empty and not is_worker:
                 raise ValueError("The stream to train from has no examples.")
-            if is_empty:  # other workers have its shards
+            if is_empty:  # all shards of the stream belong to other workers
                 return

@@ -36,7 +36,7 @@ def list_images(paths: Iterable[str]) -> list[str]:
     Other files are returned unchanged, whatever their suffix.
 
     Raises:
-        ValueError: if a folder holds no images, or a list no files.
+        ValueError: if a folder holds no images, or a list is invalid (`expand_lists`).
     """
     files = expand_lists(paths)
     return [str(image) for path in files for image in (find_images(path) if os.path.isdir(path) else [path])]
