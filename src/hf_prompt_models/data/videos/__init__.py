@@ -1,1 +1,1 @@
-"""Videos: decoding, sampling of frames, labelled folders and lists, data sets of tensors."""
+"""Videos: decoding, frame sampling, labelled folders and lists, and PyTorch datasets."""

@@ -1,7 +1,7 @@
-"""The random changes that ActionCLIP is trained with, the same for all frames of a video, on PIL images.
+"""ActionCLIP's data augmentation, applied identically to all frames of a video, on PIL images.
 
 Source: ActionCLIP's `utils/Augmentation.py` and `datasets/transforms_ss.py` (github.com/sallymmx/ActionCLIP), which
-has its crops from TSN; RandAugment (arXiv 1909.13719) as of github.com/ildoonet/pytorch-randaugment.
+takes its crops from TSN; RandAugment (arXiv 1909.13719) as implemented in github.com/ildoonet/pytorch-randaugment.
 """
 
 import math
@@ -12,22 +12,22 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 
 Change = Callable[[Image.Image], Image.Image]
-"""What is done to each frame."""
+"""Function that transforms one frame."""
 
 CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
-"""Sides of a crop as shares of the image's shorter side."""
+"""Sides of a crop as fractions of the shorter side of the image."""
 
 CROP_PLACES = [
-    *((x, y) for y in (0, 2, 4) for x in (0, 2, 4)),  # corners, middles of the sides, centre
-    *((x, y) for y in (1, 3) for x in (1, 3)),  # half-way from the centre to the corners
+    *((x, y) for y in (0, 2, 4) for x in (0, 2, 4)),  # corners, midpoints of the sides, centre
+    *((x, y) for y in (1, 3) for x in (1, 3)),  # halfway between the centre and the corners
 ]
-"""Where a crop lies, in quarters of the way from the left and from the top to the other side."""
+"""Positions (x, y) of a crop, in quarters of the free space from the left and from the top."""
 
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-"""How far colours are changed at most: factors from 1 - x to 1 + x; hue by x of the colour circle each way."""
+"""Strength x of the colour jitter: factors from 1 - x to 1 + x; for hue, shifts of up to x of the colour circle."""
 
 RAND_AUGMENT_STEPS = 30
-"""The largest magnitude of RandAugment."""
+"""Largest magnitude of RandAugment."""
 
 
 def augment_video(
@@ -40,21 +40,22 @@ def augment_video(
     grayscale: float = 0.2,
     legacy_per_frame_augmentation: bool = False,
 ) -> list[Image.Image]:
-    """ActionCLIP's training transform, drawn once for all frames, so that nothing moves but what moved before.
+    """Apply ActionCLIP's training transform, sampled once for all frames so that it adds no motion.
 
     Args:
-        frames: PIL images in RGB.
-        size: side of the results in pixels.
-        generator: where chance comes from.
-        rand_augment: number of RandAugment's operations and their magnitude, from 0 to 30. None: none of them.
-        flip: whether every second time the frames are mirrored; not where left and right tell classes apart.
-        jitter: how often colours are changed.
-        grayscale: how often they are taken away.
-        legacy_per_frame_augmentation: draw RandAugment and the change of colours anew for each frame, as the reference
-            does. The video flickers then.
+        frames: RGB PIL images.
+        size: side of the returned images in pixels.
+        generator: random number generator.
+        rand_augment: number of RandAugment operations and their magnitude from 0 to 30, or None for no RandAugment.
+        flip: whether to flip the frames horizontally with probability 0.5. Disable it if left and right distinguish
+            classes.
+        jitter: probability of colour jitter.
+        grayscale: probability of conversion to grayscale.
+        legacy_per_frame_augmentation: whether to sample RandAugment and colour jitter for each frame separately, as
+            the reference implementation does. The video then flickers.
 
     Returns:
-        As many images of (size, size) pixels.
+        As many images of (size, size) pixels as there are frames.
     """
     frames = list(frames)
     each = legacy_per_frame_augmentation
@@ -79,11 +80,11 @@ def _apply(draw: Callable[[], Change], frames: list[Image.Image], each: bool = F
 
 
 def draw_multi_scale_crop(generator: np.random.Generator, size: int) -> Change:
-    """A crop of one of four widths and heights, not far from a square, at one of 13 places, resized to a square.
+    """Sample a nearly square crop of one of four widths and heights at one of 13 positions, resized to a square.
 
     Args:
-        generator: where chance comes from.
-        size: side of the square in pixels.
+        generator: random number generator.
+        size: side of the returned images in pixels.
     """
     scales = range(len(CROP_SCALES))
     shapes = [(w, h) for h in scales for w in scales if abs(w - h) <= 1]
@@ -92,7 +93,7 @@ def draw_multi_scale_crop(generator: np.random.Generator, size: int) -> Change:
 
     def crop(image: Image.Image) -> Image.Image:
         sides = [int(min(image.size) * CROP_SCALES[scale]) for scale in shape]
-        # A side that nearly fits is taken to fit, so that nothing is resized.
+        # A side that differs from `size` by less than 3 pixels is set to it, to avoid resizing.
         w, h = (max(size if abs(side - size) < 3 and size <= min(image.size) else side, 1) for side in sides)
         left, top = ((image.width - w) // 4 * place[0], (image.height - h) // 4 * place[1])
         part = image.crop((left, top, left + w, top + h))
@@ -102,7 +103,7 @@ def draw_multi_scale_crop(generator: np.random.Generator, size: int) -> Change:
 
 
 def draw_colour_jitter(generator: np.random.Generator) -> Change:
-    """Another brightness, contrast, saturation and hue, in random order."""
+    """Sample changes of brightness, contrast, saturation and hue, applied in random order."""
     factors = {name: generator.uniform(1 - JITTER[name], 1 + JITTER[name]) for name in list(JITTER)[:3]}
     turn = round(255 * generator.uniform(-JITTER["hue"], JITTER["hue"]))
     changes: list[Change] = [
@@ -128,12 +129,15 @@ def _in_order(changes: Sequence[Change], image: Image.Image) -> Image.Image:
 
 
 def draw_rand_augment(generator: np.random.Generator, count: int, magnitude: int) -> Change:
-    """`count` operations of RandAugment, of which one may come again.
+    """Sample `count` RandAugment operations, with replacement.
 
     Args:
-        generator: where chance comes from.
+        generator: random number generator.
         count: number of operations.
-        magnitude: their strength, from 0 to 30.
+        magnitude: magnitude of the operations, from 0 to 30.
+
+    Raises:
+        ValueError: if the magnitude is out of range.
     """
     if not 0 <= magnitude <= RAND_AUGMENT_STEPS:
         raise ValueError(f"RandAugment's magnitude is 0 to {RAND_AUGMENT_STEPS}, got {magnitude}.")
@@ -197,4 +201,4 @@ OPERATIONS: list[tuple[Callable[[np.random.Generator, float], Change], float, fl
     (lambda generator, by: _affine(1, 0, by * _sign(generator), 0, 1, 0), 0, 100),  # a shift by pixels
     (lambda generator, by: _affine(1, 0, 0, 0, 1, by * _sign(generator)), 0, 100),
 ]
-"""Each operation, and its strength at magnitudes 0 and 30."""
+"""RandAugment operations, each with its strength at magnitudes 0 and 30."""

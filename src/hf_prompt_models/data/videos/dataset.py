@@ -1,4 +1,4 @@
-"""PyTorch data sets of labelled videos for the Trainer."""
+"""PyTorch datasets of labelled videos for the Trainer."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from hf_prompt_models.data.videos.labelled import LabelledVideos
 
 
 class _Videos(Dataset):
-    """What all data sets of videos have in common."""
+    """Base class of the video datasets."""
 
     def __init__(self, videos: LabelledVideos, image_processor: Any, num_frames: int):
         self.videos = videos
@@ -30,7 +30,7 @@ class _Videos(Dataset):
 
     @property
     def labels(self) -> torch.Tensor:
-        """(videos,) class indices, or (videos, classes) ones and zeros."""
+        """Class indices of shape (videos,), or multi-hot labels of shape (videos, classes)."""
         return torch.stack([torch.as_tensor(self._label(index)) for index in range(len(self))])
 
     def _label(self, index: int) -> int | torch.Tensor:
@@ -41,15 +41,15 @@ class _Videos(Dataset):
 
 
 class VideoDataset(_Videos):
-    """Videos as what the image processor makes of their frames for testing.
+    """Dataset of preprocessed video frames for evaluation.
 
-    An item is `pixel_values` (frames, 3, height, width) and `labels`: the class index, or, where a video may have
-    several, (classes,) ones and zeros in floating point.
+    An item holds `pixel_values` of shape (frames, 3, height, width) and `labels`: the class index or, if videos may
+    have several labels, a floating-point multi-hot tensor of shape (classes,).
 
     Args:
-        videos: the labelled videos.
-        image_processor: makes of a list of PIL images `pixel_values` (frames, 3, height, width).
-        num_frames: number of frames of a video: the middles of as many segments.
+        videos: labelled videos.
+        image_processor: image processor that converts a list of PIL images to `pixel_values`.
+        num_frames: number of frames per video, taken from the middles of as many segments.
     """
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -57,24 +57,27 @@ class VideoDataset(_Videos):
         return {"pixel_values": prepare_frames(self.image_processor, frames), "labels": self._label(index)}
 
     def key(self, index: int) -> bytes:
-        """32 bytes that tell the item's pixels, but for the processor, from any other's."""
+        """Return a 32-byte key that identifies the pixels of an item before the image processor is applied."""
         return hashlib.sha256(self.videos.digest(index) + self._drawn().encode()).digest()
 
     def _drawn(self) -> str:
-        """Which frames are taken, and what is cut out of them."""
+        """Return a description of the frames and crops of an item, which is part of its key."""
         return f"{self.num_frames} frames"
 
 
 class VideoViewsDataset(VideoDataset):
-    """Several views of each video for testing, whose predictions are to be averaged.
+    """Dataset of several views of each video for evaluation, whose predictions are meant to be averaged.
 
-    `pixel_values` are (views, frames, 3, height, width).
+    The `pixel_values` of an item have the shape (views, frames, 3, height, width). The spatial views of one temporal
+    view follow one another.
 
     Args:
-        temporal_views: number of samples of frames, each of which spans all of a video (`segment_views`).
-        spatial_views: 1 is what the image processor cuts out. 3 are the left, middle and right of a picture whose
-            shorter side has the crop's size, or its top, middle and bottom. Those of one sample follow one another.
-        videos, image_processor, num_frames: as for `VideoDataset`.
+        videos: labelled videos.
+        image_processor: image processor, as for `VideoDataset`.
+        num_frames: number of frames per view.
+        temporal_views: number of frame samples, each of which spans the complete video (`segment_views`).
+        spatial_views: number of crops per frame sample. 1 is the crop of the image processor. 3 are the two ends and
+            the middle, along the longer side, of a frame whose shorter side is resized to the crop size.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class VideoViewsDataset(VideoDataset):
         return f"{self.num_frames} frames, {self.temporal_views} x {self.spatial_views} views"
 
     def _crops(self, frames: list[Image.Image]) -> list[torch.Tensor]:
-        """Tensors of (frames, 3, height, width), one a spatial view."""
+        """Return one tensor of shape (frames, 3, height, width) per spatial view."""
         processor = self.image_processor
         if self.spatial_views == 1:
             return [prepare_frames(self.image_processor, frames)]
@@ -115,18 +118,21 @@ class VideoViewsDataset(VideoDataset):
 
 
 class AugmentedVideoDataset(Epoch, _Videos):
-    """A random frame of each segment, and random crops, mirror images and colours, drawn anew each epoch.
+    """Dataset of randomly sampled and augmented video frames, sampled again each epoch.
 
-    What is drawn for a video depends on `seed`, the epoch and the video's index alone, so that runs can be resumed and
-    repeated whatever the number of workers.
+    A random frame of each segment is taken, and `augment_video` is applied. The samples of a video depend only on
+    `seed`, the epoch and the index of the video. Runs can therefore be resumed and reproduced with any number of
+    workers.
 
     Args:
-        random_segments: whether frames are drawn at random; else they are the middles of the segments, as in the
-            reference's fine-tuning on HMDB51 and UCF101.
-        seed: of all that is drawn.
-        augmentation: arguments of `augment_video`.
-        videos, image_processor, num_frames: as for `VideoDataset`. The processor only rescales and normalises: the
-            crop has the size already.
+        videos: labelled videos.
+        image_processor: image processor. It only rescales and normalises, because the crop already has the right
+            size.
+        num_frames: number of frames per video.
+        random_segments: whether to sample a random frame of each segment. Otherwise the middle frame is taken, as in
+            the reference implementation's fine-tuning on HMDB51 and UCF101.
+        seed: seed of frame sampling and augmentation.
+        **augmentation: keyword arguments for `augment_video`.
     """
 
     def __init__(
@@ -155,7 +161,16 @@ class AugmentedVideoDataset(Epoch, _Videos):
 
 
 def three_crops(image: Image.Image, side: int, resample: int = Image.Resampling.BICUBIC) -> Sequence[Image.Image]:
-    """The two ends and the middle, along the longer side, of a picture whose shorter side is resized to `side`."""
+    """Crop the two ends and the middle, along the longer side, of an image whose shorter side is resized to `side`.
+
+    Args:
+        image: the image.
+        side: side of the crops in pixels.
+        resample: PIL resampling filter.
+
+    Returns:
+        Three images of (side, side) pixels.
+    """
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)
     image = image.resize((width, height), Image.Resampling(resample))

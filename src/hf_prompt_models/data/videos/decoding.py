@@ -1,7 +1,7 @@
-"""The frames of a video file, by their number, decoded with PyAV (FFmpeg).
+"""Decoding of the frames of a video file by index, with PyAV (FFmpeg).
 
-A frame's number counts the frames that can be decoded, in the order in which they are shown, whatever the container
-says about their count or rate.
+Frame indices count the frames that can be decoded, in display order, whatever frame count or rate the container
+reports.
 """
 
 import io
@@ -33,46 +33,47 @@ from hf_prompt_models.data.videos.reader import MAX_FRAMES, UnreadableVideoError
 logger = logging.getLogger(__name__)
 
 CONTAINERS = "mov,matroska,avi,gif,mpegts,mpeg,flv,asf,ogg"
-"""What FFmpeg may take a file for: no playlists, which would have it open other files and addresses."""
+"""Formats that FFmpeg may detect in a file. Playlists are excluded, because FFmpeg would open other files and URLs."""
 
 MAX_PIXELS = 2**26
-"""The largest frame that is decoded: 8K has half as many pixels."""
+"""Number of pixels of the largest frame that is decoded. 8K has half as many pixels."""
 
 MAX_BYTES = 4 * 2**30
-"""The most that the frames asked for of one video may take in memory, as RGB."""
+"""Largest size in bytes of the requested frames of one video in memory, as RGB."""
 
 KEPT_BYTES = 2**27
-"""Decoded frames that are kept while they are counted, so that short videos are decoded once."""
+"""Largest size in bytes of decoded frames that are kept while counting, so that short videos are decoded only once."""
 
 SEEKABLE_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 SEEKABLE_CODECS = frozenset({"av1", "h264", "hevc", "vp9"})
-"""Where each packet is one shown frame, has its time, and says rightly whether decoding can start at it.
+"""Containers and codecs with one displayed frame per packet, known times and reliable keyframe flags.
 
-Not so: VP8's hidden frames are packets of their own, MPEG-4's packets may hold two frames, and AVI has no times.
+This is not so for VP8, whose hidden frames are packets of their own, for MPEG-4, whose packets may hold two frames,
+and for AVI, which has no times.
 """
 
 SKIPPING_CODECS = frozenset({"h264", "hevc"})
-"""Whose decoders pass over frames on which no other is built, packet by packet, where they are not wanted."""
+"""Codecs whose decoders can skip, packet by packet, unwanted frames that are not reference frames."""
 
 TORN_SECONDS = 0.5
-"""How much may lack at the end of what a container says to be its duration."""
+"""Seconds that may be missing at the end of the duration that a container reports."""
 
 
-# Titles and the like, which nobody reads here, need not be in UTF-8. Since PyAV 19 it takes them so by itself.
+# Metadata such as titles is not used here and need not be UTF-8. PyAV 19 and later accept it without this option.
 _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class UnexpectedFramesError(Exception):
-    """Seeking met other frames than the packets tell of: the video has to be decoded from its start."""
+    """Error for decoded frames that differ from the packets. The video must be decoded from its start instead."""
 
 
 @dataclass(frozen=True)
 class VideoFile:
-    """Where a video comes from.
+    """Source of a video.
 
     Attributes:
-        source: a file, or the bytes of one.
-        name: what to call it in an error.
+        source: path or bytes of a video file.
+        name: name of the video in error messages.
     """
 
     source: Path | bytes
@@ -80,11 +81,14 @@ class VideoFile:
 
     @contextmanager
     def open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """The container and the stream of pictures, decoded by one thread.
+        """Open the container and its video stream for decoding with one thread.
 
-        One thread, as loaders have a process for each core: more would only get in each other's way.
+        Data loaders run one process per core, so more threads would only compete with each other.
+
+        Raises:
+            UnreadableVideoError: if the file cannot be read. The message names the video.
         """
-        # With its protocol's name: a colon in the file's name names none then.
+        # With the protocol prefix, FFmpeg does not interpret a colon in the file name as a protocol.
         file = io.BytesIO(self.source) if isinstance(self.source, bytes) else f"file:{os.fspath(self.source)}"
         options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS)}
         try:
@@ -110,7 +114,7 @@ class VideoFile:
             raise self.error(self._reason(error)) from error
 
     def error(self, reason: str) -> UnreadableVideoError:
-        """An error that names the video."""
+        """Return an error that names the video."""
         return UnreadableVideoError(f"Cannot read the video {self.name}: {reason}.")
 
     def _reason(self, error: Exception) -> str:
@@ -127,15 +131,15 @@ class VideoFile:
 
 @dataclass
 class _Packets:
-    """What a video's packets tell without being decoded.
+    """Information from the packets of a video, without decoding them.
 
     Attributes:
-        times: when each packet's frame is shown, in units of the stream; in the order of decoding.
-        seek_times: the same or, if known and asked for, when each is decoded.
-        keys: places of the packets at which decoding can start.
-        hidden: places of the packets whose frames are not shown.
-        torn: why the file is taken for torn, or nothing.
-        regular: whether they tell the frames' order and where decoding can start.
+        times: presentation time of each packet in units of the stream, in decoding order.
+        seek_times: times to seek to: in MP4 and QuickTime files the decoding times if known, otherwise `times`.
+        keys: indices of the packets at which decoding can start.
+        hidden: indices of the packets whose frames are not displayed.
+        torn: reason why the file is considered truncated, or an empty string.
+        regular: whether the packets determine the order of the frames and where decoding can start.
     """
 
     times: list[int | None] = field(default_factory=list)
@@ -147,11 +151,11 @@ class _Packets:
 
 
 def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStream) -> _Packets:
-    """Walk through a file without decoding it."""
+    """Read the packets of a file without decoding them."""
     is_mov = container.format.name.startswith("mov")
     packets = _Packets()
     end, gap, last, corrupt = 0.0, 0.0, None, False
-    # MP4's table of samples tells what lacks. Others tell a duration, which may be the sound's.
+    # MP4's sample table shows what is missing. Other formats report a duration, which may be that of the audio.
     for packet in container.demux(stream) if is_mov else container.demux():
         if packet.size == 0:
             continue
@@ -177,7 +181,7 @@ def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStrea
             packets.torn = f"{len(stream.index_entries)} frames are listed, only {len(packets.times)} are there"
     elif container.duration is not None:
         promised = (container.duration + (container.start_time or 0)) / av.time_base
-        if container.format.name == "avi" and stream.average_rate:  # its duration is guessed from the file's size
+        if container.format.name == "avi" and stream.average_rate:  # its duration is estimated from the file size
             promised = max(promised, float(stream.frames / stream.average_rate))
         if end < promised - max(TORN_SECONDS, gap):
             packets.torn = f"it should last {promised:.1f} s and breaks off at {end:.1f} s"
@@ -186,7 +190,7 @@ def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStrea
 
 
 def _is_regular(packets: _Packets) -> bool:
-    """Whether all times are known and distinct, and nothing is shown before the first frame that can be decoded."""
+    """Return whether all times are known and distinct, and no frame is displayed before the first decodable one."""
     times = [time for time in packets.times if time is not None]
     return (
         len(set(times)) == len(packets.times)
@@ -197,18 +201,18 @@ def _is_regular(packets: _Packets) -> bool:
 
 
 def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
-    """The frames of a video file.
+    """Open a video file and return a reader of its frames.
 
-    A file that lacks a part, by its own account, is refused: what it shows need not be in the part that is there.
-    Where nothing tells (MPEG-TS, live recordings), it ends where it breaks off. Frames within that cannot be decoded
-    are not counted.
+    A file that is truncated according to its own metadata raises an error, because the labelled content may be in the
+    missing part. Formats without this information (MPEG-TS, live recordings) end where the file ends. Frames that
+    cannot be decoded are not counted.
 
     Args:
-        file: the file.
-        from_start: decode all of it from its start, even if seeking seems possible.
+        file: the video file.
+        from_start: whether to decode the complete video from its start, even if seeking seems possible.
 
     Raises:
-        UnreadableVideoError: naming the video.
+        UnreadableVideoError: if the video cannot be read. The message names it.
     """
     _check_claims(file)
     with file.open() as (container, stream):
@@ -224,7 +228,7 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
 
 
 def _check_claims(file: VideoFile) -> None:
-    """Refuse a file that claims more than it can hold, for which FFmpeg would make room."""
+    """Raise an error for a file that claims more samples than it can hold, as FFmpeg would allocate their memory."""
     if isinstance(file.source, bytes):
         return _check_claims_of(file, file.source)
     if file.source.is_file() and file.source.stat().st_size:
@@ -248,7 +252,7 @@ def _gif_is_whole(file: VideoFile) -> bool:
 
 
 class _SequentialReader(VideoReader):
-    """Frames counted by decoding them all."""
+    """Reader that counts the frames by decoding the complete video."""
 
     def __init__(self, file: VideoFile):
         self._file = file
@@ -272,6 +276,7 @@ class _SequentialReader(VideoReader):
             )
 
     def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
+        """Return the frames at `indices`."""
         wanted = set(indices)
         frames = self._decode() if self._kept is None else self._kept
         numbered = enumerate(islice(frames, max(wanted) + 1))
@@ -284,11 +289,11 @@ class _SequentialReader(VideoReader):
                     yield from stream.decode(packet)
                 except av.error.InvalidDataError:
                     self._broken += 1
-                    continue  # a broken packet; later ones may be whole
+                    continue  # skip a damaged packet, as later ones may be intact
 
 
 class _SeekingReader(VideoReader):
-    """Frames counted by their packets; only the groups of pictures that hold those asked for are decoded."""
+    """Reader that counts the frames by their packets and decodes only the groups of pictures with requested frames."""
 
     def __init__(self, file: VideoFile, packets: _Packets):
         self._file = file
@@ -296,24 +301,24 @@ class _SeekingReader(VideoReader):
         self._place = {cast(int, time): place for place, time in enumerate(packets.times)}
         self._keys = set(packets.keys)
         self._key_times = [cast(int, packets.times[key]) for key in packets.keys]
-        self._reached = -1  # place of the packet that was decoded last
+        self._reached = -1  # index of the packet that was decoded last
         self._shown = sorted(time for time, place in self._place.items() if place not in packets.hidden)
         self.num_frames = len(self._shown)
         if not self.num_frames:
             raise file.error("it has no frames")
 
     def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
-        """As of every reader.
+        """Return the frames at `indices`.
 
         Raises:
-            UnexpectedFramesError: if what is decoded is not what the packets tell.
+            UnexpectedFramesError: if the decoded frames differ from the packets.
         """
         index_of = {self._shown[index]: index for index in indices}
         frames = self._decode(sorted(index_of))
         return _pictures(self._file, ((index_of[cast(int, frame.pts)], frame) for frame in frames), len(index_of))
 
     def _decode(self, wanted: list[int]) -> Iterator[VideoFrame]:
-        """The frames shown at the times `wanted`, which are sorted."""
+        """Yield the frames with the presentation times `wanted`, which are sorted."""
         with self._file.open() as (container, stream):
             frames = self._decode_from(0, container, stream, set(wanted))
             for time in wanted:
@@ -329,7 +334,7 @@ class _SeekingReader(VideoReader):
     def _decode_from(
         self, start: int, container: InputContainer, stream: VideoStream, wanted: set[int]
     ) -> Iterator[VideoFrame]:
-        """Frames from packet `start` on, or from a keyframe before: containers do not always seek precisely."""
+        """Yield frames from packet `start` on, or from an earlier keyframe, as seeking is not always exact."""
         landed = False
         for packet in container.demux(stream):
             if packet.size > 0:
@@ -341,13 +346,13 @@ class _SeekingReader(VideoReader):
                     stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
             try:
                 frames = stream.decode(packet)
-            except av.error.InvalidDataError as error:  # damaged in the middle: its other frames are counted
+            except av.error.InvalidDataError as error:  # a damaged packet in the middle of the video
                 raise UnexpectedFramesError from error
             yield from frames
 
 
 def _pictures(file: VideoFile, frames: Iterable[tuple[int, VideoFrame]], count: int) -> dict[int, Image.Image]:
-    """Frames as PIL images."""
+    """Convert frames to PIL images."""
     pictures = {}
     for index, frame in frames:
         if 3 * frame.width * frame.height * count > MAX_BYTES:
@@ -369,15 +374,18 @@ TURNS: dict[tuple[int, int, int, int], Image.Transpose | None] = {
     (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
     (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
-"""How pictures are turned, by the signs of a display matrix's (a, b, c, d): (x, y) is shown at (ax + cy, bx + dy)."""
+"""Rotation or flip of an image, by the signs of (a, b, c, d) in the display matrix.
+
+The pixel at (x, y) is displayed at (ax + cy, bx + dy).
+"""
 
 
 def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
-    """A frame as it is to be shown: phones write how they were held beside the pictures."""
-    # One thread: a process forked later that collects this one's garbage would wait for others for ever.
+    """Convert a frame to an image in display orientation, which phones store next to the video."""
+    # With more threads, a process forked later that garbage-collects the converter would wait for them forever.
     picture = frame.to_image(threads=1)
     side_data: Any = frame.side_data
-    data = side_data.get(SideDataType.DISPLAYMATRIX)  # `in` asks for a type since PyAV 19, for an entry before
+    data = side_data.get(SideDataType.DISPLAYMATRIX)  # `in` tests for a type since PyAV 19, for an entry before
     if data is None:
         return picture
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)

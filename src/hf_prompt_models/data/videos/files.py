@@ -1,4 +1,4 @@
-"""Video files without labels, by name or in folders, for prediction."""
+"""Unlabelled video files and folders of videos, for inference."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -18,10 +18,10 @@ from hf_prompt_models.data.videos.reader import is_video_file
 
 
 def find_videos(directory: str | os.PathLike) -> tuple[list[Path], list[Path]]:
-    """Return the videos of a folder and of the folders in it, in the order of their names, and all other files.
+    """Return the videos in a folder and its subfolders, sorted by path, and all other files.
 
-    A folder that holds images, and no videos in it or below, is a video itself. Files are videos by their suffix or
-    their content; hidden ones are passed over.
+    A folder with images and without videos, at any depth, is a video itself. A file is a video if its suffix or its
+    content is that of a video format. Hidden files are ignored.
     """
     videos, others = _videos_and_others(read_tree(directory))
     return sorted(videos), sorted(others)
@@ -45,24 +45,24 @@ def _videos_and_others(folder: Folder) -> tuple[list[Path], list[Path]]:
 
 
 def videos_in(directory: str | os.PathLike) -> list[Path]:
-    """Return the videos of a folder (`find_videos`), and report with a count what else is in it."""
+    """Return the videos in a folder (`find_videos`) and log the number of other files."""
     videos, others = find_videos(directory)
     report_left_out(others, directory, "not videos")
     return videos
 
 
 def holds_video_classes(directory: Path) -> bool:
-    """Return whether a folder has class folders: not only folders of frames."""
+    """Return whether a folder holds class folders, instead of only folders of frames."""
     return any(_videos_and_others(read_tree(folder))[0] != [folder] for folder in folders_in(directory))
 
 
 def list_videos(paths: Iterable[str]) -> list[str]:
-    """`paths` with each folder replaced by its videos (`videos_in`) and each list (`expand_lists`) by its files.
+    """Return paths with each folder replaced by its videos (`videos_in`) and each list (`expand_lists`) by its files.
 
-    Other files stay as they are, whatever their suffix, and so do folders of frames.
+    Folders of frames and other files, whatever their suffix, are returned unchanged.
 
     Raises:
-        ValueError: if a folder holds no videos.
+        ValueError: if a folder holds no videos, or a list is invalid (`expand_lists`).
     """
     found: list[str] = []
     for path in expand_lists(paths):
@@ -76,16 +76,16 @@ def list_videos(paths: Iterable[str]) -> list[str]:
 
 
 def readable_videos(paths: Iterable[str], on_unreadable: str, progress: bool = True) -> list[str]:
-    """Check that every video can be decoded, before any work depends on it.
+    """Check that every video can be decoded and return the paths of those that can.
 
     Args:
-        paths: the videos.
-        on_unreadable: "refuse" raises for those that cannot; "skip" names each of them in a warning, counts them and
-            leaves them out.
-        progress: show a bar.
+        paths: videos.
+        on_unreadable: "refuse" raises an error if any video cannot be decoded; "skip" warns about each of these
+            videos, logs their number and leaves them out.
+        progress: whether to show a progress bar.
 
     Raises:
-        UnreadableVideoError: naming the videos; or if none is left.
+        UnreadableVideoError: if videos cannot be decoded (the message names them), or none is left.
     """
     kept, broken = check_all(paths, check_video, on_unreadable, "Checking videos", progress)
     if on_unreadable != "skip":
@@ -95,20 +95,29 @@ def readable_videos(paths: Iterable[str], on_unreadable: str, progress: bool = T
 
 
 def prepare_frames(image_processor: Any, frames: Sequence[Image.Image], **settings: Any) -> torch.Tensor:
-    """(frames, 3, height, width), whether the processor takes the frames for one video or for many images."""
+    """Preprocess frames with an image or video processor.
+
+    Args:
+        image_processor: a processor that treats the frames as one video or as separate images.
+        frames: PIL images.
+        **settings: keyword arguments for the processor.
+
+    Returns:
+        Tensor of shape (frames, 3, height, width).
+    """
     pixels = image_processor(list(frames), return_tensors="pt", **settings)["pixel_values"]
     return pixels.reshape(len(frames), *pixels.shape[-3:])
 
 
 class VideoFiles(Dataset):
-    """Videos as what an image processor makes of their frames, each decoded when it is asked for.
+    """Dataset of preprocessed video files, decoded on access.
 
-    An item is `pixel_values` (frames, 3, height, width).
+    An item holds `pixel_values` of shape (frames, 3, height, width).
 
     Args:
-        paths: the videos.
-        image_processor: the model's.
-        num_frames: number of frames of a video: the middles of as many segments.
+        paths: videos.
+        image_processor: image processor of the model.
+        num_frames: number of frames per video, taken from the middles of as many segments.
     """
 
     def __init__(self, paths: Sequence[str], image_processor: Any, num_frames: int):

@@ -1,4 +1,4 @@
-"""Videos as folders of pictures, one a frame, and the lists of them that ActionCLIP and TSN use."""
+"""Videos as folders of frame images, and the lists of them that ActionCLIP and TSN use."""
 
 import os
 import re
@@ -16,33 +16,33 @@ from hf_prompt_models.utils.files import check_listed, read_text
 
 
 FRAME_SUFFIXES = IMAGE_SUFFIXES - {".gif"}
-"""A GIF in a folder is a video. Files without a usual suffix are frames where their content says so."""
+"""Suffixes of frames. A GIF in a folder is a video. Files with other suffixes are frames if their content shows it."""
 
 MAX_LIST_BYTES = 64 * 2**20
-"""The longest list that is read; Kinetics-400's, of 240,000 videos, has about 20 MB."""
+"""Largest size in bytes of a list that is read. The list of the 240,000 videos of Kinetics-400 has about 20 MB."""
 
 
 @dataclass(frozen=True)
 class FrameFolder:
-    """A folder of pictures as a video, in the order of the numbers in their names (`img_00001.jpg`, …).
+    """A folder of images as a video, in the order of the numbers in the file names (`img_00001.jpg`, …).
 
     Attributes:
         path: the folder.
-        num_frames: how many pictures are the video, from the first. Default: all.
+        num_frames: number of images, from the first, that are the video. Default: all.
     """
 
     path: Path
     num_frames: int | None = None
 
     def files(self, name: str) -> list[Path]:
-        """The pictures in their order.
+        """Return the images in their order.
 
         Args:
-            name: what to call the folder in an error.
+            name: name of the folder in error messages.
 
         Raises:
-            UnreadableVideoError: if the names do not follow one pattern with one running number, or there are fewer
-                pictures than `num_frames`.
+            UnreadableVideoError: if the folder cannot be read or holds no images, if the file names do not follow one
+                pattern with one running number, or if there are fewer images than `num_frames`.
         """
         try:
             entries = [entry.name for entry in os.scandir(self.path) if is_frame(entry)]
@@ -51,7 +51,7 @@ class FrameFolder:
         numbered = {}
         patterns = set()
         for entry in entries:
-            # The number is the last one of the name: `v2_img_00001.jpg`, `12.png`.
+            # The frame number is the last number in the name: `v2_img_00001.jpg`, `12.png`.
             stem, suffix = os.path.splitext(entry)
             match = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", stem, re.DOTALL)
             if match is None:
@@ -73,7 +73,7 @@ class FrameFolder:
 
 
 class FrameFolderReader(VideoReader):
-    """The pictures of a folder, decoded when they are asked for."""
+    """Reader of a folder of frames, which are decoded on access."""
 
     def __init__(self, folder: FrameFolder, name: str):
         self._files = folder.files(name)
@@ -81,7 +81,7 @@ class FrameFolderReader(VideoReader):
         self.num_frames = len(self._files)
 
     def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
-        """As of every reader."""
+        """Return the frames at `indices`."""
         try:
             return {
                 index: load_image(self._files[index], f"{self._name}/{self._files[index].name}")
@@ -92,7 +92,7 @@ class FrameFolderReader(VideoReader):
 
 
 def is_frame(path: Path | os.DirEntry) -> bool:
-    """Return whether a file is a frame: a still image by its suffix or, for unusual suffixes, by its content."""
+    """Return whether a file is a frame: a still image, judged by its suffix or, for unusual suffixes, its content."""
     suffix = os.path.splitext(path.name)[1].lower()
     if is_hidden(path.name) or not path.is_file():
         return False
@@ -100,16 +100,16 @@ def is_frame(path: Path | os.DirEntry) -> bool:
 
 
 def is_gif(path: Path | os.DirEntry) -> bool:
-    """Return whether a file is a GIF by its content."""
+    """Return whether a file is a GIF, judged by its content."""
     with open(path, "rb") as file:
         return file.read(4) == b"GIF8"
 
 
 class ListedVideo(NamedTuple):
-    """A line of a list.
+    """A line of a list of videos.
 
     Attributes:
-        path: the folder of frames, or the video.
+        path: folder of frames, or video file.
         num_frames: number of frames.
         label: class index.
     """
@@ -120,12 +120,12 @@ class ListedVideo(NamedTuple):
 
 
 def read_frame_list(path: str | os.PathLike) -> Sequence[ListedVideo]:
-    """The lines `<folder of frames> <number of frames> <class index>` of a list.
+    """Read a list with lines `<folder of frames> <number of frames> <class index>`.
 
-    Lines are read from the right, so that paths may hold spaces.
+    Lines are split from the right, so paths may contain spaces.
 
     Raises:
-        ValueError: naming a line that is not of this form.
+        ValueError: if a line does not have this form (the message names it), or there are none.
     """
     videos = []
     for number, line in enumerate(read_list_text(Path(path)).splitlines(), start=1):
@@ -145,9 +145,9 @@ def read_frame_list(path: str | os.PathLike) -> Sequence[ListedVideo]:
 
 
 def read_list_text(path: Path) -> str:
-    """The text of a list.
+    """Return the text of a list of videos.
 
     Raises:
-        ValueError: if it is too long or not in UTF-8.
+        ValueError: if the file is too large or not in UTF-8.
     """
     return read_text(path, MAX_LIST_BYTES, "lists of videos")

@@ -1,5 +1,4 @@
-"""Which frames of a video are looked at: temporal segments (TSN, arXiv 1608.00859) as ActionCLIP draws them, and the
-random frames of ALPRO.
+"""Frame sampling: temporal segments (TSN, arXiv 1608.00859) as in ActionCLIP, and random frames as in ALPRO.
 
 Sources: ActionCLIP's `datasets/datasets.py` (github.com/sallymmx/ActionCLIP); ALPRO's `src/datasets/dataset_base.py`
 (github.com/salesforce/ALPRO).
@@ -11,18 +10,18 @@ import numpy as np
 
 
 def segment_indices(num_frames: int, num_segments: int, generator: np.random.Generator | None = None) -> list[int]:
-    """One frame of each of `num_segments` equal parts of a video, in order.
+    """Return the index of one frame of each of `num_segments` equal parts of a video, in order.
 
-    A video with fewer frames than segments has some taken twice or more.
+    If the video has fewer frames than segments, some frames are repeated.
 
     Args:
         num_frames: number of frames of the video, at least 1.
         num_segments: number of frames to take.
-        generator: where chance comes from in training: each part then gives a random frame of its own. Default: each
-            part gives the one in its middle.
+        generator: random number generator, for training: a random frame of each part is taken. Default: the middle
+            frame of each part.
 
     Returns:
-        Indices from 0.
+        `num_segments` frame indices, counted from 0.
     """
     if generator is None:
         return segment_views(num_frames, num_segments, 1)[0]
@@ -35,21 +34,26 @@ def segment_indices(num_frames: int, num_segments: int, generator: np.random.Gen
 
 
 def segment_views(num_frames: int, num_segments: int, num_views: int) -> list[list[int]]:
-    """Several samples of a video for testing, each of which spans all of it, as those of training do.
+    """Return the frame indices of several evaluation views, each of which spans the complete video.
 
-    The views lie evenly: cut each segment into `num_views` equal parts, and view `v` takes the middle of part `v`. So
-    no frame is taken by two views as long as there are enough of them, and a single view is `segment_indices`, the
-    middle of each segment. A video with no more frames than segments gives the same view each time.
+    The views are evenly spaced: each segment is divided into `num_views` equal parts, and view `v` takes the middle of
+    part `v`. If there are enough frames, no frame is in two views. A single view is `segment_indices` without a
+    generator. If the video has no more frames than segments, all views are the same.
+
+    Args:
+        num_frames: number of frames of the video, at least 1.
+        num_segments: number of frames per view.
+        num_views: number of views, at least 1.
 
     Returns:
-        `num_views` lists of `num_segments` indices.
+        `num_views` lists of `num_segments` frame indices, counted from 0.
     """
     _check(num_frames, num_segments)
     if num_views < 1:
         raise ValueError(f"At least one view is needed, got {num_views}.")
     if num_frames <= num_segments:
         return [[place * num_frames // num_segments for place in range(num_segments)]] * num_views
-    # In floating point and cut off, as the reference does it: indices must be its own to the last one.
+    # In floating point and truncated as in the reference implementation, so that all indices are the same.
     offsets = [((2 * view + 1) * num_frames / (num_views * num_segments) - 1) / 2 for view in range(num_views)]
     return [
         [int(place * num_frames / num_segments + max(offset, 0.0)) for place in range(num_segments)]
@@ -58,18 +62,18 @@ def segment_views(num_frames: int, num_segments: int, num_views: int) -> list[li
 
 
 def head_tail_indices(num_frames: int, num_wanted: int, generator: np.random.Generator) -> list[int]:
-    """Random frames, one half of them from the first half of a video, the other from the second, in order.
+    """Sample random frames, one half from the first half of a video and the other from the second, in order.
 
-    Where a half has too few, some are taken twice or more. Of an odd number the second half gives one more, where the
-    released code would give one too few.
+    If a half has too few frames, some are repeated. If the number of frames is odd, the second half gives one more
+    frame, whereas the released code returns one frame too few.
 
     Args:
         num_frames: number of frames of the video, at least 1.
         num_wanted: number of frames to take.
-        generator: where chance comes from.
+        generator: random number generator.
 
     Returns:
-        Indices from 0.
+        `num_wanted` frame indices, counted from 0.
     """
     _check(num_frames, num_wanted)
     if num_frames == 1:
@@ -82,7 +86,16 @@ def head_tail_indices(num_frames: int, num_wanted: int, generator: np.random.Gen
 
 
 def random_indices(num_frames: int, num_wanted: int, generator: np.random.Generator) -> list[int]:
-    """Random frames of a whole video, in order; of a video with too few, all, and some of them twice or more."""
+    """Sample random frames of a complete video, in order. If it has too few frames, frames are repeated.
+
+    Args:
+        num_frames: number of frames of the video, at least 1.
+        num_wanted: number of frames to take.
+        generator: random number generator.
+
+    Returns:
+        `num_wanted` frame indices, counted from 0.
+    """
     times, rest = divmod(num_wanted, num_frames)
     drawn = generator.choice(num_frames, size=rest, replace=False).tolist()
     return sorted([*range(num_frames)] * times + drawn)

@@ -1,19 +1,16 @@
-"""Whether a GIF is whole, by its blocks (CompuServe, GIF89a specification, sections 15 to 27)."""
+"""Check that a GIF is complete, by its blocks (CompuServe, GIF89a specification, sections 15 to 27)."""
 
 import os
 from typing import BinaryIO
 
 
 def reaches_end_mark(file: BinaryIO) -> bool:
-    """Walk through a GIF without decoding it, to the mark that ends it or to the end of the file.
+    """Return whether a GIF has the trailer that ends it, by reading its blocks without decoding them.
 
-    A decoder cannot tell a GIF that breaks off from a shorter one.
+    A decoder cannot distinguish a truncated GIF from a shorter one.
 
     Args:
-        file: at its first byte.
-
-    Returns:
-        Whether the mark is there.
+        file: the open file, at its first byte.
     """
     screen = file.read(13)
     _skip_colours(file, screen[10:11])
@@ -21,13 +18,13 @@ def reaches_end_mark(file: BinaryIO) -> bool:
         if kind == b";":
             return True
         if kind == b"!":
-            file.seek(1, os.SEEK_CUR)  # which extension it is
+            file.seek(1, os.SEEK_CUR)  # label of the extension
         elif kind == b",":
             frame = file.read(9)
             _skip_colours(file, frame[8:9])
-            file.seek(1, os.SEEK_CUR)  # the size of the first codes
+            file.seek(1, os.SEEK_CUR)  # minimum LZW code size
         else:
-            continue  # some writers fill up with zeros
+            continue  # skip zeros, which some encoders pad with
         while (size := file.read(1)) not in (b"", b"\0"):
             file.seek(size[0], os.SEEK_CUR)
     return False

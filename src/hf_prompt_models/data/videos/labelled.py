@@ -1,4 +1,4 @@
-"""Labelled videos from a folder of class folders, or from lists."""
+"""Labelled videos from class folders or from lists of videos."""
 
 import csv
 import hashlib
@@ -27,39 +27,49 @@ from hf_prompt_models.utils.files import check_listed
 
 @dataclass(frozen=True)
 class LabelledVideos(LabelledFiles):
-    """Videos with class labels, decoded when asked for: one label a video, or a list of labels."""
+    """Videos with one or several class labels each, decoded on access. `read_labelled_videos` creates them."""
 
     read: Callable[[int], VideoSource]
 
     kind: ClassVar[str] = "video"
 
     def load(self, index: int, num_frames: int, generator: np.random.Generator | None = None) -> list[Image.Image]:
-        """`num_frames` frames of video `index`, as `videos.load_video` takes them.
+        """Return `num_frames` frames of video `index`, sampled as by `load_video`.
+
+        Args:
+            index: index of the video.
+            num_frames: number of frames.
+            generator: random number generator for the frames. Default: the middle frame of each part.
 
         Raises:
-            UnreadableVideoError: naming it.
+            UnreadableVideoError: if the video cannot be decoded. The message names it.
         """
         return load_video(self.read(index), num_frames, generator, self.path(index))
 
     def load_views(self, index: int, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[list[Image.Image]]:
-        """Several lists of frames of video `index`, as `videos.load_video_views` takes them.
+        """Return several lists of frames of video `index`, as `load_video_views` does.
+
+        Args:
+            index: index of the video.
+            choose: function that is given the number of frames and returns the frame indices of each view.
 
         Raises:
-            UnreadableVideoError: naming it.
+            UnreadableVideoError: if the video cannot be decoded. The message names it.
         """
         return load_video_views(self.read(index), choose, self.path(index))
 
     def check(self, index: int) -> None:
-        """See whether video `index` can be read to its end.
+        """Check that video `index` has a valid label and can be read to its end.
 
         Raises:
-            UnreadableVideoError: naming it.
+            UnreadableFileError: if it has no valid label, or, as `UnreadableVideoError`, cannot be read. The message
+                names the video.
         """
         self.check_label(index)
         check_video(self.read(index), self.path(index))
 
     def digest(self, index: int) -> bytes:
-        """SHA-256 of what the file of video `index`, or its frames' files, hold: 32 bytes."""
+        """Return the SHA-256 digest (32 bytes) of the file of video `index`, or of the files of its frames."""
         source = self.read(index)
         if isinstance(source, bytes):
             return hashlib.sha256(source).digest()
@@ -78,23 +88,24 @@ def _file_digest(path: Path) -> bytes:
 def read_labelled_videos(
     source: str | os.PathLike, split: str, labels: str | os.PathLike | None = None
 ) -> LabelledVideos:
-    """Videos of a folder of class folders, or of a list.
+    """Read videos with class labels from a folder or a list.
 
     Args:
         source: one of
 
             - a folder `D` with `D/<class>/…` or `D/<split>/<class>/…`, in which a video is a file or a folder of its
-              frames. May say its split: `D:train`;
-            - a text file with lines `<folder of frames or video> <number of frames> <class index>`, as ActionCLIP and
-              TSN have them;
+              frames. It may include the split: `D:train`;
+            - a text file with lines `<folder of frames or video> <number of frames> <class index>`, as in ActionCLIP
+              and TSN;
             - a CSV file with columns `path` and `labels`, where a video has one or more class names, separated by
-              semicolons: its labels are lists then;
+              semicolons. The labels are then lists of class indices;
             - the `split.json` of a run with `--test_fraction`.
 
-            Paths of lists may be relative to the list's folder.
-        split: the split to read where `source` says none.
-        labels: a CSV file with columns `id` and `name`, one row a class in the order of the class indices. A text file
-            needs it; for a CSV it says classes and their order, else they are those named, sorted.
+            Paths in lists may be relative to the folder of the list.
+        split: the split to read if `source` does not include one.
+        labels: a CSV file with columns `id` and `name` and one row per class, in the order of the class indices. It is
+            required for a text file. For a CSV file it sets the classes and their order; by default, these are the
+            sorted class names in the file.
 
     Raises:
         ValueError: if the source is none of these, or a class has no video.
@@ -118,10 +129,10 @@ def read_labelled_videos(
 
 
 def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
-    """Videos laid out as `directory/<class name>/…/video.mp4`, classes and videos in the order of their names.
+    """Read videos laid out as `directory/<class name>/…/video.mp4`, with classes and videos sorted by name.
 
-    Class names are the folders' names with spaces for underscores, as sentences have them. A folder that holds
-    images is a video of its own. Hidden files and folders are passed over, other files are reported with a count.
+    Class names are the folder names with underscores replaced by spaces, as in sentences. A folder that holds images
+    is one video. Hidden files and folders are ignored; the number of other files is logged.
 
     Raises:
         ValueError: if there are fewer than two classes, or a class has no video.
@@ -156,10 +167,10 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:
-    """Class names of a CSV file with columns `id` and `name`, in the order of the ids.
+    """Return the class names in a CSV file with columns `id` and `name`, in the order of the ids.
 
-    Ids that are 0, 1, 2, … in any order are the class indices. Others leave the rows in their order, as they do in
-    ActionCLIP's `lists/*_labels.csv`, and have to be in ascending order.
+    Ids 0, 1, 2, … in any order are the class indices. Other ids must be in ascending order and keep the order of the
+    rows, as in ActionCLIP's `lists/*_labels.csv`.
 
     Raises:
         ValueError: if the file has other columns, an empty name, ids in another order, or fewer than two classes.
@@ -178,7 +189,7 @@ def read_labels(path: str | os.PathLike) -> list[str]:
 
 
 def read_label_rows(path: str | os.PathLike) -> list[tuple[str, str]]:
-    """Ids and class names of a CSV file with columns `id` and `name`, as they are written there.
+    """Return the ids and class names in a CSV file with columns `id` and `name`, unchanged.
 
     Raises:
         ValueError: if the file has other columns, no rows or an empty name.

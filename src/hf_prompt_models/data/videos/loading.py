@@ -1,4 +1,4 @@
-"""Frames of videos that somebody else made."""
+"""Loading of frames from video files, bytes or folders of frames."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,27 +15,28 @@ from hf_prompt_models.data.videos.reader import VIDEO_SUFFIXES, UnreadableVideoE
 __all__ = ["VIDEO_SUFFIXES", "UnreadableVideoError", "VideoSource", "check_video", "load_video", "load_video_views"]
 
 VideoSource = str | os.PathLike | bytes | FrameFolder
-"""A video file, the bytes of one, or a folder of pictures, one a frame."""
+"""A video file, the bytes of one, or a folder of frame images."""
 
 
 def load_video(
     source: VideoSource, num_frames: int, generator: np.random.Generator | None = None, name: str | None = None
 ) -> list[Image.Image]:
-    """Frames that stand for all of a video: one of each of `num_frames` equal parts.
+    """Load frames that represent a video: one of each of `num_frames` equal parts.
 
     Args:
-        source: a video file, the bytes of one, or a folder of pictures, one a frame.
-        num_frames: number of frames; a shorter video gives some of its frames twice or more.
-        generator: draws a random frame of each part, for training. Default: the middle one.
-        name: what to call the video in an error. Default: its path.
+        source: a video file, the bytes of one, or a folder of frame images.
+        num_frames: number of frames. If the video is shorter, some of its frames are repeated.
+        generator: random number generator, for training: a random frame of each part is taken. Default: the middle
+            frame of each part.
+        name: name of the video in error messages. Default: its path.
 
     Returns:
-        `num_frames` images in RGB, turned as the file says, in the order in which they are shown. Pixels that are not
-        square stay as they are.
+        `num_frames` RGB images in display order and in the orientation that the file specifies. Non-square pixels are
+        not corrected.
 
     Raises:
-        UnreadableVideoError: if it is missing, empty, torn, without pictures, not a video, or too large (`MAX_FRAMES`,
-            `MAX_PIXELS` and `MAX_BYTES` of `data.video_decoding`).
+        UnreadableVideoError: if the video is missing, empty, truncated, without images, not a video, or too large
+            (`MAX_FRAMES` of `data.videos.reader`, `MAX_PIXELS` and `MAX_BYTES` of `data.videos.decoding`).
         ImportError: if it is a video file and PyAV is not installed.
     """
     return load_video_views(source, lambda count: [segment_indices(count, num_frames, generator)], name)[0]
@@ -44,17 +45,20 @@ def load_video(
 def load_video_views(
     source: VideoSource, choose: Callable[[int], Sequence[Sequence[int]]], name: str | None = None
 ) -> list[list[Image.Image]]:
-    """Several lists of frames of one video, each frame decoded once.
+    """Load several lists of frames of one video, decoding each frame only once.
 
     Args:
-        source, name: as for `load_video`.
-        choose: gets the number of frames that can be decoded, gives the indices of each view's.
+        source: the video, as for `load_video`.
+        choose: function that is given the number of frames that can be decoded and returns the frame indices of each
+            view.
+        name: name of the video in error messages. Default: its path.
 
     Returns:
-        A list of images for each of the views.
+        A list of images for each view.
 
     Raises:
-        UnreadableVideoError, ImportError: as for `load_video`.
+        UnreadableVideoError: as for `load_video`.
+        ImportError: as for `load_video`.
     """
     name = name or ("<bytes>" if isinstance(source, bytes) else str(_path(source)))
     if isinstance(source, FrameFolder):
@@ -75,10 +79,15 @@ def load_video_views(
 
 
 def check_video(source: VideoSource, name: str | None = None) -> None:
-    """Check that a video can be read to its end, without decoding all of it where that can be avoided.
+    """Check that a video can be read to its end, without decoding it completely where possible.
+
+    Args:
+        source: the video, as for `load_video`.
+        name: name of the video in error messages. Default: its path.
 
     Raises:
-        UnreadableVideoError, ImportError: as for `load_video`.
+        UnreadableVideoError: as for `load_video`.
+        ImportError: as for `load_video`.
     """
     load_video_views(source, lambda count: [[0, count - 1]], name)
 

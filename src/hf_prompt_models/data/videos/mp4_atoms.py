@@ -1,7 +1,7 @@
-"""How many samples the atoms of an MP4 claim (ISO/IEC 14496-12, sections 8.7.3 and 8.8.8, which calls them boxes).
+"""Number of samples that the atoms of an MP4 file claim (ISO/IEC 14496-12, 8.7.3 and 8.8.8, which calls them boxes).
 
-Its tables may say a size once for all samples. A decoder lays out an index of as many entries, tens of bytes each,
-before it looks for the first of them: a file of a kilobyte can claim a hundred million.
+The sample tables may store one size for all samples. A decoder allocates an index with as many entries, tens of bytes
+each, before it reads the first sample. A file of one kilobyte can therefore claim a hundred million samples.
 """
 
 import mmap
@@ -9,24 +9,27 @@ import struct
 
 
 COMPRESSED = b"cmov"
-"""A header within which nothing can be seen. QuickTime wrote it until about 2005."""
+"""Type of a compressed header, whose content cannot be checked. QuickTime wrote it until about 2005."""
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
-"""Types of atoms that count samples, and where the count is, in bytes after the type."""
+"""Types of atoms that hold a number of samples, and the offset of this number in bytes after the type."""
 
 
 def is_mp4(content: bytes | mmap.mmap) -> bool:
-    """Whether a file begins as one of the MP4 and QuickTime family does: with a size and a type in letters."""
+    """Return whether a file begins like MP4 and QuickTime files, with a size and a type in printable characters."""
     kind = bytes(content[4:8])
     return len(kind) == 4 and kind.isascii() and kind.decode("ascii").isprintable() and content[:4] != b"GIF8"
 
 
 def claimed_samples(content: bytes | mmap.mmap) -> int | None:
-    """The number of samples, of pictures and sounds, that a file's tables claim together.
+    """Return the total number of video and audio samples that the tables of a file claim.
 
-    Decoders look for tables in places where they do not belong, too, so all that is not media data is searched.
+    Everything but media data is searched, because decoders also read tables in places where they do not belong.
+
+    Args:
+        content: the content of the file.
 
     Returns:
-        The number; None if the header is compressed and nobody can tell.
+        The number of samples, or None if the header is compressed and the number is unknown.
     """
     total = start = 0
     while start + 8 <= len(content):
@@ -43,7 +46,7 @@ def claimed_samples(content: bytes | mmap.mmap) -> int | None:
 
 
 def _count(content: bytes | mmap.mmap, atom: bytes, start: int, end: int) -> int:
-    """Return the number of samples that all atoms of a type claim together."""
+    """Return the total number of samples that all atoms of a type claim."""
     count = 0
     while (place := content.find(atom, start, end)) >= 0:
         start = place + len(atom)

@@ -1,4 +1,4 @@
-"""Lists of videos with texts, and the files that they name."""
+"""Lists of videos with texts, and the video files that they refer to."""
 
 import csv
 import io
@@ -17,19 +17,19 @@ from hf_prompt_models.utils.files import read_json, read_json_lines, read_text
 
 KIND = "lists of videos with texts"
 DELIMITERS = ",;\t"
-"""Of CSV: commas, unless the names of columns have more of another. Many spreadsheets write semicolons."""
+"""Delimiters of CSV files: the most frequent one in the header is used. Many spreadsheets export semicolons."""
 
 
 def read_rows(path: str | os.PathLike) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of a list, each with where it stands, for errors.
+    """Return the rows of a list, each with its location for error messages.
 
     Args:
-        path: a JSONL file with an object a line; a JSON file, a list of objects; or a CSV file with names of columns,
+        path: a JSONL file with one object per line, a JSON file with a list of objects, or a CSV file with a header,
             separated by commas, semicolons or tabs.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is none of these, or empty.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file has none of these formats, or is empty.
     """
     path = Path(path)
     rows = list(_rows(path))
@@ -69,15 +69,20 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def columns_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Return the columns that rows have, in the order in which they come."""
+    """Return the columns of rows, in the order of their first occurrence."""
     return list(dict.fromkeys(column for _, row in rows for column in row))
 
 
 def first_field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> tuple[str, str]:
-    """The first of some fields that a row has, by its name, and its text.
+    """Return the name and the text of the first of several fields that a row has.
+
+    Args:
+        row: the row.
+        names: names of the fields, in order of preference.
+        where: location of the row, with which the error message starts.
 
     Raises:
-        ValueError: beginning with `where`, if there is none of them, or it is empty.
+        ValueError: if the row has none of the fields, or they are empty.
     """
     for name in names:
         value = row.get(name)
@@ -88,11 +93,11 @@ def first_field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> t
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """A folder of videos that lists name by their paths in it, or by their files' names without the suffix.
+    """A folder of videos that lists refer to by relative path, or by file name without the suffix.
 
     Attributes:
         directory: the folder.
-        stems: its videos and folders of frames by their names without suffix.
+        stems: videos and folders of frames in it, by name without suffix.
     """
 
     directory: Path
@@ -100,7 +105,8 @@ class VideoFolder:
 
     @classmethod
     def open(cls, directory: str | os.PathLike) -> "VideoFolder":
-        """
+        """Create the object from the path of a folder.
+
         Raises:
             ValueError: if there is no such folder.
         """
@@ -112,11 +118,11 @@ class VideoFolder:
         return cls(directory, {path.stem if path.is_file() else path.name: path for path in found})
 
     def find(self, name: str) -> Path:
-        """The file, or folder of frames, that a list means. It need not exist: reading it says so."""
+        """Return the file or folder of frames that a name in a list refers to, even if it does not exist."""
         path = self.directory / name
         return path if path.suffix and path.exists() else self.stems.get(name, path)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name is that of a still picture."""
+    """Return whether a file is a still image."""
     return is_frame(path)

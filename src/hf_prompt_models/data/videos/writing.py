@@ -1,4 +1,4 @@
-"""Videos from arrays, for drawn clips and for measuring."""
+"""Writing of videos from arrays, for synthetic clips and benchmarks."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,12 +10,12 @@ from hf_prompt_models.utils.files import adding_files
 
 
 def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 12) -> None:
-    """Writes an mp4 file: H.264 where PyAV was built with libx264, else MPEG-4 part 2.
+    """Write an MP4 file with H.264 if PyAV was built with libx264, otherwise with MPEG-4 Part 2.
 
     Args:
-        path: the file to write; its folder is made if needed.
-        frames: `(frames, height, width, 3)`, RGB, uint8; height and width are even.
-        frames_per_second: how fast to play them.
+        path: file to write. Its folder is created if needed.
+        frames: RGB uint8 array of shape (frames, height, width, 3), with even height and width.
+        frames_per_second: frame rate of the video.
 
     Raises:
         ImportError: if PyAV is not installed.
@@ -24,7 +24,7 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
     import av
 
     codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # With its macroblock tree, x264 encodes pictures this small a little differently from one run to the next.
+    # With its macroblock tree, x264 encodes frames this small slightly differently from run to run.
     options = {"libx264": {"crf": "18", "x264-params": "mbtree=0"}, "mpeg4": {"qmin": "2", "qmax": "4"}}[codec]
     with (
         adding_files(Path(path).parent) as folder,
@@ -33,9 +33,9 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
         stream = container.add_stream(codec, rate=frames_per_second, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1  # the encoder's choices depend on the number of threads, so on the machine
+        stream.thread_count = 1  # the output depends on the number of threads, so otherwise on the machine
         for frame in frames:
-            # In one thread: the threads of a converter that is collected late hang a process forked later.
+            # With more threads, a process forked later that garbage-collects the converter would hang.
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
