@@ -1,1 +1,1 @@
-"""Phrases about regions of images: expressions, candidate regions, features, relations."""
+"""Visual grounding data: referring expressions, region proposals, region features and relations."""

@@ -1,4 +1,4 @@
-"""Referring expressions as a data set of raw examples, and their collator, which lets the processor paint."""
+"""PyTorch dataset of referring expressions, and the collator that passes them to the processor."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +13,20 @@ from hf_prompt_models.utils.boxes import Box, box_iou
 
 
 POSITIVE_IOU = 0.5
-"""A region is right if it overlaps the meant box by more."""
+"""IoU with the target box above which a region is a correct one."""
 
 
 class GroundingDataset(Dataset):
-    """Examples as `CptProcessor` takes them: `images`, `text`, `boxes`, `masks` and `target_boxes` of one phrase each.
+    """Dataset of referring expressions in the format of `CptProcessor`.
+
+    An item holds `images`, `text`, `boxes`, `target_boxes` and, if the regions have masks, `masks` of one phrase.
 
     Args:
-        expressions: with candidate regions.
-        sample_regions: instead of all regions the right ones and as many of the others, drawn anew each epoch; of a
-            picture without a right one, two (thunlp/CPT, Oscar/oscar/datasets/refcoco_fsl_cpt_dataset.py).
-        seed: of the draws.
+        expressions: referring expressions with region proposals.
+        sample_regions: whether to use, instead of all regions, the correct ones and as many of the others, sampled
+            again each epoch. For an image without a correct region, two others are used (thunlp/CPT,
+            Oscar/oscar/datasets/refcoco_fsl_cpt_dataset.py).
+        seed: seed of the sampling.
     """
 
     def __init__(self, expressions: ReferringExpressions, sample_regions: bool = False, seed: int = 0):
@@ -33,7 +36,7 @@ class GroundingDataset(Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, for other draws than in the one before."""
+        """Set the epoch, on which the sampled regions depend."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -56,7 +59,7 @@ class GroundingDataset(Dataset):
         return example
 
     def regions(self, index: int) -> list[int]:
-        """Places of the candidate regions that are used of phrase `index` in this epoch."""
+        """Return the indices of the region proposals that are used for phrase `index` in this epoch."""
         boxes = self.expressions.proposals[index].boxes
         if not self.sample_regions:
             return list(range(len(boxes)))
@@ -68,14 +71,14 @@ class GroundingDataset(Dataset):
 
 
 def paintable(box: Box) -> Box:
-    """A box whose whole-numbered corners lie apart, as painting leaves out the right column and the bottom row."""
+    """Return a box of at least one painted pixel, as painting excludes the right column and the bottom row."""
     x1, y1, x2, y2 = box
     return x1, y1, max(x2, int(x1) + 1), max(y2, int(y1) + 1)
 
 
 @dataclass(frozen=True)
 class GroundingCollator:
-    """A batch of `GroundingDataset`'s examples as tensors.
+    """Collate examples of `GroundingDataset` to a batch of tensors.
 
     Attributes:
         processor: a `CptProcessor`.
@@ -84,5 +87,6 @@ class GroundingCollator:
     processor: Callable[..., Mapping[str, torch.Tensor]]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Process examples to a batch."""
         columns = {name: [example[name] for example in examples] for name in examples[0]}
-        return dict(self.processor(**columns, truncation=True))  # what is cut is reported before, once for all
+        return dict(self.processor(**columns, truncation=True))  # truncated texts are reported once, beforehand

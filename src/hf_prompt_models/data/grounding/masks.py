@@ -1,8 +1,9 @@
-"""Masks as files have them: COCO's run lengths, compressed or not, and polygons.
+"""Decoding of masks: COCO's run-length encoding (RLE), compressed or not, and polygons.
 
-The run-length format is that of cocodataset/cocoapi, common/maskApi.c: lengths of runs of 0 and 1 in turn, column by
-column. Compressed they are written in base 32, lowest digits first, in characters from "0" on, of which the sixth bit
-says that more digits follow; from the fourth run on it is the difference to the run before the last that is written.
+The RLE format is that of cocodataset/cocoapi, common/maskApi.c: alternating lengths of runs of 0 and 1, column by
+column. Compressed lengths are base-32 numbers, least significant digit first, in characters from "0" on. The sixth bit
+of a character is set if more digits follow. From the fourth run on, the difference to the length two runs before is
+stored.
 """
 
 import math
@@ -14,21 +15,23 @@ from PIL import Image, ImageDraw
 
 
 MAX_PIXELS = 2**27
-"""Of a mask; Pillow opens pictures of up to 89 million."""
+"""Largest number of pixels of a mask. Pillow opens images of up to 89 million pixels."""
 MAX_DIGITS = 12
-"""Of a run's length, of five bits each; more than any picture needs."""
+"""Largest number of 5-bit digits of a run length, more than any image needs."""
 
 
 def read_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
-    """A mask of a file as booleans (height, width).
+    """Decode a mask to a boolean array.
 
     Args:
-        mask: a dict `{"size": [height, width], "counts": …}` of run lengths; or a list of polygons, whose pixels
-            together are the mask.
-        size: the picture's width and height.
+        mask: an RLE dict `{"size": [height, width], "counts": …}`, or a list of polygons whose union is the mask.
+        size: width and height of the image.
+
+    Returns:
+        A boolean array of shape (height, width).
 
     Raises:
-        ValueError: if it is neither, damaged, or of another size than the picture.
+        ValueError: if the mask has neither format, is damaged, or differs in size from the image.
     """
     width, height = size
     if not 0 < width * height <= MAX_PIXELS:
@@ -45,10 +48,10 @@ def read_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
-    """The height and width that run lengths are for.
+    """Return the height and width of a run-length encoded mask.
 
     Raises:
-        ValueError: if they do not say, or more than `MAX_PIXELS`.
+        ValueError: if the size is missing or invalid, or larger than `MAX_PIXELS`.
     """
     match rle.get("size"):
         case [int(height), int(width)] if height > 0 and width > 0 and height * width <= MAX_PIXELS:
@@ -57,13 +60,16 @@ def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """Run lengths as booleans (height, width).
+    """Decode a run-length encoded mask to a boolean array.
 
     Args:
-        rle: `size`, [height, width], and `counts`: a list of lengths, or COCO's compressed string.
+        rle: dict with `size`, [height, width], and `counts`, a list of run lengths or COCO's compressed string.
+
+    Returns:
+        A boolean array of shape (height, width).
 
     Raises:
-        ValueError: if they are damaged or do not fill the size.
+        ValueError: if the run lengths are damaged or do not add up to the size.
     """
     height, width = rle_size(rle)
     counts = rle.get("counts")
@@ -103,14 +109,18 @@ def _decompress(text: str | bytes) -> list[int]:
 
 
 def fill_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
-    """The pixels of polygons as booleans (height, width), outlines included.
+    """Rasterise polygons, including their outlines, to a boolean array.
 
     Args:
-        polygons: each `[x1, y1, x2, y2, …]` or `[[x1, y1], [x2, y2], …]`, of three points or more, in pixels.
-        size: the picture's width and height.
+        polygons: list of polygons, each `[x1, y1, x2, y2, …]` or `[[x1, y1], [x2, y2], …]` with three or more points
+            in pixels.
+        size: width and height of the image.
+
+    Returns:
+        A boolean array of shape (height, width).
 
     Raises:
-        ValueError: if they are not such a list.
+        ValueError: if the polygons do not have this format.
     """
     image = Image.new("1", size)
     draw = ImageDraw.Draw(image)
@@ -120,10 +130,13 @@ def fill_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def polygon_points(polygons: Any) -> list[list[tuple[float, float]]]:
-    """The points of each polygon.
+    """Return the points of each polygon.
+
+    Args:
+        polygons: list of polygons, as for `fill_polygons`.
 
     Raises:
-        ValueError: as of `fill_polygons`.
+        ValueError: as for `fill_polygons`.
     """
     if not isinstance(polygons, list) or not polygons:
         raise ValueError("A mask is run lengths, {'size': [height, width], 'counts': …}, or a list of polygons.")

@@ -1,4 +1,4 @@
-"""Pictures and phrases that each mean one region: RefCOCO, RefCOCO+, RefCOCOg and data in their form."""
+"""Referring expressions: phrases that refer to one image region each, as in RefCOCO, RefCOCO+ and RefCOCOg."""
 
 import os
 import random
@@ -21,26 +21,26 @@ from hf_prompt_models.utils.files import check_inside, read_json, write_json
 
 
 MAX_BYTES = 2**30
-"""Of a file of annotations; MDETR's for RefCOCO's training split has about 100 MB."""
+"""Largest size in bytes of an annotation file. MDETR's file for the training split of RefCOCO has about 100 MB."""
 ANNOTATIONS_FILE, PROPOSALS_FILE = "annotations.json", "proposals.json"
-"""In a folder of pictures that says all by itself."""
+"""Names of the files with annotations and region proposals in a folder of images."""
 DEFAULT_SEEDS = (0, 1, 2, 3, 4)
-"""Those of CPT's few-shot draws."""
+"""Seeds of CPT's few-shot samples."""
 
 
 @dataclass(frozen=True)
 class ReferringExpressions:
-    """Phrases, each with the box that it means and the candidate regions of its picture; pictures are read when asked.
+    """Phrases with the box that each refers to and the region proposals of its image. Images are decoded on access.
 
     Attributes:
-        source: the file or data set they come from.
-        names: one a phrase, no two alike: its id.
-        texts: the phrases.
-        boxes: what each means: corners in pixels, both included.
-        pictures: what to call the picture of each.
-        read: gives the file or the bytes of the picture of phrase `i`.
-        proposals: the candidate regions of each one's picture; empty until `with_proposals`.
-        box_format: how the source wrote the boxes, for errors.
+        source: file or dataset that the phrases come from.
+        names: unique ID of each phrase.
+        texts: phrases.
+        boxes: target box of each phrase: (x1, y1, x2, y2) in pixels, both corners included.
+        pictures: name of the image of each phrase.
+        read: function that returns the path or the bytes of the image for the phrase at an index.
+        proposals: region proposals of the image of each phrase. Empty before `with_proposals` is called.
+        box_format: box format of the source, for error messages.
     """
 
     source: str
@@ -58,27 +58,32 @@ class ReferringExpressions:
         return len(self.names)
 
     def load(self, index: int, shrink: bool = False) -> Image.Image:
-        """The picture of phrase `index`, RGB.
+        """Decode the image of phrase `index` to RGB.
+
+        Args:
+            index: index of the phrase.
+            shrink: whether to decode a JPEG at an eighth of its size, which is enough to check that it is readable.
 
         Raises:
-            UnreadableImageError: naming it.
+            UnreadableImageError: if the image cannot be decoded. The message names it.
         """
         return load_image(self.read(index), self.path(index), shrink)
 
     def check(self, index: int) -> None:
-        """See whether the picture of phrase `index` can be decoded.
+        """Check that the image of phrase `index` can be decoded.
 
         Raises:
-            UnreadableImageError: naming it.
+            UnreadableImageError: if it cannot be decoded. The message names it.
         """
         self.load(index, shrink=True)
 
     def check_boxes(self) -> None:
-        """See whether all boxes are in their images, whose sizes are read from the files' headers.
+        """Check that all boxes are inside their images, whose sizes are read from the file headers.
 
         Raises:
-            UnreadableImageError: naming an image whose header cannot be read.
-            ValueError: naming the source, the image and the phrase or region of a box that leaves its image.
+            UnreadableImageError: if the header of an image cannot be read. The message names the image.
+            ValueError: if a box is not inside its image. The message names the source, the image, and the phrase or
+                region.
         """
         sizes: dict[str, tuple[int, int]] = {}
         checked: set[int] = set()
@@ -89,15 +94,15 @@ class ReferringExpressions:
             checked.add(id(self._regions(index)))
 
     def check_boxes_of(self, index: int, size: tuple[int, int], regions: bool = True) -> None:
-        """See whether the boxes of phrase `index` are in its image.
+        """Check that the boxes of phrase `index` are inside its image.
 
         Args:
-            index: of the phrase.
+            index: index of the phrase.
             size: width and height of its image.
-            regions: whether to check the candidate regions, too.
+            regions: whether to check the region proposals too.
 
         Raises:
-            ValueError: as of `check_boxes`.
+            ValueError: as for `check_boxes`.
         """
         boxes = {f"phrase {self.names[index]!r}": self.boxes[index]}
         if regions and self.proposals:
@@ -112,11 +117,11 @@ class ReferringExpressions:
         return self.proposals[index] if self.proposals else None
 
     def path(self, index: int) -> str:
-        """What errors call the picture of phrase `index`."""
+        """Return the name of the image of phrase `index` in error messages."""
         return f"{self.pictures[index]} of {self.source}"
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The phrases at `indices`, in that order."""
+        """Return the phrases at `indices`, in that order."""
         indices = list(indices)
         return replace(
             self,
@@ -129,14 +134,15 @@ class ReferringExpressions:
         )
 
     def with_proposals(self, proposals: Mapping[str, RegionProposals], source: str) -> Self:
-        """The same phrases with candidate regions, found by the picture's name, its last part, or its COCO image id.
+        """Return the same phrases with the region proposals of their images.
 
         Args:
-            proposals: by picture.
-            source: what to call them in an error.
+            proposals: region proposals by image name, by the last part of its path, with or without suffix, or by COCO
+                image ID.
+            source: name of the proposals in error messages.
 
         Raises:
-            ValueError: naming pictures that have no candidate region.
+            ValueError: if images have no region proposal. The message names them.
         """
         found: list[RegionProposals] = []
         missing = []
@@ -157,9 +163,10 @@ def _read_selected(read: Callable[[int], Any], indices: Sequence[int], index: in
 
 
 def coco_image_id(picture: str) -> list[str]:
-    """The id in the name of one of COCO's pictures, "581857" in `COCO_train2014_000000581857.jpg`.
+    """Return the COCO image ID in a file name, such as "581857" in `COCO_train2014_000000581857.jpg`.
 
-    Other names' number at their end; an empty list where there is none.
+    Returns:
+        A list of the ID. For other names, it is the number at the end. The list is empty if there is none.
     """
     stem = Path(picture).stem
     match = re.search(r"(?<!\d)\d{12}(?!\d)", stem) or re.search(r"\d{1,18}$", stem, re.ASCII)
@@ -176,22 +183,23 @@ def read_referring_expressions(
     proposals: str | os.PathLike | None = None,
     box_format: str = "xywh",
 ) -> ReferringExpressions:
-    """Phrases and the candidate regions of their pictures.
+    """Read referring expressions and the region proposals of their images.
 
     Args:
         source: one of
 
             - a JSON file (`read_annotations`);
-            - a folder with `annotations.json`, the pictures and, unless `proposals` says another, `proposals.json`; or
-              with a folder `<split>` of this kind;
-            - a saved `datasets` data set or the name of one (`read_expression_dataset`). May say its split: `D:val`.
-        split: the split to read where `source` says none.
-        images: the folder of the pictures that a JSON file names. Default: the file's own.
-        proposals: JSON file of candidate regions (`region_proposals.read_proposals`).
-        box_format: how boxes are written: "xywh", [x, y, width, height], or "xyxy", [x1, y1, x2, y2], in pixels.
+            - a folder with `annotations.json`, the images and, unless `proposals` is given, `proposals.json`; or a
+              folder with such a folder for each split;
+            - a saved 🤗 Datasets dataset or the name of one (`read_expression_dataset`). It may include the split:
+              `D:val`.
+        split: the split to read if `source` does not include one.
+        images: folder of the images that a JSON file refers to. Default: the folder of the file.
+        proposals: JSON file of region proposals (`region_proposals.read_proposals`).
+        box_format: format of the boxes: "xywh", [x, y, width, height], or "xyxy", [x1, y1, x2, y2], in pixels.
 
     Raises:
-        ValueError: if the source is none of these or wrong, or there are no candidate regions.
+        ValueError: if the source is none of these or invalid, or there are no region proposals.
     """
     check_box_format(box_format)
     path = Path(source)
@@ -218,17 +226,20 @@ def read_referring_expressions(
 def read_annotations(
     path: str | os.PathLike, images: str | os.PathLike | None = None, box_format: str = "xywh"
 ) -> ReferringExpressions:
-    """Phrases of a JSON file.
+    """Read referring expressions from a JSON file.
 
     Args:
-        path: a list of objects with `file_name`, `caption`, `bbox` [x, y, width, height] and, if wanted, `id`, as
-            CPT's `finetune_<data set>_<split>.json`; or MDETR's form in COCO's manner, whose `images` have `id`,
-            `file_name` and `caption`, and whose `annotations` have `image_id` and `bbox`, one for each of the images.
-        images: the folder of the pictures. Default: the file's own.
-        box_format: "xyxy" where boxes are [x1, y1, x2, y2].
+        path: a JSON file in one of these formats:
+
+            - a list of objects with `file_name`, `caption`, `bbox` [x, y, width, height] and, optionally, `id`, as in
+              CPT's `finetune_<data set>_<split>.json`;
+            - MDETR's variant of the COCO format, whose `images` have `id`, `file_name` and `caption`, and whose
+              `annotations` have `image_id` and `bbox`, one for each image.
+        images: folder of the images. Default: the folder of the file.
+        box_format: "xywh", or "xyxy" if boxes are [x1, y1, x2, y2].
 
     Raises:
-        ValueError: naming file and place, if it is neither.
+        ValueError: if the file has neither format. The message names the file and the item.
     """
     path = Path(path)
     content = read_json(path, MAX_BYTES, "lists of expressions")
@@ -285,18 +296,24 @@ def _check_names(source: Any, names: Sequence[str]) -> None:
 
 
 def _file(folder: Path, pictures: Sequence[str], index: int) -> Path:
-    """A function of its own: workers that are spawned get it pickled."""
+    """Return the path of an image. It is a module-level function so that spawned workers can unpickle it."""
     return folder / pictures[index]
 
 
 def read_expression_dataset(name_or_path: Any, split: str, box_format: str = "xywh") -> ReferringExpressions:
-    """Phrases of a `datasets` data set: itself, its Hub name or its local path.
+    """Read referring expressions from a 🤗 Datasets dataset.
 
-    Its columns are an `Image`; `bbox`, [x, y, width, height]; the phrase or a list of them as `caption`, `sentences`
-    or, in lmms-lab/RefCOCO and its kin, `answer`; and, if it has it, `file_name`, by which regions are found.
+    The dataset needs one `Image` column; `bbox`, [x, y, width, height]; and the phrase or a list of phrases as
+    `caption`, `sentences` or, in lmms-lab/RefCOCO and similar datasets, `answer`. It may have `file_name`, by which
+    region proposals are found.
+
+    Args:
+        name_or_path: the dataset, its name on the Hub or its local path. A name may include the split: `D:val`.
+        split: the split to read if the name does not include one.
+        box_format: "xywh", or "xyxy" if boxes are [x1, y1, x2, y2].
 
     Raises:
-        ValueError: if there is no such data set or split, or it has not these columns.
+        ValueError: if there is no such dataset or split, or columns are missing.
     """
     import datasets  # slow to import, and not needed for files
 
@@ -328,7 +345,7 @@ def read_expression_dataset(name_or_path: Any, split: str, box_format: str = "xy
 
 
 def _load(source: Any, split: str) -> tuple[str, str, Any]:
-    """The name, the split and the rows of a data set, as `read_expression_dataset` takes it."""
+    """Return the name, the split and the rows of a dataset for `read_expression_dataset`."""
     if not isinstance(source, str | os.PathLike):
         return "in memory", split, load_split(source, split)
     name, _, named_split = str(source).partition(":")
@@ -346,17 +363,23 @@ def _read_row(data: Any, column: str, row: int) -> str | bytes:
     return stored_image(data[row][column])
 
 
-# -- few-shot draws --------------------------------------------------------------------------------------------------
+# -- few-shot samples ------------------------------------------------------------------------------------------------
 
 
 def draw_expressions(count: int, shots: int, seed: int) -> list[int]:
-    """Indices of `shots` phrases out of `count`, N in all and not by class, as CPT draws them.
+    """Sample the indices of `shots` phrases in total, not per class, as CPT does.
 
-    The first N of the phrases, shuffled by Python's generator with the seed: for the released files in their order the
-    very draws of the released code (thunlp/CPT, prompt_feat, refcocodataset.py), and smaller ones part of larger ones.
+    The phrases are shuffled by Python's random number generator with the seed, and the first `shots` are taken. For
+    the released files, the samples are those of the released code (thunlp/CPT, prompt_feat, refcocodataset.py).
+    Smaller samples are subsets of larger ones.
+
+    Args:
+        count: number of phrases to sample from.
+        shots: number of phrases to sample.
+        seed: seed of the sample.
 
     Raises:
-        ValueError: if there are not so many.
+        ValueError: if `shots` is not between 1 and `count`.
     """
     if not 1 <= shots <= count:
         raise ValueError(
@@ -370,16 +393,28 @@ def draw_expressions(count: int, shots: int, seed: int) -> list[int]:
 def write_drawn_expressions(
     path: str | os.PathLike, expressions: ReferringExpressions, indices: Sequence[int], shots: int, seed: int
 ) -> None:
-    """Write down which phrases were drawn, so that the run can be repeated (`read_drawn_expressions`)."""
+    """Save the IDs and texts of the sampled phrases, so that the run can be reproduced (`read_drawn_expressions`).
+
+    Args:
+        path: JSON file to write.
+        expressions: referring expressions that were sampled from.
+        indices: indices of the sampled phrases, as returned by `draw_expressions`.
+        shots: number of phrases.
+        seed: seed of the sample.
+    """
     drawn = [{"id": expressions.names[index], "text": expressions.texts[index]} for index in indices]
     write_json(path, {"source": expressions.source, "shots": shots, "seed": seed, "expressions": drawn})
 
 
 def read_drawn_expressions(path: str | os.PathLike, expressions: ReferringExpressions) -> list[int]:
-    """Indices of the phrases that a file of `write_drawn_expressions` names.
+    """Return the indices of the phrases in a file written by `write_drawn_expressions`.
+
+    Args:
+        path: the file.
+        expressions: referring expressions to select from.
 
     Raises:
-        ValueError: if it is no such file, or names phrases that are not there.
+        ValueError: if the file is not such a sample, or names phrases that `expressions` does not have.
     """
     match read_json(path, MAX_BYTES, "lists of expressions"):
         case {"expressions": [*drawn]} if drawn and all(

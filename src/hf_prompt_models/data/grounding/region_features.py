@@ -1,7 +1,7 @@
-"""Features of detected regions as Oscar, VinVL and CPT keep them: a TSV file, read by the offsets of its lines.
+"""Features of detected regions in the format of Oscar, VinVL and CPT: a TSV file with an index of line offsets.
 
-A line is `key TAB json`. What the JSON holds differs: `regions`, `grounding_prompt` and `relation_prompt` read the
-three kinds. Source: thunlp/CPT, Oscar/oscar/datasets/{refcoco_fsl_cpt,vg_cpt}_dataset.py.
+A line is `key TAB json`. There are three kinds of JSON content, which `regions`, `grounding_prompt` and
+`relation_prompt` read. Source: thunlp/CPT, Oscar/oscar/datasets/{refcoco_fsl_cpt,vg_cpt}_dataset.py.
 """
 
 import base64
@@ -22,18 +22,18 @@ from hf_prompt_models.utils.files import replacing
 
 MAX_INDEX_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 256 * 2**20
-"""50 regions in 50 painted copies, as CPT's files have, take 28 MB."""
+"""Largest size in bytes of a line. 50 regions in 50 painted copies, as in CPT's files, take 28 MB."""
 REGION_FEATURE_SIZE = 2054
 
 
 @dataclass(frozen=True)
 class DetectedRegion:
-    """A detected region.
+    """A detected region with its feature.
 
     Attributes:
-        box: corners in pixels of the picture.
-        label: what the detector calls it.
-        feature: (region_feature_size,) float32.
+        box: box (x1, y1, x2, y2) in pixels of the image.
+        label: class name from the detector.
+        feature: float32 array of shape (region_feature_size,).
     """
 
     box: Box
@@ -43,14 +43,14 @@ class DetectedRegion:
 
 @dataclass(frozen=True)
 class GroundingPrompt:
-    """A phrase and a picture's painted copies, as CPT's feature files for RefCOCO hold them.
+    """A phrase and the painted copies of an image, as in CPT's feature files for RefCOCO.
 
     Attributes:
-        key: the id of the annotation.
+        key: ID of the annotation.
         text: the phrase.
-        copies: all regions of each copy, with the features of the painted picture.
-        color_names: the colours that are painted in each copy.
-        painted: the boxes that are painted with them, in pixels.
+        copies: all regions of each copy, with the features of the painted image.
+        color_names: names of the colours painted in each copy.
+        painted: boxes in pixels that are painted with these colours in each copy.
     """
 
     key: str
@@ -62,15 +62,15 @@ class GroundingPrompt:
 
 @dataclass(frozen=True)
 class RelationPrompt:
-    """Two painted regions of a picture, as CPT's feature files for Visual Genome hold them.
+    """Two painted regions of an image, as in CPT's feature files for Visual Genome.
 
     Attributes:
-        picture: its name.
-        pair: indices of the subject's and the object's region.
-        regions: all regions, with the features of the painted picture.
-        color_names: the subject's and the object's colour.
-        names: what subject and object are called.
-        predicate: the relation, or `None` where it is not said.
+        picture: name of the image.
+        pair: indices of the regions of the subject and the object.
+        regions: all regions, with the features of the painted image.
+        color_names: names of the colours of the subject and the object.
+        names: names of the subject and the object.
+        predicate: the relation, or `None` if the file does not have it.
     """
 
     picture: str
@@ -82,15 +82,15 @@ class RelationPrompt:
 
 
 class RegionFeatureFile:
-    """Lines of a TSV file, each read when it is asked for.
+    """TSV file of region features, whose lines are read on access.
 
     Args:
-        path: `<name>.tsv`; the offsets of its lines are read from `<name>.lineidx`.
-        region_feature_size: numbers that describe a region.
+        path: `<name>.tsv`. The offsets of its lines are read from `<name>.lineidx`.
+        region_feature_size: number of values in the feature of a region.
 
     Raises:
-        OSError: if there is no such file.
-        ValueError: if the offsets are not those of this file.
+        OSError: if one of the files does not exist.
+        ValueError: if the offsets do not belong to this file.
     """
 
     def __init__(self, path: str | os.PathLike, region_feature_size: int = REGION_FEATURE_SIZE):
@@ -103,10 +103,13 @@ class RegionFeatureFile:
         return len(self._offsets)
 
     def read(self, index: int) -> tuple[str, Any]:
-        """Key and JSON of a line, counted from 0.
+        """Return the key and the JSON content of a line.
+
+        Args:
+            index: index of the line, counted from 0.
 
         Raises:
-            ValueError: naming file and line, if it is corrupt.
+            ValueError: if the line is corrupt. The message names the file and the line.
         """
         start = self._offsets[index]
         end = self._offsets[index + 1] if index + 1 < len(self) else self._size
@@ -126,10 +129,13 @@ class RegionFeatureFile:
             raise self._error(index, str(error)) from error
 
     def regions(self, index: int) -> list[DetectedRegion]:
-        """The regions of a line `{"objects": [region, …]}`, or `{"objects": [[region, …], …]}`.
+        """Return the regions of a line `{"objects": [region, …]}` or `{"objects": [[region, …], …]}`.
+
+        Args:
+            index: index of the line, counted from 0.
 
         Raises:
-            ValueError: naming file and line, if it is corrupt or of another kind.
+            ValueError: if the line is corrupt or of another kind. The message names the file and the line.
         """
         _, content = self.read(index)
         match content:
@@ -138,10 +144,13 @@ class RegionFeatureFile:
         raise self._error(index, "it holds no regions, {'objects': [{'rect': …, 'class': …, 'feature': …}, …]}")
 
     def grounding_prompt(self, index: int) -> GroundingPrompt:
-        """A line `{"objects": [copies, phrase, colour names, painted boxes]}`.
+        """Return the prompt of a line `{"objects": [copies, phrase, colour names, painted boxes]}`.
+
+        Args:
+            index: index of the line, counted from 0.
 
         Raises:
-            ValueError: naming file and line, if it is corrupt or of another kind.
+            ValueError: if the line is corrupt or of another kind. The message names the file and the line.
         """
         key, content = self.read(index)
         match content:
@@ -161,12 +170,16 @@ class RegionFeatureFile:
         raise self._error(index, "it holds no phrase with painted copies, [copies, phrase, colours, boxes]")
 
     def relation_prompt(self, index: int) -> RelationPrompt:
-        """A line `<picture>_<subject>_<object> TAB {"objects": [[region, …], colours, names, predicate]}`.
+        """Return the prompt of a line about a pair of regions.
 
-        The regions may stand in a list of their own, `[[region, …]]`, too.
+        The line is `<image>_<subject>_<object> TAB {"objects": [regions, colours, names, predicate]}`, where `regions`
+        is `[region, …]` or `[[region, …]]`.
+
+        Args:
+            index: index of the line, counted from 0.
 
         Raises:
-            ValueError: naming file and line, if it is corrupt or of another kind.
+            ValueError: if the line is corrupt or of another kind. The message names the file and the line.
         """
         key, content = self.read(index)
         picture, *pair = key.rsplit("_", 2)
@@ -221,7 +234,7 @@ class RegionFeatureFile:
 
 
 def index_path(path: str | os.PathLike) -> Path:
-    """Where the offsets of a TSV file's lines are."""
+    """Return the path of the file with the line offsets of a TSV file."""
     return Path(path).with_suffix(".lineidx")
 
 
@@ -244,7 +257,17 @@ def _read_index(path: Path, size: int) -> list[int]:
 
 
 def write_line_index(path: str | os.PathLike) -> Path:
-    """Write the offsets of a TSV file's lines beside it; returns their file."""
+    """Write the line offsets of a TSV file to a file next to it.
+
+    Args:
+        path: `<name>.tsv`.
+
+    Returns:
+        The path of the file with the offsets, `<name>.lineidx`.
+
+    Raises:
+        ValueError: if a line has more than `MAX_LINE_BYTES`.
+    """
     offsets: list[int] = []
     offset = 0
     with open(path, "rb") as file:
@@ -259,11 +282,14 @@ def write_line_index(path: str | os.PathLike) -> Path:
 
 
 def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any]]) -> None:
-    """Write a TSV file and the offsets of its lines.
+    """Write a TSV file of region features and the offsets of its lines.
 
     Args:
         path: `<name>.tsv`.
-        rows: keys and what JSON can hold; `encode_region` makes the regions in it.
+        rows: pairs of a key and JSON-serialisable content, in which regions are encoded by `encode_region`.
+
+    Raises:
+        ValueError: if a key holds a tab or a line break.
     """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for key, content in rows:
@@ -274,6 +300,6 @@ def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any
 
 
 def encode_region(region: DetectedRegion) -> dict[str, Any]:
-    """A region as the files have it."""
+    """Return a region in the JSON format of region feature files."""
     feature = base64.b64encode(np.asarray(region.feature, dtype="<f4").tobytes()).decode("ascii")
     return {"rect": list(region.box), "class": region.label, "feature": feature}

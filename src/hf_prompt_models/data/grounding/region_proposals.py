@@ -1,4 +1,4 @@
-"""Candidate regions of pictures, from a JSON file: boxes, or boxes and masks."""
+"""Region proposals of images, read from a JSON file: boxes, or boxes and masks."""
 
 import math
 import os
@@ -13,16 +13,16 @@ from hf_prompt_models.utils.files import read_json
 
 
 MAX_BYTES = 2 * 2**30
-"""Of a file of proposals: those of all of RefCOCO's pictures, masks and all, have a few hundred MB."""
+"""Largest size in bytes of a file of proposals. Those of all RefCOCO images, with masks, take a few hundred MB."""
 
 
 @dataclass(frozen=True)
 class RegionProposals:
-    """The candidate regions of one picture.
+    """Region proposals of one image.
 
     Attributes:
-        boxes: corners in pixels of the picture, both included.
-        masks: run lengths or polygons, one a box, as the file has them; `None` where regions are boxes.
+        boxes: boxes (x1, y1, x2, y2) in pixels, both corners included.
+        masks: encoded mask of each box, run lengths or polygons, or `None` if the regions have no masks.
     """
 
     boxes: list[Box]
@@ -32,14 +32,15 @@ class RegionProposals:
         return len(self.boxes)
 
     def read_masks(self, size: tuple[int, int], name: str) -> list[np.ndarray]:
-        """The masks as booleans (height, width).
+        """Decode the masks to boolean arrays of shape (height, width).
 
         Args:
-            size: the picture's width and height.
-            name: what to call the picture in an error.
+            size: width and height of the image.
+            name: name of the image in error messages.
 
         Raises:
-            ValueError: naming picture and region, if a mask is damaged or of another size than the picture.
+            ValueError: if a mask is damaged or differs in size from the image. The message names the image and the
+                region.
         """
         masks = []
         for index, mask in enumerate(self.masks or []):
@@ -51,18 +52,19 @@ class RegionProposals:
 
 
 def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[str, RegionProposals]:
-    """Candidate regions by picture, from a JSON object: picture -> list of regions.
+    """Read the region proposals of each image from a JSON file.
 
-    A region is an object with one or more of `box`, [x, y, width, height]; `rle`, `{"size": [height, width],
-    "counts": …}`; and `polygons`. In one file all regions have a mask or none has. Without a box it is the mask's.
-    This is the form of CPT's and ReCLIP's `dets.json` and `segs.json`, whose keys are COCO's image ids.
+    The file holds an object with a list of regions for each image. A region is an object with one or more of `box`,
+    [x, y, width, height]; `rle`, `{"size": [height, width], "counts": …}`; and `polygons`. In one file, either all
+    regions have a mask or none has. A missing box is computed from the mask. This is the format of CPT's and ReCLIP's
+    `dets.json` and `segs.json`, whose keys are COCO image IDs.
 
     Args:
         path: the file.
-        box_format: "xyxy" where boxes are [x1, y1, x2, y2].
+        box_format: "xywh", or "xyxy" if boxes are [x1, y1, x2, y2].
 
     Raises:
-        ValueError: naming file, picture and region, if something is wrong.
+        ValueError: if the file is invalid. The message names the file, the image and the region.
     """
     content = read_json(path, MAX_BYTES, "lists of regions")
     if not isinstance(content, dict) or not content:
@@ -108,13 +110,14 @@ def _region(region: Any, box_format: str) -> tuple[Box, Any]:
 
 
 def check_box(box: Any, box_format: str = "xywh") -> Box:
-    """A box of a file as corners in pixels, both included.
+    """Convert a box to corners (x1, y1, x2, y2) in pixels, both included, after checking it.
 
     Args:
-        box: `[x, y, width, height]`, or `[x1, y1, x2, y2]` with box_format "xyxy".
+        box: `[x, y, width, height]`, or `[x1, y1, x2, y2]` if `box_format` is "xyxy".
+        box_format: "xywh" or "xyxy".
 
     Raises:
-        ValueError: if it is not four finite numbers, or has no width or height.
+        ValueError: if the box is not four finite numbers, or has no width or height.
     """
     if (
         not isinstance(box, list)

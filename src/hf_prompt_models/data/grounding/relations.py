@@ -1,6 +1,6 @@
-"""Relations between regions of pictures, in the form of CPT's files for Visual Genome.
+"""Relations between image regions, in the format of CPT's files for Visual Genome.
 
-Those files are pickles, which are not read here; `read_relations` reads the same records as JSON. Source: thunlp/CPT,
+CPT's files are pickles, which are not supported; `read_relations` reads the same records as JSON. Source: thunlp/CPT,
 prompt_feat/maskrcnn_benchmark/data/datasets/vgdataset.py.
 """
 
@@ -18,16 +18,16 @@ from hf_prompt_models.utils.files import read_json
 
 MAX_BYTES = 2**30
 NO_RELATION = 0
-"""The index that no predicate has."""
+"""Index for the absence of a relation, which no predicate has."""
 
 
 @dataclass(frozen=True)
 class RelationVocabulary:
-    """What indices mean.
+    """Names of object labels and predicates.
 
     Attributes:
-        labels: names of objects by index, from 1.
-        predicates: names of predicates by index, from 1.
+        labels: names of object labels by index, counted from 1.
+        predicates: names of predicates by index, counted from 1.
     """
 
     labels: dict[int, str]
@@ -36,13 +36,13 @@ class RelationVocabulary:
 
 @dataclass(frozen=True)
 class PictureRelations:
-    """The objects of a picture and how they stand to each other.
+    """Objects in an image and the relations between them.
 
     Attributes:
-        picture: its file.
-        boxes: of the objects, corners in pixels, both included.
-        labels: what they are, indices of the vocabulary.
-        relations: (subject, object, predicate): places in `boxes` and an index of the vocabulary.
+        picture: image file.
+        boxes: boxes (x1, y1, x2, y2) of the objects in pixels, both corners included.
+        labels: label of each object, an index in the vocabulary.
+        relations: (subject, object, predicate) triples of two indices in `boxes` and an index in the vocabulary.
     """
 
     picture: str
@@ -51,7 +51,7 @@ class PictureRelations:
     relations: list[tuple[int, int, int]]
 
     def overlapping_pairs(self) -> list[tuple[int, int]]:
-        """Pairs (i, j), i < j, of objects whose boxes share a pixel: those that CPT tests."""
+        """Return the pairs (i, j), i < j, of objects whose boxes share a pixel, which CPT evaluates."""
         if not self.boxes:
             return []
         overlaps = box_iou(self.boxes, self.boxes) > 0
@@ -60,10 +60,13 @@ class PictureRelations:
 
 
 def read_relation_vocabulary(path: str | os.PathLike) -> RelationVocabulary:
-    """The names in a JSON file with `idx_to_label` and `idx_to_predicate`, as `VG-SGG-dicts-vgoi6-clipped.json`.
+    """Read the names of labels and predicates from a JSON file such as `VG-SGG-dicts-vgoi6-clipped.json`.
+
+    Args:
+        path: a JSON file with `idx_to_label` and `idx_to_predicate`.
 
     Raises:
-        ValueError: naming the file, if it has not these, or indices do not count from 1.
+        ValueError: if the file lacks these, or indices do not count from 1. The message names the file.
     """
     content = read_json(path, MAX_BYTES, "lists of relations")
     try:
@@ -81,15 +84,15 @@ def read_relation_vocabulary(path: str | os.PathLike) -> RelationVocabulary:
 
 
 def read_relations(path: str | os.PathLike, vocabulary: RelationVocabulary) -> list[PictureRelations]:
-    """Relations of a JSON file.
+    """Read the objects and relations of images from a JSON file.
 
     Args:
-        path: a list of objects with `img_path`; `boxes`, [x1, y1, x2, y2] each, both corners included; `labels`; and
-            `relations`, [subject, object, predicate] each.
-        vocabulary: what the indices may be.
+        path: a JSON file with a list of objects with `img_path`; `boxes`, [x1, y1, x2, y2] each, both corners
+            included; `labels`; and `relations`, [subject, object, predicate] each.
+        vocabulary: names of labels and predicates, which define the valid indices.
 
     Raises:
-        ValueError: naming file and place, if something is wrong.
+        ValueError: if the file is invalid. The message names the file and the image.
     """
     path = Path(path)
     content = read_json(path, MAX_BYTES, "lists of relations")
@@ -127,10 +130,18 @@ def _are_numbers(values: Any, count: int, kinds: tuple[type, ...]) -> bool:
 
 
 def draw_relations(pictures: Sequence[PictureRelations], shots: int, seed: int) -> list[tuple[int, int]]:
-    """`shots` relations of each predicate that occurs, all of those that occur less often.
+    """Sample `shots` relations of each predicate, or all relations of a predicate that occurs less often.
+
+    Args:
+        pictures: images with relations to sample from.
+        shots: number of relations per predicate.
+        seed: seed of the sample.
 
     Returns:
-        (picture, relation): places in `pictures` and in its `relations`, predicate by predicate.
+        (image, relation) pairs of an index in `pictures` and an index in its `relations`, predicate by predicate.
+
+    Raises:
+        ValueError: if `shots` is less than 1.
     """
     if shots < 1:
         raise ValueError(f"shots is the number of relations of each predicate, at least 1; got {shots}.")
