@@ -1,1 +1,1 @@
-"""Texts about images and videos: products, captions, questions."""
+"""Texts about images and videos: captions, products and questions."""

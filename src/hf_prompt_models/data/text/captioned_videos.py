@@ -1,4 +1,4 @@
-"""Videos with sentences: captions to learn from or search by, and questions with answers."""
+"""Videos with sentences: captions for training or retrieval, and questions with answers."""
 
 import os
 from collections import Counter
@@ -21,12 +21,12 @@ VIDEO_FIELDS = ("video", "clip_name", "video_id", "image")
 
 @dataclass(frozen=True)
 class VideoText:
-    """A sentence about a video, or about a still picture.
+    """A sentence about a video or a still image.
 
     Attributes:
-        video: a file, or a folder of frames; a picture's file.
-        text: the caption, or the question.
-        is_picture: whether it is a still picture.
+        video: video file, folder of frames, or image file.
+        text: caption or question.
+        is_picture: whether `video` is a still image.
     """
 
     video: Path
@@ -34,23 +34,24 @@ class VideoText:
     is_picture: bool = False
 
     def load(self, choose: Callable[[int], Sequence[int]]) -> list[Image.Image]:
-        """Frames in RGB; of a still picture, that one.
+        """Decode frames to RGB. A still image is returned as a single frame.
 
         Args:
-            choose: gets the number of frames that can be decoded, gives the indices of those wanted.
+            choose: function that is given the number of frames that can be decoded and returns the indices of the
+                wanted ones.
 
         Raises:
-            UnreadableFileError: naming it.
+            UnreadableFileError: if the video or image cannot be decoded. The message names it.
         """
         if self.is_picture:
             return [load_image(self.video)]
         return load_video_views(self.video, lambda count: [choose(count)])[0]
 
     def check(self) -> None:
-        """See whether it can be read to its end.
+        """Check that the video or image can be read to its end.
 
         Raises:
-            UnreadableFileError: naming it.
+            UnreadableFileError: if it cannot be read. The message names it.
         """
         if self.is_picture:
             load_image(self.video, shrink=True)
@@ -60,10 +61,11 @@ class VideoText:
 
 @dataclass(frozen=True)
 class VideoQuestion(VideoText):
-    """
+    """A question about a video, with its answer.
+
     Attributes:
-        answer: the right one.
-        kind: of question: what the list says, or else the question's first word.
+        answer: the correct answer.
+        kind: type of the question, from the list or, by default, the first word of the question.
     """
 
     answer: str = ""
@@ -79,8 +81,8 @@ class VideoTexts(Generic[T]):
 
     Attributes:
         source: the lists.
-        items: the sentences, in their order.
-        skipped: videos that could not be read and were left out with their sentences.
+        items: sentences in the order of the lists.
+        skipped: videos that were left out with their sentences, for example because they cannot be read.
     """
 
     source: str
@@ -95,23 +97,24 @@ class VideoTexts(Generic[T]):
 
     @property
     def texts(self) -> list[str]:
+        """Caption or question of each item."""
         return [item.text for item in self.items]
 
     @property
     def videos(self) -> list[Path]:
-        """Each video once, in the order in which they are first named."""
+        """Distinct videos, in the order of their first occurrence."""
         return list(dict.fromkeys(item.video for item in self.items))
 
     def readable(self, on_unreadable: str, progress: bool = True) -> Self:
-        """Check that every video can be decoded.
+        """Check that every video can be decoded and return the sentences about those that can.
 
         Args:
-            on_unreadable: "refuse" raises for those that cannot; "skip" names each in a warning, counts them, and
-                leaves them out with their sentences.
-            progress: whether to show a bar.
+            on_unreadable: "refuse" raises an error if any video cannot be decoded; "skip" warns about each of these
+                videos, logs their number and leaves them out with their sentences.
+            progress: whether to show a progress bar.
 
         Raises:
-            UnreadableFileError: naming them; or if none is left.
+            UnreadableFileError: if videos cannot be decoded (the message names them), or none is left.
         """
         first = {item.video: item for item in reversed(self.items)}
         kept, broken = check_all(first.values(), _check, on_unreadable, "Checking videos", progress)
@@ -123,7 +126,7 @@ class VideoTexts(Generic[T]):
         return replace(self, items=[item for item in self.items if item.video in good], skipped=skipped)
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The items at `indices`, in that order; the videos of which none is left count as skipped."""
+        """Return the items at `indices`, in that order. Videos without a selected item are added to `skipped`."""
         items = [self.items[index] for index in indices]
         kept = {item.video for item in items}
         skipped = [*self.skipped, *(str(video) for video in self.videos if video not in kept)]
@@ -137,17 +140,17 @@ def _check(item: VideoText) -> None:
 def read_captioned_videos(
     sources: str | os.PathLike | Iterable[str | os.PathLike], directory: str | os.PathLike | None = None
 ) -> VideoTexts[VideoText]:
-    """Videos with a caption each; several captions of one video are as many rows.
+    """Read videos with captions, one caption per row.
 
     Args:
-        sources: lists, as for `read_rows`, with `video` (a file, or a folder of frames, in the folder of videos; or
-            its name without the suffix) or `image` (a still picture), and `caption`. MSRVTT's and DiDeMo's lists in
-            the original code, `{"clip_name", "caption"}`, are such.
-        directory: the folder of the videos. Default: each list's own.
+        sources: one or several lists, as for `read_rows`. Each row has `caption` and either `video` (a file or folder
+            of frames in the folder of videos, or its name without the suffix) or `image` (a still image). The lists of
+            MSRVTT and DiDeMo in the original code, `{"clip_name", "caption"}`, are supported too.
+        directory: folder of the videos. Default: the folder of each list.
 
     Raises:
         FileNotFoundError: if there is no such list.
-        ValueError: naming list and row that is not of this form.
+        ValueError: if a row does not have this format. The message names the list and the row.
     """
     lists = _as_list(sources)
     items = []
@@ -167,16 +170,17 @@ def read_captioned_videos(
 def read_video_questions(
     sources: str | os.PathLike | Iterable[str | os.PathLike], directory: str | os.PathLike | None = None
 ) -> VideoTexts[VideoQuestion]:
-    """Questions about videos.
+    """Read questions about videos with their answers.
 
     Args:
-        sources: lists, as for `read_rows`, with `video` or `video_id`, `question`, `answer` and, if there are several
-            kinds of question, `answer_type`. MSRVTT-QA's and MSVD-QA's in the original code are such.
-        directory: as for `read_captioned_videos`.
+        sources: one or several lists, as for `read_rows`. Each row has `video` or `video_id`, `question`, `answer`
+            and, if there are several types of questions, `answer_type`, as in the lists of MSRVTT-QA and MSVD-QA in
+            the original code.
+        directory: folder of the videos. Default: the folder of each list.
 
     Raises:
         FileNotFoundError: if there is no such list.
-        ValueError: naming list and row that is not of this form.
+        ValueError: if a row does not have this format. The message names the list and the row.
     """
     lists = _as_list(sources)
     items = []
@@ -196,7 +200,7 @@ def read_video_questions(
 
 
 def frequent_answers(questions: VideoTexts[VideoQuestion], count: int) -> list[str]:
-    """The most frequent answers; of equally frequent ones those that come first."""
+    """Return the `count` most frequent answers. Equally frequent answers are in the order of their occurrence."""
     return [answer for answer, _ in Counter(item.answer for item in questions.items).most_common(count)]
 
 

@@ -1,4 +1,4 @@
-"""Pictures with captions."""
+"""Images with captions."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,10 +19,10 @@ FIELDS = ("image", "caption")
 
 @dataclass(frozen=True)
 class Caption(Record):
-    """A picture and one caption of it. Captions of one picture share its id.
+    """An image with one caption. Captions of the same image have the same ID.
 
     Attributes:
-        caption: the text.
+        caption: text of the caption.
     """
 
     caption: str
@@ -31,20 +31,20 @@ class Caption(Record):
 def read_captions(
     source: str | os.PathLike, split: str = "train", image_directory: str | os.PathLike | None = None
 ) -> Records[Caption]:
-    """Captions of a list or of a `datasets` data set, one record a caption.
+    """Read images with captions from a list or a 🤗 Datasets dataset, one record per caption.
 
     Args:
         source: one of
 
-            - a JSONL file with an object a line: `image` (a path) and `caption`;
+            - a JSONL file with one object per line: `image` (a path) and `caption`;
             - a JSON file: a list of such objects, or COCO's `captions_*.json`;
-            - a `datasets` data set, its name on the Hub or the path of a saved one, with columns `image` and
-              `caption`. May say its split: `D:validation`.
-        split: the split to read where `source` says none.
-        image_directory: what paths of a file are relative to. Default: the file's folder.
+            - the name on the Hub or the path of a 🤗 Datasets dataset with columns `image` and `caption`. It may
+              include the split: `D:validation`.
+        split: the split to read if `source` does not include one.
+        image_directory: folder that paths in a file are relative to. Default: the folder of the file.
 
     Raises:
-        ValueError: naming file and line, entry or row, that is not a captioned picture.
+        ValueError: if an item is not a captioned image. The message names the file and the line, entry or row.
     """
     path = Path(source)
     if path.is_file():
@@ -86,7 +86,7 @@ def _listed_caption(row: Any, directory: Path, where: str) -> Caption:
 
 
 def _coco_captions(value: Mapping[str, Any], path: Path, directory: Path) -> Iterator[Caption]:
-    """Captions of `{"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "caption"}, …]}`."""
+    """Yield captions of `{"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "caption"}, …]}`."""
     images: dict[int, StoredImage] = {}
     for place, entry in enumerate(value["images"]):
         where = f"{path}, entry {place} of 'images'"

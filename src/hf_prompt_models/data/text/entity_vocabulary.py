@@ -1,4 +1,4 @@
-"""The nouns of captions, most frequent first: ALPRO's vocabulary of entities (arXiv 2112.09583, 4.1)."""
+"""ALPRO's entity vocabulary: the most frequent nouns of captions (arXiv 2112.09583, §4.1)."""
 
 import os
 import re
@@ -27,18 +27,21 @@ _STOP_WORDS = """
     always often once
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""Words that name nothing."""
+"""Words that are not counted as nouns. Captions with only such words raise an error."""
 
 
 def read_captions(path: str | os.PathLike) -> list[tuple[str, str]]:
-    """Captions, each with where it stands, for errors.
+    """Read captions, each with its location for error messages.
 
     Args:
-        path: a list as for `read_rows`, with `caption`; or a JSON file, a list of texts.
+        path: a list as for `read_rows`, with a field `caption`, or a JSON file with a list of texts.
+
+    Returns:
+        Pairs of a location and a caption.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: naming what is not a caption.
+        FileNotFoundError: if there is no such file.
+        ValueError: if a row has no caption. The message names it.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -49,10 +52,13 @@ def read_captions(path: str | os.PathLike) -> list[tuple[str, str]]:
 
 
 def check_captions(captions: Iterable[tuple[str, str]]) -> list[str]:
-    """The texts of captions that name something.
+    """Return the texts of captions after checking that each has a word that is not a stop word.
+
+    Args:
+        captions: pairs of a location and a caption, as returned by `read_captions`.
 
     Raises:
-        ValueError: naming the first captions that are of stop words alone.
+        ValueError: if captions have only stop words. The message lists the first of them.
     """
     texts, empty = [], []
     for where, caption in captions:
@@ -71,7 +77,10 @@ def check_captions(captions: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def count_nouns(captions: Iterable[str]) -> Counter[str]:
-    """How often each noun is there, in lower case; a plural counts as its singular where that is there, too.
+    """Count the nouns in captions, in lower case. A plural is counted as its singular if the captions contain it too.
+
+    Args:
+        captions: texts of the captions.
 
     Raises:
         ImportError: if TextBlob is not installed.
@@ -91,7 +100,12 @@ def count_nouns(captions: Iterable[str]) -> Counter[str]:
 
 
 def count_listed(captions: Iterable[str], entities: Sequence[str]) -> Counter[str]:
-    """In how many captions each of some entities is there, as whole words, whatever the letters' case."""
+    """Count the captions that contain each entity as complete words, regardless of case.
+
+    Args:
+        captions: texts of the captions.
+        entities: entities to count.
+    """
     patterns = {entity: re.compile(rf"(?<!\w){re.escape(entity.lower())}(?!\w)") for entity in entities}
     counts: Counter[str] = Counter()
     for caption in captions:
@@ -101,12 +115,12 @@ def count_listed(captions: Iterable[str], entities: Sequence[str]) -> Counter[st
 
 
 def most_frequent(counts: Counter[str], top: int) -> list[tuple[str, int]]:
-    """The first `top` by how often they are there; equally frequent ones in the order of their letters."""
+    """Return the `top` most frequent entities and their counts. Equally frequent ones are in alphabetical order."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
 
 
 def _tagger() -> tuple[Callable[[str], list[tuple[str, str]]], Callable[[str], str]]:
-    """TextBlob's tagger by lexicon, which brings its data with it, and its singular of a plural."""
+    """Return TextBlob's lexicon-based part-of-speech tagger, which needs no download, and its singularisation."""
     try:
         from textblob.en import tag
         from textblob.en.inflect import singularize
@@ -116,6 +130,6 @@ def _tagger() -> tuple[Callable[[str], list[tuple[str, str]]], Callable[[str], s
             "(--entities list.txt)."
         ) from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its lexicon's file open
+        warnings.simplefilter("ignore", ResourceWarning)  # TextBlob leaves its lexicon file open
         tag("a dog")
     return tag, singularize

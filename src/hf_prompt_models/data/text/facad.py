@@ -1,4 +1,4 @@
-"""FACAD (Yang et al., arXiv 2008.02693): fashion products with a title, a description and pictures of each colour."""
+"""FACAD (Yang et al., arXiv 2008.02693): fashion products with a title, a description and images of each colour."""
 
 import os
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from hf_prompt_models.utils.files import read_json
 
 
 def read_facad(path: str | os.PathLike, image_directory: str | os.PathLike) -> Records[Product]:
-    """Products of the published list, `meta_all_129927.json`: one record a colour.
+    """Read the products of the published list, `meta_all_129927.json`, with one record per colour.
 
-    All colours of a product share its title, its description and its id, so `Records.split` keeps them together.
-    Colours without pictures are passed over. Some addresses of the list no longer answer: leave out what could not be
-    fetched with `Records.readable("skip")`.
+    All colours of a product share its title, description and ID, so `Records.split` keeps them together. Colours
+    without images are left out. Some URLs of the list no longer exist; use `Records.readable("skip")` to leave out
+    images that could not be downloaded.
 
     Args:
-        path: the list: objects with `id`, `title`, `description` and `images`, which has for each colour an object of
-            the name `color` and addresses numbered "0", "1", ….
-        image_directory: where the pictures lie, each under the last part of its address's path
+        path: the list of objects with `id`, `title`, `description` and `images`. The latter has an object for each
+            colour, with its name as `color` and URLs numbered "0", "1", ….
+        image_directory: folder of the downloaded images, whose file names are the last parts of the URL paths
             (`https://…/id/sr3/1b2c.jpeg?crop=pad` is `1b2c.jpeg`).
 
     Raises:
-        ValueError: naming the entry that is not a product.
+        ValueError: if an entry is not a product (the message names it), or there are no images.
     """
     entries = read_json(path, MAX_BYTES, "lists of products")
     if not isinstance(entries, list) or not entries:
@@ -44,7 +44,7 @@ def read_facad(path: str | os.PathLike, image_directory: str | os.PathLike) -> R
 
 
 def _pictures(colour: Any, directory: Path, where: str) -> list[StoredImage]:
-    """The pictures of one colour, in the order of their numbers."""
+    """Return the images of one colour, in the order of their numbers."""
     if not isinstance(colour, Mapping):
         raise ValueError(f"{where}: expected pictures of a colour, got {str(colour)[:80]!r}.")
     images = []

@@ -1,6 +1,6 @@
-"""Open-ended few-shot questions: examples, each a picture and a text, and then a picture to speak about.
+"""Open-ended few-shot questions: examples of an image and a text, followed by an image and a question.
 
-The tasks that Frozen (arXiv 2106.13884) is tested with: open-ended and real-name miniImageNet, Fast-VQA and
+These are the evaluation tasks of Frozen (arXiv 2106.13884): open-ended and real-name miniImageNet, Fast-VQA and
 Guided-VQA.
 """
 
@@ -19,46 +19,46 @@ from hf_prompt_models.utils.files import check_inside, read_json
 
 @dataclass(frozen=True)
 class Episode(Record):
-    """One question after examples. `images` are the examples' and then the question's.
+    """A question with preceding examples. `images` holds the images of the examples, then that of the question.
 
     Attributes:
-        texts: what stands after each image: the examples' texts and then the question, which the answer continues.
-        answer: the right continuation.
+        texts: text after each image: those of the examples, then the question, which the answer continues.
+        answer: the correct continuation.
     """
 
     texts: tuple[str, ...]
     answer: str
 
     def load_shots(self) -> list[tuple[Image.Image, str]]:
-        """Picture and text of each example.
+        """Return the decoded image and the text of each example.
 
         Raises:
-            UnreadableImageError: naming the first picture that cannot be decoded.
+            UnreadableImageError: if an image cannot be decoded. The message names it.
         """
         return [(image.load(), text) for image, text in zip(self.images[:-1], self.texts[:-1], strict=True)]
 
     def load_query(self) -> tuple[Image.Image, str]:
-        """Picture and text of the question.
+        """Return the decoded image and the text of the question.
 
         Raises:
-            UnreadableImageError: naming the picture, if it cannot be decoded.
+            UnreadableImageError: if the image cannot be decoded. The message names it.
         """
         return self.images[-1].load(), self.texts[-1]
 
 
 def read_episodes(path: str | os.PathLike, question: str | None = None) -> Records[Episode]:
-    """The questions of a published list, such as `open_ended_mi_shots_1_ways_2_all_questions.json`.
+    """Read the questions of a published list, such as `open_ended_mi_shots_1_ways_2_all_questions.json`.
 
-    The lists of all four tasks have one form: objects with `image_1`, `caption_1`, `image_2`, … for the examples,
-    `question_image`, `question` and `answer`, and, in the published ones, `question_id`; without it an episode's id is
-    its place in the list. Pictures lie beside the list.
+    The lists of all four tasks have the same format: objects with `image_1`, `caption_1`, `image_2`, … for the
+    examples, `question_image`, `question`, `answer` and, in the published lists, `question_id`. Without it, the ID of
+    an episode is its index in the list. Images are in the folder of the list.
 
     Args:
         path: the list.
-        question: what to ask instead of the list's questions, as "What is this? This is a".
+        question: question that replaces those of the list, such as "What is this? This is a".
 
     Raises:
-        ValueError: naming the entry that is not such a question.
+        ValueError: if an entry does not have this format. The message names the entry.
     """
     path = Path(path)
     entries = read_json(path, MAX_BYTES, "lists of questions")

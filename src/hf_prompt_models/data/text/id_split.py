@@ -1,4 +1,4 @@
-"""Parting records so that what belongs together stays together."""
+"""Splits of records that keep records with the same ID together."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,20 @@ from itertools import accumulate, pairwise
 
 
 def split_by_id(ids: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
-    """Part records so that those of one id stay together.
+    """Split records into parts so that records with the same ID are in the same part.
 
-    The same ids, shares and seed give the same parts, whatever the order of the records.
+    The same IDs, fractions and seed give the same parts, whatever the order of the records.
 
     Args:
-        ids: one a record.
-        shares: what part of the ids each part gets, as `{"train": 0.8, "test": 0.2}`; together 1.
-        seed: another seed, another split.
+        ids: ID of each record.
+        shares: fraction of the IDs in each part, such as `{"train": 0.8, "test": 0.2}`. The sum must be 1.
+        seed: seed of the split.
 
     Returns:
-        The indices of each part's records, in their order.
+        The indices of the records in each part, in ascending order.
 
     Raises:
-        ValueError: if the shares are not positive or not together 1, or a part would be empty.
+        ValueError: if a fraction is not positive, the sum is not 1, or a part would be empty.
     """
     if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise ValueError(f"Shares must be positive and together 1; got {dict(shares)}.")

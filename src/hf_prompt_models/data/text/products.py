@@ -1,4 +1,4 @@
-"""Products: pictures, a title and a description."""
+"""Products with images, a title and a description."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,28 +15,33 @@ from hf_prompt_models.utils.files import check_listed, read_json_lines
 
 @dataclass(frozen=True)
 class Product(Record):
-    """Pictures of a product and what is said about it. Several records may be of one product, and share its id.
+    """Images of a product with its title and description. Several records may have the ID of the same product.
 
     Attributes:
-        title: its name; may be empty.
-        description: what is to be written.
+        title: name of the product. It may be empty.
+        description: description to generate.
     """
 
     title: str
     description: str
 
     def without(self, names: frozenset[str]) -> Self | None:
-        """The product without the pictures of these names; None if it had pictures and none is left."""
+        """Return the product without the images of these names, or None if it had images and none is left."""
         images = tuple(image for image in self.images if image.name not in names)
         return replace(self, images=images) if images or not self.images else None
 
 
 def make_product(row: Mapping[str, Any], images: Sequence[StoredImage], where: str) -> Product:
-    """A product of the fields `id`, `title` and `description`.
+    """Create a product from the fields `id`, `title` and `description` of a row.
+
+    Args:
+        row: the row.
+        images: images of the product.
+        where: location of the row, with which error messages start.
 
     Raises:
-        ValueError: beginning with `where`, if there is no id, the title is not a text, the description is empty, or
-            there are too many pictures.
+        ValueError: if there is no ID, the title is not a text, the description is empty, or there are more than
+            `MAX_IMAGES` images.
     """
     title = row.get("title") or ""
     if not isinstance(title, str):
@@ -52,19 +57,19 @@ def make_product(row: Mapping[str, Any], images: Sequence[StoredImage], where: s
 
 
 def read_products(source: str | os.PathLike, split: str = "train") -> Records[Product]:
-    """Products of a JSONL file or of a `datasets` data set.
+    """Read products from a JSONL file or a 🤗 Datasets dataset.
 
     Args:
         source: one of
 
-            - a JSONL file with an object a line: `id`, `images` (a list of paths) or `image` (one path), `title` and
-              `description`. Paths are relative to the file's folder;
-            - a `datasets` data set, its name on the Hub or the path of a saved one, with columns of these names. May
-              say its split: `D:validation`.
-        split: the split to read where `source` says none.
+            - a JSONL file with one object per line: `id`, `images` (a list of paths) or `image` (one path), `title`
+              and `description`. Paths are relative to the folder of the file;
+            - the name on the Hub or the path of a 🤗 Datasets dataset with columns of these names. It may include the
+              split: `D:validation`.
+        split: the split to read if `source` does not include one.
 
     Raises:
-        ValueError: naming file and line, or row, that is not a product.
+        ValueError: if an item is not a product. The message names the file and the line, or the row.
     """
     path = Path(source)
     rows = _json_lines(path) if path.is_file() else _dataset_rows(str(source), split)

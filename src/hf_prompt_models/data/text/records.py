@@ -1,4 +1,4 @@
-"""Texts with the images they are about, as captions, products and questions are read."""
+"""Base classes of texts with images, such as captions, products and questions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from hf_prompt_models.data.text.id_split import split_by_id
 
 
 MAX_BYTES = 2**29
-"""The longest list that is read; VQA v2's answers for training have 380 MB."""
+"""Largest size in bytes of a list that is read. The training answers of VQA v2 have 380 MB."""
 
 MAX_IMAGES = 64
-"""The most images of one record: they are in memory together."""
+"""Largest number of images of one record, as they are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Record:
     """A text with images.
 
     Attributes:
-        id: what belongs together: records of one id are never parted by `Records.split`.
-        images: the images, in their order.
+        id: ID of the group of the record. `Records.split` keeps records with the same ID together.
+        images: images in their order.
     """
 
     id: str
@@ -36,12 +36,12 @@ class Record:
         """Decode the images to RGB.
 
         Raises:
-            UnreadableImageError: naming the first that cannot be decoded.
+            UnreadableImageError: if an image cannot be decoded. The message names the first such image.
         """
         return [image.load() for image in self.images]
 
     def without(self, names: frozenset[str]) -> Self | None:
-        """This record without the images of these names; None if it is of no use then."""
+        """Return the record without the images of these names, or None if it cannot be used without them."""
         return None if any(image.name in names for image in self.images) else self
 
 
@@ -53,8 +53,8 @@ class Records(Generic[R]):
     """Records from one source.
 
     Attributes:
-        source: the file or data set they come from.
-        records: the records, in its order.
+        source: file or dataset that the records come from.
+        records: records in the order of the source.
     """
 
     source: str
@@ -70,24 +70,30 @@ class Records(Generic[R]):
         return iter(self.records)
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The records at `indices`, in that order."""
+        """Return the records at `indices`, in that order."""
         return replace(self, records=[self.records[index] for index in indices])
 
     def split(self, shares: Mapping[str, float], seed: int) -> dict[str, Self]:
-        """Part the records by their ids, as `split_by_id` does, so that no product is in two parts."""
+        """Split the records by their IDs, so that no product is in two parts.
+
+        Args:
+            shares: fraction of the IDs in each part, as for `split_by_id`.
+            seed: seed of the split.
+        """
         parts = split_by_id([record.id for record in self.records], shares, seed)
         return {name: self.select(indices) for name, indices in parts.items()}
 
     def readable(self, on_unreadable: str, progress: bool = True) -> Self:
-        """Check that every image can be decoded, before any work depends on it.
+        """Check that every image can be decoded and return the records that can be used.
 
         Args:
-            on_unreadable: "refuse" raises once all are checked, with a list of those that cannot; "skip" names each of
-                them in a warning and leaves it out, and with it the records that are of no use without it.
+            on_unreadable: "refuse" checks all images and raises an error that lists those that cannot be decoded;
+                "skip" warns about each of these images and leaves it out, together with the records that cannot be
+                used without it.
             progress: whether to show a progress bar.
 
         Raises:
-            UnreadableImageError: naming the images that cannot be decoded; or if no record is left.
+            UnreadableImageError: if images cannot be decoded (the message names them), or no record is left.
         """
         images = {image.name: image for record in self.records for image in record.images}
         readable, broken = check_all(
@@ -113,10 +119,15 @@ class Records(Generic[R]):
 
 
 def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
-    """The text of a field, without outer spaces.
+    """Return the text of a field, without outer spaces.
+
+    Args:
+        row: the row.
+        name: name of the field.
+        where: location of the row, with which the error message starts.
 
     Raises:
-        ValueError: beginning with `where`, if there is none or it is empty.
+        ValueError: if the row does not have the field, or it is not a text or empty.
     """
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
@@ -125,10 +136,15 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
 
 
 def id_field(row: Mapping[str, Any], name: str, where: str) -> str:
-    """The id of a field: a text, or a whole number as text.
+    """Return the ID in a field, a text or an integer, as text.
+
+    Args:
+        row: the row.
+        name: name of the field.
+        where: location of the row, with which the error message starts.
 
     Raises:
-        ValueError: beginning with `where`, if there is none.
+        ValueError: if the row does not have the field, or it is neither a text nor an integer, or empty.
     """
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():

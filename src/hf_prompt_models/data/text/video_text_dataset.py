@@ -1,4 +1,4 @@
-"""PyTorch data set of sentences about videos for the Trainer."""
+"""PyTorch dataset of sentences about videos for the Trainer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,21 +17,24 @@ SAMPLING: Mapping[str, Callable[[int, int, np.random.Generator], list[int]]] = {
     "random": random_indices,
     "segments": segment_indices,
 }
-"""How frames are drawn in training: of each half, of the whole video, or one of each of equal parts."""
+"""Frame sampling for training by name: from each half, from the complete video, or one frame of each equal part."""
 
 
 class VideoTextDataset(Epoch, Dataset):
-    """Sentences with the frames of their videos.
+    """Dataset of sentences with the frames of their videos.
 
-    An item is a dict of `frames` (PIL images; one of a still picture), `text`, `index` and `draw`, a number for what
-    is still to be drawn of it, which depends, as all chance here, on `seed`, the epoch and the item's index alone.
+    An item is a dict with `frames` (PIL images, only one for a still image), `text`, `index` and `draw`, a random
+    number that seeds further sampling for the item. All random choices depend only on `seed`, the epoch and the index
+    of the item.
 
     Args:
-        items: the sentences.
-        num_frames: number of frames of a video.
-        sampling: one of `SAMPLING`, drawn anew each epoch; `None`, for testing, takes the middles of as many parts.
-        augment: changes the frames of a video.
-        seed: of all that is drawn.
+        items: sentences about videos.
+        num_frames: number of frames per video.
+        sampling: name in `SAMPLING`, for training: frames are sampled again each epoch. Default: the middle frames of
+            as many equal parts, for evaluation.
+        augment: function that is given the frames of a video and a random number generator, and returns the augmented
+            frames. Default: no augmentation.
+        seed: seed of all random choices.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Questions about pictures in the form of VQA (visualqa.org) and OK-VQA."""
+"""Questions about images in the format of VQA (visualqa.org) and OK-VQA."""
 
 import os
 import random
@@ -14,17 +14,17 @@ from hf_prompt_models.utils.files import read_json
 
 
 INDUCTION = "Please answer the question."
-"""Frozen's words before the examples (arXiv 2106.13884, §4)."""
+"""Instruction before the examples in Frozen (arXiv 2106.13884, §4)."""
 
 
 @dataclass(frozen=True)
 class VisualQuestion(Record):
-    """A question about a picture; its `id` is the picture's, so a split keeps all questions about one together.
+    """A question about an image. Its `id` is that of the image, so that splits keep all questions about one together.
 
     Attributes:
-        question_id: the question's.
-        question: what is asked.
-        answers: what each person answered; none where answers are secret.
+        question_id: ID of the question.
+        question: text of the question.
+        answers: answer of each annotator. Empty if the answers are not public.
     """
 
     question_id: str
@@ -33,12 +33,12 @@ class VisualQuestion(Record):
 
     @property
     def prompt(self) -> str:
-        """What a language model is asked to continue."""
+        """Prompt for a language model to continue."""
         return f"Question: {self.question} Answer:"
 
     @property
     def answer(self) -> str:
-        """What most people answered; of answers that as many gave, the first.
+        """Most frequent answer; the first one if several are equally frequent.
 
         Raises:
             ValueError: if there are no answers.
@@ -51,23 +51,24 @@ class VisualQuestion(Record):
 def read_visual_questions(
     questions: str | os.PathLike, annotations: str | os.PathLike | None, image_directory: str | os.PathLike
 ) -> Records[VisualQuestion]:
-    """The questions of a published file.
+    """Read the questions of a published file and, optionally, their answers.
 
     Args:
-        questions: `v2_OpenEnded_mscoco_val2014_questions.json` or one like it:
+        questions: `v2_OpenEnded_mscoco_val2014_questions.json` or a similar file:
             `{"data_subtype": "val2014", "questions": [{"image_id", "question_id", "question"}, …]}`.
-        annotations: `v2_mscoco_val2014_annotations.json` or one like it:
-            `{"annotations": [{"question_id", "answers": [{"answer"}, …]}, …]}`; None for questions alone.
-        image_directory: where the pictures lie, as COCO names them: `COCO_val2014_000000000042.jpg`.
+        annotations: `v2_mscoco_val2014_annotations.json` or a similar file:
+            `{"annotations": [{"question_id", "answers": [{"answer"}, …]}, …]}`. None reads questions without answers.
+        image_directory: folder of the images, with COCO's file names: `COCO_val2014_000000000042.jpg`.
 
     Raises:
-        ValueError: naming file and entry, if one is not of this form or a question has no answers.
+        ValueError: if an entry does not have this format, or a question has no answers. The message names the file
+            and the entry.
     """
     questions = Path(questions)
     value = read_json(questions, MAX_BYTES, "lists of questions")
     entries = _entries(value, "questions", questions)
     subtype = text_field(value, "data_subtype", str(questions))
-    if not subtype.isalnum():  # part of the pictures' names, so it must not lead elsewhere
+    if not subtype.isalnum():  # it is part of the file names and must not change the folder
         raise ValueError(f"{questions}: 'data_subtype' must be a name such as 'val2014'; got {subtype[:80]!r}.")
     answers = None if annotations is None else _read_answers(Path(annotations))
     records = []
@@ -91,10 +92,16 @@ def read_visual_questions(
 
 
 def with_shots(question: VisualQuestion, examples: Records[VisualQuestion], shots: int, seed: int) -> Episode:
-    """A question after `shots` examples, drawn by the seed and the question's id from those about other pictures.
+    """Return a question with `shots` preceding examples, which are sampled from questions about other images.
+
+    Args:
+        question: the question.
+        examples: questions with answers to sample from.
+        shots: number of examples.
+        seed: seed of the sample, which also depends on the ID of the question.
 
     Raises:
-        ValueError: if there are too few examples, or one drawn, or the question, has no answers.
+        ValueError: if there are too few examples, or the question or a sampled example has no answers.
     """
     others = [index for index, example in enumerate(examples) if example.id != question.id]
     if len(others) < shots:
@@ -109,7 +116,7 @@ def with_shots(question: VisualQuestion, examples: Records[VisualQuestion], shot
 
 
 def _entries(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
-    """The objects of a list, `value[name]`, of which there is at least one."""
+    """Return the list of objects `value[name]`, after checking that it is not empty."""
     entries = value.get(name) if isinstance(value, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path} needs a list {name!r} of objects; it is not a file of VQA's.")
@@ -117,7 +124,7 @@ def _entries(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
 
 
 def _read_answers(path: Path) -> dict[str, tuple[str, ...]]:
-    """What people answered, by the ids of the questions."""
+    """Return the answers of all annotators by question ID."""
     value = read_json(path, MAX_BYTES, "lists of answers")
     answers: dict[str, tuple[str, ...]] = {}
     for place, entry in enumerate(_entries(value, "annotations", path)):
