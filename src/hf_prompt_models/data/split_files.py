@@ -105,7 +105,7 @@ def _entry(entry: Any, where: str) -> tuple[str, int, str]:
     """Return the image path, label and class name of a valid entry of a split file."""
     if (
         not isinstance(entry, list)
-        or [type(value) for value in entry] != [str, int, str]  # type: bool is an int, but not a label
+        or [type(value) for value in entry] != [str, int, str]  # `type`, because a bool is an int
         or not entry[2].strip()
     ):
         raise ValueError(f"{where}: expected [image path, label, class name], got {str(entry)[:80]}.")

@@ -197,8 +197,8 @@ OPERATIONS: list[tuple[Callable[[np.random.Generator, float], Change], float, fl
     (_enhance(ImageEnhance.Sharpness), 0.1, 1.9),
     (lambda generator, by: _affine(1, by * _sign(generator), 0, 0, 1, 0), 0, 0.3),  # shear
     (lambda generator, by: _affine(1, 0, 0, by * _sign(generator), 1, 0), 0, 0.3),
-    (_cutout, 0, 40),  # pixels
-    (lambda generator, by: _affine(1, 0, by * _sign(generator), 0, 1, 0), 0, 100),  # a shift by pixels
+    (_cutout, 0, 40),  # side in pixels
+    (lambda generator, by: _affine(1, 0, by * _sign(generator), 0, 1, 0), 0, 100),  # shift in pixels
     (lambda generator, by: _affine(1, 0, 0, 0, 1, by * _sign(generator)), 0, 100),
 ]
 """RandAugment operations, each with its strength at magnitudes 0 and 30."""

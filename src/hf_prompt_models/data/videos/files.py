@@ -20,7 +20,7 @@ from hf_prompt_models.data.videos.reader import is_video_file
 def find_videos(directory: str | os.PathLike) -> tuple[list[Path], list[Path]]:
     """Return the videos in a folder and its subfolders, sorted by path, and all other files.
 
-    A folder with images and without videos, at any depth, is a video itself. A file is a video if its suffix or its
+    A folder that holds images, and no videos at any depth, is a video itself. A file is a video if its suffix or its
     content is that of a video format. Hidden files are ignored.
     """
     videos, others = _videos_and_others(read_tree(directory))

@@ -69,7 +69,7 @@ def load_video_views(
             return _read_views(FrameFolderReader(FrameFolder(path), name), choose)
         source = path
     require_av(f"read the video {name}")
-    from hf_prompt_models.data.videos.decoding import UnexpectedFramesError, VideoFile, open_video_file  # PyAV
+    from hf_prompt_models.data.videos.decoding import UnexpectedFramesError, VideoFile, open_video_file  # needs PyAV
 
     file = VideoFile(source, name)
     try:
