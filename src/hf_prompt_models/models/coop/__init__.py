@@ -1,4 +1,4 @@
-"""CoOp, registered with the Auto classes."""
+"""CoOp: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

@@ -11,28 +11,30 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class CoOpConfig(PromptConfig):
-    r"""
-    Configuration of [`CoOpForImageClassification`] (Context Optimization, arXiv 2109.01134).
+    r"""Configuration of [`CoOpForImageClassification`] (Context Optimization, arXiv 2109.01134).
 
-    clip_config (`PreTrainedConfig` or `dict`, *optional*):
-        The backbone's configuration: a `CLIPConfig`, or that of another model of `hf_prompt_models.backbones`, told by
-        its `model_type`.
-    n_ctx (`int`, *optional*, defaults to 16):
-        Number of context vectors M in a prompt.
-    class_token_position (`"end"`, `"middle"` or `"front"`, *optional*, defaults to `"end"`):
-        Where the class name stands: after the context, between its halves, or before it.
-    class_specific_context (`bool`, *optional*, defaults to `False`):
-        Whether each class learns a context of its own (CSC) instead of sharing one.
-    context_init (`str`, *optional*):
-        Words whose token embeddings the context started from; `None` for random vectors of deviation 0.02.
-    text_chunk_size (`int`, *optional*):
-        How many classes' prompts to encode at a time in training. Each chunk's activations are computed again in the
-        backward pass, so that thousands of classes fit into memory; gradients do not change. `None`: all at once.
-    class_token_ids (`list[str]`, *optional*):
-        A string of token ids for each class: `start name . end`, or what of it the tokenizer
-        writes.
-    class_name_lengths (`list[int]`, *optional*):
-        How many of those are the name's own.
+    Args:
+        clip_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the backbone: a `CLIPConfig`, or that of another model in `hf_prompt_models.backbones`,
+            identified by its `model_type`.
+        n_ctx (`int`, *optional*, defaults to 16):
+            Number of context vectors M in a prompt.
+        class_token_position (`"end"`, `"middle"` or `"front"`, *optional*, defaults to `"end"`):
+            Position of the class name: after the context, between its halves, or before it.
+        class_specific_context (`bool`, *optional*, defaults to `False`):
+            Whether each class has its own context (CSC) instead of sharing one.
+        context_init (`str`, *optional*):
+            Words whose token embeddings initialised the context; `None` for random vectors with standard deviation
+            0.02.
+        text_chunk_size (`int`, *optional*):
+            Number of classes whose prompts are encoded at a time in training. The activations of each chunk are
+            recomputed in the backward pass, so that thousands of classes fit into memory; gradients do not change.
+            `None` encodes all classes at once, or 64 at a time with gradient checkpointing.
+        class_token_ids (`list[str]`, *optional*):
+            Token ids of each class, one string per class: `start name . end`, or the part of it that the tokenizer
+            produces.
+        class_name_lengths (`list[int]`, *optional*):
+            Number of those tokens that belong to the name, for each class.
     """
 
     task = "image-classification"
@@ -50,7 +52,7 @@ class CoOpConfig(PromptConfig):
     class_name_lengths: list[int] | None = None
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         if self.n_ctx < 1:
             raise ValueError(f"n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
         if self.text_chunk_size is not None and self.text_chunk_size < 1:

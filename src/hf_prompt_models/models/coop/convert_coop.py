@@ -1,9 +1,8 @@
-"""Prompts of the original CoOp code (https://github.com/KaiyangZhou/CoOp, trainers/coop.py), both ways.
+"""Convert prompts from and to the original CoOp code (https://github.com/KaiyangZhou/CoOp, trainers/coop.py).
 
-Its checkpoints hold the context, `ctx`, and two buffers for the classes that it was trained on: `token_prefix`, the
-embedding of the start token, and `token_suffix`, those of `name . end pad pad …`. They say neither which backbone nor
-which classes these were, nor where the class name stands; the buffers tell at least whether what the user says can be
-true.
+Original checkpoints contain the context, `ctx`, and two buffers for the classes that it was trained on: the embedding
+of the start token, `token_prefix`, and the embeddings of `name . end pad pad …`, `token_suffix`. They do not record
+the backbone, the class names or the position of the class name. The buffers are used to check what the user passes.
 """
 
 import argparse
@@ -31,13 +30,13 @@ from hf_prompt_models.utils.files import write_json
 
 
 MODEL_NAME = "prompt_learner"
-"""Under which CoOp registers what it learns, so the name of its folder in a run."""
+"""Name under which CoOp registers its trained tensors, which is also the name of their folder in a run."""
 KEYS = ("ctx", "token_prefix", "token_suffix")
 RECORD_FILE = "conversion.json"
-"""Beside a converted checkpoint: which file it came from, and that file's epoch."""
+"""File next to a converted checkpoint with the file that it was converted from, and the epoch of that file."""
 DEFAULT_EPOCH = 50
 PAD_TOKEN_ID = 0
-"""OpenAI's tokenizer pads with 0, transformers' with the end token. No prompt's features depend on it."""
+"""Padding token of OpenAI's tokenizer; that of transformers is the end token. The features do not depend on it."""
 MAX_FROZEN_WORDS = 32
 
 
@@ -45,42 +44,44 @@ MAX_FROZEN_WORDS = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line arguments of the conversion to a parser."""
     parser.add_argument(
         "--checkpoint",
         required=True,
-        help="prompt_learner/model.pth.tar-N, its folder, or the run's folder; with --to_original a checkpoint of "
-        "this package",
+        help="prompt_learner/model.pth.tar-N of the original code, its folder, or the folder of the run; with "
+        "--to_original a checkpoint of this package",
     )
-    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument("--output_dir", required=True, help="folder to save the converted checkpoint to")
     parser.add_argument(
         "--to_original",
         action="store_true",
         help="write OUTPUT_DIR/prompt_learner/model.pth.tar-EPOCH for the original code",
     )
-    parser.add_argument("--backbone", help="Hub id or folder of the CLIP that the prompt was learned for")
+    parser.add_argument("--backbone", help="Hub id or folder of the CLIP that the prompt was trained for")
     parser.add_argument(
         "--class_names",
         metavar="FILE",
-        help="one class name a line, in the order of the labels. Where every line begins with a WordNet id "
-        "(n01440764 tench), the ids are left out",
+        help="text file with one class name per line, in the order of the labels. If every line starts with a "
+        "WordNet id (n01440764 tench), the ids are ignored",
     )
     parser.add_argument(
         "--class_token_position",
         choices=CLASS_TOKEN_POSITIONS,
         default="end",
-        help="TRAINER.COOP.CLASS_TOKEN_POSITION of the training, which the file does not say (default: end)",
+        help="TRAINER.COOP.CLASS_TOKEN_POSITION of the training run, which the checkpoint does not record "
+        "(default: end)",
     )
     parser.add_argument(
         "--epoch",
         type=int,
-        help="reading: which file of the folder (default: the one that the text file `checkpoint` names, else the "
-        "best). With --to_original: the epoch in the file and its name (default: that of the file that the prompt "
-        f"was converted from, else {DEFAULT_EPOCH})",
+        help="epoch of the file to read from a folder (default: the file named in the text file `checkpoint`, else "
+        "the best). With --to_original: epoch to write to the file and its name (default: that of the file that the "
+        f"prompt was converted from, else {DEFAULT_EPOCH})",
     )
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
     if arguments.epoch is not None and arguments.epoch < 1:
         raise ValueError(f"--epoch counts from 1; got {arguments.epoch}.")
     if arguments.to_original:
@@ -110,23 +111,23 @@ def convert_from_original(
     output_dir: str | os.PathLike | None = None,
     epoch: int | None = None,
 ) -> tuple[CoOpForImageClassification, list[str]]:
-    """A prompt of the original code as a model of this package. Nothing in the file is run.
+    """Convert a prompt of the original code to a model of this package, without executing code from the file.
 
     Args:
-        checkpoint: the file `model.pth.tar-N`, its folder `prompt_learner`, or the run's folder.
-        backbone: Hub id or folder of the CLIP that the prompt was learned for.
-        class_names: one name a class, in the order of the labels.
-        class_token_position: that of the training: "end", "middle" or "front".
-        output_dir: where to save the model, if anywhere.
-        epoch: which file of a folder; default: the last, else the best.
+        checkpoint: the file `model.pth.tar-N`, its folder `prompt_learner`, or the folder of the run.
+        backbone: Hub id or folder of the CLIP that the prompt was trained for.
+        class_names: class names, in the order of the labels.
+        class_token_position: position of the class name in training: "end", "middle" or "front".
+        output_dir: folder to save the model to. Default: the model is not saved.
+        epoch: epoch of the file to read from a folder. Default: the last file, else the best.
 
     Returns:
-        The model, and lines that say what was read and what was checked.
+        The model, and lines that report what was read and what was checked.
 
     Raises:
         OSError: if there is no such file or backbone.
-        ValueError: if the file is not a prompt of CoOp, or not one for this backbone; if its context is class-specific
-            and not for these classes.
+        ValueError: if the file is not a CoOp prompt or not for this backbone, or if its context is class-specific and
+            belongs to other classes.
     """
     read = read_dassl_checkpoint(find_dassl_file(checkpoint, MODEL_NAME, epoch))
     context = _context(read, len(class_names))
@@ -194,7 +195,7 @@ def _context(read: DasslCheckpoint, num_classes: int) -> torch.Tensor:
 
 
 def _check_prefix(model: CoOpForImageClassification, read: DasslCheckpoint, backbone: str) -> list[str]:
-    """Compare the start token's embedding with the backbone's."""
+    """Compare the embedding of the start token with that of the backbone."""
     prefix = read.state_dict.get("token_prefix")
     if prefix is None:
         return ["  token_prefix: not in the file, so nothing says whether this is the right backbone"]
@@ -213,14 +214,14 @@ def _check_prefix(model: CoOpForImageClassification, read: DasslCheckpoint, back
 def _check_suffix(
     model: CoOpForImageClassification, read: DasslCheckpoint, n_ctx: int
 ) -> tuple[torch.Tensor, list[str]]:
-    """Compare the embeddings of the class names with the backbone's.
+    """Compare the embeddings of the class names with those of the backbone.
 
-    Where the original code starts a context from words, it makes as many vectors as there are words, though some have
-    several tokens ("itap of a" has four). The tokens that are left then stand, never trained, between the context and
-    each name.
+    If the original code initialises a context from words, it makes one vector per word, although some words have
+    several tokens ("itap of a" has four). The remaining tokens stay between the context and each name, and are not
+    trained.
 
     Returns:
-        Those tokens' embeddings, (0 or more, width), and a line for the user.
+        Embeddings of these tokens, (0 or more, width), and lines for the report.
     """
     suffix = read.state_dict.get("token_suffix")
     none = torch.empty(0, model.context.shape[-1])
@@ -284,19 +285,19 @@ def _difference(
 def convert_to_original(
     checkpoint: str | os.PathLike, output_dir: str | os.PathLike, epoch: int | None = None
 ) -> Path:
-    """Write a prompt of this package for the original code.
+    """Convert a prompt of this package to a checkpoint of the original code.
 
     Args:
         checkpoint: a CoOp checkpoint of this package.
-        output_dir: the file becomes `<output_dir>/prompt_learner/model.pth.tar-<epoch>`.
-        epoch: default: that of the file that the prompt was converted from, else 50.
+        output_dir: folder to write `prompt_learner/model.pth.tar-<epoch>` to.
+        epoch: epoch to write. Default: that of the file that the prompt was converted from, else 50.
 
     Returns:
-        The file. The original code must be told the position of the class names itself.
+        The path of the file. The position of the class names is not part of it and must be set in the original code.
 
     Raises:
         OSError: if there is no such checkpoint.
-        ValueError: if it is not one of CoOp.
+        ValueError: if it is not a CoOp checkpoint.
     """
     config, _ = PreTrainedConfig.get_config_dict(checkpoint)
     if config.get("model_type") != CoOpConfig.model_type:
@@ -342,7 +343,7 @@ def _embed(model: CoOpForImageClassification, ids: list[int]) -> torch.Tensor:
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether embeddings agree but for the roundings of fp16 and bf16 copies."""
+    """Return whether embeddings are equal up to the rounding of fp16 and bf16 copies."""
     return found.shape == expected.shape and torch.allclose(
         found.float(), expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE
     )

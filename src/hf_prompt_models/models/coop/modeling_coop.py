@@ -1,4 +1,4 @@
-"""CoOp: learnable context in front of class names (arXiv 2109.01134; reference code `trainers/coop.py`)."""
+"""CoOp: learnable context before the class names (arXiv 2109.01134; reference code `trainers/coop.py`)."""
 
 import os
 import re
@@ -25,9 +25,11 @@ from hf_prompt_models.prompts.context import CLASS_TOKEN_POSITIONS, LearnableCon
 
 
 class CoOpPreTrainedModel(ClipPromptModel):
+    """Base class of CoOp models, with weight initialisation and the processor class."""
+
     config: CoOpConfig
     processor_class = CoOpProcessor
-    # The prompt is tiny and is trained: it stays in full precision whatever the backbone's.
+    # The prompt is small and is trained, so it stays in full precision, whatever the precision of the backbone.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
 
     @torch.no_grad()
@@ -37,7 +39,7 @@ class CoOpPreTrainedModel(ClipPromptModel):
 
 
 class CoOpForImageClassification(CoOpPreTrainedModel):
-    """Image classification by the similarity of an image and of the classes' prompts with learned context."""
+    """Image classification by the similarity of images and class prompts with learned context (CoOp)."""
 
     def __init__(self, config: CoOpConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
@@ -59,25 +61,26 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A new, untrained prompt for a pretrained CLIP or SigLIP.
+        """Make a new, untrained prompt for a pretrained CLIP or SigLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
-                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2. "playground" is the tiny CLIP in this
-                package.
-            class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
-                repeat.
+            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP or SigLIP 2 (see
+                `hf_prompt_models.backbones`). "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
             n_ctx: number of context vectors.
-            class_token_position: "end", "middle" or "front".
-            class_specific_context: whether each class learns a context of its own.
-            context_init: words to start from, such as "a photo of a". Their number of tokens replaces `n_ctx`.
-            text_chunk_size: classes to encode at a time in training, where memory is short of all at once.
-            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+            class_token_position: position of the class name: "end", "middle" or "front" of the prompt.
+            class_specific_context: whether each class has its own context instead of sharing one.
+            context_init: words that initialise the context, such as "a photo of a". Their number of tokens replaces
+                `n_ctx`. Default: random initialisation.
+            text_chunk_size: number of classes to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`,
+                ….
 
         Raises:
-            ValueError: for an unknown position, or a name too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if the position is unknown, or a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         if class_token_position not in CLASS_TOKEN_POSITIONS:
             raise ValueError(
@@ -119,14 +122,15 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
     def set_classes(
         self, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None
     ) -> None:
-        """Classify into other classes from now on, with the learned context as it is.
+        """Replace the classes and keep the learned context.
 
         Args:
-            class_names: the new names.
-            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the processor that was saved
+                with the model.
 
         Raises:
-            ValueError: with class-specific context, which belongs to the classes it was learned for.
+            ValueError: if the context is class-specific, because it belongs to the classes that it was trained on.
         """
         if self.config.class_specific_context:
             raise ValueError(
@@ -141,18 +145,22 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
 
     @property
     def context(self) -> torch.Tensor:
+        """Learned context, (n_ctx, hidden size), or (classes, n_ctx, hidden size) if class-specific."""
         return self.prompt_learner.context
 
     @property
     def text_chunk_size(self) -> int | None:
+        """Number of prompts to encode at a time in training; `None` for all at once."""
         return self.config.text_chunk_size or super().text_chunk_size
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         config = self.config
         words = tuple(config.class_token_ids or ()), tuple(config.class_name_lengths or ())
         return *words, config.n_ctx, config.class_token_position, config.class_specific_context
 
     def prompt_token_ids(self) -> list[list[int]]:
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         config = self.config
         if config.class_token_ids is None or config.class_name_lengths is None:
             raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=...).")
@@ -173,15 +181,17 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         return prompts
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        """Return the L2-normalised features of the prompts, one for each class, (classes, dim)."""
         return F.normalize(prompt_features, dim=-1)
 
 
 def _tokenized_classes(
     class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase, clip_config: PreTrainedConfig, n_ctx: int
 ) -> dict[str, Any]:
-    """The configuration fields that hold the classes, after checking that every prompt fits the text tower."""
-    # As it stands after words, wherever the context will be: the released code writes a placeholder before it.
-    class_names = check_class_names(class_names)  # a list: it is read twice
+    """Return the configuration fields with the classes, after checking that every prompt fits the text tower."""
+    # The leading space tokenizes a name as after words, wherever the context will be: the released code has a
+    # placeholder before the name.
+    class_names = check_class_names(class_names)  # a list, because it is iterated twice
     names = [f" {name}" for name in clean_class_names(class_names)]
     texts = [f"{name}." for name in names]
     prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config.text_config, n_ctx)
