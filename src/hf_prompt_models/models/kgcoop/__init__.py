@@ -1,4 +1,4 @@
-"""KgCoOp, registered with the Auto classes."""
+"""KgCoOp: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

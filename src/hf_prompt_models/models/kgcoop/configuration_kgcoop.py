@@ -7,11 +7,11 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 
 @strict
 class KgCoOpConfig(ContextPromptConfig):
-    r"""
-    Configuration of [`KgCoOpForImageClassification`] (Knowledge-guided Context Optimization, arXiv 2303.13283).
+    r"""Configuration of [`KgCoOpForImageClassification`] (Knowledge-guided Context Optimization, arXiv 2303.13283).
 
-    knowledge_weight (`float`, *optional*, defaults to 8.0):
-        Weight of the distance between the class features and the teacher's.
+    Args:
+        knowledge_weight (`float`, *optional*, defaults to 8.0):
+            Weight in the loss of the distance between the class features and the teacher's.
     """
 
     model_type = "kgcoop"

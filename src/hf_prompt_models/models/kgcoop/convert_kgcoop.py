@@ -1,6 +1,6 @@
-"""Prompts of the original KgCoOp code (https://github.com/htyao89/KgCoOp, trainers/kgcoop.py).
+"""Convert prompts of the original KgCoOp code (https://github.com/htyao89/KgCoOp, trainers/kgcoop.py).
 
-Of its checkpoints only `ctx` is used: `bias_vectors` and `meta_net` take no part in the forward pass.
+Only `ctx` is read from its checkpoints, because `bias_vectors` and `meta_net` are not used in the forward pass.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {"n_ctx": len(tensors["context"]), "context_init": None, "templates": arguments.templates}
@@ -37,5 +37,5 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     return {"context": "ctx"}

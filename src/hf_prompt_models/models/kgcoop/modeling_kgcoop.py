@@ -1,4 +1,4 @@
-"""KgCoOp: a context whose class features stay near to hand-written ones (arXiv 2303.13283; `trainers/kgcoop.py`)."""
+"""KgCoOp: learned context kept close to hand-written prompts (arXiv 2303.13283; `trainers/kgcoop.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
 class KgCoOpPreTrainedModel(KnowledgeGuidedModel):
+    """Base class of KgCoOp models, with weight initialisation and the processor class."""
+
     config: KgCoOpConfig
     processor_class = KgCoOpProcessor
 
@@ -27,10 +29,10 @@ class KgCoOpPreTrainedModel(KnowledgeGuidedModel):
 
 
 class KgCoOpForImageClassification(KgCoOpPreTrainedModel):
-    """Image classification with a learned context that stays near to the prompt written by hand.
+    """Image classification with a learned context that is kept close to a hand-written prompt (KgCoOp).
 
-    The loss is the cross-entropy plus `knowledge_weight` times 1 - the mean cosine of the class features and those of
-    the frozen backbone on `templates`.
+    The loss is the cross-entropy plus `knowledge_weight` * (1 - c), where c is the mean cosine similarity between the
+    class features and those of the frozen backbone on `templates`.
     """
 
     def __init__(self, config: KgCoOpConfig, backbone: PreTrainedModel | None = None):
@@ -55,19 +57,22 @@ class KgCoOpForImageClassification(KgCoOpPreTrainedModel):
         """Make a new prompt for a pretrained CLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
-            n_ctx: number of context vectors of a random start.
-            context_init: words to start from; their number of tokens replaces `n_ctx`. `None`: a random start.
-            knowledge_weight: weight of the distance from the teacher.
-            templates: the teacher's hand-written prompts; of several the mean. Default: "a photo of a {}.".
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of context vectors if they are initialised at random.
+            context_init: words that initialise the context; their number of tokens replaces `n_ctx`. `None` for random
+                initialisation.
+            knowledge_weight: weight in the loss of the distance between the class features and the teacher's.
+            templates: hand-written prompts of the teacher, which averages its features over them. Default:
+                "a photo of a {}.".
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a template without `{}`, or a name that is too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a template does not contain `{}`, or a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
 
         Example:
             ```python
