@@ -1,4 +1,4 @@
-"""ProGrad, registered with the Auto classes."""
+"""ProGrad: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

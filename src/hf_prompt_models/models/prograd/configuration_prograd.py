@@ -7,15 +7,15 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 
 @strict
 class ProGradConfig(ContextPromptConfig):
-    r"""
-    Configuration of [`ProGradForImageClassification`] (Prompt-aligned Gradient, arXiv 2205.14865).
+    r"""Configuration of [`ProGradForImageClassification`] (Prompt-aligned Gradient, arXiv 2205.14865).
 
-    n_ctx (`int`, *optional*, defaults to 16):
-        Number of context vectors in a prompt.
-    gradient_weight (`float`, *optional*, defaults to 1.0):
-        How much of the gradient's part against the teacher is taken away.
-    temperature (`float`, *optional*, defaults to 1.0):
-        Temperature of the divergence from the teacher's probabilities.
+    Args:
+        n_ctx (`int`, *optional*, defaults to 16):
+            Number of context vectors in a prompt.
+        gradient_weight (`float`, *optional*, defaults to 1.0):
+            Fraction that is removed of the gradient component that conflicts with the teacher.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Temperature of the divergence from the teacher's probabilities, above 0.
     """
 
     model_type = "prograd"
@@ -25,7 +25,7 @@ class ProGradConfig(ContextPromptConfig):
     temperature: float = 1.0
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         super().validate_architecture()
         if self.temperature <= 0:
             raise ValueError(f"temperature is above 0; got {self.temperature}.")

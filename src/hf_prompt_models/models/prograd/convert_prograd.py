@@ -1,6 +1,6 @@
-"""Prompts of the original ProGrad code (https://github.com/BeierZhu/Prompt-align, trainers/prograd.py).
+"""Convert prompts of the original ProGrad code (https://github.com/BeierZhu/Prompt-align, trainers/prograd.py).
 
-Its checkpoints hold the context, `ctx`, and the embeddings of the prompts' other tokens.
+Its checkpoints contain the context, `ctx`, and the embeddings of the other tokens in the prompts.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {"n_ctx": len(tensors["context"]), "templates": arguments.templates}
@@ -37,5 +37,5 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     return {"context": "ctx"}

@@ -1,4 +1,4 @@
-"""ProGrad: gradients without what goes against the teacher (arXiv 2205.14865; `trainers/prograd.py`)."""
+"""ProGrad: gradients that do not conflict with the teacher (arXiv 2205.14865; `trainers/prograd.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, PLACEHOLDER, ch
 
 
 class ProGradPreTrainedModel(ContextPromptModel):
+    """Base class of ProGrad models, with weight initialisation and the processor class."""
+
     config: ProGradConfig
     processor_class = ProGradProcessor
     uses_teacher = True
@@ -30,10 +32,11 @@ class ProGradPreTrainedModel(ContextPromptModel):
 
 
 class ProGradForImageClassification(ProGradPreTrainedModel):
-    """Image classification with a learned context whose gradient does not go against the zero-shot prompt's.
+    """Image classification with a learned context whose gradient does not conflict with zero-shot CLIP (ProGrad).
 
-    `.loss` is the cross-entropy. Where its gradient a in the context and the gradient b of the divergence from the
-    teacher's probabilities point apart, `.backward()` leaves a - `gradient_weight` * <a, b/|b|> b/|b| in the context.
+    `.loss` is the cross-entropy. Let a be its gradient with respect to the context, and b that of the divergence from
+    the teacher's probabilities. If their dot product is negative, the gradient of the context after `.backward()` is
+    a - `gradient_weight` * <a, b/|b|> b/|b|, otherwise a.
     """
 
     def __init__(self, config: ProGradConfig, backbone: PreTrainedModel | None = None):
@@ -58,23 +61,25 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
     ) -> Self:
         """Make a new prompt for a pretrained CLIP.
 
-        The context starts as zeros, with the words before `{}` of the first template in its last places.
+        The context is initialised with zeros, and its last vectors with the words before `{}` in the first template.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
             n_ctx: number of context vectors.
-            gradient_weight: how much of the gradient's part against the teacher is taken away.
-            temperature: of the divergence from the teacher's probabilities.
-            templates: the teacher's hand-written prompts; of several the mean. Default: "a photo of a {}.".
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            gradient_weight: fraction that is removed of the gradient component that conflicts with the teacher.
+            temperature: temperature of the divergence from the teacher's probabilities, above 0.
+            templates: hand-written prompts of the teacher, which averages its features over them. Default:
+                "a photo of a {}.".
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a template without `{}` or with more words than `n_ctx` vectors, or a name that is too long
-                for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a template does not contain `{}`, the first one has more than `n_ctx` tokens before it, or a
+                name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
@@ -103,10 +108,12 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
 
     @property
     def context(self) -> torch.Tensor | None:
+        """Learned context, (n_ctx, hidden size); during a training step its gradient follows the rule."""
         context = self.prompt_learner.context
         return context if self._rule is None else self._rule(context)
 
     def learned_text_tensors(self) -> list[torch.Tensor]:
+        """Return the trained tensors outside of the backbone that the class features depend on."""
         return [self.prompt_learner.context]
 
     def forward(
@@ -117,16 +124,21 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
         *args: Any,
         **kwargs: Any,
     ) -> ClipClassifierOutput | tuple:
-        """Classify images; arguments are those of [`CoOpForImageClassification`].
+        """Return class logits, and with labels a loss whose gradient in the context follows the rule of ProGrad.
 
-        With labels, the gradient that `.loss.backward()` leaves in the context follows the rule.
+        Args:
+            pixel_values: images, as `get_image_features` takes them.
+            image_embeds: (batch, dim) image features instead of pixels, normalised or not.
+            labels: (batch,) class indices.
+            args: further arguments of [`CoOpForImageClassification`].
+            kwargs: further keyword arguments of [`CoOpForImageClassification`].
         """
         if labels is not None and torch.is_grad_enabled() and self.prompt_learner.context.requires_grad:
             self._rule = GradientRule(self.config.gradient_weight)
         try:
             return super().forward(pixel_values, image_embeds, labels, *args, **kwargs)
         finally:
-            self._rule = None  # the graph holds it from here on
+            self._rule = None  # from here on the autograd graph holds it
 
     def loss_terms(
         self,
@@ -136,10 +148,11 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, without their weights."""
         terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         temperature = self.config.temperature
         target = self.class_logits(images.pooler_output.detach(), self.get_teacher_features())
-        # The released code's, without the teacher's own entropy, which no gradient passes through.
+        # As in the released code, without the teacher's own entropy, which has no gradient.
         divergence = temperature**2 * F.cross_entropy(logits / temperature, (target / temperature).softmax(-1))
         if self._rule is not None:
             self._rule.divergence_from(divergence)
@@ -147,10 +160,10 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
 
 
 class GradientRule:
-    """Leaves a gradient without its part against another.
+    """Remove from a gradient the component that conflicts with another gradient.
 
     Args:
-        weight: how much of that part is taken away.
+        weight: fraction of that component that is removed.
     """
 
     def __init__(self, weight: float):
@@ -165,20 +178,30 @@ class GradientRule:
         return self._tensor
 
     def divergence_from(self, divergence: torch.Tensor) -> None:
-        """Take the gradient of a divergence for the other one."""
+        """Set the gradient of a divergence as the other gradient.
+
+        Args:
+            divergence: scalar tensor, computed from the tensor that the rule was applied to.
+        """
         assert self._tensor is not None
         (self._other,) = torch.autograd.grad(divergence, self._tensor, retain_graph=True)
         self._tensor = None
 
     def apply(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the gradient by the rule; of several processes, that of the means of both gradients."""
+        """Return the gradient without the conflicting component.
+
+        With several processes, both gradients are averaged over the processes first.
+
+        Args:
+            gradient: gradient of the loss.
+        """
         other = self._other
         if other is None:
             return gradient
         gradient, other = mean_over_processes(gradient), mean_over_processes(other)
         length = other.norm()
         product = (gradient * other).sum() / length
-        # A divergence without a gradient has nothing to go against.
+        # A divergence whose gradient is zero cannot conflict.
         against = torch.where((product < 0) & (length > 0), self.weight * product / length, torch.zeros_like(length))
         return gradient - against * other
 
@@ -195,7 +218,7 @@ class _RuledGradient(torch.autograd.Function):
 
 
 def mean_over_processes(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the mean of a tensor over all processes that train together."""
+    """Return the mean of a tensor over all processes of a distributed run."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return tensor
     tensor = tensor.clone()
