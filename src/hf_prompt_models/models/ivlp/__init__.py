@@ -1,4 +1,4 @@
-"""IVLP, registered with the Auto classes."""
+"""IVLP: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

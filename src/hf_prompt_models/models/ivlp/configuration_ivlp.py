@@ -7,17 +7,20 @@ from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
 
 @strict
 class IVLPConfig(DeepPromptConfig):
-    r"""
-    Configuration of [`IVLPForImageClassification`]: prompts of both towers, trained apart (arXiv 2210.03117, §3.2).
+    r"""Configuration of [`IVLPForImageClassification`].
 
-    n_ctx (`int`, *optional*, defaults to 2):
-        Number of context vectors in a prompt of the text tower.
-    text_depth (`int`, *optional*, defaults to 12):
-        Number of layers of the text tower with prompts. 0: the prompt is "a photo of a {}." and is not trained (VPT).
-    n_vision_ctx (`int`, *optional*, defaults to 2):
-        Number of prompts behind the patches.
-    vision_depth (`int`, *optional*, defaults to 12):
-        Number of layers of the image tower with prompts. 0: none (deep language prompting).
+    The prompts of both towers are trained independently of each other (arXiv 2210.03117, §3.2).
+
+    Args:
+        n_ctx (`int`, *optional*, defaults to 2):
+            Number of context vectors in a prompt of the text tower.
+        text_depth (`int`, *optional*, defaults to 12):
+            Number of layers of the text tower with prompts. With 0 the prompt is "a photo of a {}." and is not trained
+            (VPT).
+        n_vision_ctx (`int`, *optional*, defaults to 2):
+            Number of prompts that are appended to the patches of the image tower.
+        vision_depth (`int`, *optional*, defaults to 12):
+            Number of layers of the image tower with prompts. With 0 there are none (deep language prompting).
     """
 
     model_type = "ivlp"
@@ -29,14 +32,16 @@ class IVLPConfig(DeepPromptConfig):
 
     @property
     def text_prompt_depth(self) -> int:
+        """Number of layers of the text tower with prompts."""
         return self.text_depth
 
     @property
     def vision_prompt_depth(self) -> int:
+        """Number of layers of the image tower with prompts."""
         return self.vision_depth
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         super().validate_architecture()
         if self.vision_depth and self.n_vision_ctx < 1:
             raise ValueError(f"n_vision_ctx is a number of prompts, at least 1; got {self.n_vision_ctx}.")

@@ -1,7 +1,7 @@
-"""Prompts of the original IVLP and VPT code (MaPLe's repository, `trainers/independentVL.py` and `vpt.py`).
+"""Convert prompts of the original IVLP and VPT code (MaPLe's repository, `trainers/independentVL.py` and `vpt.py`).
 
-Its checkpoints hold the whole CLIP with the prompts among its layers, of VPT without those of the text tower, in a
-folder named `prompt_learner`.
+Its checkpoints contain the complete CLIP with the prompts in its layers. Those of VPT have no prompts in the text
+tower and are in a folder named `prompt_learner`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {
@@ -42,5 +42,5 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     return deep_prompt_names(state)

@@ -1,4 +1,4 @@
-"""IVLP and VPT: prompts in both towers, trained apart (baselines of arXiv 2210.03117; `trainers/independentVL.py`)."""
+"""IVLP and VPT: independent prompts in both towers (baselines of arXiv 2210.03117; `trainers/independentVL.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from hf_prompt_models.models.ivlp.processing_ivlp import IVLPProcessor
 
 
 class IVLPPreTrainedModel(DeepPromptModel):
+    """Base class of IVLP models, with weight initialisation and the processor class."""
+
     config: IVLPConfig
     processor_class = IVLPProcessor
 
@@ -24,9 +26,9 @@ class IVLPPreTrainedModel(DeepPromptModel):
 
 
 class IVLPForImageClassification(IVLPPreTrainedModel):
-    """Image classification with prompts of any depth in the text tower, the image tower, or both.
+    """Image classification with deep prompts in the text tower, the image tower, or both (IVLP).
 
-    `text_depth=0` is visual prompt tuning (VPT), `vision_depth=0` deep language prompting.
+    `text_depth=0` is visual prompt tuning (VPT), and `vision_depth=0` is deep language prompting.
     """
 
     def __init__(self, config: IVLPConfig, backbone: PreTrainedModel | None = None):
@@ -52,23 +54,25 @@ class IVLPForImageClassification(IVLPPreTrainedModel):
     ) -> Self:
         """Make new prompts for a pretrained CLIP.
 
-        A context of at most 4 vectors starts from the first words of "a photo of a", and the other words stay in the
-        prompt, frozen. A longer one starts at random.
+        A context of at most 4 vectors is initialised from the first words of "a photo of a", and the remaining words
+        stay in the prompt, frozen. A longer context is initialised at random.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
             n_ctx: number of context vectors in the text tower.
-            text_depth: number of layers of the text tower with prompts; 0: the prompt is "a photo of a {}.", fixed.
+            text_depth: number of layers of the text tower with prompts. With 0 the prompt is "a photo of a {}." and is
+                not trained.
             n_vision_ctx: number of prompts in the image tower.
-            vision_depth: number of layers of the image tower with prompts; 0: none.
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            vision_depth: number of layers of the image tower with prompts. With 0 there are none.
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a depth that a tower does not have, or a name that is too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
