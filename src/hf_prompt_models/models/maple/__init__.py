@@ -1,4 +1,4 @@
-"""MaPLe, registered with the Auto classes."""
+"""MaPLe: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

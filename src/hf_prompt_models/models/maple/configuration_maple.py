@@ -7,13 +7,13 @@ from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
 
 @strict
 class MaPLeConfig(DeepPromptConfig):
-    r"""
-    Configuration of [`MaPLeForImageClassification`] (Multi-modal Prompt Learning, arXiv 2210.03117).
+    r"""Configuration of [`MaPLeForImageClassification`] (Multi-modal Prompt Learning, arXiv 2210.03117).
 
-    n_ctx (`int`, *optional*, defaults to 2):
-        Number of prompts, the same in both towers.
-    prompt_depth (`int`, *optional*, defaults to 9):
-        Number of layers with prompts, in both towers.
+    Args:
+        n_ctx (`int`, *optional*, defaults to 2):
+            Number of prompts, the same in both towers.
+        prompt_depth (`int`, *optional*, defaults to 9):
+            Number of layers with prompts, in both towers.
     """
 
     model_type = "maple"
@@ -23,10 +23,12 @@ class MaPLeConfig(DeepPromptConfig):
 
     @property
     def text_prompt_depth(self) -> int:
+        """Number of layers of the text tower with prompts."""
         return self.prompt_depth
 
     @property
     def vision_prompt_depth(self) -> int:
+        """Number of layers of the image tower with prompts."""
         return self.prompt_depth
 
 

@@ -1,6 +1,7 @@
-"""Prompts of the original MaPLe code (https://github.com/muzairkhattak/multimodal-prompt-learning, trainers/maple.py).
+"""Convert prompts of the original MaPLe code.
 
-Its checkpoints hold the prompts and their projections under `prompt_learner.`, and the whole CLIP.
+The code is `trainers/maple.py` of https://github.com/muzairkhattak/multimodal-prompt-learning. Its checkpoints contain
+the prompts and their projections under `prompt_learner.`, and the complete CLIP.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {"n_ctx": len(tensors["context"]), "prompt_depth": 1 + len(tensors.get("deep_context", []))}
@@ -37,7 +38,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     names = {"context": f"{PREFIX}ctx"}
     names |= {f"projections.0.{kind}": f"{PREFIX}proj.{kind}" for kind in ("weight", "bias")}
     for layer in layers_of(state, f"{PREFIX}compound_prompts_text."):

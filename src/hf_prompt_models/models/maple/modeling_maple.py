@@ -1,4 +1,4 @@
-"""MaPLe: prompts of the image tower made from those of the text tower (arXiv 2210.03117; `trainers/maple.py`)."""
+"""MaPLe: image prompts projected from the text prompts (arXiv 2210.03117; reference code `trainers/maple.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ from hf_prompt_models.models.maple.processing_maple import MaPLeProcessor
 
 
 class MaPLePromptLearner(nn.Module):
-    """Prompts of the text tower, and the projections that make the image tower's of them.
+    """Prompts of the text tower, and the projections that map them to prompts of the image tower.
 
     Args:
         n_ctx: number of prompts.
         depth: number of layers with prompts.
-        width, vision_width: hidden sizes of both towers.
+        width: hidden size of the text tower.
+        vision_width: hidden size of the image tower.
 
     Attributes:
         context: (n_ctx, width)
         deep_context: (depth - 1, n_ctx, width), or `None` at depth 1.
-        projections: the first maps `context`, projection i `deep_context[i - 1]`.
+        projections: linear layers. The first one maps `context`, and projection i maps `deep_context[i - 1]`.
     """
 
     def __init__(self, n_ctx: int, depth: int, width: int, vision_width: int):
@@ -36,12 +37,12 @@ class MaPLePromptLearner(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(width, vision_width) for _ in range(depth))
 
     def vision_prompts(self) -> list[torch.Tensor]:
-        """Return the image tower's prompts by layer, (n_ctx, vision_width) each."""
+        """Return the prompts of the image tower by layer, each (n_ctx, vision_width)."""
         contexts = [self.context, *(() if self.deep_context is None else self.deep_context)]
         return [projection(context) for projection, context in zip(self.projections, contexts, strict=True)]
 
     def initialize(self) -> None:
-        """Start as the released code does: projections from the second on are copies of one."""
+        """Initialise the parameters as the released code does: the projections after the second are copies of it."""
         init.normal_(self.context, mean=0.0, std=0.02)
         if self.deep_context is not None:
             init.normal_(self.deep_context, mean=0.0, std=0.02)
@@ -53,6 +54,8 @@ class MaPLePromptLearner(nn.Module):
 
 
 class MaPLePreTrainedModel(DeepPromptModel):
+    """Base class of MaPLe models, with weight initialisation and the processor class."""
+
     config: MaPLeConfig
     processor_class = MaPLeProcessor
 
@@ -63,7 +66,7 @@ class MaPLePreTrainedModel(DeepPromptModel):
 
 
 class MaPLeForImageClassification(MaPLePreTrainedModel):
-    """Image classification with deep prompts in both towers, coupled by a linear layer for each depth."""
+    """Image classification with deep prompts in both towers, coupled by one linear layer per depth (MaPLe)."""
 
     def __init__(self, config: MaPLeConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
@@ -89,21 +92,22 @@ class MaPLeForImageClassification(MaPLePreTrainedModel):
     ) -> Self:
         """Make new prompts for a pretrained CLIP.
 
-        A context of at most 4 vectors starts from the first words of "a photo of a", and the other words stay in the
-        prompt, frozen. A longer one starts at random.
+        A context of at most 4 vectors is initialised from the first words of "a photo of a", and the remaining words
+        stay in the prompt, frozen. A longer context is initialised at random.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
             n_ctx: number of prompts in each tower.
             prompt_depth: number of layers with prompts, in both towers.
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a depth that a tower does not have, or a name that is too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
