@@ -1,4 +1,4 @@
-"""PromptSRC, registered with the Auto classes."""
+"""PromptSRC: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

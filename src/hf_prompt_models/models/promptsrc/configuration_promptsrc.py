@@ -7,17 +7,17 @@ from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
 
 @strict
 class PromptSRCConfig(DeepPromptConfig):
-    r"""
-    Configuration of [`PromptSRCForImageClassification`] (Self-regulating Prompts, arXiv 2307.06948).
+    r"""Configuration of [`PromptSRCForImageClassification`] (Self-regulating Prompts, arXiv 2307.06948).
 
-    prompt_depth (`int`, *optional*, defaults to 9):
-        Number of layers with prompts, in both towers.
-    text_weight (`float`, *optional*, defaults to 25.0):
-        Weight of the difference between the class features and the teacher's.
-    image_weight (`float`, *optional*, defaults to 10.0):
-        Weight of the difference between the image features and those without prompts.
-    logits_weight (`float`, *optional*, defaults to 1.0):
-        Weight of the divergence from the teacher's probabilities.
+    Args:
+        prompt_depth (`int`, *optional*, defaults to 9):
+            Number of layers with prompts, in both towers.
+        text_weight (`float`, *optional*, defaults to 25.0):
+            Weight of the difference between the class features and the teacher's.
+        image_weight (`float`, *optional*, defaults to 10.0):
+            Weight of the difference between the image features and those of the backbone without prompts.
+        logits_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the divergence from the teacher's probabilities.
     """
 
     model_type = "promptsrc"
@@ -29,10 +29,12 @@ class PromptSRCConfig(DeepPromptConfig):
 
     @property
     def text_prompt_depth(self) -> int:
+        """Number of layers of the text tower with prompts."""
         return self.prompt_depth
 
     @property
     def vision_prompt_depth(self) -> int:
+        """Number of layers of the image tower with prompts."""
         return self.prompt_depth
 
 

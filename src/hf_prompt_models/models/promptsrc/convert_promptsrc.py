@@ -1,8 +1,8 @@
-"""Prompts of the original PromptSRC code (https://github.com/muzairkhattak/PromptSRC, trainers/promptsrc.py).
+"""Convert prompts of the original PromptSRC code (https://github.com/muzairkhattak/PromptSRC, trainers/promptsrc.py).
 
-Its checkpoints hold the whole CLIP with the prompts among its layers, and a second image tower, the teacher's. The
-last one holds the average over the epochs, of which the original code also averages CLIP's own weights, rounded to
-fp16: its logits differ slightly from those of the prompts over the backbone as published.
+Its checkpoints contain the complete CLIP with the prompts in its layers, and a second image tower for the teacher. The
+last checkpoint contains the average over the epochs. The original code also averages CLIP's own weights, rounded to
+fp16, so its logits differ slightly from those of the converted prompts with the published backbone.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {
@@ -44,5 +44,5 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     return deep_prompt_names(state)

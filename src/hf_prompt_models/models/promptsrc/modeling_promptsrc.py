@@ -1,4 +1,4 @@
-"""PromptSRC: deep prompts of both towers that regulate themselves (arXiv 2307.06948; `trainers/promptsrc.py`)."""
+"""PromptSRC: self-regulating deep prompts in both towers (arXiv 2307.06948; `trainers/promptsrc.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from hf_prompt_models.prompts.templates import PROMPTSRC_TEMPLATES, check_templa
 
 
 class PromptSRCPreTrainedModel(DeepPromptModel):
+    """Base class of PromptSRC models, with weight initialisation and the processor class."""
+
     config: PromptSRCConfig
     processor_class = PromptSRCProcessor
     uses_teacher = True
@@ -27,10 +29,11 @@ class PromptSRCPreTrainedModel(DeepPromptModel):
 
 
 class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
-    """Image classification with deep prompts that stay near to the backbone's features and answers.
+    """Image classification with deep prompts that are kept close to the features and predictions of the backbone.
 
-    The loss adds to the cross-entropy the mean absolute differences of the class features and of the image features
-    from those without prompts, and the KL divergence from the teacher's probabilities over images times classes.
+    The loss of PromptSRC adds three terms to the cross-entropy: the mean absolute differences of the class features
+    and of the image features from those without prompts, and the KL divergence from the teacher's probabilities,
+    divided by images * classes.
     """
 
     def __init__(self, config: PromptSRCConfig, backbone: PreTrainedModel | None = None):
@@ -59,24 +62,27 @@ class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
     ) -> Self:
         """Make new prompts for a pretrained CLIP.
 
-        A context of at most 4 vectors starts from the first words of "a photo of a", and the other words stay in the
-        prompt, frozen. A longer one starts at random.
+        A context of at most 4 vectors is initialised from the first words of "a photo of a", and the remaining words
+        stay in the prompt, frozen. A longer context is initialised at random.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
             n_ctx: number of prompts in each tower.
             prompt_depth: number of layers with prompts, in both towers.
-            text_weight, image_weight, logits_weight: weights of the three terms beside the cross-entropy.
-            templates: the teacher's hand-written prompts. Default: the released code's 60.
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            text_weight: weight of the difference between the class features and the teacher's.
+            image_weight: weight of the difference between the image features and those without prompts.
+            logits_weight: weight of the divergence from the teacher's probabilities.
+            templates: hand-written prompts of the teacher. Default: the 60 of the released code.
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a depth that a tower does not have, a template without `{}`, or a name that is too long for
-                the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if the depth exceeds the number of layers of a tower, a template does not contain `{}`, or a
+                name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
@@ -93,6 +99,7 @@ class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
         )
 
     def loss_weights(self) -> dict[str, float]:
+        """Return the weight of each of `loss_terms` in the loss."""
         config = self.config
         weights = {"text": config.text_weight, "image": config.image_weight, "logits": config.logits_weight}
         return super().loss_weights() | weights
@@ -105,6 +112,7 @@ class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, without their weights."""
         terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         plain, teacher = self.get_plain_image_features(pixel_values), self.get_teacher_features()
         return terms | {
