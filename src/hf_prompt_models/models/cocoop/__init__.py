@@ -1,4 +1,4 @@
-"""CoCoOp, registered with the Auto classes."""
+"""CoCoOp: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

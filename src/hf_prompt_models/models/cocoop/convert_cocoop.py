@@ -1,6 +1,6 @@
-"""Prompts of the original CoCoOp code (https://github.com/KaiyangZhou/CoOp, trainers/cocoop.py).
+"""Convert prompts of the original CoCoOp code (https://github.com/KaiyangZhou/CoOp, trainers/cocoop.py).
 
-Its checkpoints hold the context, `ctx`, the meta-net, and the embeddings of the prompts' other tokens.
+Its checkpoints contain the context, `ctx`, the meta-net, and the embeddings of the other tokens in the prompts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {"n_ctx": len(tensors["context"]), "context_init": None}
@@ -31,6 +31,6 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     layers = [f"meta_net.linear{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")]
     return {"context": "ctx"} | {name: name for name in layers}

@@ -1,4 +1,4 @@
-"""CoCoOp: a context that depends on the image (arXiv 2203.05557, §3.2; `trainers/cocoop.py`)."""
+"""CoCoOp: context that depends on the image (arXiv 2203.05557, §3.2; reference code `trainers/cocoop.py`)."""
 
 import os
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from hf_prompt_models.utils.forward_options import asks_for_states, captured, fo
 
 
 class CoCoOpPreTrainedModel(ContextPromptModel):
+    """Base class of CoCoOp models, with weight initialisation and the processor class."""
+
     config: CoCoOpConfig
     processor_class = CoCoOpProcessor
 
@@ -31,10 +33,10 @@ class CoCoOpPreTrainedModel(ContextPromptModel):
 
 
 class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
-    """Image classification with class features of each image's own.
+    """Image classification with a learned context that is conditioned on the image (CoCoOp).
 
-    A small network shifts the context by the image's feature, so that all classes are encoded for each image: as one
-    packed row, whose classes share the shifted context.
+    A small network computes from the image feature a shift of the context, so all classes are encoded again for each
+    image. They form one packed row, whose classes share the shifted context.
     """
 
     def __init__(self, config: CoCoOpConfig, backbone: PreTrainedModel | None = None):
@@ -59,17 +61,19 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
         """Make a new prompt for a pretrained CLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
-            n_ctx: number of context vectors of a random start.
-            context_init: words to start from; their number of tokens replaces `n_ctx`. `None`: a random start.
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of context vectors if they are initialised at random.
+            context_init: words that initialise the context; their number of tokens replaces `n_ctx`. `None` for random
+                initialisation.
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a name that is too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
@@ -88,15 +92,15 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
     def get_text_features(
         self, image_embeds: torch.Tensor | None = None, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """Return each image's class features: `.pooler_output`, (batch, classes, dim), L2-normalised.
+        """Return the class features of each image: `.pooler_output`, (batch, classes, dim), L2-normalised.
 
         Args:
             image_embeds: (batch, dim) image features, normalised or not.
-            kwargs: `output_hidden_states`, `output_attentions`: of the text tower, with a row for each class of each
+            kwargs: `output_hidden_states` and `output_attentions` of the text tower, with a row for each class of each
                 image; `return_dict`.
 
         Raises:
-            ValueError: without image features.
+            ValueError: if no image features are given.
         """
         if image_embeds is None:
             raise ValueError(
@@ -117,23 +121,24 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
         return outputs
 
     def _for_each_image(self, prompts: PackedPrompts | torch.Tensor, count: int) -> PackedPrompts | torch.Tensor:
-        """Return prompts `count` times, each time with virtual tokens of their own."""
+        """Repeat prompts `count` times, each time with different virtual tokens."""
         if isinstance(prompts, PackedPrompts):
             return prompts.repeat(count, self.vocab_size, self.config.n_ctx)
         offsets = torch.arange(count, device=prompts.device)[:, None, None] * self.config.n_ctx
         return torch.where(prompts >= self.vocab_size, prompts + offsets, prompts).flatten(0, 1)
 
     def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
+        """Return the class features of each image, (batch, classes, dim), L2-normalised."""
         return self.get_text_features(
             image_embeds, output_hidden_states=False, output_attentions=False, return_dict=True
         ).pooler_output
 
     def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-        """Return (batch, classes) logits.
+        """Return the logits, (batch, classes).
 
         Args:
-            image_embeds: (batch, dim), L2-normalised.
-            text_embeds: (batch, classes, dim), each image's own, L2-normalised.
+            image_embeds: (batch, dim) image features, L2-normalised.
+            text_embeds: (batch, classes, dim) class features of each image, L2-normalised.
         """
         with torch.autocast(image_embeds.device.type, enabled=False):
             logits = at_least_float32(self.clip.logit_scale).exp() * torch.einsum(
