@@ -1,4 +1,4 @@
-"""TCP, registered with the Auto classes."""
+"""TCP: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

@@ -7,15 +7,15 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 
 @strict
 class TCPConfig(ContextPromptConfig):
-    r"""
-    Configuration of [`TCPForImageClassification`] (Textual-based Class-aware Prompt tuning, arXiv 2311.18231).
+    r"""Configuration of [`TCPForImageClassification`] (Textual-based Class-aware Prompt tuning, arXiv 2311.18231).
 
-    class_token_layer (`int`, *optional*, defaults to 8):
-        The layer of the text tower, counted from 0, at whose input the class's own tokens replace the context.
-    knowledge_weight (`float`, *optional*, defaults to 8.0):
-        Weight of the distance between the class features and the teacher's.
-    prompt_template (`str`, *optional*, defaults to `"{}."`):
-        What follows the context.
+    Args:
+        class_token_layer (`int`, *optional*, defaults to 8):
+            Layer of the text tower, counted from 0, at whose input the class tokens replace the context.
+        knowledge_weight (`float`, *optional*, defaults to 8.0):
+            Weight in the loss of the distance between the class features and the teacher's.
+        prompt_template (`str`, *optional*, defaults to `"{}."`):
+            Template of the text after the context, with `{}` for the class name.
     """
 
     model_type = "tcp"

@@ -1,7 +1,7 @@
-"""Prompts of the original TCP code (htyao89/Textual-based_Class-aware_prompt_tuning, `trainers/tcp.py`).
+"""Convert prompts of the original TCP code (htyao89/Textual-based_Class-aware_prompt_tuning, `trainers/tcp.py`).
 
-Its checkpoints hold the context, `ctx`, the network that makes the class tokens, and the embeddings of the
-prompts' other tokens. They do not hold the layer of the class tokens, which is 8 in the code.
+Its checkpoints contain the context, `ctx`, the network that makes the class tokens, and the embeddings of the other
+tokens in the prompts. They do not contain the layer of the class tokens, which is 8 in the original code.
 """
 
 import argparse
@@ -26,12 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `hf-prompt convert tcp`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "a photo of a {}.")
-    parser.add_argument("--prompt_template", default="{}.", help="what follows the context (default: {}.)")
-    parser.add_argument("--class_token_layer", type=int, default=8, help="layer of the class tokens (default: 8)")
+    parser.add_argument(
+        "--prompt_template", default="{}.", help="text after the context, with {} for the class name (default: {}.)"
+    )
+    parser.add_argument(
+        "--class_token_layer",
+        type=int,
+        default=8,
+        help="layer of the text tower, from 0, at which the class tokens replace the context (default: 8)",
+    )
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         return {
@@ -45,6 +52,6 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     layers = [f"meta_net.linear{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")]
     return {"context": "ctx"} | {name: name for name in layers}

@@ -1,4 +1,4 @@
-"""TCP: context tokens made from each class's name (arXiv 2311.18231, §3.2; `trainers/tcp.py`)."""
+"""TCP: context tokens made from the class names (arXiv 2311.18231, §3.2; reference code `trainers/tcp.py`)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
 class TCPPreTrainedModel(KnowledgeGuidedModel):
+    """Base class of TCP models, with weight initialisation and the processor class."""
+
     config: TCPConfig
     processor_class = TCPProcessor
     needs_causal_text = True
@@ -27,10 +29,10 @@ class TCPPreTrainedModel(KnowledgeGuidedModel):
 
 
 class TCPForImageClassification(TCPPreTrainedModel):
-    """Image classification with a context that gives way to tokens of the class's own inside the text tower.
+    """Image classification with a context that class tokens replace inside the text tower (TCP).
 
-    The tokens are made from the frozen backbone's feature of the class, at new classes from their names. The loss is
-    KgCoOp's.
+    The class tokens are made from the class features of the frozen backbone, also for new classes, which need only
+    names. The loss is that of KgCoOp.
     """
 
     def __init__(self, config: TCPConfig, backbone: PreTrainedModel | None = None):
@@ -64,21 +66,24 @@ class TCPForImageClassification(TCPPreTrainedModel):
         """Make a new prompt for a pretrained CLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
-            n_ctx: number of context vectors, and of a class's tokens.
-            class_token_layer: the layer of the text tower, counted from 0, at whose input they replace the context.
-            knowledge_weight: weight of the distance from the teacher.
-            prompt_template: what follows the context, such as "{}, a type of pet.".
-            templates: the teacher's hand-written prompts; of several the mean. Default: "a photo of a {}.".
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
+            n_ctx: number of context vectors, and of tokens per class.
+            class_token_layer: layer of the text tower, counted from 0, at whose input the class tokens replace the
+                context.
+            knowledge_weight: weight in the loss of the distance between the class features and the teacher's.
+            prompt_template: template of the text after the context, such as "{}, a type of pet.".
+            templates: hand-written prompts of the teacher, which averages its features over them. Default:
+                "a photo of a {}.".
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: for a layer that the text tower does not have, a template without `{}`, or a name that is too
+            ValueError: if the text tower does not have the layer, a template does not contain `{}`, or a name is too
                 long for the text tower.
-            TypeError: if the backbone is of another type.
+            TypeError: if the method does not support the type of the backbone.
         """
         return cls._from_backbone(
             name_or_path,
@@ -98,7 +103,8 @@ class TCPForImageClassification(TCPPreTrainedModel):
         return config.prompt_template
 
     def prompt_token_ids(self) -> list[list[int]]:
-        # With virtual tokens of each class's own, which it needs from `class_token_layer` on.
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
+        # Each class has its own virtual tokens, because they differ between classes from `class_token_layer` on.
         n_ctx, prompts = self.config.n_ctx, []
         for index, ids in enumerate(self.class_token_ids()):
             first = self.vocab_size + index * n_ctx
@@ -107,18 +113,22 @@ class TCPForImageClassification(TCPPreTrainedModel):
 
     @property
     def context(self) -> torch.Tensor:
+        """Learned context, expanded to all classes, (classes, n_ctx, hidden size)."""
         return self.prompt_learner.context.expand(self.config.num_labels, -1, -1)
 
     @property
     def layer_context(self) -> Mapping[int, torch.Tensor]:
+        """Class tokens, (classes, n_ctx, hidden size), by the layer at whose input they replace the context."""
         tokens = self.prompt_learner.meta_net(self.get_teacher_features())
         return {self.config.class_token_layer: tokens.unflatten(-1, (self.config.n_ctx, -1))}
 
     def learned_text_tensors(self) -> list[torch.Tensor]:
-        # The class tokens are made from the teacher's features, which are kept as long as they stay the same.
+        """Return the trained tensors outside of the backbone that the class features depend on."""
+        # The class tokens are made from the teacher's features, which are cached as long as nothing changes them.
         return [*self.prompt_learner.parameters(), self.get_teacher_features()]
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         return *super().prompt_fields(), self.config.class_token_layer
 
 
