@@ -1,4 +1,4 @@
-"""MMRL, registered with the Auto classes."""
+"""MMRL: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

@@ -9,21 +9,23 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 
 @strict
 class MMRLConfig(ContextPromptConfig):
-    r"""
-    Configuration of [`MMRLForImageClassification`] (Multi-Modal Representation Learning, arXiv 2503.08497).
+    r"""Configuration of [`MMRLForImageClassification`] (Multi-Modal Representation Learning, arXiv 2503.08497).
 
-    n_rep (`int`, *optional*, defaults to 5):
-        Number of representation tokens.
-    first_layer (`int`, *optional*, defaults to 5):
-        The layer of both towers, counted from 0, at whose input the tokens are inserted.
-    rep_dim (`int`, *optional*, defaults to 512):
-        Size of the representation space.
-    alpha (`float`, *optional*, defaults to 0.7):
-        Weight of the class token's logits; the representation tokens' have the rest.
-    reg_weight (`float`, *optional*, defaults to 0.5):
-        Weight of the distances from the features without the tokens.
-    role (`"base"` or `"new"`, *optional*, defaults to `"base"`):
-        Whether the classes are those of the training. Of others the class token alone decides.
+    Args:
+        n_rep (`int`, *optional*, defaults to 5):
+            Number of representation tokens.
+        first_layer (`int`, *optional*, defaults to 5):
+            Layer of both towers, counted from 0, at whose input the tokens are inserted.
+        rep_dim (`int`, *optional*, defaults to 512):
+            Size of the representation space.
+        alpha (`float`, *optional*, defaults to 0.7):
+            Weight of the logits of the class token, from 0 to 1. Those of the representation tokens have weight
+            1 - `alpha`.
+        reg_weight (`float`, *optional*, defaults to 0.5):
+            Weight in the loss of the distances from the features without the tokens.
+        role (`"base"` or `"new"`, *optional*, defaults to `"base"`):
+            Whether the model was trained on these classes ("base") or not ("new"). For new classes only the class
+            token is used.
     """
 
     model_type = "mmrl"
@@ -36,7 +38,7 @@ class MMRLConfig(ContextPromptConfig):
     role: Literal["base", "new"] = "base"
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         super().validate_architecture()
         for name in ("n_rep", "rep_dim"):
             if getattr(self, name) < 1:

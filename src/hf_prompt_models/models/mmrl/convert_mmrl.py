@@ -1,7 +1,7 @@
-"""Representation tokens of the original MMRL code (https://github.com/yunncheng/MMRL, trainers/mmrl.py).
+"""Convert representation tokens of the original MMRL code (https://github.com/yunncheng/MMRL, trainers/mmrl.py).
 
-Its checkpoints hold the tokens and their projections under `representation_learner.`, the projection of the
-representation tokens as `image_encoder.proj_rep`, and the whole CLIP.
+Its checkpoints contain the tokens and their projections under `representation_learner.`, the projection of their
+outputs as `image_encoder.proj_rep`, and the complete CLIP.
 """
 
 import argparse
@@ -29,12 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `hf-prompt convert mmrl`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "a photo of a {}.")
-    parser.add_argument("--alpha", type=float, default=0.7, help="weight of the class token's logits (default: 0.7)")
-    parser.add_argument("--first_layer", type=int, default=5, help="first layer with tokens, from 0 (default: 5)")
+    parser.add_argument(
+        "--alpha", type=float, default=0.7, help="weight of the logits of the class token (default: 0.7)"
+    )
+    parser.add_argument(
+        "--first_layer", type=int, default=5, help="first layer with representation tokens, from 0 (default: 5)"
+    )
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Convert what the command line names, and return the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
 
     def choices(tensors: Tensors) -> dict[str, Any]:
         n_rep, rep_dim = tensors["representation"].shape
@@ -45,7 +49,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
 
 
 def original_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the file's names of the trained tensors, by ours."""
+    """Map our names of the trained tensors to those in the file."""
     names = {"representation": f"{LEARNER}compound_rep_tokens", "representation_projection.weight": PROJECTION}
     for ours, theirs in (("text", "r2tproj"), ("vision", "r2vproj")):
         before = f"{LEARNER}compound_rep_tokens_{theirs}."

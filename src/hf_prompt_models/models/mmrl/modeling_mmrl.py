@@ -1,4 +1,4 @@
-"""MMRL: representation tokens that both towers share, in their later layers (arXiv 2503.08497; `trainers/mmrl.py`)."""
+"""MMRL: representation tokens in the later layers of both towers (arXiv 2503.08497; `trainers/mmrl.py`)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,22 @@ from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 class MMRLPromptLearner(nn.Module):
-    """The representation space, and its projections into both towers.
+    """Representation tokens, and their projections into both towers.
 
     Args:
-        n_rep, rep_dim: number and size of the representation tokens.
-        text_layers, text_width: layers of the text tower that get tokens, and its hidden size.
-        vision_layers, vision_width: of the image tower.
-        dim: of image features.
+        n_rep: number of representation tokens.
+        rep_dim: size of the representation tokens.
+        text_layers: number of layers of the text tower with tokens.
+        text_width: hidden size of the text tower.
+        vision_layers: number of layers of the image tower with tokens.
+        vision_width: hidden size of the image tower.
+        dim: size of the image features.
 
     Attributes:
         representation: (n_rep, rep_dim)
-        text_projections, vision_projections: one for each of the layers.
-        representation_projection: from the image tower to image features, for the representation tokens.
+        text_projections: one linear layer, rep_dim to text_width, for each layer of the text tower with tokens.
+        vision_projections: one linear layer, rep_dim to vision_width, for each layer of the image tower with tokens.
+        representation_projection: linear layer, vision_width to dim, for the outputs of the representation tokens.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class MMRLPromptLearner(nn.Module):
         self.representation_projection = nn.Linear(vision_width, dim, bias=False)
 
     def initialize(self) -> None:
-        """Start as the released code does: the projections into one tower are copies of one."""
+        """Initialise the parameters as the released code does: all projections into a tower are equal."""
         init.normal_(self.representation, mean=0.0, std=0.02)
         for projections in (self.text_projections, self.vision_projections):
             init_linear(projections[0])
@@ -69,6 +73,8 @@ class MMRLPromptLearner(nn.Module):
 
 
 class MMRLPreTrainedModel(ContextPromptModel):
+    """Base class of MMRL models, with weight initialisation and the processor class."""
+
     config: MMRLConfig
     processor_class = MMRLProcessor
     uses_teacher = True
@@ -82,10 +88,10 @@ class MMRLPreTrainedModel(ContextPromptModel):
 
 
 class MMRLForImageClassification(MMRLPreTrainedModel):
-    """Image classification by two image features: the class token's and that of the representation tokens.
+    """Image classification with two image features, of the class token and of the representation tokens (MMRL).
 
-    The tokens are inserted after the start token and after the class token at `first_layer`, and replaced at every
-    later layer.
+    The representation tokens are inserted at `first_layer`, after the start token of the text tower and the class
+    token of the image tower. They are replaced at every later layer.
     """
 
     def __init__(self, config: MMRLConfig, backbone: PreTrainedModel | None = None):
@@ -127,21 +133,24 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         """Make new representation tokens for a pretrained CLIP.
 
         Args:
-            name_or_path: Hub id or folder of the backbone.
-            class_names: one name a class, in the order of the labels. Underscores are read as spaces.
-            n_rep, rep_dim: number and size of the representation tokens.
-            first_layer: the layer of both towers, counted from 0, at whose input they are inserted.
-            alpha: weight of the class token's logits; the representation tokens' have the rest.
-            reg_weight: weight of the distances from the features without the tokens.
-            templates: the hand-written prompts. The first is the text tower's input; the teacher has the mean of all.
-                Default: "a photo of a {}.".
-            text_chunk_size: prompts to encode at a time in training, where memory is short.
-            tokenizer: the backbone's tokenizer or processor, where it is not in the backbone's folder.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces.
+            n_rep: number of representation tokens.
+            first_layer: layer of both towers, counted from 0, at whose input they are inserted.
+            rep_dim: size of the representation tokens.
+            alpha: weight of the logits of the class token, from 0 to 1. Those of the representation tokens have weight
+                1 - `alpha`.
+            reg_weight: weight in the loss of the distances from the features without the tokens.
+            templates: hand-written prompts. The first one is the input of the text tower; the teacher averages its
+                features over all of them. Default: "a photo of a {}.".
+            text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
+                or 64 with gradient checkpointing.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            TypeError: if the backbone is of another type.
-            ValueError: for a layer that a tower does not have, a template without `{}`, or a name that is too long for
+            TypeError: if the method does not support the type of the backbone.
+            ValueError: if a tower does not have the layer, a template does not contain `{}`, or a name is too long for
                 the text tower.
         """
         return cls._from_backbone(
@@ -164,16 +173,16 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         role: Literal["base", "new"] = "new",
     ) -> None:
-        """Classify into other classes from now on, with the trained tensors as they are.
+        """Replace the classes and keep the trained tensors.
 
         Args:
-            class_names: the new names, in the order of the labels.
-            tokenizer: the backbone's tokenizer, or the processor. Default: that of the model's processor.
-            role: "new": the class token alone decides, as the paper has it for classes that were not trained on.
-                "base": the representation tokens have their share.
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the model's processor.
+            role: "new" for classes that the model was not trained on: only the class token is used, as in the paper.
+                "base" for classes that it was trained on: the representation tokens are used too.
 
         Raises:
-            ValueError: if a name is empty or does not fit the text tower, or for another role.
+            ValueError: if a name is empty or does not fit the text tower, or if the role is unknown.
         """
         super().set_classes(class_names, tokenizer)
         self.config.update({"role": role})
@@ -184,35 +193,40 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
 
     @classmethod
     def _num_added_tokens(cls, config: MMRLConfig) -> int:
-        return 0  # the inserted tokens take no positions
+        return 0  # the inserted tokens do not use positions of the text tower
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         return *super().prompt_fields(), self.config.n_rep, self.config.first_layer
 
     def prompt_token_ids(self) -> list[list[int]]:
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         tokens = range(self.vocab_size, self.vocab_size + self.config.n_rep)
         return [[ids[0], *tokens, *ids[1:]] for ids in self.class_token_ids()]
 
     def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
-        if not (prompts.input_ids >= self.vocab_size).any():  # the teacher's
+        if not (prompts.input_ids >= self.vocab_size).any():  # prompts of the teacher
             return prompts
         n_rep, positions = self.config.n_rep, prompts.position_ids
-        # Words keep the positions that they have without the tokens, whose own do not matter.
+        # Words keep the positions that they have without the tokens. The positions of the tokens have no effect.
         positions = torch.where(positions > n_rep, positions - n_rep, positions.clamp(max=1))  # type: ignore[assignment]
         return replace(prompts, position_ids=positions)
 
     @property
     def context(self) -> torch.Tensor:
-        # Placeholders, which nothing sees before they are replaced at `first_layer`.
+        """Placeholders for the representation tokens, (n_rep, hidden size), all zero."""
+        # No token attends to the placeholders before they are replaced at `first_layer`.
         width = self.clip.text_model.config.hidden_size
         return torch.zeros(self.config.n_rep, width, device=self.clip.device)
 
     @property
     def layer_context(self) -> Mapping[int, torch.Tensor]:
+        """Representation tokens of the text tower, (n_rep, hidden size), by the layer whose input they are in."""
         return self._tokens(self.prompt_learner.text_projections)
 
     @property
     def first_layer(self) -> int:
+        """First layer of both towers with representation tokens."""
         return self.config.first_layer
 
     def _tokens(self, projections: nn.ModuleList) -> dict[int, torch.Tensor]:
@@ -220,6 +234,7 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         return {index: project(tokens) for index, project in enumerate(projections, self.config.first_layer)}
 
     def learned_text_tensors(self) -> list[torch.Tensor]:
+        """Return the trained tensors outside of the backbone that the class features depend on."""
         learner = self.prompt_learner
         return [learner.representation, *learner.text_projections.parameters()]
 
@@ -235,15 +250,17 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         spatial_shapes: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Return the image features: `.pooler_output`, (batch, dim), of the class token, L2-normalised.
+        """Return the image features of the class token: `.pooler_output`, (batch, dim), L2-normalised.
 
         Args:
             pixel_values: (batch, 3, height, width)
-            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_attention_mask: not supported; it belongs to NaFlex backbones, which have no class token.
+            spatial_shapes: not supported, for the same reason.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
-            The output, with an attribute `representation_embeds`, (batch, dim), L2-normalised: the tokens'.
+            The output of the image tower with an additional attribute `representation_embeds`, (batch, dim): the image
+            features of the representation tokens, L2-normalised.
         """
         self.check_pixels(pixel_values, pixel_attention_mask, spatial_shapes)
         tower = self.clip.vision_model
@@ -257,10 +274,14 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         return outputs
 
     def image_logits(self, images: Any, text_embeds: torch.Tensor) -> torch.Tensor:
-        """Return the logits, (batch, classes), of both features or, for classes that were not trained on, of one.
+        """Return the logits, (batch, classes).
 
-        For the classes that the model was made with they are `alpha` * class token + (1 - `alpha`) * representation
-        tokens, for others the class token's.
+        With `role="base"` they are `alpha` * class token logits + (1 - `alpha`) * representation token logits, with
+        `role="new"` the class token logits.
+
+        Args:
+            images: the output of `get_image_features`.
+            text_embeds: (classes, dim) class features, L2-normalised.
         """
         class_logits = self.class_logits(images.pooler_output, text_embeds)
         if self.config.role != "base":
@@ -276,6 +297,7 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, without their weights."""
         class_logits = self.class_logits(images.pooler_output, text_embeds)
         representation_logits = self.class_logits(images.representation_embeds, text_embeds)
         return {
@@ -286,6 +308,7 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         }
 
     def loss_weights(self) -> dict[str, float]:
+        """Return the weight of each of `loss_terms` in the loss."""
         alpha, weight = self.config.alpha, self.config.reg_weight
         return {"cross_entropy": alpha, "representation_cross_entropy": 1 - alpha, "image": weight, "text": weight}
 
