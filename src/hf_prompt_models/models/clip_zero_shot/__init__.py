@@ -1,4 +1,4 @@
-"""Zero-shot CLIP prompts, registered with the Auto classes."""
+"""Zero-shot CLIP prompts: configuration, model and processor, registered with the Auto classes."""
 
 from transformers import AutoConfig, AutoModelForImageClassification, AutoProcessor
 

@@ -11,16 +11,16 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class ClipZeroShotConfig(PromptConfig):
-    r"""
-    Configuration of [`ClipZeroShotForImageClassification`].
+    r"""Configuration of [`ClipZeroShotForImageClassification`].
 
-    clip_config (`PreTrainedConfig` or `dict`, *optional*):
-        The backbone's configuration: a `CLIPConfig`, or that of another model of `hf_prompt_models.backbones`, told by
-        its `model_type`.
-    templates (`list[str]`, *optional*):
-        Sentences with one `{}` for the class name. Several make an ensemble.
-    prompt_token_ids (`list[str]`, *optional*):
-        A string of token ids for each prompt: all classes in the first template, then in the second, ….
+    Args:
+        clip_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the backbone: a `CLIPConfig`, or that of another model in `hf_prompt_models.backbones`,
+            identified by its `model_type`.
+        templates (`list[str]`, *optional*):
+            Sentences with one `{}` for the class name. Several templates form an ensemble.
+        prompt_token_ids (`list[str]`, *optional*):
+            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, ….
     """
 
     task = "image-classification"

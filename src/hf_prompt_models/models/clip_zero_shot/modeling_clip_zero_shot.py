@@ -1,4 +1,4 @@
-"""Zero-shot classification by hand-written prompts (CLIP, arXiv 2103.00020, §3.1.4)."""
+"""Zero-shot classification with hand-written prompts (CLIP, arXiv 2103.00020, §3.1.4)."""
 
 import os
 from collections.abc import Sequence
@@ -15,17 +15,19 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
 
 
 class ClipZeroShotPreTrainedModel(TemplatePromptModel, ClipPromptModel):
+    """Base class of zero-shot CLIP models, with the processor class."""
+
     config: ClipZeroShotConfig
     processor_class = ClipZeroShotProcessor
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing is learned, so nothing of ours has weights."""
+        """No-op: the model has no weights besides those of the backbone."""
 
 
 class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
-    """Image classification by the similarity of an image and of the class names in hand-written templates.
+    """Zero-shot image classification by the similarity of images and class names in hand-written templates.
 
-    A class's feature is the mean of its normalised features over the templates, normalised again.
+    The feature of a class is the mean of its normalised features over the templates, normalised again.
     """
 
     def __init__(self, config: ClipZeroShotConfig, backbone: PreTrainedModel | None = None):
@@ -42,21 +44,20 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A classifier from a pretrained CLIP or SigLIP, class names and templates.
+        """Make a classifier from a pretrained CLIP or SigLIP, class names and templates.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a model in
-                `hf_prompt_models.backbones`: CLIP, MetaCLIP 2, SigLIP, SigLIP 2. "playground" is the tiny CLIP in this
-                package.
-            class_names: one name a class, in the order of the labels; underscores are read as spaces, names may
-                repeat.
-            templates: sentences with one `{}`; `hf_prompt_models.prompts.templates` has the published lists.
-            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP or SigLIP 2 (see
+                `hf_prompt_models.backbones`). "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
+            templates: sentences with one `{}`. The published lists are in `hf_prompt_models.prompts.templates`.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`,
+                ….
 
         Raises:
-            ValueError: for a template without `{}`, or a name too long for the text tower.
-            TypeError: if the backbone is of another type.
+            ValueError: if a template does not contain `{}`, or a name is too long for the text tower.
+            TypeError: if the method does not support the type of the backbone.
         """
         templates = check_templates(templates)
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
@@ -70,6 +71,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         return model
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        """Return the normalised mean of the normalised features over the templates, (classes, dim)."""
         features = F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
         return F.normalize(features.mean(dim=0), dim=-1)
 

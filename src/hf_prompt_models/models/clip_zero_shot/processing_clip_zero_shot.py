@@ -4,7 +4,7 @@ from hf_prompt_models.processing_utils import ClipPromptProcessor
 
 
 class ClipZeroShotProcessor(ClipPromptProcessor):
-    """Images to `pixel_values`, class names to tokens."""
+    """Convert images to `pixel_values` and class names to tokens."""
 
 
 __all__ = ["ClipZeroShotProcessor"]
