@@ -18,7 +18,7 @@ from hf_prompt_models.models.action_clip.processing_action_clip import ActionCli
 AutoConfig.register(ActionClipConfig.model_type, ActionClipConfig, exist_ok=True)
 AutoModelForVideoClassification.register(ActionClipConfig, ActionClipForVideoClassification, exist_ok=True)
 AutoProcessor.register(ActionClipConfig, ActionClipProcessor, exist_ok=True)
-# PIL's alone, also where torchvision is there and would be taken: its interpolation differs.
+# Only the PIL backend, even if torchvision is installed and would be preferred: its interpolation differs.
 _backends = dict.fromkeys(("pil", "torchvision"), ActionClipImageProcessor)
 AutoImageProcessor.register(ActionClipConfig, image_processor_classes=_backends, exist_ok=True)
 replace_stock_pipeline()

@@ -11,43 +11,46 @@ from hf_prompt_models.configuration_utils import PromptConfig
 
 @strict
 class ActionClipConfig(PromptConfig):
-    r"""
-    Configuration of [`ActionClipForVideoClassification`] (ActionCLIP, arXiv 2109.08472).
+    r"""Configuration of [`ActionClipForVideoClassification`] (ActionCLIP, arXiv 2109.08472).
 
-    clip_config (`PreTrainedConfig` or `dict`, *optional*):
-        The backbone's configuration: a `CLIPConfig` or a `MetaClip2Config`.
-    templates (`list[str]`, *optional*):
-        Sentences with one `{}` for the class name: the textual prompts.
-    prompt_token_ids (`list[str]`, *optional*):
-        A string of token ids for each prompt: all classes in the first template, then in the second, ….
-    num_frames (`int`, *optional*, defaults to 8):
-        Frames that `pipeline()` samples from a video. `"joint"` learns positions for so many and takes no more;
-        `"transf_cls"` takes exactly so many.
-    pre_network (`"joint"`, *optional*):
-        The visual prompt before the image tower: all frames' patches are one sequence, with learned time positions.
-        It makes one vector a video, so that nothing is left for another `post_network` than `"mean"`.
-    in_network (`"shift"`, *optional*):
-        The visual prompt inside: before each block an eighth of the channels comes from the next frame and an eighth
-        from the frame before. It shifts between frames' sequences, so that it goes without `"joint"`.
-    post_network (`"mean"`, `"conv1d"`, `"lstm"`, `"transf"` or `"transf_cls"`, *optional*, defaults to `"transf"`):
-        The visual prompt behind: what makes one vector of the frames'.
-    head_num_layers (`int`, *optional*, defaults to 6):
-        Layers of the `"transf"` and `"transf_cls"` heads.
-    head_num_attention_heads (`int`, *optional*):
-        Their attention heads. `None` is what the released code has: the text tower's width / 64 for `"transf"`, 8 for
-        `"transf_cls"`.
-    head_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
-        Of the layer norms in `"transf"`; mmaction2's port has 1e-5.
-    max_frames (`int`, *optional*, defaults to 77):
-        Frame positions that `"transf"` learns: it takes so many frames at most.
-    legacy_conv1d_layout (`bool`, *optional*, defaults to `False`):
-        Whether `"conv1d"` reads its input as the released code does, which takes a (frames, channels) array for a
-        (channels, frames) one without turning it. For checkpoints that were trained so.
-    eval_logit_scale (`float`, *optional*, defaults to 100.0):
-        What similarities are multiplied with before the softmax in evaluation. `None`: the learned temperature.
-    trainable (`"all"`, `"image"` or `"head"`, *optional*, defaults to `"all"`):
-        What is trained: the whole model; all but the text side; or what is not the backbone's, that is the head and
-        the time positions. With `"head"` a checkpoint may hold these alone, otherwise it holds the backbone too.
+    Args:
+        clip_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the backbone: a `CLIPConfig` or a `MetaClip2Config`.
+        templates (`list[str]`, *optional*):
+            Textual prompts: sentences with one `{}` for the class name.
+        prompt_token_ids (`list[str]`, *optional*):
+            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, ….
+        num_frames (`int`, *optional*, defaults to 8):
+            Number of frames that `pipeline()` samples from a video. `"joint"` has learned positions for this number of
+            frames and accepts no more; `"transf_cls"` accepts exactly this number.
+        pre_network (`"joint"`, *optional*):
+            Visual prompt before the image tower: the patches of all frames form one sequence, with learned time
+            positions. It yields one vector per video, so it can only be combined with `post_network="mean"`.
+        in_network (`"shift"`, *optional*):
+            Visual prompt inside the image tower: before each block an eighth of the channels comes from the next frame
+            and an eighth from the previous frame. It shifts channels between the sequences of frames, so it cannot be
+            combined with `"joint"`.
+        post_network (`str`, *optional*, defaults to `"transf"`):
+            Visual prompt after the image tower: the head that turns the frame features into one vector, one of
+            `"mean"`, `"conv1d"`, `"lstm"`, `"transf"` and `"transf_cls"`.
+        head_num_layers (`int`, *optional*, defaults to 6):
+            Number of layers in the `"transf"` and `"transf_cls"` heads.
+        head_num_attention_heads (`int`, *optional*):
+            Number of attention heads in these heads. `None` is the setting of the released code: the width of the text
+            tower / 64 for `"transf"`, 8 for `"transf_cls"`.
+        head_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
+            Epsilon of the layer norms in `"transf"`; mmaction2's port uses 1e-5.
+        max_frames (`int`, *optional*, defaults to 77):
+            Number of learned frame positions in `"transf"`, and so the largest number of frames that it accepts.
+        legacy_conv1d_layout (`bool`, *optional*, defaults to `False`):
+            Whether `"conv1d"` reads its input as the released code does, which reshapes a (frames, channels) array to
+            (channels, frames) instead of transposing it. Needed for checkpoints that were trained this way.
+        eval_logit_scale (`float`, *optional*, defaults to 100.0):
+            Factor of the similarities before the softmax in evaluation. `None` uses the learned temperature.
+        trainable (`"all"`, `"image"` or `"head"`, *optional*, defaults to `"all"`):
+            What is trained: the complete model, everything except the text side, or only what is not part of the
+            backbone, which is the head and the time positions. With `"head"` a checkpoint may contain only these
+            parts, otherwise it contains the backbone too.
     """
 
     task = "video-classification"
@@ -71,7 +74,7 @@ class ActionClipConfig(PromptConfig):
     trainable: Literal["all", "image", "head"] = "all"
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         for name in ("num_frames", "head_num_layers", "max_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is a number, at least 1; got {getattr(self, name)}.")
@@ -92,10 +95,13 @@ class ActionClipConfig(PromptConfig):
         self.check_num_frames(self.num_frames)
 
     def check_num_frames(self, num_frames: int) -> None:
-        """Refuse a number of frames that the model cannot take.
+        """Check that the model accepts a number of frames.
+
+        Args:
+            num_frames: number of frames of a video.
 
         Raises:
-            ValueError: saying which number it can.
+            ValueError: if it does not, with the number that it accepts.
         """
         if num_frames < 1:
             raise ValueError("A video needs at least one frame.")

@@ -1,8 +1,8 @@
-"""Checkpoints of the original ActionCLIP code (https://github.com/sallymmx/ActionCLIP) and of mmaction2's port of it.
+"""Convert checkpoints of the original ActionCLIP code (https://github.com/sallymmx/ActionCLIP) and of mmaction2.
 
-Which visual prompts a checkpoint has is read from the names of its tensors, and all of its tensors are used or named
-in the report. It says neither its classes nor its tokenizer, and of the towers only the sizes: these are checked
-against the backbone's, of which no weights are taken.
+The visual prompts of a checkpoint are inferred from the names of its tensors, and every tensor is either used or named
+in the report. A checkpoint does not contain class names or a tokenizer. The sizes of its towers are checked against
+those of the backbone, whose weights are not used.
 """
 
 import argparse
@@ -29,38 +29,41 @@ from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
 HIDDEN_ACT = "quick_gelu"
 LAYER_NORM_EPS = 1e-5
 HEAD_SIZE = 64
-"""What the original code builds its CLIP with, whatever the checkpoint."""
+"""Settings with which the original code builds its CLIP for every checkpoint."""
 MAX_PIXEL_DIFFERENCE = 0.01
-"""Of the means and deviations of 0 to 255, which configurations give with three decimals."""
+"""Tolerance for pixel means and deviations from 0 to 255, which configurations give with three decimals."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line arguments of the conversion to a parser."""
     parser.add_argument(
-        "--checkpoint", required=True, help="model_best.pt or another .pt of the original code, or a .pth of mmaction2"
+        "--checkpoint",
+        required=True,
+        help="model_best.pt or another .pt file of the original code, or a .pth file of mmaction2",
     )
     parser.add_argument(
         "--backbone",
         required=True,
-        help="Hub id or folder of the CLIP that was fine-tuned, for its configuration, tokenizer and image settings; "
-        "the weights are the checkpoint's",
+        help="Hub id or folder of the CLIP that was fine-tuned, to read its configuration, tokenizer and image "
+        "settings; the weights come from the checkpoint",
     )
     parser.add_argument(
         "--labels",
         required=True,
         metavar="FILE",
-        help="CSV file with columns id and name, one row a class in the order of the class indices, as the original "
-        "code's lists/kinetics_400_labels.csv",
+        help="CSV file with the columns id and name and one row per class, in the order of the class indices, such as "
+        "lists/kinetics_400_labels.csv of the original code",
     )
-    parser.add_argument("--output_dir", required=True, help="the folder to write")
+    parser.add_argument("--output_dir", required=True, help="folder to save the converted checkpoint to")
     parser.add_argument(
         "--num_frames",
         type=int,
-        help="frames that are sampled from a video (default: what the checkpoint tells, else 8)",
+        help="number of frames to sample from a video (default: inferred from the checkpoint, else 8)",
     )
 
 
 def convert(arguments: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines to print."""
+    """Convert the checkpoint given on the command line, and return the lines to print."""
     rows = read_label_rows(arguments.labels)
     _, report = convert_from_original(
         arguments.checkpoint,
@@ -88,23 +91,25 @@ def convert_from_original(
     output_dir: str | os.PathLike | None = None,
     num_frames: int | None = None,
 ) -> tuple[ActionClipForVideoClassification, list[str]]:
-    """A model of the original code or of mmaction2 as one of this package, in float32. Nothing in the file is run.
+    """Convert a checkpoint of the original code or of mmaction2 to a model of this package, in float32.
+
+    No code from the file is executed.
 
     Args:
-        checkpoint: the file.
-        backbone: Hub id or folder of the CLIP that was fine-tuned: its configuration and processor.
-        class_names: one name a class, in the order of the labels.
-        output_dir: where to save the model with its processor, if anywhere.
-        num_frames: frames that are sampled from a video. Default: what the checkpoint tells, else 8.
+        checkpoint: path of the file.
+        backbone: Hub id or folder of the CLIP that was fine-tuned, whose configuration and processor are used.
+        class_names: class names, in the order of the labels.
+        output_dir: folder to save the model and its processor to. Default: they are not saved.
+        num_frames: number of frames to sample from a video. Default: inferred from the checkpoint, else 8.
 
     Returns:
-        The model, and lines that say what was read and what became of it.
+        The model, and lines that report what was read and how it was used.
 
     Raises:
         OSError: if there is no such file or backbone.
         TypeError: if the backbone is not a CLIP.
-        ValueError: if the file is none of these checkpoints, lacks tensors or has others, or does not fit the
-            backbone; if its head does not take so many frames.
+        ValueError: if the file is not such a checkpoint, has missing or unknown tensors, or does not fit the backbone;
+            or if its head does not accept this number of frames.
     """
     folders = [os.path.realpath(path) for path in (output_dir, backbone) if path is not None and os.path.isdir(path)]
     if len(folders) > len(set(folders)):
@@ -153,12 +158,12 @@ def _load_clip_config(backbone: str | os.PathLike) -> CLIPConfig:
                 f"{part.layer_norm_eps}, the original ActionCLIP with {HIDDEN_ACT} and {LAYER_NORM_EPS}: it is not "
                 "the CLIP that was fine-tuned. Name the repository or folder of OpenAI's."
             )
-    config.name_or_path = ""  # the converted folder needs it no more
+    config.name_or_path = ""  # the converted folder does not depend on the backbone
     return config
 
 
 def _check_sizes(read: OriginalCheckpoint, config: CLIPConfig, backbone: str | os.PathLike) -> None:
-    """Refuse another backbone in the terms of its configuration, before tensors are compared."""
+    """Check the sizes in the configuration of the backbone, whose messages are clearer than those about tensors."""
     text, vision = config.text_config, config.vision_config
     sizes = {
         "image tower's width": (read.size("clip.visual.class_embedding", 0), vision.hidden_size),
@@ -187,7 +192,7 @@ def _check_sizes(read: OriginalCheckpoint, config: CLIPConfig, backbone: str | o
 
 
 def _dropped(read: OriginalCheckpoint, choices: dict[str, Any]) -> dict[str, str]:
-    """Tensors that no computation of the original reads, and why they are there."""
+    """Return the tensors that the original code does not use in computations, with the reason why they are there."""
     reasons = {f"data_preprocessor.{name}": "the processor's image settings say the same" for name in ("mean", "std")}
     if choices["post_network"] not in ("mean", "transf"):
         reasons["adapter.frame_position_embeddings.weight"] = (
@@ -226,7 +231,7 @@ def _check_tensors(
 
 
 def _check_pixels(read: OriginalCheckpoint, processor: ActionClipProcessor) -> None:
-    """mmaction2 keeps the pixels' mean and deviation in the model."""
+    """Check the pixel means and deviations, which mmaction2 stores in the model, against the processor's."""
     for kind in ("mean", "std"):
         values = read.tensors.get(f"data_preprocessor.{kind}")
         if values is None:
@@ -275,7 +280,7 @@ def _report(
 
 
 def _warnings(config: CLIPConfig) -> list[str]:
-    """Of what the tensors' shapes cannot tell."""
+    """Return warnings about settings that cannot be checked by tensor shapes."""
     return [
         f"  warning: the backbone's {part.model_type} has {part.num_attention_heads} attention heads, the original "
         f"code takes one for {HEAD_SIZE} of its {part.hidden_size} channels"

@@ -1,7 +1,7 @@
-"""ActionCLIP's post-network prompts: one vector of the frames' vectors (released code: `modules/Visual_Prompt.py`).
+"""Heads that turn frame features into one vector (ActionCLIP's post-network prompts, `modules/Visual_Prompt.py`).
 
-Each head is made of an `ActionClipConfig`, maps (batch, frames, dim) to (batch, dim) and starts as the released one.
-The frame positions, which each head has there and `transf` alone reads, are here in `transf` alone.
+Each head is built from an `ActionClipConfig`, maps (batch, frames, dim) to (batch, dim), and is initialised as in the
+released code. There all heads have frame positions, although only `transf` uses them; here only `transf` has them.
 """
 
 import math
@@ -15,32 +15,42 @@ from transformers.models.clip.modeling_clip import CLIPEncoder
 
 
 class FrameHead(nn.Module):
-    """Base of the heads."""
+    """Base class of the heads."""
 
     def init_part(self, part: nn.Module) -> None:
-        """Fill the parameters of the head itself or of a module in it, but not those of modules in that."""
+        """Initialise the parameters of the head itself or of a module in it, but not those of submodules.
+
+        Args:
+            part: the head or a module in it.
+        """
         if isinstance(part, nn.LayerNorm):
             init.ones_(part.weight)
             init.zeros_(part.bias)
 
     def set_attention(self, implementation: str) -> None:
-        """Choose how attention is computed, where the head has layers that can be told."""
+        """Choose the attention implementation; no-op for heads whose layers have no such choice.
+
+        Args:
+            implementation: name of the implementation, such as "sdpa".
+        """
 
 
 class MeanHead(FrameHead):
-    """The mean over the frames."""
+    """Mean over the frames."""
 
     def __init__(self, config: PreTrainedConfig, dim: int):
         super().__init__()
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return one vector per video, (batch, dim), for the features of its frames, (batch, frames, dim)."""
         return frames.mean(dim=1)
 
 
 class Conv1dHead(FrameHead):
-    """A depth-wise convolution of kernel 3 over time, added to the frames, then the mean.
+    """Depth-wise convolution over time with kernel size 3, added to the frames, then the mean over the frames.
 
-    It starts as a shift: a quarter of the channels takes the frame before, half its own, a quarter the next one.
+    It is initialised as a shift: a quarter of the channels takes the previous frame, half the same frame, and a
+    quarter the next frame.
     """
 
     def __init__(self, config: PreTrainedConfig, dim: int):
@@ -49,6 +59,7 @@ class Conv1dHead(FrameHead):
         self.conv = nn.Conv1d(dim, dim, kernel_size=3, padding=1, groups=dim, bias=False)
 
     def init_part(self, part: nn.Module) -> None:
+        """Initialise the parameters of the head itself or of a module in it."""
         if part is self.conv:
             dim = len(self.conv.weight)
             taps = torch.ones(dim, dtype=torch.long)
@@ -57,6 +68,7 @@ class Conv1dHead(FrameHead):
             init.copy_(self.conv.weight, nn.functional.one_hot(taps, 3)[:, None])
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return one vector per video, (batch, dim), for the features of its frames, (batch, frames, dim)."""
         batch, num_frames, dim = frames.shape
         channels = (
             frames.reshape(batch, dim, num_frames) if self.config.legacy_conv1d_layout else frames.transpose(1, 2)
@@ -65,24 +77,27 @@ class Conv1dHead(FrameHead):
 
 
 class LstmHead(FrameHead):
-    """An LSTM of one layer, added to the frames, then the mean."""
+    """LSTM with one layer, added to the frames, then the mean over the frames."""
 
     def __init__(self, config: PreTrainedConfig, dim: int):
         super().__init__()
         self.lstm = nn.LSTM(dim, dim, batch_first=True)
 
     def init_part(self, part: nn.Module) -> None:
+        """Initialise the parameters of the head itself or of a module in it."""
         for parameter in part.parameters(recurse=False):
             init.uniform_(parameter, -(self.lstm.hidden_size**-0.5), self.lstm.hidden_size**-0.5)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return one vector per video, (batch, dim), for the features of its frames, (batch, frames, dim)."""
         return (frames + self.lstm(frames)[0]).mean(dim=1)
 
 
 class TransfHead(FrameHead):
-    """A transformer over the frames, added to the frames without their positions, then the mean.
+    """Transformer over the frames, added to the frames without their positions, then the mean over the frames.
 
-    Blocks are CLIP's: norms first, QuickGELU, a feed-forward part four times as wide; there is no norm at the end.
+    The blocks are those of CLIP: pre-norm, QuickGELU, and a feed-forward part four times as wide. There is no norm
+    after the last block.
     """
 
     def __init__(self, config: PreTrainedConfig, dim: int):
@@ -101,10 +116,12 @@ class TransfHead(FrameHead):
         self.set_attention("sdpa")
 
     def set_attention(self, implementation: str) -> None:
-        # It computes in full precision, which flash attention does not take.
+        """Choose the attention implementation of the encoder."""
+        # The head computes in full precision, which flash attention does not support.
         self.encoder.config._attn_implementation = implementation if implementation in ("eager", "sdpa") else "sdpa"
 
     def init_part(self, part: nn.Module) -> None:
+        """Initialise the parameters of the head itself or of a module in it."""
         super().init_part(part)
         if isinstance(part, nn.Embedding):
             init.normal_(part.weight, std=0.02)
@@ -112,20 +129,22 @@ class TransfHead(FrameHead):
             init.zeros_(part.bias)
             attentions = (layer.self_attn for layer in self.encoder.layers)
             if any(part in (each.q_proj, each.k_proj, each.v_proj) for each in attentions):
-                bound = math.sqrt(6 / (4 * part.in_features))  # Xavier's for the three as one matrix
+                bound = math.sqrt(6 / (4 * part.in_features))  # Xavier initialisation of the three as one matrix
                 init.uniform_(part.weight, -bound, bound)
             else:
                 init.normal_(part.weight, std=0.02)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return one vector per video, (batch, dim), for the features of its frames, (batch, frames, dim)."""
         hidden_states = frames + self.frame_position_embeddings.weight[: frames.shape[1]]
         return (frames + self.encoder(inputs_embeds=hidden_states).last_hidden_state).mean(dim=1)
 
 
 class TransfClsHead(FrameHead):
-    """A transformer over a class token and the frames, read at the class token.
+    """Transformer over a class token and the frames; the output is that of the class token.
 
-    Blocks are torch's: norms last, ReLU, a feed-forward part of 2048, dropout 0.1; a norm at the end.
+    The blocks are those of torch: post-norm, ReLU, a feed-forward part of size 2048, and dropout 0.1. There is a norm
+    after the last block.
     """
 
     def __init__(self, config: PreTrainedConfig, dim: int):
@@ -139,6 +158,7 @@ class TransfClsHead(FrameHead):
         )
 
     def init_part(self, part: nn.Module) -> None:
+        """Initialise the parameters of the head itself or of a module in it."""
         super().init_part(part)
         if part is self:
             init.trunc_normal_(self.cls_token, std=0.02)
@@ -151,6 +171,7 @@ class TransfClsHead(FrameHead):
             init.zeros_(part.bias)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return one vector per video, (batch, dim), for the features of its frames, (batch, frames, dim)."""
         tokens = torch.cat([self.cls_token.expand(len(frames), 1, -1), frames], dim=1)
         return self.encoder(tokens + self.pos_embed)[:, 0]
 
@@ -162,7 +183,7 @@ HEADS: dict[str, Callable[[PreTrainedConfig, int], FrameHead]] = {
     "transf": TransfHead,
     "transf_cls": TransfClsHead,
 }
-"""By `post_network`; each takes the configuration and the dimension of the backbone's features."""
+"""Head classes by `post_network`. Each takes the configuration and the size of the backbone's features."""
 
 
 def _check_heads(heads: int, dim: int) -> int:

@@ -1,4 +1,4 @@
-"""Image processor for ActionCLIP: the frames of videos."""
+"""Image processor for the video frames of ActionCLIP."""
 
 from typing import Any, ClassVar, Self
 
@@ -18,10 +18,10 @@ from hf_prompt_models.data.images.loading import load_images
 
 
 class ActionClipImageProcessor(PilBackend):
-    """Frames to `pixel_values`, (videos, frames, 3, height, width).
+    """Convert video frames to `pixel_values`, (videos, frames, 3, height, width).
 
-    As the released code evaluates: the short side is resized to 256/224 of the crop by PIL's bicubic interpolation,
-    the centre is cropped, and CLIP's mean and deviation are used.
+    Frames are prepared as in the evaluation of the released code: PIL's bicubic interpolation resizes the short side
+    to 256/224 of the crop size, the centre is cropped, and pixels are normalised with CLIP's mean and deviation.
     """
 
     resample = PILImageResampling.BICUBIC
@@ -38,7 +38,11 @@ class ActionClipImageProcessor(PilBackend):
 
     @classmethod
     def from_image_processor(cls, image_processor: BaseImageProcessor) -> Self:
-        """For the same backbone as an image processor of single images: its crop, mean and deviation."""
+        """Make a video frame processor from the image processor of a backbone.
+
+        Args:
+            image_processor: image processor whose crop size, mean and deviation are used.
+        """
         crop = (image_processor.crop_size or image_processor.size).height
         return cls(
             size={"shortest_edge": crop * 256 // 224},
@@ -48,13 +52,13 @@ class ActionClipImageProcessor(PilBackend):
         )
 
     def preprocess(self, images: ImageInput, **kwargs: Any) -> BatchFeature:
-        """Prepare videos.
+        """Prepare the frames of one or more videos.
 
         Args:
-            images: the frames of one video: a list of whatever `load_image` opens, or an array or tensor (frames, 3,
-                height, width) or (frames, height, width, 3); or a list of such videos, with equally many frames.
-                Frames of a video may differ in size.
-            kwargs: `return_tensors="pt"`, or other values for the settings.
+            images: the frames of one video: a list of anything that `load_image` opens, or an array or tensor (frames,
+                3, height, width) or (frames, height, width, 3). Or a list of such videos with the same number of
+                frames. The frames of a video may differ in size.
+            kwargs: `return_tensors`, or other values of the settings.
         """
         images = load_images(images, arrays=kwargs.get("do_rescale") is not False)
         return super().preprocess(images, **kwargs)

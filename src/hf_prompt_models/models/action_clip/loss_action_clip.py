@@ -1,23 +1,23 @@
-"""ActionCLIP's loss (released code: `utils/KLLoss.py`, `utils/tools.py`), over all processes' examples."""
+"""Loss of ActionCLIP (released code: `utils/KLLoss.py`, `utils/tools.py`)."""
 
 import torch
 from torch.nn import functional as F
 
 
 TARGET_TEMPERATURE = 10.0
-"""Makes a distribution of matches: in a row of 128 the one that matches gets 0.994."""
+"""Factor of the matches before the softmax that makes the target: one match in a row of 128 gets 0.994."""
 
 
 def bidirectional_kl(
     video_embeds: torch.Tensor, text_embeds: torch.Tensor, matches: torch.Tensor, scale: torch.Tensor | float
 ) -> torch.Tensor:
-    """The mean of two divergences: of videos' similarities to texts from their matches, and of texts' to videos.
+    """Return the mean of the KL divergences of video-to-text and text-to-video similarities from the matches.
 
     Args:
         video_embeds: (videos, dim) L2-normalised.
         text_embeds: (texts, dim) L2-normalised.
-        matches: (videos, texts) 1 where the text says what the video shows, else 0.
-        scale: what similarities are multiplied with.
+        matches: (videos, texts) 1 if the text describes the video, else 0.
+        scale: factor of the similarities before the softmax.
     """
     logits = scale * video_embeds @ text_embeds.T
     return (_kl_to_matches(logits, matches) + _kl_to_matches(logits.T, matches.T)) / 2
@@ -25,18 +25,18 @@ def bidirectional_kl(
 
 def _kl_to_matches(logits: torch.Tensor, matches: torch.Tensor) -> torch.Tensor:
     target = (TARGET_TEMPERATURE * matches.to(logits.dtype)).softmax(dim=-1)
-    # Not "batchmean": in a batch without a single label there are no texts, and nothing to be wrong about.
+    # Not "batchmean": a batch without labels has no texts, and its loss is 0.
     return F.kl_div(logits.log_softmax(dim=-1), target, reduction="sum") / max(len(logits), 1)
 
 
 def find_matches(labels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Which classes are each example's own.
+    """Return which classes apply to each example.
 
     Args:
         labels: (examples,) class indices, or (examples, number of classes) 1 for each class that applies.
         classes: (texts,) class indices.
 
     Returns:
-        (examples, texts) true or 1 where a class applies.
+        (examples, texts) true or 1 if the class of the text applies to the example.
     """
     return labels[:, classes] if labels.dim() == 2 else labels[:, None] == classes[None]

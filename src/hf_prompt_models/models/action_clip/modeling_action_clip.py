@@ -1,4 +1,4 @@
-"""ActionCLIP: actions in videos by the similarity of a video and of sentences about it (arXiv 2109.08472)."""
+"""ActionCLIP: action recognition by the similarity of a video and sentences about it (arXiv 2109.08472)."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -38,23 +38,23 @@ from hf_prompt_models.utils.forward_options import asks_for_states, forward_opti
 
 @dataclass
 class ActionClipOutput(ModelOutput):
-    """
-    Output of [`ActionClipForVideoClassification`].
+    """Output of [`ActionClipForVideoClassification`].
 
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): the bidirectional KL divergence, if labels were given.
-        logits (`torch.FloatTensor` of shape `(batch, classes)`, *optional*): in eval mode, the logarithm of the mean
-            of the templates' probabilities, so that softmax gives that mean; for several labels a video its log-odds,
-            so that the sigmoid does.
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): bidirectional KL divergence, if labels were given.
+        logits (`torch.FloatTensor` of shape `(batch, classes)`, *optional*): class logits in eval mode: the logarithm
+            of the mean probability over the templates, so that softmax returns that mean. For multi-label
+            classification they are its log-odds, so that the sigmoid returns it.
         video_embeds (`torch.FloatTensor` of shape `(batch, dim)`): video features, L2-normalised.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_hidden_states=True`:
-            the embedded patches, then the output of each layer, `(batch * frames, 1 + patches, width)`; with
-            `pre_network="joint"` `(batch, 1 + frames * patches, width)`.
-        attentions (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_attentions=True`,
-            `(batch * frames, heads, tokens, tokens)` for each layer. They need `attn_implementation="eager"`.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): hidden states of the image tower, with
+            `output_hidden_states=True`: the embedded patches, then the output of each layer, of shape `(batch *
+            frames, 1 + patches, width)`, or `(batch, 1 + frames * patches, width)` with `pre_network="joint"`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): attentions of the image tower, with
+            `output_attentions=True`, of shape `(batch * frames, heads, tokens, tokens)` for each layer. They need
+            `attn_implementation="eager"`.
 
-    Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(templates, classes, dim)`): the
-    sentences' features, L2-normalised; in train mode those of the sentences that were drawn, `(batch, dim)`.
+    The output also has an attribute `text_embeds`, the L2-normalised features of the sentences: a `torch.FloatTensor`
+    of shape `(templates, classes, dim)`, or in train mode `(batch, dim)` for the sampled sentences.
     """
 
     loss: torch.Tensor | None = None
@@ -65,6 +65,8 @@ class ActionClipOutput(ModelOutput):
 
 
 class ActionClipPreTrainedModel(TemplatePromptModel):
+    """Base class of ActionCLIP models, with weight initialisation and the processor class."""
+
     config: ActionClipConfig
     processor_class = ActionClipProcessor
     backbone_classes = (CLIPModel, MetaClip2Model)
@@ -83,19 +85,24 @@ class ActionClipPreTrainedModel(TemplatePromptModel):
 
     @staticmethod
     def names_in_prompts(class_names: Sequence[str]) -> list[str]:
-        """As they are: the released code changes nothing in a label."""
+        """Return the class names unchanged, because the released code does not change labels.
+
+        Args:
+            class_names: class names, in the order of the labels.
+        """
         return check_class_names(class_names)
 
 
 class ActionClipForVideoClassification(ActionClipPreTrainedModel):
-    """Video classification by the similarity of a video and of each class in hand-written sentences.
+    """Video classification by the similarity of a video and class names in hand-written sentences (ActionCLIP).
 
-    In training a sentence is drawn for each video, and the loss compares the batch's videos and sentences with each
-    other. In eval mode all sentences of all classes are encoded once, and the templates' probabilities are averaged.
+    In training one sentence is sampled for each video, and the loss compares all videos and sentences of the batch
+    with each other. In eval mode the sentences of all classes are encoded once, and the probabilities are averaged
+    over the templates.
 
     Attributes:
-        pre_network: the visual prompt before the image tower, or `None`.
-        post_network: the head, which makes one vector of the frames'.
+        pre_network: visual prompt before the image tower, or `None`.
+        post_network: head that turns the frame features into one vector.
     """
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
@@ -130,30 +137,36 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         legacy_conv1d_layout: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """A new model from a pretrained CLIP.
+        """Make a new model from a pretrained CLIP.
 
-        With `post_network="mean"` it classifies at once, as CLIP does; the other heads are to be trained first.
+        With `post_network="mean"` the model classifies without training, as CLIP does. The other heads must be trained
+        first.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, any checkpoint of a `CLIPModel` or `MetaClip2Model`;
-                "playground" is the tiny CLIP in this package.
-            class_names: one name a class, in the order of the labels. They are used as they are; names may repeat.
-            templates: sentences with one `{}`. Default: ActionCLIP's 16;
-                `hf_prompt_models.prompts.templates.ACTION_TEMPLATES` says of which kind each is.
-            pre_network, in_network, post_network: the visual prompts, see [`ActionClipConfig`].
-            num_frames: frames that `pipeline()` samples from a video.
-            tokenizer: the backbone's tokenizer or processor, where it is not beside the backbone.
-            trainable: what training changes: `"all"`, `"image"` (all but the text side) or `"head"` (the backbone
+            name_or_path: Hub id or folder of the backbone, a checkpoint of a `CLIPModel` or `MetaClip2Model`.
+                "playground" is the tiny CLIP that ships with this package.
+            class_names: class names, in the order of the labels. They are not changed; names may repeat.
+            templates: sentences with one `{}`. Default: the 16 of ActionCLIP, which are listed with their kinds in
+                `hf_prompt_models.prompts.templates.ACTION_TEMPLATES`.
+            pre_network: visual prompt before the image tower, see [`ActionClipConfig`].
+            in_network: visual prompt inside the image tower, see [`ActionClipConfig`].
+            post_network: head after the image tower, see [`ActionClipConfig`].
+            num_frames: number of frames that `pipeline()` samples from a video.
+            tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
+            trainable: what is trained: `"all"`, `"image"` (everything except the text side) or `"head"` (the backbone
                 stays frozen).
-            problem_type: `"multi_label_classification"` for several labels a video.
-            head_num_layers, head_num_attention_heads: of the `"transf"` and `"transf_cls"` heads.
-            legacy_conv1d_layout: whether `"conv1d"` reads its input scrambled, as the released code does.
-            kwargs: for the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`, ….
+            problem_type: `"multi_label_classification"` if videos have several labels.
+            head_num_layers: number of layers in the `"transf"` and `"transf_cls"` heads.
+            head_num_attention_heads: number of attention heads in these heads. Default: as in the released code.
+            legacy_conv1d_layout: whether `"conv1d"` reshapes its input as the released code does, instead of
+                transposing it.
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`,
+                ….
 
         Raises:
-            ValueError: for a template without `{}`, or a name too long for the text tower.
-            StrictDataclassError: for visual prompts that do not go together, by the configuration.
-            TypeError: if the backbone is of another type.
+            ValueError: if a template does not contain `{}`, or a name is too long for the text tower.
+            StrictDataclassError: if the configuration does not allow this combination of visual prompts.
+            TypeError: if the method does not support the type of the backbone.
         """
         templates = check_templates([each.text for each in ACTION_TEMPLATES] if templates is None else templates)
         choices = {
@@ -167,7 +180,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             "head_num_attention_heads": head_num_attention_heads,
             "legacy_conv1d_layout": legacy_conv1d_layout,
         }
-        ActionClipConfig(**choices)  # refused before a backbone is loaded
+        ActionClipConfig(**choices)  # raises for invalid choices before the backbone is loaded
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
         config = ActionClipConfig(
             clip_config=clip.config.to_dict(),
@@ -180,13 +193,20 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         return model
 
     def set_attn_implementation(self, attn_implementation: str | dict, *args: Any, **kwargs: Any) -> None:
-        """As in transformers; the head's is that of the model itself (`""` in a dictionary)."""
+        """Set the attention implementation, as in transformers.
+
+        Args:
+            attn_implementation: one for all parts, or a dictionary by part, in which `""` is that of the head.
+            args: as in transformers.
+            kwargs: as in transformers.
+        """
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
         self.post_network.set_attention(self.config._attn_implementation)
 
     # -- what is trained ---------------------------------------------------------------------------------------------
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
+        """Yield the backbone parameters that are trained, as `config.trainable` chooses them."""
         trainable = self.config.trainable
         if trainable == "all":
             yield from self.clip.parameters()
@@ -196,22 +216,28 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             yield self.clip.logit_scale
 
     def _wants_text_gradient(self) -> bool:
-        # Not in eval mode: a forgotten `no_grad` would keep the activations of all templates of all classes.
+        # Not in eval mode, where a missing `no_grad` would keep the activations of all templates of all classes.
         return self.training and super()._wants_text_gradient()
 
     # -- features ----------------------------------------------------------------------------------------------------
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        """Return the features of all classes in all templates, (templates, classes, dim), L2-normalised."""
         return F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
 
     def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: the features of all classes in all templates, (templates, classes, dim), L2-normalised.
+        """Return the features of all classes in all templates.
 
-        With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
-        each sentence, and its `.last_hidden_state`, (templates * classes, length, width).
+        In eval mode, or if the text tower is frozen, they have no gradient. They are computed once and cached until
+        the text tower, the classes, the dtype or the device change. Otherwise they are differentiable.
 
-        In eval mode, and where the text tower is frozen, they are computed once and kept until the text tower, the
-        classes, the dtype or the device change, and carry no gradient. In train mode they are differentiable.
+        Args:
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
+
+        Returns:
+            `.pooler_output`, (templates, classes, dim), L2-normalised. With `output_hidden_states=True` or
+            `output_attentions=True` also those of the text tower, with a row for each sentence, and its
+            `.last_hidden_state`, (templates * classes, length, width).
         """
         return super().get_text_features(**kwargs)
 
@@ -219,14 +245,18 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     def get_frame_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: the image tower's features of each frame, (batch, frames, dim), as they come out of its
-        projection. With `pre_network="joint"` there is one for all frames, (batch, 1, dim).
+        """Return the projected image features of each frame.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
+            pixel_values: (batch, frames, 3, height, width), as returned by the processor.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
+
+        Returns:
+            `.pooler_output`, (batch, frames, dim), not normalised. With `pre_network="joint"` there is one feature for
+            all frames, (batch, 1, dim).
 
         Raises:
-            ValueError: for another shape, or a number of frames that the model cannot take.
+            ValueError: if the shape is another, or the model does not accept this number of frames.
         """
         if pixel_values.dim() != 5:
             raise ValueError(
@@ -251,14 +281,15 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         frame_embeds: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: video features, (batch, dim), L2-normalised.
+        """Return the video features: `.pooler_output`, (batch, dim), L2-normalised.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            frame_embeds: (batch, frames, dim) instead, features of `get_frame_features` computed before.
+            pixel_values: (batch, frames, 3, height, width), as returned by the processor.
+            frame_embeds: (batch, frames, dim) features of `get_frame_features`, instead of pixels.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: for another shape, or a number of frames that the model cannot take.
+            ValueError: if the shape is another, or the model does not accept this number of frames.
         """
         if pixel_values is not None and frame_embeds is None:
             outputs = self.get_frame_features(pixel_values, return_dict=True, **kwargs)
@@ -273,7 +304,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
                 self.config.check_num_frames(frame_embeds.shape[1])
         else:
             raise ValueError("Pass either pixel_values or frame_embeds.")
-        # In full precision from here on, as in the released code.
+        # The head computes in full precision, as in the released code.
         with torch.autocast(frame_embeds.device.type, enabled=False):
             frames = at_least_float32(frame_embeds)
             parameter = next(self.post_network.parameters(), frames)
@@ -292,21 +323,21 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         draws: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ActionClipOutput | tuple:
-        """Class logits of videos in eval mode, the loss where labels are given.
+        """Return the class logits of videos in eval mode, and the loss if labels are given.
 
         Args:
-            pixel_values: (batch, frames, 3, height, width) as the processor makes them.
-            frame_embeds: (batch, frames, dim) instead, features of `get_frame_features` computed before.
-            labels: (batch,) class indices; if `config.problem_type` is `"multi_label_classification"`, (batch,
-                classes) 1 for each class that applies, else 0. In train mode they are needed, and in training by
-                several processes each has equally many examples.
-            draws: (batch, 2) random whole numbers from 0, used in train mode: by the first one of an example its
-                template is drawn, by the second one, where it has several labels, which of them the sentence is about.
-                Default: torch's generator on the CPU draws them, in each process for itself.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_values: (batch, frames, 3, height, width), as returned by the processor.
+            frame_embeds: (batch, frames, dim) features of `get_frame_features`, instead of pixels.
+            labels: (batch,) class indices. If `config.problem_type` is `"multi_label_classification"`, (batch,
+                classes): 1 for each class that applies, else 0. Labels are required in train mode. In distributed
+                training all processes must have the same number of examples.
+            draws: (batch, 2) random integers from 0, used in train mode. The first one of an example selects its
+                template; the second one selects the label that the sentence is about, if there are several. Default:
+                sampled from torch's CPU generator, in each process independently.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: for pixels or labels of another form.
+            ValueError: if pixels or labels have another shape.
         """
         if labels is not None:
             self._check_labels(labels)
@@ -326,7 +357,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
                 if labels is not None:
                     loss = self._mean_loss(video_embeds, text_embeds, labels)
         output = ActionClipOutput(loss, logits, video_embeds, videos.hidden_states, videos.attentions)
-        # No field, for fields are items: pipelines and the Trainer take each item for one value a video.
+        # Not a field: fields are items, and pipelines and the Trainer expect one value per video in each item.
         output.text_embeds = text_embeds
         return output
 
@@ -354,9 +385,9 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         return at_least_float32(self.clip.logit_scale).exp()
 
     def _draw_sentences(self, labels: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """A sentence about each example: its features, (batch, dim), and its class, (batch,)."""
+        """Sample a sentence for each example; return its features, (batch, dim), and its class, (batch,)."""
         if draws is None:
-            # On the CPU, whose generator the Trainer saves and which is the same for every device.
+            # On the CPU: the Trainer saves its generator, and the result does not depend on the device.
             draws = torch.randint(2**31, (len(labels), 2))
         elif draws.shape != (len(labels), 2) or draws.is_floating_point() or draws.min() < 0:
             raise ValueError(f"draws are ({len(labels)}, 2) whole numbers from 0; got {tuple(draws.shape)}.")
@@ -375,14 +406,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     def _training_loss(
         self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor
     ) -> torch.Tensor:
-        """The loss over all processes' examples."""
+        """Return the loss over the examples of all processes."""
         matches = find_matches(gather_examples(labels), gather_examples(classes))
         videos, texts = gather_examples(video_embeds), gather_examples(text_embeds)
         return bidirectional_kl(videos, texts, matches, self._temperature())
 
     @staticmethod
     def _draw_classes(labels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """One of each video's own classes."""
+        """Return one of the classes of each video, (batch,)."""
         own = labels > 0
         counts = own.sum(dim=1)
         without = torch.nonzero(counts == 0).flatten().tolist()
@@ -395,18 +426,18 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         return ((own.cumsum(dim=1) == wanted[:, None] + 1) & own).long().argmax(dim=1)
 
     def _mean_loss(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean over the templates of the loss of this batch, each video with all of its own classes' sentences."""
+        """Return the loss of this batch, averaged over the templates, with the sentences of all classes of a video."""
         classes = labels.nonzero()[:, 1] if self._multi_label else labels
         matches = find_matches(labels, classes)
         losses = [bidirectional_kl(video_embeds, each[classes], matches, self._temperature()) for each in text_embeds]
         return torch.stack(losses).mean()
 
     def class_logits(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-        """(batch, classes) logits, as of [`ActionClipOutput`].
+        """Return the logits, (batch, classes), as described in [`ActionClipOutput`].
 
         Args:
-            video_embeds: (batch, dim), as `get_video_features` gives them.
-            text_embeds: (templates, classes, dim), as `get_text_features` gives them.
+            video_embeds: (batch, dim), as returned by `get_video_features`.
+            text_embeds: (templates, classes, dim), as returned by `get_text_features`.
         """
         scale = self._temperature() if self.config.eval_logit_scale is None else self.config.eval_logit_scale
         similarities = scale * torch.einsum("bd,kcd->bkc", video_embeds, text_embeds)
@@ -414,7 +445,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         log_mean = log_sum - torch.tensor(len(text_embeds), dtype=log_sum.dtype, device=log_sum.device).log()
         if not self._multi_label:
             return log_mean
-        log_mean = log_mean.clamp(max=-torch.finfo(log_mean.dtype).eps)  # a probability of 1 has no finite log-odds
+        log_mean = log_mean.clamp(max=-torch.finfo(log_mean.dtype).eps)  # the log-odds of 1 are infinite
         return log_mean - torch.log(-torch.expm1(log_mean))
 
 

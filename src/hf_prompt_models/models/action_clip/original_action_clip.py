@@ -1,8 +1,8 @@
-"""How the original ActionCLIP code and mmaction2's port of it name and shape their tensors.
+"""Names and shapes of tensors in checkpoints of the original ActionCLIP code and of mmaction2's port.
 
-The original saves a dict of `model_state_dict`, a CLIP with OpenAI's names, and `fusion_model_state_dict`, the head
-(`utils/saving.py`, `modules/Visual_Prompt.py`); mmaction2 a `state_dict` with `clip.` and `adapter.` before the names
-(`projects/actionclip`). Here tensors of both go by mmaction2's names.
+The original code saves a dict with `model_state_dict`, a CLIP with OpenAI's names, and `fusion_model_state_dict`, the
+head (`utils/saving.py`, `modules/Visual_Prompt.py`). mmaction2 saves a `state_dict` whose names start with `clip.` and
+`adapter.` (`projects/actionclip`). In this module the tensors of both have the names of mmaction2.
 """
 
 import os
@@ -57,18 +57,19 @@ BLOCK_PARTS = {
     "self_attn.out_proj": "attn.out_proj",
 }
 ATTENTION_THIRDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-"""In the order in which the original has them in one matrix."""
+"""Projections in the order in which the original stacks them in one matrix."""
 
 
 @dataclass(frozen=True)
 class OriginalCheckpoint:
-    """
+    """Content of a checkpoint of the original code or of mmaction2.
+
     Args:
-        file: where it was read.
-        is_mmaction2: whether it is mmaction2's.
-        epoch: of the training; `None` if the file does not say.
-        tensors: by mmaction2's names, without the `module.` of a model in parallel.
-        left_out: the file's other entries.
+        file: path of the file.
+        is_mmaction2: whether the layout is that of mmaction2.
+        epoch: epoch of the training; `None` if it is not in the file.
+        tensors: tensors by their names in mmaction2, without the prefix `module.` of parallel models.
+        left_out: names of the other entries in the file.
     """
 
     file: Path
@@ -79,34 +80,38 @@ class OriginalCheckpoint:
 
     @property
     def code(self) -> str:
-        """Whose layout it has."""
+        """Name of the code whose layout the file has."""
         return "mmaction2" if self.is_mmaction2 else "the original code"
 
     def entry(self, part: str) -> str:
-        """What the file calls one of the parts `"clip"` and `"adapter"`."""
+        """Return the name in the file of the part `"clip"` or `"adapter"`."""
         return part if self.is_mmaction2 else ENTRIES[part]
 
     def shown(self, name: str) -> str:
-        """A tensor's name as the file has it."""
+        """Return the name of a tensor in the file, for messages."""
         part, _, rest = name.partition(".")
         return repr(name) if self.is_mmaction2 else f"{rest!r} of {ENTRIES[part]}"
 
     def size(self, name: str, dim: int) -> int | None:
-        """A tensor's length along `dim`; `None` if it is not there, or has no such dimension."""
+        """Return the size of a tensor along `dim`, or `None` if there is no such tensor or dimension."""
         shape = self.tensors[name].shape if name in self.tensors else ()
         return shape[dim] if -len(shape) <= dim < len(shape) else None
 
     def count_layers(self, prefix: str) -> int:
-        """How many numbers stand behind a prefix."""
+        """Return the number of different layer numbers that follow a prefix in the tensor names."""
         names = (name.removeprefix(prefix) for name in self.tensors if name.startswith(prefix))
         return len({name.partition(".")[0] for name in names})
 
 
 def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
-    """Read one file, without running anything in it.
+    """Read a checkpoint file, without executing code from it.
+
+    Args:
+        file: path of the file.
 
     Raises:
-        OSError, ValueError: as `read_torch_checkpoint` does, or if the file is none of the two codes'.
+        OSError: as `read_torch_checkpoint` does.
+        ValueError: as `read_torch_checkpoint` does, or if the file is neither of the original code nor of mmaction2.
     """
     content = read_torch_checkpoint(file)
     if not isinstance(content, dict):
@@ -122,7 +127,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
         used, epoch = {*ENTRIES.values(), "epoch"}, content.get("epoch")
         is_mmaction2 = False
     else:
-        # mmengine's loader, too, takes a file that is the state_dict itself.
+        # A file may also be the state_dict itself, as in the loader of mmengine.
         state_dict = content.get("state_dict", content)
         if not isinstance(state_dict, dict) or not any(
             isinstance(name, str) and re.match(r"(module\.)?clip\.visual\.", name) for name in state_dict
@@ -147,7 +152,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
 
 
 def _read_tensors(state_dict: Any, entry: str, file: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """By their names without the `module.` of a model in parallel, which all of them have or none."""
+    """Return the tensors by name, without the prefix `module.`, which all names of a parallel model have."""
     if not isinstance(state_dict, dict) or not all(isinstance(name, str) for name in state_dict):
         raise ValueError(f"{entry} in {file} is not a dict of named tensors.")
     for name, tensor in state_dict.items():
@@ -158,14 +163,15 @@ def _read_tensors(state_dict: Any, entry: str, file: str | os.PathLike) -> dict[
 
 
 def infer_visual_prompts(read: OriginalCheckpoint, num_frames: int | None = None) -> dict[str, Any]:
-    """What the names and shapes say of the model: fields of its `ActionClipConfig`.
+    """Infer fields of the `ActionClipConfig` from the names and shapes of the tensors.
 
     Args:
         read: the checkpoint.
-        num_frames: frames to sample, where the head leaves a choice. Default: what the checkpoint tells, else 8.
+        num_frames: number of frames to sample, if the head leaves a choice. Default: inferred from the checkpoint,
+            else 8.
 
     Raises:
-        ValueError: if the visual prompts do not go together, or the head does not take so many frames.
+        ValueError: if the visual prompts cannot be combined, or the head does not accept this number of frames.
     """
     names = read.tensors
     choices: dict[str, Any] = {"post_network": _infer_head(read)}
@@ -212,7 +218,7 @@ def _count_head_layers(read: OriginalCheckpoint, prefix: str) -> int:
     layers = read.count_layers(prefix)
     if layers > MAX_HEAD_LAYERS:
         raise ValueError(f"The head in {read.file} has {layers} layers, more than {MAX_HEAD_LAYERS}.")
-    return max(layers, 1)  # with none, those of one are missing
+    return max(layers, 1)  # if there are none, the tensors of one layer are reported as missing
 
 
 def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_frames: int | None) -> int:
@@ -221,7 +227,7 @@ def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_fra
     exact = None
     if choices["post_network"] == "transf_cls":
         name = "adapter.transformer.pos_embed"
-        exact = (read.size(name, 1) or 0) - 1  # a position is the class token's
+        exact = (read.size(name, 1) or 0) - 1  # one position belongs to the class token
     elif "pre_network" in choices:
         name = "clip.visual.time_embedding"
         exact = read.size(name, 0) or 0
@@ -247,19 +253,25 @@ def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_fra
 
 @dataclass(frozen=True)
 class Source:
-    """Where a tensor of ours is in a checkpoint: the whole of a tensor, maybe transposed, or a third of its rows."""
+    """Place of one of our tensors in a checkpoint: a complete tensor, maybe transposed, or a third of its rows.
+
+    Attributes:
+        name: name of the tensor in the checkpoint.
+        transposed: whether that tensor is transposed.
+        third: which third of its rows it is, from 0; `None` for all rows.
+    """
 
     name: str
     transposed: bool = False
     third: int | None = None
 
     def original_shape(self, tensor: torch.Tensor) -> tuple[int, ...]:
-        """The shape of the tensor in the checkpoint for one of ours."""
+        """Return the shape in the checkpoint of the tensor that contains one of ours."""
         shape = tuple(tensor.shape[::-1] if self.transposed else tensor.shape)
         return shape if self.third is None else (3 * shape[0], *shape[1:])
 
     def take(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Our tensor out of the checkpoint's, in float32."""
+        """Return our tensor, in float32, from the tensors of the checkpoint."""
         tensor = tensors[self.name]
         if self.third is not None:
             tensor = tensor.chunk(3)[self.third]
@@ -267,7 +279,12 @@ class Source:
 
 
 def find_source(name: str, choices: dict[str, Any]) -> Source:
-    """The place of our parameter `name` in checkpoints with these visual prompts."""
+    """Return the place of a parameter in checkpoints with these visual prompts.
+
+    Args:
+        name: name of our parameter.
+        choices: the visual prompts, as `infer_visual_prompts` returns them.
+    """
     if name in WHOLE_NAMES:
         return Source(WHOLE_NAMES[name], transposed=name in TRANSPOSED)
     if choices["post_network"] == "transf_cls" and name.startswith("post_network."):

@@ -1,4 +1,4 @@
-"""The pipeline "video-classification" for ActionCLIP, and for every other model as it was."""
+"""The pipeline "video-classification" for ActionCLIP; it does not change other models."""
 
 import os
 from typing import Any
@@ -13,16 +13,18 @@ from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipF
 
 
 class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
-    """transformers' pipeline, which for an ActionCLIP model samples the whole video instead of its first frames.
+    """The video classification pipeline of transformers, with frames sampled from the complete video for ActionCLIP.
 
-    A video is a path, a link, the frames themselves as a list of PIL images, or an array or tensor of them (frames, 3,
-    height, width). Frames that are passed are taken as they are; a file is sampled at the centres of `num_frames`
-    (`config.num_frames`) equal segments.
+    A video is a path, a URL, a list of frames as PIL images, or an array or tensor of frames (frames, 3, height,
+    width). All frames that are passed are used. From a file, one frame is sampled at the centre of each of
+    `num_frames` equal segments (default: `config.num_frames`). Other models work as in transformers, which reads the
+    first frames.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         if isinstance(kwargs.get("model", args[0] if args else None), ActionClipForVideoClassification):
-            # Past the stock constructor, whose say is that image processors are going out of use: ours takes videos.
+            # Skip the constructor of transformers, which warns that image processors are deprecated here: ours takes
+            # videos.
             Pipeline.__init__(self, *args, **kwargs)
         else:
             super().__init__(*args, **kwargs)
@@ -33,12 +35,14 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if self._is_action_clip and isinstance(inputs, list | tuple) and not inputs:
-            return []  # where the stock pipeline looks at the first
+            return []  # the pipeline of transformers would read the first input
         if self._is_action_clip and isinstance(inputs, list) and inputs and isinstance(inputs[0], Image.Image):
-            return super().__call__([inputs], **kwargs)[0]  # one video, which would be taken for many inputs
+            return super().__call__([inputs], **kwargs)[0]  # one video, not many inputs
         return super().__call__(inputs, **kwargs)
 
     def preprocess(self, video: Any, num_frames: int | None = None, frame_sampling_rate: int = 1) -> BatchFeature:
+        """Sample the frames of a video and prepare the inputs of the model."""
+        """Sample the frames of a video and prepare the inputs of the model."""
         if not self._is_action_clip:
             return super().preprocess(video, num_frames=num_frames, frame_sampling_rate=frame_sampling_rate)
         if frame_sampling_rate != 1:
@@ -54,7 +58,7 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
 
 
 def replace_stock_pipeline() -> None:
-    """Put the pipeline in the stock one's place; `register_pipeline` would write it into saved configurations."""
+    """Replace the pipeline of transformers; `register_pipeline` would write the class into saved configurations."""
     SUPPORTED_TASKS["video-classification"]["impl"] = ActionClipVideoClassificationPipeline
 
 

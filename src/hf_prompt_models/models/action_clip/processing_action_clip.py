@@ -7,14 +7,14 @@ from hf_prompt_models.processing_utils import ClipPromptProcessor
 
 
 class ActionClipProcessor(ClipPromptProcessor):
-    """Frames of videos to `pixel_values`, class names to tokens.
+    """Convert video frames to `pixel_values` and class names to tokens.
 
     `processor(images=frames)` takes the frames of one video as a list, or a list of such lists.
     """
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any):
         if image_processor is not None and not isinstance(image_processor, ActionClipImageProcessor):
-            image_processor = ActionClipImageProcessor.from_image_processor(image_processor)  # the backbone's own
+            image_processor = ActionClipImageProcessor.from_image_processor(image_processor)  # that of the backbone
         super().__init__(image_processor, tokenizer, **kwargs)
 
 

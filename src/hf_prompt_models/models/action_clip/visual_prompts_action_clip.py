@@ -1,7 +1,7 @@
-"""ActionCLIP's visual prompts before and inside the image tower.
+"""Visual prompts of ActionCLIP before and inside the image tower.
 
-The tower is transformers' own, run part by part; the released code is `clip/model.py` (joint, which does not run
-there) and `modules/temporal_shift.py`. Pixels are (batch, frames, 3, height, width).
+They run the parts of the transformers tower one by one. The released code is `clip/model.py` (joint, which does not
+run there) and `modules/temporal_shift.py`. Pixels are (batch, frames, 3, height, width).
 """
 
 from typing import Any
@@ -15,15 +15,19 @@ from transformers.utils.output_capturing import capture_outputs
 
 
 SHIFT_DIVISOR = 8
-"""One eighth of the channels comes from each side."""
+"""One eighth of the channels comes from the previous frame, and one eighth from the next frame."""
 
 
 class JointSpaceTime(nn.Module):
-    """Attention over all frames' patches at once, behind one class token for the whole video.
+    """Joint attention over the patches of all frames, with one class token for the complete video.
+
+    Args:
+        num_frames: number of time positions.
+        width: hidden size of the image tower.
 
     Attributes:
-        time_embedding: (frames, width) added to the patches of each frame. It starts at zero: the model starts as
-            CLIP over all patches, and with one frame as CLIP itself.
+        time_embedding: (frames, width), added to the patches of each frame. It is initialised with zeros, so that the
+            untrained model is CLIP over all patches, and with one frame CLIP itself.
     """
 
     def __init__(self, num_frames: int, width: int):
@@ -33,10 +37,10 @@ class JointSpaceTime(nn.Module):
     def forward(
         self, vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
-        """The tower's output for all frames at once.
+        """Return the output of the image tower for all frames at once.
 
         Args:
-            vision_model: a CLIP's image tower.
+            vision_model: image tower of a CLIP.
             pixel_values: (batch, frames, 3, height, width).
             kwargs: `output_hidden_states`, `output_attentions`.
 
@@ -46,14 +50,14 @@ class JointSpaceTime(nn.Module):
         return _encode_jointly(vision_model, pixel_values, self.time_embedding, return_dict=True, **kwargs)
 
 
-# Functions of the tower, whose layers `capture_outputs` knows.
+# These are functions with the tower as first argument, because `capture_outputs` looks up its layers.
 @capture_outputs(tie_last_hidden_states=False)
 def _encode_jointly(
     vision_model: PreTrainedModel, pixel_values: torch.Tensor, time_embedding: torch.Tensor, **kwargs: Any
 ) -> BaseModelOutputWithPooling:
     batch, num_frames = pixel_values.shape[:2]
     embedded = vision_model.embeddings(pixel_values.flatten(0, 1)).unflatten(0, (batch, num_frames))
-    class_token = embedded[:, 0, :1]  # before the first block it is the same in each frame
+    class_token = embedded[:, 0, :1]  # it is the same for all frames before the first block
     patches = embedded[:, :, 1:] + time_embedding[:num_frames, None].to(embedded.dtype)
     hidden_states = vision_model.pre_layrnorm(torch.cat([class_token, patches.flatten(1, 2)], dim=1))
     hidden_states = vision_model.encoder(inputs_embeds=hidden_states, **kwargs).last_hidden_state
@@ -66,10 +70,10 @@ def _encode_jointly(
 def encode_with_shift(
     vision_model: PreTrainedModel, pixel_values: torch.Tensor, **kwargs: Any
 ) -> BaseModelOutputWithPooling:
-    """The tower's output for each frame, with `shift_frames` before every block.
+    """Return the output of the image tower for each frame, with `shift_frames` before every block.
 
     Args:
-        vision_model: a CLIP's image tower.
+        vision_model: image tower of a CLIP.
         pixel_values: (batch, frames, 3, height, width).
         kwargs: `output_hidden_states`, `output_attentions`.
 
@@ -85,15 +89,15 @@ def encode_with_shift(
 
 
 def shift_frames(hidden_states: torch.Tensor, num_frames: int) -> torch.Tensor:
-    """Move an eighth of the channels one frame back, and another one frame forward; zeros come in at the ends.
+    """Shift an eighth of the patch channels one frame back and another eighth one frame forward, padded with zeros.
 
     Args:
-        hidden_states: (batch * frames, 1 + patches, width), the frames of a video in a row.
-        num_frames: frames of each video.
+        hidden_states: (batch * frames, 1 + patches, width), with the frames of a video one after the other.
+        num_frames: number of frames per video.
 
     Returns:
-        The same shape. In the first eighth stands the next frame, in the second the frame before; the rest, and the
-        class token, are their own.
+        Shifted hidden states of the same shape. The first eighth of the channels is from the next frame and the second
+        from the previous frame. The other channels and the class token are unchanged.
     """
     class_token, patches = hidden_states[:, :1], hidden_states[:, 1:].unflatten(0, (-1, num_frames))
     fold = patches.shape[-1] // SHIFT_DIVISOR
