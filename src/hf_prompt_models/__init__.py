@@ -1,8 +1,8 @@
 """Multimodal prompt methods as Hugging Face Transformers models.
 
-Importing this package registers every method with the Auto classes, so that
-`AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work,
-and likewise for videos; and `pipeline("image-text-to-text", model=folder)` writes text.
+Importing this package registers all methods with the Auto classes. After that,
+`AutoModelForImageClassification.from_pretrained(folder)` and `pipeline("image-classification", model=folder)` work, as
+do the classes and pipelines for videos, and `pipeline("image-text-to-text", model=folder)` generates text.
 """
 
 from typing import TYPE_CHECKING
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 replace_stock_pipelines()
 
 
-# Imported when it is first used: it imports the Trainer, which predicting does not need.
+# Imported on first use, because it imports the Trainer, which inference does not need.
 __getattr__, __dir__ = lazy_names(__name__, {"PromptAveragingCallback": "hf_prompt_models.prompts.averaging"})
 
 

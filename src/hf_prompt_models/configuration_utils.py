@@ -1,4 +1,4 @@
-"""What every prompt method's configuration holds."""
+"""Base class of the configurations of all prompt methods."""
 
 import os
 from collections.abc import Sequence
@@ -13,27 +13,30 @@ from hf_prompt_models.hub.reachable import check_name, check_reachable
 
 @strict
 class PromptConfig(PreTrainedConfig):
-    r"""
-    Base of the configurations of prompt methods.
+    r"""Base of the configurations of prompt methods.
 
-    base_model_name_or_path (`str`, *optional*):
-        Hub id or absolute path of the backbone that the prompt was learned for, or "playground", which names the tiny
-        backbone in every installation of this package.
-    base_model_revision (`str`, *optional*):
-        Commit of that backbone on the Hub, which is the one that is loaded.
-    base_model_fingerprint (`dict`, *optional*):
-        Shapes and sampled values of a few of the backbone's tensors, by which another model is told from it.
-    weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
-        What the weights file beside this configuration holds: the learned tensors alone, or the backbone too.
-    peft_adapters (`dict`, *optional*):
-        In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether each
-        is in use.
-    bos_token_id, eos_token_id, pad_token_id (`int`, *optional*):
-        The tokenizer's. Text towers that are read at their last position are padded with `pad_token_id`; beyond that
-        nothing here reads them: the Trainer warns about a tokenizer that differs from the model.
+    Args:
+        base_model_name_or_path (`str`, *optional*):
+            Hub id or absolute path of the backbone that the prompt was trained for, or "playground" for the tiny
+            backbone that ships with this package.
+        base_model_revision (`str`, *optional*):
+            Commit of that backbone on the Hub. This commit is loaded.
+        base_model_fingerprint (`dict`, *optional*):
+            Shapes and sampled values of a few tensors of the backbone, which tell it from other models.
+        weights_scope (`"prompt"` or `"full"`, *optional*, defaults to `"full"`):
+            What the weights file next to this configuration contains: only the trained tensors, or the backbone too.
+        peft_adapters (`dict`, *optional*):
+            In a saved folder, the names of the PEFT adapters (`model.add_adapter`) next to the weights, and whether
+            each is active.
+        bos_token_id (`int`, *optional*):
+            Start token of the tokenizer. The Trainer warns if the tokenizer's special tokens differ from the model's.
+        eos_token_id (`int`, *optional*):
+            End token of the tokenizer.
+        pad_token_id (`int`, *optional*):
+            Padding token of the tokenizer. Text towers that are read at their last position are padded with it.
 
-    Subclasses name in the class attribute `task` the task of their models (`hf_prompt_models.tasks`): commands look
-    it up there. The class attribute `method` is the name of the method, where that is not the `model_type`.
+    Subclasses set the class attribute `task` to the task of their models (`hf_prompt_models.tasks`), where commands
+    look it up. The class attribute `method` is the name of the method if it differs from `model_type`.
     """
 
     task: ClassVar[str] = ""
@@ -50,11 +53,15 @@ class PromptConfig(PreTrainedConfig):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As in transformers.
+        """Load the configuration, as in transformers.
+
+        Args:
+            pretrained_model_name_or_path: Hub id, folder or file.
+            kwargs: as in transformers.
 
         Raises:
             OSError: if there is no such file.
-            ValueError: naming the place, if it holds no configuration of this class.
+            ValueError: if it is not a configuration of this class. The message contains the path.
         """
         check_name(pretrained_model_name_or_path)
         with reading(pretrained_model_name_or_path, "config.json"):
@@ -62,14 +69,18 @@ class PromptConfig(PreTrainedConfig):
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As in transformers.
+        """Load the fields of a configuration, as in transformers.
+
+        Args:
+            pretrained_model_name_or_path: Hub id, folder or file.
+            kwargs: as in transformers.
 
         Raises:
             OSError: if there is no such model.
-            ValueError: for a configuration of another type of model, such as a backbone's.
+            ValueError: if the configuration is that of another model type, such as a backbone.
         """
         place = pretrained_model_name_or_path
-        if not os.path.isfile(place):  # a configuration may also be named by its file
+        if not os.path.isfile(place):  # the path may also be that of the configuration file itself
             check_reachable(place, **kwargs)
         config_dict, kwargs = super().get_config_dict(place, **kwargs)
         found = config_dict.get("model_type", cls.model_type)
@@ -82,12 +93,19 @@ class PromptConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As in transformers; a backbone that is named anew (by `kwargs`) is not at the commit of the old place.
+        """Make a configuration from a dictionary, as in transformers.
+
+        If `kwargs` contain a `base_model_name_or_path`, `base_model_revision` is reset, because it is a commit of the
+        previous backbone.
+
+        Args:
+            config_dict: the fields.
+            kwargs: as in transformers.
 
         Raises:
-            ValueError: if it is no configuration of this class, or larger than any model.
+            ValueError: if it is not a configuration of this class, or its sizes exceed those of any model.
         """
-        # Where it is from: `AutoConfig` says it by an argument.
+        # Source of the configuration for messages; `AutoConfig` passes it as an argument.
         place = kwargs.get("name_or_path", config_dict.get("_name_or_path", ""))
         with reading(place, "config.json"):
             check_config(config_dict)
@@ -102,37 +120,43 @@ class PromptConfig(PreTrainedConfig):
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
-        """Nothing: transformers would copy this package's source into saved folders."""
+        """No-op: transformers would copy the source code of this package into saved folders."""
 
     @property
     def class_names(self) -> list[str]:
-        """The classes' names in the order of their indices; names may repeat."""
+        """Class names in the order of their indices; names may repeat."""
         return [self.id2label[index] for index in range(len(self.id2label))]
 
 
 def class_fields(class_names: Sequence[str]) -> dict[str, Any]:
-    """The fields that hold class names: by index in `id2label`; in `label2id` the first of equal names counts."""
+    """Return the configuration fields with class names, `id2label` and `label2id`.
+
+    If names repeat, `label2id` maps the name to the first of their indices.
+
+    Args:
+        class_names: class names, in the order of the labels.
+    """
     id2label = dict(enumerate(class_names))
     return {"id2label": id2label, "label2id": {name: index for index, name in reversed(id2label.items())}}
 
 
 def has_default_names(config: PreTrainedConfig) -> bool:
-    """Return whether classes have the names that transformers gives where there are none: LABEL_0, LABEL_1, …"""
+    """Return whether the classes have the default names of transformers: LABEL_0, LABEL_1, …."""
     return list(config.id2label.values()) == [f"LABEL_{index}" for index in range(len(config.id2label))]
 
 
 def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: str) -> list[str] | None:
-    """Return the class names that a caller gives in place of a checkpoint's; `None` if they are the checkpoint's.
+    """Return the class names with which a caller replaces those of a checkpoint, or `None` if they are the same.
 
     Args:
-        config: the configuration that the caller passes or changed.
-        saved: that of the checkpoint.
-        place: where it is, for messages.
+        config: configuration that the caller passes or has changed.
+        saved: configuration of the checkpoint.
+        place: path or Hub id of the checkpoint, for messages.
 
     Raises:
         ValueError: if the fields contradict each other, or give a number of classes without names.
     """
-    # As transformers does where a configuration is made: JSON has strings for keys.
+    # Keys in JSON are strings: they are converted as transformers does when it makes a configuration.
     config.id2label = {int(i) if str(i).isdecimal() else i: name for i, name in config.id2label.items()}
     id2label, label2id = config.id2label, config.label2id
     if (id2label, label2id) == (saved.id2label, saved.label2id):
@@ -158,10 +182,10 @@ def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: 
 
 
 def ids_to_string(ids: list[int]) -> str:
-    """Token ids as configurations keep them: one string a prompt, so that config.json has a line for each."""
+    """Join the token ids of a prompt to a string, so that it takes one line of config.json."""
     return " ".join(map(str, ids))
 
 
 def ids_from_string(string: str) -> list[int]:
-    """Inverse of `ids_to_string`."""
+    """Return the token ids in a string that `ids_to_string` made."""
     return [int(token) for token in string.split()]

@@ -1,7 +1,7 @@
-"""Reading prompts that the original code of a method trained with Dassl, the toolbox of CoOp's code and its kin.
+"""Convert prompts that the original code of a method trained with Dassl, the toolbox of CoOp and related methods.
 
-Such files hold the trained tensors among copies of CLIP's weights and of token embeddings. `convert_<method>.py` of a
-method says under which names.
+Such files contain the trained tensors, and copies of CLIP's weights and of token embeddings. `convert_<method>.py` of
+a method defines the names of the trained tensors.
 """
 
 import argparse
@@ -23,20 +23,39 @@ PREFIX = "prompt_learner."
 
 
 def add_conversion_arguments(parser: argparse.ArgumentParser, folder: str) -> None:
-    """Add the flags that every conversion has; `folder` is the one that the original code writes."""
+    """Add the command-line arguments that all conversions share.
+
+    Args:
+        parser: the parser.
+        folder: name of the folder that the original code writes.
+    """
     parser.add_argument(
-        "--checkpoint", required=True, help=f"{folder}/model.pth.tar-N, its folder, or the folder of the run"
+        "--checkpoint",
+        required=True,
+        help=f"{folder}/model.pth.tar-N of the original code, its folder, or the folder of the run",
     )
-    parser.add_argument("--backbone", required=True, help="Hub id or folder of the CLIP that it was trained for")
     parser.add_argument(
-        "--class_names", required=True, metavar="FILE", help="class names, one a line, in the order of the labels"
+        "--backbone", required=True, help="Hub id or folder of the CLIP that the prompt was trained for"
     )
-    parser.add_argument("--output_dir", required=True, help="folder to write")
-    parser.add_argument("--epoch", type=int, help="which file of a folder (default: the last one, else the best)")
+    parser.add_argument(
+        "--class_names",
+        required=True,
+        metavar="FILE",
+        help="text file with one class name per line, in the order of the labels",
+    )
+    parser.add_argument("--output_dir", required=True, help="folder to save the converted checkpoint to")
+    parser.add_argument(
+        "--epoch", type=int, help="epoch of the file to read from a folder (default: the last file, else the best)"
+    )
 
 
 def add_teacher_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add the flag for the hand-written prompts, which no file holds; `default` is what the help calls them."""
+    """Add the command-line argument for the hand-written prompts of the teacher, which no checkpoint contains.
+
+    Args:
+        parser: the parser.
+        default: description of the default in the help.
+    """
     help_text = f"hand-written prompts of the teacher (default: {default})"
     parser.add_argument("--templates", nargs="+", metavar="TEMPLATE", help=help_text)
 
@@ -49,22 +68,23 @@ def convert_prompt(
     choices: Callable[[Tensors], dict[str, Any]],
     transposed: Collection[str] = (),
 ) -> list[str]:
-    """Convert what the command line names, and write it to its output folder.
+    """Convert the checkpoint given on the command line, and save it to the output folder.
 
     Args:
-        arguments: of `add_conversion_arguments`.
-        model_class: of the method.
-        folder: that the original code writes.
-        names: from the file's tensors to theirs by the names of `model.prompt_learner`'s.
-        choices: from the trained tensors by these names to arguments of `from_backbone`.
-        transposed: names of the tensors that the file has the other way round.
+        arguments: parsed arguments of `add_conversion_arguments`.
+        model_class: model class of the method.
+        folder: name of the folder that the original code writes.
+        names: function of the tensors in the file that maps names in `model.prompt_learner` to names in the file.
+        choices: function of the trained tensors, by their names in `model.prompt_learner`, that returns arguments of
+            `from_backbone`.
+        transposed: names of tensors that are transposed in the file.
 
     Returns:
-        The lines to print: what was read, and what was left out.
+        The lines to print, which report what was read and what was left out.
 
     Raises:
         OSError: if there is no such file or backbone.
-        ValueError: if the file is not one of this method, or not for this backbone.
+        ValueError: if the file is not a checkpoint of this method, or not for this backbone.
     """
     class_names = read_class_names(arguments.class_names)
     model, report = read_prompt(
@@ -93,7 +113,18 @@ def read_prompt(
     transposed: Collection[str] = (),
     epoch: int | None = None,
 ) -> tuple[Any, list[str]]:
-    """Read a prompt of the original code; arguments and errors are those of [`convert_prompt`].
+    """Convert a prompt of the original code to a model, with the errors of [`convert_prompt`].
+
+    Args:
+        checkpoint: the file, its folder, or the folder of the run.
+        backbone: Hub id or folder of the backbone that the prompt was trained for.
+        class_names: class names, in the order of the labels.
+        model_class: as in `convert_prompt`.
+        folder: as in `convert_prompt`.
+        names: as in `convert_prompt`.
+        choices: as in `convert_prompt`.
+        transposed: as in `convert_prompt`.
+        epoch: epoch of the file to read from a folder. Default: the last file, else the best.
 
     Returns:
         The model, and lines that report what was read and what was left out.
@@ -135,13 +166,26 @@ def read_prompt(
 
 
 def layers_of(state: Mapping[str, torch.Tensor], before: str, after: str = "") -> list[int]:
-    """Return the numbers between two parts of tensor names, in order."""
+    """Return the layer numbers in tensor names, in ascending order.
+
+    Args:
+        state: tensors by name.
+        before: part of the names before the number.
+        after: part of the names after the number.
+    """
     numbers = (name.removeprefix(before).removesuffix(after) for name in state if name.startswith(before))
     return sorted({int(number) for number in numbers if number.isdecimal()})
 
 
 def deep_prompt_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the names of deep prompts of both towers in the files of MaPLe's repository and its kin, by ours."""
+    """Map our names of deep prompts in both towers to those in files of MaPLe's and related repositories.
+
+    Args:
+        state: the tensors in the file.
+
+    Raises:
+        ValueError: if there are no prompts in the file.
+    """
     names = {}
     for ours, first, tower in (("context", f"{PREFIX}ctx", "text"), ("vision_context", "image_encoder.VPT", "image")):
         if first in state:
@@ -155,7 +199,14 @@ def deep_prompt_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 
 def stack_layers(tensors: Tensors) -> Tensors:
-    """Return the tensors with those of `deep_context/0`, `deep_context/1`, … as one."""
+    """Return the tensors, with `deep_context/0`, `deep_context/1`, … stacked to `deep_context`.
+
+    Args:
+        tensors: tensors by name.
+
+    Raises:
+        ValueError: if the shapes of layers differ.
+    """
     stacked = {name: tensor for name, tensor in tensors.items() if "/" not in name}
     for name in dict.fromkeys(name.partition("/")[0] for name in tensors if "/" in name):
         layers = [tensor for each, tensor in tensors.items() if each.startswith(f"{name}/")]
@@ -166,7 +217,7 @@ def stack_layers(tensors: Tensors) -> Tensors:
 
 
 def _group(name: str) -> str:
-    """Return what a tensor belongs to that is not converted."""
+    """Return the name of the part that a tensor belongs to, for the report on tensors that are left out."""
     parts = name.split(".")
     return ".".join(parts[:2]) if parts[0] == "prompt_learner" and len(parts) > 1 else parts[0]
 
@@ -174,7 +225,7 @@ def _group(name: str) -> str:
 def _check_start_token(
     model: ContextPromptModel, state: Mapping[str, torch.Tensor], file: Any, backbone: str | os.PathLike
 ) -> None:
-    """Compare the start token's embedding in the file with the backbone's."""
+    """Compare the embedding of the start token in the file with that of the backbone."""
     prefix = state.get(f"{PREFIX}token_prefix", state.get("token_prefix"))
     if prefix is None:
         return

@@ -1,19 +1,20 @@
-"""Low-rank updates of a frozen backbone (LoRA, arXiv 2106.09685) beside a learned prompt, by peft, an optional extra.
+r"""Low-rank updates of a frozen backbone (LoRA, arXiv 2106.09685) next to a learned prompt, with the optional peft.
 
 ```python
-adapted = add_lora(model, rank=8, targets=r"vision_model\\..*\\.(q|v)_proj")  # a PeftModel
+adapted = add_lora(model, rank=8, targets=r"vision_model\..*\.(q|v)_proj")  # a PeftModel
 Trainer(model=adapted, ...).train()
 save_with_lora(adapted, folder)  # the prompt, the processor and the updates: no backbone
 AutoModelForImageClassification.from_pretrained(folder)  # in any program, with or without peft
 ```
 
-What is trained beside the updates (a context, a head, a projection) is kept by peft while training goes on, so that
-the Trainer's checkpoints are whole; the finished model is a checkpoint like others, with peft's files of the backbone
-in it, which `from_pretrained` adds to the backbone's weights.
+During training peft also saves the other trained tensors (a context, a head, a projection), so that the Trainer's
+checkpoints are complete. The final checkpoint has the usual layout, and contains peft's files with the updates, which
+`from_pretrained` adds to the weights of the backbone.
 
-peft's own way works for every model here, ALPRO's too, which have no frozen backbone:
+The API of peft works for all models of this package, including ALPRO's, which have no frozen backbone:
 `peft.get_peft_model(model, LoraConfig(target_modules=..., modules_to_save=["prompt_learner"]))`,
-`adapted.save_pretrained(folder)`, and `PeftModel.from_pretrained(model, folder)` on a model that was made as before.
+`adapted.save_pretrained(folder)`, and `PeftModel.from_pretrained(model, folder)` on a model that was made in the same
+way.
 """
 
 import copy
@@ -38,19 +39,19 @@ from hf_prompt_models.utils.files import read_json, replacing, write_text
 
 
 HUB_FOLDER = "lora"
-"""In a repository: at its root, the Auto classes would take peft's files for a backbone with updates alone."""
+"""Folder of the updates in a repository. If peft's files were at its root, the Auto classes would load an adapter."""
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 MAX_CONFIG_BYTES = 2**20
 OTHER_KINDS = ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
-"""Fields of peft's configuration that, where set, change the sum that `merge_lora` computes."""
+"""Fields of peft's configuration that, if set, change the sum that `merge_lora` computes."""
 
 
 def import_peft() -> Any:
     """Return the module `peft`.
 
     Raises:
-        ImportError: if it is not installed.
+        ImportError: if peft is not installed.
     """
     if not is_peft_available():
         raise ImportError("LoRA needs peft: pip install 'hf_prompt_models[peft]'.")
@@ -60,7 +61,11 @@ def import_peft() -> Any:
 
 
 def linear_layers(backbone: PreTrainedModel) -> list[str]:
-    """The names of a model's linear layers, but for the one that makes logits."""
+    """Return the names of the linear layers of a model, except for the output layer.
+
+    Args:
+        backbone: the model.
+    """
     last = backbone.get_output_embeddings()
     return [
         name
@@ -72,13 +77,15 @@ def linear_layers(backbone: PreTrainedModel) -> list[str]:
 def add_lora(
     model: Any, rank: int, alpha: float | None = None, dropout: float = 0.0, targets: Iterable[str] | str | None = None
 ) -> Any:
-    """A model whose backbone is trained by low-rank updates alone, and whose other parts as before.
+    """Add trainable low-rank updates to the frozen backbone of a model; its other parts are trained as before.
 
     Args:
-        model: of a method over a backbone, which is frozen.
-        rank, alpha, dropout: of the updates; they are scaled by alpha / rank, by default 2.
-        targets: which of the backbone's linear layers: the ends of their names, or a regular expression for the whole
-            name. Default: `linear_layers`.
+        model: model of a prompt method with a frozen backbone.
+        rank: rank of the updates.
+        alpha: scale of the updates, which are multiplied with alpha / rank. Default: 2 * rank.
+        dropout: dropout probability of the updates.
+        targets: linear layers of the backbone to update: the ends of their names, or a regular expression that matches
+            complete names. Default: all of `linear_layers`.
 
     Returns:
         A `PeftModel`.
@@ -111,7 +118,7 @@ def add_lora(
         r=rank,
         lora_alpha=2 * rank if alpha is None else alpha,
         lora_dropout=dropout,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),  # as GPT-2's
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.backbone.modules()),  # as in GPT-2
         target_modules=[f"{model.backbone_name}.{name}" for name in names],
         modules_to_save=own or None,
     )
@@ -126,22 +133,22 @@ def _is_target(name: str, targets: Iterable[str] | str) -> bool:
 
 @dataclass(frozen=True)
 class LoraUpdates:
-    """Updates of a backbone by itself, which a checkpoint has beside it.
+    """Low-rank updates of a backbone, which are saved next to the other files of a checkpoint.
 
     Attributes:
-        config: of peft, as JSON has it.
-        tensors: by the names that peft's files have.
+        config: configuration of peft, as in JSON.
+        tensors: tensors of the updates, by their names in peft's files.
     """
 
     config: dict[str, Any]
     tensors: dict[str, torch.Tensor]
 
     def write(self, directory: str | os.PathLike, backbone: str | None) -> None:
-        """Write peft's files.
+        """Write the files of peft.
 
         Args:
-            directory: where to.
-            backbone: Hub id or folder, for the configuration.
+            directory: folder to write to.
+            backbone: Hub id or folder of the backbone, for the configuration.
         """
         directory = Path(directory)
         with replacing(directory / WEIGHTS_FILE) as beside:
@@ -151,10 +158,13 @@ class LoraUpdates:
 
 
 def take_lora(adapted: Any) -> Any:
-    """The model of `add_lora`, without updates in its weights, but beside them in the checkpoints that it writes.
+    """Take the updates out of a model of `add_lora`; they are saved next to the weights in its checkpoints.
 
     Args:
-        adapted: the `PeftModel`, which cannot be used afterwards; `save_with_lora` leaves it as it is.
+        adapted: the `PeftModel`, which cannot be used afterwards. Use `save_with_lora` to keep it.
+
+    Returns:
+        The model without updates in its weights.
     """
     peft = import_peft()
     updates = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
@@ -175,15 +185,15 @@ def take_lora(adapted: Any) -> Any:
 
 
 def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
-    """Write a model of `add_lora`: a checkpoint without the backbone, and the updates in peft's files.
+    """Save a model of `add_lora`: a checkpoint without the backbone, and the updates in peft's files.
 
-    The model stays as it is, so that training can go on.
+    The model is not changed, so that training can continue.
 
     Args:
         adapted: the `PeftModel`.
-        directory: where to; of both.
+        directory: folder to save both to.
     """
-    # A copy of the modules alone, which unloading replaces: weights and processor are shared.
+    # Only the modules are copied, because unloading replaces them. Weights and the processor are shared.
     tensors = [*adapted.parameters(), *adapted.buffers()]
     shared = {id(each): each for each in (*tensors, adapted.base_model.model.processor)}
     trainable = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
@@ -193,20 +203,33 @@ def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
 
 
 def remove_lora(directory: str | os.PathLike) -> None:
-    """Remove the updates that an earlier run left in a folder, which would be added to another model's weights."""
+    """Remove the updates of an earlier run from a folder, which would be added to the weights of another model.
+
+    Args:
+        directory: the folder.
+    """
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         (Path(directory) / name).unlink(missing_ok=True)
 
 
 def move_lora_for_hub(directory: Path) -> None:
-    """Put the updates of a folder where they go in a repository: below `HUB_FOLDER`."""
+    """Move the updates in a folder to their place in a repository, `HUB_FOLDER`.
+
+    Args:
+        directory: the folder.
+    """
     (directory / HUB_FOLDER).mkdir()
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         (directory / name).rename(directory / HUB_FOLDER / name)
 
 
 def find_lora(path: str | os.PathLike, **hub_kwargs: Any) -> str | None:
-    """The folder within a folder or repository, and within its `subfolder`, that holds updates, or `None`."""
+    """Return the subfolder of a checkpoint that contains updates, or `None` if it has no updates.
+
+    Args:
+        path: folder or Hub id of the checkpoint.
+        hub_kwargs: `revision`, `token`, `subfolder`, …. The result is relative to `path`, and includes `subfolder`.
+    """
     inner = hub_kwargs.pop("subfolder", "")
     for folder in (inner, f"{inner}/{HUB_FOLDER}".lstrip("/")):
         if find_adapter_config_file(path, subfolder=folder, **hub_kwargs) is not None:
@@ -216,19 +239,19 @@ def find_lora(path: str | os.PathLike, **hub_kwargs: Any) -> str | None:
 
 @torch.no_grad()
 def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_kwargs: Any) -> None:
-    """Add the updates that a checkpoint has beside it to a backbone's weights, in place: W + alpha / rank * B A.
+    """Add the updates in a checkpoint to the weights of a backbone, in place: W + alpha / rank * B A.
+
+    This does not need peft, and does not use it, because configurations of peft may contain modules to import.
 
     Args:
-        backbone: whose weights.
+        backbone: model whose weights are changed.
         path: folder or Hub id of the checkpoint.
-        folder: within it, as `find_lora` found.
+        folder: subfolder with the updates, as returned by `find_lora`.
         hub_kwargs: `revision`, `token`, ….
 
-    peft is not needed, nor asked: its configurations may name modules to import.
-
     Raises:
-        OSError: if the updates are missing.
-        ValueError: if they are of another kind than `save_with_lora` writes, or do not fit the backbone.
+        OSError: if the updates are missing or damaged.
+        ValueError: if the updates are not of the kind that `save_with_lora` writes, or do not fit the backbone.
     """
     hub_kwargs |= {"subfolder": folder}
     settings = read_json(cached_file(path, CONFIG_FILE, **hub_kwargs), MAX_CONFIG_BYTES, "configurations")

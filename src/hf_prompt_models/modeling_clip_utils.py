@@ -1,4 +1,4 @@
-"""What methods that classify images with a CLIP or a model like it share: class logits, prompts from templates."""
+"""Base classes of methods that classify images with a CLIP-like backbone: class logits, prompts from templates."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ from hf_prompt_models.utils.forward_options import asks_for_states, forward_opti
 
 @dataclass
 class ClipClassifierOutput(ModelOutput):
-    """
-    Output of classifiers that compare images with the classes' prompts.
+    """Output of classifiers that compare images with class prompts.
 
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): cross-entropy, if labels were given.
+        loss (`torch.FloatTensor` of shape `(1,)`, *optional*): loss of the method, if labels were given.
         logits (`torch.FloatTensor` of shape `(batch, classes)`): cosine similarities times the backbone's temperature,
-            plus SigLIP's bias.
+            plus the bias of a SigLIP.
         image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*): hidden states of the image tower, with
+            `output_hidden_states=True`: the embedded patches, then the output of each layer, of shape `(batch, tokens,
+            width)`.
+        attentions (`tuple(torch.FloatTensor)`, *optional*): attentions of the image tower, with
+            `output_attentions=True`, of shape `(batch, heads, tokens, tokens)` for each layer. They need
+            `attn_implementation="eager"`.
 
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_hidden_states=True`:
-            the embedded patches, then the output of each layer, `(batch, tokens, width)`.
-        attentions (`tuple(torch.FloatTensor)`, *optional*): of the image tower, with `output_attentions=True`,
-            `(batch, heads, tokens, tokens)` for each layer. They need `attn_implementation="eager"`.
-
-    Beside these there is an attribute `text_embeds` (`torch.FloatTensor` of shape `(classes, dim)`): class features,
-    L2-normalised.
+    The output also has the attributes `text_embeds`, the L2-normalised class features (`torch.FloatTensor` of shape
+    `(classes, dim)`), and `loss_terms`, the terms of the loss by name, or `None` without labels.
     """
 
     loss: torch.Tensor | None = None
@@ -53,23 +53,23 @@ class ClipClassifierOutput(ModelOutput):
 
 
 class ClipPromptModel(TextPromptModel):
-    """Base of methods that classify images by the similarity of their features and of the classes'."""
+    """Base class of methods that classify images by the similarity of image and class features."""
 
     input_modalities = ("image",)
     pipeline_task = "image-classification"
     is_linear_in_image_embeds: ClassVar[bool] = True
-    """Whether the logits are an affine function of `image_embeds`, so that an export needs no text side."""
+    """Whether the logits are an affine function of `image_embeds`, so that an exported model needs no text side."""
     accepts_image_embeds: ClassVar[bool] = True
-    """Whether `forward` takes image features instead of pixels."""
+    """Whether `forward` accepts image features instead of pixels."""
 
     @property
     def has_fixed_image_features(self) -> bool:
-        """Whether training leaves the image features as they are, so that they can be computed once."""
+        """Whether training leaves the image features unchanged, so that they can be computed once."""
         return True
 
     @property
     def compares_fixed_features(self) -> bool:
-        """Whether an image's logits follow from the backbone's feature of it and from one feature of each class."""
+        """Whether logits depend only on the backbone's feature of the image and on one feature per class."""
         return self.has_fixed_image_features
 
     @forward_options
@@ -82,14 +82,19 @@ class ClipPromptModel(TextPromptModel):
         spatial_shapes: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ClipClassifierOutput | tuple:
-        """Class logits of images, or of image features computed before.
+        """Return the class logits of images or of precomputed image features, and the loss if labels are given.
 
         Args:
-            pixel_values: as `get_image_features` takes them.
+            pixel_values: images, as in `get_image_features`.
             image_embeds: (batch, dim) image features instead of pixels, normalised or not.
             labels: (batch,) class indices.
-            pixel_attention_mask, spatial_shapes: as `get_image_features` takes them.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_attention_mask: as in `get_image_features`.
+            spatial_shapes: as in `get_image_features`.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
+
+        Raises:
+            ValueError: if neither or both of pixels and image features are given, the method does not accept image
+                features, or hidden states or attentions are requested for image features.
         """
         if not self.accepts_image_embeds and (pixel_values is None or image_embeds is not None):
             raise ValueError(
@@ -115,16 +120,16 @@ class ClipPromptModel(TextPromptModel):
             terms = self.loss_terms(logits, labels, images, text_embeds, pixel_values)
             loss = weighted_sum(terms, self.loss_weights())
         output = ClipClassifierOutput(loss, logits, image_embeds, images.hidden_states, images.attentions)
-        # No fields, for fields are items: pipelines and the Trainer take each item for one value an image.
+        # Not fields: fields are items, and pipelines and the Trainer expect one value per image in each item.
         output.text_embeds = text_embeds
         output.loss_terms = terms
         return output
 
     def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
-        """Return the classes' features that images are compared with, (classes, dim), L2-normalised.
+        """Return the class features that images are compared with, (classes, dim), L2-normalised.
 
         Args:
-            image_embeds: (batch, dim), for methods whose class features depend on the image.
+            image_embeds: (batch, dim) image features, for methods whose class features depend on the image.
         """
         return self._text_embeds()
 
@@ -143,7 +148,7 @@ class ClipPromptModel(TextPromptModel):
         """Return the terms of the loss by name, without their weights.
 
         Args:
-            logits: (batch, classes), as `image_logits` returns them.
+            logits: (batch, classes), as returned by `image_logits`.
             labels: (batch,) class indices.
             images: the output of `get_image_features`.
             text_embeds: (classes, dim), L2-normalised.
@@ -161,11 +166,11 @@ class ClipPromptModel(TextPromptModel):
         return self.class_logits(images.pooler_output, text_embeds)
 
     def class_logits(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-        """(batch, classes) logits.
+        """Return the logits, (batch, classes).
 
         Args:
-            image_embeds: (batch, dim), as `get_image_features` gives them.
-            text_embeds: (classes, dim), as `get_text_features` gives them.
+            image_embeds: (batch, dim), as returned by `get_image_features`.
+            text_embeds: (classes, dim), as returned by `get_text_features`.
         """
         with torch.autocast(image_embeds.device.type, enabled=False):
             logits = at_least_float32(self.clip.logit_scale).exp() * image_embeds @ text_embeds.T
@@ -173,10 +178,10 @@ class ClipPromptModel(TextPromptModel):
 
 
 class TemplatePromptModel(TextPromptModel):
-    """Base of methods whose prompts are class names in hand-written templates.
+    """Base class of methods whose prompts are class names in hand-written templates.
 
-    The configuration has `templates` and `prompt_token_ids`, a string of token ids for each prompt: all classes in the
-    first template, then in the second, ….
+    The configuration has the fields `templates` and `prompt_token_ids`. The latter has one string of token ids per
+    prompt: all classes in the first template, then in the second, ….
     """
 
     def set_classes(
@@ -185,12 +190,13 @@ class TemplatePromptModel(TextPromptModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         templates: Sequence[str] | None = None,
     ) -> None:
-        """Classify into other classes from now on.
+        """Replace the classes, and the templates if new ones are given.
 
         Args:
-            class_names: the new names.
-            tokenizer: the backbone's tokenizer, or the processor. Default: that of the processor beside the model.
-            templates: new templates, where they change too.
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the processor that was saved
+                with the model.
+            templates: new templates. Default: those of the model.
         """
         templates = check_templates(self.config.templates if templates is None else templates)
         tokenizer = self._tokenizer_or_own(tokenizer)
@@ -199,21 +205,31 @@ class TemplatePromptModel(TextPromptModel):
 
     @property
     def context(self) -> None:
+        """Learned context: `None`, because hand-written prompts have none."""
         return None
 
     def _named_classes(self) -> tuple[Any, ...]:
         return *super()._named_classes(), list(self.config.templates or ())
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         config = self.config
         return tuple(config.prompt_token_ids or ()), config.num_labels, self.num_templates
 
     @property
     def num_templates(self) -> int:
+        """Number of templates."""
         return len(self.config.templates)
 
     def prompt_token_ids(self, indices: Iterable[int] | None = None) -> list[list[int]]:
-        """All prompts as token ids, or those at some places of `config.prompt_token_ids`."""
+        """Return the token ids of prompts.
+
+        Args:
+            indices: indices of the prompts in `config.prompt_token_ids`. Default: all prompts.
+
+        Raises:
+            ValueError: if the model has no classes.
+        """
         strings = self.config.prompt_token_ids
         if strings is None:
             raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=..., templates=[...]).")
@@ -222,7 +238,11 @@ class TemplatePromptModel(TextPromptModel):
 
     @staticmethod
     def names_in_prompts(class_names: Sequence[str]) -> list[str]:
-        """Class names as they are read out in a prompt."""
+        """Return class names as they appear in a prompt.
+
+        Args:
+            class_names: class names, in the order of the labels.
+        """
         return clean_class_names(class_names)
 
     @classmethod
@@ -233,8 +253,8 @@ class TemplatePromptModel(TextPromptModel):
         tokenizer: PreTrainedTokenizerBase,
         clip_config: PreTrainedConfig,
     ) -> dict[str, Any]:
-        """The configuration fields that hold classes and templates, after checking that every prompt fits."""
-        class_names = check_class_names(class_names)  # a list: it is read twice
+        """Return the configuration fields with classes and templates, after checking that every prompt fits."""
+        class_names = check_class_names(class_names)  # a list, because it is iterated twice
         names = cls.names_in_prompts(class_names)
         texts = [fill_template(template, name) for template in templates for name in names]
         prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)
@@ -247,5 +267,10 @@ class TemplatePromptModel(TextPromptModel):
 
 
 def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
-    """Return the sum of the terms times their weights. A term without a weight takes no part."""
+    """Return the weighted sum of the terms of a loss.
+
+    Args:
+        terms: scalar tensors by name.
+        weights: weights by name. A term without a weight, or with weight 0, is ignored.
+    """
     return torch.stack([weights[name] * term for name, term in terms.items() if weights.get(name)]).sum()

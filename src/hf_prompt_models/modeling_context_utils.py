@@ -1,4 +1,4 @@
-"""Base of methods with a context that all classes share: their prompts, their classes, a frozen teacher."""
+"""Base classes of methods with a learned context that all classes share: prompts, classes and a frozen teacher."""
 
 import os
 from collections.abc import Sequence
@@ -30,23 +30,23 @@ from hf_prompt_models.prompts.templates import PLACEHOLDER, fill_template
 
 @strict
 class ContextPromptConfig(PromptConfig):
-    r"""
-    Base of the configurations of methods with a learned context before each class name.
+    r"""Base class of the configurations of methods with a learned context before each class name.
 
-    clip_config (`PreTrainedConfig` or `dict`, *optional*):
-        Configuration of the backbone.
-    n_ctx (`int`, *optional*, defaults to 4):
-        Number of context vectors in a prompt.
-    context_init (`str`, *optional*):
-        Words whose token embeddings the context started from; `None` for the method's own start.
-    text_chunk_size (`int`, *optional*):
-        Number of prompts to encode at a time in training. Bounds memory; gradients do not change.
-    class_token_ids (`list[str]`, *optional*):
-        Token ids of each class, one string a class: `start name . end`.
-    templates (`list[str]`, *optional*):
-        Hand-written prompts of the frozen teacher.
-    teacher_token_ids (`list[str]`, *optional*):
-        Token ids of all classes in the first template, then in the second, and so on.
+    Args:
+        clip_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the backbone.
+        n_ctx (`int`, *optional*, defaults to 4):
+            Number of context vectors in a prompt.
+        context_init (`str`, *optional*):
+            Words whose token embeddings initialised the context; `None` for the method's own initialisation.
+        text_chunk_size (`int`, *optional*):
+            Number of prompts to encode at a time in training, to save memory. Gradients do not change.
+        class_token_ids (`list[str]`, *optional*):
+            Token ids of each class, one string per class: `start name . end`.
+        templates (`list[str]`, *optional*):
+            Hand-written prompts of the frozen teacher.
+        teacher_token_ids (`list[str]`, *optional*):
+            Token ids of all classes in the first template, then in the second, and so on.
     """
 
     task = "image-classification"
@@ -63,7 +63,7 @@ class ContextPromptConfig(PromptConfig):
     teacher_token_ids: list[str] | None = None
 
     def validate_architecture(self) -> None:
-        """Part of `@strict` validation."""
+        """Check the fields; `@strict` calls this method."""
         if self.n_ctx < 1:
             raise ValueError(f"n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
@@ -71,19 +71,19 @@ class ContextPromptConfig(PromptConfig):
 
 
 class ContextPromptModel(ClipPromptModel):
-    """Base of methods whose prompts are `start, context, class name, ending`, with a context that all classes share.
+    """Base class of methods with prompts `start, context, class name, ending` and one context for all classes.
 
-    A subclass builds its `prompt_learner`, which holds all trained tensors, `context` among them.
+    A subclass builds `prompt_learner`, a module with all trained tensors, including `context`.
     """
 
     config: ContextPromptConfig
     uses_teacher: ClassVar[bool] = False
-    """Whether the training loss compares with a frozen teacher's class features."""
+    """Whether the training loss uses the class features of a frozen teacher."""
     needs_causal_text: ClassVar[bool] = False
     """Whether the method puts prompts into layers of a causal text tower."""
     needs_class_token: ClassVar[bool] = False
-    """Whether the method puts prompts beside the class token of the image tower."""
-    # Trained tensors are few: they stay in full precision whatever the backbone's.
+    """Whether the method puts prompts next to the class token of the image tower."""
+    # Trained tensors are small, so they stay in full precision, whatever the precision of the backbone.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
 
     def __init__(self, config: ContextPromptConfig, backbone: PreTrainedModel | None = None):
@@ -108,7 +108,7 @@ class ContextPromptModel(ClipPromptModel):
         kwargs: dict[str, Any],
         **fields: Any,
     ) -> Self:
-        """Load the backbone and make a new model; `fields` are the configuration's."""
+        """Load the backbone and make a new model; `fields` are fields of the configuration."""
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
         if (words := fields.get("context_init")) is not None:
             fields["n_ctx"] = len(tokenize_words(words, tokenizer))
@@ -125,10 +125,10 @@ class ContextPromptModel(ClipPromptModel):
     def _tokenize_classes(
         cls, config: Any, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, Any]:
-        """Return the configuration fields that hold the classes, after checking that every prompt fits the tower."""
+        """Return the configuration fields with the classes, after checking that every prompt fits the text tower."""
         text_config = config.clip_config.text_config
-        # With the space that is in front of a name after words. The released codes write a placeholder there.
-        class_names = check_class_names(class_names)  # a list: it is read twice
+        # The leading space tokenizes a name as after words: the released codes have a placeholder before the name.
+        class_names = check_class_names(class_names)  # a list, because it is iterated twice
         names = clean_class_names(class_names)
         texts = [f" {fill_template(cls._prompt_text(config), name)}" for name in names]
         names = [f" {name}" for name in names]
@@ -144,28 +144,28 @@ class ContextPromptModel(ClipPromptModel):
 
     @classmethod
     def _prompt_text(cls, config: Any) -> str:
-        """Return the template of what follows the context."""
+        """Return the template of the text after the context."""
         return f"{PLACEHOLDER}."
 
     @classmethod
     def _num_added_tokens(cls, config: Any) -> int:
-        """Return the number of tokens that a prompt has besides those of `class_token_ids`."""
+        """Return the number of tokens in a prompt besides those in `class_token_ids`."""
         return config.n_ctx
 
     @torch.no_grad()
     def _start_from_words(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Set the trained tensors that start from words; all are initialised before."""
+        """Initialise from words the trained tensors that start from words; all tensors are initialised before."""
         if self.config.context_init is not None:
             self.prompt_learner.context.copy_(self._embed_words(tokenize_words(self.config.context_init, tokenizer)))
 
     def set_classes(
         self, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None
     ) -> None:
-        """Classify into other classes from now on, with the trained tensors as they are.
+        """Replace the classes and keep the trained tensors.
 
         Args:
-            class_names: the new names, in the order of the labels.
-            tokenizer: the backbone's tokenizer, or the processor. Default: that of the model's processor.
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the model's processor.
 
         Raises:
             ValueError: if a name is empty or does not fit the text tower.
@@ -175,14 +175,16 @@ class ContextPromptModel(ClipPromptModel):
 
     @property
     def context(self) -> torch.Tensor | None:
+        """Learned context vectors."""
         return self.prompt_learner.context
 
     @property
     def text_chunk_size(self) -> int | None:
+        """Number of prompts to encode at a time in training; `None` for all at once."""
         return self.config.text_chunk_size or super().text_chunk_size
 
     def class_token_ids(self) -> list[list[int]]:
-        """Return each class's `start name . end`.
+        """Return the token ids of each class: `start name . end`.
 
         Raises:
             ValueError: if the model has no classes.
@@ -193,27 +195,30 @@ class ContextPromptModel(ClipPromptModel):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens of the text tower, at which the ids of context vectors begin."""
+        """Vocabulary size of the text tower, which is also the first id of context vectors."""
         return self.clip.text_model.embeddings.token_embedding.num_embeddings
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         config = self.config
         return tuple(config.class_token_ids or ()), tuple(config.teacher_token_ids or ()), config.n_ctx
 
     def prompt_token_ids(self) -> list[list[int]]:
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         context = range(self.vocab_size, self.vocab_size + self.config.n_ctx)
         start_tokens = self.backbone_type.start_tokens
         return [insert_context(ids, 0, context, "end", start_tokens) for ids in self.class_token_ids()]
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
+        """Return the L2-normalised features of the prompts, one for each class, (classes, dim)."""
         return F.normalize(prompt_features, dim=-1)
 
     @torch.no_grad()
     def get_teacher_features(self) -> torch.Tensor:
         """Return the class features of the teacher: the backbone without prompts, on hand-written templates.
 
-        The mean over the templates of features that are not normalised, normalised then. Computed once and kept as
-        long as all that it depends on stays what it is: the text side's weights, the classes, the dtype, the device.
+        The features are averaged over the templates before they are normalised. They are computed once and cached as
+        long as nothing changes that they depend on: the weights of the text side, the classes, the dtype, the device.
 
         Returns:
             (classes, dim), L2-normalised.
@@ -239,8 +244,11 @@ class ContextPromptModel(ClipPromptModel):
     def get_plain_image_features(self, pixel_values: torch.Tensor | None) -> torch.Tensor:
         """Return the image features of the backbone without prompts, (batch, dim), L2-normalised.
 
+        Args:
+            pixel_values: (batch, 3, height, width)
+
         Raises:
-            ValueError: without images.
+            ValueError: if no images are given.
         """
         if pixel_values is None:
             raise ValueError(
@@ -250,21 +258,29 @@ class ContextPromptModel(ClipPromptModel):
         return ClipPromptModel.get_image_features(self, pixel_values).pooler_output
 
     def check_pixels(self, pixel_values: torch.Tensor | None, *others: torch.Tensor | None) -> None:
-        """Refuse other inputs than pixels for a tower with prompts.
+        """Check that the inputs of an image tower with prompts are only pixels.
+
+        Args:
+            pixel_values: (batch, 3, height, width)
+            others: the inputs of NaFlex backbones.
 
         Raises:
-            ValueError: without pixels, or with what a NaFlex backbone takes.
+            ValueError: if there are no pixels, or inputs of NaFlex backbones.
         """
         if pixel_values is None or any(each is not None for each in others):
             raise ValueError(f"{type(self).__name__} takes pixel_values of images and nothing else.")
 
     def normalized_image_features(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Return image features, (batch, dim), L2-normalised, of a CLIP's pooled output, (batch, hidden size)."""
+        """Return the projected image features, (batch, dim), L2-normalised.
+
+        Args:
+            pooled: (batch, hidden size) pooled output of the image tower of a CLIP.
+        """
         return F.normalize(at_least_float32(self.clip.visual_projection(pooled)), dim=-1)
 
     @property
     def image_feature_size(self) -> int:
-        """Size of the features that images and classes are compared by."""
+        """Size of image and class features."""
         text_config = self.clip.config.text_config
         return self.clip.config.projection_dim if self.backbone_type.packs_prompts else text_config.projection_size
 
@@ -275,14 +291,16 @@ class ContextPromptModel(ClipPromptModel):
 
 
 class KnowledgeGuidedModel(ContextPromptModel):
-    """Base of methods whose class features stay near to the teacher's: the loss has 1 - their mean cosine.
+    """Base class of methods that keep the class features close to those of the teacher.
 
-    The configuration has its weight, `knowledge_weight` (KgCoOp, arXiv 2303.13283, §3.2).
+    The loss has a term 1 - c, where c is their mean cosine similarity. Its weight is the configuration field
+    `knowledge_weight` (KgCoOp, arXiv 2303.13283, §3.2).
     """
 
     uses_teacher = True
 
     def loss_weights(self) -> dict[str, float]:
+        """Return the weight of each of `loss_terms` in the loss."""
         return super().loss_weights() | {"knowledge": self.config.knowledge_weight}
 
     def loss_terms(
@@ -293,21 +311,25 @@ class KnowledgeGuidedModel(ContextPromptModel):
         text_embeds: torch.Tensor,
         pixel_values: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, without their weights."""
         terms = super().loss_terms(logits, labels, images, text_embeds, pixel_values)
         return terms | {"knowledge": cosine_distance(text_embeds, self.get_teacher_features())}
 
 
 class MetaNetPromptLearner(nn.Module):
-    """A context, and the network that makes a prompt from features.
+    """A learned context, and a network that makes prompt vectors from features.
 
     Args:
-        n_ctx, width: number of context vectors and hidden size of the text tower.
-        dim, hidden, out: sizes of the network's input, hidden layer and output.
-        activation: between its layers, by the name that transformers has for it.
+        n_ctx: number of context vectors.
+        width: hidden size of the text tower.
+        dim: input size of the network.
+        hidden: size of its hidden layer.
+        out: output size of the network.
+        activation: activation function between its layers, by its name in transformers.
 
     Attributes:
         context: (n_ctx, width)
-        meta_net: from (batch, dim) to (batch, out).
+        meta_net: network that maps (batch, dim) to (batch, out).
     """
 
     def __init__(self, n_ctx: int, width: int, dim: int, hidden: int, out: int, activation: str):
@@ -316,14 +338,21 @@ class MetaNetPromptLearner(nn.Module):
         self.meta_net = MetaNet(dim, hidden, out, activation)
 
     def initialize(self) -> None:
-        """Draw the context from a normal distribution of standard deviation 0.02, and the layers as torch does."""
+        """Initialise the context from a normal distribution with standard deviation 0.02, and the layers as torch."""
         init.normal_(self.context, mean=0.0, std=0.02)
         init_linear(self.meta_net.linear1)
         init_linear(self.meta_net.linear2)
 
 
 class MetaNet(nn.Module):
-    """Two linear layers with an activation between them."""
+    """Two linear layers with an activation function between them.
+
+    Args:
+        dim: input size.
+        hidden: size of the hidden layer.
+        out: output size.
+        activation: activation function, by its name in transformers.
+    """
 
     def __init__(self, dim: int, hidden: int, out: int, activation: str):
         super().__init__()
@@ -332,6 +361,7 @@ class MetaNet(nn.Module):
         self.activation = ACT2FN[activation]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features of shape (batch, dim) to (batch, out)."""
         return self.linear2(self.activation(self.linear1(features)))
 
 
@@ -350,7 +380,17 @@ def tokenize_templates(
     tokenizer: PreTrainedTokenizerBase,
     text_config: PreTrainedConfig,
 ) -> list[str]:
-    """Return the token ids of all classes in the first template, then in the second, and so on."""
+    """Return the token ids of prompts, as strings: all classes in the first template, then in the second, ….
+
+    Args:
+        templates: sentences with one `{}` for the class name.
+        class_names: class names, in the order of the labels.
+        tokenizer: the backbone's tokenizer.
+        text_config: configuration of the text tower.
+
+    Raises:
+        ValueError: if a prompt does not fit the text tower.
+    """
     names = clean_class_names(class_names)
     texts = [fill_template(template, name) for template in templates for name in names]
     prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), text_config)
@@ -358,10 +398,14 @@ def tokenize_templates(
 
 
 def tokenize_words(words: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the token ids of words that a context starts from.
+    """Return the token ids of the words that initialise a context.
+
+    Args:
+        words: the words; underscores are read as spaces.
+        tokenizer: the backbone's tokenizer.
 
     Raises:
-        ValueError: if there are no words, or a placeholder is among them.
+        ValueError: if there are no words, or they contain the placeholder `{}`.
     """
     words = " ".join(words.replace("_", " ").split())
     if PLACEHOLDER in words:

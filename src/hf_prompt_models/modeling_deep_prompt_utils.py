@@ -1,7 +1,8 @@
-"""Deep prompts in both towers of a CLIP, which IVLP, MaPLe and PromptSRC share.
+"""Deep prompts in both towers of a CLIP, the common base of IVLP, MaPLe and PromptSRC.
 
-A prompt of depth J is put into the input of layers 0 to J - 1 of a tower. From layer 1 on it replaces what the layer
-before made of the prompt's own positions (MaPLe, arXiv 2210.03117, §3.2; `clip/model.py` of its repository).
+A prompt of depth J is inserted into the input of layers 0 to J - 1 of a tower. From layer 1 on it replaces the output
+of the previous layer at the positions of the prompt (MaPLe, arXiv 2210.03117, §3.2; `clip/model.py` of its
+repository).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,16 +24,16 @@ from hf_prompt_models.utils.forward_options import captured, forward_options
 
 
 START_WORDS = "a photo of a"
-"""What a context of at most 4 vectors starts from. The words past its length stay in the prompt, frozen."""
+"""Words that initialise a context of at most 4 vectors. The words past its length stay in the prompt, frozen."""
 
 
 @strict
 class DeepPromptConfig(ContextPromptConfig):
-    r"""
-    Base of the configurations of methods with deep prompts.
+    r"""Base class of the configurations of methods with deep prompts.
 
-    frozen_context_ids (`list[int]`, *optional*):
-        Token ids of the words between the context and the class name, which are not trained.
+    Args:
+        frozen_context_ids (`list[int]`, *optional*):
+            Token ids of the words between the context and the class name, which are not trained.
     """
 
     frozen_context_ids: list[int] | None = None
@@ -49,7 +50,7 @@ class DeepPromptConfig(ContextPromptConfig):
 
 
 class DeepPromptModel(ContextPromptModel):
-    """Base of methods with prompts in several layers of the text tower, the image tower, or both."""
+    """Base class of methods with prompts in several layers of the text tower, the image tower, or both."""
 
     config: DeepPromptConfig
     needs_causal_text = True
@@ -58,13 +59,17 @@ class DeepPromptModel(ContextPromptModel):
     def build_prompt_learner(
         self, text_depth: int, n_vision_ctx: int, vision_depth: int, names: tuple[str, str], least: int = 0
     ) -> "DeepPromptLearner":
-        """Return new prompts of both towers.
+        """Return new prompts for both towers.
 
         Args:
-            text_depth, vision_depth: number of layers with prompts.
+            text_depth: number of layers of the text tower with prompts.
             n_vision_ctx: number of prompts in the image tower.
-            names: what the depths are called where a tower has too few layers for them.
-            least: the smallest depth.
+            vision_depth: number of layers of the image tower with prompts.
+            names: names of both depths in error messages.
+            least: smallest depth that is allowed.
+
+        Raises:
+            ValueError: if a tower has too few layers.
         """
         text, vision = self.clip.text_model.config, self.clip.vision_model.config
         check_depth(names[0], text_depth, text.num_hidden_layers, "text", least)
@@ -96,9 +101,11 @@ class DeepPromptModel(ContextPromptModel):
             self.context.copy_(self._embed_words(words[:n_ctx]))
 
     def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
         return *super().prompt_fields(), tuple(self.config.frozen_context_ids or ()), self.config.text_prompt_depth
 
     def prompt_token_ids(self) -> list[list[int]]:
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         if not self.config.text_prompt_depth:
             return self.class_token_ids()
         frozen = self.config.frozen_context_ids or []
@@ -109,19 +116,22 @@ class DeepPromptModel(ContextPromptModel):
 
     @property
     def layer_context(self) -> Mapping[int, torch.Tensor]:
+        """Deep prompts of the text tower, by the layer whose input they are put into."""
         deep = self.prompt_learner.deep_context
         return {} if deep is None else dict(enumerate(deep, 1))
 
     def vision_prompts(self) -> list[torch.Tensor]:
-        """Return the prompts of the image tower, (number of prompts, hidden size) for each of its first layers."""
+        """Return the prompts of the image tower by layer, each (number of prompts, hidden size)."""
         return self.prompt_learner.vision_prompts()
 
     def learned_text_tensors(self) -> list[torch.Tensor]:
+        """Return the trained tensors outside of the backbone that the class features depend on."""
         tensors = (self.prompt_learner.context, self.prompt_learner.deep_context)
         return [tensor for tensor in tensors if tensor is not None]
 
     @property
     def has_fixed_image_features(self) -> bool:
+        """Whether training leaves the image features unchanged, so that they can be computed once."""
         return not self.config.vision_prompt_depth
 
     @forward_options
@@ -132,12 +142,13 @@ class DeepPromptModel(ContextPromptModel):
         spatial_shapes: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Return the image features with the prompts: `.pooler_output`, (batch, dim), L2-normalised.
+        """Return the image features of the tower with prompts: `.pooler_output`, (batch, dim), L2-normalised.
 
         Args:
             pixel_values: (batch, 3, height, width)
-            pixel_attention_mask, spatial_shapes: of NaFlex backbones, which have no class token.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_attention_mask: not supported; it belongs to NaFlex backbones, which have no class token.
+            spatial_shapes: not supported, for the same reason.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         if not self.config.vision_prompt_depth:
             return super().get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
@@ -150,16 +161,21 @@ class DeepPromptModel(ContextPromptModel):
 
 
 class DeepPromptLearner(nn.Module):
-    """Prompts of both towers that are trained apart.
+    """Independent prompts of both towers.
 
     Args:
-        n_ctx, depth, width: of the text tower: prompts, layers with prompts, hidden size.
-        n_vision_ctx, vision_depth, vision_width: of the image tower.
+        n_ctx: number of prompts in the text tower.
+        depth: number of layers of the text tower with prompts.
+        width: hidden size of the text tower.
+        n_vision_ctx: number of prompts in the image tower.
+        vision_depth: number of layers of the image tower with prompts.
+        vision_width: hidden size of the image tower.
 
     Attributes:
         context: (n_ctx, width), or `None` at depth 0.
-        deep_context: (depth - 1, n_ctx, width), or `None` at depth 1.
-        vision_context, deep_vision_context: likewise.
+        deep_context: (depth - 1, n_ctx, width), or `None` at depth 0 or 1.
+        vision_context: (n_vision_ctx, vision_width), or `None` at depth 0.
+        deep_vision_context: (vision_depth - 1, n_vision_ctx, vision_width), or `None` at depth 0 or 1.
     """
 
     def __init__(
@@ -172,25 +188,33 @@ class DeepPromptLearner(nn.Module):
         self.deep_vision_context = new_prompt(vision_depth > 1, vision_depth - 1, n_vision_ctx, vision_width)
 
     def vision_prompts(self) -> list[torch.Tensor]:
-        """Return the image tower's prompts by layer."""
+        """Return the prompts of the image tower by layer, each (n_vision_ctx, vision_width)."""
         first = [] if self.vision_context is None else [self.vision_context]
         return [*first, *(() if self.deep_vision_context is None else self.deep_vision_context)]
 
     def initialize(self) -> None:
-        """Draw all prompts from a normal distribution of standard deviation 0.02."""
+        """Initialise all prompts from a normal distribution with standard deviation 0.02."""
         for parameter in self.parameters():
             init.normal_(parameter, mean=0.0, std=0.02)
 
 
 def new_prompt(is_there: bool, *shape: int) -> nn.Parameter | None:
+    """Return an uninitialised parameter of the given shape, or `None` if `is_there` is false."""
     return nn.Parameter(torch.empty(shape)) if is_there else None
 
 
 def check_depth(name: str, depth: int, num_layers: int, tower: str, least: int = 0) -> None:
-    """Refuse a depth that a tower does not have.
+    """Check that a tower has enough layers for prompts of a given depth.
+
+    Args:
+        name: name of the depth in the error message.
+        depth: number of layers with prompts.
+        num_layers: number of layers of the tower.
+        tower: name of the tower in the error message.
+        least: smallest depth that is allowed.
 
     Raises:
-        ValueError: naming the argument and the number of layers.
+        ValueError: if it has not. The message contains the argument and the number of layers.
     """
     if not least <= depth <= num_layers:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Base of methods that put prompts through the text tower of a CLIP or a model like it: encoding and caching."""
+"""Base class of methods that encode prompts with the text tower of a CLIP-like backbone: encoding and caching."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ from hf_prompt_models.utils.forward_options import asks_for_states, captured, fo
 
 
 CHECKPOINTED_CHUNK_SIZE = 64
-"""Prompts encoded at a time where gradient checkpointing is switched on and nothing else is said."""
+"""Default number of prompts to encode at a time with gradient checkpointing."""
 
 
 class TextPromptModel(PromptPreTrainedModel):
-    """Base of methods that put prompts through the text tower of a CLIP, or of another model of `backbones.BACKBONES`.
+    """Base class of methods that encode prompts with the text tower of a backbone in `backbones.BACKBONES`.
 
-    A subclass says what a class's features are.
+    A subclass defines the prompts and how class features are made from their features.
     """
 
     backbone_classes = tuple(backbone.model_class for backbone in BACKBONES.values())
@@ -57,6 +57,7 @@ class TextPromptModel(PromptPreTrainedModel):
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
+        """Return the names of the weights that identify the backbone."""
         return find_backbone(backbone.config.text_config).fingerprint_weights
 
     @classmethod
@@ -66,7 +67,7 @@ class TextPromptModel(PromptPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None,
         kwargs: dict[str, Any],
     ) -> tuple[PreTrainedModel, ClipPromptProcessor | None, PreTrainedTokenizerBase]:
-        """Load what `from_backbone` needs; no processor only where the backbone has no image processor."""
+        """Load what `from_backbone` needs; the processor is `None` only if the backbone has no image processor."""
         clip = cls.load_backbone(name_or_path, **kwargs)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         if isinstance(tokenizer, ProcessorMixin):
@@ -84,14 +85,19 @@ class TextPromptModel(PromptPreTrainedModel):
         self.set_classes(class_names)
 
     def _named_classes(self) -> tuple[Any, ...]:
-        """What the prompts in the configuration were made of."""
+        """Return the names that the prompts in the configuration were made from."""
         return (dict(self.config.id2label),)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """As of every prompt method's model.
+        """Save a checkpoint, as every model of a prompt method does.
+
+        Args:
+            save_directory: folder to save to.
+            args: further arguments of `save_pretrained`.
+            kwargs: further keyword arguments of `save_pretrained`.
 
         Raises:
-            ValueError: also if the configuration's class names are not those of the prompts.
+            ValueError: also if the class names in the configuration are not those of the prompts.
         """
         if self._named_classes() != self._prompted_classes:
             raise ValueError(
@@ -101,7 +107,12 @@ class TextPromptModel(PromptPreTrainedModel):
         super().save_pretrained(save_directory, *args, **kwargs)
 
     def set_classes(self, class_names: Sequence[str], tokenizer: Any = None) -> None:
-        """Classify into other classes from now on."""
+        """Replace the classes.
+
+        Args:
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the model's processor.
+        """
         raise NotImplementedError
 
     def _tokenizer_or_own(self, tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None) -> PreTrainedTokenizerBase:
@@ -110,57 +121,62 @@ class TextPromptModel(PromptPreTrainedModel):
             raise ValueError("Pass tokenizer=...: no processor was saved beside this model.")
         return get_tokenizer(found)
 
-    # -- to be said by the method ------------------------------------------------------------------------------------
+    # -- to be defined by the method ---------------------------------------------------------------------------------
 
     def prompt_token_ids(self) -> list[list[int]]:
-        """All prompts as token ids; ids past the vocabulary are context vectors."""
+        """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         raise NotImplementedError
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
-        """From the projected features of all prompts, (prompts, dim), to those of the classes, (classes, dim)."""
+        """Return the class features, (classes, dim).
+
+        Args:
+            prompt_features: (prompts, dim) projected features of all prompts.
+        """
         raise NotImplementedError
 
     @property
     def context(self) -> torch.Tensor | None:
-        """The learned context, or `None` where nothing is learned."""
+        """Learned context, or `None` if the method has none."""
         raise NotImplementedError
 
     @property
     def layer_context(self) -> Mapping[int, torch.Tensor]:
-        """Deep prompts of the text tower, by the layer whose input they are put into."""
+        """Deep prompts of the text tower, by the layer into whose input they are inserted."""
         return {}
 
     @property
     def first_layer(self) -> int:
-        """The layer of the text tower from which the class name sees the context."""
+        """First layer of the text tower in which the class name attends to the context."""
         return 0
 
     @property
     def num_labels(self) -> int:
+        """Number of classes."""
         return self.config.num_labels
 
     @property
     def text_chunk_size(self) -> int | None:
-        """Prompts to encode at a time in training; `None`: all. Bounds memory by computing activations twice."""
+        """Number of prompts to encode at a time in training, or `None` for all; chunks save memory, not time."""
         return CHECKPOINTED_CHUNK_SIZE if self.clip.text_model.encoder.gradient_checkpointing else None
 
     # -- features ----------------------------------------------------------------------------------------------------
 
     def prompt_fields(self) -> tuple[Any, ...]:
-        """What of the configuration the prompts, and the classes' features made of theirs, depend on."""
+        """Return the configuration fields that the prompts and the class features depend on."""
         raise NotImplementedError
 
     def _text_tensors(self) -> dict[str, torch.Tensor]:
-        """The text side's tensors, by name."""
+        """Return the tensors of the text side, by name."""
         tensors = [*self.clip.named_parameters(), *self.clip.named_buffers()]
         return {name: tensor for name, tensor in tensors if name.startswith("text_")}
 
     def learned_text_tensors(self) -> list[torch.Tensor]:
-        """Return the trained tensors outside of the backbone that the classes' features depend on."""
+        """Return the trained tensors outside of the backbone that the class features depend on."""
         return [] if self.context is None else [self.context]
 
     def _trains_text(self) -> bool:
-        """Whether something that makes the classes' features is trained."""
+        """Return whether any tensor that the class features depend on is trained."""
         return any(tensor.requires_grad for tensor in (*self.learned_text_tensors(), *self._text_tensors().values()))
 
     def _wants_text_gradient(self) -> bool:
@@ -168,37 +184,43 @@ class TextPromptModel(PromptPreTrainedModel):
 
     @forward_options
     def get_text_features(self, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: the classes' features, (classes, dim), L2-normalised, differentiable in what is learned.
+        """Return the class features.
 
-        With `output_hidden_states=True` or `output_attentions=True` there are the text tower's, too, with a row for
-        each prompt, and its `.last_hidden_state`, (prompts, length, width).
+        They are differentiable with respect to the trained tensors. If no gradient is needed, they are computed once
+        and cached as long as nothing changes that they depend on: the values of the context and of the weights of the
+        text side, its modules and configuration, the classes, the dtype, the device and autocast.
 
-        Where no gradient is wanted they are computed once and kept as long as all that they depend on stays what it
-        is: every value of the context and of the text side's weights, its modules and configuration, the classes, the
-        dtype, the device and autocast.
+        Args:
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
+
+        Returns:
+            `.pooler_output`, (classes, dim), L2-normalised. With `output_hidden_states=True` or
+            `output_attentions=True` also those of the text tower, with a row for each prompt, and its
+            `.last_hidden_state`, (prompts, length, width).
         """
         if asks_for_states(kwargs):
             outputs: Any = self._run_prompts_apart(self._prompts_apart(), self.context, captured(kwargs))
             outputs.pooler_output = self.class_features(at_least_float32(outputs.pooler_output))
             return outputs
-        # An exporter traces the computation, not what was computed before.
+        # An exporter needs the computation, not cached features.
         if self._wants_text_gradient() or self._is_text_adapted() or torch.compiler.is_exporting():
             return BaseModelOutputWithPooling(pooler_output=self._encode_classes())
         setting, values = self._text_state()
         if self._text_cache is None or self._text_cache[0] != setting or not same_tensors(self._text_cache[1], values):
-            # Outside inference mode, whose tensors could take no part in a later graph.
+            # Tensors made in inference mode could not be used in a later autograd graph.
             with torch.inference_mode(False), torch.no_grad():
                 features = self._encode_classes()
-            # Asked again, for a tower that cannot use flash attention here was set to another.
+            # The state is read again, because encoding may change the attention implementation of the tower.
             self._text_cache = (*self._text_state(), features)
         return BaseModelOutputWithPooling(pooler_output=self._text_cache[2].clone())
 
     @torch.compiler.disable
     def _text_state(self) -> tuple[Any, list[torch.Tensor]]:
-        """What differs as soon as anything that the classes' features depend on has changed: settings and values.
+        """Return settings and values that change if anything changes that the class features depend on.
 
-        Values are read, not version counters, for `tensor.data` changes values without them. Of the token embeddings,
-        most of a text side's weights, only the rows of the tokens in the prompts count.
+        Values are compared instead of version counters, because `tensor.data` changes values without changing the
+        counter. Only those rows of the token embeddings, which are most of the weights, are compared whose tokens are
+        in the prompts.
         """
         laid_out, _, token_ids = self._laid_out_prompts()
         return self._state_of_text(laid_out, token_ids, self.learned_text_tensors())
@@ -206,12 +228,12 @@ class TextPromptModel(PromptPreTrainedModel):
     def _state_of_text(
         self, setting: Any, token_ids: Sequence[int], others: Sequence[torch.Tensor] = ()
     ) -> tuple[Any, list[torch.Tensor]]:
-        """Return what features of prompts depend on besides `setting`: the text side, and `others`.
+        """Return everything that the features of prompts depend on: `setting`, the text side and `others`.
 
         Args:
-            setting: of the prompts.
-            token_ids: tokens of the vocabulary in them, whose embeddings count.
-            others: tensors that count.
+            setting: settings of the prompts.
+            token_ids: tokens of the vocabulary in the prompts, whose embeddings are compared.
+            others: further tensors to compare.
         """
         clip, device_type = self.clip, self.clip.device.type
         autocast = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
@@ -226,13 +248,13 @@ class TextPromptModel(PromptPreTrainedModel):
         return setting, value_marks(tensors)
 
     def _text_embeds(self) -> torch.Tensor:
-        """The classes' features for `forward`, whose hidden states are the image tower's."""
+        """Return the class features for `forward`, whose hidden states are those of the image tower."""
         return self.get_text_features(
             output_hidden_states=False, output_attentions=False, return_dict=True
         ).pooler_output
 
     def _is_text_adapted(self) -> bool:
-        """Whether PEFT has put layers into the text side, which are scaled and switched off without a trace."""
+        """Return whether PEFT has added layers to the text side, whose scale and state the cache cannot track."""
         return set(self._text_tensors()) != self._own_text_names
 
     def _encode_classes(self) -> torch.Tensor:
@@ -241,7 +263,7 @@ class TextPromptModel(PromptPreTrainedModel):
 
     @torch.compiler.disable
     def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | torch.Tensor, list[int]]:
-        """All that the prompts depend on, the prompts laid out as rows, and the tokens of the vocabulary in them."""
+        """Return the settings of the prompts, the prompts laid out as rows, and the vocabulary tokens in them."""
         vocabulary = self.clip.text_model.embeddings.token_embedding.num_embeddings
         pad_token_id = self.config.pad_token_id
         setting = (self.clip.device, self.text_chunk_size, vocabulary, pad_token_id, self.prompt_fields())
@@ -249,10 +271,10 @@ class TextPromptModel(PromptPreTrainedModel):
             return self._prompts
         ids = self.prompt_token_ids()
         tokens = {token for prompt in ids for token in prompt} | {pad_token_id or 0}
-        with torch.inference_mode(False):  # whose tensors could take no part in a later graph
+        with torch.inference_mode(False):  # its tensors could not be used in a later autograd graph
             prompts = self._lay_out_prompts(ids)
         found = (setting, prompts, sorted(token for token in tokens if token < vocabulary))
-        if not torch.compiler.is_exporting():  # its tensors are no real ones
+        if not torch.compiler.is_exporting():  # an exporter makes fake tensors
             self._prompts = found
         return found
 
@@ -263,7 +285,7 @@ class TextPromptModel(PromptPreTrainedModel):
         layer_context: Mapping[int, torch.Tensor] | None = None,
         first_layer: int = 0,
     ) -> torch.Tensor:
-        """Return the projected features of prompts, (prompts, dim). Arguments are those of `encode_prompts`."""
+        """Return the projected features of prompts, (prompts, dim). The arguments are those of `encode_prompts`."""
         if isinstance(prompts, PackedPrompts):
             pooled = encode_prompts(
                 self.clip.text_model, prompts, context, self.text_chunk_size, layer_context, first_layer
@@ -271,11 +293,11 @@ class TextPromptModel(PromptPreTrainedModel):
             features = self.clip.text_projection(pooled)
         else:
             features = encode_padded_prompts(self.clip.text_model, prompts, context, self.text_chunk_size)
-        # In full precision from here on: at CLIP's temperature 16 bits would round logits to the half.
+        # Full precision from here on: at CLIP's temperature 16 bits would round logits to multiples of a half.
         return at_least_float32(features)
 
     def _prompts_apart(self) -> PackedPrompts | torch.Tensor:
-        """Return all prompts with a row for each."""
+        """Return all prompts, each in its own row."""
         prompts = self.prompt_token_ids()
         if not self.backbone_type.packs_prompts:
             return self._lay_out_prompts(prompts)
@@ -284,7 +306,7 @@ class TextPromptModel(PromptPreTrainedModel):
     def _run_prompts_apart(
         self, rows: PackedPrompts | torch.Tensor, context: torch.Tensor | None, options: dict[str, Any]
     ) -> BaseModelOutputWithPooling:
-        """Return the text tower's complete output for prompts apart; its pooled output is projected."""
+        """Return the complete output of the text tower for prompts in separate rows, with projected pooled output."""
         tower = self.clip.text_model
         if not isinstance(rows, PackedPrompts):
             return run_padded_prompts(tower, rows, context, return_dict=True, **options)
@@ -294,11 +316,11 @@ class TextPromptModel(PromptPreTrainedModel):
         return outputs
 
     def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
-        """Return prompts with the positions that the method gives their tokens: each token's place in its prompt."""
+        """Return prompts with the position ids of the method; by default the place of each token in its prompt."""
         return prompts
 
     def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
-        """As few rows where the text tower allows, else padded to all of its positions."""
+        """Lay prompts out as few packed rows if the text tower allows it, else padded to all of its positions."""
         pad_token_id = self.config.pad_token_id
         if self.backbone_type.packs_prompts:
             return self._placed(pack_prompts(prompts, prompts_per_row=self.text_chunk_size)).to(self.clip.device)
@@ -311,7 +333,7 @@ class TextPromptModel(PromptPreTrainedModel):
         return pad_prompts(prompts, length, pad_token_id).to(self.clip.device)
 
     def _classes_changed(self) -> None:
-        """Forget prompts and features, as for measuring what they cost; changes are noticed without it."""
+        """Clear the caches of prompts and features, such as for benchmarks; changes are detected without it."""
         self._prompts = None
         self._text_cache = None
 
@@ -323,18 +345,18 @@ class TextPromptModel(PromptPreTrainedModel):
         spatial_shapes: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """`.pooler_output`: image features, (batch, dim), L2-normalised.
+        """Return the image features: `.pooler_output`, (batch, dim), L2-normalised.
 
-        All arguments as the processor makes them.
+        The processor returns all tensors that are needed.
 
         Args:
             pixel_values: (batch, 3, height, width); for NaFlex backbones (batch, patches, 3 * patch size ** 2).
-            pixel_attention_mask: (batch, patches) 0 where a patch is padding; for NaFlex backbones alone.
-            spatial_shapes: (batch, 2) rows and columns of patches; for NaFlex backbones alone.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as of every model of transformers.
+            pixel_attention_mask: (batch, patches), 0 for padding patches; only for NaFlex backbones.
+            spatial_shapes: (batch, 2) rows and columns of patches; only for NaFlex backbones.
+            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: if the backbone takes other inputs.
+            ValueError: if these are not the inputs of the backbone.
         """
         inputs = {
             "pixel_values": pixel_values,
@@ -354,5 +376,5 @@ class TextPromptModel(PromptPreTrainedModel):
 
 
 def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
-    """Whether two lists hold equal tensors."""
+    """Return whether two sequences contain equal tensors in the same order."""
     return len(some) == len(others) and all(map(torch.equal, some, others))

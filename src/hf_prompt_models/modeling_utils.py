@@ -1,4 +1,4 @@
-"""What every prompt method's model does the same way: freezing, publishing, and (by its bases) saving and loading."""
+"""Base classes of the models of all prompt methods: freezing, publishing, and (in their bases) saving and loading."""
 
 import inspect
 import os
@@ -39,20 +39,20 @@ from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints
 
 
 class CompletePreTrainedModel(CompleteCheckpoints):
-    """Base of all models here: a saved folder is complete, and whole at every moment."""
+    """Base class of all models of this package, whose saved folders are complete at every moment of a save."""
 
     pipeline_task: ClassVar[str | None] = None
-    """The task whose pipeline runs such a model, for its model card."""
+    """Task of the pipeline that runs the model, for its model card."""
     accepts_loss_kwargs = False
-    """For the Trainer: losses are means over the batch, which `num_items_in_batch` does not enter."""
+    """Whether the Trainer passes `num_items_in_batch`: it does not, because losses are means over the batch."""
 
     def passed_on_keywords(self) -> frozenset[str]:
-        """Further keyword arguments of `forward`, which it passes on to a part of the model."""
+        """Return further keyword arguments of `forward`, which it passes to a part of the model."""
         return frozenset()
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
-        """Nothing: transformers would copy this package's source into saved folders; `push_to_hub(with_shim=True)`."""
+        """No-op: transformers would copy the source code of this package. Use `push_to_hub(with_shim=True)`."""
 
     def push_to_hub(
         self,
@@ -68,21 +68,21 @@ class CompletePreTrainedModel(CompleteCheckpoints):
         max_shard_size: int | str = "50GB",
         **commit: Any,
     ) -> CommitInfo:
-        """Upload the checkpoint, with its processor and its model card, in one commit.
+        """Upload the checkpoint, its processor and its model card in one commit.
 
-        A card that somebody has written or changed stays as it is. One that this package wrote is written anew; what
-        it says of a training run is kept.
+        A model card that a person wrote or changed is kept. A card that this package generated is generated again, and
+        its information on the training run is kept.
 
         Args:
-            repo_id: where to; made if needed.
-            with_shim: add two lines of code, so that `trust_remote_code=True` loads the class from the installed
-                package, or says what to install, for people who have not imported it.
-            model_card: instead of the one in the folder that the model was loaded from.
-            license: of the weights, for the card.
-            tags: for the card.
-            private: whether a new repository is; default: as the owner has set.
-            token: instead of the one that is logged in.
-            revision: branch; made if needed.
+            repo_id: Hub id of the repository, which is created if it does not exist.
+            with_shim: whether to add two lines of code for users who have not imported the package. With them,
+                `trust_remote_code=True` loads the class from the installed package, or reports what to install.
+            model_card: model card to upload. Default: the one in the folder that the model was loaded from.
+            license: license of the weights, for the model card.
+            tags: tags for the model card.
+            private: whether a new repository is private. Default: the setting of the owner.
+            token: access token. Default: that of the logged-in user.
+            revision: branch, which is created if it does not exist.
             max_shard_size: as in `save_pretrained`.
             commit: `commit_message`, `commit_description`, `create_pr`.
         """
@@ -104,10 +104,10 @@ class CompletePreTrainedModel(CompleteCheckpoints):
             return upload_checkpoint(folder, repo_id, token=token, revision=revision, **commit)
 
     def check_push(self) -> None:
-        """Refuse what `push_to_hub` would refuse, without a Hub."""
+        """Raise the errors that `push_to_hub` would raise, without access to the Hub."""
 
     def describe_checkpoint(self) -> Checkpoint:
-        """What the next checkpoint holds, for its model card."""
+        """Describe what the next checkpoint contains, for its model card."""
         config = self.config
         base = config.base_model_name_or_path
         on_hub = base is not None and base != PLAYGROUND and not os.path.isabs(base)
@@ -129,12 +129,12 @@ class CompletePreTrainedModel(CompleteCheckpoints):
 
     @classmethod
     def _method(cls) -> str:
-        """Return the method's name, which its configuration has."""
+        """Return the name of the method, as in its configuration."""
         return cls.config_class.method_name()
 
     @classmethod
     def _card_text(cls) -> str:
-        """Return the text for model cards: the method's `model_card.md`, or the first sentence of the class."""
+        """Return the text for model cards: `model_card.md` of the method, or the first paragraph of the docstring."""
         own = Path(inspect.getfile(cls)).with_name("model_card.md")
         if own.is_file():
             return own.read_text(encoding="utf-8").strip()
@@ -144,7 +144,7 @@ class CompletePreTrainedModel(CompleteCheckpoints):
             return inspect.cleandoc(cls.__doc__ or cls.__name__).partition("\n\n")[0]
 
     def _auto_classes(self) -> dict[str, str]:
-        """Names of the classes that load a checkpoint of this model, by those of the Auto classes that find them."""
+        """Return the names of the classes that load a checkpoint of this model, by the names of the Auto classes."""
         own = type(self)
         classes = {"AutoConfig": type(self.config).__name__}
         for name, auto_class in vars(modeling_auto).items():
@@ -157,14 +157,14 @@ class CompletePreTrainedModel(CompleteCheckpoints):
 
 
 class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
-    """Base of the models of prompt methods: a borrowed backbone, frozen unless it says otherwise, and learned tensors.
+    """Base class of the models of prompt methods: a pretrained backbone, frozen by default, and trained tensors.
 
-    A subclass names its backbone and takes it in `__init__(self, config, backbone=None)`; without one it builds the
-    backbone from its configuration. Whatever is not under the backbone's attribute is what was learned.
+    A subclass declares its backbone and accepts one in `__init__(self, config, backbone=None)`. Without one it builds
+    the backbone from its configuration. All tensors outside of the backbone's attribute are trained tensors.
 
-    Checkpoints hold the learned tensors alone (`weights_scope: "prompt"`, the backbone is loaded from
-    `base_model_name_or_path`), or everything (`"full"`). Which of the two is said by the configuration, never guessed
-    from missing keys.
+    Checkpoints contain only the trained tensors (`weights_scope: "prompt"`; the backbone is loaded from
+    `base_model_name_or_path`), or all tensors (`"full"`). The configuration records which; it is never guessed from
+    missing keys.
     """
 
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
@@ -172,13 +172,13 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
     # -- frozen means frozen -----------------------------------------------------------------------------------------
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
-        """Parameters of the backbone that are trained with the prompt. None, unless a subclass names some."""
+        """Return the parameters of the backbone that are trained with the prompt; by default there are none."""
         return ()
 
     def freeze_backbone(self) -> None:
-        """Stop gradients into the backbone, but for `trained_backbone_parameters`.
+        """Freeze the backbone, except for `trained_backbone_parameters`.
 
-        Called again after loading: transformers 5 un-freezes what it loads.
+        It is called again after loading, because transformers 5 unfreezes what it loads.
         """
         self.backbone.requires_grad_(False)
         for parameter in self.trained_backbone_parameters():
@@ -186,7 +186,11 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but frozen towers of the backbone stay in eval mode, whatever the Trainer calls."""
+        """Set the train or eval mode, as `nn.Module.train`; frozen towers of the backbone always stay in eval mode.
+
+        Args:
+            mode: whether to set the train mode.
+        """
         super().train(mode)
         for part in (self.backbone, *self.backbone.children()):
             if {parameter.requires_grad for parameter in part.parameters()} == {False}:
@@ -200,7 +204,7 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
 
     @classmethod
     def _for_backbone(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Arguments for the backbone's `from_pretrained`: of an `attn_implementation` by parts, its own part."""
+        """Return the arguments of the backbone's `from_pretrained`, with its own part of `attn_implementation`."""
         attention = kwargs.get("attn_implementation")
         if isinstance(attention, dict):
             return kwargs | {"attn_implementation": attention.get(cls.backbone_config_name())}
@@ -208,15 +212,15 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
 
     @classmethod
     def load_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
-        """Load the borrowed backbone; `kwargs` go to its `from_pretrained`.
+        """Load the pretrained backbone.
 
         Args:
             name_or_path: Hub id, folder, or "playground" for the one that ships with the package.
-            kwargs: `revision`, `token`, `dtype`, ….
+            kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, ….
 
         Raises:
-            OSError: if there is no such backbone.
-            TypeError: if it is not of a type that the method can use.
+            OSError: if there is no such backbone, or its weights are damaged.
+            TypeError: if the method does not support the type of the backbone.
         """
         name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
@@ -242,16 +246,16 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
     def push_to_hub(
         self, repo_id: str, *, base_model: str | None = None, save_backbone: bool | None = None, **kwargs: Any
     ) -> CommitInfo:
-        """Upload the checkpoint, with its processor and its model card, in one commit.
+        """Upload the checkpoint, its processor and its model card in one commit.
 
         Args:
-            repo_id: where to; made if needed.
-            base_model: Hub id of the backbone, where it was loaded from a local folder.
+            repo_id: Hub id of the repository, which is created if it does not exist.
+            base_model: Hub id of the backbone, if it was loaded from a local folder.
             save_backbone: as in `save_pretrained`.
-            kwargs: `with_shim`, `private`, `license`, …, as of [`CompletePreTrainedModel.push_to_hub`].
+            kwargs: `with_shim`, `private`, `license`, …, as in [`CompletePreTrainedModel.push_to_hub`].
 
         Raises:
-            ValueError: if the checkpoint would point to a folder of this machine.
+            ValueError: if the checkpoint would refer to a folder on this machine.
         """
         config = self.config
         before = {name: getattr(config, name) for name in ("base_model_name_or_path", "base_model_revision")}
@@ -269,6 +273,7 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
                 config.update(before)
 
     def describe_checkpoint(self) -> Checkpoint:
+        """Describe what the next checkpoint contains, for its model card."""
         checkpoint = super().describe_checkpoint()
         if self.lora_updates is None:
             return checkpoint
@@ -276,10 +281,13 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         return replace(checkpoint, num_learned=checkpoint.num_learned + count, has_updates=True)
 
     def check_push(self, base_model: str | None = None) -> None:
-        """Refuse what `push_to_hub` would refuse, without a Hub; `base_model` as there.
+        """Raise the errors that `push_to_hub` would raise, without access to the Hub.
+
+        Args:
+            base_model: as in `push_to_hub`.
 
         Raises:
-            ValueError: if the checkpoint would point to a folder of this machine.
+            ValueError: if the checkpoint would refer to a folder on this machine.
         """
         base = base_model or self.config.base_model_name_or_path
         if self.config.weights_scope == "prompt" and base is not None and os.path.isabs(base):
@@ -289,10 +297,14 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
             )
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Only for modules that a subclass owns; the backbone has its own rules."""
+        """Initialise the modules that a subclass adds; the backbone initialises its own."""
         raise NotImplementedError
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in single precision, or in double where it is in double."""
+    """Return a tensor in single precision, or in double precision if it already is.
+
+    Args:
+        tensor: floating-point tensor.
+    """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

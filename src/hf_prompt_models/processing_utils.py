@@ -1,4 +1,4 @@
-"""What all methods' processors share, and the one of methods over a CLIP or a model like it."""
+"""Base class of all processors, and the processor of methods with a CLIP-like backbone."""
 
 import logging
 import os
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_long_text(what: str, text: str, length: int, limit: int, in_python: bool = True) -> None:
-    """Check that a text is read whole.
+    """Check that a text is not too long for the model.
 
     Args:
-        what: what an error calls it, such as "The question".
+        what: name of the text in the error message, such as "The question".
         text: the text.
-        length: of the text with all that is read with it, in tokens.
-        limit: what the model reads, in tokens.
+        length: number of tokens of the text and everything that is read with it.
+        limit: number of tokens that the model reads.
         in_python: whether the caller can pass `truncation=True`.
 
     Raises:
-        ValueError: with the length and the limit, if it is too long.
+        ValueError: if it is too long. The message contains the length and the limit.
     """
     if length > limit:
         way_out = "Shorten it, or pass truncation=True, which cuts its end." if in_python else "Shorten it."
@@ -38,15 +38,15 @@ def refuse_long_text(what: str, text: str, length: int, limit: int, in_python: b
 
 
 def report_cut_texts(texts: Iterable[tuple[str, int]], limit: int, source: str) -> int:
-    """Warn once of all texts of a data set that are cut, with their number and the first of them.
+    """Log one warning about all texts of a dataset that are truncated, with their number and the first of them.
 
     Args:
-        texts: each with its length in tokens.
-        limit: what the model reads, in tokens.
-        source: where they are from.
+        texts: pairs of a text and its number of tokens.
+        limit: number of tokens that the model reads.
+        source: name of the dataset in the message.
 
     Returns:
-        How many are cut.
+        The number of texts that are truncated.
     """
     given = list(texts)
     cut = [(text, length) for text, length in given if length > limit]
@@ -62,19 +62,21 @@ def report_cut_texts(texts: Iterable[tuple[str, int]], limit: int, source: str) 
 def sort_options(
     kwargs: Mapping[str, Any], text_defaults: Mapping[str, Any], image_options: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sort the settings of one call, given flat or as `text_kwargs`, `images_kwargs` and `common_kwargs`.
+    """Sort the keyword arguments of a processor call into those for texts and those for images.
+
+    They may be passed flat or in the dictionaries `text_kwargs`, `images_kwargs` and `common_kwargs`.
 
     Args:
-        kwargs: as they were passed. `common_kwargs` are for texts and images, whichever take them.
-        text_defaults: the settings for texts, with their defaults.
-        image_options: the names of the settings for images.
+        kwargs: keyword arguments of the call. `common_kwargs` apply to texts and images, as far as they accept them.
+        text_defaults: keyword arguments for texts, with their defaults.
+        image_options: names of the keyword arguments for images.
 
     Returns:
-        All settings for texts, and those for images that were passed.
+        All keyword arguments for texts, and those for images that were passed.
 
     Raises:
-        TypeError: for a setting that the processor does not have.
-        ValueError: for a setting that is given flat and in a dictionary.
+        TypeError: if the processor does not accept one of the keyword arguments.
+        ValueError: if one is passed both flat and in a dictionary.
     """
     groups = {name: dict(kwargs.get(name) or {}) for name in ("text_kwargs", "images_kwargs", "common_kwargs")}
     flat = {name: value for name, value in kwargs.items() if name not in groups}
@@ -98,12 +100,17 @@ def sort_options(
 
 
 class PromptProcessor(ProcessorMixin):
-    """Base of all processors here."""
+    """Base class of all processors of this package."""
 
     def prepare_inputs_layout(self, images: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, with images opened by `data.images.load_image`, whatever they are given as.
+        """Prepare the layout of inputs, as in transformers, after opening images with `data.images.load_image`.
 
-        With `do_rescale=False` arrays and tensors are taken as they are.
+        With `do_rescale=False` arrays and tensors are not changed.
+
+        Args:
+            images: images in any form that `load_image` opens.
+            args: as in transformers.
+            kwargs: as in transformers.
         """
         if images is not None:
             settings = kwargs | kwargs.get("images_kwargs", {})
@@ -112,46 +119,56 @@ class PromptProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As in transformers.
+        """Load the processor, as in transformers.
+
+        Args:
+            pretrained_model_name_or_path: Hub id or folder.
+            kwargs: as in transformers.
 
         Raises:
             OSError: if files are missing.
-            ValueError: naming the place, if a file does not describe such a processor.
+            ValueError: if a file does not describe such a processor. The message contains the path.
         """
         with reading(pretrained_model_name_or_path, "processor_config.json"):
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """As in transformers, and what was saved needs no code of the repository that this came from."""
+        """Save the processor, as in transformers, without a reference to code of the repository it was loaded from.
+
+        Args:
+            save_directory: folder to save to.
+            push_to_hub: as in transformers.
+            kwargs: as in transformers.
+        """
         self.__dict__.pop("auto_map", None)
         return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
-        """Nothing: transformers would copy this package's source into saved folders."""
+        """No-op: transformers would copy the source code of this package into saved folders."""
 
 
 class ClipPromptProcessor(PromptProcessor):
-    """An image processor for the image tower's inputs and the backbone's tokenizer for class names.
+    """Processor with an image processor for the image tower and the backbone's tokenizer for class names.
 
-    Images are prepared by PIL, as the published numbers were (torchvision's interpolation differs slightly).
+    Images are prepared with PIL, as for the published results, because torchvision's interpolation differs slightly.
     """
 
     vocabulary_from: dict[str, str | None] | None = None
-    """`name` and `revision` of the backbone whose tokenizer this is, where saved folders leave the tokenizer out."""
+    """`name` and `revision` of the backbone to load the tokenizer from, if saved folders do not contain it."""
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any):
         super().__init__(image_processor, tokenizer, **kwargs)
 
     def leave_out_tokenizer(self, backbone: str, revision: str | None = None) -> None:
-        """Save no tokenizer from now on: loading takes that of the backbone.
+        """Leave the tokenizer out of saved folders; it is loaded from the backbone instead.
 
         Args:
-            backbone: a Hub id, or "playground".
-            revision: its commit.
+            backbone: Hub id of the backbone, or "playground".
+            revision: commit of the backbone.
 
         Raises:
-            ValueError: for a local folder, which may move without its checkpoints.
+            ValueError: if the backbone is a local folder, which may be moved without its checkpoints.
         """
         if os.path.exists(backbone):
             raise ValueError(
@@ -161,11 +178,17 @@ class ClipPromptProcessor(PromptProcessor):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
-        """As in transformers; a folder that leaves the tokenizer out takes it from the backbone that it names.
+        """Load the processor, as in transformers.
+
+        If the folder has no tokenizer but names a backbone, the tokenizer is loaded from that backbone.
+
+        Args:
+            pretrained_model_name_or_path: Hub id or folder.
+            kwargs: as in transformers.
 
         Raises:
             OSError: if files are missing.
-            ValueError: naming the place, if a file does not describe such a processor.
+            ValueError: if a file does not describe such a processor. The message contains the path.
         """
         path = pretrained_model_name_or_path
         with reading(path, "processor_config.json"):
@@ -191,7 +214,13 @@ class ClipPromptProcessor(PromptProcessor):
         return processor
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """As in transformers, without the tokenizer's files after `leave_out_tokenizer`."""
+        """Save the processor, as in transformers, without the files of the tokenizer after `leave_out_tokenizer`.
+
+        Args:
+            save_directory: folder to save to.
+            push_to_hub: as in transformers.
+            kwargs: as in transformers.
+        """
         saved = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         if self.vocabulary_from is not None:
             for file in self.tokenizer.save_pretrained(save_directory):
@@ -199,7 +228,7 @@ class ClipPromptProcessor(PromptProcessor):
         return saved
 
     def to_dict(self) -> dict[str, Any]:
-        """As in transformers, with the backbone whose tokenizer is left out."""
+        """Return the fields as in transformers, and the backbone to load the tokenizer from if it is left out."""
         left_out = {} if self.vocabulary_from is None else {"vocabulary_from": self.vocabulary_from}
         return super().to_dict() | left_out
 
@@ -207,12 +236,12 @@ class ClipPromptProcessor(PromptProcessor):
     def from_backbone(
         cls, name_or_path: str | os.PathLike, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any
     ) -> Self:
-        """Load the backbone's own image processor and tokenizer.
+        """Load the image processor and the tokenizer of a backbone.
 
         Args:
-            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP in this package.
-            tokenizer: used instead of the backbone's.
-            kwargs: `revision`, `token`, `cache_dir`, … for the loading.
+            name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+            tokenizer: tokenizer to use instead of the backbone's.
+            kwargs: keyword arguments for loading: `revision`, `token`, `cache_dir`, ….
         """
         name_or_path = locate_backbone(name_or_path, CLIP_DIR)
         check_reachable(name_or_path, **kwargs)

@@ -1,3 +1,3 @@
-"""The package's version, in a file that can be read without importing torch."""
+"""Version of the package, in a module that can be read without importing torch."""
 
 __version__ = "0.1.0"
