@@ -1,4 +1,4 @@
-"""What a prompt is: templates, class names as tokens, learnable context, packing, text towers over either layout."""
+"""Building blocks of prompts: templates, tokenized class names, learnable context, packing, and encoding by towers."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Averaging of a prompt over the epochs of its training (PromptSRC, arXiv 2307.06948, §3.3)."""
+"""Averaging of a prompt over the epochs of training (PromptSRC, arXiv 2307.06948, §3.3)."""
 
 import base64
 import math
@@ -12,13 +12,13 @@ from transformers.trainer_callback import ExportableState
 
 
 class PromptAveragingCallback(TrainerCallback, ExportableState):
-    """Put the weighted average of the trained tensors over all epochs into the model at the end of training.
+    """Replace the trained tensors at the end of training by their weighted average over all epochs.
 
     The weights are those of a normal distribution over the epochs 1, 2, …, `num_train_epochs`, normalised to sum 1.
-    The sum so far is part of each checkpoint (in `trainer_state.json`), and a resumed run goes on from it.
+    The current sum is saved in each checkpoint (in `trainer_state.json`), and a resumed run continues from it.
 
     Args:
-        mean: epoch that weighs most.
+        mean: epoch with the largest weight.
         std: standard deviation of the weights, in epochs, above 0.
 
     Example:
@@ -38,7 +38,7 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
         self.num_epochs = 0
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, as JSON has it."""
+        """Return the state to save in a checkpoint, as JSON values."""
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self._sum.items()}
         encoded = base64.b64encode(save(tensors)).decode() if tensors else ""
         attributes = {"encoded_sum": encoded, "num_epochs": self.num_epochs}
@@ -46,7 +46,7 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
 
     @property
     def encoded_sum(self) -> str:
-        """The sum so far, as `state` has it."""
+        """Current sum, encoded as in `state`."""
         return self.state()["attributes"]["encoded_sum"]
 
     @encoded_sum.setter
@@ -56,10 +56,17 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Start from nothing, or from what the checkpoint holds.
+        """Start a new sum, or load the one in the checkpoint of a resumed run.
+
+        Args:
+            args: training arguments.
+            state: state of the Trainer.
+            control: not used.
+            model: the model that is trained.
+            kwargs: not used.
 
         Raises:
-            ValueError: if the checkpoint is of a run without this callback, or with other settings.
+            ValueError: if the checkpoint is from a run without this callback, or with other settings.
         """
         self._sum, self.num_epochs = {}, 0
         if state.global_step == 0:
@@ -72,14 +79,14 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
                 "Resume with the settings of the run that wrote it."
             )
         self.encoded_sum, self.num_epochs = kept["attributes"]["encoded_sum"], kept["attributes"]["num_epochs"]
-        # A checkpoint of an epoch's last step is written before the epoch ends, and the epoch is not run again.
+        # A checkpoint at the last step of an epoch is saved before `on_epoch_end`, which is not called again for it.
         if self.num_epochs < int(state.epoch + 1e-6):
             self._add(state, model)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Add the trained tensors after this epoch."""
+        """Add the trained tensors of this epoch to the sum."""
         self._add(state, model)
 
     def _add(self, state: TrainerState, model: nn.Module) -> None:
@@ -94,7 +101,7 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Put the average into the model. A run that was stopped early keeps its last tensors."""
+        """Copy the average into the model; a run that was stopped early keeps its last tensors."""
         if state.global_step < state.max_steps:
             return
         for name, tensor in trained_tensors(model).items():
@@ -102,13 +109,23 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
 
 
 def epoch_weights(num_epochs: int, mean: float, std: float) -> list[float]:
-    """Return the weight of each epoch, from the first: normal density around `mean`, summing to 1."""
-    # From the largest on, so that no density underflows to 0 / 0 where the mean is far off.
+    """Return the weights of epochs 1, 2, …: normal densities around `mean`, normalised to sum 1.
+
+    Args:
+        num_epochs: number of epochs.
+        mean: epoch with the largest weight.
+        std: standard deviation in epochs.
+    """
+    # Relative to the largest exponent, so that the sum does not underflow to 0 if the mean is far away.
     exponents = [-((epoch - mean) ** 2) / (2 * std**2) for epoch in range(1, num_epochs + 1)]
     densities = [math.exp(exponent - max(exponents)) for exponent in exponents]
     return [density / sum(densities) for density in densities]
 
 
 def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters that require gradients, by name."""
+    """Return the parameters that require gradients, by name.
+
+    Args:
+        model: the model.
+    """
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""From class names and sentences to the token ids that a prompt is made of."""
+"""Conversion of class names and sentences to the token ids of prompts."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,14 @@ from hf_prompt_models.utils.describing import describe_value
 
 
 def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMixin) -> PreTrainedTokenizerBase:
-    """The tokenizer itself, also where a processor was passed."""
+    """Return the tokenizer of a processor, or the tokenizer itself.
+
+    Args:
+        tokenizer_or_processor: a tokenizer, or a processor with one.
+
+    Raises:
+        TypeError: if it is neither.
+    """
     if isinstance(tokenizer_or_processor, ProcessorMixin):
         return tokenizer_or_processor.tokenizer
     if isinstance(tokenizer_or_processor, PreTrainedTokenizerBase):
@@ -22,16 +29,24 @@ def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMix
 
 
 def special_token_fields(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
-    """The configuration fields that name the tokenizer's special tokens."""
+    """Return the configuration fields with the ids of the tokenizer's special tokens.
+
+    Args:
+        tokenizer: the tokenizer.
+    """
     return {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
 def check_class_names(class_names: Sequence[str]) -> list[str]:
-    """Return the class names as a list, in Unicode's composed form (NFC), each else as it is; those of a set sorted.
+    """Return the class names as a list, in Unicode's composed form (NFC) and otherwise unchanged.
+
+    Args:
+        class_names: class names, in the order of the labels; those of a set are sorted. Names may repeat, because
+            classes are identified by index.
 
     Raises:
-        ValueError: if there are no names, or they are a dictionary, whose values would not be read, or one is empty or
-            not a string. Names may repeat: classes are told apart by index.
+        ValueError: if there are no names, one of them is empty or not a string, or they are a dictionary, whose values
+            would be ignored.
     """
     if isinstance(class_names, str):
         raise ValueError(f"Pass the class names as a list, not one string: [{class_names!r}].")
@@ -40,7 +55,7 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
             "Pass the class names as a list, in the order of their labels, not as a dictionary: "
             "[id2label[label] for label in sorted(id2label)]."
         )
-    # The order of a set of texts is another one in each process.
+    # The order of a set of strings differs between processes.
     names = sorted(class_names, key=str) if isinstance(class_names, set | frozenset) else list(class_names)
     if not names:
         raise ValueError("Pass at least one class name.")
@@ -53,7 +68,10 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
 
 
 def clean_class_names(class_names: Sequence[str]) -> list[str]:
-    """Class names as they are read out in a prompt: underscores become spaces, as in CoOp; nothing else changes.
+    """Return class names as they appear in a prompt: underscores become spaces, as in CoOp.
+
+    Args:
+        class_names: class names, in the order of the labels.
 
     Raises:
         ValueError: as `check_class_names` does.
@@ -64,17 +82,18 @@ def clean_class_names(class_names: Sequence[str]) -> list[str]:
 def tokenize_prompts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], text_config: PreTrainedConfig
 ) -> list[list[int]]:
-    """Token ids of whole prompts, from the start token, if there is one, up to the end token.
+    """Return the token ids of complete prompts, from the start token, if there is one, to the end token.
 
     Args:
-        tokenizer: the backbone's own.
+        tokenizer: the backbone's tokenizer.
         texts: the prompts.
-        text_config: the text tower's. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's checkpoints, where
-            transformers reads the tower at the largest token id; any other is looked up, first place first. SigLIP's
-            tower is read at its last position: its `eos_token_id` says nothing.
+        text_config: configuration of the text tower. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's
+            checkpoints, for which transformers reads the tower at the largest token id. For any other value it reads
+            the tower at the first token with that id. SigLIP's tower is read at its last position, so its
+            `eos_token_id` has no meaning.
 
     Raises:
-        ValueError: if a text holds a special token of the tokenizer, or the tokenizer is not this tower's.
+        ValueError: if a text contains a special token of the tokenizer, or the tokenizer does not fit the text tower.
     """
     legacy = isinstance(text_config, CLIPTextConfig) and text_config.eos_token_id == 2
     by_tokenizer = legacy or not find_backbone(text_config).packs_prompts
@@ -101,21 +120,21 @@ def tokenize_class_prompts(
     text_config: PreTrainedConfig,
     n_ctx: int = 0,
 ) -> tuple[list[list[int]], list[int]]:
-    """Token ids of whole prompts and the number of tokens of the class name in each, checked to fit the text tower.
+    """Return the token ids of complete prompts, and the number of tokens of the class name in each.
 
     Args:
-        tokenizer: the backbone's own.
+        tokenizer: the backbone's tokenizer.
         texts: the prompts.
-        names: the class name that each holds, with the space before it if it stands there.
-        text_config: the text tower's.
-        n_ctx: context vectors that will be added to each.
+        names: the class name in each prompt, with a leading space if there is one in the prompt.
+        text_config: configuration of the text tower.
+        n_ctx: number of context vectors that will be added to each prompt.
 
     Raises:
-        ValueError: as `tokenize_prompts` and `check_prompt_lengths` do, or if the tokenizer drops a whole name.
+        ValueError: as `tokenize_prompts` and `check_prompt_lengths` do, or if the tokenizer removes a complete name.
     """
     prompts = tokenize_prompts(tokenizer, texts, text_config)
     start_tokens = find_backbone(text_config).start_tokens
-    distinct = list(dict.fromkeys(names))  # an ensemble names each class once a template
+    distinct = list(dict.fromkeys(names))  # an ensemble has each class once per template
     alone = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
     ids_of = dict(zip(distinct, alone, strict=True))
     for name, ids in ids_of.items():
@@ -124,25 +143,28 @@ def tokenize_class_prompts(
     lengths = [len(ids_of[name]) for name in names]
     surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
     check_prompt_lengths([name.strip() for name in names], lengths, text_config.max_position_embeddings, surroundings)
-    if not isinstance(text_config, CLIPTextConfig):  # there the tokens are counted, as in CoOp's released code
+    if not isinstance(text_config, CLIPTextConfig):  # for CLIP the tokens are only counted, as in CoOp's released code
         for index, (name, ids) in enumerate(zip(names, prompts, strict=True)):
             if ids[start_tokens : start_tokens + lengths[index]] != ids_of[name]:
-                lengths[index] = len(ids) - start_tokens - 1  # what follows changed the name's tokens: it joins them
+                lengths[index] = len(ids) - start_tokens - 1  # the next token was merged with the name
     return prompts, lengths
 
 
 def check_prompt_lengths(
     names: Sequence[str], lengths: Sequence[int], max_length: int, surroundings: Sequence[int]
 ) -> None:
-    """Refuse prompts that do not fit the text tower, naming them.
+    """Check that prompts fit the text tower.
 
     Args:
-        names: one class name a prompt.
-        lengths: tokens of the name itself, a prompt.
-        max_length: positions of the text tower.
-        surroundings: tokens of the rest of the prompt: context or template, start and end.
+        names: class name of each prompt.
+        lengths: number of tokens of the class name, for each prompt.
+        max_length: number of positions of the text tower.
+        surroundings: number of other tokens, for each prompt: context or template, start and end.
+
+    Raises:
+        ValueError: if prompts are too long. The message contains their class names.
     """
-    fitting: dict[tuple[str, int], int] = {}  # the fewest of a name's prompts
+    fitting: dict[tuple[str, int], int] = {}  # the minimum over the prompts of a name
     for name, length, rest in zip(names, lengths, surroundings, strict=True):
         if length + rest > max_length:
             fit = max(max_length - rest, 0)

@@ -1,4 +1,4 @@
-"""Colourful prompts: regions of a picture painted in colours that a text can name (CPT, arXiv 2109.11797, §3.1)."""
+"""Colour prompts: image regions painted in colours that a text can name (CPT, arXiv 2109.11797, §3.1)."""
 
 import itertools
 import math
@@ -14,9 +14,9 @@ from hf_prompt_models.utils.describing import describe_value
 
 Rgb = tuple[int, int, int]
 Color = tuple[str, Rgb]
-"""A colour's word and how it is painted."""
+"""Word for a colour, and its RGB value."""
 PixelBox = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in pixels, as PIL has them: the right column and the bottom row are outside."""
+"""x1, y1, x2, y2 in pixels, as in PIL: column x2 and row y2 are outside of the box."""
 
 SEARCHED_COLORS: tuple[Color, ...] = (
     ("red", (240, 0, 30)),
@@ -26,7 +26,7 @@ SEARCHED_COLORS: tuple[Color, ...] = (
     ("green", (0, 255, 0)),
     ("pink", (255, 170, 230)),
 )
-"""What the paper's cross-modal search found; the first five as in the released code (thunlp/CPT)."""
+"""Colours found by the cross-modal search of the paper; the first five are those of the released code (thunlp/CPT)."""
 
 FREQUENCY_COLORS: tuple[Color, ...] = (
     ("red", (255, 0, 0)),
@@ -36,32 +36,37 @@ FREQUENCY_COLORS: tuple[Color, ...] = (
     ("yellow", (255, 255, 0)),
     ("brown", (165, 42, 42)),
 )
-"""The paper's baseline: the most frequent colour words, each in its standard colour."""
+"""Baseline of the paper: the most frequent colour words, each with its standard colour."""
 
 DEFAULT_ALPHA = 127
-"""Of 255, the released code's: the picture shows through."""
+"""Opacity of colours from 0 to 255, as in the released code; the image remains visible."""
 
 
 SEARCH_TEMPLATE = "a photo in [MASK] color."
 BLOCK_SIDE = 128
-"""Pixels: the released code's blocks of one colour."""
+"""Side of the blocks of one colour in pixels, as in the released code."""
 FINEST_STEP = 5
-"""The released code's grid; a refinement that is finer than this tells nothing."""
+"""Smallest step of the search, which is the grid of the released code; finer steps have no effect."""
 
 
 class WordModel(Protocol):
-    """What the search for colours needs of a model, as the models of CPT have it."""
+    """Protocol of models for the search for colours, such as the models of CPT."""
 
     def word_probabilities(
         self, processor: Any, images: Sequence[Image.Image], sentence: str, words: Sequence[str]
-    ) -> torch.Tensor: ...
+    ) -> torch.Tensor:
+        """Return the probabilities of words in the blank of a sentence, (images, words)."""
+        ...
 
 
 def check_colors(colors: Sequence[Any]) -> list[Color]:
-    """A palette as a list of (name, (red, green, blue)), in the order given.
+    """Return a palette as a list of (name, (red, green, blue)), in the given order.
+
+    Args:
+        colors: pairs of a name and an RGB value.
 
     Raises:
-        ValueError: for an empty palette, a name given twice, or a colour that is not three whole numbers up to 255.
+        ValueError: if the palette is empty, a name repeats, or a colour is not three integers from 0 to 255.
     """
     checked: list[Color] = []
     for entry in colors:
@@ -82,7 +87,15 @@ def check_colors(colors: Sequence[Any]) -> list[Color]:
 
 
 def check_rgb(rgb: Sequence[Any], name: str) -> Rgb:
-    """Three whole numbers from 0 to 255; `name` is for the error."""
+    """Return a colour as three integers.
+
+    Args:
+        rgb: red, green and blue.
+        name: name of the colour in the error message.
+
+    Raises:
+        ValueError: if they are not integers from 0 to 255.
+    """
     if not all(isinstance(part, int | float | np.integer) and 0 <= part <= 255 and part == int(part) for part in rgb):
         raise ValueError(f"The colour {name!r} is three whole numbers from 0 to 255; got {tuple(rgb)}.")
     red, green, blue = map(int, rgb)
@@ -90,21 +103,29 @@ def check_rgb(rgb: Sequence[Any], name: str) -> Rgb:
 
 
 def check_alpha(alpha: int) -> int:
-    """How much of 255 a colour covers: 0 would paint nothing."""
+    """Return the opacity of colours as an integer.
+
+    Args:
+        alpha: opacity from 1 to 255.
+
+    Raises:
+        ValueError: if it is not an integer from 1 to 255.
+    """
     if not 1 <= alpha <= 255 or alpha != int(alpha):
         raise ValueError(f"alpha is a whole number from 1 (hardly there) to 255 (nothing shows through); got {alpha}.")
     return int(alpha)
 
 
 def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[PixelBox]:
-    """Boxes in whole pixels of a picture: corners cut to whole numbers by `int()`, then clipped to the picture.
+    """Return boxes in integer pixels: corners are truncated by `int()` and clipped to the image.
 
     Args:
         boxes: x1, y1, x2, y2 in pixels.
-        size: the picture's width and height.
+        size: width and height of the image.
 
     Raises:
-        ValueError: naming the index of a box that is not four finite numbers or has nothing inside the picture.
+        ValueError: if a box is not four finite numbers, or is completely outside of the image. The message contains
+            its index.
     """
     width, height = size
     clipped = []
@@ -128,14 +149,15 @@ def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[
 
 
 def check_masks(masks: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]:
-    """Masks as boolean arrays (height, width).
+    """Return masks as boolean arrays (height, width).
 
     Args:
-        masks: PIL images or arrays of two dimensions; what is not 0 is inside.
-        size: the picture's width and height.
+        masks: PIL images or arrays with two dimensions; nonzero pixels are inside.
+        size: width and height of the image.
 
     Raises:
-        ValueError: naming the index of a mask that is of another size than the picture, or empty.
+        ValueError: if the size of a mask differs from that of the image, or the mask is empty. The message contains
+            its index.
     """
     width, height = size
     checked = []
@@ -153,7 +175,11 @@ def check_masks(masks: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]
 
 
 def mask_boxes(masks: Sequence[np.ndarray]) -> list[PixelBox]:
-    """The smallest box around each mask."""
+    """Return the smallest box around each mask.
+
+    Args:
+        masks: boolean arrays (height, width).
+    """
     boxes = []
     for mask in masks:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -162,26 +188,40 @@ def mask_boxes(masks: Sequence[np.ndarray]) -> list[PixelBox]:
 
 
 def paint_box(image: Image.Image, box: PixelBox, rgb: Rgb, alpha: int = DEFAULT_ALPHA) -> None:
-    """Blend a colour into a box of an RGB picture, in place: round((alpha * colour + (255 - alpha) * pixel) / 255)."""
+    """Blend a colour into a box of an image, in place: round((alpha * colour + (255 - alpha) * pixel) / 255).
+
+    Args:
+        image: RGB image.
+        box: box of `clip_boxes`.
+        rgb: the colour.
+        alpha: opacity from 1 to 255.
+    """
     x1, y1, x2, y2 = box
     image.paste(rgb, box, Image.new("L", (x2 - x1, y2 - y1), alpha))
 
 
 def paint_mask(image: Image.Image, mask: np.ndarray, rgb: Rgb, alpha: int = DEFAULT_ALPHA) -> None:
-    """Blend a colour into the pixels of an RGB picture that are inside a mask (height, width), in place."""
+    """Blend a colour into the pixels of an image inside a mask, in place.
+
+    Args:
+        image: RGB image.
+        mask: boolean array (height, width).
+        rgb: the colour.
+        alpha: opacity from 1 to 255.
+    """
     image.paste(rgb, (0, 0, *image.size), Image.fromarray(mask.astype(np.uint8) * np.uint8(alpha)))
 
 
 def paint_regions(
     image: Image.Image, regions: Sequence[PixelBox | np.ndarray], colors: Sequence[Rgb], alpha: int = DEFAULT_ALPHA
 ) -> Image.Image:
-    """A copy of a picture with each region in its colour; where regions overlap, they blend in order.
+    """Return a copy of an image with each region painted in its colour; overlapping regions are blended in order.
 
     Args:
-        image: in its original size, RGB.
+        image: RGB image in its original size.
         regions: boxes of `clip_boxes` or masks of `check_masks`.
-        colors: one a region.
-        alpha: of 255.
+        colors: one colour per region.
+        alpha: opacity from 1 to 255.
     """
     painted = image.copy()
     for region, rgb in zip(regions, colors, strict=True):
@@ -202,22 +242,27 @@ def search_color_prompts(
     background: Rgb = (128, 128, 128),
     batch_size: int = 64,
 ) -> list[tuple[str, Rgb, float]]:
-    """For each colour word the appearance to which a backbone gives it the highest probability (CPT, §3.3).
+    """Return for each colour word the RGB value for which a backbone gives it the highest probability (CPT, §3.3).
 
-    Blocks of one colour are shown with a sentence whose blank the backbone fills in. A coarse grid of appearances is
-    refined around the best of each word, in steps of half the size; each appearance goes through the backbone once.
+    The model fills the blank of a sentence for blocks of one colour. A coarse grid of RGB values is refined around the
+    best value of each word, with the step halved each time. Each value is evaluated once.
 
     Args:
-        model, processor: of one backbone, like a `CptForVisualGrounding` and its `CptProcessor`.
-        names: candidate words, each one piece for the tokenizer.
-        rgb_step: of the coarse grid in each channel: 32 makes 512 appearances, the released code's 5 makes 140,608.
-        template: a sentence with one `[MASK]`.
-        alpha: of 255, how much the colour covers of the background.
-        background: behind a colour that does not cover all.
-        batch_size: appearances that go through the backbone at once.
+        model: model that predicts words, such as a `CptForVisualGrounding`.
+        processor: processor of the model, such as a `CptProcessor`.
+        names: candidate words, each a single token of the tokenizer.
+        rgb_step: step of the coarse grid in each channel: 32 makes 512 values; 5, as in the released code, makes
+            140,608.
+        template: sentence with one `[MASK]`.
+        alpha: opacity of the colour over the background, from 1 to 255.
+        background: RGB value of the background.
+        batch_size: number of blocks per forward pass.
 
     Returns:
-        (name, rgb, probability), the most probable first: a palette is made of the first few.
+        (name, rgb, probability) for each word, the most probable first. Use the first few as a palette.
+
+    Raises:
+        ValueError: if `rgb_step` or `alpha` is not from 1 to 255.
     """
     if not 1 <= rgb_step <= 255:
         raise ValueError(f"rgb_step is the distance of appearances on the grid, from 1 to 255; got {rgb_step}.")
@@ -248,6 +293,11 @@ def search_color_prompts(
 
 
 def neighbours(rgb: Rgb, step: int) -> Iterable[Rgb]:
-    """The appearances one step away in any channels, within 0 to 255."""
+    """Return the RGB values at most one step away in each channel, within 0 to 255.
+
+    Args:
+        rgb: the RGB value.
+        step: the step.
+    """
     red, green, blue = ((max(part - step, 0), part, min(part + step, 255)) for part in rgb)
     return itertools.product(red, green, blue)

@@ -1,7 +1,7 @@
-"""Learnable context: the vectors that stand in a prompt in place of hand-written words (CoOp, arXiv 2109.01134, §3.2).
+"""Learnable context: vectors that replace hand-written words in a prompt (CoOp, arXiv 2109.01134, §3.2).
 
-In a prompt's token ids a context vector is a *virtual token*: an id past the end of the vocabulary. So a prompt with
-learned context is a list of ids like any other, and packing needs no word about it.
+In the token ids of a prompt a context vector is a *virtual token*, an id past the end of the vocabulary. A prompt with
+learned context is therefore a list of ids like any other, and packing does not need to know about it.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ CLASS_TOKEN_POSITIONS = ("end", "middle", "front")
 
 
 class LearnableContext(nn.Module):
-    """The context vectors.
+    """Context vectors of a prompt.
 
     Args:
-        n_ctx: vectors a prompt.
+        n_ctx: number of vectors in a prompt.
         width: hidden size of the text tower.
         num_classes: for class-specific context, the number of classes; `None` for one context that all classes share.
 
@@ -35,11 +35,11 @@ class LearnableContext(nn.Module):
 def embed_prompts(
     token_embedding: nn.Embedding, input_ids: torch.Tensor, context: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Embed token ids, virtual tokens as the vectors they stand for.
+    """Embed token ids, with virtual tokens as context vectors.
 
     Args:
-        token_embedding: the text tower's.
-        input_ids: (rows, row length); ids past the vocabulary count through the flattened context.
+        token_embedding: token embedding of the text tower.
+        input_ids: (rows, row length); ids past the vocabulary index the flattened context.
         context: (..., hidden size) context vectors, differentiable.
 
     Returns:
@@ -55,12 +55,12 @@ def embed_prompts(
 def replace_virtual_tokens(
     hidden_states: torch.Tensor, input_ids: torch.Tensor, vocab_size: int, vectors: torch.Tensor
 ) -> torch.Tensor:
-    """Put vectors where the virtual tokens are.
+    """Replace the hidden states of virtual tokens by vectors.
 
     Args:
         hidden_states: (rows, row length, hidden size)
-        input_ids: (rows, row length); ids past the vocabulary count through the flattened vectors.
-        vocab_size: of the text tower.
+        input_ids: (rows, row length); ids past the vocabulary index the flattened vectors.
+        vocab_size: vocabulary size of the text tower.
         vectors: (..., hidden size), differentiable; rounded to the precision of the hidden states.
 
     Returns:
@@ -68,7 +68,7 @@ def replace_virtual_tokens(
     """
     places = (input_ids - vocab_size).clamp(min=0)
     flat = vectors.reshape(-1, vectors.shape[-1]).to(hidden_states.dtype)
-    # Not an assignment to the virtual places: how many there are would be unknown to a compiler.
+    # Not an assignment to the virtual tokens, because a compiler would not know their number.
     return torch.where((input_ids >= vocab_size)[..., None], F.embedding(places, flat), hidden_states)
 
 
@@ -79,18 +79,18 @@ def insert_context(
     class_token_position: str,
     start_tokens: int = 1,
 ) -> list[int]:
-    """Put context ids into a tokenised class name.
+    """Insert context ids into a tokenized class name.
 
     Args:
-        prompt_ids: `start, name, ".", end` as the tokenizer writes it (SigLIP's writes `name, end`).
-        name_length: tokens of the name alone. A name that ends in punctuation may share its last token with the full
-            stop; that token then moves with the name, as in the released code.
-        context_ids: the virtual tokens of this class's context.
-        class_token_position: "end" (`start context name . end`), "middle" (half of the context, the shorter half if
-            it is odd, before the name) or "front" (`start name context . end`).
-        start_tokens: how many tokens `start` is, none or one.
+        prompt_ids: `start, name, ".", end` as returned by the tokenizer (`name, end` for SigLIP).
+        name_length: number of tokens of the name. A name that ends in punctuation may share its last token with the
+            full stop; that token then moves with the name, as in the released code.
+        context_ids: virtual tokens of the context of this class.
+        class_token_position: "end" (`start context name . end`), "middle" (the first half of the context before the
+            name, the smaller half if `n_ctx` is odd) or "front" (`start name context . end`).
+        start_tokens: number of start tokens, 0 or 1.
     """
-    # Punctuation and the full stop may merge into fewer tokens, of which the end token is none.
+    # Punctuation and the full stop may merge into fewer tokens, but never with the end token.
     name_end = min(start_tokens + name_length, len(prompt_ids) - 1)
     start, name, rest = prompt_ids[:start_tokens], prompt_ids[start_tokens:name_end], prompt_ids[name_end:]
     before = {"end": len(context_ids), "middle": len(context_ids) // 2, "front": 0}[class_token_position]

@@ -1,4 +1,4 @@
-"""Running a CLIP image tower with prompts among its tokens: loops over its unmodified layers."""
+"""Forward passes of a CLIP image tower with prompts between its tokens: loops over its unmodified layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,18 +18,19 @@ def encode_with_appended_prompts(
     interpolate_pos_encoding: bool = False,
     **kwargs: Any,
 ) -> BaseModelOutputWithPooling:
-    """Run the tower with prompts behind the patches (VPT, arXiv 2203.12119, as the MaPLe repository places them).
+    """Run an image tower with prompts after the patches (VPT, arXiv 2203.12119, at the positions in MaPLe's code).
 
     Args:
-        vision_model: the tower.
+        vision_model: the image tower.
         pixel_values: (batch, 3, height, width)
-        prompts: (number of prompts, hidden size) each. The first is appended before `pre_layrnorm`, the others replace
-            it at the input of layers 1, 2, …, where they get neither a position embedding nor that norm.
-        interpolate_pos_encoding: as of the tower.
+        prompts: prompts by layer, each (number of prompts, hidden size). The first is appended before `pre_layrnorm`.
+            The others replace it at the input of layers 1, 2, …, without a position embedding or that norm.
+        interpolate_pos_encoding: as in the forward pass of the tower.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
-        `last_hidden_state` of all tokens, and `pooler_output` (batch, hidden size), the normed class token.
+        `last_hidden_state` of all tokens, and `pooler_output` (batch, hidden size), the class token after the final
+        norm.
     """
     hidden_states = vision_model.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
     count = len(prompts[0])
@@ -51,22 +52,23 @@ def encode_with_inserted_prompts(
     interpolate_pos_encoding: bool = False,
     **kwargs: Any,
 ) -> BaseModelOutputWithPooling:
-    """Run the tower with prompts between its class token and the patches, from some layer on (MMRL, arXiv 2503.08497).
+    """Run an image tower with prompts between class token and patches, from some layer on (MMRL, arXiv 2503.08497).
 
     Args:
-        vision_model: the tower.
+        vision_model: the image tower.
         pixel_values: (batch, 3, height, width)
-        prompts: (number of prompts, hidden size) by the layer at whose input they are inserted, or replace the earlier
-            ones.
-        interpolate_pos_encoding: as of the tower.
+        prompts: prompts, each (number of prompts, hidden size), by the layer at whose input they are inserted or
+            replace the previous ones.
+        interpolate_pos_encoding: as in the forward pass of the tower.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
-        `last_hidden_state` of all tokens, and `pooler_output` (batch, hidden size), the normed class token.
+        `last_hidden_state` of all tokens, and `pooler_output` (batch, hidden size), the class token after the final
+        norm.
     """
     hidden_states = vision_model.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
     hidden_states = vision_model.pre_layrnorm(hidden_states)
-    patches = 1  # where they begin
+    patches = 1  # index of the first patch
     for index, layer in enumerate(vision_model.encoder.layers):
         if index in prompts:
             inserted = _expand(prompts[index], hidden_states)
@@ -82,7 +84,7 @@ def _expand(prompts: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
 
 
 def _run_layer(vision_model: CLIPVisionModel, layer: torch.nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
-    # The layer's own checkpointing works in train mode alone, and a frozen tower is in eval mode.
+    # The checkpointing of the layer only works in train mode, and a frozen tower is in eval mode.
     if vision_model.encoder.gradient_checkpointing and torch.is_grad_enabled():
         return checkpoint(layer, hidden_states, None, use_reentrant=False)
     return layer(hidden_states, None)

@@ -1,4 +1,4 @@
-"""The vocabulary's tokens nearest to learned context vectors (the released code of CoOp, `interpret_prompt.py`)."""
+"""Search for the tokens nearest to learned context vectors (`interpret_prompt.py` in the released code of CoOp)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 
 VECTORS_AT_ONCE = 256
-"""50 MB of distances to CLIP's 49,408 tokens."""
+"""Number of vectors per chunk: 50 MB of distances to CLIP's 49,408 tokens."""
 SPARE_CANDIDATES = 8
-"""Taken beside the nearest, because the fast distances that choose them are rounded."""
+"""Number of additional candidates, because the fast distances that select candidates are rounded."""
 SAMPLED_TOKENS = 256
 
 Metric = Literal["euclidean", "cosine"]
@@ -19,11 +19,12 @@ Metric = Literal["euclidean", "cosine"]
 
 @dataclass(frozen=True)
 class NearToken:
-    """
+    """Token near to a context vector.
+
     Args:
-        text: the token as it is read; one that ends inside a word is followed by "…".
-        id: its id.
-        score: its distance ("euclidean"), or its similarity ("cosine").
+        text: readable text of the token, followed by "…" if it does not end a word.
+        id: token id.
+        score: its distance ("euclidean") or similarity ("cosine").
     """
 
     text: str
@@ -38,20 +39,20 @@ def nearest_tokens(
     top_k: int = 5,
     metric: Metric = "euclidean",
 ) -> list[list[NearToken]]:
-    """The tokens nearest to each context vector, nearest first; special tokens are left out.
+    """Return the tokens nearest to each context vector, nearest first, without special tokens.
 
     Args:
         context: (..., width) vectors.
-        embeddings: (vocabulary, width), the backbone's token embeddings.
-        tokenizer: the backbone's.
-        top_k: tokens for each vector.
-        metric: "euclidean" (as the released code) or "cosine".
+        embeddings: (vocabulary, width) token embeddings of the backbone.
+        tokenizer: the backbone's tokenizer.
+        top_k: number of tokens for each vector.
+        metric: "euclidean" (as in the released code) or "cosine".
 
     Returns:
         A list for each vector, in the order of `context.reshape(-1, width)`.
 
     Raises:
-        ValueError: if the widths differ, or for fewer than one token or more than there are.
+        ValueError: if the widths differ, or `top_k` is not from 1 to the number of tokens.
     """
     if context.shape[-1] != embeddings.shape[-1]:
         raise ValueError(f"The context is {context.shape[-1]} wide, the token embeddings {embeddings.shape[-1]}.")
@@ -71,11 +72,17 @@ def nearest_tokens(
 def typical_nearest_score(
     embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerBase, metric: Metric = "euclidean"
 ) -> float:
-    """What a vector's nearest token is to be measured by: the median, over 256 tokens, of a token's to its nearest."""
+    """Return a typical score of nearest tokens: the median, over 256 tokens, of the score of their nearest token.
+
+    Args:
+        embeddings: (vocabulary, width) token embeddings of the backbone.
+        tokenizer: the backbone's tokenizer.
+        metric: "euclidean" or "cosine".
+    """
     ids = _ordinary_ids(embeddings, tokenizer)
     sample = torch.linspace(0, len(ids) - 1, min(SAMPLED_TOKENS, len(ids))).round().long()
     scores, _ = _nearest(embeddings[ids[sample]], embeddings[ids], 2, metric)
-    return scores[:, 1].median().item()  # one of the two is the token itself, or has its very embedding
+    return scores[:, 1].median().item()  # the first is the token itself, or one with an equal embedding
 
 
 def _ordinary_ids(embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
@@ -87,16 +94,16 @@ def _ordinary_ids(embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerBase) 
 def _nearest(
     vectors: torch.Tensor, table: torch.Tensor, top_k: int, metric: Metric
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and rows of the `top_k` nearest rows of the table, (vectors, top_k) each, on the CPU."""
+    """Return the scores and indices of the `top_k` nearest rows of the table, each (vectors, top_k), on the CPU."""
     vectors, table = vectors.detach().float().cpu(), table.detach().float().cpu()
-    if metric == "cosine":  # between unit vectors the nearest is the most similar
+    if metric == "cosine":  # the nearest unit vector is the most similar one
         vectors, table = F.normalize(vectors, dim=-1), F.normalize(table, dim=-1)
     half_squares = table.square().sum(-1) / 2
     candidates = min(top_k + SPARE_CANDIDATES, len(table))
     all_scores, all_places = [], []
     for chunk in vectors.split(VECTORS_AT_ONCE):
-        rough = torch.addmm(half_squares, chunk, table.T, alpha=-1)  # half the squared distance, but for a constant
-        places = rough.topk(candidates, largest=False).indices.sort().values  # so that equal ones come by id
+        rough = torch.addmm(half_squares, chunk, table.T, alpha=-1)  # half of the squared distance, minus a constant
+        places = rough.topk(candidates, largest=False).indices.sort().values  # equal ones by id
         scores = exact = (table[places] - chunk[:, None]).norm(dim=-1)
         if metric == "cosine":
             scores = (table[places] * chunk[:, None]).sum(-1)
@@ -109,6 +116,6 @@ def _nearest(
 def _readable(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
     token, text = str(tokenizer.convert_ids_to_tokens(token_id)), str(tokenizer.decode([token_id])).strip()
     ends_word = token.endswith("</w>")
-    if not text or "\N{REPLACEMENT CHARACTER}" in text:  # part of a character, which only the vocabulary can spell
+    if not text or "\N{REPLACEMENT CHARACTER}" in text:  # part of a character: use the vocabulary entry
         text = token.removesuffix("</w>")
     return text if ends_word else f"{text}…"

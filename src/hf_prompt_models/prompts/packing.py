@@ -1,9 +1,10 @@
-"""Prompts that share a beginning are encoded once.
+"""Packing of prompts, so that shared prefixes are encoded once.
 
-A causal text tower that reads a prompt's last token alone lets many prompts share one row: the prompts of a row form a
-tree of token ids (a trie), written out in depth-first order, and a token sees just its ancestors. A row for CoOp reads
-`[start, context][name 1 . end][name 2 . end]…`; names that begin alike share that too, equal prompts are one.
-Features and gradients are those of every prompt alone: a token sees what it would see there, at the same positions.
+A causal text tower that is read only at the last token of a prompt allows many prompts to share one row. The prompts
+of a row form a tree of token ids (a trie) in depth-first order, and a token attends only to its ancestors. A row of
+CoOp is `[start, context][name 1 . end][name 2 . end]…`. Names with the same prefix share that too, and equal prompts
+are encoded once. Features and gradients are the same as for separate prompts, because each token attends to the same
+tokens at the same positions.
 """
 
 from collections.abc import Sequence
@@ -14,19 +15,20 @@ import torch
 
 
 ATTENTION_COLUMNS = 1280
-"""How many columns of attention cost a token as much as the linear layers (measured at a width of 512, on a CPU)."""
+"""Number of attention columns that cost as much per token as the linear layers (measured at width 512 on a CPU)."""
 
 
 @dataclass(frozen=True)
 class PackedPrompts:
-    """Prompts laid out as few rows. Padding sees itself alone and is seen by nothing.
+    """Prompts laid out as few rows. Padding attends only to itself, and no other token attends to it.
 
     Attributes:
         input_ids: (rows, row length) token ids.
-        position_ids: (rows, row length) each token's place in its own prompt.
-        subtree_ends: (rows, row length) the column after a token's last descendant: in depth-first order, column `i`
-            descends from column `j` exactly if `j <= i < subtree_ends[j]`.
-        prompt_rows, prompt_columns: (prompts,) where each prompt's last token stands.
+        position_ids: (rows, row length) place of each token in its own prompt.
+        subtree_ends: (rows, row length) column after the last descendant of each token. In depth-first order, column
+            `i` descends from column `j` if and only if `j <= i < subtree_ends[j]`.
+        prompt_rows: (prompts,) row of the last token of each prompt.
+        prompt_columns: (prompts,) column of the last token of each prompt.
     """
 
     input_ids: torch.LongTensor
@@ -36,15 +38,17 @@ class PackedPrompts:
     prompt_columns: torch.LongTensor
 
     def to(self, device: torch.device | str) -> "PackedPrompts":
+        """Return the prompts on another device."""
         return PackedPrompts(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def repeat(self, times: int, vocab_size: int, num_virtual_tokens: int) -> "PackedPrompts":
-        """Return the same prompts `times` times, each time with context vectors of their own.
+        """Repeat the prompts, each time with different context vectors.
 
         Args:
             times: number of contexts, such as one for each image.
-            vocab_size: of the text tower; ids past it are virtual tokens.
-            num_virtual_tokens: virtual tokens of one context. Those of the second context count on from the first's.
+            vocab_size: vocabulary size of the text tower; ids past it are virtual tokens.
+            num_virtual_tokens: number of virtual tokens in a context. The ids of each context follow those of the
+                previous one.
         """
         rows = len(self.input_ids)
         number = torch.arange(times, device=self.input_ids.device)
@@ -59,14 +63,14 @@ class PackedPrompts:
         )
 
     def attention_mask(self, dtype: torch.dtype, unseen: torch.Tensor | None = None) -> torch.Tensor:
-        """Return what each token sees, as an additive mask: 0 where it sees another, else the dtype's least number.
+        """Return an additive attention mask: 0 where a token attends to another, else the minimum of the dtype.
 
         Args:
-            dtype: of the mask.
-            unseen: (rows, row length) true for tokens that none but themselves see.
+            dtype: dtype of the mask.
+            unseen: (rows, row length) true for tokens to which only they themselves attend.
 
         Returns:
-            (rows, 1, row length, row length); the token of the third axis sees that of the last.
+            (rows, 1, row length, row length); tokens of the third axis attend to those of the last.
         """
         columns = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
         visible = (columns[None, None, :] <= columns[None, :, None]) & (
@@ -81,17 +85,20 @@ class PackedPrompts:
 def pack_prompts(
     prompts: Sequence[Sequence[int]], row_length: int | None = None, prompts_per_row: int | None = None
 ) -> PackedPrompts:
-    """Lay prompts out as rows. The result of encoding them does not depend on how.
+    """Lay prompts out as few rows; the layout does not change their features.
 
     Args:
-        prompts: token ids of each prompt, its last token being the one that is read. Prompts may repeat.
-        row_length: where to start the next row (a longer prompt gets a row of its own). Longer rows repeat shared
-            beginnings less often, and cost more attention. Default: what is cheapest for these prompts.
-        prompts_per_row: most prompts in a row, where memory asks for small ones.
+        prompts: token ids of each prompt, which is read at its last token. Prompts may repeat.
+        row_length: maximum length of a row, except for longer prompts, which have their own row. Longer rows repeat
+            shared prefixes less often, but attention costs more. Default: the cheapest length for these prompts.
+        prompts_per_row: maximum number of prompts in a row, to save memory.
+
+    Raises:
+        ValueError: if there are no prompts, or one is empty.
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("Pass at least one prompt, and no empty one.")
-    # Sorted prompts are a trie's leaves in depth-first order: each shares most with the one before.
+    # Sorted prompts are the leaves of a trie in depth-first order: each shares its longest prefix with the previous.
     order = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
     shared = [0, *(_shared(prompts[one], prompts[next]) for one, next in pairwise(order))]
     lengths = [len(prompts[index]) for index in order]
@@ -118,10 +125,10 @@ def pack_prompts(
 
 
 def lay_out_apart(prompts: Sequence[Sequence[int]]) -> PackedPrompts:
-    """Lay prompts out as a row for each, in their order, padded on the right.
+    """Lay prompts out in separate rows, in their order, padded on the right.
 
     Args:
-        prompts: token ids of each prompt, its last token being the one that is read.
+        prompts: token ids of each prompt, which is read at its last token.
     """
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     longest = int(lengths.max())
@@ -138,7 +145,7 @@ def lay_out_apart(prompts: Sequence[Sequence[int]]) -> PackedPrompts:
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many of the first ids are the same."""
+    """Return the length of the shared prefix."""
     differ = (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differ, min(len(one), len(other)))
 
@@ -146,7 +153,7 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
 def _row_starts(
     lengths: Sequence[int], shared: Sequence[int], row_length: int, prompts_per_row: int | None
 ) -> tuple[list[int], list[int]]:
-    """Which of the sorted prompts begin a row, and how many tokens the rows hold."""
+    """Return the indices of the sorted prompts that start a row, and the number of tokens in each row."""
     starts: list[int] = []
     filled: list[int] = []
     for place, (length, common) in enumerate(zip(lengths, shared, strict=True)):
@@ -160,7 +167,7 @@ def _row_starts(
 
 
 def _cheapest_row_length(lengths: Sequence[int], shared: Sequence[int], prompts_per_row: int | None) -> int:
-    """Weigh repeats of shared beginnings and padding against attention, for some lengths; then even the rows out."""
+    """Return the row length with the lowest estimated cost of repeated prefixes, padding and attention."""
 
     def filled_at(row_length: int) -> list[int]:
         return _row_starts(lengths, shared, row_length, prompts_per_row)[1]
@@ -175,14 +182,14 @@ def _cheapest_row_length(lengths: Sequence[int], shared: Sequence[int], prompts_
     low = shortest
     high = best = min(candidates, key=cost)
     rows = len(filled_at(best))
-    while low < high:  # the smallest length that needs no more rows pads the last one least
+    while low < high:  # the smallest length with as many rows has the least padding
         middle = (low + high) // 2
         low, high = (low, middle) if len(filled_at(middle)) <= rows else (middle + 1, high)
     return low
 
 
 class _Row:
-    """One row in the making: its tokens in depth-first order and the path to the last prompt added."""
+    """Row under construction: its tokens in depth-first order, and the path to the last prompt added."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -191,7 +198,7 @@ class _Row:
         self.path: list[int] = []
 
     def add(self, ids: Sequence[int], shared: int) -> int:
-        """Add a prompt whose first `shared` ids are those of the one before; return the column of its last token."""
+        """Add a prompt that shares the first `shared` ids with the previous; return the column of its last token."""
         self.close(shared)
         for depth in range(len(self.path), len(ids)):
             self.path.append(len(self.ids))

@@ -1,4 +1,4 @@
-"""Running a text tower that reads all of its positions, padding too: a row for each prompt.
+"""Encoding of prompts with a text tower that reads all positions including padding: one row per prompt.
 
 SigLIP's text tower is not causal, was trained on text padded to its full length, and is read at the last position.
 """
@@ -16,11 +16,17 @@ from hf_prompt_models.prompts.context import embed_prompts
 
 
 PROMPTS_PER_FORWARD = 256
-"""Bounds the memory of large ensembles: as many tokens as 64 rows of packed prompts, where no gradient is kept."""
+"""Maximum number of prompts per forward pass without gradients, to save memory: as many tokens as 64 packed rows."""
 
 
 def pad_prompts(prompts: Sequence[Sequence[int]], length: int, pad_token_id: int) -> torch.LongTensor:
-    """(prompts, length) token ids, padded on the right, as SigLIP was trained."""
+    """Return token ids padded on the right, (prompts, length), as in the training of SigLIP.
+
+    Args:
+        prompts: token ids of each prompt.
+        length: number of positions of the text tower.
+        pad_token_id: id of the padding token.
+    """
     rows = [[*prompt, *[pad_token_id] * (length - len(prompt))] for prompt in prompts]
     return torch.tensor(rows)  # type: ignore[return-value]
 
@@ -31,18 +37,18 @@ def encode_padded_prompts(
     context: torch.Tensor | None = None,
     chunk_size: int | None = None,
 ) -> torch.Tensor:
-    """The text tower's output for every prompt, differentiable with respect to the context.
+    """Return the pooled output of the text tower for each prompt, differentiable with respect to the context.
 
     Args:
-        text_model: the tower.
-        input_ids: (prompts, positions) padded prompts, on the tower's device. Ids past the vocabulary stand for
-            context vectors, in the order of the flattened context.
+        text_model: the text tower.
+        input_ids: (prompts, positions) padded prompts, on the device of the tower. Ids past the vocabulary index the
+            flattened context.
         context: (..., hidden size) context vectors.
-        chunk_size: how many prompts to encode at a time. In training each chunk's activations are computed again in
-            the backward pass, so that those of one chunk alone are ever held.
+        chunk_size: number of prompts to encode at a time. In training the activations of each chunk are recomputed in
+            the backward pass, so that only those of one chunk are in memory.
 
     Returns:
-        (prompts, dim), after the tower's head.
+        (prompts, dim), after the head of the tower.
     """
     if torch.is_grad_enabled() and chunk_size is None:
         return _encode_rows(text_model, input_ids, context)
@@ -68,10 +74,12 @@ def run_padded_prompts(
     context: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> BaseModelOutputWithPooling:
-    """The text tower's complete output for prompts that are encoded at once.
+    """Return the complete output of the text tower for prompts that are encoded at once.
 
     Args:
-        text_model, input_ids, context: as of `encode_padded_prompts`.
+        text_model: as in `encode_padded_prompts`.
+        input_ids: as in `encode_padded_prompts`.
+        context: as in `encode_padded_prompts`.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
@@ -79,7 +87,7 @@ def run_padded_prompts(
     """
     embedded = embed_prompts(text_model.embeddings.token_embedding, input_ids, context)
     embedded = text_model.embeddings(inputs_embeds=embedded)
-    hidden_states = text_model.encoder(inputs_embeds=embedded, **kwargs).last_hidden_state  # no mask: all see all
+    hidden_states = text_model.encoder(inputs_embeds=embedded, **kwargs).last_hidden_state  # no mask: not causal
     hidden_states = text_model.final_layer_norm(hidden_states)
     return BaseModelOutputWithPooling(
         last_hidden_state=hidden_states, pooler_output=text_model.head(hidden_states[:, -1])

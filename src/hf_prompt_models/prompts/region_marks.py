@@ -1,7 +1,7 @@
-"""Other marks than colour that point a CLIP at a region: a red circle, a crop, a blurred or grey surrounding.
+"""Marks other than colour that direct a CLIP to a region: a red circle, a crop, or blurred or grey surroundings.
 
-Zero-shot they do better than colour on backbones of this kind (Shtedritski et al., arXiv 2304.06712; Subramanian et
-al., arXiv 2204.05991; Yang et al., arXiv 2306.04356).
+For zero-shot inference they work better than colour with such backbones (Shtedritski et al., arXiv 2304.06712;
+Subramanian et al., arXiv 2204.05991; Yang et al., arXiv 2306.04356).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,26 +19,26 @@ MARKS: tuple[Mark, ...] = ("circle", "crop", "blur", "grey")
 
 CIRCLE_COLOR = (255, 0, 0)
 CIRCLE_WIDTH = 0.01
-"""Of the picture's longer side; at least 2 pixels."""
+"""Line width as a fraction of the longer side of the image; at least 2 pixels."""
 BLUR_SIGMA = 100
-"""Pixels: ReCLIP's and FGVP's."""
+"""Standard deviation of the blur in pixels, as in ReCLIP and FGVP."""
 
 
 def region_markers(
     image: Image.Image, regions: Sequence[PixelBox | np.ndarray], mark: Mark
 ) -> list[Callable[[], Image.Image]]:
-    """Return for each region a function that draws a copy of the image which points at the region.
+    """Return for each region a function that makes a copy of the image in which the region is marked.
 
-    Copies are drawn when they are needed, as those of all regions of a large photo would fill gigabytes.
+    Copies are made when they are needed, because those of all regions of a large image may need gigabytes.
 
     Args:
-        image: RGB.
+        image: RGB image.
         regions: boxes of `clip_boxes` or masks of `check_masks`.
-        mark: `"circle"` draws an ellipse that fills the region's box, `"crop"` cuts the box out, `"blur"` and `"grey"`
-            leave the region as it is and blur what is outside or take its colour away.
+        mark: `"circle"` draws an ellipse that fills the box of the region, and `"crop"` crops the box. `"blur"` and
+            `"grey"` blur or desaturate the surroundings and do not change the region.
 
     Raises:
-        ValueError: for another mark.
+        ValueError: if the mark is unknown.
     """
     boxes = [mask_boxes([region])[0] if isinstance(region, np.ndarray) else region for region in regions]
     if mark == "crop":
@@ -55,6 +55,7 @@ def region_markers(
 
 
 def circled(image: Image.Image, box: PixelBox) -> Image.Image:
+    """Return a copy of the image with a red ellipse that fills the box."""
     x1, y1, x2, y2 = box
     drawn = image.copy()
     width = max(2, round(CIRCLE_WIDTH * max(image.size)))
@@ -63,7 +64,13 @@ def circled(image: Image.Image, box: PixelBox) -> Image.Image:
 
 
 def with_region_of(inside: Image.Image, outside: Image.Image, region: PixelBox | np.ndarray) -> Image.Image:
-    """One picture within a region, another around it."""
+    """Return an image that combines one image inside a region with another one outside of it.
+
+    Args:
+        inside: image to show inside the region.
+        outside: image of the same size to show outside of the region.
+        region: box of `clip_boxes` or mask of `check_masks`.
+    """
     combined = outside.copy()
     if isinstance(region, np.ndarray):
         combined.paste(inside, (0, 0), Image.fromarray(region.astype(np.uint8) * np.uint8(255)))

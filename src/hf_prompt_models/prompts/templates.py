@@ -1,7 +1,7 @@
-"""Hand-written prompt templates: the published lists, as data.
+"""Published lists of hand-written prompt templates.
 
-A template is a sentence with one ``{}`` where the class name goes. Sources: OpenAI's notebook "Prompt Engineering for
-ImageNet" (the 80 templates and the 7 chosen from them), CoOp's `trainers/zsclip.py` (one template a data set),
+A template is a sentence with one ``{}`` for the class name. Sources: OpenAI's notebook "Prompt Engineering for
+ImageNet" (80 templates, and 7 selected from them), CoOp's `trainers/zsclip.py` (one template per dataset), and
 ActionCLIP's `utils/Text_Prompt.py` (16 templates for actions).
 """
 
@@ -24,7 +24,7 @@ IMAGENET_TEMPLATES_SELECT = (
     "art of the {}.",
     "a photo of the small {}.",
 )
-"""The 7 templates that forward selection over the 80 kept; OpenAI reports them slightly better than all 80."""
+"""The 7 templates that forward selection chose from the 80. OpenAI reports that they are slightly better than all."""
 
 IMAGENET_TEMPLATES = (
     "a bad photo of a {}.",
@@ -114,7 +114,7 @@ PROMPTSRC_TEMPLATES = (
     DEFAULT_TEMPLATE,
     *(template for template in IMAGENET_TEMPLATES[:60] if template != DEFAULT_TEMPLATE),
 )
-"""The 60 templates of PromptSRC's teacher (`trainers/promptsrc.py`): the first 60 of the 80, the plainest in front."""
+"""The 60 templates of PromptSRC's teacher (`trainers/promptsrc.py`): the first 60 of the 80, the default one first."""
 
 DATASET_TEMPLATES = {
     "imagenet": "a photo of a {}.",
@@ -129,11 +129,16 @@ DATASET_TEMPLATES = {
     "eurosat": "a centered satellite photo of {}.",
     "ucf101": "a photo of a person doing {}.",
 }
-"""The template CoOp uses for zero-shot on each of its 11 data sets."""
+"""Templates that CoOp uses for zero-shot classification, by dataset (11 datasets)."""
 
 
 class ActionTemplate(NamedTuple):
-    """A template for an action and its kind: where the label stands ("prefix", "cloze", "suffix", or "bare")."""
+    """Template for an action, and its kind.
+
+    Attributes:
+        text: the template.
+        kind: position of the label in the sentence: "prefix", "cloze", "suffix" or "bare".
+    """
 
     text: str
     kind: str
@@ -161,15 +166,23 @@ ACTION_TEMPLATES = (
 
 
 def fill_template(template: str, class_name: str) -> str:
-    """Put a class name where the template's ``{}`` stands (plain replacement: braces in the name are kept)."""
+    """Replace the ``{}`` of a template by a class name; braces in the name are kept.
+
+    Args:
+        template: sentence with one ``{}``.
+        class_name: the class name.
+    """
     return template.replace(PLACEHOLDER, class_name)
 
 
 def check_templates(templates: Sequence[str] | None) -> list[str]:
     """Return the templates as a list.
 
+    Args:
+        templates: sentences with one ``{}``.
+
     Raises:
-        ValueError: if there is none, or one does not hold ``{}`` exactly once.
+        ValueError: if there are no templates, or one does not contain ``{}`` exactly once.
     """
     if isinstance(templates, str):
         raise ValueError(f"Pass templates as a list, not one string: [{templates!r}].")

@@ -1,4 +1,4 @@
-"""Running a causal text tower that is read at its end token, as CLIP's, over packed prompts."""
+"""Encoding of packed prompts with a causal text tower that is read at the end token, such as CLIP's."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -14,7 +14,7 @@ from hf_prompt_models.prompts.packing import PackedPrompts
 
 
 ROWS_PER_FORWARD = 64
-"""Bounds the memory of large ensembles (80 templates of 1000 classes: thousands of rows) where no gradient is kept."""
+"""Maximum number of rows per forward pass without gradients, because large ensembles have thousands of rows."""
 
 
 def encode_prompts(
@@ -25,25 +25,24 @@ def encode_prompts(
     layer_context: Mapping[int, torch.Tensor] | None = None,
     first_layer: int = 0,
 ) -> torch.Tensor:
-    """Return the text tower's pooled output for every packed prompt, differentiable with respect to the context.
+    """Return the pooled output of the text tower for each packed prompt, differentiable with respect to the context.
 
     Args:
-        text_model: the tower, of a backbone that packs prompts.
-        prompts: the packed prompts, on the tower's device. Ids past the vocabulary stand for context vectors, in the
-            order of the flattened context.
+        text_model: the text tower of a backbone that packs prompts.
+        prompts: packed prompts, on the device of the tower. Ids past the vocabulary index the flattened context.
         context: (..., hidden size) context vectors.
-        chunk_size: how many prompts to encode at a time, at least a row of them. In training each chunk's activations
-            are computed again in the backward pass, so that those of one chunk alone are ever held.
+        chunk_size: number of prompts to encode at a time, at least one row. In training the activations of each chunk
+            are recomputed in the backward pass, so that only those of one chunk are in memory.
         layer_context: deep prompts. `{i: vectors}` replaces the virtual tokens at the input of layer `i`, counted from
-            0, by the vectors, which are laid out as the context is.
-        first_layer: the layer from which other tokens see the virtual tokens. Before it the tower computes what it
-            would without them.
+            0, by vectors with the layout of the context.
+        first_layer: first layer in which other tokens attend to the virtual tokens. The layers before it compute the
+            same as without virtual tokens.
 
     Returns:
         (prompts, hidden size), before the projection.
     """
     if text_model.config._attn_implementation not in ("eager", "sdpa"):
-        text_model.set_attn_implementation("sdpa")  # packed rows need a 4-D mask, which flash attention does not take
+        text_model.set_attn_implementation("sdpa")  # packed rows need a 4D mask, which flash attention lacks
     num_rows, rows = len(prompts.input_ids), ROWS_PER_FORWARD
     if chunk_size is not None:
         rows = max(chunk_size // int(prompts.prompt_rows.bincount().max()), 1)
@@ -59,7 +58,7 @@ def encode_prompts(
             chunks.append(checkpoint(_encode_rows, *arguments, use_reentrant=False))
         else:
             chunks.append(_encode_rows(*arguments))
-    # Each chunk of rows yields its own prompts, in order: one gather restores the order of all.
+    # Each chunk of rows returns its own prompts in order; one gather restores the order of all prompts.
     order = torch.argsort(prompts.prompt_rows // rows, stable=True)
     return torch.cat(chunks)[torch.argsort(order)]
 
@@ -73,12 +72,14 @@ def run_prompts_apart(
     first_layer: int = 0,
     **kwargs: Any,
 ) -> BaseModelOutputWithPooling:
-    """Return the text tower's complete output, where hidden states or attentions are asked for.
+    """Return the complete output of the text tower, for hidden states or attentions.
 
     Args:
-        text_model: the tower, of a backbone that packs prompts.
-        prompts: a row for each, as `lay_out_apart` makes them.
-        context, layer_context, first_layer: as of `encode_prompts`.
+        text_model: the text tower of a backbone that packs prompts.
+        prompts: prompts in separate rows, as returned by `lay_out_apart`.
+        context: as in `encode_prompts`.
+        layer_context: as in `encode_prompts`.
+        first_layer: as in `encode_prompts`.
         kwargs: `output_hidden_states`, `output_attentions`.
 
     Returns:
@@ -120,7 +121,7 @@ def _encode_rows(
         hidden_states = _with_prompts(text_model, prompts, hidden_states, layer_context.get(index))
         hidden_states = layer(hidden_states, masks[index], is_causal=False)
     hidden_states = _with_prompts(text_model, prompts, hidden_states, layer_context.get(len(earlier)))
-    # The last layer's feed-forward part is needed only where a prompt is read.
+    # The feed-forward part of the last layer is needed only at the tokens at which prompts are read.
     attended, _ = last.self_attn(last.layer_norm1(hidden_states), attention_mask=masks[-1], is_causal=False)
     read = (hidden_states + attended)[prompts.prompt_rows, prompts.prompt_columns]
     return text_model.final_layer_norm(read + last.mlp(last.layer_norm2(read)))
@@ -128,14 +129,14 @@ def _encode_rows(
 
 def _embed_rows(text_model: CLIPTextModel, prompts: PackedPrompts, context: torch.Tensor | None) -> torch.Tensor:
     hidden_states = embed_prompts(text_model.embeddings.token_embedding, prompts.input_ids, context)
-    # Not `embeddings(...)`: it bounds the length of a row, which here is not that of a prompt.
+    # Not `embeddings(...)`, which limits the length of a row: packed rows are longer than prompts.
     return hidden_states + text_model.embeddings.position_embedding(prompts.position_ids)
 
 
 def _attention_masks(
     text_model: CLIPTextModel, prompts: PackedPrompts, dtype: torch.dtype, first_layer: int
 ) -> list[torch.Tensor]:
-    """Return each layer's mask. Before `first_layer` nothing sees the virtual tokens."""
+    """Return the mask of each layer; before `first_layer` no other token attends to the virtual tokens."""
     mask = early = prompts.attention_mask(dtype)
     if first_layer:
         early = prompts.attention_mask(
@@ -147,7 +148,7 @@ def _attention_masks(
 def _with_prompts(
     text_model: CLIPTextModel, prompts: PackedPrompts, hidden_states: torch.Tensor, vectors: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return a layer's input with deep prompts in their places, if the layer has some."""
+    """Return the input of a layer with its deep prompts inserted, if it has any."""
     if vectors is None:
         return hidden_states
     vocab_size = text_model.embeddings.token_embedding.num_embeddings
