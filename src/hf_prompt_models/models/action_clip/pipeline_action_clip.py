@@ -34,6 +34,12 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
         return isinstance(self.model, ActionClipForVideoClassification)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """Classify one video or several videos, as in transformers.
+
+        Args:
+            inputs: a video, or a list of videos. A list of PIL images is one video.
+            kwargs: as in transformers.
+        """
         if self._is_action_clip and isinstance(inputs, list | tuple) and not inputs:
             return []  # the pipeline of transformers would read the first input
         if self._is_action_clip and isinstance(inputs, list) and inputs and isinstance(inputs[0], Image.Image):
@@ -41,7 +47,6 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
         return super().__call__(inputs, **kwargs)
 
     def preprocess(self, video: Any, num_frames: int | None = None, frame_sampling_rate: int = 1) -> BatchFeature:
-        """Sample the frames of a video and prepare the inputs of the model."""
         """Sample the frames of a video and prepare the inputs of the model."""
         if not self._is_action_clip:
             return super().preprocess(video, num_frames=num_frames, frame_sampling_rate=frame_sampling_rate)
