@@ -13,7 +13,7 @@ from hf_prompt_models.hub.reachable import check_name, check_reachable
 
 @strict
 class PromptConfig(PreTrainedConfig):
-    r"""Base of the configurations of prompt methods.
+    r"""Base class of the configurations of all prompt methods.
 
     Args:
         base_model_name_or_path (`str`, *optional*):

@@ -55,7 +55,7 @@ def import_peft() -> Any:
     """
     if not is_peft_available():
         raise ImportError("LoRA needs peft: pip install 'hf_prompt_models[peft]'.")
-    import peft  # an extra
+    import peft  # imported on use, because it is optional
 
     return peft
 

@@ -366,7 +366,11 @@ class MetaNet(nn.Module):
 
 
 def init_linear(layer: nn.Module) -> None:
-    """Initialise a linear layer as torch does."""
+    """Initialise a linear layer as torch does.
+
+    Args:
+        layer: an `nn.Linear`.
+    """
     assert isinstance(layer, nn.Linear)
     bound = layer.in_features**-0.5
     init.uniform_(layer.weight, -bound, bound)

@@ -31,7 +31,7 @@ for _package in PACKAGES.values():
     import_module(_package)
 
 for _entry in entry_points(group=ENTRY_POINTS):
-    if _entry.attr:  # a task
+    if _entry.attr:  # an instance of `Task`, not a method
         continue
     try:
         if _entry.name in PACKAGES:

@@ -1,4 +1,4 @@
-"""ActionCLIP, registered with the Auto classes and the pipeline "video-classification"."""
+"""ActionCLIP: configuration, model and processors, registered with the Auto classes and a pipeline."""
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForVideoClassification, AutoProcessor
 

@@ -35,7 +35,7 @@ MAX_PIXEL_DIFFERENCE = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command-line arguments of the conversion to a parser."""
+    """Add the command-line arguments of `hf-prompt convert action_clip`."""
     parser.add_argument(
         "--checkpoint",
         required=True,

@@ -17,7 +17,7 @@ FOLDER = "prompt_learner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert cocoop`."""
+    """Add the command-line arguments of `hf-prompt convert cocoop`."""
     add_conversion_arguments(parser, FOLDER)
 
 

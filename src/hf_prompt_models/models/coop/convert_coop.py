@@ -44,7 +44,7 @@ MAX_FROZEN_WORDS = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command-line arguments of the conversion to a parser."""
+    """Add the command-line arguments of `hf-prompt convert coop`."""
     parser.add_argument(
         "--checkpoint",
         required=True,

@@ -23,7 +23,7 @@ FOLDER = "VLPromptLearner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert ivlp`."""
+    """Add the command-line arguments of `hf-prompt convert ivlp`."""
     add_conversion_arguments(parser, FOLDER)
 
 

@@ -22,7 +22,7 @@ FOLDER = "prompt_learner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert kgcoop`."""
+    """Add the command-line arguments of `hf-prompt convert kgcoop`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "a photo of a {}.")
 

@@ -24,7 +24,7 @@ FOLDER = "MultiModalPromptLearner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert maple`."""
+    """Add the command-line arguments of `hf-prompt convert maple`."""
     add_conversion_arguments(parser, FOLDER)
 
 

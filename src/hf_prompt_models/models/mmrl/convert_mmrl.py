@@ -26,7 +26,7 @@ TRANSPOSED = ("representation_projection.weight",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert mmrl`."""
+    """Add the command-line arguments of `hf-prompt convert mmrl`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "a photo of a {}.")
     parser.add_argument(

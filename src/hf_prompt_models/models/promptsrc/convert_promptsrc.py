@@ -25,7 +25,7 @@ FOLDER = "VLPromptLearner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert promptsrc`."""
+    """Add the command-line arguments of `hf-prompt convert promptsrc`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "the 60 of the released code")
 

@@ -23,7 +23,7 @@ FOLDER = "prompt_learner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `hf-prompt convert tcp`."""
+    """Add the command-line arguments of `hf-prompt convert tcp`."""
     add_conversion_arguments(parser, FOLDER)
     add_teacher_argument(parser, "a photo of a {}.")
     parser.add_argument(
