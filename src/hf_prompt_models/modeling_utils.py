@@ -169,7 +169,7 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
 
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]
 
-    # -- frozen means frozen -----------------------------------------------------------------------------------------
+    # -- freezing ----------------------------------------------------------------------------------------------------
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
         """Return the parameters of the backbone that are trained with the prompt; by default there are none."""
@@ -200,7 +200,7 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
     def _trains_backbone(self) -> bool:
         return any(True for _ in self.trained_backbone_parameters())
 
-    # -- the backbone's class ----------------------------------------------------------------------------------------
+    # -- loading the backbone ----------------------------------------------------------------------------------------
 
     @classmethod
     def _for_backbone(cls, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def convert_from_original(
     return model, _report(read, config, dropped, num_frames) + _warnings(model.clip.config)
 
 
-# -- what fits -------------------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------------------------
 
 
 def _load_clip_config(backbone: str | os.PathLike) -> CLIPConfig:
@@ -244,7 +244,7 @@ def _check_pixels(read: OriginalCheckpoint, processor: ActionClipProcessor) -> N
             )
 
 
-# -- the report ------------------------------------------------------------------------------------------------------
+# -- report ----------------------------------------------------------------------------------------------------------
 
 
 def _report(

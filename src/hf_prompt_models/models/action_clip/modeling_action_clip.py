@@ -203,7 +203,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         super().set_attn_implementation(attn_implementation, *args, **kwargs)
         self.post_network.set_attention(self.config._attn_implementation)
 
-    # -- what is trained ---------------------------------------------------------------------------------------------
+    # -- trained parameters ------------------------------------------------------------------------------------------
 
     def trained_backbone_parameters(self) -> Iterable[nn.Parameter]:
         """Yield the backbone parameters that are trained, as `config.trainable` chooses them."""

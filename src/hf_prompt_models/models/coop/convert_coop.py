@@ -40,7 +40,7 @@ PAD_TOKEN_ID = 0
 MAX_FROZEN_WORDS = 32
 
 
-# -- the command line ------------------------------------------------------------------------------------------------
+# -- command line ----------------------------------------------------------------------------------------------------
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
     return [*report, f"wrote {arguments.output_dir}"]
 
 
-# -- from the original -----------------------------------------------------------------------------------------------
+# -- from the original code ------------------------------------------------------------------------------------------
 
 
 def convert_from_original(
@@ -279,7 +279,7 @@ def _difference(
     return f"class {index} reads {tokenizer.decode(ids)!r} in the file, {tokenizer.decode(prompts[index][:-1])!r} here"
 
 
-# -- to the original -------------------------------------------------------------------------------------------------
+# -- to the original code --------------------------------------------------------------------------------------------
 
 
 def convert_to_original(
@@ -324,7 +324,7 @@ def _recorded_epoch(file: Path) -> int | None:
     return epoch if type(epoch) is int and epoch > 0 else None
 
 
-# -- both ------------------------------------------------------------------------------------------------------------
+# -- common functions ------------------------------------------------------------------------------------------------
 
 
 def _class_token_ids(model: CoOpForImageClassification) -> list[str]:
