@@ -1,4 +1,4 @@
-"""What the recipes of image classifiers over a CLIP share: their flags, their data, their optimiser settings."""
+"""Shared base of the recipes of image classifiers that use a CLIP: arguments, data, and optimizer settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,17 +14,20 @@ from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 
 @dataclass
 class ClipPromptArguments:
-    """Flags of every method with a learned prompt over a CLIP."""
+    """Arguments of every method that trains a prompt for a CLIP."""
 
     text_chunk_size: int | None = field(
         default=None,
-        metadata={"help": "Number of prompts to encode at a time. Bounds memory where classes are thousands."},
+        metadata={
+            "help": "Number of prompts to encode at a time. Lower values use less memory with thousands of classes."
+            " Default: all at once."
+        },
     )
     min_crop_area: float = field(
         default=0.08,
         metadata={
-            "help": "Smallest share of an image that a random crop keeps in training. Where a small part of an image "
-            "shows nothing, as in little drawings, 0.5 is better."
+            "help": "Smallest share of the image area that a random crop keeps in training. Use 0.5 where a small "
+            "part of an image shows nothing, as in small drawings."
         },
     )
 
@@ -37,14 +40,15 @@ class ClipPromptArguments:
 
 @dataclass
 class FixedImageArguments(ClipPromptArguments):
-    """Flags of methods whose image tower is as it was."""
+    """Arguments of methods that leave the image tower unchanged."""
 
     augmented_views: int | None = field(
         default=None,
         metadata={
             "help": "Sample this number of random crops of each image once, compute their features, and train on "
-            "those without the image tower: far faster, but not the paper's recipe, which samples in each epoch "
-            "(the default). 0: the images as in testing."
+            "these features without running the image tower. This is much faster, but differs from the "
+            "paper's recipe, which samples new crops in each epoch (the default). 0: train on the images as"
+            " they are prepared for testing."
         },
     )
 
@@ -58,34 +62,37 @@ ArgumentsT = TypeVar("ArgumentsT", bound=ClipPromptArguments)
 
 
 class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
-    """How an image classifier with learned prompts over a CLIP is trained.
+    """Base class of the recipes of image classifiers that train prompts for a CLIP.
 
     Attributes:
-        model_class: the method's model.
-        not_of_the_model: flags that `from_backbone` does not take.
+        model_class: Model class of the method.
+        not_of_the_model: Names of the arguments that `from_backbone` does not take.
     """
 
     model_class: ClassVar[type[Any]]
     not_of_the_model: ClassVar[frozenset[str]] = frozenset({"min_crop_area", "augmented_views"})
 
     def read_examples(self, source: str, split: str, **columns: Any) -> LabelledImages:
+        """Read the labelled images of a source."""
         return read_labelled_images(source, split, **columns)
 
     def build_processor(self, backbone: str) -> ClipPromptProcessor:
+        """Return the processor of a backbone."""
         return self.model_class.processor_class.from_backbone(backbone)
 
     def build_model(
         self, arguments: ArgumentsT, backbone: str, class_names: Sequence[str], processor: ClipPromptProcessor
     ) -> ClipPromptModel:
+        """Return a new, untrained model."""
         choices = {name: value for name, value in vars(arguments).items() if name not in self.not_of_the_model}
-        if "teacher_templates" in choices:  # `--templates` are those of the zero-shot result
+        if "teacher_templates" in choices:  # `--templates` sets the prompts of the zero-shot result
             choices["templates"] = choices.pop("teacher_templates")
         return self.model_class.from_backbone(backbone, class_names, tokenizer=processor, **choices)
 
     def build_train_dataset(
         self, arguments: ArgumentsT, files: LabelledImages, processor: ClipPromptProcessor, seed: int
     ) -> ImageDataset | AugmentedImageDataset | AugmentedViewDataset:
-        """Return random crops and mirror images, sampled in each epoch unless `augmented_views` is given."""
+        """Return random crops and mirrored images, sampled again in each epoch unless `augmented_views` is given."""
         image_processor = processor.image_processor
         views = arguments.augmented_views if isinstance(arguments, FixedImageArguments) else None
         if views is None:
@@ -95,15 +102,18 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
         return AugmentedViewDataset(views, files, image_processor, seed, arguments.min_crop_area)
 
     def build_test_dataset(self, files: LabelledImages, processor: ClipPromptProcessor) -> ImageDataset:
+        """Return the images without augmentation."""
         return ImageDataset(files, processor.image_processor)
 
 
 def dassl_defaults(learning_rate: float, epochs: int, batch_size: int, **settings: Any) -> dict[str, Any]:
-    """Return the `TrainingArguments` that the released codes over Dassl share: SGD, its weight decay, no clipping.
+    """Return the `TrainingArguments` that released code based on Dassl shares: SGD with weight decay and no clipping.
 
     Args:
-        learning_rate, epochs, batch_size: of the method.
-        settings: further ones.
+        learning_rate: Learning rate of the method.
+        epochs: Number of epochs.
+        batch_size: Batch size per device in training.
+        settings: Additional `TrainingArguments`, which take precedence.
     """
     return {
         "optim": "sgd",
@@ -120,10 +130,17 @@ def dassl_defaults(learning_rate: float, epochs: int, batch_size: int, **setting
 
 
 def coop_epochs(shots: int, dataset: str | None) -> int:
-    """Return CoOp's number of epochs: 50, 100 or 200 by the shots, 50 on ImageNet (arXiv 2109.01134, §4.1)."""
+    """Return CoOp's number of epochs: 50, 100 or 200, depending on the shots, and 50 on ImageNet.
+
+    The numbers are from arXiv 2109.01134, section 4.1.
+
+    Args:
+        shots: Training examples per class; 0: all.
+        dataset: Key of a published dataset, or `None`.
+    """
     return 50 if shots == 1 or dataset == "imagenet" else 100 if 0 < shots <= 4 else 200
 
 
 def teacher_templates(dataset: str | None) -> list[str]:
-    """Return the hand-written prompt of a published data set as a list, or the usual one."""
+    """Return the hand-written prompt of a published dataset in a list, or the default prompt for other data."""
     return [DATASET_TEMPLATES.get(dataset or "", DEFAULT_TEMPLATE)]

@@ -1,7 +1,7 @@
-"""The typed contract of recipes: how a method is trained.
+"""Typed interface of recipes, which define how a method is trained.
 
-Each method has one class of these in `models/<method>/recipe_<method>.py`, as `RECIPE`. Commands find it by the
-name of the method, or by the `model_type` of a checkpoint.
+Each method has one instance of these classes, `RECIPE` in `models/<method>/recipe_<method>.py`. Commands find it by
+the name of the method, or by the `model_type` of a checkpoint.
 """
 
 from abc import ABC, abstractmethod
@@ -23,12 +23,12 @@ ArgumentsT = TypeVar("ArgumentsT")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a classifier is trained for, which the paper's settings depend on.
+    """Evaluation protocol that a classifier is trained for. The paper's settings depend on it.
 
     Attributes:
         name: "few-shot", "base-to-new" or "cross-dataset".
-        shots: training examples a class; 0: all.
-        dataset: key of a published data set, or `None` for other data.
+        shots: Training examples per class; 0: all.
+        dataset: Key of a published dataset, or `None` for other data.
     """
 
     name: str = "few-shot"
@@ -37,16 +37,16 @@ class Protocol:
 
 
 class Recipe(ABC, Generic[ArgumentsT]):
-    """How a method is trained.
+    """Base class of recipes, which define how a method is trained.
 
     Attributes:
-        title: the method's name, as its paper writes it.
-        task: the task that trains, tests and shows it, such as "image-classification".
-        arguments_class: dataclass of the method's own flags.
-        use_case: what the method is for, in a line: `hf-prompt train` lists it.
-        source: where the defaults come from, for `--help`.
-        sources: the same by flag, where a flag's default comes from elsewhere.
-        examples: flags of example commands, for `--help`.
+        title: Name of the method, spelled as in its paper.
+        task: Name of the task that trains, tests and shows the method, such as "image-classification".
+        arguments_class: Dataclass of the method's own flags.
+        use_case: One line about what the method is for, listed by `hf-prompt train`.
+        source: Source of the defaults, shown by `--help`.
+        sources: Source by flag, for flags whose default has another source.
+        examples: Flags of example commands, shown by `--help`.
     """
 
     title: ClassVar[str]
@@ -58,15 +58,15 @@ class Recipe(ABC, Generic[ArgumentsT]):
     examples: ClassVar[Sequence[str]] = ()
 
     def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the flags that have another default than the paper's, where a laptop could not wait for that.
+        """Return the flags whose default differs from the paper's because the paper's would take too long on a laptop.
 
         Args:
-            given: the flags of the command line.
+            given: Flags that the command line gives.
         """
         return {}
 
     def learning_rate_factors(self, arguments: ArgumentsT) -> dict[str, float]:
-        """Return by the beginning of parameter names what their learning rate is multiplied with."""
+        """Return the factors that multiply the learning rate, keyed by the beginning of parameter names."""
         return {}
 
     def callbacks(self, arguments: ArgumentsT) -> list[TrainerCallback]:
@@ -75,12 +75,13 @@ class Recipe(ABC, Generic[ArgumentsT]):
 
 
 class ClassificationRecipe(Recipe[ArgumentsT]):
-    """How a classifier of images or videos is trained.
+    """Base class of the recipes of image and video classifiers.
 
     Attributes:
-        default_shots: training examples a class where no flag says otherwise; 0: all.
-        default_templates: hand-written prompts of the zero-shot result, for data without their own.
-        contrasts_batch: whether the loss compares the examples of a batch, so that a batch of one teaches nothing.
+        default_shots: Training examples per class if no flag sets them; 0: all.
+        default_templates: Hand-written prompts of the zero-shot result, for data without prompts of their own.
+        contrasts_batch: Whether the loss compares the examples of a batch with each other, so that a batch of one
+            trains nothing.
     """
 
     default_shots: ClassVar[int] = 16
@@ -88,7 +89,7 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
     contrasts_batch: ClassVar[bool] = False
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return defaults of the method's flags that depend on the protocol or on flags that are given."""
+        """Return defaults of the method's flags that depend on the protocol or on the given flags."""
         return {}
 
     @abstractmethod
@@ -100,13 +101,13 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
         """Read the labelled files of a source.
 
         Args:
-            source: a folder, a list, or a 🤗 Datasets data set.
+            source: A folder, a list, or a 🤗 Datasets dataset.
             split: "train" or "test".
-            columns: of images `image_column` and `label_column`; of videos in a list `labels`, the file of the class
-                names.
+            columns: For images, `image_column` and `label_column`; for videos in a list, `labels`, the file of
+                the class names.
 
         Raises:
-            ValueError: if the source cannot be read.
+            ValueError: If the source cannot be read.
         """
 
     @abstractmethod
@@ -115,11 +116,11 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
 
     @abstractmethod
     def build_train_dataset(self, arguments: ArgumentsT, files: Any, processor: Any, seed: int) -> Dataset:
-        """Return the data set to train on, augmented as the method has it."""
+        """Return the dataset to train on, with the method's augmentation."""
 
 
 class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
-    """How an image classifier is trained."""
+    """Base class of the recipes of image classifiers."""
 
     task = "image-classification"
 
@@ -131,11 +132,11 @@ class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
 
     @abstractmethod
     def build_test_dataset(self, files: Any, processor: Any) -> Dataset:
-        """Return the data set to test on."""
+        """Return the dataset to test on."""
 
 
 class VideoClassificationRecipe(ClassificationRecipe[ArgumentsT]):
-    """How a video classifier is trained."""
+    """Base class of the recipes of video classifiers."""
 
     task = "video-classification"
 
@@ -161,29 +162,29 @@ class VideoClassificationRecipe(ClassificationRecipe[ArgumentsT]):
         templates: Sequence[str] | None = None,
         multi_label: bool = False,
     ) -> PreTrainedModel:
-        """Return the classifier by hand-written prompts that the method is compared with."""
+        """Return the zero-shot classifier with hand-written prompts that the method is compared with."""
 
     def finish_train_dataset(self, dataset: Dataset, seed: int) -> Dataset:
-        """Return the training data set, or the features of its frames, with what is sampled for each item."""
+        """Return the training dataset, or the features of its frames, with the random values that each item needs."""
         return dataset
 
     @abstractmethod
     def build_test_dataset(self, arguments: ArgumentsT, files: Any, processor: Any) -> Any:
-        """Return the data set to test on; it has the `labels` of all items."""
+        """Return the dataset to test on, whose `labels` are those of all items."""
 
 
 class VisualGroundingRecipe(Recipe[ArgumentsT]):
-    """How a method that grounds phrases is trained.
+    """Base class of the recipes of methods that ground phrases.
 
     Attributes:
-        default_shots: expressions to train on in all, where no flag says otherwise; 0: all.
+        default_shots: Total number of expressions to train on if no flag sets it; 0: all.
     """
 
     task = "visual-grounding"
     default_shots: ClassVar[int] = 16
 
     def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return defaults of the method's flags that depend on flags that are given."""
+        """Return defaults of the method's flags that depend on the given flags."""
         return {}
 
     @abstractmethod
@@ -192,7 +193,7 @@ class VisualGroundingRecipe(Recipe[ArgumentsT]):
 
     @abstractmethod
     def build_processor(self, arguments: ArgumentsT, backbone: str) -> Any:
-        """Return the method's processor over a backbone."""
+        """Return the method's processor for a backbone."""
 
     @abstractmethod
     def build_model(self, arguments: ArgumentsT, backbone: str, processor: Any) -> PreTrainedModel:
@@ -200,16 +201,17 @@ class VisualGroundingRecipe(Recipe[ArgumentsT]):
 
     @abstractmethod
     def build_train_dataset(self, arguments: ArgumentsT, expressions: Any, seed: int) -> Dataset:
-        """Return the data set to train on."""
+        """Return the dataset to train on."""
 
 
 class TextGenerationRecipe(Recipe[ArgumentsT]):
-    """How a method that generates text about images is trained.
+    """Base class of the recipes of methods that generate text about images.
 
     Attributes:
-        vision_model: Hub id of the image model where no flag names one.
-        decoding: keyword arguments for `generate` where no flag says otherwise.
-        testing_arguments: which of the method's flags say how it is tested; `hf-prompt evaluate` has them, too.
+        vision_model: Hub id of the image model that is used if no flag names one.
+        decoding: Keyword arguments for `generate` that apply if no flag sets them.
+        testing_arguments: Names of the method's flags that define how it is tested; `hf-prompt evaluate` has them,
+            too.
     """
 
     task = "image-text-to-text"
@@ -223,7 +225,7 @@ class TextGenerationRecipe(Recipe[ArgumentsT]):
 
     @abstractmethod
     def build_processor(self, arguments: ArgumentsT, language_model: str, vision_model: str) -> Any:
-        """Return the method's processor over its backbones."""
+        """Return the method's processor for its backbones."""
 
     @abstractmethod
     def build_model(
@@ -235,38 +237,38 @@ class TextGenerationRecipe(Recipe[ArgumentsT]):
         freeze_language_model: bool,
         **kwargs: Any,
     ) -> PreTrainedModel:
-        """Return a new, untrained model; `kwargs` load the language model."""
+        """Return a new, untrained model; `kwargs` are passed on when the language model is loaded."""
 
     @abstractmethod
     def read_records(self, source: str, split: str, images: str | None, annotations: str | None) -> Records[Any]:
         """Read the records of a source.
 
         Args:
-            source: a file or a 🤗 Datasets data set.
-            split: of a data set.
-            images: folder of the images.
-            annotations: file of the answers, for VQA's questions.
+            source: A file or a 🤗 Datasets dataset.
+            split: Split of a dataset.
+            images: Folder of the images.
+            annotations: File with the answers to VQA's questions.
         """
 
     @abstractmethod
     def training_examples(self, arguments: ArgumentsT, records: Records[Any]) -> list[Any]:
-        """Return what to train on."""
+        """Return the examples to train on."""
 
     @abstractmethod
     def test_examples(
         self, arguments: ArgumentsT, records: Records[Any], shots_from: Records[Any] | None
     ) -> list[Any]:
-        """Return what to test on; `shots_from` holds examples to show before each question."""
+        """Return the examples to test on; `shots_from` holds the records for the examples before each question."""
 
 
 class VideoTextRecipe(Recipe[ArgumentsT]):
-    """How a method over videos with texts is trained."""
+    """Base class of the recipes of methods for videos with texts."""
 
     task = "video-text"
 
     @abstractmethod
     def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return defaults of the method's flags that depend on flags that are given."""
+        """Return defaults of the method's flags that depend on the given flags."""
 
     @abstractmethod
     def training_defaults(self, task: str = "retrieval", dataset: str | None = None) -> dict[str, Any]:
@@ -279,27 +281,29 @@ class VideoTextRecipe(Recipe[ArgumentsT]):
         """Return the model to train, with its processor in `.processor`.
 
         Args:
-            arguments: the method's own flags.
-            data: the task's flags, which name the weights to start from.
-            texts: the training set.
-            answers: the answers to choose from; `None` unless questions are answered.
+            arguments: The method's own flags.
+            data: The task's flags, which name the weights to start from.
+            texts: The training set.
+            answers: The answers to choose from; `None` unless the task is question answering.
 
         Raises:
-            OSError, TypeError, ValueError: if the weights are missing, of another kind, or do not fit.
+            OSError: If the weights are missing.
+            TypeError: If the weights are of another kind of model.
+            ValueError: If the weights do not fit.
         """
 
     @abstractmethod
     def build_train_dataset(self, arguments: ArgumentsT, texts: VideoTexts[Any], seed: int) -> Dataset:
-        """Return the data set to train on, augmented as the method has it."""
+        """Return the dataset to train on, with the method's augmentation."""
 
     @abstractmethod
     def build_collator(
         self, arguments: ArgumentsT, model: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
     ) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
-        """Return what makes the model's inputs of items of `build_train_dataset`; arguments as for `build_model`."""
+        """Return the collator of `build_train_dataset`'s items; the arguments are those of `build_model`."""
 
     def forward_arguments(self, arguments: ArgumentsT) -> dict[str, Any]:
-        """Return the keyword arguments that the model gets in training with each batch."""
+        """Return the keyword arguments that the model is given with each training batch."""
         return {}
 
     def trained_model(self, arguments: ArgumentsT, model: Any) -> PreTrainedModel:

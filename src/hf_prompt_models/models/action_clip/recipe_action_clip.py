@@ -1,4 +1,4 @@
-"""Recipe of ActionCLIP: its arguments, the paper's settings, its data (arXiv 2109.08472; released configs)."""
+"""Recipe of ActionCLIP: its arguments, the paper's settings, and its data (arXiv 2109.08472; released configs)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,55 +23,71 @@ from hf_prompt_models.recipe_utils import Protocol, VideoClassificationRecipe
 
 @dataclass
 class Arguments:
-    """Visual prompts, what is trained, and frames."""
+    """Arguments of ActionCLIP: visual prompts, trained parameters, and frames."""
 
     _argument_group_name = "ActionCLIP: visual prompts, what is trained, frames"
 
     post_network: str = field(
         default="transf",
         metadata={
-            "help": "What makes one vector of the frames' (visual prompt behind the tower). conv1d, lstm, transf and "
-            "transf_cls see the order of frames, mean does not.",
+            "help": "How frame features become one video feature (the visual prompt after the image tower). conv1d,"
+            " lstm, transf and transf_cls take the order of the frames into account; mean does not.",
             "choices": ["mean", "conv1d", "lstm", "transf", "transf_cls"],
         },
     )
     pre_network: str | None = field(
         default=None,
-        metadata={"help": "Before the tower: joint lets all frames' patches see each other.", "choices": ["joint"]},
+        metadata={
+            "help": "Visual prompt before the image tower. joint: the patches of all frames attend to each other.",
+            "choices": ["joint"],
+        },
     )
     in_network: str | None = field(
         default=None,
         metadata={
-            "help": "Inside the tower: shift moves some channels between neighbouring frames.",
+            "help": "Visual prompt inside the image tower. shift: exchange some channels between neighbouring frames.",
             "choices": ["shift"],
         },
     )
-    num_frames: int = field(default=8, metadata={"help": "Frames of a video, the middles of as many segments."})
+    num_frames: int = field(
+        default=8,
+        metadata={
+            "help": "Number of frames per video. The video is split into this many segments, and the middle frame "
+            "of each is used."
+        },
+    )
     trainable: str = field(
         default="all",
         metadata={
-            "help": "all: the whole CLIP is fine-tuned, as in the paper. image: all but its text side. head: the CLIP "
-            "stays frozen and its features of the frames are computed once; for little data, and fast.",
+            "help": "Which parameters are trained. all: the complete CLIP is fine-tuned, as in the paper. image: "
+            "all but the text side. head: the CLIP stays frozen, and its frame features are computed once; "
+            "fast, and suited to little data.",
             "choices": ["all", "image", "head"],
         },
     )
     head_learning_rate_factor: float = field(
-        default=10.0, metadata={"help": "The head's learning rate over the tower's (paper: 10)."}
+        default=10.0, metadata={"help": "Ratio of the head's learning rate to the tower's (paper: 10)."}
     )
     random_segments: bool = field(
-        default=True, metadata={"help": "In training, a random frame of each segment instead of the middle one."}
+        default=True, metadata={"help": "In training, use a random frame of each segment instead of the middle one."}
     )
     flip: bool = field(
         default=True,
-        metadata={"help": "Mirror every second clip in training. Not where left and right tell classes apart."},
+        metadata={
+            "help": "Mirror half of the training clips, chosen at random. Turn it off if left and right "
+            "distinguish classes."
+        },
     )
     rand_augment: bool = field(
-        default=True, metadata={"help": "RandAugment in training (paper: on Kinetics, not on HMDB51 and UCF101)."}
+        default=True,
+        metadata={"help": "Apply RandAugment in training (paper: on Kinetics, not on HMDB51 and UCF101)."},
     )
     temporal_views: int = field(
-        default=1, metadata={"help": "Samples of frames to average in testing (paper's best: 10)."}
+        default=1, metadata={"help": "Number of frame samples to average over in testing (paper's best: 10)."}
     )
-    spatial_views: int = field(default=1, metadata={"help": "Crops to average in testing, 1 or 3 (paper's best: 3)."})
+    spatial_views: int = field(
+        default=1, metadata={"help": "Number of crops to average over in testing, 1 or 3 (paper's best: 3)."}
+    )
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "temporal_views"):
@@ -86,17 +102,18 @@ class Arguments:
         choices: dict[str, Any] = {
             name: getattr(self, name) for name in ("pre_network", "in_network", "post_network", "num_frames")
         }
-        ActionClipConfig(**choices)  # what does not go together is refused before a video is read
+        ActionClipConfig(**choices)  # invalid combinations are refused before a video is read
 
 
 class DrawnSentences(Epoch, Dataset):
-    """A data set to train on, whose items also say by `draws` which sentences they are trained with.
+    """Training dataset whose items have the additional key `draws`, which selects the sentences to train with.
 
-    What is drawn depends on `seed`, the epoch and the item's index alone: a run by several processes is that of one.
+    The values depend only on `seed`, the epoch, and the index of the item, so training with several processes gives
+    the same result as training with one.
 
     Args:
-        dataset: items with the model's inputs.
-        seed: of what is drawn.
+        dataset: Items with the model inputs.
+        seed: Seed of the random values.
     """
 
     def __init__(self, dataset: Dataset, seed: int):
@@ -105,7 +122,7 @@ class DrawnSentences(Epoch, Dataset):
         self.seed = seed
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw anew for this epoch."""
+        """Set the epoch, so that new values are sampled."""
         super().set_epoch(epoch)
         if isinstance(self.dataset, Epoch):
             self.dataset.set_epoch(epoch)
@@ -114,7 +131,7 @@ class DrawnSentences(Epoch, Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # The last number parts these from what is drawn of the pictures.
+        # The last number separates this random stream from the one that augments the images.
         generator = np.random.default_rng([self.seed, self.epoch, index, 1])
         return self.dataset[index] | {"draws": torch.from_numpy(generator.integers(2**31, size=2))}
 
@@ -147,7 +164,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
     )
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """`TrainingArguments` of the paper: AdamW, 50 epochs, 5 of them warm-up, cosine."""
+        """Return the paper's `TrainingArguments`: AdamW, 50 epochs with 5 epochs of warm-up, and a cosine schedule."""
         return {
             "optim": "adamw_torch",
             "learning_rate": 5e-6,
@@ -166,17 +183,19 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
         }
 
     def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Fewer epochs where each of them goes through CLIP; over features that are computed once all 50 are quick."""
+        """Return fewer epochs if each epoch runs CLIP. On features that are computed once, all 50 epochs are fast."""
         return {} if given.get("trainable") == "head" else {"num_train_epochs": 10}
 
     def learning_rate_factors(self, arguments: Arguments) -> dict[str, float]:
-        """By the beginning of parameters' names."""
+        """Return the learning rate factor of the head, keyed by the beginning of its parameter names."""
         return {"post_network.": arguments.head_learning_rate_factor}
 
     def read_examples(self, source: str, split: str, **columns: Any) -> LabelledVideos:
+        """Read the labelled videos of a source."""
         return read_labelled_videos(source, split, **columns)
 
     def build_processor(self, backbone: str) -> ActionClipProcessor:
+        """Return the processor of a backbone."""
         return ActionClipProcessor.from_backbone(backbone)
 
     def build_model(
@@ -188,6 +207,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
         templates: Sequence[str] | None = None,
         multi_label: bool = False,
     ) -> ActionClipForVideoClassification:
+        """Return a new, untrained model."""
         return ActionClipForVideoClassification.from_backbone(
             backbone,
             class_names,
@@ -210,7 +230,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
         templates: Sequence[str] | None = None,
         multi_label: bool = False,
     ) -> ActionClipForVideoClassification:
-        """CLIP as it is: the mean of the frames' features, nothing trained."""
+        """Return the untrained CLIP, which averages the frame features."""
         plain = Arguments(num_frames=arguments.num_frames)
         plain.post_network = "mean"
         return self.build_model(plain, backbone, class_names, processor, templates, multi_label)
@@ -218,9 +238,9 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
     def build_train_dataset(
         self, arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor, seed: int
     ) -> Dataset:
-        """Return random frames, crops and colours, sampled in each epoch.
+        """Return videos with random frames, crops and colours, sampled again in each epoch.
 
-        The clips are as in testing where a frozen CLIP's features of their frames are computed once, that is where no
+        The clips are as in testing where the frame features of a frozen CLIP are computed once, that is, where no
         visual prompt is before or in the tower.
         """
         if arguments.trainable == "head" and arguments.pre_network is None and arguments.in_network is None:
@@ -236,12 +256,13 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
         )
 
     def finish_train_dataset(self, dataset: Dataset, seed: int) -> Dataset:
-        """What `build_train_dataset` made, or the features of its frames, with the sentences drawn."""
+        """Return the training dataset, or the features of its frames, with sampled sentences."""
         return DrawnSentences(dataset, seed)
 
     def build_test_dataset(
         self, arguments: Arguments, videos: LabelledVideos, processor: ActionClipProcessor
     ) -> Dataset:
+        """Return the videos without augmentation, with several views of each if the arguments request them."""
         if arguments.temporal_views * arguments.spatial_views == 1:
             return VideoDataset(videos, processor.image_processor, arguments.num_frames)
         return VideoViewsDataset(
@@ -253,5 +274,5 @@ RECIPE = ActionClipRecipe()
 
 
 def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
-    """Return the recipe's `TrainingArguments` for few-shot training: the name that 0.1's documentation has."""
+    """Return the recipe's `TrainingArguments` for few-shot training, under the name documented in version 0.1."""
     return RECIPE.training_defaults(Protocol(shots=shots, dataset=dataset))

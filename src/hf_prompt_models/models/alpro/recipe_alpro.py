@@ -44,21 +44,24 @@ MODELS: Mapping[str, type[AlproPreTrainedModel]] = {
 """The class that each task trains."""
 
 MIN_COUNT = 2
-"""Occurrences of a word in the training texts, from which on a new small model has a token for it."""
+"""Number of occurrences in the training texts from which on a new small model has a token for a word."""
 HEAD_WIDTH = 32
-"""Channels of an attention head of a new small model."""
+"""Number of channels per attention head of a new small model."""
 
 
 @dataclass(frozen=True)
 class ReleasedSettings:
-    """Released settings of a data set.
+    """Released settings of a dataset.
 
     Attributes:
-        learning_rate, epochs: peak learning rate and number of epochs.
-        warmup: share of all steps.
-        clip: greatest norm of the gradients.
-        batch, accumulation: per GPU; pre-training used 16 GPUs, fine-tuning 8.
-        num_frames, max_text_length: frames of a video and tokens of its text.
+        learning_rate: Peak learning rate.
+        epochs: Number of epochs.
+        warmup: Share of all steps that are warm-up.
+        clip: Maximum norm of the gradients.
+        batch: Batch size per GPU; pre-training used 16 GPUs, fine-tuning 8.
+        accumulation: Number of gradient accumulation steps.
+        num_frames: Frames per video.
+        max_text_length: Tokens per text.
     """
 
     learning_rate: float
@@ -81,80 +84,93 @@ RECIPES: Mapping[tuple[str, str], ReleasedSettings] = {
 }
 
 NUM_ANSWERS = {"msrvtt": 1500, "msvd": 2423}
-"""Number of answers of the released models."""
+"""Number of answers of the released models, by dataset."""
 
 
 @dataclass
 class Arguments:
-    """Task, frames, augmentation, and sizes of a new small model."""
+    """Arguments of ALPRO: task, frames, augmentation, and sizes of a new small model."""
 
     _argument_group_name = "ALPRO: task, frames, augmentation"
 
     task: str = field(
         metadata={
-            "help": "prompter: train the model that names entities, by contrast. pretraining: train with all four "
-            "losses. retrieval, question-answering: fine-tune.",
+            "help": "What to train. prompter: the model that names entities, with the contrastive loss. "
+            "pretraining: all four pre-training losses. retrieval, question-answering: fine-tune for that "
+            "task.",
             "choices": list(TASKS),
         }
     )
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "The released settings for this data set are the defaults (salesforce/ALPRO, config_release/): "
-            "retrieval msrvtt or didemo; question-answering msrvtt or msvd; pre-training webvid. Default: the first.",
+            "help": "Use the released settings of this dataset as defaults (salesforce/ALPRO, config_release/). "
+            "retrieval: msrvtt or didemo; question-answering: msrvtt or msvd; pre-training: webvid. "
+            "Default: the first one.",
             "choices": ["webvid", "msrvtt", "didemo", "msvd"],
         },
     )
     num_frames: int | None = field(
         default=None,
-        metadata={"help": "Frames of a video. Released: 4 in pre-training, 8 in retrieval, 16 in question answering."},
+        metadata={
+            "help": "Number of frames per video. Released: 4 in pre-training, 8 in retrieval, 16 in question "
+            "answering."
+        },
     )
     max_text_length: int | None = field(
-        default=None, metadata={"help": "Tokens of a text. Released: 30 in pre-training; 40, DiDeMo 50."}
+        default=None,
+        metadata={"help": "Maximum number of tokens per text. Released: 30 in pre-training, 50 on DiDeMo, else 40."},
     )
     sampling: str = field(
         default="head_tail",
         metadata={
-            "help": "How frames are sampled in training. head_tail: half of them from each half (paper); random: from "
-            "the entire video (the released code's fine-tuning); segments: one of each of equal parts. Testing uses "
-            "the middles of equal parts.",
+            "help": "How frames are sampled in training. head_tail: half of them from each half of the video "
+            "(paper); random: from the entire video (fine-tuning in the released code); segments: one from "
+            "each of several equal parts. Testing uses the middles of equal parts.",
             "choices": list(SAMPLING),
         },
     )
     rand_augment: bool | None = field(
         default=None,
         metadata={
-            "help": "Apply two of ten random operations to each video. Default: as released, except in retrieval."
+            "help": "Apply two of ten random operations to each video. Default: as released, in all tasks but "
+            "retrieval."
         },
     )
     flip: bool = field(
         default=True,
-        metadata={"help": "Include mirroring in these operations. Turn it off if texts name left and right."},
+        metadata={"help": "Include mirroring in the random operations. Turn it off if texts mention left and right."},
     )
     crop: bool | None = field(
         default=None,
-        metadata={"help": "Crop a random square of 7/8 of the sides. Default: as released, in pre-training."},
+        metadata={"help": "Crop a random square with 7/8 of the side length. Default: as released, in pre-training."},
     )
     rerank: int = field(
         default=16,
         metadata={
-            "help": "Retrieval: number of candidates, the closest by features, that are read together with the query; "
-            "0: all, as the released code does."
+            "help": "Retrieval: number of candidates, the closest ones by features, that are scored together with"
+            " the query. 0: all, as in the released code."
         },
     )
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of words that are masked in pre-training."})
     pem_threshold: float = field(
-        default=0.2, metadata={"help": "Leave out crops with a lower probability by the prompter (paper, 4.1)."}
+        default=0.2,
+        metadata={
+            "help": "Pre-training: leave out crops to which the prompter gives a lower probability (paper, section "
+            "4.1)."
+        },
     )
     image_size: int = field(default=64, metadata={"help": "Side of the frames in pixels, for --from_scratch."})
     patch_size: int = field(default=16, metadata={"help": "Side of the patches in pixels, for --from_scratch."})
     hidden_size: int = field(
-        default=128, metadata={"help": "Width of the towers, a multiple of 32, for --from_scratch."}
+        default=128, metadata={"help": "Hidden size of the towers, a multiple of 32, for --from_scratch."}
     )
-    num_layers: int = field(default=4, metadata={"help": "Layers of the video tower and of BERT, for --from_scratch."})
+    num_layers: int = field(
+        default=4, metadata={"help": "Number of layers of the video tower and of BERT, for --from_scratch."}
+    )
 
     def augmentation(self) -> ClipAugmentation | None:
-        """Return the augmentation of frames in training."""
+        """Return the augmentation of frames in training, or `None`."""
         operations = self.task != RETRIEVAL if self.rand_augment is None else self.rand_augment
         crop = self.task in (PRETRAINING, PROMPTER) if self.crop is None else self.crop
         return ClipAugmentation(operations, crop, self.flip) if operations or crop else None
@@ -163,8 +179,12 @@ class Arguments:
 def released(task: str, dataset: str | None) -> ReleasedSettings:
     """Return the released settings of a task.
 
+    Args:
+        task: One of `TASKS`.
+        dataset: Key of the dataset; `None`: the first one that the task was released for.
+
     Raises:
-        ValueError: if the task was not released for the data set.
+        ValueError: If the task was not released for the dataset.
     """
     known = [name for of_task, name in RECIPES if of_task == task]
     if dataset is not None and dataset not in known:
@@ -173,8 +193,9 @@ def released(task: str, dataset: str | None) -> ReleasedSettings:
 
 
 class AlproRecipe(VideoTextRecipe[Arguments]):
-    """How ALPRO is trained: its arguments and the released settings (salesforce/ALPRO, config_release/; paper, tables
-    9 and 10).
+    """Train ALPRO for retrieval or question answering, or pre-train it.
+
+    The defaults are the released settings (salesforce/ALPRO, config_release/; paper, tables 9 and 10).
     """
 
     arguments_class = Arguments
@@ -195,6 +216,7 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
     )
 
     def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the released number of frames and of tokens."""
         recipe = released(given["task"], given.get("dataset"))
         return {"num_frames": recipe.num_frames, "max_text_length": recipe.max_text_length}
 
@@ -220,6 +242,7 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
     def build_model(
         self, arguments: Arguments, data: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
     ) -> AlproPreTrainedModel:
+        """Return the model to train, with its processor in `.processor`."""
         task = arguments.task
         model_class: Any = MODELS[task]
         sizes: dict[str, Any] = {"num_frames": arguments.num_frames, "max_text_length": arguments.max_text_length}
@@ -243,12 +266,14 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
         return model
 
     def build_train_dataset(self, arguments: Arguments, texts: VideoTexts[Any], seed: int) -> VideoTextDataset:
+        """Return the dataset to train on, with the augmentation of the task."""
         num_frames: Any = arguments.num_frames  # `argument_defaults` gives it a value
         return VideoTextDataset(texts.items, num_frames, arguments.sampling, arguments.augmentation(), seed)
 
     def build_collator(
         self, arguments: Arguments, model: Any, texts: VideoTexts[Any], answers: Sequence[str] | None
     ) -> AlproCollator | AlproPretrainingCollator:
+        """Return the collator of the task."""
         if arguments.task == PRETRAINING:
             return AlproPretrainingCollator(model.processor, model.prompter is not None, arguments.mlm_probability)
         if answers is None:
@@ -257,10 +282,11 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
         return AlproCollator(model.processor, [index_of.get(item.answer, IGNORED) for item in texts.items])
 
     def forward_arguments(self, arguments: Arguments) -> dict[str, Any]:
+        """Return the keyword arguments that the model is given with each training batch."""
         return {RETRIEVAL: {"return_loss": True}, PROMPTER: {"contrast_only": True}}.get(arguments.task, {})
 
     def trained_model(self, arguments: Arguments, model: Any) -> AlproPreTrainedModel:
-        """Return the model, or its towers as an [`AlproModel`] where a prompter was trained."""
+        """Return the model, or its towers as an [`AlproModel`] if a prompter was trained."""
         trained = model.alpro if arguments.task == PROMPTER else model
         trained.processor = model.processor
         return trained
@@ -270,7 +296,7 @@ RECIPE = AlproRecipe()
 
 
 def has_prompter(directory: str) -> bool:
-    """Return whether a folder or Hub id holds a model for pre-training that has a prompter."""
+    """Return whether a folder or Hub id holds a pre-training model with a prompter."""
     config, _ = PreTrainedConfig.get_config_dict(locate_backbone(directory, ALPRO_DIR))
     return config.get("architectures") == [AlproForPreTraining.__name__] and config.get("num_entities", 1) > 0
 
@@ -279,13 +305,14 @@ def load_prompter(directory: str, entities: Sequence[str] | None, num_frames: in
     """Load a prompter, or make one for a list of entities from the towers of a saved ALPRO.
 
     Args:
-        directory: folder or Hub id.
-        entities: their names; `None` if the saved model is a prompter with its own.
-        num_frames: frames of a video.
+        directory: Folder or Hub id.
+        entities: Names of the entities; `None` if the saved model is a prompter with its own.
+        num_frames: Frames per video.
 
     Raises:
-        OSError, TypeError: as `AlproPreTrainedModel.from_backbone`.
-        ValueError: without entities, if the saved model is not a prompter; if an entity is listed twice.
+        OSError: As `AlproPreTrainedModel.from_backbone`.
+        TypeError: As `AlproPreTrainedModel.from_backbone`.
+        ValueError: If no entities are given and the saved model is not a prompter, or if an entity is listed twice.
     """
     directory = str(locate_backbone(directory, ALPRO_DIR))
     found, _ = PreTrainedConfig.get_config_dict(directory)
@@ -314,17 +341,18 @@ def new_small_model(
     """Return a small model with random weights and a tokenizer made from the training texts.
 
     Args:
-        model_class: class of the model.
-        texts: the training texts.
-        num_frames: frames of a video.
-        max_text_length: tokens at which the processor truncates texts.
-        image_size, patch_size: sides of frames and patches in pixels.
-        hidden_size: width of both towers, a multiple of 32, the width of a head.
-        num_layers: layers of the video tower and of BERT, whose second half is the fusion layers.
-        fields: other fields of [`AlproConfig`].
+        model_class: Class of the model.
+        texts: The training texts.
+        num_frames: Frames per video.
+        max_text_length: Number of tokens at which the processor truncates texts.
+        image_size: Side of the frames in pixels.
+        patch_size: Side of the patches in pixels.
+        hidden_size: Hidden size of both towers, a multiple of 32, which is the size of an attention head.
+        num_layers: Number of layers of the video tower and of BERT, whose second half is the fusion layers.
+        fields: Other fields of [`AlproConfig`].
 
     Raises:
-        ValueError: if `hidden_size` is not a multiple of 32, or `num_layers` is below 2.
+        ValueError: If `hidden_size` is not a multiple of 32, or `num_layers` is below 2.
     """
     if hidden_size % HEAD_WIDTH or hidden_size < HEAD_WIDTH:
         raise ValueError(f"hidden_size is a multiple of {HEAD_WIDTH}; got {hidden_size}.")
@@ -353,7 +381,7 @@ def new_small_model(
 
 
 def word_tokenizer(texts: Iterable[str], max_text_length: int) -> BertTokenizer:
-    """Return a BERT tokenizer with the words that occur at least twice, and the letters of all others."""
+    """Return a BERT tokenizer with the words that occur at least twice, and the letters of all words."""
     counts: dict[str, int] = {}
     for text in [*texts, *(template.replace("{}", "") for template in (*VIDEO_TEMPLATES, *IMAGE_TEMPLATES))]:
         for word in re.findall(r"\w+|[^\w\s]", text.lower()):

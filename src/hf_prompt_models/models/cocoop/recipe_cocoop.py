@@ -1,4 +1,4 @@
-"""How CoCoOp is trained: its arguments and the released settings (KaiyangZhou/CoOp; arXiv 2203.05557)."""
+"""Recipe of CoCoOp: its arguments and the released settings (KaiyangZhou/CoOp; arXiv 2203.05557)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +10,16 @@ from hf_prompt_models.recipe_utils import Protocol
 
 @dataclass
 class Arguments(FixedImageArguments):
-    """Flags of the learned prompt."""
+    """Arguments of CoCoOp: the learned prompt."""
 
     _argument_group_name = "CoCoOp: the learned prompt"
 
-    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors of a random start."})
+    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors if they are initialised randomly."})
     context_init: str | None = field(
         default="a photo of a",
-        metadata={"help": "Words to start the context from; they replace --n_ctx. none: a random start."},
+        metadata={
+            "help": "Words that initialise the context; they replace --n_ctx. none: initialise the context randomly."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -27,7 +29,7 @@ class Arguments(FixedImageArguments):
 
 
 class CoCoOpRecipe(ClipPromptRecipe[Arguments]):
-    """Train CoCoOp: a context that a small network shifts by the image."""
+    """Train CoCoOp: a learned context that a small network shifts for each image."""
 
     title = "CoCoOp"
     arguments_class = Arguments
@@ -41,7 +43,7 @@ class CoCoOpRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the released settings: one image at a time, 10 epochs."""
+        """Return the released settings: batches of one image, 10 epochs."""
         return dassl_defaults(2e-3, 10, 1)
 
 

@@ -1,4 +1,4 @@
-"""Recipe of CoOp: its arguments and the paper's settings (arXiv 2109.01134, §4.1; released configs)."""
+"""Recipe of CoOp: its arguments and the paper's settings (arXiv 2109.01134, section 4.1; released configs)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,24 @@ from hf_prompt_models.recipe_utils import Protocol
 
 @dataclass
 class Arguments(FixedImageArguments):
-    """The learned prompt."""
+    """Arguments of CoOp: the learned prompt."""
 
     _argument_group_name = "CoOp: the learned prompt"
 
-    n_ctx: int = field(default=16, metadata={"help": "Number of context vectors (paper: 16; 4 carries over better)."})
+    n_ctx: int = field(
+        default=16, metadata={"help": "Number of context vectors (paper: 16; 4 transfers better to other datasets)."}
+    )
     class_token_position: str = field(
         default="end",
-        metadata={"help": "Where the class name stands in the prompt.", "choices": ["end", "middle", "front"]},
+        metadata={"help": "Position of the class name in the prompt.", "choices": ["end", "middle", "front"]},
     )
     class_specific_context: bool = field(
-        default=False, metadata={"help": "Learn a context for each class instead of one that all share."}
+        default=False,
+        metadata={"help": "Train a separate context for each class instead of one that all classes share."},
     )
     context_init: str | None = field(
         default=None,
-        metadata={"help": 'Words to start the context from, such as "a photo of a"; they replace --n_ctx.'},
+        metadata={"help": 'Words that initialise the context, such as "a photo of a"; they replace --n_ctx.'},
     )
 
     def __post_init__(self) -> None:
@@ -54,13 +57,16 @@ class CoOpRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Where a prompt is carried to other classes, CoCoOp's paper starts CoOp from words (arXiv 2203.05557, §4)."""
+        """Return "a photo of a" as the initial context if a prompt is transferred to other classes.
+
+        CoCoOp's paper initialises CoOp this way (arXiv 2203.05557, section 4).
+        """
         if protocol.name == "few-shot" or {"n_ctx", "context_init"} & set(given):
             return {}
         return {"context_init": "a photo of a"}
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the paper's settings: SGD, batches of 32, 50 to 200 epochs by the shots, 50 on ImageNet."""
+        """Return the paper's settings: SGD, batches of 32, 50 to 200 epochs depending on the shots, 50 on ImageNet."""
         return dassl_defaults(2e-3, coop_epochs(protocol.shots, protocol.dataset), 32)
 
 
@@ -68,5 +74,5 @@ RECIPE = CoOpRecipe()
 
 
 def training_defaults(shots: int, dataset: str | None = None) -> dict[str, Any]:
-    """Return the recipe's `TrainingArguments` for few-shot training: the name that 0.1's documentation has."""
+    """Return the recipe's `TrainingArguments` for few-shot training, under the name documented in version 0.1."""
     return RECIPE.training_defaults(Protocol(shots=shots, dataset=dataset))

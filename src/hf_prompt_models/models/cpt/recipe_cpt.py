@@ -1,4 +1,4 @@
-"""Recipe of Cpt."""
+"""Recipe of CPT: its arguments, the settings of the released code, and its data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,21 +19,26 @@ PALETTES = {"searched": SEARCHED_COLORS, "frequency": FREQUENCY_COLORS}
 
 @dataclass
 class Arguments:
-    """The prompt, how regions are scored, and what is learned from."""
+    """Arguments of CPT: the prompt, the score of regions, and the loss."""
 
     _argument_group_name = "CPT: colours, sentence, score and loss"
 
     mode: str = field(
         default="single_color",
         metadata={
-            "help": "single_color: each region is painted red in a copy of the picture of its own (released code). "
-            "multi_color: as many regions in a copy as there are colours (the paper).",
+            "help": "How regions are coloured. single_color: each region is painted red in its own copy of the "
+            "image (released code). multi_color: each copy shows as many regions as there are colours "
+            "(paper).",
             "choices": ["single_color", "multi_color"],
         },
     )
     palette: str = field(
         default="searched",
-        metadata={"help": "The paper's searched colours, or the most frequent ones.", "choices": list(PALETTES)},
+        metadata={
+            "help": "Colours to paint regions with. searched: the result of the paper's colour search; frequency: "
+            "the most frequent colour words.",
+            "choices": list(PALETTES),
+        },
     )
     template: str | None = field(
         default=None,
@@ -42,40 +47,47 @@ class Arguments:
     calibration: str = field(
         default="none",
         metadata={
-            "help": "What makes the copies of multi_color comparable: the word none, or a region in each of them.",
+            "help": "How the copies of multi_color are made comparable. none: by the score of the word none; "
+            "anchor: by a region that is shown in each copy.",
             "choices": ["none", "anchor"],
         },
     )
     score: str = field(
         default="log_odds",
         metadata={
-            "help": "Of logits z at the blank: z[colour] - z[none]; z[colour] (released, zero-shot); z[colour] / "
-            "z[none] (released, few-shot); softmax over the copy's colours and none.",
+            "help": "How a region is scored from the logits z at the [MASK]. log_odds: z[colour] - z[none]; logit: "
+            "z[colour] (released, zero-shot); logit_ratio: z[colour] / z[none] (released, few-shot); prob: "
+            "softmax over the copy's colours and none.",
             "choices": ["log_odds", "logit", "logit_ratio", "prob"],
         },
     )
     loss: str = field(
         default="vocab_ce",
         metadata={
-            "help": "Cross-entropy over the whole vocabulary (released), over the copy's colours and none, or over "
-            "the regions of the picture. A CLIP takes listwise.",
+            "help": "Cross-entropy to train with. vocab_ce: over the complete vocabulary (released); palette_ce: "
+            "over the copy's colours and none; listwise: over the regions of the image. With a CLIP, use "
+            "listwise.",
             "choices": ["vocab_ce", "palette_ce", "listwise"],
         },
     )
     sample_regions: bool = field(
         default=True,
         metadata={
-            "help": "Learn from the right regions and as many others, drawn anew each epoch, instead of all. Default: "
-            "with single_color, as in the released code."
+            "help": "Train on the correct regions and as many others, sampled again in each epoch, instead of on "
+            "all regions. Default: true with single_color, as in the released code."
         },
     )
     max_copies_per_forward: int | None = field(
-        default=None, metadata={"help": "Copies at a time through the backbone, to bound memory. Default: a batch's."}
+        default=None,
+        metadata={
+            "help": "Maximum number of image copies per forward pass of the backbone. Lower values use less memory."
+            " Default: all copies of a batch."
+        },
     )
 
 
 class CptRecipe(VisualGroundingRecipe[Arguments]):
-    """How CPT is tuned: its arguments, the released code's settings, its data (thunlp/CPT, Oscar/oscar/fewshot)."""
+    """Train CPT with the settings of the released code (thunlp/CPT, Oscar/oscar/fewshot)."""
 
     arguments_class = Arguments
     title = "CPT"
@@ -91,13 +103,13 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
     )
 
     def argument_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Several colours in a copy compare regions with each other, so there all are kept."""
+        """Return whether regions are sampled: with several colours per copy, regions are compared, so all are kept."""
         return {"sample_regions": given.get("mode", "single_color") == "single_color"}
 
     def training_defaults(self, shots: int) -> dict[str, Any]:
-        """`TrainingArguments` of the released few-shot code: 500 steps over all expressions at once, AdamW.
+        """Return the `TrainingArguments` of the released few-shot code: 500 steps over all expressions, with AdamW.
 
-        Full tuning, for which no script was released, has 5 epochs.
+        Full tuning, for which no script was released, takes 5 epochs.
         """
         return {
             "optim": "adamw_torch",
@@ -114,11 +126,15 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
         }
 
     def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """One seed, and in few-shot tuning larger steps, so that 60 epochs do what 500 small ones do."""
+        """Return one seed and, in few-shot tuning, a higher learning rate with fewer epochs.
+
+        60 epochs with large steps do what 500 epochs with small steps do.
+        """
         few_shot = {"num_train_epochs": 60, "learning_rate": 1e-4} if given.get("shots", self.default_shots) else {}
         return {"seeds": [DEFAULT_SEEDS[0]], **few_shot}
 
     def build_processor(self, arguments: Arguments, backbone: str) -> CptProcessor:
+        """Return the method's processor for a backbone."""
         return CptProcessor.from_backbone(
             backbone,
             mode=arguments.mode,
@@ -128,7 +144,7 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
         )
 
     def build_model(self, arguments: Arguments, backbone: str, processor: CptProcessor) -> CptForVisualGrounding:
-        """A new model, all of whose backbone is trained."""
+        """Return a new model that trains the complete backbone."""
         model = CptForVisualGrounding.from_backbone(
             backbone,
             score=arguments.score,
@@ -140,9 +156,10 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
         return model
 
     def build_train_dataset(self, arguments: Arguments, expressions: ReferringExpressions, seed: int) -> Dataset:
+        """Return the expressions with their regions, sampled if the arguments request it."""
         return GroundingDataset(expressions, arguments.sample_regions, seed)
 
 
 RECIPE = CptRecipe()
 training_defaults = RECIPE.training_defaults
-"""The name that 0.1's documentation has."""
+"""Name documented in version 0.1."""

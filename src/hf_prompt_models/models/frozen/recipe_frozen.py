@@ -1,4 +1,4 @@
-"""Recipe of Frozen."""
+"""Recipe of Frozen: its arguments, the paper's settings, and its data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,37 +19,40 @@ from hf_prompt_models.utils.files import read_json
 
 @dataclass
 class Arguments:
-    """The vision side, and how questions are put."""
+    """Arguments of Frozen: the image model, and how questions are asked."""
 
     _argument_group_name = "Frozen: the vision side, how questions are put"
 
     num_image_tokens: int = field(
         default=2,
-        metadata={"help": "Vectors that a picture becomes: 2 was the paper's best of 1, 2 and 4 (section 3)."},
+        metadata={
+            "help": "Number of embedding vectors per image; the paper found 2 best among 1, 2 and 4 (section 3)."
+        },
     )
     vision_from_scratch: bool = field(
         default=False,
-        metadata={"help": "Start from new weights, as the paper does with 3 million captions. Default: pretrained."},
+        metadata={
+            "help": "Initialise the image model randomly, as the paper does with 3 million captions. Default: "
+            "pretrained weights."
+        },
     )
-    freeze_vision: bool = field(default=False, metadata={"help": "Train the projection alone."})
+    freeze_vision: bool = field(default=False, metadata={"help": "Train only the projection of image features."})
     blind: bool = field(
-        default=False, metadata={"help": "Learn and answer with black pictures: the paper's blind baseline."}
+        default=False, metadata={"help": "Train and test with black images: the paper's blind baseline."}
     )
     induction: str | None = field(
         default=None,
-        metadata={
-            "help": f'Words in front of the first picture (section 4.2). Default: "{INDUCTION}" for VQA, else none.'
-        },
+        metadata={"help": f'Words before the first image (section 4.2). Default: "{INDUCTION}" for VQA, else none.'},
     )
     repeats: int = field(
-        default=0, metadata={"help": "How often examples come again after their first time (section 4.2)."}
+        default=0, metadata={"help": "Number of times that the examples are repeated in the prompt (section 4.2)."}
     )
     question: str | None = field(
         default=None,
-        metadata={"help": 'What to ask instead of a list\'s own questions, as "What is this? This is a".'},
+        metadata={"help": 'Question that replaces the questions of the data, such as "What is this? This is a".'},
     )
     shots: int = field(
-        default=0, metadata={"help": "VQA: examples in front of each question; the paper has 0, 1 and 4."}
+        default=0, metadata={"help": "VQA: number of examples before each question; the paper uses 0, 1 and 4."}
     )
 
 
@@ -79,12 +82,12 @@ def _episode_example(arguments: Arguments, record: Episode, induction: str) -> W
 
 
 class FrozenRecipe(TextGenerationRecipe[Arguments]):
-    """How Frozen is trained and tested: its arguments, the paper's settings, its data (arXiv 2106.13884)."""
+    """Train and test Frozen with the paper's settings (arXiv 2106.13884)."""
 
     arguments_class = Arguments
     title = "Frozen"
     vision_model = FrozenProcessor.default_vision_model
-    decoding: ClassVar = {"max_new_tokens": 32}  # and greedy (section 4)
+    decoding: ClassVar = {"max_new_tokens": 32}  # greedy decoding (section 4)
     testing_arguments = ("induction", "repeats", "question", "shots")
     use_case = "captions, answers about images, examples in the prompt; the language model stays as it is"
     source = "Frozen recipe"
@@ -95,7 +98,10 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
     )
 
     def training_defaults(self) -> dict[str, Any]:
-        """Return the paper's settings (appendix): Adam of (0.9, 0.95), constant 3e-4, batches of 128, an epoch."""
+        """Return the paper's settings (appendix).
+
+        Adam with betas of (0.9, 0.95), a constant learning rate of 3e-4, batches of 128, and one epoch.
+        """
         return {
             "optim": "adamw_torch",
             "learning_rate": 3e-4,
@@ -109,6 +115,7 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         }
 
     def build_processor(self, arguments: Arguments, language_model: str, vision_model: str) -> FrozenProcessor:
+        """Return the method's processor for its backbones."""
         processor = FrozenProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
         processor.blind = arguments.blind
         return processor
@@ -122,7 +129,7 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         freeze_language_model: bool = True,
         **kwargs: Any,
     ) -> FrozenForConditionalGeneration:
-        """A new model, whose language model is frozen always; `kwargs` load it."""
+        """Return a new model, whose language model is always frozen; `kwargs` are passed on when it is loaded."""
         model = FrozenForConditionalGeneration.from_backbone(
             language_model,
             vision_model,
@@ -135,16 +142,16 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         return model
 
     def read_records(self, source: str, split: str, images: str | None, annotations: str | None) -> Records[Any]:
-        """Captions, VQA's questions, or few-shot episodes, told by what a JSON file holds.
+        """Read captions, VQA's questions, or few-shot episodes; the content of a JSON file decides which.
 
         Args:
-            source: as of `read_captions`, `read_visual_questions` or `read_episodes`, or a 🤗 Datasets data set.
-            split: of a data set.
-            images: folder of the pictures.
-            annotations: VQA's answers.
+            source: As for `read_captions`, `read_visual_questions` or `read_episodes`, or a 🤗 Datasets dataset.
+            split: Split of a dataset.
+            images: Folder of the images.
+            annotations: File with the answers to VQA's questions.
 
         Raises:
-            ValueError: for other data.
+            ValueError: For other data.
         """
         path = Path(source)
         value = read_json(path, MAX_BYTES, "lists") if path.is_file() and path.suffix.lower() == ".json" else None
@@ -159,7 +166,15 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         return read_captions(source, split, images)
 
     def training_examples(self, arguments: Arguments, records: Records[Any]) -> list[WritingExample]:
-        """Return images with captions, or with questions and the answers of most people (the paper's Frozen-VQA)."""
+        """Return images with captions, or with questions and their most frequent answers (the paper's Frozen-VQA).
+
+        Args:
+            arguments: The method's own flags.
+            records: As `read_records` returns them.
+
+        Raises:
+            ValueError: For few-shot episodes, which are only for testing.
+        """
         if any(isinstance(record, Episode) for record in records):
             raise ValueError(f"{records.source} holds episodes, which are for tests: train on captions or questions.")
         return [
@@ -170,12 +185,15 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
     def test_examples(
         self, arguments: Arguments, records: Records[Any], shots_from: Records[Any] | None
     ) -> list[WritingExample]:
-        """What to write for each picture with captions, or to answer to each question, after its examples.
+        """Return one example per captioned image, question, or episode, with the shots before each question.
 
         Args:
-            arguments: the method's.
-            records: as `read_records` returns them.
-            shots_from: VQA: questions to draw `arguments.shots` examples from.
+            arguments: The method's own flags.
+            records: As `read_records` returns them.
+            shots_from: VQA: questions to sample `arguments.shots` examples from.
+
+        Raises:
+            ValueError: If examples are requested for questions without `shots_from`.
         """
         if all(isinstance(record, Caption) for record in records):
             return _captions_by_picture(records.records)

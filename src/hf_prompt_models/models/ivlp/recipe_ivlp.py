@@ -1,4 +1,4 @@
-"""How IVLP, VPT and deep language prompting are trained (baselines in MaPLe's repository; arXiv 2210.03117)."""
+"""Recipe of IVLP, VPT and deep language prompting (baselines in MaPLe's repository; arXiv 2210.03117)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,23 +10,26 @@ from hf_prompt_models.recipe_utils import Protocol
 
 @dataclass
 class Arguments(ClipPromptArguments):
-    """Flags of the prompts of both towers."""
+    """Arguments of IVLP: the prompts of both towers."""
 
     _argument_group_name = "IVLP: the prompts of both towers"
 
     n_ctx: int = field(default=2, metadata={"help": "Number of context vectors in the text tower."})
     text_depth: int = field(
         default=12,
-        metadata={"help": 'Layers of the text tower with prompts. 0: "a photo of a {}.", not trained (VPT).'},
+        metadata={
+            "help": 'Number of text tower layers with prompts. 0: use "a photo of a {}." without trained prompts '
+            "(VPT)."
+        },
     )
-    n_vision_ctx: int = field(default=2, metadata={"help": "Number of prompts in the image tower (VPT: 8)."})
+    n_vision_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in the image tower (VPT: 8)."})
     vision_depth: int = field(
-        default=12, metadata={"help": "Layers of the image tower with prompts. 0: none (deep language prompting)."}
+        default=12, metadata={"help": "Number of image tower layers with prompts. 0: none (deep language prompting)."}
     )
 
 
 class IVLPRecipe(ClipPromptRecipe[Arguments]):
-    """Train IVLP: prompts of any depth in the text tower, the image tower, or both."""
+    """Train IVLP: deep prompts in the text tower, the image tower, or both."""
 
     title = "IVLP"
     arguments_class = Arguments

@@ -1,4 +1,4 @@
-"""How KgCoOp is trained: its arguments and the released settings (htyao89/KgCoOp; arXiv 2303.13283)."""
+"""Recipe of KgCoOp: its arguments and the released settings (htyao89/KgCoOp; arXiv 2303.13283)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,26 @@ from hf_prompt_models.recipe_utils import Protocol
 
 @dataclass
 class Arguments(FixedImageArguments):
-    """Flags of the learned prompt and its teacher."""
+    """Arguments of KgCoOp: the learned prompt and its teacher."""
 
     _argument_group_name = "KgCoOp: the learned prompt and its teacher"
 
-    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors of a random start."})
+    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors if they are initialised randomly."})
     context_init: str | None = field(
         default="a photo of a",
-        metadata={"help": "Words to start the context from; they replace --n_ctx. none: a random start."},
+        metadata={
+            "help": "Words that initialise the context; they replace --n_ctx. none: initialise the context randomly."
+        },
     )
     knowledge_weight: float = field(
-        default=8.0, metadata={"help": "Weight of the distance between the class features and the teacher's."}
+        default=8.0,
+        metadata={"help": "Weight of the distance between the class features and the teacher's class features."},
     )
     teacher_templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts of the frozen teacher; of several the mean. Default: the published data "
-            'set\'s, else "a photo of a {}.".'
+            "help": "Hand-written prompts of the frozen teacher; with several, their mean is used. Default: the "
+            'prompt of the published dataset, else "a photo of a {}.".'
         },
     )
 
@@ -38,7 +41,7 @@ class Arguments(FixedImageArguments):
 
 
 class KgCoOpRecipe(ClipPromptRecipe[Arguments]):
-    """Train KgCoOp: a context whose class features stay near to those of a hand-written prompt."""
+    """Train KgCoOp: a learned context whose class features stay close to those of a hand-written prompt."""
 
     title = "KgCoOp"
     arguments_class = Arguments
@@ -52,10 +55,11 @@ class KgCoOpRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the teacher's prompt, which depends on the dataset."""
         return {"teacher_templates": teacher_templates(protocol.dataset)}
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the settings of the scripts: batches of 128, at 4 shots of 32, for 100 epochs."""
+        """Return the settings of the released scripts: 100 epochs, batches of 128, or of 32 with up to 4 shots."""
         return dassl_defaults(2e-3, 100, 32 if 0 < protocol.shots <= 4 else 128)
 
 

@@ -1,4 +1,4 @@
-"""Recipe of Mantis."""
+"""Recipe of MAnTiS: its arguments, the settings, and its data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,34 +15,38 @@ from hf_prompt_models.recipe_utils import TextGenerationRecipe
 
 @dataclass
 class Arguments:
-    """The model, and what of it is trained."""
+    """Arguments of MAnTiS: the model, and which parts of it are trained."""
 
     _argument_group_name = "MAnTiS: the model, what of it is trained"
 
     num_image_tokens: int = field(
         default=1,
         metadata={
-            "help": "Cells that a picture is pooled to, 1 (all of it) to 9, each a token's place (MMBT's grid)."
+            "help": "Number of image tokens, from 1 to 9: the cells that image features are pooled to (MMBT's "
+            "grid). 1 pools the complete image."
         },
     )
     condition_on: str = field(
         default="both",
         metadata={
-            "help": "What the text is written from; for ablations the images alone, or the title alone.",
+            "help": "Inputs that the text is generated from: images and title, or, for ablations, only one of them.",
             "choices": ["both", "images", "title"],
         },
     )
-    blind: bool = field(default=False, metadata={"help": "Learn and write with black pictures: the blind baseline."})
-    freeze_vision: bool = field(default=False, metadata={"help": "Keep the vision backbone as it is."})
+    blind: bool = field(default=False, metadata={"help": "Train and generate with black images: the blind baseline."})
+    freeze_vision: bool = field(default=False, metadata={"help": "Do not train the image model."})
     freeze_language_model: bool = field(
-        default=False, metadata={"help": "Keep the language model as it is; checkpoints then leave it out."}
+        default=False, metadata={"help": "Do not train the language model; checkpoints then leave it out."}
     )
     vision_rate_factor: float = field(
-        default=0.2, metadata={"help": "Learning rate of the vision backbone over --learning_rate (0.2, ours)."}
+        default=0.2, metadata={"help": "Ratio of the image model's learning rate to --learning_rate (0.2, ours)."}
     )
     projection_rate_factor: float = field(
         default=2.0,
-        metadata={"help": "Learning rate of image projection and segment vectors over --learning_rate (2, ours)."},
+        metadata={
+            "help": "Ratio of the learning rate of the image projection and segment vectors to --learning_rate "
+            "(2, ours)."
+        },
     )
 
 
@@ -55,8 +59,8 @@ def _example(product: Product) -> WritingExample:
 class MantisRecipe(TextGenerationRecipe[Arguments]):
     """Train MAnTiS: product descriptions from images and titles.
 
-    The paper's settings could not be read and no code was released (arXiv 2109.01229): what the help calls "ours" is
-    this package's choice.
+    The paper was not accessible and no code was released (arXiv 2109.01229). Settings that the help calls "ours" are
+    choices of this package.
     """
 
     arguments_class = Arguments
@@ -73,7 +77,10 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
     )
 
     def training_defaults(self) -> dict[str, Any]:
-        """`TrainingArguments`, all ours: AdamW at 5e-5 for the language model, 5 % of warmup, then linear."""
+        """Return the `TrainingArguments`, which are choices of this package.
+
+        AdamW with a learning rate of 5e-5 for the language model, 5 % of warm-up, then linear decay.
+        """
         return {
             "optim": "adamw_torch",
             "learning_rate": 5e-5,
@@ -87,7 +94,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
         }
 
     def learning_rate_factors(self, arguments: Arguments) -> dict[str, float]:
-        """By the beginning of parameters' names, what to multiply the learning rate with."""
+        """Return the factors that multiply the learning rate, keyed by the beginning of parameter names."""
         return {
             "vision_model.": arguments.vision_rate_factor,
             "image_projection.": arguments.projection_rate_factor,
@@ -95,6 +102,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
         }
 
     def build_processor(self, arguments: Arguments, language_model: str, vision_model: str) -> MantisProcessor:
+        """Return the method's processor for its backbones."""
         processor = MantisProcessor.from_backbone(language_model, vision_model, arguments.num_image_tokens)
         processor.blind = arguments.blind
         processor.condition_on = cast(Literal["both", "images", "title"], arguments.condition_on)
@@ -109,7 +117,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
         freeze_language_model: bool = False,
         **kwargs: Any,
     ) -> MantisForConditionalGeneration:
-        """A new model; `kwargs` load the language model."""
+        """Return a new model; `kwargs` are passed on when the language model is loaded."""
         model = MantisForConditionalGeneration.from_backbone(
             language_model,
             vision_model,
@@ -122,10 +130,16 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
         return model
 
     def read_records(self, source: str, split: str, images: str | None, annotations: str | None) -> Records[Product]:
-        """Products of a JSONL file or a `datasets` data set (`read_products`), or of FACAD's JSON list (`read_facad`).
+        """Read the products of a JSONL file or dataset (`read_products`), or of FACAD's JSON list (`read_facad`).
+
+        Args:
+            source: A file or a 🤗 Datasets dataset.
+            split: Split of a dataset.
+            images: Folder of FACAD's images. Default: the folder of the list.
+            annotations: Must be `None`.
 
         Raises:
-            ValueError: for other data.
+            ValueError: For other data.
         """
         if annotations is not None:
             raise ValueError("Annotations are of VQA's questions; products bring their descriptions: leave them out.")
@@ -138,11 +152,17 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
         return read_products(source, split)
 
     def training_examples(self, arguments: Arguments, records: Records[Product]) -> list[WritingExample]:
+        """Return an example for each product."""
         return [_example(product) for product in records]
 
     def test_examples(
         self, arguments: Arguments, records: Records[Product], shots_from: Records[Product] | None
     ) -> list[WritingExample]:
+        """Return an example for each product.
+
+        Raises:
+            ValueError: If `shots_from` is given.
+        """
         if shots_from is not None:
             raise ValueError(f"{self.title} is shown no examples before a product: leave --shots_file out.")
         return [_example(product) for product in records]
@@ -150,4 +170,4 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
 
 RECIPE = MantisRecipe()
 training_defaults = RECIPE.training_defaults
-"""The name that 0.1's documentation has."""
+"""Name documented in version 0.1."""

@@ -1,4 +1,4 @@
-"""How MaPLe is trained: its arguments and the released settings (multimodal-prompt-learning; arXiv 2210.03117)."""
+"""Recipe of MaPLe: its arguments and the released settings (multimodal-prompt-learning; arXiv 2210.03117)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from hf_prompt_models.recipe_utils import Protocol
 
 @dataclass
 class Arguments(ClipPromptArguments):
-    """Flags of the prompts of both towers."""
+    """Arguments of MaPLe: the prompts of both towers."""
 
     _argument_group_name = "MaPLe: the prompts of both towers"
 
-    n_ctx: int = field(default=2, metadata={"help": "Number of prompts in each tower."})
+    n_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in each tower."})
     prompt_depth: int = field(
-        default=9, metadata={"help": "Layers of both towers with prompts (across data sets: 3)."}
+        default=9, metadata={"help": "Number of layers with prompts in both towers (cross-dataset: 3)."}
     )
 
 
 class MaPLeRecipe(ClipPromptRecipe[Arguments]):
-    """Train MaPLe: deep prompts whose image side is made from the text side."""
+    """Train MaPLe: deep prompts in both towers, where the image prompts are projected from the text prompts."""
 
     title = "MaPLe"
     arguments_class = Arguments
@@ -36,12 +36,13 @@ class MaPLeRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the prompt depth, which depends on the protocol."""
         return {"prompt_depth": 3} if protocol.name == "cross-dataset" else {}
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the released settings: batches of 4; 5 epochs, across data sets 2 at a lower rate.
+        """Return the released settings: batches of 4 for 5 epochs; cross-dataset, 2 epochs at a lower learning rate.
 
-        For few-shot training of all classes no script was released.
+        No script was released for few-shot training on all classes.
         """
         if protocol.name == "cross-dataset":
             return dassl_defaults(2.6e-3, 2, 4)

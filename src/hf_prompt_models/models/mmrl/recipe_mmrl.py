@@ -1,4 +1,4 @@
-"""How MMRL is trained: its arguments and the released settings (yunncheng/MMRL; arXiv 2503.08497)."""
+"""Recipe of MMRL: its arguments and the released settings (yunncheng/MMRL; arXiv 2503.08497)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,20 +27,21 @@ REG_WEIGHTS = {
     "oxford_pets": 0.2,
     "eurosat": 0.01,
 }
-"""The released weights of the distances, by data set; the paper states no protocol by which they were chosen."""
+"""Released weights of the distances, by dataset. The paper does not report how they were chosen."""
 
 
 @dataclass
 class Arguments(ClipPromptArguments):
-    """Flags of the representation tokens."""
+    """Arguments of MMRL: the representation tokens."""
 
     _argument_group_name = "MMRL: the representation tokens"
 
     n_rep: int = field(default=5, metadata={"help": "Number of representation tokens."})
     first_layer: int = field(
-        default=5, metadata={"help": "Layer of both towers, from 0, at whose input they are inserted."}
+        default=5,
+        metadata={"help": "Layer of both towers, counted from 0, from whose input on the tokens are inserted."},
     )
-    rep_dim: int = field(default=512, metadata={"help": "Size of the representation space (EuroSAT: 2048)."})
+    rep_dim: int = field(default=512, metadata={"help": "Dimension of the representation space (EuroSAT: 2048)."})
     alpha: float = field(default=0.7, metadata={"help": "Weight of the class token's logits."})
     reg_weight: float = field(
         default=0.5, metadata={"help": "Weight of the distances from the features without the tokens."}
@@ -48,12 +49,12 @@ class Arguments(ClipPromptArguments):
     teacher_templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts. The first is the text tower's input, the teacher has the mean of all. "
-            'Default: the published data set\'s, else "a photo of a {}.".'
+            "help": "Hand-written prompts. The first is the input of the text tower; the teacher uses the mean of"
+            ' all. Default: the prompt of the published dataset, else "a photo of a {}.".'
         },
     )
     min_crop_area: float = field(
-        default=0.5, metadata={"help": "Smallest share of an image that a random crop keeps in training."}
+        default=0.5, metadata={"help": "Smallest share of the image area that a random crop keeps in training."}
     )
 
 
@@ -74,13 +75,14 @@ class MMRLRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the prompts and settings that depend on the dataset."""
         dataset = protocol.dataset or ""
         defaults: dict[str, Any] = {"teacher_templates": teacher_templates(dataset)}
         defaults["reg_weight"] = REG_WEIGHTS.get(dataset, 0.5)
         return defaults | ({"rep_dim": 2048} if dataset == "eurosat" else {})
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the released settings: AdamW at 1e-3; batches of 4 for 10 epochs, few-shot of 32 for 50 epochs."""
+        """Return the released settings: AdamW at 1e-3, 10 epochs with batches of 4 (few-shot: 50 with 32)."""
         if protocol.name == "few-shot":
             epochs, batch_size = 50, 32
         else:

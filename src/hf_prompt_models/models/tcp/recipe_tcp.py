@@ -1,4 +1,4 @@
-"""How TCP is trained: its arguments and the released settings (htyao89's repository; arXiv 2311.18231)."""
+"""Recipe of TCP: its arguments and the released settings (htyao89's repository; arXiv 2311.18231)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,36 +17,40 @@ PROMPT_TEMPLATES = {
     "stanford_cars": "{}, a type of car",
     "dtd": "{} texture.",
 }
-"""What follows the context on published data sets."""
+"""Text after the context, by published dataset."""
 TEACHER_TEMPLATES = {"fgvc_aircraft": "a photo of an aircraft {}."}
-"""Teachers' prompts that differ from CoOp's of the data set."""
+"""Prompts of the teacher that differ from CoOp's prompt for the dataset."""
 
 
 @dataclass
 class Arguments(FixedImageArguments):
-    """Flags of the learned prompt and its teacher."""
+    """Arguments of TCP: the learned prompt and its teacher."""
 
     _argument_group_name = "TCP: the learned prompt and its teacher"
 
-    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors, and of a class's tokens."})
+    n_ctx: int = field(default=4, metadata={"help": "Number of context vectors, and of tokens per class."})
     class_token_layer: int = field(
-        default=8, metadata={"help": "Layer of the text tower, from 0, at whose input a class's tokens come in."}
+        default=8,
+        metadata={"help": "Layer of the text tower, counted from 0, at whose input the class tokens are inserted."},
     )
     knowledge_weight: float = field(
-        default=8.0, metadata={"help": "Weight of the distance between the class features and the teacher's."}
+        default=8.0,
+        metadata={"help": "Weight of the distance between the class features and the teacher's class features."},
     )
-    prompt_template: str = field(default="{}.", metadata={"help": "What follows the context."})
+    prompt_template: str = field(
+        default="{}.", metadata={"help": "Text after the context, with {} for the class name."}
+    )
     teacher_templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts of the frozen teacher; of several the mean. Default: the published data "
-            'set\'s, else "a photo of a {}.".'
+            "help": "Hand-written prompts of the frozen teacher; with several, their mean is used. Default: the "
+            'prompt of the published dataset, else "a photo of a {}.".'
         },
     )
 
 
 class TCPRecipe(ClipPromptRecipe[Arguments]):
-    """Train TCP: a context that gives way to tokens made from each class's name."""
+    """Train TCP: a learned context that is replaced in later layers by tokens made from each class name."""
 
     title = "TCP"
     arguments_class = Arguments
@@ -60,15 +64,16 @@ class TCPRecipe(ClipPromptRecipe[Arguments]):
     )
 
     def argument_defaults(self, protocol: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the teacher's prompt and the prompt template, which depend on the dataset."""
         dataset = protocol.dataset or ""
         teacher = [TEACHER_TEMPLATES[dataset]] if dataset in TEACHER_TEMPLATES else teacher_templates(dataset)
         return {"teacher_templates": teacher, "prompt_template": PROMPT_TEMPLATES.get(dataset, "{}.")}
 
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
-        """Return the released settings: Adam, batches of 32, 50 epochs, on ImageNet and SUN397 25.
+        """Return the released settings: Adam, batches of 32, and 50 epochs, or 25 on ImageNet and SUN397.
 
-        Its L2 penalty is Adam's weight decay, and eps=1e-3 keeps fp16 from NaN: prompts here are in full precision,
-        where the setting still decides the steps.
+        The L2 penalty is Adam's weight decay. The released eps=1e-3 prevents NaN in fp16. Prompts are trained in full
+        precision here, where eps still determines the steps.
         """
         epochs = 25 if protocol.dataset in ("imagenet", "sun397") else 50
         settings = {"optim": "adamw_torch", "adam_epsilon": 1e-3}
