@@ -207,14 +207,18 @@ def add_backbone_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone",
         metavar="DIR",
-        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+        help="current location of the backbone, if it moved since training; `playground`: the tiny model "
+        "that ships with the package",
     )
 
 
 def add_top_k_argument(parser: argparse.ArgumentParser, answers: str) -> None:
     """Add `--top_k`; `answers` is what is given for each file, such as "classes"."""
     parser.add_argument(
-        "--top_k", type=positive, default=DEFAULT_TOP_K, help=f"{answers} to give for each file (default: 5)"
+        "--top_k",
+        type=positive,
+        default=DEFAULT_TOP_K,
+        help=f"number of {answers} to return for each file (default: 5)",
     )
 
 
@@ -224,15 +228,19 @@ def add_on_unreadable_argument(parser: argparse.ArgumentParser) -> None:
         "--on_unreadable",
         choices=["refuse", "skip"],
         default="refuse",
-        help="files that cannot be decoded: stop and list them, or name, count and skip them",
+        help="how files that cannot be decoded are handled; refuse (default): stop and list them, skip: "
+        "report, count and skip them",
     )
 
 
 def add_loading_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Add `--batch_size`, with its default for the help, and `--num_workers`."""
-    parser.add_argument("--batch_size", type=positive, help=f"files at a time (default: {default})")
+    parser.add_argument("--batch_size", type=positive, help=f"number of files per batch (default: {default})")
     parser.add_argument(
-        "--num_workers", type=natural, default=0, help="processes that decode files (default: 0, none)"
+        "--num_workers",
+        type=natural,
+        default=0,
+        help="number of processes that decode files (default: 0, the main process)",
     )
 
 

@@ -23,105 +23,121 @@ class ClassificationArguments:
 
     _argument_group_name = "data and protocol"
 
-    backbone: str = field(metadata={"help": "Hub id or folder of the backbone; `playground`: the package's own."})
+    backbone: str = field(
+        metadata={
+            "help": "Hub id or folder of the backbone; `playground`: the tiny model that ships with the package."
+        }
+    )
     train_dir: str = field(
         metadata={
-            "help": "Folder with a folder of images or videos for each class; images: or a `datasets` data set "
-            "(`name:split`); videos: or a list, `<folder of frames or video> <number of frames> <class index>` (with "
-            "--labels), or a CSV file of columns path and labels, where a video has one or more class names, "
-            "separated by semicolons."
+            "help": "Folder with one folder of images or videos per class. For images also a Hugging Face dataset "
+            "(`name:split`). For videos also a list with lines `<folder of frames or video> <number of "
+            "frames> <class index>` (with --labels), or a CSV file with the columns path and labels, "
+            "where a video has one or more class names, separated by semicolons."
         }
     )
     test_dir: str | None = field(
         default=None,
         metadata={
-            "help": "What to test on: a source as for --train_dir. This, or --test_fraction, is required. The "
-            "`split.json` of an earlier run names the files that it held out."
+            "help": "Data to test on, in the same formats as --train_dir. Either this flag or --test_fraction is "
+            "required. To test on the files that an earlier run held out, pass its `split.json`."
         },
     )
     test_fraction: float | None = field(
         default=None,
         metadata={
-            "help": "Instead of --test_dir: the share of each class in --train_dir, such as 0.2, that is held out for "
-            "testing and not trained on. Files with the same content stay together; `split.json` in the output "
-            "folder names the files."
+            "help": "Share of each class in --train_dir, such as 0.2, to hold out for testing, instead of "
+            "--test_dir. Files with the same content stay together. `split.json` in the output folder "
+            "lists the files."
         },
     )
     split_seed: int = field(
         default=0,
-        metadata={"help": "Seed of --test_fraction, the same split for all --seeds: another seed, other test files."},
+        metadata={
+            "help": "Seed of the split of --test_fraction. All --seeds share one split; another seed holds out "
+            "other files."
+        },
     )
     protocol: str = field(
         default="few-shot",
         metadata={
-            "help": "few-shot: train and test on all classes. base-to-new: train on the first half of the classes, "
-            "test that half and the other, each within itself. cross-dataset: also test --target_dirs, whose "
-            "classes the learned prompt has never seen.",
+            "help": "Evaluation protocol. few-shot: train and test on all classes. base-to-new: train on the "
+            "first half of the classes, then test on each half separately. cross-dataset: also test on "
+            "--target_dirs, whose classes are new to the trained prompt.",
             "choices": ["few-shot", "base-to-new", "cross-dataset"],
         },
     )
     target_dirs: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Data sets to carry the prompt to (cross-dataset): sources as for --test_dir. NAME=DIR says that "
-            "the class folders are those of a published data set, as --dataset does."
+            "help": "Datasets to transfer the prompt to (cross-dataset), in the same formats as --test_dir. "
+            "NAME=DIR means that the class folders are those of the published dataset NAME, as with "
+            "--dataset."
         },
     )
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "The data is this published data set, as folders: use its class names and its prompt. "
-            "Not needed for data laid out as CoOp has it, which is recognised.",
+            "help": "Published dataset whose class folders the data has: use its class names and its prompt. Data"
+            " in CoOp's layout is recognised without this flag.",
             "choices": list(PUBLISHED_DATASETS),
         },
     )
     class_names: str | None = field(
         default=None,
         metadata={
-            "help": "File with the names of the classes, where the folders' names are not what one would call them: "
-            "a name a line in the order of the sorted folders, or rows `folder,name` (CSV), or JSON. Names as in a "
+            "help": "File with class names, for folders that are not named like their classes: one name per line "
+            "in the order of the sorted folders, rows `folder,name` (CSV), or JSON. Names as in a "
             'sentence ("rose", not "roses" or "n01234567") help the prompts.'
         },
     )
     shots: int = field(
         default=16,
-        metadata={"help": "Training examples a class. Default: 16 pictures; all videos there are, which is 0."},
+        metadata={"help": "Number of training examples per class. 0: all. Default: 16 for images; all for videos."},
     )
     seeds: list[int] = field(
-        default_factory=lambda: [1], metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`."}
+        default_factory=lambda: [1],
+        metadata={
+            "help": "Seeds, with one training run per seed, such as `--seeds 1 2 3`. `--seed n` means `--seeds n`."
+        },
     )
     few_shot_sample: str | None = field(
         default=None,
-        metadata={"help": "A `few_shot.json` of an earlier run: train on its images or videos, draw none."},
+        metadata={
+            "help": "The `few_shot.json` of an earlier run: train on its images or videos instead of sampling new"
+            " ones."
+        },
     )
     on_unreadable: str = field(
         default="refuse",
         metadata={
-            "help": "Files that cannot be decoded: stop and list all of them, or name, count and skip them.",
+            "help": "How files that cannot be decoded are handled. refuse: stop and list all of them; skip: "
+            "report, count and skip them.",
             "choices": ["refuse", "skip"],
         },
     )
     templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts for the zero-shot result: sentences with {} for the class name, a text file "
-            "with one on each line, or a published list such as imagenet_80; several make an ensemble. Default: the "
-            'published data set\'s own, else "a photo of a {}.". A method whose own prompts are hand-written has '
-            "these as its own; by default ActionCLIP's 16."
+            "help": "Hand-written prompts for the zero-shot result: sentences with {} for the class name, a text "
+            "file with one sentence per line, or a published list such as imagenet_80. Several prompts "
+            'form an ensemble. Default: the prompt of the published dataset, else "a photo of a {}.". A '
+            "method whose own prompts are hand-written uses these; its default is ActionCLIP's 16 "
+            "prompts."
         },
     )
     save_tokenizer: bool = field(
         default=True,
         metadata={
-            "help": "Save the backbone's tokenizer with the model. false leaves it out, if the backbone is on the "
-            "Hub: loading takes it from there."
+            "help": "Save the backbone's tokenizer with the model. false: leave it out if the backbone is on the "
+            "Hub, from which it is then loaded."
         },
     )
     feature_cache: str | None = field(
         default=None,
         metadata={
-            "help": "Folder in which features of a frozen image tower are kept for the next run. Default: beside "
-            "what Hugging Face libraries fetch. off: keep none."
+            "help": "Folder in which the features of a frozen image tower are cached between runs. Default: next "
+            "to the Hugging Face cache folder. off: no cache."
         },
     )
 
@@ -139,12 +155,12 @@ class ImageClassificationArguments(ClassificationArguments):
     label_column: str | None = field(
         default=None,
         metadata={
-            "help": "Images in a data set or a list (`metadata.csv`) with several columns of labels: the one to train "
-            "on and to test with, such as `fine_label`."
+            "help": "Column of the labels to train on and test with, such as `fine_label`, if a dataset or a list"
+            " (`metadata.csv`) has several."
         },
     )
     image_column: str | None = field(
-        default=None, metadata={"help": "Images in a data set or a list with several columns of images: the one."}
+        default=None, metadata={"help": "Column of the images, if a dataset or a list has several."}
     )
 
 
@@ -157,7 +173,8 @@ class VideoClassificationArguments(ClassificationArguments):
     labels: str | None = field(
         default=None,
         metadata={
-            "help": "Videos named in lists: the class names, a CSV file with columns id and name, in order of the ids."
+            "help": "CSV file of the class names of videos in a list, with the columns id and name, in the order "
+            "of the ids."
         },
     )
 

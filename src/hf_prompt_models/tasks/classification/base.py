@@ -142,21 +142,23 @@ class ClassificationTask(Task[RecipeT]):
         parser.add_argument(
             "--set_classes",
             action="store_true",
-            help="classify into the test set's own classes, whatever the prompt was learned for",
+            help="classify into the classes of the test set instead of the classes that the prompt was trained for",
         )
         parser.add_argument(
             "--class_names",
             metavar="FILE",
-            help="the model's names for the test set's class folders, as for `hf-prompt train`: rows `folder,name`, "
-            "or a name a line in the order of the sorted folders",
+            help="file with the model's class names for the class folders of the test set, as for `hf-prompt "
+            "train`: rows `folder,name`, or one name per line in the order of the sorted folders",
         )
         parser.add_argument(
-            "--feature_cache", metavar="DIR", help="where features of a frozen tower are kept; off: nowhere"
+            "--feature_cache",
+            metavar="DIR",
+            help="folder in which the features of a frozen image tower are cached; off: no cache",
         )
         parser.add_argument(
             "--confusion_matrix",
             metavar="FILE",
-            help="also draw the confusion matrix, a PNG; of several seeds, their sum",
+            help="also write the confusion matrix as PNG; with several seeds, the sum over the seeds",
         )
 
     def evaluate(
@@ -178,8 +180,8 @@ class ClassificationTask(Task[RecipeT]):
         parser.add_argument(
             "--class_names",
             metavar="FILE",
-            help="classify into these classes: a name a line, rows `folder,name`, or JSON. With a backbone in place "
-            "of a model, its zero-shot classifier is used",
+            help="file with the classes to classify into: one name per line, rows `folder,name`, or JSON; if "
+            "the model is a backbone, it is used as a zero-shot classifier",
         )
         parser.add_argument(
             "--templates",
@@ -191,8 +193,8 @@ class ClassificationTask(Task[RecipeT]):
             "--csv",
             metavar="FILE",
             type=output_file,
-            help=f"write a table with the columns {self.kind}, rank, label, score: for each file top_k rows, the best "
-            "(rank 1) first; with --top_k 1, a row a file",
+            help=f"write a table with the columns {self.kind}, rank, label, score: top_k rows per file, the best "
+            "class (rank 1) first",
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:

@@ -60,10 +60,16 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
         parser.add_argument(
             "--label_column",
             metavar="NAME",
-            help="in a data set or a list (`metadata.csv`) with several columns of labels: the one to test with",
+            help="column of the labels to test with, if a dataset or a list (`metadata.csv`) has several",
         )
-        parser.add_argument("--image_column", metavar="NAME", help="likewise, the column with the images")
-        parser.add_argument("--dataset", choices=PUBLISHED_DATASETS, help="the folders are those of this data set")
+        parser.add_argument(
+            "--image_column", metavar="NAME", help="column of the images, if a dataset or a list has several"
+        )
+        parser.add_argument(
+            "--dataset",
+            choices=PUBLISHED_DATASETS,
+            help="published dataset whose class folders --test_dir holds; sets the class names",
+        )
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
         images = read_labelled_images(arguments.test_dir, "test", arguments.image_column, arguments.label_column)

@@ -11,20 +11,31 @@ from transformers import HfArgumentParser
 class DecodingArguments:
     """How texts are written. What is not said here stands in the model's generation configuration."""
 
-    max_new_tokens: int | None = field(default=None, metadata={"help": "The most tokens that are written."})
-    num_beams: int | None = field(default=None, metadata={"help": "Beams to search with; 1 is greedy."})
-    do_sample: bool | None = field(default=None, metadata={"help": "Draw tokens instead of taking the likeliest."})
-    temperature: float | None = field(default=None, metadata={"help": "Of drawing."})
+    max_new_tokens: int | None = field(default=None, metadata={"help": "Maximum number of generated tokens."})
+    num_beams: int | None = field(
+        default=None,
+        metadata={"help": "Number of beams for beam search. 1: greedy decoding, or sampling with --do_sample."},
+    )
+    do_sample: bool | None = field(
+        default=None, metadata={"help": "Sample tokens instead of choosing the most likely ones."}
+    )
+    temperature: float | None = field(default=None, metadata={"help": "Sampling temperature."})
     top_p: float | None = field(
-        default=None, metadata={"help": "Of drawing: the likeliest tokens of so much probability."}
+        default=None,
+        metadata={
+            "help": "Sample from the smallest set of most likely tokens whose probabilities add up to this value."
+        },
     )
     no_repeat_ngram_size: int | None = field(
         default=None,
         metadata={
-            "help": "Write no run of so many tokens twice. Counts the prompt's too, its image places among them."
+            "help": "Generate no n-gram of this size twice. N-grams of the prompt count, too, including its image"
+            " tokens."
         },
     )
-    length_penalty: float | None = field(default=None, metadata={"help": "Of beams: above 0 favours longer texts."})
+    length_penalty: float | None = field(
+        default=None, metadata={"help": "Length penalty of beam search. Values above 0 favour longer texts."}
+    )
 
     def given(self) -> dict[str, Any]:
         """What was said, as keyword arguments for `generate`."""
@@ -35,14 +46,21 @@ class DecodingArguments:
 class LoraArguments:
     """Low-rank updates of the language model's weights (arXiv 2106.09685), by peft."""
 
-    lora_r: int = field(default=0, metadata={"help": "Their rank; 0: none. The language model is frozen under them."})
-    lora_alpha: float | None = field(default=None, metadata={"help": "Their scale times the rank. Default: twice it."})
-    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout in front of them."})
+    lora_r: int = field(
+        default=0,
+        metadata={
+            "help": "Rank of LoRA updates of the language model, whose own weights are then frozen. 0: no LoRA."
+        },
+    )
+    lora_alpha: float | None = field(
+        default=None, metadata={"help": "LoRA alpha: the updates are scaled by alpha / rank. Default: twice the rank."}
+    )
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout probability of the LoRA layers."})
     lora_target_modules: list[str] | None = field(
         default=None,
         metadata={
-            "help": "The layers that get one, by the ends of their names: `q_proj v_proj`. Default: all linear layers "
-            "but the last."
+            "help": "Layers that get a LoRA update, by the ends of their names, such as `q_proj v_proj`. Default:"
+            " all linear layers but the last."
         },
     )
 
@@ -62,87 +80,121 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
     _argument_group_name = "backbones, data and evaluation"
 
     language_model: str = field(
-        metadata={"help": "Hub id or folder of any causal language model; `playground`: the package's own tiny one."}
+        metadata={
+            "help": "Hub id or folder of any causal language model; `playground`: the tiny model that ships with "
+            "the package."
+        }
     )
     vision_model: str | None = field(
         default=None,
         metadata={
-            "help": "Hub id or folder of any model that takes images; `playground`: the package's own tiny CLIP. "
-            "Default: microsoft/resnet-152 for MAnTiS, microsoft/resnet-50 for Frozen; with `--language_model "
-            "playground` the tiny CLIP."
+            "help": "Hub id or folder of any image model; `playground`: the tiny CLIP that ships with the "
+            "package. Default: microsoft/resnet-152 for MAnTiS, microsoft/resnet-50 for Frozen; with "
+            "`--language_model playground` the tiny CLIP."
         },
     )
     train_file: str = field(
         metadata={
             "aliases": ["--train_dir"],
-            "help": "What to learn from. MAnTiS: products in a JSONL file (id, image or images, title, description), "
-            "FACAD's JSON list, or a `datasets` data set (`name:split`). Frozen: captions in a JSONL or JSON file, "
-            "COCO's or a data set's (image, caption); or VQA's questions.",
+            "help": "Data to train on. MAnTiS: products in a JSONL file (id, image or images, title, "
+            "description), FACAD's JSON list, or a Hugging Face dataset (`name:split`). Frozen: captions in"
+            " a JSONL or JSON file, in COCO's format or in a dataset (image, caption); or VQA's "
+            "questions.",
         }
     )
     train_images: str | None = field(
-        default=None, metadata={"help": "Folder of the pictures that a JSON file names. Default: the file's own."}
+        default=None,
+        metadata={
+            "help": "Folder of the images that --train_file names, if it is a JSON file. Default: the file's folder."
+        },
     )
-    train_annotations: str | None = field(default=None, metadata={"help": "The answers to VQA's questions."})
+    train_annotations: str | None = field(
+        default=None, metadata={"help": "File with the answers to VQA's questions in --train_file."}
+    )
     test_file: str | None = field(
         default=None,
         metadata={
             "aliases": ["--test_dir"],
-            "help": "What to test on, likewise; Frozen: or few-shot episodes (open_ended_mi_*.json). Default: what "
-            "--validation_fraction holds out.",
+            "help": "Data to test on, in the same formats as --train_file; for Frozen also few-shot episodes "
+            "(open_ended_mi_*.json). Default: what --validation_fraction holds out.",
         },
     )
-    test_images: str | None = field(default=None, metadata={"help": "Likewise."})
-    test_annotations: str | None = field(default=None, metadata={"help": "Likewise."})
-    validation_file: str | None = field(
-        default=None, metadata={"help": "What to evaluate on during training, of --train_file's kind."}
+    test_images: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder of the images that --test_file names, if it is a JSON file. Default: the file's folder."
+        },
     )
-    validation_images: str | None = field(default=None, metadata={"help": "Likewise. Default: --train_images."})
-    validation_annotations: str | None = field(default=None, metadata={"help": "Likewise."})
+    test_annotations: str | None = field(
+        default=None, metadata={"help": "File with the answers to VQA's questions in --test_file."}
+    )
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Data to evaluate on during training, in the same formats as --train_file."}
+    )
+    validation_images: str | None = field(
+        default=None, metadata={"help": "Folder of the images that --validation_file names. Default: --train_images."}
+    )
+    validation_annotations: str | None = field(
+        default=None, metadata={"help": "File with the answers to VQA's questions in --validation_file."}
+    )
     validation_fraction: float = field(
         default=0.1,
         metadata={
-            "help": "Without --validation_file: hold out so many of the products, captioned pictures or asked "
-            "pictures, each with all that belongs to it. 0: none."
+            "help": "Share of the products or images in --train_file, each with all its texts, to hold out if "
+            "there is no --validation_file. 0: none."
         },
     )
     eval_samples: int = field(
-        default=64, metadata={"help": "Write texts for so many of the held-out examples at each evaluation."}
+        default=64, metadata={"help": "Number of held-out examples to generate texts for at each evaluation."}
     )
     blind_baseline: int = field(
         default=200,
         metadata={
-            "help": "After training, generate for so many of the test examples with black images, too: what is left "
-            "is what words alone are worth. 0: skip it."
+            "help": "Number of test examples to generate texts for with black images after training. Their scores"
+            " show what the words alone achieve. 0: skip this baseline."
         },
     )
     shots_file: str | None = field(
-        default=None, metadata={"help": "VQA's questions to draw --shots examples from, in a test of Frozen."}
+        default=None,
+        metadata={"help": "Frozen: file of VQA's questions from which the --shots examples of a test are sampled."},
     )
-    shots_images: str | None = field(default=None, metadata={"help": "Folder of their pictures."})
-    shots_annotations: str | None = field(default=None, metadata={"help": "Their answers."})
+    shots_images: str | None = field(default=None, metadata={"help": "Folder of the images that --shots_file names."})
+    shots_annotations: str | None = field(
+        default=None, metadata={"help": "File with the answers to the questions of --shots_file."}
+    )
     max_length: int | None = field(
-        default=None, metadata={"help": "Cut what is learned from to so many tokens, never a picture's places."}
+        default=None,
+        metadata={
+            "help": "Maximum number of tokens of a training example. Longer texts are truncated; image tokens "
+            "never are."
+        },
     )
     dtype: str = field(
         default="float32",
         metadata={
-            "help": "Of the language model's weights. One that is trained should be float32 (--bf16 computes in "
-            "bfloat16 all the same); a frozen one may be bfloat16, at half the memory.",
+            "help": "Data type of the language model's weights. Use float32 if it is trained (--bf16 still "
+            "computes in bfloat16); a frozen model can use bfloat16, which halves its memory.",
             "choices": ["float32", "bfloat16", "float16", "auto"],
         },
     )
     attn_implementation: str | None = field(
-        default=None, metadata={"help": "Of the language model: sdpa, eager, flash_attention_2. Default: its own."}
+        default=None,
+        metadata={
+            "help": "Attention implementation of the language model: sdpa, eager, flash_attention_2. Default: the"
+            " model's own."
+        },
     )
     seeds: list[int] = field(
-        default_factory=lambda: [1], metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`."}
+        default_factory=lambda: [1],
+        metadata={
+            "help": "Seeds, with one training run per seed, such as `--seeds 1 2 3`. `--seed n` means `--seeds n`."
+        },
     )
     on_unreadable: str = field(
         default="refuse",
         metadata={
-            "help": "Pictures that cannot be decoded: stop and list them, or name, count and skip them, and what is "
-            "of no use without them.",
+            "help": "How images that cannot be decoded are handled. refuse: stop and list all of them; skip: "
+            "report, count and skip them, with the examples that need them.",
             "choices": ["refuse", "skip"],
         },
     )

@@ -82,9 +82,9 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         self, parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any] | None
     ) -> None:
         add_backbone_argument(parser)
-        parser.add_argument("--test_images", metavar="DIR", help="the folder of the images that --test_file names")
-        parser.add_argument("--test_annotations", metavar="FILE", help="the answers to VQA's questions")
-        parser.add_argument("--blind", action="store_true", help="show black images instead")
+        parser.add_argument("--test_images", metavar="DIR", help="folder of the images that --test_file names")
+        parser.add_argument("--test_annotations", metavar="FILE", help="file with the answers to VQA's questions")
+        parser.add_argument("--blind", action="store_true", help="replace the images with black ones")
         if recipe is not None:
             add_testing_arguments(parser, recipe)
         add_model_arguments(parser)
@@ -125,14 +125,22 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_backbone_argument(parser)
-        parser.add_argument("--image", dest="images", action="append", metavar="FILE", help="an image; once for each")
+        parser.add_argument(
+            "--image",
+            dest="images",
+            action="append",
+            metavar="FILE",
+            help="an image; repeat the flag for several images",
+        )
         parser.add_argument(
             "--title",
             metavar="TEXT",
-            help="the product's title, or the question; <image> may stand where an image goes",
+            help="the product title, or the question; <image> marks the place of an image",
         )
-        parser.add_argument("--num_return_sequences", type=int, default=1, help="texts to generate (default: 1)")
-        parser.add_argument("--blind", action="store_true", help="show black images instead")
+        parser.add_argument(
+            "--num_return_sequences", type=int, default=1, help="number of texts to generate (default: 1)"
+        )
+        parser.add_argument("--blind", action="store_true", help="replace the images with black ones")
         add_model_arguments(parser)
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
@@ -160,8 +168,13 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add flags for loading the language model and for decoding."""
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the language model's weights")
-    parser.add_argument("--device_map", help="where the language model's parts go: auto spreads them, by accelerate")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], help="data type of the language model's weights"
+    )
+    parser.add_argument(
+        "--device_map",
+        help="placement of the language model on devices, as in transformers; auto distributes it with accelerate",
+    )
     add_decoding_arguments(parser)
 
 
@@ -172,9 +185,13 @@ def add_testing_arguments(parser: argparse.ArgumentParser, recipe: TextGeneratio
             kind = int if each.type is int else str
             parser.add_argument(f"--{each.name}", type=kind, help=each.metadata["help"])
     if "shots" in recipe.testing_arguments:
-        parser.add_argument("--shots_file", metavar="FILE", help="the questions that the examples are drawn from")
-        parser.add_argument("--shots_images", metavar="DIR", help="the folder of their images")
-        parser.add_argument("--shots_annotations", metavar="FILE", help="their answers")
+        parser.add_argument(
+            "--shots_file", metavar="FILE", help="VQA: file of questions from which the examples are sampled"
+        )
+        parser.add_argument("--shots_images", metavar="DIR", help="folder of the images that --shots_file names")
+        parser.add_argument(
+            "--shots_annotations", metavar="FILE", help="file with the answers to the questions of --shots_file"
+        )
 
 
 def given_loading(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -60,11 +60,13 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         parser.add_argument(
             "--labels",
             metavar="FILE",
-            help="of videos in a list: the class names, a CSV file, as for `hf-prompt train`",
+            help="CSV file of the class names of videos in a list, as for `hf-prompt train`",
         )
-        parser.add_argument("--temporal_views", type=int, default=1, help="samples of frames to average (default: 1)")
         parser.add_argument(
-            "--spatial_views", type=int, default=1, choices=[1, 3], help="crops to average (default: 1)"
+            "--temporal_views", type=int, default=1, help="number of frame samples to average over (default: 1)"
+        )
+        parser.add_argument(
+            "--spatial_views", type=int, default=1, choices=[1, 3], help="number of crops to average over (default: 1)"
         )
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
@@ -90,8 +92,8 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         parser.add_argument(
             "--frame_strip",
             metavar="FILE_OR_DIR",
-            help="draw the frames that the model saw and its best classes, as FILE.png of one video, or in a folder, "
-            "one figure a video",
+            help="draw the frames that the model saw and its best classes: FILE.png for one video, or a folder"
+            " with one figure per video",
         )
 
     def drawn(

@@ -17,55 +17,81 @@ class VideoTextArguments:
 
     train_file: list[str] = field(
         metadata={
-            "help": "Lists to learn from, JSONL, JSON or CSV: `video` (or `clip_name`; or `image`, a still picture) "
-            "and `caption`; questions: `video` (or `video_id`), `question`, `answer` and, if you like, `answer_type`. "
-            "A video is a file or a folder of frames."
+            "help": "JSONL, JSON or CSV files to train on. Captions have the columns `video` (or `clip_name`; or "
+            "`image` for an image) and `caption`; questions have `video` (or `video_id`), `question`, "
+            "`answer` and optionally `answer_type`. A video is a file or a folder of frames."
         }
     )
-    test_file: list[str] = field(metadata={"help": "Lists to test on, likewise."})
+    test_file: list[str] = field(metadata={"help": "Files to test on, in the same formats as --train_file."})
     train_videos: str | None = field(
-        default=None, metadata={"help": "Folder of the videos that --train_file names. Default: each list's own."}
+        default=None,
+        metadata={"help": "Folder of the videos that --train_file names. Default: the folder of each file."},
     )
-    test_videos: str | None = field(default=None, metadata={"help": "Likewise. Default: --train_videos."})
+    test_videos: str | None = field(
+        default=None, metadata={"help": "Folder of the videos that --test_file names. Default: --train_videos."}
+    )
     backbone: str | None = field(
         default=None,
         metadata={
-            "help": "Folder or Hub id of a saved ALPRO of any class to begin from; `playground`: the package's own."
+            "help": "Folder or Hub id of a saved ALPRO model of any class to start from; `playground`: the tiny "
+            "model that ships with the package."
         },
     )
     vision: str | None = field(
-        default=None, metadata={"help": "Instead, with --text: a ViT, such as google/vit-base-patch16-224-in21k."}
+        default=None,
+        metadata={
+            "help": "ViT to start from, such as google/vit-base-patch16-224-in21k; with --text, instead of --backbone."
+        },
     )
-    text: str | None = field(default=None, metadata={"help": "And a BERT, such as google-bert/bert-base-uncased."})
+    text: str | None = field(
+        default=None,
+        metadata={
+            "help": "BERT to start from, such as google-bert/bert-base-uncased; with --vision, instead of --backbone."
+        },
+    )
     from_scratch: bool = field(
         default=False,
-        metadata={"help": "Instead, a new small model that knows the training texts' words (--hidden_size, …)."},
+        metadata={
+            "help": "Start from a new small model whose vocabulary is that of the training texts (--hidden_size, "
+            "…), instead of --backbone."
+        },
     )
     prompter: str | None = field(
         default=None,
         metadata={"help": "Pre-training: the trained prompter that names entities (a run of --task prompter)."},
     )
     entities: str | None = field(
-        default=None, metadata={"help": "Its entities, a file with one a line (`hf-prompt build_entities`)."}
+        default=None,
+        metadata={
+            "help": "Pre-training: file with the prompter's entities, one per line (see `hf-prompt build_entities`)."
+        },
     )
     answers: str | None = field(
         default=None,
         metadata={
-            "help": "Question answering: the answers to choose from, a JSON list, or an object of answers and their "
-            "indices. Default: the most frequent ones of --train_file."
+            "help": "Question answering: file with the answers to choose from, a JSON list or an object that maps"
+            " answers to indices. Default: the most frequent answers in --train_file."
         },
     )
     num_answers: int | None = field(
-        default=None, metadata={"help": "How many of them. Default: as released, 1500 (MSRVTT) or 2423 (MSVD)."}
+        default=None,
+        metadata={
+            "help": "Question answering: number of answers to choose from. Default: as released, 1500 (MSRVTT) or"
+            " 2423 (MSVD)."
+        },
     )
     seeds: list[int] = field(
         default_factory=lambda: [42],
-        metadata={"help": "One run each: `--seeds 1 2 3`. `--seed n` means `--seeds n`. Released: 42."},
+        metadata={
+            "help": "Seeds, with one training run per seed, such as `--seeds 1 2 3`. `--seed n` means `--seeds "
+            "n`. Released: 42."
+        },
     )
     on_unreadable: str = field(
         default="refuse",
         metadata={
-            "help": "Videos that cannot be decoded: stop and list all of them, or name, count and skip them.",
+            "help": "How videos that cannot be decoded are handled. refuse: stop and list all of them; skip: "
+            "report, count and skip them.",
             "choices": ["refuse", "skip"],
         },
     )

@@ -81,12 +81,13 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         """Do nothing: `predict` says itself which class searches, and which answers."""
 
     def add_evaluation_arguments(self, parser: argparse.ArgumentParser, recipe: VideoTextRecipe[Any] | None) -> None:
-        parser.add_argument("--test_videos", metavar="DIR", help="the folder of the videos that --test_file names")
+        parser.add_argument("--test_videos", metavar="DIR", help="folder of the videos that --test_file names")
         parser.add_argument(
             "--rerank",
             type=natural,
             default=16,
-            help="candidates that are read together with the query (default: 16); 0: all, as the released code does",
+            help="number of candidates that are scored together with the query (default: 16); 0: all, as in "
+            "the released code",
         )
 
     def evaluate(
@@ -111,20 +112,22 @@ class VideoText(Task[VideoTextRecipe[Any]]):
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_top_k_argument(parser, "answers or videos")
         add_on_unreadable_argument(parser)
-        parser.add_argument("--batch_size", type=positive, help="videos to encode at a time (default: 8)")
-        parser.add_argument("--text", metavar="SENTENCE", help="what to search the videos for")
-        parser.add_argument("--question", help="what to answer about each video")
+        parser.add_argument("--batch_size", type=positive, help="number of videos to encode at a time (default: 8)")
+        parser.add_argument("--text", metavar="SENTENCE", help="sentence to search the videos for")
+        parser.add_argument("--question", help="question to answer about each video")
         parser.add_argument(
-            "--index", metavar="DIR", help="a folder to keep the videos' features in, for the next --text"
+            "--index", metavar="DIR", help="folder in which the videos' features are kept for later searches"
         )
         parser.add_argument(
-            "--drawing", metavar="FILE", help="a figure of the frames of the videos that were found (default: none)"
+            "--drawing",
+            metavar="FILE",
+            help="figure to write with the frames of the videos that were found (default: none)",
         )
         parser.add_argument(
             "--frame_strip",
             metavar="FILE_OR_DIR",
-            help="draw the frames that the model saw and its best answers, as FILE.png of one video, or in a folder, "
-            "one figure a video",
+            help="draw the frames that the model saw and its best answers: FILE.png for one video, or a folder"
+            " with one figure per video",
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:

@@ -81,14 +81,15 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
     ) -> None:
         add_backbone_argument(parser)
         parser.add_argument(
-            "--test_images", metavar="DIR", help="the folder of the images that --test_dir, a file, names"
+            "--test_images", metavar="DIR", help="folder of the images that --test_dir names, if it is a file"
         )
-        parser.add_argument("--test_proposals", metavar="FILE", help="the candidate regions, a JSON file")
+        parser.add_argument("--test_proposals", metavar="FILE", help="JSON file of candidate regions")
         parser.add_argument(
             "--box_format",
             choices=BOX_FORMATS,
             default="xywh",
-            help="how files write boxes, in pixels: xywh is [x, y, width, height] (default), xyxy is [x1, y1, x2, y2]",
+            help="format of boxes in files, in pixels: xywh is [x, y, width, height] (default), xyxy is [x1, "
+            "y1, x2, y2]",
         )
 
     def evaluate(
@@ -116,7 +117,7 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_backbone_argument(parser)
         add_top_k_argument(parser, "regions")
-        parser.add_argument("--text", metavar="PHRASE", help="what to find in the image")
+        parser.add_argument("--text", metavar="PHRASE", help="phrase to find in the image")
         parser.add_argument(
             "--box",
             dest="boxes",
@@ -124,22 +125,30 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
             type=float,
             action="append",
             metavar=("X1", "Y1", "X2", "Y2"),
-            help="a candidate region, in pixels; once for each",
+            help="a candidate region in pixels; repeat the flag for several regions",
         )
         parser.add_argument(
             "--box_format",
             choices=BOX_FORMATS,
             default="xyxy",
-            help="xywh: boxes are X Y WIDTH HEIGHT (default: xyxy)",
+            help="format of --box: X1 Y1 X2 Y2 for xyxy (default), X Y WIDTH HEIGHT for xywh",
         )
-        parser.add_argument("--masks", nargs="+", metavar="FILE", help="instead, an image for each, not black inside")
+        parser.add_argument(
+            "--masks",
+            nargs="+",
+            metavar="FILE",
+            help="candidate regions as one mask image each, whose pixels inside the region are not black; "
+            "instead of --box",
+        )
         parser.add_argument(
             "--proposals",
             metavar="MODEL",
-            help="instead, an object-detection or mask-generation model that finds them",
+            help="object-detection or mask-generation model that finds candidate regions; instead of --box",
         )
         parser.add_argument(
-            "--drawing", metavar="FILE", help="the image with the answer (default: IMAGE-grounded.png, in this folder)"
+            "--drawing",
+            metavar="FILE",
+            help="image to write with the answer drawn in (default: IMAGE-grounded.png in the current folder)",
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
