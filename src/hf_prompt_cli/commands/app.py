@@ -19,27 +19,35 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = examples_parser("hf-prompt app", __doc__)
-    parser.add_argument("model", metavar="MODEL_DIR", help="a model's folder, a run's folder, or a Hub id")
+    parser.add_argument("model", metavar="MODEL_DIR", help="model folder, output folder of a run, or Hub id")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at (default: 127.0.0.1, this machine alone); 0.0.0.0 lets everybody in",
+        help="address to listen on (default: 127.0.0.1, this machine only); 0.0.0.0 accepts connections "
+        "from other machines",
     )
-    parser.add_argument("--port", type=int, metavar="N", help="default: the first free one from 7860")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="retrieval: the folder of videos to search")
     parser.add_argument(
-        "--proposals", metavar="MODEL", help="grounding: an object-detection or mask-generation model for the boxes"
+        "--port", type=int, metavar="N", help="port to listen on (default: the first free one from 7860)"
+    )
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="retrieval: folder of videos to search")
+    parser.add_argument(
+        "--proposals",
+        metavar="MODEL",
+        help="grounding: object-detection or mask-generation model that finds candidate regions",
     )
     parser.add_argument(
         "--backbone",
         metavar="DIR",
-        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+        help="current location of the backbone, if it moved since training; `playground`: the tiny model "
+        "that ships with the package",
     )
     parser.add_argument(
-        "--device", metavar="D", help="where the model runs: cpu, cuda, … (default: the accelerator, if there is one)"
+        "--device",
+        metavar="D",
+        help="device to run the model on: cpu, cuda, … (default: the accelerator, if there is one)",
     )
     parser.add_argument(
-        "--export_space", type=Path, metavar="DIR", help="write a Space into this folder instead of showing the page"
+        "--export_space", type=Path, metavar="DIR", help="write a Space to this folder instead of showing the page"
     )
     return parser
 

@@ -26,10 +26,12 @@ from hf_prompt_models.utils.files import write_text
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt build_entities", __doc__)
-    parser.add_argument("captions", help="the captions' file")
-    parser.add_argument("output", help="the file to write")
-    parser.add_argument("--top", type=int, default=1000, help="how many (default: 1000, as the paper has it)")
-    parser.add_argument("--entities", metavar="FILE", help="choose from these, one a line, instead of all nouns")
+    parser.add_argument("captions", help="file of captions")
+    parser.add_argument("output", help="file to write")
+    parser.add_argument("--top", type=int, default=1000, help="number of entities (default: 1000, as in the paper)")
+    parser.add_argument(
+        "--entities", metavar="FILE", help="file of entities to choose from, one per line, instead of all nouns"
+    )
     return {"build_entities": parser}
 
 

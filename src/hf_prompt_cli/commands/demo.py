@@ -94,10 +94,10 @@ LOOK_AT = {
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt demo", __doc__)
     parser.add_argument(
-        "kind", nargs="?", default="images", metavar="KIND", help=f"{', '.join(KINDS)} (default: images)"
+        "kind", nargs="?", default="images", metavar="KIND", help=f"demo to run: {', '.join(KINDS)} (default: images)"
     )
     parser.add_argument(
-        "--output_dir", default="hf-prompt-demo", metavar="DIR", help="the folder to write (default: hf-prompt-demo)"
+        "--output_dir", default="hf-prompt-demo", metavar="DIR", help="folder to write to (default: hf-prompt-demo)"
     )
     return {"demo": parser}
 

@@ -23,21 +23,22 @@ from hf_prompt_models.utils.files import write_json
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a model folder, or the output folder of a run with several seeds")
+    parser.add_argument("model", help="model folder, or output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
         "--test_file",
         required=True,
-        help="what to test on, as for `hf-prompt train`: of labelled images or videos a folder with a folder for each "
-        "class, or a list; of phrases, products, captions or questions a file",
+        help="data to test on, as for `hf-prompt train`: for labelled images or videos a folder with one "
+        "folder per class, or a list; for phrases, products, captions or questions a file",
     )
-    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the numbers to a file")
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the metrics to this file")
     parser.add_argument(
         "--predictions",
         metavar="FILE",
         type=output_file,
-        help="also write the answer to each test example, from which the numbers can be counted again: CSV, or JSONL "
-        "of generated texts; of several seeds one file each, `seed-<n>.` in front of its name",
+        help="also write the answer to each test example, from which the metrics can be recomputed: CSV, "
+        "or JSONL for generated texts; with several seeds, one file per seed, with the prefix "
+        "`seed-<n>.`",
     )
     add_loading_arguments(parser, "100 images, 8 videos or phrases, 16 texts")
     add_on_unreadable_argument(parser)

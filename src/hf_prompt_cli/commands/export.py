@@ -29,22 +29,28 @@ from hf_prompt_models.training.run_folder import describe_interrupted, model_dir
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt export", __doc__)
-    parser.add_argument("model", help="a model folder")
-    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write, such as model.onnx")
-    parser.add_argument("--opset", type=int, help="version of ONNX's operator set, from 18 (default: torch's choice)")
+    parser.add_argument("model", help="model folder")
+    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, such as model.onnx")
+    parser.add_argument(
+        "--opset", type=int, help="version of the ONNX operator set, at least 18 (default: torch's choice)"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,
         default=1e-4,
-        help="largest difference of logits, divided by the largest logit, that is let pass (default: 1e-4)",
+        help="maximum difference of logits, relative to the largest logit (default: 1e-4)",
     )
     parser.add_argument(
-        "--images", nargs="+", metavar="PATH", help="images or folders to compare on, instead of drawn pictures"
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="images or folders to compare the logits on, instead of generated images",
     )
     parser.add_argument(
         "--backbone",
         metavar="DIR",
-        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+        help="current location of the backbone, if it moved since training; `playground`: the tiny model "
+        "that ships with the package",
     )
     return {"export": parser}
 

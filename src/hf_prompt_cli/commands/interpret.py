@@ -24,23 +24,27 @@ from hf_prompt_models.utils.files import write_json
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt interpret", __doc__)
-    parser.add_argument("model", metavar="MODEL_DIR", help="a model folder")
-    parser.add_argument("--top_k", type=int, default=5, help="tokens for each vector (default: 5)")
+    parser.add_argument("model", metavar="MODEL_DIR", help="model folder")
+    parser.add_argument("--top_k", type=int, default=5, help="number of tokens per context vector (default: 5)")
     parser.add_argument(
-        "--metric", choices=["euclidean", "cosine"], default="euclidean", help="distance (default) or similarity"
+        "--metric",
+        choices=["euclidean", "cosine"],
+        default="euclidean",
+        help="how tokens are compared: euclidean distance (default) or cosine similarity",
     )
     parser.add_argument(
         "--class_name",
         nargs="+",
         metavar="NAME",
-        help="of class-specific context, these classes' alone (default: all)",
+        help="classes to show, if the context is class-specific (default: all)",
     )
     parser.add_argument(
         "--backbone",
         metavar="DIR",
-        help="where the backbone is now, if it moved since training; `playground`: the package's own",
+        help="current location of the backbone, if it moved since training; `playground`: the tiny model "
+        "that ships with the package",
     )
-    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the tokens to a file")
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="also write the tokens to this file")
     return {"interpret": parser}
 
 

@@ -26,94 +26,98 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
     images = commands.add_parser(
         "images",
-        help="write the demo's few-shot task, OUTPUT_DIR/{train,test}/<class name>/*.png",
+        help="write the demo's few-shot images, OUTPUT_DIR/{train,test}/<class name>/*.png",
         formatter_class=show_defaults,
     )
-    images.add_argument("output_dir", help="the folder to write")
-    images.add_argument("--seed", type=int, default=0, help="names the task: another seed, other pictures")
-    images.add_argument("--train_per_class", type=int, default=32, help="training pictures of each class")
-    images.add_argument("--test_per_class", type=int, default=50, help="test pictures of each class")
+    images.add_argument("output_dir", help="folder to write to")
+    images.add_argument("--seed", type=int, default=0, help="seed of the generated images")
+    images.add_argument("--train_per_class", type=int, default=32, help="number of training images per class")
+    images.add_argument("--test_per_class", type=int, default=50, help="number of test images per class")
 
     clips = commands.add_parser(
         "clips",
-        help="write clips whose class no single frame tells, OUTPUT_DIR/{train,test}/<class name>/*.mp4",
+        help="write clips whose class cannot be seen in a single frame, OUTPUT_DIR/{train,test}/<class name>/*.mp4",
         formatter_class=show_defaults,
     )
-    clips.add_argument("output_dir", help="the folder to write")
+    clips.add_argument("output_dir", help="folder to write to")
     clips.add_argument(
         "--task",
         choices=("motions", "combinations"),
         default="motions",
-        help="motions: 12 classes such as 'moving left'; combinations: 60 labels such as 'a key moving left' to learn "
-        "from, and 20 others of the same words to test on",
+        help="motions: 12 classes such as 'moving left'; combinations: 60 labels such as 'a key moving "
+        "left' to train on, and 20 other combinations of the same words to test on",
     )
-    clips.add_argument("--seed", type=int, default=0, help="names the task: another seed, other clips")
-    clips.add_argument("--train_per_class", type=int, default=32, help="training clips of each class")
-    clips.add_argument("--test_per_class", type=int, default=10, help="test clips of each class")
+    clips.add_argument("--seed", type=int, default=0, help="seed of the generated clips")
+    clips.add_argument("--train_per_class", type=int, default=32, help="number of training clips per class")
+    clips.add_argument("--test_per_class", type=int, default=10, help="number of test clips per class")
 
     scenes = commands.add_parser(
         "scenes",
         help="write scenes to ground phrases in, OUTPUT_DIR/{train,test}/{annotations.json,proposals.json,*.png}",
         formatter_class=show_defaults,
     )
-    scenes.add_argument("output_dir", help="the folder to write")
-    scenes.add_argument("--seed", type=int, default=0, help="names the scenes: another seed, other scenes")
+    scenes.add_argument("output_dir", help="folder to write to")
+    scenes.add_argument("--seed", type=int, default=0, help="seed of the generated scenes")
     scenes.add_argument(
         "--phrases",
         choices=tuple(KINDS),
         default="attributes",
-        help="attributes: by shape and size; positions: 'the ring on the left'; colors: 'the red ring', which paint "
-        "over it hides in part; relations: 'the ring left of the heart'",
+        help="how phrases describe objects; attributes: by shape and size; positions: 'the ring on the "
+        "left'; colors: 'the red ring', whose colour is partly hidden when regions are painted; "
+        "relations: 'the ring left of the heart'",
     )
-    scenes.add_argument("--train", type=int, default=500, help="examples to learn from")
-    scenes.add_argument("--test", type=int, default=1000, help="examples to test on")
-    scenes.add_argument("--objects", type=int, default=MOST_OBJECTS, help="objects in every scene")
-    scenes.add_argument("--size", type=int, default=SCENE_SIZE, help="height and width in pixels")
+    scenes.add_argument("--train", type=int, default=500, help="number of training examples")
+    scenes.add_argument("--test", type=int, default=1000, help="number of test examples")
+    scenes.add_argument("--objects", type=int, default=MOST_OBJECTS, help="number of objects per scene")
+    scenes.add_argument("--size", type=int, default=SCENE_SIZE, help="height and width of the images in pixels")
 
     cards = commands.add_parser(
         "cards",
         help="write product cards to describe, OUTPUT_DIR/{train,test}/{products.jsonl,captions.jsonl,*.png}",
         formatter_class=show_defaults,
     )
-    cards.add_argument("output_dir", help="the folder to write")
-    cards.add_argument("--seed", type=int, default=0, help="names the cards: another seed, other cards")
-    cards.add_argument("--train", type=int, default=4000, help="cards to learn from")
-    cards.add_argument("--test", type=int, default=500, help="cards to test on")
-    cards.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+    cards.add_argument("output_dir", help="folder to write to")
+    cards.add_argument("--seed", type=int, default=0, help="seed of the generated cards")
+    cards.add_argument("--train", type=int, default=4000, help="number of training cards")
+    cards.add_argument("--test", type=int, default=500, help="number of test cards")
+    cards.add_argument("--size", type=int, default=CARD_SIZE, help="height and width of the images in pixels")
 
     episodes = commands.add_parser(
         "episodes",
-        help="write 2-way few-shot episodes that bind the words dax and blicket, OUTPUT_DIR/{episodes.json,*.png}",
+        help="write 2-way few-shot episodes that define the words dax and blicket, OUTPUT_DIR/{episodes.json,*.png}",
         formatter_class=show_defaults,
     )
-    episodes.add_argument("output_dir", help="the folder to write")
-    episodes.add_argument("--seed", type=int, default=0, help="names the episodes: another seed, other episodes")
-    episodes.add_argument("--episodes", type=int, default=1000, help="how many")
-    episodes.add_argument("--size", type=int, default=CARD_SIZE, help="height and width in pixels")
+    episodes.add_argument("output_dir", help="folder to write to")
+    episodes.add_argument("--seed", type=int, default=0, help="seed of the generated episodes")
+    episodes.add_argument("--episodes", type=int, default=1000, help="number of episodes")
+    episodes.add_argument("--size", type=int, default=CARD_SIZE, help="height and width of the images in pixels")
 
     scores = commands.add_parser(
         "score-cards",
-        help="say how often descriptions of cards name right what only the picture shows, seeing and blind",
+        help="print how often descriptions of cards are right about what only the image shows, with and "
+        "without images",
         formatter_class=show_defaults,
     )
     scores.add_argument(
         "--seeing", nargs="+", required=True, help="predictions.jsonl of each seed of `hf-prompt train mantis`"
     )
-    scores.add_argument("--blind", nargs="+", required=True, help="likewise, of a run with --blind true")
-    scores.add_argument("--images", help="the folder of the cards' pictures, for --picture")
-    scores.add_argument("--picture", help="write a picture of the first seed's descriptions here")
+    scores.add_argument(
+        "--blind", nargs="+", required=True, help="predictions.jsonl of each seed of a run with --blind true"
+    )
+    scores.add_argument("--images", help="folder of the card images, for --picture")
+    scores.add_argument("--picture", help="figure to write with the first seed's descriptions")
 
     captioned = commands.add_parser(
         "captioned_clips",
         help="write clips with sentences, OUTPUT_DIR/{train,test}/{captions.jsonl,questions.jsonl,*.mp4}",
         formatter_class=show_defaults,
     )
-    captioned.add_argument("output_dir", help="the folder to write")
-    captioned.add_argument("--seed", type=int, default=0, help="names the clips: another seed, other clips")
-    captioned.add_argument("--train", type=int, default=300, help="clips to learn from")
-    captioned.add_argument("--test", type=int, default=200, help="clips to test on, no two with the same caption")
-    captioned.add_argument("--questions", type=int, default=3, help="about each clip, at most")
-    captioned.add_argument("--size", type=int, default=64, help="height and width in pixels")
+    captioned.add_argument("output_dir", help="folder to write to")
+    captioned.add_argument("--seed", type=int, default=0, help="seed of the generated clips")
+    captioned.add_argument("--train", type=int, default=300, help="number of training clips")
+    captioned.add_argument("--test", type=int, default=200, help="number of test clips, each with a different caption")
+    captioned.add_argument("--questions", type=int, default=3, help="maximum number of questions per clip")
+    captioned.add_argument("--size", type=int, default=64, help="height and width of the images in pixels")
 
     return {f"make_playground {name}": parser for name, parser in commands.choices.items()}
 

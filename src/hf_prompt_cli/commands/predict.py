@@ -34,15 +34,16 @@ from hf_prompt_models.training.run_folder import describe_interrupted, holds_mod
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a model folder; with --class_names also Hub id or folder of a backbone")
+    parser.add_argument("model", help="model folder; with --class_names also Hub id or folder of a backbone")
     parser.add_argument(
         "files",
         nargs="*",
         metavar="PATH",
-        help="image or video files, folders of a video's frames, or folders, whose images or videos at any depth are "
-        "taken; or lists of them: .txt with a path a line, .csv or .jsonl with a column `path`, `image` or `video`",
+        help="image or video files, folders of a video's frames, or folders that are searched for images "
+        "or videos at any depth; or lists of them: .txt with one path per line, .csv or .jsonl with a"
+        " column `path`, `image` or `video`",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
 
 
 def add(parser: argparse.ArgumentParser, task: Task[Any], recipe: Recipe[Any] | None) -> None:

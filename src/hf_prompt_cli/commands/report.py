@@ -17,10 +17,14 @@ from hf_prompt_models.tasks.results import read_results
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt report", __doc__)
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a results.json, or a folder that is searched for them, sub-folders too"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a results.json file, or a folder to search for them, including sub-folders",
     )
     parser.add_argument(
-        "--output_dir", help=f"where {REPORT_FILE} and the pictures go (default: the first RUN, or its folder)"
+        "--output_dir",
+        help=f"folder to write {REPORT_FILE} and its figures to (default: the first RUN, or its folder)",
     )
     return {"report": parser}
 

@@ -33,22 +33,26 @@ KINDS = ("image", "video")
 def parsers() -> dict[str, argparse.ArgumentParser]:
     parser = examples_parser("hf-prompt zero_shot", __doc__)
     parser.add_argument(
-        "--backbone", required=True, help="Hub id or folder of a CLIP or SigLIP; `playground`: the package's own"
+        "--backbone",
+        required=True,
+        help="Hub id or folder of a CLIP or SigLIP; `playground`: the tiny model that ships with the package",
     )
-    parser.add_argument("--class_names", required=True, metavar="FILE", help="the names of the classes")
+    parser.add_argument("--class_names", required=True, metavar="FILE", help="file with the class names")
     parser.add_argument(
         "--templates",
         nargs="+",
         metavar="TEMPLATE",
-        help="hand-written prompts: sentences with {} for the class name, a text file with one on each line, or a "
-        f'published list ({", ".join(TEMPLATE_LISTS)}); several make an ensemble. Default: "a photo of a {{}}.", for '
-        "videos ActionCLIP's 16",
+        help="hand-written prompts: sentences with {} for the class name, a text file with one sentence per line, or "
+        f"a published list ({', '.join(TEMPLATE_LISTS)}); several prompts form an ensemble. Default: "
+        '"a photo of a {}.", for videos ActionCLIP\'s 16 prompts',
     )
-    parser.add_argument("--kind", choices=KINDS, default="image", help="what to classify (default: image)")
+    parser.add_argument("--kind", choices=KINDS, default="image", help="kind of files to classify (default: image)")
     parser.add_argument(
-        "--save_backbone", action="store_true", help="write the backbone, too, for a folder that needs nothing else"
+        "--save_backbone",
+        action="store_true",
+        help="also save the backbone, so that the folder can be loaded without it",
     )
-    parser.add_argument("--output_dir", required=True, metavar="DIR", help="a new folder for the model")
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="new folder for the model")
     return {"zero_shot": parser}
 
 
