@@ -1,1 +1,1 @@
-"""The command `hf-prompt`. Importing this package imports no torch; its commands do, when they run."""
+"""Command `hf-prompt`. Importing this package does not import torch; its commands do when they run."""

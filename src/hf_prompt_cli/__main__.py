@@ -1,4 +1,4 @@
-"""`python -m hf_prompt_cli …` is `hf-prompt …`; what `torchrun -m` needs."""
+"""Run `hf-prompt` as `python -m hf_prompt_cli`, which `torchrun -m` needs."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Printing on consoles that cannot show every character, and into pipes that are closed early."""
+"""Print to consoles that cannot show every character, and to pipes that are closed early."""
 
 import io
 import json
@@ -10,17 +10,17 @@ from typing import Any, TextIO
 
 
 CLOSED_PIPE = 128 + 13
-"""What shells report of a program that wrote into a closed pipe (SIGPIPE)."""
+"""Exit code that shells report for a program that wrote to a closed pipe (SIGPIPE)."""
 
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Print what the console's encoding lacks as escapes, such as `\\u9375`, and end quietly when nobody reads on.
+    r"""Escape characters that the console's encoding lacks, such as `\u9375`, and exit quietly on closed output.
 
     Raises:
-        SystemExit: with the code 141, if the reader of the output has closed it, as `head` does.
+        SystemExit: With code 141, if the reader of the output has closed it, as `head` does.
     """
-    if sys.stdout is None:  # closed before the program began, as by a shell's `>&-`
+    if sys.stdout is None:  # closed before the program started, as by a shell's `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -29,7 +29,7 @@ def printing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except SystemExit:
-        output_is_closed()  # what was to be printed is lost, and the exit code stays
+        output_is_closed()  # the remaining output is lost; the exit code stays the same
         raise
     except BrokenPipeError:
         end_if_output_is_closed()
@@ -37,12 +37,12 @@ def printing() -> Iterator[None]:
 
 
 def end_if_output_is_closed() -> None:
-    """End after a `BrokenPipeError` if it is that of the standard output.
+    """Exit after a `BrokenPipeError` if it is that of the standard output.
 
     Raises:
-        SystemExit: with the code 141, if the reader of the standard output has closed it.
+        SystemExit: With code 141, if the reader of the standard output has closed it.
     """
-    if output_is_closed("\n"):  # of long output nothing is held back, and a flush would find nothing to write
+    if output_is_closed("\n"):  # after long output the buffer is empty, and a flush alone would write nothing
         sys.exit(CLOSED_PIPE)
 
 
@@ -50,7 +50,7 @@ def output_is_closed(more: str = "") -> bool:
     """Return whether the reader of the standard output has closed it. If so, further output is discarded.
 
     Args:
-        more: what to write with what is held back.
+        more: Text to write after the buffered output.
     """
     try:
         sys.stdout.write(more)
@@ -58,20 +58,20 @@ def output_is_closed(more: str = "") -> bool:
     except BrokenPipeError:
         discard(sys.stdout)
         return True
-    except OSError:  # a full disk, which was reported where it was met first
+    except OSError:  # a full disk, which was already reported where it occurred
         discard(sys.stdout)
     return False
 
 
 def discard(stream: TextIO) -> None:
-    """Discard what a stream holds back and what follows: Python would report it once more when it ends."""
+    """Discard the buffered and any further output of a stream, so that Python does not report it again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def print_json(value: Any) -> None:
-    """Print JSON; characters that the console's encoding lacks as JSON's own escapes."""
+    """Print a value as JSON, with JSON escapes for characters that the console's encoding lacks."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

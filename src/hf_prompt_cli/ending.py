@@ -1,4 +1,4 @@
-"""How a command ends when something goes wrong: one line that says what is kept, what to type next, and a code."""
+"""Exit messages of commands: one line with what was kept and what to run next, and an exit code."""
 
 import errno
 import re
@@ -20,31 +20,31 @@ AGAIN = "Run the same command again to start over."
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Of a disk: with room on it the same command goes on."""
+"""Error codes of a full disk. Once there is space, the same command can continue."""
 
 OURS = frozenset({"hf_prompt_cli", "hf_prompt_models"})
 MOST_CHARACTERS = 400
-"""Of a library's message: compilers print pages."""
+"""Maximum length of a library's message; compilers print pages."""
 
 BEFORE_A_FILE = "\n- "
-"""Files that are listed have a line each."""
+"""Start of each line in a list of files."""
 
 
 class Terminated(KeyboardInterrupt):
-    """A request to end (SIGTERM), which is then handled as Ctrl-C is."""
+    """Request to terminate (SIGTERM), which is handled like Ctrl-C."""
 
 
 @contextmanager
 def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | None = None) -> Iterator[None]:
-    """Turns what users, files and machines do wrong into a line on stderr and an exit code; the rest are our errors.
+    """Turn errors of users, files and machines into a line on stderr and an exit code; other errors are bugs.
 
     Args:
-        kept: says, when it went wrong, what is kept and what to type next.
-        again: what else to say of a command that was interrupted; after an error, repeating it would not help.
-        fix: replaces `kept` after an error that the same command would meet again, unlike a full disk or memory.
+        kept: Returns, after an error, what was kept and what to run next.
+        again: Additional text for an interrupted command; after an error, repeating the command would not help.
+        fix: Replaces `kept` after an error that the same command would meet again, unlike a full disk or memory.
 
     Raises:
-        SystemExit: with "error: …", whose code is 1; or 130 after Ctrl-C, 143 after SIGTERM.
+        SystemExit: With "error: …" and code 1; or with code 130 after Ctrl-C, 143 after SIGTERM.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -60,7 +60,7 @@ def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | No
         expected = isinstance(error, (ImportError, MemoryError, OSError, StrictDataclassError, TypeError, ValueError))
         library = None if expected else library_that_raised(error)
         if not expected and library is None:
-            raise  # an error of ours
+            raise  # a bug of this package
         said = in_a_line(error) if library is None else f"{library}: {shortened(error)}"
         of_the_machine = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in FULL)
         advice = kept() if of_the_machine or fix is None else fix()
@@ -70,9 +70,9 @@ def ending(kept: Callable[[], str], again: str = "", fix: Callable[[], str] | No
 
 
 def in_a_line(error: BaseException) -> str:
-    """What an error says, as a sentence in a line; behind it, lists of files stay as they are.
+    """Return the message of an error as one sentence on one line, followed by lists of files unchanged.
 
-    What Python calls `base_model_name_or_path` is a command's `--backbone`; `truncation=True` is no flag of any.
+    What Python calls `base_model_name_or_path` is a command's `--backbone`; `truncation=True` is not a flag.
     """
     said = re.sub(r"[ \t]*\n(?!- )\s*", " ", str(error)).strip() or type(error).__name__
     said = said.replace("base_model_name_or_path=...", "--backbone").replace("base_model_name_or_path", "--backbone")
@@ -81,7 +81,7 @@ def in_a_line(error: BaseException) -> str:
 
 
 def library_that_raised(error: BaseException) -> str | None:
-    """The installed library whose code raised an error, or `None` if the code of this package did."""
+    """Return the installed library whose code raised an error, or `None` if this package's code did."""
     for frame, _ in reversed(list(walk_tb(error.__traceback__))):
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package in OURS:
@@ -92,7 +92,7 @@ def library_that_raised(error: BaseException) -> str | None:
 
 
 def shortened(error: BaseException) -> str:
-    """What a library's error says, in a line of bounded length; a lookup error's message is a bare key."""
+    """Return the message of a library's error on a line of limited length; that of a lookup error is a bare key."""
     said = in_a_line(error)
     if isinstance(error, LookupError):
         said = f"{type(error).__name__}: {said}"

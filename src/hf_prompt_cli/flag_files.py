@@ -1,4 +1,4 @@
-"""Flags from a file: `hf-prompt train coop run.yaml --shots 4`, as `HfArgumentParser`'s users know it."""
+"""Flags from a file, as in `HfArgumentParser`: `hf-prompt train coop run.yaml --shots 4`."""
 
 import argparse
 import json
@@ -15,23 +15,24 @@ from hf_prompt_models.utils.files import read_text
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 2**16
 SAME = ("seed", "seeds")
-"""What the Trainer calls a seed, and what a run of several calls them: one on the command line replaces both."""
+"""Flags for the seed of the Trainer and the seeds of a run. Either one on the command line replaces both."""
 
 
 def with_flags_of_file(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """A command line in which a file of flags, its first argument if that ends so, is replaced by what it says.
+    """Replace a file of flags at the start of a command line by the flags that it holds.
 
-    Flags of the command line win over the file's. A file's values are text, as on the command line, so that `no` and
-    `2e-3` are what they seem; lists are several values, mappings JSON, and what is empty or null is left out.
+    The first argument is such a file if it ends in one of `SUFFIXES`. Flags of the command line take precedence.
+    Values in a file are text, as on the command line, so that `no` and `2e-3` keep their meaning. Lists are
+    several values, mappings are JSON, and empty or null values are left out.
 
     Args:
-        parser: the command's.
-        argv: what stands behind the command.
+        parser: Parser of the command.
+        argv: The command line after the command.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is none of flags.
-        SystemExit: with code 2 and the nearest flag, if there is no such flag.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file does not hold flags.
+        SystemExit: With code 2 and the nearest flag, if a flag does not exist.
     """
     if not argv or argv[0].startswith("-") or not argv[0].endswith(SUFFIXES):
         return list(argv)

@@ -1,4 +1,4 @@
-"""Command lines whose flags are those of the task of the model that they name."""
+"""Command lines whose flags depend on the task of the model that they name."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ HELP = ("-h", "--help")
 
 @dataclass(frozen=True)
 class ModelCommand:
-    """A command that runs models.
+    """Command that runs models.
 
     Attributes:
-        prog: what is typed, such as "hf-prompt predict".
-        description: what it does, for `--help`.
-        add_common: adds what every task has: the positional `model`, and flags.
-        add: adds a task's flags; it is called with a parser, the task and the recipe of the model's method.
-        examples: those of a task, without `prog`.
+        prog: Name of the command, such as "hf-prompt predict".
+        description: Description of the command, for `--help`.
+        add_common: Adds the arguments of all tasks: the positional `model`, and flags.
+        add: Adds a task's flags; it is called with a parser, the task and the recipe of the model's method.
+        examples: Returns the example command lines of a task, without `prog`.
     """
 
     prog: str
@@ -43,7 +43,7 @@ class ModelCommand:
                 if recipe.task == task.name:
                     self.add(parser, task, recipe)
         for action in known_flags(parser).values():
-            action.required = False  # the task's own parser asks for them
+            action.required = False  # the task's own parser requires them
         return parser
 
     def parser_of(self, task: Task[Any], recipe: Recipe[Any] | None) -> argparse.ArgumentParser:
@@ -54,9 +54,9 @@ class ModelCommand:
         return parser
 
     def named(self, argv: Sequence[str]) -> argparse.Namespace | None:
-        """Return what a command line says as far as all tasks agree, to find its model; `None` if it only wants help.
+        """Return the arguments as far as all tasks share them, to find the model; `None` if the help was requested.
 
-        Ends with exit code 2 if a flag is none of any task.
+        Exits with code 2 if no task has a given flag.
         """
         parser = self.parser_of_all()
         words = [word for word in argv if word not in HELP]
@@ -72,10 +72,10 @@ class ModelCommand:
     def parse(
         self, argv: Sequence[str], model: str, task: Task[Any], recipe: Recipe[Any] | None
     ) -> argparse.Namespace | None:
-        """Return the arguments of a command line; `None` if it wants the task's help, which is printed.
+        """Return the arguments of a command line; `None` if the help of the task was requested, which is then printed.
 
         Raises:
-            ValueError: for a flag that does not apply to the model.
+            ValueError: If a flag does not apply to the model.
         """
         parser = self.parser_of(task, recipe)
         known = known_flags(parser)
@@ -88,7 +88,7 @@ class ModelCommand:
         return parser.parse_args(list(argv))
 
     def _description(self, of_task: Task[Any] | None = None) -> str:
-        """Return the description, with examples of one task or of all."""
+        """Return the description, with the examples of one task or of all tasks."""
         tasks = all_tasks().values() if of_task is None else [of_task]
         return "\n".join(
             [self.description, "", *(f"{self.prog} {example}" for task in tasks for example in self.examples(task))]

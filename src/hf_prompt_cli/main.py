@@ -1,4 +1,4 @@
-"""`hf-prompt COMMAND …`: finds the command's module, and nothing else."""
+"""Entry point of `hf-prompt COMMAND …`, which finds the module of the command and runs it."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ COMMANDS = {
     "build_entities": "a vocabulary of entities from captions, for ALPRO",
     "make_playground": "draw the pictures, clips, scenes and cards of the demos",
 }
-"""Each is the module of the same name in `hf_prompt_cli.commands`, with `main(argv)` and `parsers()`."""
+"""Commands. Each has a module of the same name in `hf_prompt_cli.commands`, with `main(argv)` and `parsers()`."""
 
 HELP = f"""usage: hf-prompt COMMAND …
 
@@ -52,17 +52,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: the command line behind `hf-prompt`; by default the process's.
+        argv: The command line after `hf-prompt`. Default: the arguments of the process.
 
     Returns:
-        The exit code; commands that fail raise `SystemExit` with theirs.
+        The exit code. Commands that fail raise `SystemExit` with theirs.
     """
     with printing():
         return run(*(sys.argv[1:] if argv is None else argv) or [""])
 
 
 def run(command: str, *rest: str) -> int:
-    """Run a command by its name."""
+    """Run a command by its name.
+
+    Args:
+        command: Name of the command.
+        rest: The command line after the name.
+
+    Returns:
+        The exit code.
+    """
     if command in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -87,11 +95,11 @@ def run(command: str, *rest: str) -> int:
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of every command, by the words that call it: "predict", "train coop", "make_playground images"."""
+    """Return the parser of every command, keyed by the words that call it: "predict", "train coop"."""
     modules = [import_module(f"hf_prompt_cli.commands.{command}") for command in COMMANDS]
     return {words: parser for module in modules for words, parser in module.parsers().items()}
 
 
 def flags() -> dict[str, frozenset[str]]:
-    """The flags of every command, by the words that call it, with aliases and without `--help`, which all have."""
+    """Return the flags of every command, with aliases, keyed by the words that call it. `--help` is left out."""
     return {words: frozenset(known_flags(parser)) - {"--help"} for words, parser in parsers().items()}

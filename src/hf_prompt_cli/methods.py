@@ -1,4 +1,4 @@
-"""Which methods there are, found without importing one, which would import torch."""
+"""List the methods without importing them, which would import torch."""
 
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def packages() -> dict[str, str]:
-    """Return the package of every method by its name: this package's own, and those that other packages register."""
+    """Return the package of every method by its name, including methods that other packages register."""
     own = sorted(path.parent.name for path in _folder("hf_prompt_models.models").glob("*/__init__.py"))
     others = {each.name: each.value for each in entry_points(group="hf_prompt_models") if not each.attr}
     return others | {method: f"hf_prompt_models.models.{method}" for method in own}
@@ -18,14 +18,14 @@ def methods() -> list[str]:
 
 
 def methods_with(part: str) -> list[str]:
-    """Return the methods whose folder has a `<part>_<method>.py`, such as a recipe."""
+    """Return the methods whose folder has a file `<part>_<method>.py`, such as a recipe."""
     found = packages()
     return [method for method in sorted(found) if (_folder(found[method]) / f"{part}_{method}.py").is_file()]
 
 
 def _folder(package: str) -> Path:
     top, *inner = package.split(".")
-    spec = find_spec(top)  # of a top-level package, which is not imported for it
+    spec = find_spec(top)  # finding a top-level package does not import it
     if spec is None or spec.origin is None:
-        return Path(package)  # of a package that is no longer installed: no folder, and so no part
+        return Path(package)  # a package that is no longer installed has no folder, and so no part
     return Path(spec.origin).parent.joinpath(*inner)

@@ -1,4 +1,4 @@
-"""What all command lines share: examples as they are written, and what was meant by a word that does not exist."""
+"""Parsing shared by all command lines: examples in the help, and suggestions for words that do not exist."""
 
 import argparse
 import sys
@@ -7,12 +7,12 @@ from difflib import get_close_matches
 
 
 def examples_parser(prog: str, description: str | None, conflict_handler: str = "error") -> argparse.ArgumentParser:
-    """A parser whose help shows its description as it is written, and that guesses no shortened flag.
+    """Return a parser whose help shows its description unchanged, and that accepts no abbreviated flags.
 
     Args:
-        prog: what the command is called, such as "hf-prompt predict".
-        description: what it does, with examples.
-        conflict_handler: as of `ArgumentParser`.
+        prog: Name of the command, such as "hf-prompt predict".
+        description: Description of the command, with examples.
+        conflict_handler: As for `ArgumentParser`.
     """
     return argparse.ArgumentParser(
         prog=prog,
@@ -24,7 +24,7 @@ def examples_parser(prog: str, description: str | None, conflict_handler: str = 
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """ " Did you mean …?", with the nearest of the words; "" where none is near."""
+    """Return " Did you mean …?" with the nearest of the words, or "" if none is near."""
     near = get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""
 
@@ -41,12 +41,12 @@ def given_flags(argv: Sequence[str]) -> list[str]:
 
 
 def check_flags(parser: argparse.ArgumentParser, argv: Sequence[str], others: Mapping[str, str] | None = None) -> None:
-    """End with exit code 2, and the nearest flag, if a flag is not one of the parser's.
+    """Exit with code 2, and suggest the nearest flag, if a flag is not one of the parser's.
 
     Args:
-        parser: a command's.
-        argv: what stands behind the command.
-        others: flags that the command takes in other cases, with the reason why not in this one.
+        parser: Parser of a command.
+        argv: The command line after the command.
+        others: Flags that the command takes in other cases, with the reason why they do not apply here.
     """
     known = known_flags(parser)
     for flag in given_flags(argv):
@@ -59,22 +59,22 @@ def check_flags(parser: argparse.ArgumentParser, argv: Sequence[str], others: Ma
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """What a command line says; as `parser.parse_args`, with `check_flags` before."""
+    """Return the arguments of a command line, as `parser.parse_args` does after `check_flags`."""
     check_flags(parser, argv)
     return parser.parse_args(list(argv))
 
 
 def chosen(command: str, kind: str, argv: Sequence[str], words: Sequence[str], help_text: str) -> str:
-    """The first word of a command line, such as a method, which must be one of some words.
+    """Return the first word of a command line, such as a method, which must be one of the given words.
 
-    Prints the help and ends if it is `--help`, or with exit code 2 if it is another word, or none.
+    Prints the help and exits if it is `--help`; exits with code 2 if it is another word or missing.
 
     Args:
-        command: what is typed in front of it, such as "hf-prompt convert".
-        kind: what it names.
-        argv: what stands behind the command.
-        words: what it may be.
-        help_text: for `--help`.
+        command: Name of the command, such as "hf-prompt convert".
+        kind: What the word names, such as "method".
+        argv: The command line after the command.
+        words: Allowed words.
+        help_text: Text for `--help`.
     """
     word = argv[0] if argv else ""
     if word in ("-h", "--help"):

@@ -1,4 +1,4 @@
-"""What an interrupted run has kept, and the command that resumes it."""
+"""Find what an interrupted run has kept, and the command that resumes it."""
 
 import argparse
 import math
@@ -14,13 +14,13 @@ RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"
 
 
 def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
-    """Return the sentences that tell what was kept and how to resume.
+    """Return the sentences that report what was kept and how to resume.
 
     Args:
-        command: the command line that was run.
-        flags: behind the method, those of a file among them.
-        began: when, in seconds since the epoch: what was in the folder before is not this run's.
-        cured: whether the same command may go on: nothing in it has to be fixed first.
+        command: The command line that was run.
+        flags: The command line after the method, with the flags of a file.
+        began: Start time in seconds since the epoch. Older files in the folder are not from this run.
+        cured: Whether the same command can continue without a fix.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_dir", "--output-dir")
@@ -35,13 +35,13 @@ def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool =
         return "No training step was run. Fix the problem above and rerun the same command."
     resume = command if given.resume_from_checkpoint == "true" else f"{command} {RESUME} true"
     if given.overwrite_output_dir not in (None, "false"):
-        resume = f"{resume} {OVERWRITE} false"  # which would remove what is to be resumed
+        resume = f"{resume} {OVERWRITE} false"  # true would remove the run that is to be resumed
     said = f"Kept: {', '.join(kept)}." if kept else "No checkpoint was written yet."
     return f"{said} {'Resume with' if cured else 'Fix the problem, then resume with'}: {resume}"
 
 
 def began_since(output_dir: Path, began: float) -> list[Path]:
-    """The folders of a run, or of its seeds, in which a training began since a time."""
+    """Return the folders of a run, or of its seeds, in which a training started since a time."""
     return [each for each in [output_dir, *list_directory(output_dir, "seed-*")] if _began(each) >= began]
 
 
@@ -53,6 +53,6 @@ def _began(directory: Path) -> float:
 
 
 def checkpoints_since(output_dir: Path, began: float) -> list[str]:
-    """The newest checkpoint of each of them. Training removes what is not its own when it begins."""
+    """Return the newest checkpoint of each of these folders. A new training removes the checkpoints of other runs."""
     found = [newest_whole_checkpoint(folder) for folder in began_since(output_dir, began)]
     return [checkpoint for checkpoint in found if checkpoint is not None]

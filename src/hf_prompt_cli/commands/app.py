@@ -1,4 +1,4 @@
-"""Show a page in the browser that fits a model, or write it as a folder that runs as a Hugging Face Space.
+"""Show a web page for a model, or export the page as a Hugging Face Space.
 
 hf-prompt app runs/mine/seed-1
 hf-prompt app you/name --port 8000
@@ -14,10 +14,12 @@ from hf_prompt_cli.parsing import examples_parser, parse
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     return {"app": make_parser()}
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
     parser = examples_parser("hf-prompt app", __doc__)
     parser.add_argument("model", metavar="MODEL_DIR", help="model folder, output folder of a run, or Hub id")
     parser.add_argument(
@@ -53,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     arguments = parse(make_parser(), argv)
 
     from hf_prompt_cli.ending import ending

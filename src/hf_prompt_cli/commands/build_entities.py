@@ -1,11 +1,11 @@
-"""Make a vocabulary of entities from captions, for ALPRO's prompter: their most frequent nouns.
+"""Write a vocabulary of entities for ALPRO's prompter: the most frequent nouns of captions.
 
 hf-prompt build_entities captions.json entities.txt --top 1000
 hf-prompt build_entities train.jsonl entities.txt --top 50 --entities objects.txt
 
 Captions are a JSON list of texts, or JSONL, JSON or CSV with `caption`, as for `hf-prompt train alpro`. Each line of
-the file has an entity and how often it is there, most frequent first. Nouns are found by TextBlob (pip install
-'hf_prompt_models[nouns]'); a list of entities needs no tagger and may hold names of several words.
+the output has an entity and its count, the most frequent first. TextBlob finds the nouns (pip install
+'hf_prompt_models[nouns]'). With --entities, TextBlob is not needed, and entities may have several words.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from hf_prompt_models.utils.files import write_text
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt build_entities", __doc__)
     parser.add_argument("captions", help="file of captions")
     parser.add_argument("output", help="file to write")
@@ -36,6 +37,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     parser = parsers()["build_entities"]
     arguments = parse(parser, argv)
     if arguments.top < 1:
@@ -46,6 +48,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build(arguments: argparse.Namespace) -> str:
+    """Write the entities to a file, and return the lines to print.
+
+    Args:
+        arguments: The parsed command line.
+
+    Raises:
+        ValueError: If no caption names an entity.
+    """
     listed = None if arguments.entities is None else read_entities(arguments.entities)
     captions = check_captions(read_captions(arguments.captions))
     counts = count_nouns(captions) if listed is None else count_listed(captions, listed)

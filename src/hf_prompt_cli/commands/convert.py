@@ -1,10 +1,12 @@
-"""Convert checkpoints of a method's original code to this package's, CoOp's also back. Nothing in a checkpoint is run.
+r"""Convert checkpoints of a method's original code to this package's format; CoOp's also back.
 
-    hf-prompt convert coop --checkpoint prompt_learner/model.pth.tar-50 \\
+    hf-prompt convert coop --checkpoint prompt_learner/model.pth.tar-50 \
         --backbone openai/clip-vit-base-patch16 --class_names names.txt --output_dir my-prompt
     hf-prompt convert coop --to_original --checkpoint my-prompt --output_dir original
-    hf-prompt convert action_clip --checkpoint vit-b-16-8f.pt --backbone openai/clip-vit-base-patch16 \\
+    hf-prompt convert action_clip --checkpoint vit-b-16-8f.pt --backbone openai/clip-vit-base-patch16 \
         --labels kinetics_400_labels.csv --output_dir actionclip-k400
+
+No code in a checkpoint is run.
 
 The first argument names the method; `hf-prompt convert coop --help` lists its flags.
 """
@@ -20,20 +22,24 @@ from hf_prompt_cli.parsing import chosen, examples_parser, parse
 
 
 def conversion_of(method: str) -> ModuleType:
+    """Return the conversion module of a method."""
     return import_module(f"{packages()[method]}.convert_{method}")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each method by the words that call it."""
     return {f"convert {method}": parser_of(method) for method in methods_with("convert")}
 
 
 def parser_of(method: str) -> argparse.ArgumentParser:
+    """Return the parser of a method."""
     parser = examples_parser(f"hf-prompt convert {method}", conversion_of(method).__doc__)
     conversion_of(method).add_arguments(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     convertible = methods_with("convert")
     if argv and argv[0] in methods() and argv[0] not in convertible:
         sys.exit(f"error: {argv[0]} has no other format to convert from.")

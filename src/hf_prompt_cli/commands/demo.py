@@ -1,13 +1,13 @@
-"""See a method learn on data drawn by code, with the tiny models in the package: nothing is downloaded.
+"""Train a method on generated data with the tiny models that ship with the package, offline.
 
-    hf-prompt demo                            images: a prompt learned from 16 pictures a class (CoOp), about a minute
-    hf-prompt demo clips                      motions that no single frame tells (ActionCLIP)
-    hf-prompt demo scenes                     what a phrase means in a scene, after 0, 1, 4 and 16 examples (CPT)
-    hf-prompt demo cards                      products described, by a model that sees them and by a blind one (MAnTiS)
-    hf-prompt demo captioned_clips            clips found by a sentence, and questions answered (ALPRO)
+    hf-prompt demo                            images: a prompt trained on 16 images per class (CoOp), about a minute
+    hf-prompt demo clips                      motions that cannot be seen in a single frame (ActionCLIP)
+    hf-prompt demo scenes                     the region that a phrase means, after 0, 1, 4 and 16 examples (CPT)
+    hf-prompt demo cards                      product descriptions, with images and with black images (MAnTiS)
+    hf-prompt demo captioned_clips            video search by a sentence, and question answering (ALPRO)
 
-Each is a list of commands that you may type yourself; they are shown before they run. A second time, the models of
-the first are replaced.
+Each demo is a list of commands that you can also run yourself; each command is printed before it runs. Running a demo
+again replaces its models.
 """
 
 import argparse
@@ -69,7 +69,7 @@ predict {out}/retrieval {out}/captioned/test --text 'a red key moves to the left
     --drawing {out}/found.png
 """,
 }
-"""The commands of each, `hf-prompt` left out; a line that is indented goes on with the one before."""
+"""Commands of each demo, without `hf-prompt`. An indented line continues the line before."""
 
 DURATIONS = {
     "images": "about a minute",
@@ -78,7 +78,7 @@ DURATIONS = {
     "cards": "about 10 minutes",
     "captioned_clips": "about 10 minutes",
 }
-"""Estimates from shorter runs."""
+"""Durations, estimated from shorter runs."""
 OUTPUT_FLAGS = ("--output_dir", "--frame_strip", "--picture", "--index", "--drawing")
 
 LOOK_AT = {
@@ -88,10 +88,11 @@ LOOK_AT = {
     "cards": (["cards.png", "mantis-blind-false/written.png"], "mantis-blind-false"),
     "captioned_clips": (["found.png", "retrieval/answers.png", "answers/answers.png"], "retrieval"),
 }
-"""Pictures that tell most, and the model to try."""
+"""Most informative figures of each demo, and the model to try."""
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt demo", __doc__)
     parser.add_argument(
         "kind", nargs="?", default="images", metavar="KIND", help=f"demo to run: {', '.join(KINDS)} (default: images)"
@@ -103,6 +104,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     parser = parsers()["demo"]
     arguments = parse(parser, argv)
     if arguments.kind not in KINDS:
@@ -129,7 +131,7 @@ def announcement(kind: str, output_dir: str) -> str:
 
 
 def commands(kind: str, output_dir: str) -> list[list[str]]:
-    """What is typed behind `hf-prompt`, one command after the other."""
+    """Return the arguments of each `hf-prompt` command of a demo, in order."""
     lines = KINDS[kind].replace("\n    ", " ").strip().splitlines()
     typed = [[word.format(out=output_dir) for word in shlex.split(line)] for line in lines]
     return [[*words, "--overwrite_output_dir", "true"] if words[0] == "train" else words for words in typed]

@@ -1,6 +1,6 @@
-"""Test a trained model, or each seed's model of a run.
+"""Test a trained model, or the models of all seeds of a run.
 
-The flags are those of the model's task, which its configuration names: `hf-prompt evaluate MODEL --help` shows them.
+The flags depend on the model's task; `hf-prompt evaluate MODEL --help` shows them.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from hf_prompt_models.utils.files import write_json
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all tasks share."""
     parser.add_argument("model", help="model folder, or output folder of a run with several seeds")
     parser.add_argument(
         "--test_dir",
@@ -45,6 +46,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add(parser: argparse.ArgumentParser, task: Task[Any], recipe: Recipe[Any] | None) -> None:
+    """Add the flags of a task."""
     task.add_evaluation_arguments(parser, recipe)
 
 
@@ -52,10 +54,12 @@ COMMAND = ModelCommand("hf-prompt evaluate", __doc__.strip(), add_common, add, l
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser with the flags of all tasks by the word that calls it."""
     return {"evaluate": COMMAND.parser_of_all()}
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     named = COMMAND.named(argv)
     if named is None:
         return 0
@@ -69,8 +73,8 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
     """Test a model, write the files that the flags name, and print the results; or print the help of its task.
 
     Args:
-        named: the command line, parsed with the flags of all tasks.
-        argv: the command line.
+        named: The command line, parsed with the flags of all tasks.
+        argv: The command line.
     """
     task, config = task_of_run(named.model)
     recipe = recipe_of_model(config)
@@ -91,7 +95,7 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
 
 
 def written_files(arguments: argparse.Namespace) -> list[Path]:
-    """Return the files that a test wrote: of several seeds, each has its own predictions."""
+    """Return the files that a test wrote; with several seeds, each has its own predictions."""
     named = (arguments.json, vars(arguments).get("confusion_matrix"))
     files = [Path(file) for file in named if file is not None]
     if arguments.predictions is None:

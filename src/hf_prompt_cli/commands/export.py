@@ -2,9 +2,10 @@
 
 hf-prompt export runs/coop --output onnx/model.onnx
 
-The file takes `pixel_values` (batch, 3, height, width), made as preprocessor_config.json beside it says, and gives
-`logits` (batch, classes); its metadata hold the classes' names as `id2label`. It is compared with the model, on random
-and on drawn pictures, before it is moved into place. Needs pip install 'hf_prompt_models[onnx]'.
+The file takes `pixel_values` (batch, 3, height, width), prepared as in the preprocessor_config.json next to it, and
+returns `logits` (batch, classes). Its metadata contain the class names as `id2label`. Before the file is written, its
+logits are compared with the model's on random pixels and generated images. Requires:
+pip install 'hf_prompt_models[onnx]'.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from hf_prompt_models.training.run_folder import describe_interrupted, model_dir
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt export", __doc__)
     parser.add_argument("model", help="model folder")
     parser.add_argument("--output", required=True, metavar="FILE", help="file to write, such as model.onnx")
@@ -56,6 +58,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     arguments = parse(parsers()["export"], argv)
     logging.disable_progress_bar()
     with ending(lambda: f"{arguments.model} is as it was, and so is {arguments.output}."):
@@ -64,6 +67,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def export(arguments: argparse.Namespace) -> None:
+    """Write the ONNX file, and print its size and its largest difference from the model.
+
+    Args:
+        arguments: The parsed command line.
+    """
     directory = model_directory(arguments.model)
     if said := describe_interrupted(arguments.model, {"-": directory}):
         print(said, file=sys.stderr)
@@ -75,7 +83,7 @@ def export(arguments: argparse.Namespace) -> None:
     moved = {}
     if arguments.backbone:
         moved["base_model_name_or_path"] = arguments.backbone
-    # Eager attention makes the smallest graph; in float32 whatever the checkpoint's, as ONNX runs it on any machine.
+    # Eager attention makes the smallest graph. ONNX runs float32 on any machine, whatever the checkpoint's data type.
     model = AutoModelForImageClassification.from_pretrained(
         directory, dtype=torch.float32, attn_implementation="eager", **moved
     )

@@ -1,4 +1,4 @@
-"""Print the words nearest to a learned prompt's context vectors.
+"""Print the tokens nearest to the context vectors of a learned prompt.
 
 hf-prompt interpret runs/coop/seed-1 --top_k 5 --metric cosine
 """
@@ -23,6 +23,7 @@ from hf_prompt_models.utils.files import write_json
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt interpret", __doc__)
     parser.add_argument("model", metavar="MODEL_DIR", help="model folder")
     parser.add_argument("--top_k", type=int, default=5, help="number of tokens per context vector (default: 5)")
@@ -49,6 +50,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     arguments = parse(parsers()["interpret"], argv)
     logging.disable_progress_bar()
     with ending(lambda: f"{arguments.model} is as it was."):
@@ -60,6 +62,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the nearest tokens of each context vector, as `--json` writes them.
+
+    Args:
+        arguments: The parsed command line.
+
+    Raises:
+        ValueError: If the model has no learned context, or not the classes that are named.
+    """
     directory = model_directory(arguments.model)
     if said := describe_interrupted(arguments.model, {"-": directory}):
         print(said, file=sys.stderr)
@@ -98,6 +108,7 @@ def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_table(result: dict[str, Any]) -> None:
+    """Print the nearest tokens of each context vector."""
     for context in result["contexts"]:
         if context["class_name"] is not None:
             print(context["class_name"])

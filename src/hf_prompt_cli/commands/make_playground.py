@@ -1,11 +1,11 @@
-"""Draw the data of the playground: images, clips, scenes and cards; and score descriptions of cards.
+"""Generate the images, clips, scenes and cards of the demos, or score descriptions of cards.
 
     hf-prompt make_playground images pictures --seed 1
     hf-prompt make_playground clips clips --train_per_class 64 --test_per_class 25
     hf-prompt make_playground scenes scenes --train 300 --test 300 --phrases positions
 
-The first argument says what; `hf-prompt make_playground images --help` lists its flags. The packaged tiny models are
-trained by `python scripts/train_playground.py` in a checkout of the repository.
+The first argument names what to generate; `hf-prompt make_playground images --help` lists its flags. To train the tiny
+models of the package, run `python scripts/train_playground.py` in a checkout of the repository.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from hf_prompt_models.playground.word_binding import write_episode_folder
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each kind of data by the words that call it."""
     commands = argparse.ArgumentParser(prog="hf-prompt make_playground").add_subparsers()
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
 
@@ -123,6 +124,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     found = {words.split()[1]: parser for words, parser in parsers().items()}
     what = chosen("hf-prompt make_playground", "thing", argv, list(found), f"{__doc__}\nTo make: {', '.join(found)}")
     arguments = vars(parse(found[what], argv[1:]))
@@ -134,7 +136,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make(what: str, arguments: dict[str, Any]) -> None:
-    # What needs PyAV or matplotlib is imported only where it is used.
+    """Generate data, or score descriptions.
+
+    Args:
+        what: The kind of data, the first word of the command line.
+        arguments: The other arguments of the command line, by name.
+    """
+    # Modules that need PyAV or matplotlib are imported only where they are used.
     match what:
         case "images":
             write_image_folder(**arguments)
@@ -157,6 +165,14 @@ def make(what: str, arguments: dict[str, Any]) -> None:
 
 
 def compare_cards(seeing: list[str], blind: list[str], images: str | None, picture: str | None) -> None:
+    """Print the scores of descriptions of cards, generated with images and with black images.
+
+    Args:
+        seeing: `predictions.jsonl` of each seed.
+        blind: The same files of a run with `--blind true`.
+        images: Folder of the card images.
+        picture: File of a figure to write, if `images` is given, too.
+    """
     from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_beside_seeing
 
     scores = compare_runs(seeing, blind)

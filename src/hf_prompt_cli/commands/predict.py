@@ -1,12 +1,12 @@
 """Run a trained model on files: classify, ground a phrase, find videos, answer, or generate text.
 
-The flags are those of the model's task, which its configuration names: `hf-prompt predict MODEL --help` shows them.
-With --class_names the model may be a backbone, which then classifies by hand-written prompts without any training; a
-trained prompt that all classes share takes the new names.
+The flags depend on the model's task; `hf-prompt predict MODEL --help` shows them. With --class_names, the model can be
+a backbone, which then classifies with hand-written prompts, without training. A trained prompt that all classes share
+can also classify into new class names.
 
-A video is a file, or a folder of its frames as images. Of files that are named the best classes are printed; of
-folders, how many files went to each class. Scores are the probabilities that pipeline("image-classification") or
-pipeline("video-classification") gives; where a video may have several labels, each class's own.
+A video is a file, or a folder with its frames as images. For files, the best classes are printed; for folders, the
+number of files per class. Scores are the probabilities of pipeline("image-classification") or
+pipeline("video-classification"); if a video can have several labels, each class has its own probability.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from hf_prompt_models.training.run_folder import describe_interrupted, holds_mod
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all tasks share."""
     parser.add_argument("model", help="model folder; with --class_names also Hub id or folder of a backbone")
     parser.add_argument(
         "files",
@@ -47,6 +48,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add(parser: argparse.ArgumentParser, task: Task[Any], recipe: Recipe[Any] | None) -> None:
+    """Add the flags of a task."""
     task.add_prediction_arguments(parser)
 
 
@@ -54,10 +56,12 @@ COMMAND = ModelCommand("hf-prompt predict", __doc__.strip(), add_common, add, la
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser with the flags of all tasks by the word that calls it."""
     return {"predict": COMMAND.parser_of_all()}
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     named = COMMAND.named(argv)
     if named is None:
         return 0
@@ -74,11 +78,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | None:
-    """Return what a model makes of files; `None` if its help was wanted, which is printed.
+    """Return the predictions for files, or `None` if the help was requested, which is then printed.
 
     Args:
-        named: the command line, parsed with the flags of all tasks.
-        argv: the command line.
+        named: The command line, parsed with the flags of all tasks.
+        argv: The command line.
+
+    Raises:
+        ValueError: If flags do not go together, or do not apply to the model.
     """
     if named.templates is not None and named.class_names is None:
         raise ValueError("--templates goes with --class_names: give both.")
@@ -103,9 +110,9 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | N
 
 
 def raw_backbone(named: argparse.Namespace) -> str | None:
-    """Return the backbone that is to classify without any training; `None` where a model of this package is named.
+    """Return the backbone to classify with, or `None` if the command line names a model of this package.
 
-    It is named as the model, or by --backbone, and then all paths are files.
+    The backbone is passed as the model, or by --backbone; then all paths are files.
     """
     model = named.model
     if named.class_names is None:
@@ -119,7 +126,7 @@ def raw_backbone(named: argparse.Namespace) -> str | None:
 
 
 def kept(named: argparse.Namespace) -> str:
-    """What an unfinished command leaves: tables and indices are moved into place when they are complete."""
+    """Return what an unfinished command leaves: tables and indices are moved into place when they are complete."""
     files = [file for file in (named.csv, named.drawing) if file is not None]
     earlier = [file for file in files if Path(file).exists()]
     unwritten = [file for file in files if file not in earlier]

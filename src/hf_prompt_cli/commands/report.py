@@ -1,4 +1,4 @@
-"""Tables and curves as in the papers, from the results of many runs of `hf-prompt train`.
+"""Write tables and curves as in the papers, from the results of many runs of `hf-prompt train`.
 
 hf-prompt report runs
 hf-prompt report runs/pets-* runs/dtd-16/results.json --output_dir report
@@ -15,6 +15,7 @@ from hf_prompt_models.tasks.results import read_results
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt report", __doc__)
     parser.add_argument(
         "runs",
@@ -30,6 +31,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     arguments = parse(parsers()["report"], argv)
     first = Path(arguments.runs[0])
     output_dir = arguments.output_dir or (first.parent if first.is_file() else first)

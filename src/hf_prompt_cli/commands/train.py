@@ -1,15 +1,15 @@
-"""Teach a method your data from labelled examples, and test it beside what it knows without.
+r"""Train a method on your labelled examples, and compare it with the zero-shot result.
 
-    hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
+    hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \
         --shots 16 --seeds 1 2 3 --output_dir runs/coop
-    hf-prompt train action_clip --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \\
+    hf-prompt train action_clip --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \
         --output_dir runs/action_clip
     hf-prompt train coop run.yaml --shots 4
 
-The first argument names the method; `hf-prompt train coop --help` lists its flags, the data's and the Trainer's, and
-`hf-prompt train` alone says which method is for what. A file that ends in .yaml or .json and comes next holds flags, a
-line for each (`shots: 16`); those on the command line win. Ctrl-C saves a checkpoint and says how to go on from it.
-With several processes: `torchrun --nproc_per_node 2 -m hf_prompt_cli train …`.
+The first argument names the method. `hf-prompt train coop --help` lists its flags, and `hf-prompt train` without
+arguments helps choosing a method. The second argument can be a .yaml or .json file of flags, with one line per flag
+(`shots: 16`); flags on the command line take precedence. Ctrl-C saves a checkpoint and prints how to resume from it.
+To use several processes, run `torchrun --nproc_per_node 2 -m hf_prompt_cli train …`.
 """
 
 import argparse
@@ -51,14 +51,16 @@ Too slow? coop --augmented_views 16 trains without the image tower: 56.4 ± 0.4 
 0.51 s in place of 2.40 (docs/performance.md).
 
 See it first, offline: hf-prompt demo"""
-"""What `hf-prompt train` prints below the list of methods; docs/choosing.md has all of it."""
+"""Text that `hf-prompt train` prints below the list of methods; docs/choosing.md has the full version."""
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each method by the words that call it."""
     return {f"train {method}": parser_of(method) for method in methods_with("recipe")}
 
 
 def parser_of(method: str) -> argparse.ArgumentParser:
+    """Return the parser of a method."""
     from hf_prompt_models.models import recipe_of
     from hf_prompt_models.tasks.base import task_named
 
@@ -67,6 +69,7 @@ def parser_of(method: str) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     trained = methods_with("recipe")
     if not argv:
         print(advice(trained))
@@ -87,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     from hf_prompt_cli.resuming import how_to_go_on
     from hf_prompt_models.tasks.run import train
 
-    logging.disable_progress_bar()  # of loading and writing weights: training has a bar of its own
+    logging.disable_progress_bar()  # these are of loading and writing weights; training has its own bar
     began, flags = time.time(), typed
     typed_command = shlex.join(["hf-prompt", "train", method, *typed])
     with ending(
@@ -105,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def flags_of_other_tasks(method: str) -> Mapping[str, str]:
-    """Return the flags for the data of tasks other than a method's, with the reason why they do not apply."""
+    """Return the data flags of tasks other than a method's, with the reason why they do not apply."""
     from dataclasses import fields
 
     from hf_prompt_models.models import recipe_of
@@ -121,7 +124,7 @@ def flags_of_other_tasks(method: str) -> Mapping[str, str]:
 
 
 def advice(trained: Sequence[str]) -> str:
-    """Return which method is for what, from the recipes, and what was measured."""
+    """Return a list of methods with their use cases, from the recipes, and measured results."""
     from hf_prompt_models.models import recipe_of
 
     lines = [

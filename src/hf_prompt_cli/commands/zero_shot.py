@@ -1,11 +1,11 @@
-"""Write a zero-shot classifier: a backbone with your class names in hand-written prompts, without any training.
+r"""Write a zero-shot classifier: a backbone with your class names in hand-written prompts, without training.
 
 hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names names.txt --output_dir runs/zero_shot
-hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names names.txt --templates imagenet_80 \\
+hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names names.txt --templates imagenet_80 \
     "a sketch of a {}." --output_dir runs/zero_shot
 hf-prompt zero_shot --backbone openai/clip-vit-base-patch32 --class_names actions.txt --kind video --output_dir runs/zs
 
-The model is used as a trained one: predict, evaluate, app and export take it. A file of class names has a name on each
+The model is used like a trained one, by predict, evaluate, app and export. A file of class names has one name per
 line, rows `folder,name`, or is JSON.
 """
 
@@ -31,6 +31,7 @@ KINDS = ("image", "video")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of this command by the words that call it."""
     parser = examples_parser("hf-prompt zero_shot", __doc__)
     parser.add_argument(
         "--backbone",
@@ -57,6 +58,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run this command and return its exit code."""
     arguments = parse(parsers()["zero_shot"], argv)
     logging.disable_progress_bar()
     with ending(lambda: f"No model was written to {arguments.output_dir}."):
@@ -67,8 +69,11 @@ def main(argv: Sequence[str]) -> int:
 def write_zero_shot(arguments: argparse.Namespace) -> str:
     """Write the model with its card, and return the lines to print.
 
+    Args:
+        arguments: The parsed command line.
+
     Raises:
-        ValueError: if the folder holds files.
+        ValueError: If the folder is not empty.
     """
     directory, task = Path(arguments.output_dir), task_named(f"{arguments.kind}-classification")
     assert isinstance(task, ClassificationTask)

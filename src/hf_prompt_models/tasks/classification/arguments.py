@@ -136,8 +136,8 @@ class ClassificationArguments:
     feature_cache: str | None = field(
         default=None,
         metadata={
-            "help": "Folder in which the features of a frozen image tower are cached between runs. Default: next "
-            "to the Hugging Face cache folder. off: no cache."
+            "help": "Folder in which the features of a frozen image tower are cached between runs. Default: in "
+            "the Hugging Face cache folder. off: no cache."
         },
     )
 
