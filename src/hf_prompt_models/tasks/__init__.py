@@ -1,4 +1,4 @@
-"""What can be trained, evaluated, predicted, reported and shown: one folder for each task."""
+"""Tasks, which define what can be trained, evaluated, predicted, reported and shown. Each task has its own folder."""
 
 from typing import TYPE_CHECKING
 

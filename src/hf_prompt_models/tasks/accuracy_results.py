@@ -1,4 +1,4 @@
-"""The accuracies of a run that classifies or grounds phrases, for the tables of reports."""
+"""Accuracies of a run that classifies or grounds phrases, for the tables of reports."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,13 @@ KINDS = ("image", "video", "expression")
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy over seeds, from 0 to 1: mean, population standard deviation, number of seeds."""
+    """Accuracy over seeds.
+
+    Attributes:
+        mean: Mean, from 0 to 1.
+        std: Population standard deviation.
+        seeds: Number of seeds.
+    """
 
     mean: float
     std: float
@@ -24,19 +30,20 @@ class Score:
 
 @dataclass(frozen=True)
 class TestResult:
-    """What was tested on one test set.
+    """Results on one test set.
 
     Attributes:
-        title: of the test set.
-        test_set: what must agree where two runs are compared on it: numbers of classes and of images or videos.
-        templates: of the zero-shot result.
-        zero_shot: accuracy of hand-written prompts, from 0 to 1; of several labels the mean average precision.
-        learned: the same of the method.
-        several_labels: whether there are several labels each.
-        source: where the test set is.
-        digest: tells it from others, if the run has written one.
-        chance: the accuracy of guessing, where it was counted.
-        zero_shot_top5, learned_top5: top-5 accuracies, where they were counted.
+        title: Title of the test set.
+        test_set: Numbers of classes and of examples, which must be equal if two runs are compared.
+        templates: Templates of the zero-shot result.
+        zero_shot: Accuracy of hand-written prompts, from 0 to 1; with several labels, the mean average precision.
+        learned: Accuracy of the method, in the same metric.
+        several_labels: Whether examples have several labels.
+        zero_shot_top5: Top-5 accuracy of hand-written prompts, if known.
+        learned_top5: Top-5 accuracy of the method, if known.
+        source: Source of the test set.
+        digest: Digest that identifies the test set, if the run has one.
+        chance: Accuracy of guessing, if known.
     """
 
     title: str
@@ -54,24 +61,24 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Result:
-    """One `results.json`.
+    """Content of one `results.json`.
 
     Attributes:
-        path: of the file.
-        protocol: one of `PROTOCOLS`.
-        method: its title.
-        backbone: as the run named it.
-        shots: training images or videos a class; 0: all.
-        arguments: the method's.
-        dataset: title of the data set that was trained on.
-        tests: by role: "test"; "base" and "new"; or "source" and one for each target.
-        command: what made it, or None.
-        kind: what was classified, "image" or "video", or "expression" of visual grounding.
-        settings: flags of training that were given, by name: they are not the recipe's.
-        steps: training steps of the seeds.
-        train: where the training data is.
-        train_digest: tells them from others, if the run has written one.
-        templates_given: whether the templates were chosen by a flag.
+        path: Path of the file.
+        protocol: One of `PROTOCOLS`.
+        method: Title of the method.
+        backbone: Backbone, as the run named it.
+        shots: Training examples per class; 0: all.
+        arguments: Arguments of the method.
+        dataset: Title of the dataset that was trained on.
+        tests: Results by role: "test"; "base" and "new"; or "source" and one for each target.
+        command: Command line of the run, or `None`.
+        kind: "image" or "video", which were classified, or "expression" of visual grounding.
+        settings: Training flags that were given, by name, and that override the recipe's.
+        steps: Training steps of the seeds.
+        train: Source of the training data.
+        train_digest: Digest that identifies the training data, if the run has one.
+        templates_given: Whether a flag set the templates.
     """
 
     path: Path
@@ -92,10 +99,10 @@ class Result:
 
 
 def accuracies_of(results: RunResults) -> Result:
-    """Return the accuracies of a run. One that names no protocol is a few-shot result.
+    """Return the accuracies of a run. A run without a protocol is a few-shot result.
 
     Raises:
-        ValueError: if it is not as `hf-prompt train` writes it, naming what is missing or wrong.
+        ValueError: If the file is not written by `hf-prompt train`; the message names what is missing or wrong.
     """
     try:
         return _result(results.path, results.value)
@@ -108,7 +115,7 @@ def _result(path: Path, value: Any) -> Result:
     if protocol not in PROTOCOLS:
         raise ValueError(f"its protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}.")
     kind = _take(value, "kind", str) if "kind" in value else "image"
-    if "test_expressions" in _take(value, "data", dict):  # an earlier version named no kind
+    if "test_expressions" in _take(value, "data", dict):  # an earlier version wrote no kind
         kind = "expression"
     if kind not in KINDS:
         raise ValueError(f"its kind is {kind!r}, not one of {', '.join(KINDS)}.")
@@ -123,7 +130,7 @@ def _result(path: Path, value: Any) -> Result:
         counts = {
             "classes": data.get("classes"),
             "test_images": data.get("test_images"),
-        }  # of before there were videos
+        }  # from a version without videos
         tests = {"test": _test({"title": dataset, **counts, **value}, seeds, kind)}
     roles = {FEW_SHOT: {"test"}, BASE_TO_NEW: {"base", "new"}, CROSS_DATASET: {"source"}}[protocol]
     if missing := roles - set(tests):
@@ -176,7 +183,7 @@ def _title(name: str) -> str:
 
 
 def _folder_name(source: str) -> str:
-    """What to call a test set that has no name: its folder, or the one above if that only names a split."""
+    """Return the name of a test set without a title: its folder, or the parent if the folder only names a split."""
     path = Path(source)
     return path.parent.name or path.name if path.name in {"test", "val", "validation"} else path.name
 

@@ -1,7 +1,7 @@
-"""The papers' tables and curves from the accuracies of many runs.
+"""Tables and curves in the layout of the papers, from the accuracies of many runs.
 
-Layout: few-shot as in CoOp (arXiv 2109.01134, Figure 3), base-to-new and cross-dataset as in CoCoOp (arXiv 2203.05557,
-Tables 1 and 2).
+Few-shot results are laid out as in CoOp (arXiv 2109.01134, Figure 3), base-to-new and cross-dataset results as in
+CoCoOp (arXiv 2203.05557, Tables 1 and 2).
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def accuracy_sections(runs: Sequence[RunResults]) -> list[Section]:
     """Return the tables of runs that classify or ground phrases.
 
     There is one for each protocol, kind of data and backbone; in base-to-new and cross-dataset also for each number of
-    shots. Runs and test sets that differ are told apart by what differs; equal runs are numbered, with a note.
+    shots. Labels show how runs and test sets differ; equal runs are numbered, with a note.
     """
     results = [accuracies_of(run) for run in runs]
     groups: dict[tuple[int, str, str, int, str], list[Result]] = {}
@@ -56,7 +56,7 @@ def accuracy_sections(runs: Sequence[RunResults]) -> list[Section]:
 
 
 def _named(results: Sequence[Result]) -> list[tuple[Result, str]]:
-    """Runs with what to call their test sets, compared where backbone, protocol and kind are the same."""
+    """Return runs with names for their test sets, which are compared for the same backbone, protocol and kind."""
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.protocol, result.kind, result.backbone), []).append(result)
@@ -66,9 +66,10 @@ def _named(results: Sequence[Result]) -> list[tuple[Result, str]]:
 
 
 def _few_shot(results: Sequence[Result]) -> Section:
-    """Rows: zero-shot, then each variant by shots. Columns: data sets and, where there are several, their average.
+    """Return the few-shot table.
 
-    Of videos there is a column for top-5, too. Mean average precision is never averaged with accuracy.
+    The rows are zero-shot, then each variant by shots; the columns are the datasets and, if there are several, their
+    average. Videos have an additional column for top-5. Mean average precision is never averaged with accuracy.
     """
     labels, repeated = run_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
@@ -146,7 +147,7 @@ def _few_shot(results: Sequence[Result]) -> Section:
 
 
 def _with_counts(note: str, tests: dict[str, list[TestResult]], kind: str, repeated: list[str]) -> str:
-    """A note, with the numbers of examples that the accuracies are counted on, and what repeats other runs."""
+    """Return a note with the numbers of test examples, and the notes on repeated runs."""
     counts = [
         f"{title}: {of_title[0].test_set[1]} test {kind}s"
         + ("" if of_title[0].test_set[0] is None else f" of {of_title[0].test_set[0]} classes")
@@ -165,13 +166,17 @@ def _heading(text: str, results: Sequence[Result]) -> str:
 
 
 def _base_to_new(results: Sequence[Result]) -> Section:
-    """Rows: data sets and their average. Columns: base, new, harmonic mean, for zero-shot and each variant."""
+    """Return the base-to-new table.
+
+    The rows are the datasets and their average; the columns are base, new and harmonic mean, for zero-shot and each
+    variant.
+    """
     labels, repeated = run_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
     cells: dict[str, dict[str, Result]] = {label: {} for label in labels.values()}
     for result in results:
         cells[labels[result.path]][result.dataset] = result
-    # For each group of columns, by data set: base and new.
+    # Base and new by dataset, for each group of columns.
     groups: dict[str, dict[str, tuple[Score, Score]]] = {}
     by_hand = {
         role: _zero_shot_rows(
@@ -210,10 +215,13 @@ def _halves(scores: tuple[Score, Score] | None) -> list[str]:
 
 
 def _cross_dataset(results: Sequence[Result]) -> Section:
-    """Rows: zero-shot and each variant. Columns: the source, the targets, and the targets' average."""
+    """Return the cross-dataset table.
+
+    The rows are zero-shot and each variant; the columns are the source, the targets, and the average of the targets.
+    """
     labels, repeated = run_labels(results)
     source = results[0].dataset
-    tests: dict[str, dict[str, TestResult]] = {}  # of each file: the targets by title
+    tests: dict[str, dict[str, TestResult]] = {}  # the targets of each file, by title
     for result in results:
         targets = tests.setdefault(str(result.path), {})
         for role, test in result.tests.items():
@@ -242,12 +250,14 @@ def _cross_dataset(results: Sequence[Result]) -> Section:
 def _zero_shot_rows(
     tests: dict[str, list[tuple[Result, TestResult]]], labels: dict[Path, str]
 ) -> dict[str, dict[str, TestResult]]:
-    """Return rows of zero-shot results, by their titles: one row while all runs of a test set agree; else one for each
-    list of templates and, if runs with the same templates differ, for each run's label.
+    """Return rows of zero-shot results, by their titles.
+
+    There is one row if all runs of a test set agree; else one for each list of templates and, if runs with the same
+    templates differ, one for each run's label.
 
     Args:
-        tests: of each test set, by its title, the runs and what they were tested on.
-        labels: of the runs.
+        tests: For each title of a test set, the runs and their results on it.
+        labels: Labels of the runs.
     """
     templates = {test.templates for of_title in tests.values() for _, test in of_title}
     several = any(len({test.templates for _, test in of_title}) > 1 for of_title in tests.values())
@@ -265,7 +275,7 @@ def _zero_shot_rows(
 
 
 def _average(values: Sequence[float | None]) -> float | None:
-    """The mean, if there is no gap."""
+    """Return the mean, or `None` if a value is missing."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
@@ -275,15 +285,17 @@ def _mean(score: Score | None) -> float | None:
 
 
 def harmonic_mean_or_gap(base: float | None, new: float | None) -> float | None:
+    """Return the harmonic mean, or `None` if a value is missing."""
     return None if base is None or new is None else harmonic_mean(base, new)
 
 
 def percent(share: float | None) -> str:
+    """Return a share in %, or a dash if it is missing."""
     return NO_VALUE if share is None else f"{100 * share:.2f}"
 
 
 def score_text(score: Score | None) -> str:
-    """In %, with the deviation where there are several seeds."""
+    """Return a score in %, with the deviation if there are several seeds."""
     if score is None or score.seeds < 2:
         return percent(_mean(score))
     return f"{percent(score.mean)} ± {percent(score.std)}"

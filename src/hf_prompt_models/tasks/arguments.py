@@ -1,4 +1,4 @@
-"""Command lines of training: the recipe's settings apply where no flag gives another."""
+"""Command lines of training. The recipe's settings apply unless a flag overrides them."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,15 @@ DEFAULT_TOP_K = 5
 
 @dataclass
 class RunArguments:
-    """The arguments of a training run: what the command line gives, above the recipe's settings.
+    """Arguments of a training run: the flags of the command line, with the recipe's settings as defaults.
 
     Attributes:
-        method: the method's own, of the recipe's `arguments_class`.
-        data: the task's, of its `data_arguments`.
-        training: keyword arguments for `TrainingArguments`.
-        run: options of the run itself.
-        own_schedule: whether CoOp's learning rate schedule applies: neither the recipe nor a flag names another.
+        method: Arguments of the method, of the recipe's `arguments_class`.
+        data: Arguments of the task, of its `data_arguments`.
+        training: Keyword arguments for `TrainingArguments`.
+        run: Options of the run itself.
+        own_schedule: Whether CoOp's learning rate schedule is used, because neither the recipe nor a flag sets
+            another.
     """
 
     method: Any
@@ -47,7 +48,7 @@ class RunArguments:
 
 
 class TrainerArguments(TrainingArguments):
-    """`TrainingArguments`, under a heading of their own in the help."""
+    """`TrainingArguments`, under a separate heading in the help."""
 
     _argument_group_name = "training (transformers' TrainingArguments)"
 
@@ -56,11 +57,12 @@ MOST_CHOICES_SHOWN = 12
 
 
 class SourcedDefaultsFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in which each default stands with where it is from.
+    """Help formatter that shows the source of each default next to it.
 
     Args:
-        sources: by the names of arguments.
-        args, kwargs: as for argparse's formatters.
+        sources: Source of the default, by argument name.
+        args: As for argparse's formatters.
+        kwargs: As for argparse's formatters.
     """
 
     def __init__(self, *args: Any, sources: Mapping[str, str], **kwargs: Any):
@@ -68,7 +70,10 @@ class SourcedDefaultsFormatter(argparse.RawDescriptionHelpFormatter):
         self.sources = sources
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """The flag once (`--n_ctx` is `--n-ctx`, too), and no list of what it takes that nobody reads to its end."""
+        """Return a flag once, with its value.
+
+        Aliases (`--n-ctx` for `--n_ctx`) and long lists of choices are left out.
+        """
         if not action.option_strings or action.nargs == 0:
             return ", ".join(action.option_strings)
         metavar = "true|false" if action.type is string_to_bool else action.dest.upper()
@@ -85,18 +90,18 @@ class SourcedDefaultsFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _shown(default: Any) -> str:
-    default = getattr(default, "value", default)  # of an enumeration
+    default = getattr(default, "value", default)  # the value of an enumeration
     return (" ".join(map(str, default)) if isinstance(default, list) else str(default)).replace("%", "%%")
 
 
 def build_parser(recipe: Recipe[Any], data: type, settings: Mapping[str, Any], prog: str) -> HfArgumentParser:
-    """The parser of a method's command line: its own flags, those for data and protocol, then the Trainer's.
+    """Return the parser of a method's command line: its own flags, those for data and protocol, then the Trainer's.
 
     Args:
-        recipe: the method's.
-        data: the dataclass of the arguments for data and protocol.
-        settings: the recipe's, in place of what the dataclasses have as defaults.
-        prog: what the program is called.
+        recipe: Recipe of the method.
+        data: Dataclass of the arguments for data and protocol.
+        settings: Settings of the recipe, which replace the defaults of the dataclasses.
+        prog: Name of the program.
     """
     sources = {each.name: "Trainer" for each in fields(TrainingArguments)}
     ours = [each.name for cls in (recipe.arguments_class, data, RunOptions) for each in fields(cls)]
@@ -119,14 +124,14 @@ def build_parser(recipe: Recipe[Any], data: type, settings: Mapping[str, Any], p
 
 
 def parse_given(parser: HfArgumentParser, argv: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments that a command line gives itself, without defaults.
+    """Return the arguments that a command line gives explicitly, without defaults.
 
     Args:
-        parser: from `build_parser`.
-        argv: the command line.
+        parser: Parser from `build_parser`.
+        argv: The command line.
     """
     names = {each.name for cls in parser.dataclass_types for each in fields(cls)}
-    unset = argparse.Namespace(**dict.fromkeys(names, NOT_GIVEN))  # a default only fills a name that is not there
+    unset = argparse.Namespace(**dict.fromkeys(names, NOT_GIVEN))  # argparse sets defaults of missing names only
     parsed = vars(parser.parse_args(list(argv), namespace=unset))
     given = {name: value for name, value in parsed.items() if value is not NOT_GIVEN}
     if "output_dir" not in given:
@@ -139,10 +144,14 @@ def parse_given(parser: HfArgumentParser, argv: Sequence[str]) -> dict[str, Any]
 
 
 def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for `TrainingArguments`: this package's, above them the recipe's, above them the flags'.
+    """Return keyword arguments for `TrainingArguments`. Flags override the recipe, which overrides this package.
+
+    Args:
+        recipes: Settings of the recipe.
+        explicit: Settings that flags give.
 
     Raises:
-        ValueError: if flags contradict each other, or train nothing.
+        ValueError: If flags contradict each other, or nothing would be trained.
     """
     check_numbers(explicit)
     defaults = recipes | {
@@ -152,30 +161,30 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         "save_total_limit": 1,
         "hub_strategy": "end",
         "remove_unused_columns": False,
-        # Of a CLIP's image tower the last norm, of others the pooler: no loss reaches them, also with checkpointing.
+        # The last norm of a CLIP's image tower, or another model's pooler, gets no gradient, also with checkpointing.
         "ddp_find_unused_parameters": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
     if "optim" in explicit:
-        defaults.pop("optim_args", None)  # they are the recipe's optimizer's
+        defaults.pop("optim_args", None)  # they belong to the recipe's optimizer
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
     return defaults | implied_strategies(explicit) | explicit
 
 
 def recipe_arguments(recipe: dict[str, Any], output_dir: str, **settings: Any) -> TrainingArguments:
-    """A recipe's `TrainingArguments` for code of one's own: what `train.py` trains with, but for `settings`.
+    """Return a recipe's `TrainingArguments` for your own code: those of `train.py`, with `settings` applied.
 
     Args:
-        recipe: what the `training_defaults` of a `recipe_<method>` module returned.
-        output_dir: where checkpoints go.
-        settings: further arguments of `TrainingArguments`, above the recipe's.
+        recipe: Result of `training_defaults` of a `recipe_<method>` module.
+        output_dir: Folder for checkpoints.
+        settings: Additional arguments of `TrainingArguments`, which override the recipe's.
     """
     return build_training_arguments(training_settings(recipe, {"output_dir": output_dir, **settings}))
 
 
 def fields_of(cls: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that a dataclass has."""
+    """Return the given arguments that are fields of a dataclass."""
     return {f.name: given[f.name] for f in fields(cls) if f.name in given}
 
 
@@ -185,11 +194,11 @@ def run_arguments(
     """Return the arguments of a run.
 
     Args:
-        recipe: the method's.
-        given: the flags that the command line gives.
-        data: of the task's `data_arguments`.
-        settings: the recipe's `training_defaults`.
-        method: the recipe's defaults of the method's own flags, where they depend on others.
+        recipe: Recipe of the method.
+        given: Flags that the command line gives.
+        data: Instance of the task's `data_arguments`.
+        settings: The recipe's `training_defaults`.
+        method: The recipe's defaults of the method's own flags, where they depend on others.
     """
     return RunArguments(
         method=recipe.arguments_class(**method | fields_of(recipe.arguments_class, given)),
@@ -199,7 +208,7 @@ def run_arguments(
     )
 
 
-# -- flags that several tasks have in `hf-prompt evaluate` and `hf-prompt predict` -----------------------------------
+# -- flags that several tasks share in `hf-prompt evaluate` and `hf-prompt predict` ----------------------------------
 
 
 def add_backbone_argument(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +222,7 @@ def add_backbone_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_top_k_argument(parser: argparse.ArgumentParser, answers: str) -> None:
-    """Add `--top_k`; `answers` is what is given for each file, such as "classes"."""
+    """Add `--top_k`; `answers` is what is returned for each file, such as "classes"."""
     parser.add_argument(
         "--top_k",
         type=positive,
@@ -245,14 +254,22 @@ def add_loading_arguments(parser: argparse.ArgumentParser, default: str) -> None
 
 
 def positive(text: str) -> int:
-    """Return a number that is at least 1, as the type of a flag."""
+    """Parse a number that is at least 1; used as the type of a flag.
+
+    Raises:
+        argparse.ArgumentTypeError: For other text.
+    """
     if (number := natural(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return number
 
 
 def natural(text: str) -> int:
-    """Return a number that is at least 0, as the type of a flag."""
+    """Parse a number that is at least 0; used as the type of a flag.
+
+    Raises:
+        argparse.ArgumentTypeError: For other text.
+    """
     try:
         number = int(text)
     except ValueError:
@@ -263,11 +280,11 @@ def natural(text: str) -> int:
 
 
 def output_file(name: str) -> str:
-    """Return the name of a file to write, as the type of a flag.
+    """Return the name of a file to write; used as the type of a flag.
 
     Raises:
-        argparse.ArgumentTypeError: if it has the suffix of an image or a video, as one of several files that a shell's
-            pattern stands for: it would be replaced.
+        argparse.ArgumentTypeError: If the name has the suffix of an image or a video. The shell may have expanded a
+            pattern to several files, of which one would be overwritten.
     """
     if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}); name a text file.")

@@ -1,8 +1,8 @@
-"""The typed contract of tasks: what can be trained, evaluated, predicted, reported and shown.
+"""Typed interface of tasks, which define what can be trained, evaluated, predicted, reported and shown.
 
-Each folder with a `task.py` is a task: an instance `TASK` of a subclass of `Task`. Commands look it up by the
-configuration of a model (`task_of`) or by the recipe of a method (`task_named`). `Recipe`, the contract of how a
-method is trained, is in `recipe_utils.py`, below the methods that have one.
+Each folder with a `task.py` is a task: `TASK`, an instance of a subclass of `Task`. Commands find it by the
+configuration of a model (`task_of`) or by the recipe of a method (`task_named`). `Recipe`, which defines how a method
+is trained, is in `recipe_utils.py`.
 """
 
 import argparse
@@ -33,17 +33,17 @@ from hf_prompt_models.training.trainer import PromptTrainer
 
 RecipeT = TypeVar("RecipeT", bound=Recipe[Any])
 Entries = list[dict[str, Any]] | dict[str, Any]
-"""Predictions as `--json` prints them."""
+"""Type of predictions, as `--json` prints them."""
 
 
 class Run(ABC):
-    """A training run of a task: its data, which are read and checked, and what each seed needs.
+    """Training run of a task: its data, which is read and checked on creation, and the steps for each seed.
 
-    `tasks.run.run_training` calls the methods in the order in which they are written here.
+    `tasks.run.run_training` calls the methods in the order in which they are defined here.
 
     Attributes:
-        examples: of each seed, the number of examples to train on.
-        card_task: what the model-index of the model cards calls the task.
+        examples: Number of training examples, by seed.
+        card_task: Name of the task in the model-index of the model cards.
     """
 
     examples: Mapping[int, int]
@@ -51,42 +51,43 @@ class Run(ABC):
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
-        """Return what `results.json` holds before the first seed: data, backbones, baselines."""
+        """Return the content of `results.json` before the first seed: data, backbones, baselines."""
 
     def write_baselines(self, directory: Path) -> None:  # noqa: B027  not every task has some
-        """Write into the run's folder what is known before training, such as zero-shot predictions."""
+        """Write results from before training, such as zero-shot predictions, to the folder of the run."""
 
     @abstractmethod
     def record(self, seed: int) -> dict[str, Any]:
-        """Return what tells a seed's run from others, so that its checkpoints are not resumed by another."""
+        """Return the values that identify a seed's run, so that no other run resumes its checkpoints."""
 
     def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:  # noqa: B027  likewise
-        """Write into a seed's folder what is known before its training, such as the few-shot sample."""
+        """Write data from before training, such as the few-shot sample, to the folder of a seed."""
 
     @abstractmethod
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
-        """Return the trainer of a seed, with a new model; the random seed is set."""
+        """Return the trainer of a seed, with a new model. The random seed is already set."""
 
     @abstractmethod
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
-        """Test the trained model, save it, write predictions and figures, and return the seed's results."""
+        """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
 
     @abstractmethod
     def summarise(self, results: dict[str, Any]) -> None:
-        """Put the means over the seeds so far into the results."""
+        """Add the means over the seeds so far to the results."""
 
 
 class Task(ABC, Generic[RecipeT]):
-    """One kind of problem.
+    """Base class of tasks.
 
     Attributes:
-        name: as pipelines call it, such as "image-classification"; recipes and configurations name it.
-        does: what its models do, for messages: "classifies images".
-        data_arguments: dataclass of the flags for data and protocol.
-        kind: what an example is called in `results.json`.
-        names_in_results: what `results.json` calls the task, where that is not its name.
-        page: module of the web page, which has a function `page(model, options)`.
-        prediction_examples, evaluation_examples: arguments of `hf-prompt predict` and `evaluate`, for `--help`.
+        name: Name of the task as in pipelines, such as "image-classification"; recipes and configurations use it.
+        does: What the task's models do, for messages, such as "classifies images".
+        data_arguments: Dataclass of the flags for data and protocol.
+        kind: Name of an example in `results.json`.
+        names_in_results: Names of the task in `results.json`, where they differ from `name`.
+        page: Module of the web page, with a function `page(model, options)`.
+        prediction_examples: Example arguments of `hf-prompt predict`, for `--help`.
+        evaluation_examples: Example arguments of `hf-prompt evaluate`, for `--help`.
     """
 
     name: ClassVar[str]
@@ -105,9 +106,14 @@ class Task(ABC, Generic[RecipeT]):
         return build_parser(recipe, self.data_arguments, self.shown_defaults(recipe), prog)
 
     def parse_training(self, recipe: RecipeT, argv: Sequence[str], prog: str) -> RunArguments:
-        """Parse the command line of `hf-prompt train METHOD`. An explicit flag always wins over the recipe.
+        """Parse the command line of `hf-prompt train METHOD`. Explicit flags take precedence over the recipe.
 
         Exits with a message, as argparse does, if flags are wrong or missing.
+
+        Args:
+            recipe: Recipe of the method.
+            argv: The command line after the method.
+            prog: Name of the program in messages.
         """
         parser = self.training_parser(recipe, prog)
         arguments = self.run_arguments(recipe, parser, with_laptop_defaults(recipe, parse_given(parser, argv)))
@@ -122,51 +128,55 @@ class Task(ABC, Generic[RecipeT]):
 
     @abstractmethod
     def run_arguments(self, recipe: RecipeT, parser: HfArgumentParser, given: dict[str, Any]) -> RunArguments:
-        """Return the arguments of a run; `parser.error` ends it where they do not go together.
+        """Return the arguments of a run; calls `parser.error` if they do not go together.
 
         Args:
-            recipe: the method's.
-            parser: of the command line.
-            given: the flags that the command line gives.
+            recipe: Recipe of the method.
+            parser: Parser of the command line.
+            given: Flags that the command line gives.
         """
 
     @abstractmethod
     def backbones(self, recipe: RecipeT, arguments: RunArguments) -> list[str | None]:
-        """Return the backbones that a run loads, to be found before data are read."""
+        """Return the backbones that a run loads, which are located before any data is read."""
 
     @abstractmethod
     def prepare(self, recipe: RecipeT, arguments: RunArguments, training: Mapping[int, TrainingArguments]) -> Run:
-        """Read and check the data of a run and compute its baselines: whatever can be wrong is found out here.
+        """Read and check the data of a run and compute its baselines, so that problems are found before training.
 
         Args:
-            recipe: the method's.
-            arguments: the run's.
-            training: of each seed; settings that depend on the data may be changed.
+            recipe: Recipe of the method.
+            arguments: Arguments of the run.
+            training: Training arguments by seed. Settings that depend on the data may be changed.
 
         Raises:
-            ValueError: for data or arguments that cannot be used.
+            ValueError: For data or arguments that cannot be used.
         """
 
     @abstractmethod
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
-        """Return what `hf-prompt train` prints at the end."""
+        """Return the text that `hf-prompt train` prints at the end."""
 
     @abstractmethod
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
-        """Return what the model card of one seed says of the run."""
+        """Return the part of a seed's model card that describes the run."""
 
     @staticmethod
     @abstractmethod
     def build_sections(runs: Sequence[RunResults]) -> list[Section]:
-        """Return the tables of `hf-prompt report`; tasks that share this function are reported in common tables."""
+        """Return the tables of `hf-prompt report`. Tasks that share this function are reported in common tables."""
 
     # -- evaluation and prediction -----------------------------------------------------------------------------------
 
     def check_model(self, directory: Path, config: PromptConfig) -> None:
-        """Refuse a model that commands cannot run, such as a second head of a method that only Python uses.
+        """Refuse a model that commands cannot run, such as a second head of a method that is used in Python only.
+
+        Args:
+            directory: Folder of the model.
+            config: Configuration of the model.
 
         Raises:
-            ValueError: naming its class.
+            ValueError: If the model is of such a class.
         """
         if model_class_of(config).pipeline_task != self.name:
             raise ValueError(
@@ -176,7 +186,7 @@ class Task(ABC, Generic[RecipeT]):
 
     @abstractmethod
     def add_evaluation_arguments(self, parser: argparse.ArgumentParser, recipe: RecipeT | None) -> None:
-        """Add the task's flags of `hf-prompt evaluate`; `recipe` is the method's, if it has one."""
+        """Add the task's flags of `hf-prompt evaluate`. `recipe` is that of the method, if it has one."""
 
     @abstractmethod
     def evaluate(
@@ -185,14 +195,14 @@ class Task(ABC, Generic[RecipeT]):
         """Test saved models and return what `--json` writes.
 
         Args:
-            directories: of the models, by seed.
-            recipe: of their method, if it has one.
-            arguments: the flags; `arguments.predictions`, if given, names the file to write answers to.
+            directories: Folders of the models, by seed.
+            recipe: Recipe of their method, if it has one.
+            arguments: The flags. `arguments.predictions`, if given, is the file to write answers to.
         """
 
     @abstractmethod
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
-        """Return what `hf-prompt evaluate` prints."""
+        """Return the text that `hf-prompt evaluate` prints."""
 
     @abstractmethod
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -203,11 +213,11 @@ class Task(ABC, Generic[RecipeT]):
         """Run a saved model on files.
 
         Args:
-            directory: of the model.
-            arguments: the flags.
+            directory: Folder of the model.
+            arguments: The flags.
 
         Returns:
-            With `--json` what to print as JSON, else the text to print.
+            With `--json`, the value to print as JSON; else the text to print.
         """
 
 
@@ -224,10 +234,13 @@ def all_tasks() -> dict[str, Task[Any]]:
 
 
 def task_named(name: str) -> Task[Any]:
-    """Return the task of a name, as recipes give it.
+    """Return the task with a name, as recipes use it.
+
+    Args:
+        name: Name of the task, such as "image-classification".
 
     Raises:
-        ValueError: if there is no such task.
+        ValueError: If there is no such task.
     """
     if name not in all_tasks():
         raise ValueError(f"There is no task {name!r}. The tasks are {', '.join(all_tasks())}.")
@@ -235,10 +248,13 @@ def task_named(name: str) -> Task[Any]:
 
 
 def task_of(config: PreTrainedConfig) -> Task[Any]:
-    """Return the task of a model, by its configuration.
+    """Return the task of a model.
+
+    Args:
+        config: Configuration of the model.
 
     Raises:
-        ValueError: if the model is not one of this package, or of a package that registers its methods.
+        ValueError: If the model is neither from this package nor from a package that registers its methods.
     """
     if not isinstance(config, PromptConfig) or not config.task:
         raise ValueError(f"A model of type {config.model_type!r} belongs to no task of this package.")
@@ -246,7 +262,7 @@ def task_of(config: PreTrainedConfig) -> Task[Any]:
 
 
 def recipe_of_model(config: PromptConfig) -> Recipe[Any] | None:
-    """Return the recipe of the method that a model is of; `None` of a method that is not trained."""
+    """Return the recipe of a model's method, or `None` for a method that is not trained."""
     method = config.method_name()
     return recipe_of(method) if has_part(method, "recipe") else None
 
@@ -254,8 +270,11 @@ def recipe_of_model(config: PromptConfig) -> Recipe[Any] | None:
 def task_of_run(run: str) -> tuple[Task[Any], PromptConfig]:
     """Return the task and the configuration of the models of a run, or of a model folder.
 
+    Args:
+        run: Folder of a run or a model.
+
     Raises:
-        ValueError: if the folder holds no model that commands run.
+        ValueError: If the folder holds no model that commands can run.
     """
     directory = next(iter(model_directories(run).values()))
     config = AutoConfig.from_pretrained(directory)

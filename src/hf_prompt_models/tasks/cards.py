@@ -1,4 +1,4 @@
-"""Model cards of a run: written after each seed, from facts as a list, scores as tables and a model-index."""
+"""Model cards of a run, written after each seed: facts as a list, scores as tables, and a model-index."""
 
 import os
 import re
@@ -31,16 +31,18 @@ from hf_prompt_models.training.trainer import PromptTrainer
 
 
 OnCard = Callable[[dict[str, Any], str, str], RunOnCard]
-"""From the results of a run, the card's task and a seed to what the card of its model says of the run."""
+"""Function of a run's results, the task of its cards and a seed that returns the card's part about the run."""
 
 
 class RunCards:
-    """The cards of a run's models, which tell of all seeds: written beside the models and, if they are pushed, there.
+    """Model cards of a run, which report all seeds.
+
+    They are written next to the models and, if these are pushed, to the Hub.
 
     Args:
-        results: as `results.json` holds them; they grow from seed to seed.
-        task: what the model-index calls the task.
-        on_card: what they say.
+        results: Content of `results.json`, which grows from seed to seed.
+        task: Name of the task in the model-index.
+        on_card: Returns the part of a card that describes the run.
     """
 
     def __init__(self, results: dict[str, Any], task: str, on_card: OnCard):
@@ -51,9 +53,13 @@ class RunCards:
         self._published: dict[str, tuple[str, TrainingArguments]] = {}
 
     def add(self, seed: int, trainer: PromptTrainer) -> None:
-        """Write the cards of all seeds so far, and push this one's model if its training arguments say so.
+        """Write the cards of all seeds so far, and push the model of this seed if its training arguments request it.
 
-        A card that somebody has written or changed stays as it is.
+        A card that was written or edited by hand is kept.
+
+        Args:
+            seed: The seed.
+            trainer: Its trainer.
         """
         self._checkpoints[str(seed)] = trainer.describe_checkpoint()
         if trainer.is_world_process_zero():
@@ -66,7 +72,7 @@ class RunCards:
             self._published[str(seed)] = commit.repo_url.repo_id, trainer.args
 
     def finish(self) -> None:
-        """After the last seed: let the earlier seeds' cards on the Hub tell of the later ones, too."""
+        """Update the cards of earlier seeds on the Hub, after the last seed, so that they report all seeds."""
         for seed, (repo_id, training) in list(self._published.items())[:-1]:
             update_card(self._card(seed, repo_id), repo_id, training.hub_token, training.hub_revision)
 
@@ -75,10 +81,15 @@ class RunCards:
 
 
 def check_publishing(model: Any, training: TrainingArguments, flag: str = "--backbone") -> None:
-    """Refuse, before training, what could not be pushed after it; `flag` names the backbone.
+    """Check before training that the model could be pushed after it.
+
+    Args:
+        model: The model.
+        training: Training arguments of the run.
+        flag: Flag that names the backbone, for the message.
 
     Raises:
-        ValueError: if the checkpoint would name a backbone that others do not have.
+        ValueError: If the checkpoint would refer to a backbone that others cannot load.
     """
     if not training.push_to_hub:
         return
@@ -93,12 +104,12 @@ def check_publishing(model: Any, training: TrainingArguments, flag: str = "--bac
 
 @dataclass(frozen=True)
 class Metric:
-    """A score, for reading and for the Hub.
+    """Metric, as tables and the Hub show it.
 
     Attributes:
-        title: what people call it.
-        type: what the Hub calls it.
-        form: how it is written in a table.
+        title: Title for readers.
+        type: Name on the Hub.
+        form: Format specification in tables.
     """
 
     title: str
@@ -108,7 +119,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class TestedOn:
-    """The test set of a model-index, fields as of `EvalResult`."""
+    """Test set of a model-index, with the fields of `EvalResult`."""
 
     task_type: str
     dataset_type: str
@@ -117,12 +128,12 @@ class TestedOn:
     dataset_split: str = "test"
 
     def results(self, metric: Metric, by_seed: Mapping[str, float], seed: str) -> list[EvalResult]:
-        """What each seed reached, this checkpoint's first, and the mean of several.
+        """Return the value of each seed, starting with this checkpoint's, and the mean if there are several.
 
         Args:
-            metric: of which score.
-            by_seed: its values.
-            seed: this checkpoint's.
+            metric: The metric.
+            by_seed: Values of the metric, by seed.
+            seed: Seed of this checkpoint.
         """
         seeds = [seed, *(each for each in by_seed if each != seed)]
         values: list[tuple[str, float, dict[str, Any]]] = [
@@ -146,15 +157,15 @@ class TestedOn:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one kind, of all seeds.
+    """Scores of one kind for all seeds.
 
     Attributes:
-        title: of which kind; stands over the first column.
-        metrics: what they are, by name.
-        seeds: values by name, by seed.
-        before: likewise, of models that had not been trained.
-        blind: likewise, of models that were shown black images.
-        chance: expected values of random answers, by name; not all metrics need one.
+        title: Title of the kind, shown above the first column.
+        metrics: The metrics, by name.
+        seeds: Values by name, for each seed.
+        before: Values of the untrained models, by name, for each seed.
+        blind: Values with black images, by name, for each seed.
+        chance: Expected values of random answers, by name. Not all metrics need one.
     """
 
     title: str
@@ -165,7 +176,10 @@ class Scores:
     chance: Mapping[str, float] = field(default_factory=dict)
 
     def table(self, seed: str) -> str:
-        """Rows: chance, each seed before and after training, mean and deviation. Columns: the metrics."""
+        """Return the scores as a Markdown table.
+
+        The rows are chance, each seed before and after training, and mean and deviation; the columns are the metrics.
+        """
         rows = [["chance", *self._cells(self.chance)]] if self.chance else []
         for each, values in self.seeds.items():
             if each in self.before:
@@ -181,7 +195,7 @@ class Scores:
         return markdown([one_line(self.title), *(one_line(each.title) for each in self.metrics.values())], rows)
 
     def results(self, tested_on: TestedOn, seed: str, suffix: str = "") -> list[EvalResult]:
-        """The same as lines of a model-index; `suffix` stands behind a metric's title."""
+        """Return the scores as lines of a model-index; `suffix` is added to the titles of the metrics."""
         return [
             line
             for name, metric in self.metrics.items()
@@ -197,18 +211,23 @@ class Scores:
 
 
 def seed_title(each: str, seed: str) -> str:
-    """What the row of a seed is called on the card of another, or its own."""
+    """Return the title of a seed's row on the card of a seed."""
     return f"seed {each}{' (this checkpoint)' if each == seed else ''}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
 
 
 def facts(results: Mapping[str, Any], seed: str, own: Mapping[str, str]) -> str:
-    """What led to a checkpoint, as a list: method and data, `own` facts by title, seeds, settings, versions; and the
-    command."""
+    """Return how a checkpoint was made, as a Markdown list followed by the command.
+
+    Args:
+        results: Content of `results.json`.
+        seed: Seed of the checkpoint.
+        own: Additional facts, by title.
+    """
     settings = [f"{name}={one_line(str(value))}" for name, value in results["arguments"].items() if _is_plain(value)]
     lines = {
         "Method": f"{results['method']}, on {one_line(results['data']['name'])}",
@@ -223,8 +242,10 @@ def facts(results: Mapping[str, Any], seed: str, own: Mapping[str, str]) -> str:
 
 
 def hub_id(source: str) -> str | None:
-    """The id of what is loaded from the Hub (a data set's split behind it is left out); `None` of a folder, or of a
-    backbone that ships with this package."""
+    """Return the Hub id of a source, without the split of a dataset.
+
+    Returns `None` for a folder, or for a backbone that ships with this package.
+    """
     name = str(source).partition(":")[0]
     if name == PLAYGROUND or os.path.exists(name):
         return None
@@ -236,7 +257,7 @@ def hub_id(source: str) -> str | None:
 
 
 def backbone_title(source: str) -> str:
-    """Return what a card calls a backbone: its Hub id, or the last part of a local path, which others do not have."""
+    """Return the title of a backbone on a card: its Hub id, or the last part of a local path."""
     if name := hub_id(source):
         return one_line(name)
     if portable_name(source) == PLAYGROUND:
@@ -245,10 +266,10 @@ def backbone_title(source: str) -> str:
 
 
 def dataset_type(source: str, title: str) -> str:
-    """What a model-index calls a data set: its id, or its title as a word."""
+    """Return the name of a dataset in a model-index: its Hub id, or its title as one word."""
     return hub_id(source) or re.sub(r"\W+", "_", title).strip("_").lower() or "data"
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a setting tells something, and no path of this machine."""
+    """Return whether a setting is informative, and not a path of this machine."""
     return value is not None and not (isinstance(value, str) and os.path.isabs(value))

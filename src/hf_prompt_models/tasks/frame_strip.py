@@ -1,4 +1,4 @@
-"""What a video model was shown of a video, and what it said: a strip of frames as a picture."""
+"""Figures of the frames that a video model saw, with its predictions."""
 
 import math
 import os
@@ -16,21 +16,21 @@ from hf_prompt_models.utils.figures import BLUE, new_figure, save_figure, wrappe
 FRAMES_IN_A_ROW = 8
 TILE_INCHES = 1.7
 PICTURE_INCHES = 7.0
-"""The least width of the picture: room for names."""
+"""Minimum width of the figure, which leaves space for names."""
 
 TILE_PIXELS = 480
 SHOWN_CLASSES = 20
 
 
 def strip_files(target: str | os.PathLike, videos: Sequence[str]) -> list[Path]:
-    """Where the strip of each video goes.
+    """Return the file of each video's figure.
 
     Args:
-        target: a file that ends with .png, for one video; or a folder, in which each has the name of its video.
-        videos: the videos' paths.
+        target: A file that ends with .png, for one video; or a folder, where files are named after the videos.
+        videos: Paths of the videos.
 
     Raises:
-        ValueError: if there is one file for several videos.
+        ValueError: If there is one file for several videos.
     """
     target = Path(target)
     if target.suffix.lower() == ".png":
@@ -42,7 +42,7 @@ def strip_files(target: str | os.PathLike, videos: Sequence[str]) -> list[Path]:
     for video in videos:
         name = stem = Path(os.path.abspath(video)).stem
         number = 1
-        while name.lower() in taken:  # lower: some file systems know no capitals
+        while name.lower() in taken:  # lower case, because some file systems ignore case
             number += 1
             name = f"{stem}-{number}"
         taken.add(name.lower())
@@ -53,16 +53,16 @@ def strip_files(target: str | os.PathLike, videos: Sequence[str]) -> list[Path]:
 def write_frame_strip(
     video: str, num_frames: int, predictions: Sequence[dict[str, Any]], path: str | os.PathLike
 ) -> None:
-    """Write the sampled frames of a video, with their numbers, over its best classes, as PNG.
+    """Write the sampled frames of a video, with their numbers, above its best classes, as PNG.
 
     Args:
-        video: a file, or a folder of frames.
-        num_frames: number of frames that the model sees of it.
+        video: A file, or a folder of frames.
+        num_frames: Number of frames that the model uses.
         predictions: `label` and `score` of the best classes.
-        path: of the PNG.
+        path: Path of the PNG.
 
     Raises:
-        UnreadableVideoError: naming the video.
+        UnreadableVideoError: If the video cannot be read; the message names it.
     """
     count = 0
 
@@ -86,19 +86,19 @@ def plot_frame_strip(
     """Write frames and predictions as PNG.
 
     Args:
-        title: the video's name.
-        frames: the frames, whole.
-        indices: of each frame, from 0; shown from 1.
-        count: frames of the video.
-        predictions: `label` and `score` of the best classes, of which the first `SHOWN_CLASSES` are shown.
-        path: of the PNG.
+        title: Name of the video.
+        frames: The uncropped frames.
+        indices: Index of each frame, from 0; shown from 1.
+        count: Number of frames of the video.
+        predictions: `label` and `score` of the best classes. The first `SHOWN_CLASSES` are shown.
+        path: Path of the PNG.
     """
     predictions = predictions[:SHOWN_CLASSES]
     columns = min(len(frames), FRAMES_IN_A_ROW)
     rows = math.ceil(len(frames) / columns)
     width = max(columns * TILE_INCHES, PICTURE_INCHES)
     tile_height = max(min(width / columns, 2 * TILE_INCHES) * frame.height / frame.width for frame in frames)
-    tile_height = min(tile_height, 2 * TILE_INCHES) + 0.25  # for the frame's number
+    tile_height = min(tile_height, 2 * TILE_INCHES) + 0.25  # space for the number of the frame
     labels = [wrapped(entry["label"], 40) for entry in predictions]
     heading = wrapped(f"{title}: {len(frames)} of {count} frames, and the best classes", int(11 * width))
     bars_height = 0.7 + sum(0.12 + 0.16 * (label.count("\n") + 1) for label in labels)
@@ -113,7 +113,7 @@ def plot_frame_strip(
         tile.set_axis_off()
     for tile, frame, index in zip(tiles, frames, indices, strict=False):
         small = frame.copy()
-        small.thumbnail((TILE_PIXELS, TILE_PIXELS))  # which only shrinks
+        small.thumbnail((TILE_PIXELS, TILE_PIXELS))  # `thumbnail` never enlarges
         tile.imshow(small)
         tile.set_title(f"frame {index + 1}" + (f" of {count}" if tile is tiles[0] else ""), fontsize=8)
 
@@ -123,7 +123,7 @@ def plot_frame_strip(
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3, fontsize=9)
     bars.set_yticks(range(len(labels)), labels, fontsize=9)
     bars.invert_yaxis()
-    bars.set_xlim(0, 1.15)  # room for the number beside a bar of 100 %
+    bars.set_xlim(0, 1.15)  # space for the number next to a bar of 100 %
     bars.set_xticks([])
     bars.set_xlabel("probability", fontsize=9)
     bars.spines[["top", "right", "bottom"]].set_visible(False)
@@ -133,7 +133,7 @@ def plot_frame_strip(
 def drawn(
     predictions: Iterator[tuple[str, list[dict[str, Any]]]], strips: dict[str, Path], num_frames: int
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The same predictions, drawn with the frames they are about as they go by."""
+    """Yield the same predictions, and write a figure with the frames of each video."""
     for video, classes in predictions:
         write_frame_strip(video, num_frames, classes, strips[video])
         yield video, classes

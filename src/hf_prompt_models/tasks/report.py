@@ -1,4 +1,4 @@
-"""The tables and curves of many runs, by what each run's task reports."""
+"""Tables and curves of many runs, as the task of each run defines them."""
 
 import os
 import re
@@ -17,10 +17,10 @@ REPORT_FILE = "report.md"
 
 
 def task_of_results(results: RunResults) -> Task[Any]:
-    """Return the task of a run, by its results; those of earlier versions name what an example is instead.
+    """Return the task of a run by its results. Results of earlier versions name the kind of example instead.
 
     Raises:
-        ValueError: if no task writes such results.
+        ValueError: If no task writes such results.
     """
     value = results.value
     kind = "expression" if "test_expressions" in (value.get("data") or {}) else value.get("kind", "image")
@@ -31,7 +31,7 @@ def task_of_results(results: RunResults) -> Task[Any]:
 
 
 def build_sections(runs: Sequence[RunResults]) -> list[Section]:
-    """Return the tables of runs; tasks that report alike have them in common."""
+    """Return the tables of runs. Tasks with the same `build_sections` share tables."""
     tasks = [task_of_results(run) for run in runs]
     sections = []
     for build in dict.fromkeys(task.build_sections for task in all_tasks().values()):
@@ -44,8 +44,8 @@ def write_report(runs: Sequence[RunResults], output_dir: str | os.PathLike) -> s
     """Write `report.md` and its figures.
 
     Args:
-        runs: from `read_results`.
-        output_dir: where to.
+        runs: Result of `read_results`.
+        output_dir: Folder to write to.
 
     Returns:
         The tables as Markdown, without the figures.
@@ -59,7 +59,7 @@ def write_report(runs: Sequence[RunResults], output_dir: str | os.PathLike) -> s
         for curves in section.curves:
             name = stem = re.sub(r"[^A-Za-z0-9.]+", "-", f"few-shot {curves.title}")[:100].strip("-.")
             number = 1
-            while name.lower() in taken:  # lower: some file systems know no capitals
+            while name.lower() in taken:  # lower case, because some file systems ignore case
                 number += 1
                 name = f"{stem}-{number}"
             taken.add(name.lower())

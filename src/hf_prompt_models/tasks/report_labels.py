@@ -1,4 +1,4 @@
-"""What to call runs and test sets in a report, so that what differs is told apart."""
+"""Labels of runs and test sets in a report, which show how runs and test sets differ."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,30 +10,30 @@ from hf_prompt_models.tasks.accuracy_results import BASE_TO_NEW, Result, TestRes
 
 
 ZERO_SHOT_TOLERANCE = 0.005
-"""Zero-shot accuracies of one test set may differ so much between runs, by precision and machine."""
+"""Maximum difference of zero-shot accuracies on one test set, which can depend on precision and machine."""
 LABEL_LETTERS = 60
 
 
 def in_the_papers_order(titles: Iterable[str]) -> list[str]:
-    """Each title once: the published data sets as the papers' tables have them, then others by name."""
+    """Return each title once: published datasets in the order of the papers' tables, then others by name."""
     titles = set(titles)
     published = [dataset.title for dataset in PUBLISHED_DATASETS.values() if dataset.title in titles]
     return published + sorted(titles - set(published))
 
 
 def backbone_titles(results: Sequence[Any]) -> dict[str, str]:
-    """What to call each backbone: of a local path its last two parts, unless that is another's name too."""
+    """Return the title of each backbone: for a local path its last two parts, unless another has the same."""
     names = {r.backbone: "/".join(Path(r.backbone).parts[-2:]) for r in results if Path(r.backbone).is_absolute()}
     names = {r.backbone: r.backbone for r in results} | names
     return {path: name if list(names.values()).count(name) == 1 else path for path, name in names.items()}
 
 
 def run_labels(results: Sequence[Result]) -> tuple[dict[Path, str], list[str]]:
-    """Return a label for each run by the path of its results, and notes on runs that are the same.
+    """Return a label for each run, by the path of its results, and notes on equal runs.
 
-    A label is the method and what differs between the runs of it: its arguments, flags of training that were given,
-    templates, class names, data that was trained on. Runs that would share a cell of a table are told apart by their
-    steps and, if these are equal, numbered.
+    A label is the method and what differs between its runs: arguments, training flags, templates, class names,
+    training data. Runs that would share a cell of a table are distinguished by their steps or, if these are equal, by
+    a number.
     """
     labels: dict[Path, str] = {}
     for method in sorted({result.method for result in results}):
@@ -61,7 +61,7 @@ def run_labels(results: Sequence[Result]) -> tuple[dict[Path, str], list[str]]:
 
 
 def _cells(results: Sequence[Result], labels: dict[Path, str]) -> dict[tuple, list[Result]]:
-    """Runs that have a cell of a table in common."""
+    """Return the runs of each cell of a table."""
     cells: dict[tuple, list[Result]] = {}
     for result in results:
         cells.setdefault((labels[result.path], result.shots, result.dataset), []).append(result)
@@ -77,7 +77,7 @@ def _steps(result: Result) -> str:
 
 
 def _traits(result: Result, results: Sequence[Result]) -> dict[str, Any]:
-    """What tells two ways of training apart."""
+    """Return the values that distinguish how runs were trained."""
     traits = result.arguments | result.settings
     of_title = [other for other in results if other.dataset == result.dataset]
     if any(other.templates_given for other in of_title) or len({_templates(other) for other in of_title}) > 1:
@@ -96,7 +96,7 @@ def _templates(result: Result) -> tuple[str, ...]:
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:
-    """Numbers by value, and before words."""
+    """Return a sort key that orders numbers by value, and before words."""
     number = isinstance(value, int | float)
     return not number, float(value) if number else 0.0, str(value)
 
@@ -125,16 +125,18 @@ def _words(name: str, value: Any) -> str:
 
 
 def template_words(templates: Sequence[str]) -> str:
-    """Return a list of templates in short: the first, and how many more there are."""
+    """Return a short form of a list of templates: the first, and the number of others."""
     first, *others = templates or ("none",)
     more = f" and {len(others)} more" if others else ""
     return f'"{first[:LABEL_LETTERS]}{"…" if len(first) > LABEL_LETTERS else ""}"{more}'
 
 
 def named_apart(results: Sequence[Result]) -> list[tuple[Result, str]]:
-    """Return runs with what to call the data set that they were tested on: test sets of one title that differ in
-    their numbers of classes or examples, in their files, or in what hand-written prompts reach, get names of their
-    own."""
+    """Return runs with a name for the dataset that each was tested on.
+
+    Test sets with the same title get different names if they differ in the number of classes or examples, in their
+    files, or in the zero-shot results.
+    """
     named: list[tuple[Result, str]] = []
     for title in dict.fromkeys(result.dataset for result in results):
         groups: list[list[Result]] = []
@@ -158,7 +160,7 @@ def named_apart(results: Sequence[Result]) -> list[tuple[Result, str]]:
 
 
 def same_test_set(one: Result, other: Result) -> bool:
-    """Return whether two runs of one data set's title were tested on the same examples, as far as results tell."""
+    """Return whether two runs with the same dataset title were tested on the same examples, as far as is known."""
     for role in _first_roles(one):
         if role not in other.tests or not _same_test(one.tests[role], other.tests[role], one, other):
             return False
@@ -173,11 +175,11 @@ def _same_test(one: TestResult, other: TestResult, first: Result, second: Result
     known = bool(one.digest and other.digest)
     if one.templates == other.templates and _of_zero_shot(first) == _of_zero_shot(second):
         return abs(one.zero_shot - other.zero_shot) <= ZERO_SHOT_TOLERANCE
-    return known or one.source == other.source  # the zero-shot results do not tell
+    return known or one.source == other.source  # the zero-shot results cannot be compared
 
 
 def _of_zero_shot(result: Result) -> tuple[Any, ...]:
-    """What zero-shot results depend on, besides templates and data. CoOp's arguments are of its learned prompt."""
+    """Return what zero-shot results depend on besides templates and data; CoOp's arguments do not matter."""
     arguments = {} if result.method == "CoOp" else result.arguments
     return result.method, arguments, result.settings.get("class_names")
 

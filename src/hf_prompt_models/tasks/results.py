@@ -1,4 +1,4 @@
-"""Reading `results.json` files of many runs, and the flags that their command lines give."""
+"""Read the `results.json` files of many runs, and the flags of their command lines."""
 
 import json
 import os
@@ -22,16 +22,16 @@ SETTINGS = frozenset(
         "few_shot_sample", "class_names", "test_fraction", "fp16", "bf16", "max_length", "validation_fraction",
     }
 )  # fmt: skip
-"""Flags that change what a run reaches. What is not given is the recipe's, which may depend on the shots."""
+"""Flags that affect the scores of a run. Other values are the recipe's, which can depend on the shots."""
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of one run, as `results.json` holds them.
+    """Results of one run, as in `results.json`.
 
     Attributes:
-        path: of the file.
-        value: its content, a mapping.
+        path: Path of the file.
+        value: Its content.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class RunResults:
 
     @property
     def command(self) -> str | None:
-        """The command line that made them, if they name one."""
+        """Command line of the run, or `None` if the results do not have it."""
         command = self.value.get("command")
         return command if isinstance(command, str) else None
 
@@ -48,10 +48,10 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
     """Read the results of runs, in the order of their paths.
 
     Args:
-        runs: `results.json` files, or folders that are searched for them, with their sub-folders.
+        runs: `results.json` files, or folders to search for them, with their sub-folders.
 
     Raises:
-        ValueError: if a run holds no results, or a file is not one that `hf-prompt train` writes.
+        ValueError: If a run holds no results, or a file is not written by `hf-prompt train`.
     """
     paths: dict[Path, Path] = {}
     for run in map(Path, runs):
@@ -62,7 +62,7 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
             raise ValueError(
                 f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
             )
-        paths |= {path.resolve(): path for path in found}  # once, though runs overlap
+        paths |= {path.resolve(): path for path in found}  # each file once, even if runs overlap
     results = []
     for path in sorted(paths.values()):
         with suppress(FileNotFoundError):  # removed since it was listed
@@ -74,7 +74,7 @@ def read_result(path: Path) -> RunResults:
     """Read one `results.json`.
 
     Raises:
-        ValueError: if it is no mapping in JSON, or too long.
+        ValueError: If it is not a JSON object, or too long.
     """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of `hf-prompt train`.")
@@ -88,14 +88,14 @@ def read_result(path: Path) -> RunResults:
 
 
 def not_a_result(path: Path, problem: object) -> ValueError:
-    """Return the error for a file that `hf-prompt train` does not write; a `KeyError` names what is missing."""
+    """Return the error for a file that `hf-prompt train` did not write; a `KeyError` names what is missing."""
     if isinstance(problem, KeyError):
         problem = f"{problem.args[0]} is missing."
     return ValueError(f"{path} is not a result as `hf-prompt train` writes it: {problem}")
 
 
 def find_results(directory: Path) -> list[Path]:
-    """The results in a folder and the folders in it, but for those that a run is writing at this moment."""
+    """Return the results in a folder and its sub-folders, except those that a run is writing at the moment."""
     found = []
     for folder, inner, files in os.walk(directory):
         inner[:] = [name for name in inner if not name.startswith(UNFINISHED)]
@@ -104,12 +104,12 @@ def find_results(directory: Path) -> list[Path]:
 
 
 def given_flags(command: str) -> dict[str, str]:
-    """Return which of `SETTINGS` a command line gives, and what to; numbers in one form."""
+    """Return those of `SETTINGS` that a command line gives, with their values; numbers have a uniform format."""
     found: dict[str, list[str]] = {}
     name = ""
     try:
         words = shlex.split(command)
-    except ValueError:  # somebody's own command
+    except ValueError:  # a command that was edited by hand
         return {}
     for word in words:
         if word.startswith("--"):

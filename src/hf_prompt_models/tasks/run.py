@@ -1,4 +1,4 @@
-"""The training run of every task: checks, baselines, for each seed training and test, results and model cards."""
+"""Training run of every task: checks, baselines, training and test for each seed, results and model cards."""
 
 import platform
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ from hf_prompt_models.version import __version__
 
 
 def train(method: str, flags: Sequence[str], prog: str, command: str) -> str:
-    """Run `hf-prompt train METHOD` and return what it prints at the end.
+    """Run `hf-prompt train METHOD` and return the text that it prints at the end.
 
     Args:
-        method: its name.
-        flags: the command line after the method.
-        prog: what the program is called in messages.
-        command: the complete command line, for the results.
+        method: Name of the method.
+        flags: The command line after the method.
+        prog: Name of the program in messages.
+        command: The complete command line, for the results.
     """
     recipe = recipe_of(method)
     task = task_named(recipe.task)
@@ -43,24 +43,24 @@ def train(method: str, flags: Sequence[str], prog: str, command: str) -> str:
 def run_training(task: Task[Any], recipe: Recipe[Any], arguments: RunArguments, command: str) -> dict[str, Any]:
     """Train and test a method, once for each seed.
 
-    Everything that can be wrong with the input is found out before the first step. Results are written after each
-    seed, so a crash loses one at most, and none with `--resume_from_checkpoint true`.
+    All checks of the input run before the first training step. Results are written after each seed, so an interrupted
+    run loses at most one seed, and none with `--resume_from_checkpoint true`.
 
     Args:
-        task: the recipe's.
-        recipe: the method's.
-        arguments: from `task.parse_training`.
-        command: the command line, for the results.
+        task: Task of the recipe.
+        recipe: Recipe of the method.
+        arguments: Result of `task.parse_training`.
+        command: The command line, for the results.
 
     Returns:
-        What `results.json` in the output folder holds.
+        The content of `results.json` in the output folder.
 
     Raises:
-        OSError: if a backbone cannot be found or a folder cannot be written to.
-        ValueError: for data or settings that cannot be used, or an output folder that holds another run.
+        OSError: If a backbone cannot be found or a folder cannot be written to.
+        ValueError: For data or settings that cannot be used, or an output folder that holds another run.
     """
     directory, seeds = Path(arguments.training["output_dir"]), arguments.data.seeds
-    # Made first: TrainingArguments refuses flags that contradict each other.
+    # These are built first, because TrainingArguments refuses flags that contradict each other.
     training = arguments_by_seed(arguments.training, seeds, task.backbones(recipe, arguments), arguments.run)
     is_main = next(iter(training.values())).process_index == 0
     run = task.prepare(recipe, arguments, training)

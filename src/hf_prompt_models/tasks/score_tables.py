@@ -1,4 +1,4 @@
-"""Tables of scores: a row for each run, a column for each score."""
+"""Tables of scores, with a row for each run and a column for each score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from hf_prompt_models.tasks.sections import Section, escape
 
 
 NOT_SHARES = ("cider_d", "median_rank", "mean_rank")
-"""Scores that are no shares, and so not in %."""
+"""Scores that are not shares, and are therefore not shown in %."""
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """The scores of one run.
+    """Scores of one run.
 
     Attributes:
-        path: of its results.
-        title: of its task.
-        method: its title.
-        backbone: what it started from.
-        test: what it was tested on: the title of the data, how many examples there are, and where they are.
-        traits: what tells it from others: arguments, flags of training, data that was trained on, steps.
-        seeds: scores by name, of each seed.
-        baselines: scores by name, of rows to compare with; each may be of some seeds.
+        path: Path of its results.
+        title: Title of its task.
+        method: Title of its method.
+        backbone: Model that training started from.
+        test: Test data: title, number of examples, and source.
+        traits: Values that distinguish the run from others: arguments, training flags, training data, steps.
+        seeds: Scores by name, of each seed.
+        baselines: Scores by name, of rows to compare with; each can have values of several seeds.
     """
 
     path: Path
@@ -44,11 +44,11 @@ def scored(runs: Sequence[RunResults], score: Callable[[RunResults], ScoredRun])
     """Return the scores of runs.
 
     Args:
-        runs: of one task.
-        score: the task's; it reads the results of one.
+        runs: Runs of one task.
+        score: Function of the task that returns the scores of one run.
 
     Raises:
-        ValueError: naming a file that is not as `hf-prompt train` writes it.
+        ValueError: If a file is not written by `hf-prompt train`; the message names it.
     """
     found = []
     for run in runs:
@@ -60,25 +60,26 @@ def scored(runs: Sequence[RunResults], score: Callable[[RunResults], ScoredRun])
 
 
 def settings_of(run: RunResults) -> dict[str, str]:
-    """Return what a run's method and flags of training are set to: what tells it from others."""
+    """Return the arguments of a run's method and its training flags, which distinguish it from other runs."""
     settings = {name: str(each) for name, each in run.value["arguments"].items()}
     return settings | given_flags(run.command or "")
 
 
 def steps_of(run: RunResults) -> str:
-    """Return the training steps of a run's seeds."""
+    """Return the training steps of a run's seeds, as text."""
     return " to ".join(sorted({str(each["steps"]) for each in run.value["seeds"].values()}))
 
 
 def numbers(values: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of a mapping."""
+    """Return the values of a mapping that are numbers."""
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
 def score_sections(runs: Sequence[ScoredRun]) -> list[Section]:
     """Return a section for each task, test set and backbone.
 
-    Rows: what to compare each run with, then the run, with what tells it from the others. Equal runs are numbered.
+    The rows are the baselines of each run, then the run, with what distinguishes it from others. Equal runs are
+    numbered.
     """
     groups: dict[tuple[str, str, tuple[str, int, str]], list[ScoredRun]] = {}
     for run in runs:
@@ -126,7 +127,7 @@ def _labels(runs: Sequence[ScoredRun]) -> tuple[list[str], list[str]]:
 
 
 def _cell(values: Sequence[dict[str, float]], name: str) -> str:
-    """Mean and, of several, deviation; a dash where there is no score of this name."""
+    """Return the mean, with the deviation if there are several values, or a dash if no score has this name."""
     known = [value[name] for value in values if name in value]
     if not known:
         return "–"

@@ -1,4 +1,4 @@
-"""Examples that are both trained on and tested on, which a result must not count."""
+"""Check for examples that are both trained on and tested on, which would invalidate a result."""
 
 import os
 from collections.abc import Hashable, Iterable
@@ -10,15 +10,16 @@ from hf_prompt_models.prefix_lm.examples import WritingExample
 
 
 def check_disjoint(train: Iterable[Hashable], test: Iterable[Hashable], allowed: bool, kind: str) -> None:
-    """Refuse a test whose examples are trained on.
+    """Refuse a test set with training examples.
 
     Args:
-        train, test: what tells each example from others, of the same kind, as the functions below give it.
-        allowed: whether that is meant.
-        kind: what an example is called.
+        train: Identity of each training example, as the functions below return it.
+        test: Identity of each test example, as the same functions return it.
+        allowed: Whether shared examples are allowed.
+        kind: Name of an example.
 
     Raises:
-        ValueError: counting them.
+        ValueError: If there are shared examples; the message counts them.
     """
     if allowed:
         return
@@ -32,18 +33,18 @@ def check_disjoint(train: Iterable[Hashable], test: Iterable[Hashable], allowed:
 
 
 def labelled_files(files: LabelledFiles) -> list[Hashable]:
-    """The files themselves; of a data set its rows."""
+    """Return the identities of files, or of the rows of a dataset."""
     return [same_file(files.path(index)) for index in range(len(files))]
 
 
 def phrases(expressions: ReferringExpressions) -> list[Hashable]:
-    """Phrases about images, each with the box that it means."""
+    """Return the identities of phrases about images, each with its box."""
     pairs = zip(expressions.names, expressions.texts, expressions.boxes, expressions.pictures, strict=True)
     return [(same_file(os.path.join(expressions.source, picture)), text, *box) for _, text, box, picture in pairs]
 
 
 def generated_texts(examples: Iterable[WritingExample]) -> list[Hashable]:
-    """Images with a prompt and the text to generate."""
+    """Return the identities of images with a prompt and the text to generate."""
     return [
         (tuple(same_file(image.name) for image in each.images), each.prompt, each.target or each.references)
         for each in examples
@@ -51,12 +52,12 @@ def generated_texts(examples: Iterable[WritingExample]) -> list[Hashable]:
 
 
 def video_texts(items: Iterable[VideoText]) -> list[Hashable]:
-    """Videos with a sentence."""
+    """Return the identities of videos with a sentence."""
     return [(same_file(str(each.video)), each.text) for each in items]
 
 
 def same_file(path: str) -> Hashable:
-    """What links to a file, hard or symbolic, have in common with it; a name that is no file stands for itself."""
+    """Return an identity that all links to a file share; a name that is not a file is its own identity."""
     try:
         status = os.stat(path)
     except OSError:
