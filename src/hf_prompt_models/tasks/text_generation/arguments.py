@@ -9,7 +9,7 @@ from transformers import HfArgumentParser
 
 @dataclass(kw_only=True)
 class DecodingArguments:
-    """How texts are written. What is not said here stands in the model's generation configuration."""
+    """Arguments of text generation. Values that are not set come from the model's generation configuration."""
 
     max_new_tokens: int | None = field(default=None, metadata={"help": "Maximum number of generated tokens."})
     num_beams: int | None = field(
@@ -38,13 +38,13 @@ class DecodingArguments:
     )
 
     def given(self) -> dict[str, Any]:
-        """What was said, as keyword arguments for `generate`."""
+        """Return the values that are set, as keyword arguments for `generate`."""
         return given_decoding(self)
 
 
 @dataclass(kw_only=True)
 class LoraArguments:
-    """Low-rank updates of the language model's weights (arXiv 2106.09685), by peft."""
+    """Arguments of LoRA updates of the language model, with peft (arXiv 2106.09685)."""
 
     lora_r: int = field(
         default=0,
@@ -65,7 +65,7 @@ class LoraArguments:
     )
 
     def lora(self) -> dict[str, Any]:
-        """What was said of them, by what peft calls it; nothing where there are none."""
+        """Return the LoRA settings, keyed as in peft, or an empty dict without LoRA."""
         if not self.lora_r:
             return {}
         targets = " ".join(self.lora_target_modules or ["all linear layers"])
@@ -75,7 +75,7 @@ class LoraArguments:
 
 @dataclass(kw_only=True)
 class TextGenerationArguments(DecodingArguments, LoraArguments):
-    """Backbones, data and evaluation."""
+    """Arguments of text generation: backbones, data and evaluation."""
 
     _argument_group_name = "backbones, data and evaluation"
 
@@ -200,12 +200,12 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
     )
 
     def holds_out(self) -> bool:
-        """Return whether something is held out of training."""
+        """Return whether examples are held out of training."""
         return self.validation_file is not None or self.validation_fraction > 0
 
 
 def check_data(parser: HfArgumentParser, data: TextGenerationArguments) -> None:
-    """End with a message where flags for the data do not go together."""
+    """Exit with a message if data flags do not go together."""
     if not 0 <= data.validation_fraction < 1:
         parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
     if data.eval_samples < 1:
@@ -221,13 +221,13 @@ def check_data(parser: HfArgumentParser, data: TextGenerationArguments) -> None:
 
 
 def given_decoding(arguments: Any) -> dict[str, Any]:
-    """Of parsed arguments those of `DecodingArguments` that were said."""
+    """Return the values of parsed arguments that are fields of `DecodingArguments` and are set."""
     values = {each.name: getattr(arguments, each.name) for each in fields(DecodingArguments)}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `DecodingArguments` to a script's."""
+    """Add the flags of `DecodingArguments` to a parser."""
     kinds = {"max_new_tokens": int, "num_beams": int, "no_repeat_ngram_size": int}
     for each in fields(DecodingArguments):
         help_text = each.metadata["help"]

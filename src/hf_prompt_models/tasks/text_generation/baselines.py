@@ -1,4 +1,4 @@
-"""What generated texts are compared with: the same model shown black images, and one answer to all questions."""
+"""Baselines of generated texts: the same model with black images, and one answer to all questions."""
 
 import random
 from collections import Counter
@@ -11,15 +11,15 @@ from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
 
 BLIND_FILE = "blind_predictions.jsonl"
 SAMPLE_SEED = 1
-"""All seeds of a run are compared on the same examples."""
+"""Seed of the sample, which is the same for all seeds of a run, so that they are compared on the same examples."""
 
 
 def sees_images(arguments: Any, examples: Sequence[WritingExample]) -> bool:
-    """Return whether black images could change what is generated.
+    """Return whether black images could change the generated texts.
 
     Args:
-        arguments: the method's; a run that is blind itself, or writes from titles alone, sees none.
-        examples: what is tested on.
+        arguments: Arguments of the method. A run that is blind itself, or uses titles alone, has no images.
+        examples: Test examples.
     """
     settings = vars(arguments)
     if settings.get("blind") or settings.get("condition_on") == "title":
@@ -30,17 +30,17 @@ def sees_images(arguments: Any, examples: Sequence[WritingExample]) -> bool:
 def blind_baseline(
     write: Callable[[Sequence[WritingExample]], WrittenTexts], processor: Any, seeing: WrittenTexts, count: int
 ) -> tuple[WrittenTexts, dict[str, Any]]:
-    """Generate for test examples whose images are replaced by black ones.
+    """Generate texts for test examples whose images are replaced with black ones.
 
     Args:
-        write: generates texts for examples by the trained model.
-        processor: its processor, which makes the images black.
-        seeing: what the model generated with images, for all examples.
-        count: how many of them; where there are more, so many are sampled, the same for every seed.
+        write: Generates texts for examples with the trained model.
+        processor: Its processor, which makes the images black.
+        seeing: Texts that the model generated with images, for all examples.
+        count: Maximum number of examples. If there are more, this many are sampled, the same for every seed.
 
     Returns:
-        The generated texts; and for the results `examples` (their number), `test`, the scores of the texts, and
-        `seeing`, the scores with images on the same examples.
+        The generated texts, and a dict for the results: `examples` (their number), `test` (the scores of the texts)
+        and `seeing` (the scores with images on the same examples).
     """
     total = len(seeing.examples)
     chosen = list(range(total))
@@ -58,13 +58,13 @@ def blind_baseline(
 
 
 def most_frequent_answer(examples: Sequence[WritingExample]) -> dict[str, Any] | None:
-    """Return what the most frequent of the right answers reaches if it is given to all questions.
+    """Return the scores of the most frequent correct answer, given to all questions.
 
     Args:
-        examples: what is tested on.
+        examples: Test examples.
 
     Returns:
-        `answer`, and `test`, its scores; `None` where texts are no answers.
+        `answer` and its scores, `test`; `None` if the texts are not answers.
     """
     if examples[0].scoring is Scoring.TEXT:
         return None

@@ -1,4 +1,4 @@
-"""What the results of a run that writes texts say on its models' cards."""
+"""Results of a run that generates text, for model cards."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ PROTOCOLS = {
 
 
 def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
-    """What a run says of the model of one seed.
+    """Return the part of a seed's model card that describes the run.
 
     Args:
-        results: as `results.json` holds them.
-        task: of the model-index.
-        seed: the model's.
+        results: Content of `results.json`.
+        task: Task of the model-index.
+        seed: Seed of the model.
     """
     data, tested = results["data"], results["seeds"][seed]["test"]
     held_out = data["validation_examples"]
@@ -77,7 +77,7 @@ def _constant(constant: dict[str, Any] | None) -> str:
 
 
 def _blind(results: dict[str, Any], seed: str) -> str:
-    """Say what the rows of black images are; nothing where there are none."""
+    """Return the description of the rows with black images, or an empty string without such rows."""
     blind, total = results["seeds"][seed].get("blind"), results["data"]["test_examples"]
     if blind is None:
         return ""

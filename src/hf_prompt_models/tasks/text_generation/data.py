@@ -1,4 +1,4 @@
-"""What is trained on, evaluated on during training, and tested on, when text is generated."""
+"""Data of text generation: examples to train on, to evaluate on during training, and to test on."""
 
 import hashlib
 import json
@@ -14,16 +14,18 @@ from hf_prompt_models.tasks.arguments import RunArguments
 
 
 SPLIT_SEED = 1
-"""Of what is held out, so that all seeds are tested on the same."""
+"""Seed of the split, which is the same for all seeds of a run, so that they are tested on the same examples."""
 
 
 @dataclass(frozen=True)
 class WritingData:
-    """What is learned from, evaluated on during training, and tested on.
+    """Examples to train on, to evaluate on during training, and to test on.
 
     Attributes:
-        train, validation, test: the examples; without validation none.
-        sources: where each comes from.
+        train: Training examples.
+        validation: Validation examples; empty without validation.
+        test: Test examples.
+        sources: Source of the training and test examples, by split.
     """
 
     train: list[WritingExample]
@@ -33,10 +35,14 @@ class WritingData:
 
 
 def read_writing_data(recipe: TextGenerationRecipe[Any], arguments: RunArguments) -> WritingData:
-    """Read and check all examples. What is held out shares no id with what is learned from.
+    """Read and check all examples. Held-out examples share no id with training examples.
+
+    Args:
+        recipe: Recipe of the method.
+        arguments: Arguments of the run.
 
     Raises:
-        ValueError: for data that is not what it should be.
+        ValueError: For data of the wrong format.
     """
     data, method = arguments.data, arguments.method
     progress = not arguments.training.get("disable_tqdm", False)
@@ -52,7 +58,7 @@ def read_writing_data(recipe: TextGenerationRecipe[Any], arguments: RunArguments
         parts = learned.split(shares, SPLIT_SEED)
         learned, held_out = parts["train"], parts["validation"]
     if data.test_file is None:
-        assert held_out is not None  # the command line is refused where nothing is held out
+        assert held_out is not None  # the command line is refused if nothing is held out
         test, source = recipe.test_examples(method, held_out, None), f"{data.train_file}, held out"
     else:
         where = (data.test_file, data.test_images, data.test_annotations)
@@ -74,17 +80,18 @@ def read_test_examples(
     on_unreadable: str,
     progress: bool,
 ) -> tuple[list[WritingExample], str]:
-    """What to test on, and where it comes from.
+    """Return the test examples and their source.
 
     Args:
-        recipe: the method's.
-        method: its arguments.
-        test: a source, its folder of images and its annotations, as of the recipe's `read_records`.
-        shots: likewise, questions to draw examples from.
-        on_unreadable, progress: as of `Records.readable`.
+        recipe: Recipe of the method.
+        method: Arguments of the method.
+        test: A source, its folder of images and its annotations, as for the recipe's `read_records`.
+        shots: Source of questions to sample examples from, in the same form, or `None`.
+        on_unreadable: As for `Records.readable`.
+        progress: As for `Records.readable`.
 
     Raises:
-        ValueError: for data that is not what it should be, or an example with nothing to be compared with.
+        ValueError: For data of the wrong format, or an example without a reference to compare with.
     """
 
     def read(source: str, images: str | None, annotations: str | None, split: str) -> Records[Any]:
@@ -100,10 +107,16 @@ def read_test_examples(
 
 
 def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_tokens: int, source: str) -> None:
-    """See, before the first step, that every prompt fits into the language model.
+    """Check before training that every prompt fits into the language model.
+
+    Args:
+        processor: Processor of the model.
+        examples: The examples.
+        max_new_tokens: Number of tokens to generate.
+        source: Source of the examples, for the message.
 
     Raises:
-        ValueError: naming the source and the first that does not.
+        ValueError: If a prompt is too long; the message names the source and the first such example.
     """
     for index, example in enumerate(examples):
         try:
@@ -115,13 +128,13 @@ def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_to
 def report_cut_examples(
     processor: Any, examples: Sequence[WritingExample], max_length: int | None, source: str
 ) -> None:
-    """Warn once of all training examples whose ends are cut.
+    """Warn once about all training examples whose ends are truncated.
 
     Args:
-        processor: the model's.
-        examples: what is trained on.
-        max_length: as of `TrainingCollator`.
-        source: where they are from.
+        processor: Processor of the model.
+        examples: Training examples.
+        max_length: As for `TrainingCollator`.
+        source: Source of the examples.
     """
     limits = [limit for limit in (max_length, processor.max_positions) if limit is not None]
     if not limits:
@@ -137,7 +150,7 @@ def report_cut_examples(
 
 
 def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExample]:
-    """What is to be written for, once: captions of one picture are references for one text."""
+    """Return one example per prompt. All captions of an image become references of one text."""
     by_prompt: dict[Any, WritingExample] = {}
     for example in examples:
         key = (example.id, tuple(image.name for image in example.images), example.prompt)
@@ -148,6 +161,6 @@ def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExamp
 
 
 def digest(examples: Sequence[WritingExample]) -> str:
-    """Tells other examples, or another order, from these."""
+    """Return a digest that changes if the examples or their order change."""
     told = [[each.id, [image.name for image in each.images], each.prompt, each.target] for each in examples]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

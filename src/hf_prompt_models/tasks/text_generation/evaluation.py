@@ -1,4 +1,4 @@
-"""Testing models that generate text."""
+"""Test models that generate text."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,19 +32,22 @@ def evaluate_writing(
     num_workers: int = 0,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """Test a trained model, or each seed's model of a run, on what it writes.
+    """Test a trained model, or the models of all seeds of a run, on generated texts.
 
     Args:
-        directories: of the models, by seed.
-        recipe: of its method.
-        test, images, annotations: as of the recipe's `read_records`.
-        shots: questions to draw examples from, likewise.
-        settings: of the method's arguments those that say how it is tested, where the run's do not hold.
-        decoding: for `generate`, where what the model was saved with does not hold.
-        predictions: a JSONL file to write, of several seeds `seed-<n>.` in front of its name.
-        on_unreadable: as of `Records.readable`.
-        batch_size, num_workers: of the writing.
-        kwargs: for `load_writer`.
+        directories: Folders of the models, by seed.
+        recipe: Recipe of the method.
+        test: Source of the test data, as for the recipe's `read_records`.
+        images: Folder of the images, as for the recipe's `read_records`.
+        annotations: File of the answers, as for the recipe's `read_records`.
+        shots: Source of questions to sample examples from: file, folder of images, and file of answers.
+        settings: Arguments of the method that define how it is tested, which override those of the run.
+        decoding: Keyword arguments for `generate`, which override those that the model was saved with.
+        predictions: JSONL file to write; with several seeds, `seed-<n>.` is put before its name.
+        on_unreadable: As for `Records.readable`.
+        batch_size: Number of prompts per batch.
+        num_workers: Number of processes that decode images.
+        kwargs: Keyword arguments for `load_writer`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
@@ -77,7 +80,7 @@ def evaluate_writing(
 
 
 def _arguments(recipe: TextGenerationRecipe[Any], directory: Path) -> Any:
-    """The method's arguments that a model was trained with, or the recipe's for one without a run."""
+    """Return the method's arguments that a model was trained with, or the recipe's defaults without a run."""
     path = directory / RUN_FILE
     return (
         recipe.arguments_class(**read_json(path, MAX_BYTES, "runs")["arguments"])
@@ -87,7 +90,7 @@ def _arguments(recipe: TextGenerationRecipe[Any], directory: Path) -> Any:
 
 
 def summarise_writing_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `hf-prompt evaluate` prints."""
+    """Return the lines that `hf-prompt evaluate` prints."""
     data = results["data"]
     lines = [f"{data['test_examples']} examples{', shown black images' * data['blind']}"]
     if (constant := results["most_frequent_answer"]) is not None:
@@ -100,6 +103,6 @@ def summarise_writing_evaluation(results: dict[str, Any]) -> str:
 
 
 def mean_metrics(seeds: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and population deviation of each score over the seeds."""
+    """Return mean and population deviation of each score over the seeds."""
     names = next(iter(seeds.values()))["test"]
     return {name: mean_and_deviation([one["test"][name] for one in seeds.values()]) for name in names}

@@ -1,4 +1,4 @@
-"""Letting a model write behind prompts, in one process or several, and scoring what it wrote."""
+"""Generate text for prompts, in one process or several, and score it."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from hf_prompt_models.utils.files import write_text
 
 @dataclass(frozen=True)
 class WrittenTexts:
-    """What a model wrote.
+    """Texts that a model generated.
 
     Attributes:
-        examples: behind their prompts.
-        texts: for each, without special tokens.
-        ended: whether the model wrote the end token.
+        examples: Examples with the prompts.
+        texts: Generated text of each example, without special tokens.
+        ended: Whether the model generated the end token, for each example.
     """
 
     examples: Sequence[WritingExample]
@@ -36,17 +36,18 @@ class WrittenTexts:
     ended: list[bool]
 
     def metrics(self) -> dict[str, float]:
-        """Scores by name, as the examples say.
+        """Return scores by name, which depend on the kind of example.
 
-        Descriptions and captions: `bleu_1` … `bleu_4`, `rouge_l`, `distinct_1`, `distinct_2` from 0 to 1, `cider_d`
-        from 0 to 10. Answers: `exact_match`, with an end token. Answers of several people: `vqa_accuracy`.
+        Descriptions and captions have `bleu_1` … `bleu_4`, `rouge_l`, `distinct_1` and `distinct_2` from 0 to 1, and
+        `cider_d` from 0 to 10. Answers have `exact_match`, which includes the end token. Answers of several people
+        have `vqa_accuracy`.
         """
         references = [example.references for example in self.examples]
         match self.examples[0].scoring:
             case Scoring.VQA:
                 return {"vqa_accuracy": vqa_accuracy(self.texts, references)}
             case Scoring.ANSWER:
-                end = "\0"  # as no text has it
+                end = "\0"  # a character that no text contains
                 marked = [text + end * ended for text, ended in zip(self.texts, self.ended, strict=True)]
                 right = [only for (only,) in references]
                 return {"exact_match": exact_match(marked, right, end)}
@@ -54,7 +55,7 @@ class WrittenTexts:
                 return text_scores(self.texts, references)
 
     def rows(self) -> list[dict[str, Any]]:
-        """For each example its id, pictures, prompt (`title`), references, and what was written (`generated`)."""
+        """Return id, images, prompt (`title`), references and generated text (`generated`) of each example."""
         return [
             {
                 "id": example.id,
@@ -78,25 +79,27 @@ def write_texts(
     num_workers: int = 0,
     progress: bool = True,
 ) -> WrittenTexts:
-    """Write behind each example's prompt. Where several processes run, each writes a part, and all get all.
+    """Generate a text for the prompt of each example.
+
+    With several processes, each generates a share, and all return all texts.
 
     Args:
-        model: of a method over a language model, in eval mode.
-        processor: its processor.
-        examples: at least one.
-        decoding: for `generate`.
-        batch_size: prompts at a time, in each process.
-        num_workers: processes that decode pictures.
-        progress: whether to show a progress bar.
+        model: Model of a method with a language model, in eval mode.
+        processor: Its processor.
+        examples: At least one example.
+        decoding: Keyword arguments for `generate`.
+        batch_size: Number of prompts per batch, in each process.
+        num_workers: Number of processes that decode images.
+        progress: Whether to show a progress bar.
     """
     state = PartialState()
     if isinstance(model, FSDPModule):
-        # Its parts are brought together in `forward`; `generate` calls this one by itself, before.
+        # FSDP gathers parameters in `forward`, but `generate` calls this method directly before it.
         if "get_image_features" not in vars(model):
             register_fsdp_forward_method(cast(nn.Module, model), "get_image_features")
         decoding = {**decoding, "synced_gpus": True}
     share = -(-len(examples) // state.num_processes)
-    # Equally many in all processes, lest one wait for another that is done: the last is written again, and dropped.
+    # All processes get equally many, so that none waits forever. The surplus repeats the last one and is dropped.
     own = [min(state.process_index + state.num_processes * k, len(examples) - 1) for k in range(share)]
     loader = DataLoader(
         WritingDataset([examples[index] for index in own]),
@@ -118,12 +121,12 @@ def write_texts(
 
 
 def write_rows(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write JSONL: an object a line."""
+    """Write a JSONL file, with one object per line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def rows_as_markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """The same rows to be read: pictures, prompt, references and what was written."""
+    """Return rows as Markdown: images, prompt, references and generated text."""
     parts = [f"# {title}"]
     for row in rows:
         lines = [f"- picture: `{name}`" for name in row["images"]]

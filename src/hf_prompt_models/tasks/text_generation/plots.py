@@ -1,4 +1,4 @@
-"""Figures of a run that generates texts."""
+"""Figures of a run that generates text."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from hf_prompt_models.utils.figures import BLUE, COLOURS, GREY, ORANGE, new_figu
 COLUMNS, COLUMN_INCHES, LETTERS = 3, 4.6, 52
 IMAGE_INCHES, LINE_INCHES = 1.9, 0.17
 PROMPT_LINES, TEXT_LINES = 14, 7
-"""The most lines of a prompt and of a text; what is longer ends with `…`."""
+"""Maximum number of lines of a prompt and of a text. Longer ones end with `…`."""
 TILE_PIXELS, MOST_IMAGES = 160, 8
 SCORES = ("bleu_4", "rouge_l", "cider_d", "vqa_accuracy", "exact_match")
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """An example as it is drawn: its images, and texts with their colours."""
+    """Example in a figure: its images, and texts with their colours."""
 
     images: Sequence[Image.Image]
     texts: Sequence[tuple[str, str, bool]]
@@ -39,13 +39,13 @@ class _Panel:
 def plot_written(
     written: WrittenTexts, path: str | os.PathLike, count: int = 12, blind: WrittenTexts | None = None
 ) -> None:
-    """Write a figure of examples: their images, and below them the prompt, what was generated, and the reference.
+    """Write a figure of examples: their images with the prompt, the generated text, and the reference below.
 
     Args:
-        written: texts for examples. A few-shot prompt shows all of its images, numbered as in its text.
-        path: of the PNG.
-        count: show so many, evenly spread over all.
-        blind: what was generated for some of the examples with black images.
+        written: Texts for examples. A few-shot prompt shows all of its images, numbered as in its text.
+        path: Path of the PNG.
+        count: Number of examples to show, evenly spread over all.
+        blind: Texts that were generated for some of the examples with black images.
     """
     total = len(written.texts)
     count = min(count, total)
@@ -86,7 +86,7 @@ def _panel(example: WritingExample, text: str, blind: str | None) -> _Panel:
 
 
 def _write(axes: Axes, panel: _Panel, height: float) -> None:
-    """Write the texts of a panel of so many inches, from its top."""
+    """Write the texts of a panel with a height in inches, from its top."""
     top = 1.0
     for text, colour, bold in panel.texts:
         axes.text(0, top, text, va="top", fontsize=9, color=colour, fontweight="bold" if bold else None)
@@ -94,7 +94,7 @@ def _write(axes: Axes, panel: _Panel, height: float) -> None:
 
 
 def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Images at one height; several of them numbered, with a note where some are left out."""
+    """Return images at one height; several are numbered, with a note if some are left out."""
     if len(images) == 1:
         return images[0].convert("RGB")
     shown = [*images[: MOST_IMAGES - 1], images[-1]] if len(images) > MOST_IMAGES else images
@@ -119,13 +119,13 @@ def plot_writing_curve(
     title: str = "Training",
     baselines: Mapping[str, float] | None = None,
 ) -> None:
-    """Write the losses of training and evaluation and, where texts were written, their scores against epochs as PNG.
+    """Write training and evaluation losses and, if texts were generated, their scores by epoch, as PNG.
 
     Args:
-        log_history: the Trainer's `state.log_history`.
-        path: of the PNG.
-        title: of the figure.
-        baselines: scores to compare with, by name.
+        log_history: The Trainer's `state.log_history`.
+        path: Path of the PNG.
+        title: Title of the figure.
+        baselines: Scores to compare with, by name.
     """
     names = {name for entry in log_history for name in entry if name.startswith("eval_")}
     scores = [name for name in (f"eval_{score}" for score in SCORES) if name in names]

@@ -1,4 +1,4 @@
-"""Generating text about image files."""
+"""Generate text about image files."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from hf_prompt_models.data.images.loading import load_image
 
 
 def load_writer(directory: str | os.PathLike, language_model: str | None = None, **kwargs: Any) -> tuple[Any, Any]:
-    """A saved model that writes texts, in eval mode, and its processor.
+    """Load a model that generates text, in eval mode, and its processor.
 
     Args:
-        directory: of the model.
-        language_model: where it is now, if it moved since a model without it was saved.
-        kwargs: for `from_pretrained`: `dtype`, `device_map`.
+        directory: Folder of the model.
+        language_model: Current location of the language model, if a checkpoint without it was saved and it moved
+            since.
+        kwargs: Keyword arguments for `from_pretrained`: `dtype`, `device_map`.
     """
     moved = {} if language_model is None else {"base_model_name_or_path": language_model}
     model = AutoModelForImageTextToText.from_pretrained(directory, **moved, **kwargs)
@@ -34,20 +35,20 @@ def write_about(
     blind: bool = False,
     **kwargs: Any,
 ) -> list[str]:
-    """What a model writes about pictures, as `pipeline("image-text-to-text")` gives it.
+    """Return the text that a model generates about images, as `pipeline("image-text-to-text")` does.
 
     Args:
-        directory: of the model.
-        images: image files, in the order of `<image>` in the text, or in front of it.
-        text: the title or the question; it may be empty.
-        decoding: for `generate`.
-        num_return_sequences: texts to write: the best of so many beams, or as many drawn.
-        blind: show it black pictures.
-        kwargs: for `load_writer`.
+        directory: Folder of the model.
+        images: Image files, in the order of `<image>` in the text; without `<image>`, they precede the text.
+        text: Title or question; can be empty.
+        decoding: Keyword arguments for `generate`.
+        num_return_sequences: Number of texts: that many best beams, or sampled texts.
+        blind: Whether the images are replaced with black ones.
+        kwargs: Keyword arguments for `load_writer`.
 
     Raises:
-        UnreadableImageError: naming the file.
-        ValueError: if there are fewer beams than texts and nothing is drawn; if the text does not fit.
+        UnreadableImageError: If an image cannot be read; the message names the file.
+        ValueError: If there are fewer beams than texts without sampling, or the text does not fit.
     """
     pictures = [load_image(image) for image in images]
     model, processor = load_writer(directory, **kwargs)

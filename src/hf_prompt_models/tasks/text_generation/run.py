@@ -1,4 +1,4 @@
-"""The training run of models that generate text: train, generate for held-out examples, test, for each seed."""
+"""Training run of models that generate text: training, generation for held-out examples, and test, by seed."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -47,17 +47,17 @@ from hf_prompt_models.utils.files import remove_unfinished, write_text
 
 SAMPLES_DIRECTORY, SAMPLES_FILE = "samples", "samples.md"
 LOGGED = ("bleu_4", "rouge_l", "cider_d", "vqa_accuracy", "exact_match")
-"""The scores that evaluations during training log."""
+"""Scores that evaluations during training log."""
 
 
 class WritingTrainer(PromptTrainer):
-    """`PromptTrainer` whose evaluations also write texts, score them, and leave them beside the run.
+    """`PromptTrainer` whose evaluations also generate texts, score them, and save them next to the run.
 
     Args:
-        processor: the model's.
-        sample: the examples that are written for.
-        decoding: for `generate`.
-        kwargs: as for `PromptTrainer`.
+        processor: Processor of the model.
+        sample: Examples to generate texts for.
+        decoding: Keyword arguments for `generate`.
+        kwargs: As for `PromptTrainer`.
     """
 
     EMBEDS_TOKENS = True
@@ -69,6 +69,7 @@ class WritingTrainer(PromptTrainer):
         self.decoding = decoding
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Evaluate the loss, and generate, score and save texts for the sample."""
         metrics = super().evaluate(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         written = self.write(self.sample)
         scores = {f"{metric_key_prefix}_{name}": v for name, v in written.metrics().items() if name in LOGGED}
@@ -80,7 +81,7 @@ class WritingTrainer(PromptTrainer):
         return metrics | scores
 
     def write(self, examples: Sequence[WritingExample]) -> WrittenTexts:
-        """What the model writes for examples now."""
+        """Return the texts that the current model generates for examples."""
         self.model.eval()
         return write_texts(
             self.model,
@@ -94,18 +95,18 @@ class WritingTrainer(PromptTrainer):
 
 
 def backbones(settings: TextGenerationArguments, recipe: TextGenerationRecipe[Any]) -> tuple[str, str]:
-    """Return the names of the language model and of the vision backbone."""
+    """Return the names of the language model and of the image model."""
     vision_model = vision_model_for(settings.language_model, settings.vision_model, recipe.vision_model)
     return settings.language_model, str(vision_model)
 
 
 class TextGenerationRun(Run):
-    """The training run of a model that generates text.
+    """Training run of a model that generates text.
 
     Args:
-        recipe: the method's.
-        arguments: the run's.
-        training: of each seed.
+        recipe: Recipe of the method.
+        arguments: Arguments of the run.
+        training: Training arguments, by seed.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class TextGenerationRun(Run):
             report_cut_examples(self.processor, data.train, settings.max_length, data.sources["train"])
 
     def results(self) -> dict[str, Any]:
+        """Return the content of `results.json` before the first seed."""
         settings, data = self.arguments.data, self.data
         return {
             "backbone": self.language_model,
@@ -151,6 +153,7 @@ class TextGenerationRun(Run):
         }
 
     def record(self, seed: int) -> dict[str, Any]:
+        """Return the values that identify a seed's run."""
         settings = self.arguments.data
         return {
             "backbone": portable_name(self.language_model),
@@ -160,12 +163,14 @@ class TextGenerationRun(Run):
         }
 
     def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:
+        """Remove unfinished samples, and all samples if the run starts over."""
         samples = Path(training.output_dir) / SAMPLES_DIRECTORY
         remove_unfinished(samples)
         if not resumes:
             shutil.rmtree(samples, ignore_errors=True)
 
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
+        """Return the trainer of a seed, with a new model."""
         method, settings = self.arguments.method, self.arguments.data
         model: Any = self.recipe.build_model(
             method,
@@ -197,6 +202,7 @@ class TextGenerationRun(Run):
         )
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
         assert isinstance(trainer, WritingTrainer)
         method, settings, data = self.arguments.method, self.arguments.data, self.data
         written = trainer.write(data.test)
@@ -221,12 +227,13 @@ class TextGenerationRun(Run):
                 directory / CURVE,
                 f"{self.recipe.title}, seed {trainer.args.seed}: training on {len(data.train)} examples",
                 {f"{name}, black images": result["blind"]["test"][name] for name in LOGGED if name in result["test"]}
-                if blind is not None and settings.test_file is None  # else the curve is of other examples
+                if blind is not None and settings.test_file is None  # otherwise the curve shows other examples
                 else None,
             )
         return result
 
     def summarise(self, results: dict[str, Any]) -> None:
+        """Add the means over the seeds so far to the results."""
         results["metrics"] = mean_metrics(results["seeds"])
         if blind := {each: one["blind"] for each, one in results["seeds"].items() if "blind" in one}:
             results["blind"] = mean_metrics(blind)

@@ -1,4 +1,4 @@
-"""The results of a run that generates texts, for reading."""
+"""Results of a run that generates text, as text and tables."""
 
 import shlex
 from collections.abc import Sequence
@@ -17,8 +17,10 @@ WIDTH = 18
 
 
 def summarise_writing(results: dict[str, Any]) -> str:
-    """Return the table that `hf-prompt train` prints: for each seed its scores, with images and with black ones; then
-    mean and population deviation."""
+    """Return the table that `hf-prompt train` prints.
+
+    It has the scores of each seed, with images and with black ones, then mean and population deviation.
+    """
     seeds, data = results["seeds"], results["data"]
     lines = [
         f"{results['method']}, learned from {data['train_examples']} examples, on {data['test_examples']} others:"
@@ -59,7 +61,7 @@ def _means(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def describe_metrics(metrics: dict[str, float]) -> str:
-    """Scores in a line."""
+    """Return scores on one line."""
     return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
@@ -69,7 +71,7 @@ def build_sections(runs: Sequence[RunResults]) -> list[Section]:
 
 
 def scored_run(run: RunResults) -> ScoredRun:
-    """Return the scores of a run, beside those of one answer to all questions and of black images."""
+    """Return the scores of a run, with those of one answer to all questions and of black images."""
     value, data, seeds = run.value, run.value["data"], run.value["seeds"]
     baselines: dict[str, list[dict[str, float]]] = {}
     if constant := value.get("most_frequent_answer"):

@@ -1,4 +1,4 @@
-"""The task "image-text-to-text"."""
+"""Task "image-text-to-text", which generates text about images."""
 
 import argparse
 from collections.abc import Mapping
@@ -43,16 +43,18 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
     prediction_examples = ('runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4',)
 
     def shown_defaults(self, recipe: TextGenerationRecipe[Any]) -> dict[str, Any]:
+        """Return the recipe's defaults that `--help` shows."""
         return {**recipe.training_defaults(), **recipe.decoding}
 
     def run_arguments(
         self, recipe: TextGenerationRecipe[Any], parser: HfArgumentParser, given: dict[str, Any]
     ) -> RunArguments:
+        """Return the arguments of a run; calls `parser.error` if they do not go together."""
         data = TextGenerationArguments(**{**recipe.decoding, **fields_of(TextGenerationArguments, given)})
         check_data(parser, data)
         settings = recipe.training_defaults() | {
             "eval_strategy": "epoch" if data.holds_out() else "no",
-            "prediction_loss_only": True,  # logits of a whole vocabulary are too many to keep
+            "prediction_loss_only": True,  # the logits of a complete vocabulary need too much memory
         }
         arguments = run_arguments(recipe, given, data, settings, {})
         if arguments.training["eval_strategy"] != "no" and not data.holds_out():
@@ -62,6 +64,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         return arguments
 
     def backbones(self, recipe: TextGenerationRecipe[Any], arguments: RunArguments) -> list[str | None]:
+        """Return the backbones that a run loads."""
         return list(backbones(arguments.data, recipe))
 
     def prepare(
@@ -70,17 +73,21 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         arguments: RunArguments,
         training: Mapping[int, TrainingArguments],
     ) -> TextGenerationRun:
+        """Read and check the data of a run and compute its baselines."""
         return TextGenerationRun(recipe, arguments, training)
 
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        """Return the text that `hf-prompt train` prints at the end."""
         return summarise_writing(results)
 
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        """Return the part of a seed's model card that describes the run."""
         return writing_on_card(results, card_task, seed)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any] | None
     ) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         add_backbone_argument(parser)
         parser.add_argument("--test_images", metavar="DIR", help="folder of the images that --test_file names")
         parser.add_argument("--test_annotations", metavar="FILE", help="file with the answers to VQA's questions")
@@ -95,6 +102,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         recipe: TextGenerationRecipe[Any] | None,
         arguments: argparse.Namespace,
     ) -> dict[str, Any]:
+        """Test saved models and return what `--json` writes."""
         assert recipe is not None  # each of these methods is trained
         given = vars(arguments)
         settings = {name: given[name] for name in recipe.testing_arguments if given[name] is not None}
@@ -121,9 +129,11 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         )
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        """Return the text that `hf-prompt evaluate` prints."""
         return summarise_writing_evaluation(results)
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
         add_backbone_argument(parser)
         parser.add_argument(
             "--image",
@@ -144,6 +154,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         add_model_arguments(parser)
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        """Run a saved model on files."""
         images = [*arguments.files, *(arguments.images or [])]
         if not images and not arguments.title:
             raise ValueError(
@@ -179,7 +190,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_testing_arguments(parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any]) -> None:
-    """Add the flags of a method that say how it is tested, and where examples in front of questions are from."""
+    """Add the flags of a method that define how it is tested, and those for the examples before questions."""
     for each in fields(recipe.arguments_class):
         if each.name in recipe.testing_arguments:
             kind = int if each.type is int else str
