@@ -8,7 +8,7 @@ from hf_prompt_models.utils.boxes import BOX_FORMATS
 
 @dataclass
 class GroundingDataArguments:
-    """Data and protocol."""
+    """Arguments for the data and the protocol of visual grounding."""
 
     _argument_group_name = "data and protocol"
 

@@ -1,4 +1,4 @@
-"""Testing models on phrases, and the table of what they chose."""
+"""Test models on phrases, and write their answers."""
 
 import csv
 import os
@@ -27,11 +27,11 @@ from hf_prompt_models.utils.files import replacing
 
 @dataclass(frozen=True)
 class GroundedExpressions:
-    """What a model makes of phrases.
+    """Predictions of a model for phrases.
 
     Attributes:
-        expressions: the phrases.
-        scores: of each, one for each of its candidate regions.
+        expressions: The phrases.
+        scores: For each phrase, a score for each of its candidate regions.
     """
 
     expressions: ReferringExpressions
@@ -39,17 +39,17 @@ class GroundedExpressions:
 
     @property
     def chosen(self) -> list[Box]:
-        """The box that is chosen for each."""
+        """Chosen box of each phrase."""
         pairs = zip(self.expressions.proposals, self.scores, strict=True)
         return [regions.boxes[int(scores.argmax())] for regions, scores in pairs]
 
     @property
     def chance(self) -> float:
-        """The expected accuracy of candidate regions that are sampled uniformly, from 0 to 1."""
+        """Expected accuracy of uniformly sampled candidate regions, from 0 to 1."""
         return chance_of_regions([regions.boxes for regions in self.expressions.proposals], self.expressions.boxes)
 
     def metrics(self) -> dict[str, float]:
-        """`accuracy`, and `proposal_oracle`, what the best choice would reach, from 0 to 1."""
+        """Return `accuracy`, and `proposal_oracle`, the accuracy of the best possible choice, from 0 to 1."""
         references = self.expressions.boxes
         return {
             "accuracy": grounding_accuracy(self.chosen, references),
@@ -69,11 +69,12 @@ def ground_expressions(
     """Score the candidate regions of each phrase.
 
     Args:
-        model: a `CptForVisualGrounding`, in eval mode.
-        processor: its `CptProcessor`.
-        expressions: with candidate regions.
-        batch_size, num_workers: of the loading.
-        progress: whether to show a progress bar.
+        model: A `CptForVisualGrounding` in eval mode.
+        processor: Its `CptProcessor`.
+        expressions: Phrases with candidate regions.
+        batch_size: Number of phrases per batch.
+        num_workers: Number of processes that load examples.
+        progress: Whether to show a progress bar.
     """
     loader = DataLoader(
         GroundingDataset(expressions), batch_size, collate_fn=GroundingCollator(processor), num_workers=num_workers
@@ -87,16 +88,16 @@ def ground_expressions(
 
 
 def report_cut_phrases(processor: Any, expressions: ReferringExpressions) -> int:
-    """Warn once of all phrases whose ends the processor cuts, and return how many they are."""
+    """Warn once about all phrases whose ends the processor truncates, and return their number."""
     lengths = [(text, processor.sentence_length(text, index)) for index, text in enumerate(expressions.texts)]
     return report_cut_texts(lengths, processor.max_length, expressions.source)
 
 
 def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpressions) -> None:
-    """Write CSV with a row for each phrase, from which all numbers can be counted again.
+    """Write a CSV file with a row for each phrase, from which all metrics can be recomputed.
 
-    The accuracy is the mean of `right`; the regions' oracle the share of phrases with some `right_candidates`; chance
-    the mean of `right_candidates` over `candidates`.
+    The accuracy is the mean of `right`; the regions' oracle is the share of phrases with any `right_candidates`;
+    chance is the mean of `right_candidates` over `candidates`.
     """
     expressions = grounded.expressions
     with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
@@ -112,7 +113,7 @@ def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpre
 
 
 def readable_expressions(expressions: ReferringExpressions, on_unreadable: str) -> ReferringExpressions:
-    """Return the phrases whose images can be decoded; arguments and errors as of `LabelledFiles.readable`."""
+    """Return the phrases whose images can be decoded; arguments and errors as in `LabelledFiles.readable`."""
     first = {picture: index for index, picture in reversed(list(enumerate(expressions.pictures)))}
     kept, broken = check_all(first.values(), expressions.check, on_unreadable, "Checking images", progress=False)
     if on_unreadable != "skip":
@@ -134,16 +135,19 @@ def evaluate_grounding(
     on_unreadable: str = "refuse",
     box_format: str = "xywh",
 ) -> dict[str, Any]:
-    """Test a trained model, or each seed's model of a run, on phrases.
+    """Test a trained model, or the models of all seeds of a run, on phrases.
 
     Args:
-        directories: of the models, by seed.
-        test, images, proposals, box_format: as of `read_referring_expressions`.
-        backbone: where it is now, if it moved since a model without it was saved.
-        batch_size: phrases at a time.
-        num_workers: processes that decode and paint pictures.
-        predictions: a CSV file to write, as of `predictions_file`.
-        on_unreadable: "refuse", or "skip" to leave out the phrases of images that cannot be read.
+        directories: Folders of the models, by seed.
+        test: Source of the phrases, as for `read_referring_expressions`.
+        images: Folder of the images, as for `read_referring_expressions`.
+        proposals: File of candidate regions, as for `read_referring_expressions`.
+        backbone: Current location of the backbone, if checkpoints without it were saved and it moved since.
+        batch_size: Number of phrases per batch.
+        num_workers: Number of processes that decode and paint images.
+        predictions: CSV file to write, as for `predictions_file`.
+        on_unreadable: "refuse", or "skip" to leave out phrases whose images cannot be read.
+        box_format: Format of boxes, as for `read_referring_expressions`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
@@ -172,7 +176,7 @@ def evaluate_grounding(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `hf-prompt evaluate` prints."""
+    """Return the lines that `hf-prompt evaluate` prints."""
     lines = [
         f"{results['data']['test_expressions']} expressions; a random candidate region is right with chance "
         f"{results['chance']['accuracy']:.2%}",

@@ -1,4 +1,4 @@
-"""What a model made of some phrases, as a figure."""
+"""Figures of grounded phrases."""
 
 import os
 from collections.abc import Sequence
@@ -23,14 +23,16 @@ CHOSEN: dict[str, Any] = {"linewidth": 2.0, "linestyle": "--"}
 def plot_groundings(
     expressions: ReferringExpressions, chosen: Sequence[Box], path: str | os.PathLike, count: int = 12
 ) -> None:
-    """Write images with their phrases as PNG: candidate regions grey, the true box green, the chosen one dashed, in
-    blue if it is right and else in red.
+    """Write images with their phrases and boxes as PNG.
+
+    Candidate regions are grey, the true box is green, and the chosen box is dashed, in blue if it is correct and else
+    in red.
 
     Args:
-        expressions: with candidate regions.
-        chosen: the box that was chosen for each.
-        path: of the PNG.
-        count: show so many, evenly spread over all.
+        expressions: Phrases with candidate regions.
+        chosen: Chosen box of each phrase.
+        path: Path of the PNG.
+        count: Number of phrases to show, evenly spread over all.
     """
     total = len(expressions)
     count = min(count, total)
@@ -70,6 +72,6 @@ def plot_groundings(
 
 
 def _outline(box: Box, style: dict[str, Any]) -> Rectangle:
-    """Around whole pixels, whose middles have whole coordinates."""
+    """Return the outline of a box around complete pixels, whose centres have integer coordinates."""
     x1, y1, x2, y2 = box
     return Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False, **style)

@@ -1,4 +1,4 @@
-"""Finding what a phrase means in an image file, with the answer drawn."""
+"""Find the region that a phrase means in an image file, and draw it."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hf_prompt_models.models.cpt.visualization_cpt import ground_and_draw
 
 
 BLACK = (0, 0, 0)
-"""Behind the transparent pixels of a mask, which are outside of it."""
+"""Colour of the transparent pixels of a mask, which are outside of it."""
 
 
 def ground_phrase(
@@ -27,21 +27,22 @@ def ground_phrase(
     backbone: str | None = None,
     box_format: str = "xyxy",
 ) -> list[dict[str, Any]]:
-    """What `pipeline("visual-grounding")` answers, and a picture of it.
+    """Return the predictions of `pipeline("visual-grounding")`, and write an image of them.
 
     Args:
-        directory: of the model.
-        image: an image file.
-        text: the phrase.
-        drawing: the picture to write; its suffix says the format.
-        boxes, masks, proposals: candidate regions: x1, y1, x2, y2 in pixels; or image files, not black inside; or
-            the name of a model that finds them.
-        box_format: "xywh" where boxes are x, y, width, height.
-        backbone: where it is now, if it moved since the model was saved without it.
+        directory: Folder of the model.
+        image: An image file.
+        text: The phrase.
+        drawing: Image to write; its suffix sets the format.
+        boxes: Candidate regions, x1, y1, x2, y2 in pixels.
+        masks: Candidate regions as image files that are not black inside.
+        proposals: Name of a model that finds candidate regions.
+        backbone: Current location of the backbone, if a checkpoint without it was saved and it moved since.
+        box_format: "xywh" if boxes are x, y, width, height.
 
     Raises:
-        UnreadableImageError: naming the file.
-        ValueError: for regions that are none, or a phrase that cannot be read; as the pipeline does.
+        UnreadableImageError: If an image cannot be read; the message names the file.
+        ValueError: For invalid regions or phrases, as in the pipeline.
     """
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     model = AutoModel.from_pretrained(directory, **moved)

@@ -1,4 +1,4 @@
-"""The training run of visual grounding: few-shot and full tuning, beside zero-shot."""
+"""Training run of visual grounding: few-shot and full tuning, with the zero-shot result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,12 +40,12 @@ ZERO_SHOT_PICTURE, PICTURE = "zero_shot_answers.png", "answers.png"
 
 
 class VisualGroundingRun(Run):
-    """The training run of a method that grounds phrases, on N expressions.
+    """Training run of a method that grounds phrases.
 
     Args:
-        recipe: the method's.
-        arguments: the run's.
-        training: of each seed.
+        recipe: Recipe of the method.
+        arguments: Arguments of the run.
+        training: Training arguments, by seed.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class VisualGroundingRun(Run):
         self.zero_shot = self._ground(model.to(self.settings.device).eval())
 
     def results(self) -> dict[str, Any]:
+        """Return the content of `results.json` before the first seed."""
         data, train, test, zero_shot = self.arguments.data, self.train, self.test, self.zero_shot
         templates = [self.processor.template]
         return {
@@ -115,20 +116,24 @@ class VisualGroundingRun(Run):
         }
 
     def write_baselines(self, directory: Path) -> None:
+        """Write the zero-shot predictions to the folder of the run."""
         write_grounding_predictions(directory / ZERO_SHOT_FILE, self.zero_shot)
         plot_groundings(self.test, self.zero_shot.chosen, directory / ZERO_SHOT_PICTURE)
 
     def record(self, seed: int) -> dict[str, Any]:
+        """Return the values that identify a seed's run."""
         return {
             "backbone": portable_name(self.arguments.data.backbone),
             "expressions": list(self._expressions(seed).names),
         }
 
     def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:
+        """Write the few-shot sample to the folder of a seed."""
         sample, file = self._expressions(training.seed), Path(training.output_dir) / SAMPLE_FILE
         write_drawn_expressions(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
 
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
+        """Return the trainer of a seed, with a new model."""
         method, sample = self.arguments.method, self._expressions(training.seed)
         return PromptTrainer(
             model=self.recipe.build_model(method, self.arguments.data.backbone, self.processor),
@@ -141,6 +146,7 @@ class VisualGroundingRun(Run):
         )
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
         model: Any = trainer.model
         grounded = self._ground(model.eval())
         if trainer.args.process_index == 0:
@@ -158,6 +164,7 @@ class VisualGroundingRun(Run):
         return metrics | {"tests": {"test": metrics}}
 
     def summarise(self, results: dict[str, Any]) -> None:
+        """Add the means over the seeds so far to the results."""
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
         results["tests"]["test"]["accuracy"] = results["accuracy"]
 
@@ -183,7 +190,7 @@ class VisualGroundingRun(Run):
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """For the Trainer's own evaluations (`--eval_strategy epoch`): labels are the regions' overlaps."""
+    """Return the accuracy for the Trainer's own evaluations; the labels are the overlaps of the regions."""
     scores = np.where(prediction.label_ids < 0, -np.inf, prediction.predictions)  # padding
     chosen = np.take_along_axis(prediction.label_ids, scores.argmax(axis=1)[:, None], axis=1)
     return {"accuracy": float((chosen > POSITIVE_IOU).mean())}

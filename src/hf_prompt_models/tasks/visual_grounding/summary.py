@@ -1,4 +1,4 @@
-"""The results of a run that grounds phrases, for reading."""
+"""Results of a run that grounds phrases, as text."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,12 +6,15 @@ from typing import Any
 
 
 def summarise_grounding(results: dict[str, Any], model: str, again: Sequence[str]) -> str:
-    """Return what `hf-prompt train` prints: chance, zero-shot, each seed, mean and deviation, the regions' oracle.
+    """Return the text that `hf-prompt train` prints.
+
+    It has the accuracies of chance, zero-shot and each seed, mean and deviation, and the share of phrases with a
+    correct candidate region.
 
     Args:
-        results: as `results.json` holds them.
-        model: folder of the first seed's model.
-        again: the command that tests it once more.
+        results: Content of `results.json`.
+        model: Folder of the first seed's model.
+        again: Command that tests the model again.
     """
     lines = [*_accuracies(results), "", f"Try it with: hf-prompt app {shlex.quote(model)}"]
     return "\n".join([*lines, f"Test again with: {shlex.join(again)}"])

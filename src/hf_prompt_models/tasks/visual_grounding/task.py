@@ -1,4 +1,4 @@
-"""The task "visual-grounding"."""
+"""Task "visual-grounding", which finds the region of an image that a phrase means."""
 
 import argparse
 from collections.abc import Mapping
@@ -40,11 +40,13 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
     prediction_examples = ('runs/cpt photo.jpg --text "the horse on the left" --box 10 20 90 120 --box 95 30 180 140',)
 
     def shown_defaults(self, recipe: VisualGroundingRecipe[Any]) -> dict[str, Any]:
+        """Return the recipe's defaults that `--help` shows."""
         return recipe.training_defaults(recipe.default_shots)
 
     def run_arguments(
         self, recipe: VisualGroundingRecipe[Any], parser: HfArgumentParser, given: dict[str, Any]
     ) -> RunArguments:
+        """Return the arguments of a run; calls `parser.error` if they do not go together."""
         data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
         if data.shots < 0:
             parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")
@@ -52,6 +54,7 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         return run_arguments(recipe, given, data, recipe.training_defaults(data.shots), defaults)
 
     def backbones(self, recipe: VisualGroundingRecipe[Any], arguments: RunArguments) -> list[str | None]:
+        """Return the backbones that a run loads."""
         return [arguments.data.backbone]
 
     def prepare(
@@ -60,9 +63,11 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         arguments: RunArguments,
         training: Mapping[int, TrainingArguments],
     ) -> VisualGroundingRun:
+        """Read and check the data of a run and compute its baselines."""
         return VisualGroundingRun(recipe, arguments, training)
 
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        """Return the text that `hf-prompt train` prints at the end."""
         data, model = arguments.data, next(iter(results["seeds"].values()))["model"]
         again = ["hf-prompt", "evaluate", model, "--test_dir", data.test_dir]
         for flag, value in (
@@ -74,11 +79,13 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         return summarise_grounding(results, model, again)
 
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        """Return the part of a seed's model card that describes the run."""
         return run_on_card(results, card_task, seed)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: VisualGroundingRecipe[Any] | None
     ) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         add_backbone_argument(parser)
         parser.add_argument(
             "--test_images", metavar="DIR", help="folder of the images that --test_dir names, if it is a file"
@@ -98,6 +105,7 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         recipe: VisualGroundingRecipe[Any] | None,
         arguments: argparse.Namespace,
     ) -> dict[str, Any]:
+        """Test saved models and return what `--json` writes."""
         return evaluate_grounding(
             directories,
             arguments.test_dir,
@@ -112,9 +120,11 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         )
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        """Return the text that `hf-prompt evaluate` prints."""
         return summarise_evaluation(results)
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
         add_backbone_argument(parser)
         add_top_k_argument(parser, "regions")
         parser.add_argument("--text", metavar="PHRASE", help="phrase to find in the image")
@@ -152,6 +162,7 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        """Run a saved model on files."""
         if arguments.text is None or len(arguments.files) != 1:
             raise ValueError(f"{arguments.model} grounds phrases: pass one image, and the phrase as --text.")
         regions = [arguments.boxes, arguments.masks, arguments.proposals]
