@@ -1,4 +1,4 @@
-"""Flags for the data of models over videos with texts, and for what training starts from."""
+"""Flags for the data of models for videos with texts, and for the weights that training starts from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, QUESTIONS
 
 @dataclass
 class VideoTextArguments:
-    """Data, and what training begins with."""
+    """Arguments for the data and the weights that training starts from."""
 
     _argument_group_name = "data, and what training begins with"
 
@@ -98,12 +98,12 @@ class VideoTextArguments:
 
 
 def check_data(parser: HfArgumentParser, data: VideoTextArguments, given: Mapping[str, Any]) -> None:
-    """End with a message where flags for the data do not go together.
+    """Exit with a message if data flags do not go together.
 
     Args:
-        parser: of the command line.
-        data: the flags.
-        given: those that the command line gives, the method's among them.
+        parser: Parser of the command line.
+        data: The flags.
+        given: Flags that the command line gives, with the method's own.
     """
     starts = [data.backbone is not None, data.vision is not None or data.text is not None, data.from_scratch]
     if sum(starts) != 1 or (data.vision is None) != (data.text is None):
@@ -117,7 +117,7 @@ def check_data(parser: HfArgumentParser, data: VideoTextArguments, given: Mappin
 
 
 def check_method(parser: HfArgumentParser, method: Any) -> None:
-    """End with a message where the method's own flags are out of range."""
+    """Exit with a message if the method's own flags are out of range."""
     for name, least in (("num_frames", 1), ("max_text_length", 3), ("rerank", 0)):
         if getattr(method, name) < least:
             parser.error(f"--{name} is at least {least}; got {getattr(method, name)}")

@@ -1,4 +1,4 @@
-"""What the results of a run over videos with texts say on its models' cards."""
+"""Results of a run with videos and texts, for model cards."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ RANKS = {
 }
 ACCURACY = Metric("Accuracy", "accuracy")
 MAX_KINDS = 20
-"""Kinds of questions that are told apart on a card."""
+"""Maximum number of question kinds that a card lists separately."""
 
 
 def video_texts_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
-    """What a run says of the model of one seed.
+    """Return the part of a seed's model card that describes the run.
 
     Args:
-        results: as `results.json` holds them.
-        task: of the model-index.
-        seed: the model's.
+        results: Content of `results.json`.
+        task: Task of the model-index.
+        seed: Seed of the model.
     """
     data, asks = results["data"], "answers" in results
     unit = "questions" if asks else "texts"
@@ -43,7 +43,7 @@ def video_texts_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnC
         eval_results=[
             line for end, each in scores.items() if end != "losses" for line in each.results(tested_on, seed, end)
         ],
-        datasets=[],  # lists of videos are files
+        datasets=[],  # lists of videos are files, not Hub datasets
         base_model=_base_models(results["backbone"]),
     )
 
@@ -78,7 +78,7 @@ def _answered(results: dict[str, Any]) -> dict[str, Scores]:
 
 
 def _retrieved(results: dict[str, Any]) -> dict[str, Scores]:
-    """By what stands behind the metrics' names in a model-index."""
+    """Return the scores, keyed by the suffix of the metrics' titles in a model-index."""
     seeds, chances = results["seeds"], dict(results.get("chance", {}))
     chances["contrast"] = chances.get("text_to_video", {})
 
@@ -103,7 +103,7 @@ def _began_from(backbone: str) -> str:
 
 
 def _base_models(backbone: str) -> str | list[str] | None:
-    """Hub ids of what training began from."""
+    """Return the Hub ids of the models that training started from."""
     if backbone == "new":
         return None
     found = [name for name in map(hub_id, backbone.split(" + ")) if name]

@@ -1,4 +1,4 @@
-"""The texts and videos of a run: what is trained on and tested on, and the answers to choose from."""
+"""Texts and videos of a run: training set, test set, and the answers to choose from."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ MAX_ANSWERS_BYTES = 16 * 2**20
 
 
 def read_sets(arguments: RunArguments) -> tuple[VideoTexts[Any], VideoTexts[Any]]:
-    """Return what to train on and what to test on; videos that cannot be read are left out or refused."""
+    """Return the training set and the test set. Videos that cannot be read are left out or refused."""
     data = arguments.data
     read: Any = read_video_questions if arguments.method.task == QUESTIONS else read_captioned_videos
     train_set = read(data.train_file, data.train_videos)
@@ -34,7 +34,7 @@ def read_sets(arguments: RunArguments) -> tuple[VideoTexts[Any], VideoTexts[Any]
 
 
 def answers_of(arguments: RunArguments, train_set: VideoTexts[Any]) -> list[str] | None:
-    """Return the answers to choose from, or `None` where no questions are answered."""
+    """Return the answers to choose from, or `None` if the task is not question answering."""
     if arguments.method.task != QUESTIONS:
         return None
     data = arguments.data
@@ -45,11 +45,15 @@ def answers_of(arguments: RunArguments, train_set: VideoTexts[Any]) -> list[str]
 
 
 def read_answers(file: str | os.PathLike) -> list[str]:
-    """A list of answers: a JSON list, or an object of answers and their indices, `train_ans2label.json`.
+    """Return answers from a JSON list, or from an object that maps them to indices (`train_ans2label.json`).
+
+    Args:
+        file: The JSON file.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: naming the file, if it is neither, or an answer is there twice, or indices are not 0, 1, 2, ….
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is neither, contains an answer twice, or the indices are not 0, 1, 2, …; the message
+            names the file.
     """
     value = read_json(file, MAX_ANSWERS_BYTES, "lists of answers")
     if isinstance(value, dict):
@@ -65,12 +69,12 @@ def read_answers(file: str | os.PathLike) -> list[str]:
 
 
 def digest(items: Sequence[VideoText]) -> str:
-    """Tells other videos or texts, or another order, from these."""
+    """Return a digest that changes if the videos, the texts or their order change."""
     told = [[str(value) for value in astuple(item)] for item in items]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def report_cut_sentences(processor: Any, texts: VideoTexts[Any]) -> int:
-    """Warn once of all texts whose ends the processor cuts, and return how many they are."""
+    """Warn once about all texts whose ends the processor truncates, and return their number."""
     lengths = [(text, processor.sentence_length(text)) for text in texts.texts]
     return report_cut_texts(lengths, processor.max_text_length, texts.source)

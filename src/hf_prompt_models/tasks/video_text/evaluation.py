@@ -1,4 +1,4 @@
-"""Testing models over videos with texts: retrieval in both directions, answers to questions, held-out losses."""
+"""Test models for videos with texts: retrieval in both directions, question answering, held-out losses."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,16 +22,17 @@ from hf_prompt_models.models.alpro.processing_alpro import AlproCollator, AlproP
 
 
 EXCLUDED = -2.0
-"""Below every cosine: what cosines are moved by, so that pairs that were read together come before all others."""
+"""Offset of cosines, so that pairs that were scored together rank before all others."""
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How test data are loaded.
+    """Settings for loading test data.
 
     Attributes:
-        batch_size, num_workers: of the loaders.
-        progress: whether to show bars.
+        batch_size: Number of examples per batch.
+        num_workers: Number of processes that load examples.
+        progress: Whether to show progress bars.
     """
 
     batch_size: int = 16
@@ -39,20 +40,21 @@ class Loading:
     progress: bool = False
 
     def batches(self, dataset: Any, collate: Any, title: str) -> Any:
+        """Return the batches of a dataset, with a progress bar."""
         loader = DataLoader(dataset, self.batch_size, collate_fn=collate, num_workers=self.num_workers)
         return tqdm(loader, desc=title, leave=False, disable=not self.progress)
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """What a model makes of sentences and videos.
+    """Similarities between sentences and videos.
 
     Attributes:
-        captions: the sentences, each with its video.
-        videos: each once.
-        by_text: (sentences, videos) scores by which videos are ordered for a sentence.
-        by_video: (sentences, videos) scores by which sentences are ordered for a video.
-        cosines: (sentences, videos) of the features.
+        captions: Sentences, each with its video.
+        videos: The videos, each once.
+        by_text: Scores that rank the videos for a sentence, of shape (sentences, videos).
+        by_video: Scores that rank the sentences for a video, of shape (sentences, videos).
+        cosines: Cosine similarities of the features, of shape (sentences, videos).
     """
 
     captions: VideoTexts[VideoText]
@@ -63,37 +65,44 @@ class Retrieved:
 
     @property
     def right(self) -> np.ndarray:
-        """(sentences, videos) bool."""
+        """Whether a sentence belongs to a video, of shape (sentences, videos)."""
         place = {video: index for index, video in enumerate(self.videos)}
         own = np.array([place[item.video] for item in self.captions.items])
         return own[:, None] == np.arange(len(self.videos))
 
     def ranks(self) -> np.ndarray:
-        """(sentences,) place of each one's video, from 1."""
+        """Return the rank of each sentence's video, from 1, of shape (sentences,)."""
         return ranks_of_any(self.by_text, self.right)
 
     def text_ranks(self) -> np.ndarray:
-        """(videos,) place of the best of each one's sentences among those of others, from 1."""
+        """Return the rank of each video's best sentence among other videos' sentences, from 1, of shape (videos,)."""
         return ranks_of_any(self.by_video.T, self.right.T)
 
     def contrast_ranks(self) -> np.ndarray:
-        """Likewise, by the features alone."""
+        """Return the rank of each sentence's video by the features alone, from 1, of shape (sentences,)."""
         return ranks_of_any(self.cosines, self.right)
 
     def baselines(self, train: VideoTexts[Any]) -> dict[str, float]:
-        """`chance`: the expected recall at 1, text to video, of videos in random order. `train` is not looked at."""
+        """Return `chance`, the expected text-to-video recall at 1 of videos in random order.
+
+        Args:
+            train: Training set, which is not used.
+        """
         return {"chance": self.chance()["text_to_video"]["recall_at_1"]}
 
     def chance(self) -> dict[str, dict[str, float]]:
-        """Expected scores of candidates in random order, in both directions."""
+        """Return the expected scores of candidates in random order, in both directions."""
         return {
             "text_to_video": chance_of_retrieval(self.right),
             "video_to_text": chance_of_retrieval(self.right.T),
         }
 
     def metrics(self) -> dict[str, Any]:
-        """`text_to_video`, `video_to_text`, and `contrast` (text to video by features alone): recall at 1, 5 and 10,
-        median and mean rank; `accuracy` is the first's recall at 1."""
+        """Return `accuracy`, `text_to_video`, `video_to_text`, and `contrast`.
+
+        The latter three have recall at 1, 5 and 10, median and mean rank; `contrast` is text to video by features
+        alone. `accuracy` is the text-to-video recall at 1.
+        """
         text_to_video = summarise_ranks(self.ranks())
         return {
             "accuracy": text_to_video["recall_at_1"],
@@ -114,12 +123,12 @@ def retrieve(
     """Compare all sentences with all videos.
 
     Args:
-        model: an ALPRO; with a matching head if candidates are to be read together with the query.
-        processor: its own.
-        captions: sentences with their videos.
-        rerank: so many of the candidates closest by features are read together with the query, and come before all
-            others; 0: all of them, as the released code does; `None`: none.
-        loading: of the videos.
+        model: An ALPRO model; with a matching head if candidates are to be scored together with the query.
+        processor: Its processor.
+        captions: Sentences with their videos.
+        rerank: Number of candidates, the closest by features, that are scored together with the query and rank before
+            all others. 0: all, as in the released code. `None`: none.
+        loading: Settings for loading the videos.
     """
     loading = loading or Loading()
     was_training = model.training
@@ -161,7 +170,7 @@ def retrieve(
 
 
 def as_matcher(model: Any) -> AlproForVideoTextRetrieval:
-    """A model's own towers and matching head as a model that ranks; nothing is copied."""
+    """Return a model that ranks, with the towers and matching head of a model, without copying weights."""
     if isinstance(model, AlproForVideoTextRetrieval):
         return model
     with torch.device("meta"):
@@ -171,11 +180,11 @@ def as_matcher(model: Any) -> AlproForVideoTextRetrieval:
 
 
 def read_first(probabilities: torch.Tensor, cosines: np.ndarray) -> np.ndarray:
-    """Scores that order pairs: first those that were read together, by how likely they match, then all others.
+    """Return scores that rank pairs: first those that were scored together, by matching probability, then all others.
 
     Args:
-        probabilities: what `rank` gives.
-        cosines: of the same shape.
+        probabilities: Result of `rank`.
+        cosines: Cosine similarities of the same shape.
     """
     scores = probabilities.float().cpu().numpy()
     return np.where(np.isfinite(scores), scores, cosines + EXCLUDED)
@@ -183,12 +192,12 @@ def read_first(probabilities: torch.Tensor, cosines: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model answers to questions.
+    """Answers of a model to questions.
 
     Attributes:
-        questions: with the right answers.
-        answers: the model's list.
-        probabilities: (questions, answers).
+        questions: Questions with the correct answers.
+        answers: Answers that the model can choose from.
+        probabilities: Probabilities of shape (questions, answers).
     """
 
     questions: VideoTexts[VideoQuestion]
@@ -197,15 +206,22 @@ class Answered:
 
     @property
     def chosen(self) -> list[str]:
-        """The likeliest answer of each."""
+        """Most likely answer to each question."""
         return [self.answers[index] for index in self.probabilities.argmax(axis=1)]
 
     def baselines(self, train: VideoTexts[Any]) -> dict[str, float]:
-        """`without the videos`: the accuracy of what was answered most often in training (`answer_prior`)."""
+        """Return `without the videos`, the accuracy of the most frequent training answers (`answer_prior`).
+
+        Args:
+            train: Training set.
+        """
         return {"without the videos": answer_prior(train, self.questions)}
 
     def metrics(self) -> dict[str, Any]:
-        """`accuracy`, `by_kind`, and `outside`: how many right answers are not in the list; they count as wrong."""
+        """Return `accuracy`, `by_kind`, and `outside`.
+
+        `outside` is the number of correct answers that are not in the list; they count as wrong.
+        """
         items = self.questions.items
         accuracies = answer_accuracy(self.chosen, [item.answer for item in items], [item.kind for item in items])
         known = set(self.answers)
@@ -222,13 +238,13 @@ class Answered:
 def answer(
     model: Any, processor: Any, questions: VideoTexts[VideoQuestion], loading: Loading | None = None
 ) -> Answered:
-    """Ask a model questions.
+    """Answer questions about videos.
 
     Args:
-        model: an `AlproForVideoQuestionAnswering`.
-        processor: its own.
-        questions: about videos.
-        loading: of the videos.
+        model: An `AlproForVideoQuestionAnswering`.
+        processor: Its processor.
+        questions: Questions about videos.
+        loading: Settings for loading the videos.
     """
     loading = loading or Loading()
     was_training = model.training
@@ -244,14 +260,16 @@ def answer(
 
 
 def answer_prior(train: VideoTexts[VideoQuestion], test: VideoTexts[VideoQuestion]) -> float:
-    """Accuracy of answering without the video, by `prior_answers`."""
+    """Return the accuracy of answering without the video, with `prior_answers`."""
     answers = prior_answers(train, test)
     return sum(given == item.answer for given, item in zip(answers, test.items, strict=True)) / len(test)
 
 
 def prior_answers(train: VideoTexts[VideoQuestion], test: VideoTexts[VideoQuestion]) -> list[str]:
-    """Return for each test question what was answered most often, in training, to the same words, or else to the same
-    kind of question, or else to any."""
+    """Return the most frequent training answer for each test question.
+
+    It is the most frequent answer to the same words or, if there is none, to the same kind of question, or to any.
+    """
     counts: dict[tuple[str, str], Counter[str]] = {}
     for item in train.items:
         for key in (("text", item.text), ("kind", item.kind), ("", "")):
@@ -271,14 +289,14 @@ def held_out_losses(
     loading: Loading | None = None,
     contrast_only: bool = False,
 ) -> dict[str, float]:
-    """Means of the losses of pre-training over batches that were not trained on, the same draws each time.
+    """Return the mean pre-training losses on held-out examples, with the same random values each time.
 
     Args:
-        model: an `AlproForPreTraining`.
-        processor: its own.
-        captions: sentences with their videos.
-        loading: of the videos.
-        contrast_only: as of the model's forward.
+        model: An `AlproForPreTraining`.
+        processor: Its processor.
+        captions: Sentences with their videos.
+        loading: Settings for loading the videos.
+        contrast_only: As for the model's forward.
     """
     loading = loading or Loading()
     was_training = model.training
@@ -288,10 +306,10 @@ def held_out_losses(
         collate = AlproCollator(processor)
     dataset = VideoTextDataset(captions.items, model.config.num_frames)
     found: dict[str, list[float]] = {}
-    with torch.random.fork_rng(devices=[]):  # negatives are drawn; training's draws go on as if nothing had been
+    with torch.random.fork_rng(devices=[]):  # sampling negatives must not change training
         torch.manual_seed(0)
         for batch in loading.batches(dataset, collate, "Held-out losses"):
-            if len(batch["input_ids"]) > 1:  # a single one has no negatives
+            if len(batch["input_ids"]) > 1:  # a single example has no negatives
                 inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
                 output = model(**inputs, contrast_only=contrast_only)
                 for name, value in output.items():

@@ -1,4 +1,4 @@
-"""What a model found for some sentences, or answered to some questions, as a figure."""
+"""Figures of retrieved videos and of answers."""
 
 import os
 from collections.abc import Sequence
@@ -21,11 +21,13 @@ FRAME_PIXELS = 160
 
 
 def plot_retrieved(found: Retrieved, path: str | os.PathLike) -> None:
-    """Write PNG: a row a sentence, with the frames of the best videos next to it; the right one is framed in green.
+    """Write a figure with a sentence per row and the frames of its best videos next to it.
+
+    The correct video has a green frame.
 
     Args:
-        found: of which sentences, evenly spread over all, are shown.
-        path: of the PNG.
+        found: Retrieval results. The sentences that are shown are evenly spread over all.
+        path: Path of the PNG.
     """
     shown = np.unique(np.linspace(0, len(found.captions) - 1, QUERIES).astype(int))
     columns = min(BEST, len(found.videos))
@@ -54,12 +56,13 @@ def plot_retrieved(found: Retrieved, path: str | os.PathLike) -> None:
 
 
 def plot_answered(answered: Answered, path: str | os.PathLike) -> None:
-    """Write PNG: frames with the question, the answer in blue if it is right, else in red with the right one next to
-    it.
+    """Write a figure of frames with their questions and answers.
+
+    Correct answers are blue; wrong ones are red, with the correct answer next to them.
 
     Args:
-        answered: of which questions, evenly spread over all, are shown.
-        path: of the PNG.
+        answered: Answers. The questions that are shown are evenly spread over all.
+        path: Path of the PNG.
     """
     count = len(answered.questions)
     shown = np.unique(np.linspace(0, count - 1, min(QUESTIONS, count)).astype(int))
@@ -88,7 +91,7 @@ def plot_answered(answered: Answered, path: str | os.PathLike) -> None:
 
 
 def contact_strip(item: VideoText, count: int = SHOWN_FRAMES) -> Image.Image:
-    """Frames of a video side by side."""
+    """Return frames of a video side by side."""
     frames = item.load(lambda available: segment_indices(available, count))
     width = max(1, round(FRAME_PIXELS * frames[0].width / frames[0].height))
     strip = Image.new("RGB", (width * len(frames), FRAME_PIXELS))
@@ -98,13 +101,13 @@ def contact_strip(item: VideoText, count: int = SHOWN_FRAMES) -> Image.Image:
 
 
 def plot_found(text: str, videos: Sequence[VideoText], scores: Sequence[float], path: str | os.PathLike) -> None:
-    """Write PNG: the frames of the videos that were found for one sentence, best first.
+    """Write a figure with the frames of the videos that were found for a sentence, best first.
 
     Args:
-        text: the sentence.
-        videos: what was found.
-        scores: of each, from 0 to 1.
-        path: of the PNG.
+        text: The sentence.
+        videos: Videos that were found.
+        scores: Score of each video, from 0 to 1.
+        path: Path of the PNG.
     """
     columns = min(3, len(videos))
     rows = -(-len(videos) // columns)

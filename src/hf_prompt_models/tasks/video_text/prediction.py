@@ -1,4 +1,4 @@
-"""Searching videos by a sentence, and answering questions about them."""
+"""Search videos by a sentence, and answer questions about them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -31,11 +31,18 @@ INDEX_FILE = "videos.safetensors"
 def answer_question(
     directory: str | os.PathLike, videos: Sequence[str], question: str, top_k: int, on_unreadable: str
 ) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Each video with its best answers as `label` and `score`.
+    """Return each video with its best answers as `label` and `score`.
+
+    Args:
+        directory: Folder of the model.
+        videos: Files, folders of frames, or folders of videos.
+        question: The question.
+        top_k: Number of answers for each video.
+        on_unreadable: "refuse", or "skip" to leave out videos that cannot be read.
 
     Raises:
-        UnreadableVideoError: naming videos that cannot be read.
-        ValueError: if the model answers no questions, or there is none.
+        UnreadableVideoError: If videos cannot be read; the message names them.
+        ValueError: If the model does not answer questions, or there is no question.
     """
     architecture = _architecture(directory)
     if architecture != AlproForVideoQuestionAnswering.__name__:
@@ -48,7 +55,7 @@ def answer_question(
     for file in files:
         try:
             best = pipe({"video": file, "question": question}, top_k=top_k)
-        except UnreadableFileError as error:  # the check does not decode all of a video
+        except UnreadableFileError as error:  # the check above does not decode the complete video
             if on_unreadable != "skip":
                 refuse([error])
             logger.warning(f"Skipped. {error}")
@@ -69,21 +76,21 @@ def find_videos_by_text(
     rerank: int = 16,
     batch_size: int = 8,
 ) -> tuple[list[dict[str, Any]], AlproVideoIndex]:
-    """The videos that a sentence describes, best first, with `video` and `score`; and the index of all of them.
+    """Return the videos that a sentence describes, best first, as `video` and `score`; and the index of all videos.
 
     Args:
-        directory: of the model.
-        videos: files, folders of frames, or folders of videos. Those that cannot be read are skipped.
-        text: the sentence.
-        top_k: how many.
-        index: a folder in which the videos' features are kept: they are computed again where videos were added,
-            removed or changed, or the model is another.
-        drawing: a PNG to write the best videos' frames to, if any.
-        rerank: videos that are read together with the sentence; 0: all.
-        batch_size: videos that are encoded at a time.
+        directory: Folder of the model.
+        videos: Files, folders of frames, or folders of videos. Those that cannot be read are skipped.
+        text: The sentence.
+        top_k: Number of videos to return.
+        index: Folder in which the features of the videos are kept. They are computed again if videos were added,
+            removed or changed, or if the model is another.
+        drawing: PNG to write with the frames of the best videos, if any.
+        rerank: Number of videos that are scored together with the sentence; 0: all.
+        batch_size: Number of videos to encode at a time.
 
     Raises:
-        ValueError: if the model searches no videos, or none can be read.
+        ValueError: If the model does not search videos, or no video can be read.
     """
     architecture = _architecture(directory)
     if architecture not in (AlproForVideoTextRetrieval.__name__, AlproForPreTraining.__name__):
@@ -106,25 +113,26 @@ def kept_or_new_index(
     batch_size: int = 8,
     on_read: Callable[[int, int], object] | None = None,
 ) -> AlproVideoIndex:
-    """The index in a file, if it is one of these videos as they are now, by the pipeline's model; else a new one.
+    """Return the index in a file if it matches the videos, their contents and the model; else a new one.
 
     Args:
-        pipe: whose model encodes the videos.
-        videos: the files.
-        file: where a new one is kept, if anywhere.
-        batch_size, on_read: as of `pipe.index_videos`.
+        pipe: Pipeline whose model encodes the videos.
+        videos: The files.
+        file: File in which a new index is saved, or `None`.
+        batch_size: As for `pipe.index_videos`.
+        on_read: As for `pipe.index_videos`.
 
     Raises:
-        ValueError: if the file is no index; if no video can be read.
+        ValueError: If the file is not an index, or no video can be read.
     """
     found = None if file is None else _kept_index(file, videos, pipe.model)
     return pipe.index_videos(videos, file, batch_size, on_read) if found is None else found
 
 
 def _kept_index(file: Path, videos: Sequence[str], model: Any) -> AlproVideoIndex | None:
-    """The index in a file, if it is one of these videos as they are now, by this model."""
+    """Return the index in a file, or `None` if it does not match the videos, their contents and the model."""
     try:
-        made = file.stat().st_mtime  # before it is read: another process may write a newer one meanwhile
+        made = file.stat().st_mtime  # before reading: another process could replace the file
         index = AlproVideoIndex.load(file)
     except FileNotFoundError:
         return None
@@ -136,7 +144,7 @@ def _kept_index(file: Path, videos: Sequence[str], model: Any) -> AlproVideoInde
 def _is_older(video: Path, made: float) -> bool:
     try:
         return video.stat().st_mtime <= made
-    except FileNotFoundError:  # reading it says so
+    except FileNotFoundError:  # reading it raises the error
         return False
 
 

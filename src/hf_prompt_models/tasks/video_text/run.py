@@ -1,5 +1,4 @@
-"""The training run of models over videos with texts: pre-training, retrieval, question answering, with the scores
-before and after."""
+"""Training run of models for videos with texts, with the scores before and after training."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,16 +27,16 @@ from hf_prompt_models.training.trainer import PromptTrainer
 
 
 BEFORE = "before_"
-"""Begins the names of the files with the answers of the untrained model."""
+"""Prefix of the files with the answers of the untrained model."""
 
 
 class VideoTextRun(Run):
-    """The training run of a model over videos with texts.
+    """Training run of a model for videos with texts.
 
     Args:
-        recipe: the method's.
-        arguments: the run's.
-        training: of each seed.
+        recipe: Recipe of the method.
+        arguments: Arguments of the run.
+        training: Training arguments, by seed.
     """
 
     def __init__(
@@ -63,6 +62,7 @@ class VideoTextRun(Run):
         check_batches(self.settings, len(self.trained_on), contrasts=not asks)
 
     def results(self) -> dict[str, Any]:
+        """Return the content of `results.json` before the first seed."""
         data = self.arguments.data
         results: dict[str, Any] = {
             "task": self.task,
@@ -87,6 +87,7 @@ class VideoTextRun(Run):
         }
 
     def record(self, seed: int) -> dict[str, Any]:
+        """Return the values that identify a seed's run."""
         return {
             "backbone": portable_name(self._backbone),
             "texts": digest(self.train_set.items),
@@ -94,6 +95,7 @@ class VideoTextRun(Run):
         }
 
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
+        """Return the trainer of a seed, with a new model, which is tested before training."""
         recipe, method = self.recipe, self.arguments.method
         model: Any = recipe.build_model(method, self.arguments.data, self.train_set, self.answers)
         is_main = training.process_index == 0
@@ -116,6 +118,7 @@ class VideoTextRun(Run):
         )
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
         model: Any = trainer.model
         tested = self._test(model.eval())
         trained: Any = self.recipe.trained_model(self.arguments.method, model)
@@ -134,6 +137,7 @@ class VideoTextRun(Run):
         return tested.metrics | {"guesses": tested.guesses, "before": self.before.metrics}
 
     def summarise(self, results: dict[str, Any]) -> None:
+        """Add the means over the seeds so far to the results."""
         newest = list(results["seeds"].values())[-1]
         results |= newest.pop("guesses")
         results["accuracy"] = mean_and_deviation([one["accuracy"] for one in results["seeds"].values()])
@@ -168,7 +172,7 @@ class VideoTextRun(Run):
 
 
 def flat(metrics: dict[str, Any]) -> dict[str, float]:
-    """Numbers within dicts, by both names."""
+    """Return the numbers of nested dicts, keyed by both names."""
     numbers: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, dict):

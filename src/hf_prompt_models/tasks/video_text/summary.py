@@ -1,4 +1,4 @@
-"""The results of a run over videos with texts, for reading."""
+"""Results of a run with videos and texts, as text and tables."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from hf_prompt_models.training.run_folder import seed_words
 
 
 PLACES = (1, 5, 10)
-"""The k of R@k, the share of queries whose match is among the first k."""
+"""Values of k in R@k, the share of queries whose match is among the first k."""
 TITLES = {
     RETRIEVAL: "Video-text retrieval",
     PRETRAINING: "Video-text pre-training, tested by retrieval",
@@ -34,11 +34,11 @@ NEXT = {
         "Try it with: hf-prompt app {}",
     ],
 }
-"""What to type next, after each task; {} is the model's folder."""
+"""Commands to run next, after each task. {} is the folder of the model."""
 
 
 def summarise(results: dict[str, Any]) -> str:
-    """The lines that `hf-prompt train` prints."""
+    """Return the lines that `hf-prompt train` prints."""
     task, data, kinds = results["task"], results["data"], results.get("kinds", {})
     lines = [f"{results['method']}, {task}: trained on {data['train_texts']} texts."]
     if data["skipped"]:
@@ -65,7 +65,7 @@ def summarise(results: dict[str, Any]) -> str:
 
 
 def chance_lines(results: dict[str, Any]) -> list[str]:
-    """Return what candidates in random order reach, for reading; nothing of answers."""
+    """Return lines with the scores of candidates in random order; no lines for question answering."""
     lines = []
     shown = shown_places(results.get("chance", {}))
     for name, chance in results.get("chance", {}).items():
@@ -75,7 +75,7 @@ def chance_lines(results: dict[str, Any]) -> list[str]:
 
 
 def shown_places(chances: dict[str, dict[str, float]]) -> list[int]:
-    """Return the k of R@k that tell something: where there are no more than k candidates, any order reaches 100 %."""
+    """Return the k of R@k that are informative. With at most k candidates, any order reaches 100 %."""
     return [k for k in PLACES if any(chance[f"recall_at_{k}"] < 1 for chance in chances.values())] or [PLACES[0]]
 
 
@@ -87,7 +87,14 @@ def _recalls(metrics: dict[str, float], shown: Sequence[int]) -> str:
 def metric_lines(
     when: str, metrics: dict[str, Any], kinds: dict[str, int], shown: Sequence[int] = PLACES
 ) -> list[str]:
-    """What a model reached, for reading; `kinds` counts the questions of each kind, `shown` are the k of R@k."""
+    """Return lines with the scores of a model.
+
+    Args:
+        when: Start of each line.
+        metrics: The scores.
+        kinds: Number of questions of each kind.
+        shown: The k of R@k to show.
+    """
     if "by_kind" in metrics:
         by_kind = ", ".join(f"{kind} {value:.2%} of {kinds[kind]}" for kind, value in metrics["by_kind"].items())
         return [f"  {when:<7} accuracy {metrics['accuracy']:7.2%}   {by_kind}"]
@@ -102,7 +109,7 @@ def metric_lines(
 
 
 def summarise_evaluation(results: dict[str, Any]) -> str:
-    """The lines that `hf-prompt evaluate` prints."""
+    """Return the lines that `hf-prompt evaluate` prints."""
     data = results["data"]
     lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
     if data["skipped"]:
@@ -121,12 +128,12 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
 
 
 def build_sections(runs: Sequence[RunResults]) -> list[Section]:
-    """Return the tables of scores of runs over videos with texts."""
+    """Return the tables of scores of runs with videos and texts."""
     return score_sections(scored(runs, scored_run))
 
 
 def scored_run(run: RunResults) -> ScoredRun:
-    """Return the scores of a run, beside those before training and of answers without the videos."""
+    """Return the scores of a run, with those before training and of answers without the videos."""
     value, data, seeds = run.value, run.value["data"], run.value["seeds"]
     baselines = {"before training": [_columns(each["before"]) for each in seeds.values()]}
     if "chance" in value:
@@ -147,7 +154,7 @@ def scored_run(run: RunResults) -> ScoredRun:
 
 
 def _columns(metrics: dict[str, Any]) -> dict[str, float]:
-    """Scores of both directions, or of answers, by their columns' titles."""
+    """Return the scores of both directions, or of answers, keyed by the titles of their columns."""
     if "by_kind" in metrics:
         return {"accuracy": float(metrics["accuracy"])} | numbers(metrics["by_kind"])
     return {

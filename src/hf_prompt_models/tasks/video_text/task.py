@@ -1,4 +1,4 @@
-"""The task "video-text": videos with texts."""
+"""Task "video-text", which searches videos by sentences and answers questions about videos."""
 
 import argparse
 from collections.abc import Mapping
@@ -47,11 +47,13 @@ class VideoText(Task[VideoTextRecipe[Any]]):
     )
 
     def shown_defaults(self, recipe: VideoTextRecipe[Any]) -> dict[str, Any]:
+        """Return the recipe's defaults that `--help` shows."""
         return recipe.training_defaults()
 
     def run_arguments(
         self, recipe: VideoTextRecipe[Any], parser: HfArgumentParser, given: dict[str, Any]
     ) -> RunArguments:
+        """Return the arguments of a run; calls `parser.error` if they do not go together."""
         data = VideoTextArguments(**fields_of(VideoTextArguments, given))
         check_data(parser, data, given)
         try:
@@ -63,24 +65,29 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         return arguments
 
     def backbones(self, recipe: VideoTextRecipe[Any], arguments: RunArguments) -> list[str | None]:
+        """Return the backbones that a run loads."""
         data = arguments.data
         return [data.backbone, data.vision, data.text]
 
     def prepare(
         self, recipe: VideoTextRecipe[Any], arguments: RunArguments, training: Mapping[int, TrainingArguments]
     ) -> VideoTextRun:
+        """Read and check the data of a run and compute its baselines."""
         return VideoTextRun(recipe, arguments, training)
 
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        """Return the text that `hf-prompt train` prints at the end."""
         return summarise(results)
 
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        """Return the part of a seed's model card that describes the run."""
         return video_texts_on_card(results, card_task, seed)
 
     def check_model(self, directory: Path, config: PromptConfig) -> None:
-        """Do nothing: `predict` says itself which class searches, and which answers."""
+        """Accept every model; `predict` reports which class searches and which answers."""
 
     def add_evaluation_arguments(self, parser: argparse.ArgumentParser, recipe: VideoTextRecipe[Any] | None) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         parser.add_argument("--test_videos", metavar="DIR", help="folder of the videos that --test_file names")
         parser.add_argument(
             "--rerank",
@@ -96,6 +103,7 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         recipe: VideoTextRecipe[Any] | None,
         arguments: argparse.Namespace,
     ) -> dict[str, Any]:
+        """Test saved models and return what `--json` writes."""
         return evaluate_video_text(
             directories,
             arguments.test_dir,
@@ -107,9 +115,11 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         )
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        """Return the text that `hf-prompt evaluate` prints."""
         return summarise_evaluation(results)
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
         add_top_k_argument(parser, "answers or videos")
         add_on_unreadable_argument(parser)
         parser.add_argument("--batch_size", type=positive, help="number of videos to encode at a time (default: 8)")
@@ -131,6 +141,7 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        """Run a saved model on files."""
         if (arguments.text is None) == (arguments.question is None):
             raise ValueError(
                 f"{arguments.model} takes videos with a sentence: pass --text to search them, or --question."

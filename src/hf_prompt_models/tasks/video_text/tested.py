@@ -1,4 +1,4 @@
-"""Testing models over videos with texts, and the tables and figures of what they answered."""
+"""Test models for videos with texts, and write tables and figures of their answers."""
 
 import csv
 import os
@@ -34,12 +34,12 @@ PICTURE = "answers.png"
 
 @dataclass(frozen=True)
 class Tested:
-    """What a model was found to do.
+    """Test results of a model.
 
     Attributes:
-        found: what it found or answered.
-        losses: of pre-training, on the test set.
-        prior: for each question the answer that is given without the video, where it is known.
+        found: Retrieval results or answers.
+        losses: Pre-training losses on the test set.
+        prior: Answer to each question without the video, if known.
     """
 
     found: Retrieved | Answered
@@ -48,16 +48,18 @@ class Tested:
 
     @property
     def metrics(self) -> dict[str, Any]:
+        """Metrics, with the losses if there are any."""
         return self.found.metrics() | ({"losses": self.losses} if self.losses else {})
 
     @property
     def guesses(self) -> dict[str, Any]:
-        """`chance`: what candidates in random order reach; or `kinds`: how many questions of each kind there are."""
+        """`chance`, the scores of candidates in random order; or `kinds`, the number of questions of each kind."""
         if isinstance(self.found, Retrieved):
             return {"chance": self.found.chance()}
         return {"kinds": dict(Counter(item.kind for item in self.found.questions.items))}
 
     def write(self, directory: Path, beginning: str = "") -> None:
+        """Write tables and a figure to a folder; `beginning` is put before the file names."""
         self.write_tables(directory / f"{beginning}{PREDICTIONS_FILE}")
         if isinstance(self.found, Retrieved):
             plot_retrieved(self.found, directory / f"{beginning}{PICTURE}")
@@ -65,7 +67,7 @@ class Tested:
             plot_answered(self.found, directory / f"{beginning}{PICTURE}")
 
     def write_tables(self, path: Path) -> None:
-        """Write the answers as CSV; of retrieval a second file, `video_` in front of its name, has a row a video."""
+        """Write the answers as CSV. Retrieval has a second file, `video_…`, with a row for each video."""
         if isinstance(self.found, Retrieved):
             write_retrieved(path, self.found)
             write_retrieved_texts(path.with_name(f"video_{path.name}"), self.found)
@@ -74,13 +76,13 @@ class Tested:
 
 
 def test_model(model: Any, test_set: VideoTexts[Any], rerank: int | None, loading: Loading) -> Tested:
-    """Ask a model all questions, or search by all sentences, whichever it is for.
+    """Test a model on questions or by retrieval, depending on its class.
 
     Args:
-        model: with its processor.
-        test_set: what to test on.
-        rerank: as for `retrieve`; `None` for a prompter, whose matching head nothing has taught.
-        loading: of the videos.
+        model: Model with its processor.
+        test_set: Test data.
+        rerank: As for `retrieve`; `None` for a prompter, whose matching head is not trained.
+        loading: Settings for loading the videos.
     """
     processor = model.processor
     if isinstance(model, AlproForVideoQuestionAnswering):
@@ -92,7 +94,7 @@ def test_model(model: Any, test_set: VideoTexts[Any], rerank: int | None, loadin
 
 
 def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
-    """Write CSV with a row for each sentence, from which recalls can be counted again."""
+    """Write a CSV file with a row for each sentence, from which recalls can be recomputed."""
     ranks, contrast = found.ranks(), found.contrast_ranks()
     best = found.by_text.argmax(axis=1)
     with replacing(path) as beside, _table(beside) as file:
@@ -104,7 +106,7 @@ def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
 
 
 def write_retrieved_texts(path: str | os.PathLike, found: Retrieved) -> None:
-    """Write CSV with a row for each video, from which the recalls of texts by videos can be counted again."""
+    """Write a CSV file with a row for each video, from which video-to-text recalls can be recomputed."""
     ranks, best = found.text_ranks(), found.by_video.argmax(axis=0)
     with replacing(path) as beside, _table(beside) as file:
         writer = csv.writer(file)
@@ -115,12 +117,12 @@ def write_retrieved_texts(path: str | os.PathLike, found: Retrieved) -> None:
 
 
 def write_answered(path: str | os.PathLike, answered: Answered, prior: Sequence[str] | None = None) -> None:
-    """Write CSV with a row for each question, from which accuracies can be counted again.
+    """Write a CSV file with a row for each question, from which accuracies can be recomputed.
 
     Args:
-        path: of the file.
-        answered: the answers.
-        prior: for each question the answer that is given without the video (`prior_answers`), a last column.
+        path: Path of the file.
+        answered: The answers.
+        prior: Answer to each question without the video (`prior_answers`), for a last column.
     """
     chosen, chances = answered.chosen, answered.probabilities.max(axis=1)
     with replacing(path) as beside, _table(beside) as file:
@@ -147,15 +149,16 @@ def evaluate_video_text(
     loading: Loading | None = None,
     predictions: str | None = None,
 ) -> dict[str, Any]:
-    """Test a trained model, or each seed's model of a run, on captions or on questions, whichever it is for.
+    """Test a trained model, or the models of all seeds of a run, on captions or questions, depending on its class.
 
     Args:
-        directories: of the models, by seed.
-        test, videos: as for `read_captioned_videos`, or `read_video_questions`.
-        rerank: as for `retrieve`.
-        on_unreadable: as for `VideoTexts.readable`.
-        loading: of the videos.
-        predictions: a CSV file to write, as of `predictions_file`.
+        directories: Folders of the models, by seed.
+        test: Source of the test data, as for `read_captioned_videos` or `read_video_questions`.
+        videos: Folder of the videos, as for these functions.
+        rerank: As for `retrieve`.
+        on_unreadable: As for `VideoTexts.readable`.
+        loading: Settings for loading the videos.
+        predictions: CSV file to write, as for `predictions_file`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
