@@ -1,4 +1,4 @@
-"""Testing saved image classifiers."""
+"""Test saved image classifiers."""
 
 from transformers import AutoModelForImageClassification
 
@@ -18,13 +18,14 @@ def evaluate_images(
     num_workers: int = 0,
     on_unreadable: str = "refuse",
 ) -> dict[str, Tested]:
-    """Test image classifiers: `accuracy` and `mean_class_accuracy`, by seed.
+    """Test image classifiers, and return scores, `accuracy` and `mean_class_accuracy`, by seed.
 
     Args:
-        models: over one frozen image tower.
-        test: the images.
-        batch_size, num_workers: of the loading.
-        on_unreadable: "skip" leaves out images that turn out to be unreadable.
+        models: Models with the same frozen image tower.
+        test: The images.
+        batch_size: Number of images per batch.
+        num_workers: Number of processes that load images.
+        on_unreadable: "skip" leaves out images that cannot be read.
     """
 
     def run(test: LabelledImages) -> dict[str, Tested]:
@@ -35,7 +36,7 @@ def evaluate_images(
                 logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
                 tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
                 continue
-            if features is None:  # the seeds share one frozen backbone
+            if features is None:  # all seeds share one frozen backbone
                 kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
                 features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
             logits = class_logits(model, features)

@@ -1,4 +1,4 @@
-"""Features of images from a frozen tower, and logits of image classes."""
+"""Image features of a frozen tower, and logits of image classes."""
 
 from typing import Any
 
@@ -15,12 +15,13 @@ from hf_prompt_models.training.feature_cache import compute_features
 def compute_image_features(
     model: ClipPromptModel, dataset: ImageDataset | AugmentedViewDataset, batch_size: int = 100, **settings: Any
 ) -> FeatureDataset:
-    """Run the frozen image tower over a data set once, for all the prompts that will be compared with it.
+    """Compute the features of a dataset once with the frozen image tower, for all prompts that are compared with them.
 
     Args:
-        model: whose image tower.
-        dataset: of one picture an item.
-        batch_size, settings: as for `compute_features`.
+        model: Model with the image tower.
+        dataset: Dataset with one image per item.
+        batch_size: As for `compute_features`.
+        **settings: As for `compute_features`.
     """
 
     def encode(**inputs: torch.Tensor) -> torch.Tensor:
@@ -32,12 +33,12 @@ def compute_image_features(
 def compute_view_features(
     model: ClipPromptModel, dataset: AugmentedViewDataset, **settings: Any
 ) -> ViewFeatureDataset:
-    """Run the frozen image tower over random crops once, to train on one of an image's crops in each epoch without it.
+    """Compute the features of random crops once, to train on one crop of each image per epoch without the image tower.
 
     Args:
-        model: whose image tower.
-        dataset: some crops of each image.
-        settings: as for `compute_image_features`.
+        model: Model with the image tower.
+        dataset: Dataset with several crops of each image.
+        **settings: As for `compute_image_features`.
     """
     features = compute_image_features(model, dataset, **settings).features
     views = features.unflatten(0, (-1, dataset.num_views))
@@ -46,7 +47,7 @@ def compute_view_features(
 
 @torch.no_grad()
 def class_logits(model: ClipPromptModel, dataset: FeatureDataset, batch_size: int = 1000) -> np.ndarray:
-    """(images, classes) logits, from features computed before."""
+    """Return logits of shape (images, classes) from features."""
     logits = [model(image_embeds=features.to(model.device)).logits for features in dataset.features.split(batch_size)]
     return torch.cat(logits).cpu().numpy()
 
@@ -55,13 +56,14 @@ def class_logits(model: ClipPromptModel, dataset: FeatureDataset, batch_size: in
 def image_logits(
     model: ClipPromptModel, dataset: Dataset, batch_size: int, num_workers: int = 0, progress: bool = True
 ) -> np.ndarray:
-    """(images, classes) logits of a model whose image tower was trained with the prompt.
+    """Return logits of shape (images, classes) of a model whose image tower was trained with the prompt.
 
     Args:
-        model: the classifier.
-        dataset: of the images' inputs, and labels.
-        batch_size, num_workers: of the loading.
-        progress: whether to show a progress bar.
+        model: The classifier.
+        dataset: Dataset of the image inputs and labels.
+        batch_size: Number of images per batch.
+        num_workers: Number of processes that load images.
+        progress: Whether to show a progress bar.
     """
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
     logits = []
@@ -72,5 +74,5 @@ def image_logits(
 
 
 def predict(model: ClipPromptModel, dataset: FeatureDataset) -> np.ndarray:
-    """(images,) predicted class indices, from features computed before."""
+    """Return predicted class indices of shape (images,) from features."""
     return class_logits(model, dataset).argmax(axis=-1)

@@ -1,4 +1,4 @@
-"""An image classifier as one ONNX file, from pixels to logits: the text side becomes a constant."""
+"""Export an image classifier, from pixels to logits, as one ONNX file. The text features become constants."""
 
 import json
 import logging
@@ -22,21 +22,21 @@ from hf_prompt_models.utils.files import replacing, write_json
 
 
 LOWEST_OPSET = 18
-"""Torch's exporter writes no older one."""
+"""Oldest version that torch's exporter writes."""
 
 MAX_BYTES = 3 * 2**29
-"""Torch's exporter puts larger weights into a second file. (One file, a protobuf message, ends at 2 GiB.)"""
+"""Size above which torch's exporter writes weights to a second file; a protobuf message is limited to 2 GiB."""
 
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What was written, and how close it is to the model.
+    """Result of an export, with its difference from the model.
 
     Attributes:
-        opset: the version of ONNX's operator set.
-        checked_images: images that both sides classified.
-        absolute_difference: the largest between two logits.
-        relative_difference: that, divided by the largest absolute logit.
+        opset: Version of the ONNX operator set.
+        checked_images: Number of images that both models classified.
+        absolute_difference: Largest difference between two logits.
+        relative_difference: The same, divided by the largest absolute logit.
     """
 
     opset: int
@@ -46,14 +46,14 @@ class OnnxExport:
 
 
 class PixelsToLogits(nn.Module):
-    """A model whose classes no longer change: its image tower, and a linear layer for all that follows.
+    """Image tower of a model with fixed classes, followed by one linear layer.
 
-    Logits are an affine function of the normalised image features: similarities with the classes' features, times a
-    temperature, with some backbones plus a bias. The layer's weights are read from what the model itself answers to
-    the unit vectors `e` and `-e`, whose logits are `w + b` and `-w + b`.
+    Logits are an affine function of the normalised image features: similarities with the class features times a
+    temperature, plus a bias with some backbones. The weights of the layer are computed from the model's logits for the
+    unit vectors `e` and `-e`, which are `w + b` and `-w + b`.
 
     Args:
-        model: the classifier, in eval mode.
+        model: The classifier, in eval mode.
     """
 
     def __init__(self, model: ClipPromptModel):
@@ -70,7 +70,7 @@ class PixelsToLogits(nn.Module):
                 self.head.bias.copy_(bias)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(batch, classes) logits of (batch, 3, height, width) pixels."""
+        """Return logits of shape (batch, classes) for pixels of shape (batch, 3, height, width)."""
         return self.head(self.model.get_image_features(pixel_values).pooler_output)
 
 
@@ -82,27 +82,27 @@ def export_onnx(
     opset: int | None = None,
     tolerance: float = 1e-4,
 ) -> OnnxExport:
-    """Write an image classifier as an ONNX file that needs neither PyTorch nor this package.
+    """Export an image classifier as an ONNX file that needs neither PyTorch nor this package.
 
     The file has one input, `pixel_values` of shape (batch, 3, height, width), and one output, `logits` of shape
-    (batch, classes), in float32; softmax makes them scores. The batch is free. Its metadata hold `id2label`, the
-    classes' names by index as JSON. `preprocessor_config.json`, written beside it, says how pixels are made of an
-    image.
+    (batch, classes), in float32; their softmax is the scores. The batch size is dynamic. The metadata have `id2label`,
+    the class names by index as JSON. `preprocessor_config.json`, written next to the file, defines how images are
+    prepared.
 
-    The file is compared with the model by onnxruntime on random pixels and on `pictures`, one at a time and by three,
-    and moved into place if they agree.
+    The file is compared with the model by onnxruntime on random pixels and on `pictures`, one at a time and in batches
+    of three, and moved into place if they agree.
 
     Args:
-        model: the classifier, in float32 and on the CPU.
-        path: the file to write.
-        image_processor: the model's.
-        pictures: images to compare on, beside random ones.
-        opset: version of ONNX's operator set, 18 or newer. Default: the exporter's.
-        tolerance: the largest relative difference of logits, as `OnnxExport` defines it.
+        model: The classifier, in float32 and on the CPU.
+        path: File to write.
+        image_processor: Image processor of the model.
+        pictures: Images to compare on, in addition to random pixels.
+        opset: Version of the ONNX operator set, at least 18. Default: the exporter's.
+        tolerance: Maximum relative difference of logits, as defined in `OnnxExport`.
 
     Raises:
-        ImportError: if the packages of the extra `onnx` are missing.
-        ValueError: if the model cannot be exported as it is, or if the file's logits differ from the model's.
+        ImportError: If the packages of the extra `onnx` are missing.
+        ValueError: If the model cannot be exported, or if the logits of the file differ from the model's.
     """
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
         raise ImportError(
@@ -121,7 +121,7 @@ def export_onnx(
         program.model.metadata_props["id2label"] = json.dumps(model.config.id2label, ensure_ascii=False)
         program.save(beside)
         absolute, largest = _compare(model, beside, pixels)
-        if not absolute <= tolerance * largest:  # also if either is no number
+        if not absolute <= tolerance * largest:  # also true if one of them is NaN
             raise ValueError(
                 f"The exported file's logits differ from the model's by up to {absolute:.2g}, "
                 f"{absolute / largest:.2g} of the largest, where {tolerance:g} is allowed: nothing was written. Try "
@@ -132,7 +132,7 @@ def export_onnx(
 
 
 def _check(model: ClipPromptModel, opset: int | None) -> None:
-    """Find out what can be wrong before any work."""
+    """Check the arguments and the model before any work."""
     import onnx
 
     newest = onnx.defs.onnx_opset_version()
@@ -157,7 +157,7 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
 
 
 def _pixels(image_processor: Any, pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """(images, 3, height, width): four images of random pixels, then the pictures."""
+    """Return pixels of shape (images, 3, height, width): four random images, then the given ones."""
     inputs = image_processor([Image.new("RGB", (64, 64)), *pictures], return_tensors="pt")
     if set(inputs) != {"pixel_values"}:
         raise ValueError(
@@ -170,7 +170,7 @@ def _pixels(image_processor: Any, pictures: Sequence[Image.Image]) -> torch.Tens
 
 
 def _trace(classifier: PixelsToLogits, pixels: torch.Tensor, opset: int | None) -> Any:
-    """The `ONNXProgram`, without the traces of this machine that the exporter leaves in it."""
+    """Return the `ONNXProgram`, without the paths of this machine that the exporter stores in it."""
     with _quiet():
         program: Any = torch.onnx.export(
             classifier,
@@ -185,14 +185,14 @@ def _trace(classifier: PixelsToLogits, pixels: torch.Tensor, opset: int | None) 
     written = program.model.opset_imports[""]
     if opset is not None and written != opset:
         raise ValueError(f"The model cannot be written in opset {opset}; {written} is possible.")
-    for node in program.model.graph:  # they say where each line of source lay
+    for node in program.model.graph:  # these contain paths of source files
         node.metadata_props.clear()
     return program
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what torch says to itself while exporting: torchvision is not needed, and its own deprecations."""
+    """Suppress messages of torch about its own export: that torchvision is not needed, and deprecations."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -205,7 +205,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(model: ClipPromptModel, file: Path, pixels: torch.Tensor) -> tuple[float, float]:
-    """The largest difference between both sides' logits, and the largest absolute logit."""
+    """Return the largest difference between the logits of file and model, and the largest absolute logit."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""The training run of image classifiers: the features of a frozen image tower are computed once."""
+"""Training run of image classifiers, which computes the features of a frozen image tower once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +23,10 @@ from hf_prompt_models.training.feature_cache import open_feature_cache
 
 
 class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
-    """The training run of an image classifier."""
+    """Training run of an image classifier."""
 
     def load_zero_shot(self) -> None:
+        """Load the zero-shot classifier, and open the feature cache of its tower."""
         first, few_shot = self.first_test, self.arguments.data
         self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
             few_shot.backbone, first.images.class_names, first.templates, tokenizer=self.processor
@@ -35,18 +36,22 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         self.cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
 
     def compute_test_features(self) -> None:
+        """Compute the features of the test sets."""
         self.features = {role: self._features(self.zero_shot, self._images(role)) for role in self.tests}
 
     def build_model(self, class_names: Sequence[str]) -> Any:
+        """Return a new model."""
         arguments = self.arguments
         return self.recipe.build_model(arguments.method, arguments.data.backbone, class_names, self.processor)
 
     def score_zero_shot(self, role: str) -> np.ndarray:
+        """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
         test = self.tests[role]
         self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
         return class_logits(self.zero_shot, self.features[role])
 
     def score(self, model: Any, role: str) -> np.ndarray:
+        """Return the scores of a model on a test set, of shape (examples, classes)."""
         if model.has_fixed_image_features:
             return class_logits(model, self.features[role])
         settings = self.settings
@@ -59,18 +64,22 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         )
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        """Return the metrics of scores, from 0 to 1."""
         return classification_metrics(scores.argmax(axis=-1), self.tests[role].images.labels)
 
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Return metrics for the Trainer's own evaluations."""
         return classification_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
+        """Return the training data of a seed, or its features if they are the same in every epoch."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
             return dataset
         return self._features(model.to(self.settings.device), dataset)
 
     def eval_dataset(self, model: Any) -> Any:
+        """Return the data of the Trainer's own evaluations: the first test set, or its features."""
         role = next(iter(self.tests))
         return self.features[role] if model.has_fixed_image_features else self._images(role)
 

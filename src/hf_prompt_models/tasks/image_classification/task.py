@@ -1,4 +1,4 @@
-"""The task "image-classification"."""
+"""Task "image-classification"."""
 
 import argparse
 import os
@@ -41,21 +41,26 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
     )
 
     def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+        """Return a classifier of a backbone and class names, without training."""
         sentences = [DEFAULT_TEMPLATE] if templates is None else templates
         return ClipZeroShotForImageClassification.from_backbone(backbone, class_names, sentences).eval()
 
     def list_files(self, paths: Iterable[str]) -> list[str]:
+        """Return paths, with each folder replaced by the files in it."""
         return list_images(paths)
 
     def readable(self, files: Sequence[str], on_unreadable: str, progress: bool) -> list[str]:
+        """Return the files that can be decoded; the others are refused or reported."""
         return readable_images(files, on_unreadable, progress=progress)
 
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
+        """Return the inputs of a classifier for files, which are decoded on access."""
         return ImageFiles(files, classifier.image_processor)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: ImageClassificationRecipe[Any] | None
     ) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         super().add_evaluation_arguments(parser, recipe)
         parser.add_argument(
             "--label_column",
@@ -72,6 +77,7 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
         )
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+        """Test saved models on the data that the flags name, by seed."""
         images = read_labelled_images(arguments.test_dir, "test", arguments.image_column, arguments.label_column)
         if arguments.dataset and find_dataset(arguments.test_dir) is None:
             images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
@@ -88,7 +94,7 @@ def check_image_classifier(directory: str | os.PathLike) -> None:
     """Check that a saved model classifies images.
 
     Raises:
-        ValueError: if it does something else.
+        ValueError: If the model is of another task.
     """
     task, _ = task_of_run(os.fspath(directory))
     if task is not TASK:
