@@ -1,4 +1,4 @@
-"""Testing saved video classifiers."""
+"""Test saved video classifiers."""
 
 from functools import cache
 from typing import Any
@@ -27,14 +27,16 @@ def evaluate_videos(
     spatial_views: int = 1,
     on_unreadable: str = "refuse",
 ) -> dict[str, Tested]:
-    """Test video classifiers: what `video_metrics` gives, by seed.
+    """Test video classifiers, and return scores and the metrics of `video_metrics`, by seed.
 
     Args:
-        models: the models.
-        test: the videos.
-        batch_size, num_workers: of the loading.
-        temporal_views, spatial_views: whose probabilities are averaged, as for `VideoViewsDataset`.
-        on_unreadable: "skip" leaves out videos that turn out to be unreadable.
+        models: The models.
+        test: The videos.
+        batch_size: Number of videos per batch.
+        num_workers: Number of processes that load videos.
+        temporal_views: Number of frame samples to average over, as for `VideoViewsDataset`.
+        spatial_views: Number of crops to average over, as for `VideoViewsDataset`.
+        on_unreadable: "skip" leaves out videos that cannot be read.
     """
 
     def views(videos: LabelledVideos, model: Any, processor: Any) -> Any:
@@ -48,7 +50,7 @@ def evaluate_videos(
         for seed, model, processor, videos in models.load(AutoModelForVideoClassification, test):
             dataset = views(videos, model, processor)
             labels = dataset.labels.numpy()
-            if has_frozen_frames(model.config):  # the seeds share them
+            if has_frozen_frames(model.config):  # all seeds share the features
                 if features is None:
                     kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
                     features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)

@@ -1,4 +1,4 @@
-"""Features of frames from a frozen tower, and probabilities of video classes."""
+"""Frame features of a frozen tower, and probabilities of video classes."""
 
 from typing import Any
 
@@ -14,18 +14,22 @@ from hf_prompt_models.training.feature_cache import compute_features
 
 
 def has_frozen_frames(settings: Any) -> bool:
-    """Whether all models of these settings, a configuration or a recipe's arguments, have one frozen tower in common,
-    which sees each frame for itself."""
+    """Return whether all models with these settings share one frozen tower that encodes each frame separately.
+
+    Args:
+        settings: A configuration, or the arguments of a recipe.
+    """
     return settings.trainable == "head" and settings.pre_network is None and settings.in_network is None
 
 
 def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings: Any) -> FeatureDataset:
-    """Run the frozen image tower over the frames of videos once.
+    """Compute the features of video frames once with the frozen image tower.
 
     Args:
-        model: whose image tower; it must see each frame for itself.
-        dataset: of one or several views a video.
-        batch_size, settings: as for `compute_features`.
+        model: Model with the image tower, which must encode each frame separately.
+        dataset: Dataset with one or several views per video.
+        batch_size: As for `compute_features`.
+        **settings: As for `compute_features`.
     """
 
     def encode(pixel_values: torch.Tensor) -> torch.Tensor:
@@ -41,13 +45,16 @@ def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings
 def class_probabilities(
     model: Any, dataset: Any, batch_size: int, num_workers: int = 0, progress: bool = True
 ) -> np.ndarray:
-    """(videos, classes) probabilities, the mean over a video's views; of several labels each class's own.
+    """Return probabilities of shape (videos, classes), averaged over a video's views.
+
+    With several labels, each class has its own probability.
 
     Args:
-        model: the classifier, which is put in eval mode.
-        dataset: of one or several views a video, as pixels or as features of frames.
-        batch_size, num_workers: of the loading.
-        progress: whether to show a progress bar.
+        model: The classifier, which is set to eval mode.
+        dataset: Dataset with one or several views per video, as pixels or as frame features.
+        batch_size: Number of videos per batch.
+        num_workers: Number of processes that load videos.
+        progress: Whether to show a progress bar.
     """
     model.eval()
     from_features = isinstance(dataset, FeatureDataset)
@@ -65,13 +72,13 @@ def class_probabilities(
 
 
 def video_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """From 0 to 1: `accuracy`, `top5_accuracy` and `mean_class_accuracy`; `mean_average_precision` of several labels.
+    """Return `accuracy`, `top5_accuracy` and `mean_class_accuracy`, from 0 to 1.
 
-    What counts as the accuracy of videos with several labels is the mean average precision.
+    With several labels, return `mean_average_precision` instead, which is also the `accuracy`.
 
     Args:
-        scores: (videos, classes).
-        labels: (videos,) class indices, or (videos, classes) 1 for each class that applies.
+        scores: Scores of shape (videos, classes).
+        labels: Class indices of shape (videos,), or of shape (videos, classes), 1 for each class that applies.
     """
     if labels.ndim == 2:
         precision = mean_average_precision(scores, labels)

@@ -1,4 +1,4 @@
-"""The training run of video classifiers: several views of a clip, features of a frozen tower's frames kept on disk."""
+"""Training run of video classifiers, with several views per clip and cached frame features of a frozen tower."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +21,10 @@ from hf_prompt_models.training.feature_cache import open_feature_cache
 
 
 class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
-    """The training run of a video classifier."""
+    """Training run of a video classifier."""
 
     def load_zero_shot(self) -> None:
+        """Load the zero-shot classifier, and open the feature cache of its tower."""
         arguments, first = self.arguments, self.first_test
         self.zero_shot: Any = self.recipe.build_zero_shot(
             arguments.method,
@@ -42,11 +43,13 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
         }
 
     def compute_test_features(self) -> None:
+        """Compute the features of the test sets."""
         self._features = {
             role: self._frame_features(self.zero_shot, dataset) for role, dataset in self._datasets.items()
         }
 
     def build_model(self, class_names: Sequence[str]) -> Any:
+        """Return a new model."""
         return self.recipe.build_model(
             self.arguments.method,
             self.arguments.data.backbone,
@@ -57,26 +60,32 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
         )
 
     def score_zero_shot(self, role: str) -> np.ndarray:
+        """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
         test = self.tests[role]
         self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
         return self._probabilities(self.zero_shot, self._features[role])
 
     def score(self, model: Any, role: str) -> np.ndarray:
+        """Return the scores of a model on a test set, of shape (examples, classes)."""
         return self._probabilities(model, self._features[role] if self._is_frozen else self._datasets[role])
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
+        """Return the metrics of scores, from 0 to 1."""
         return video_metrics(scores, self._datasets[role].labels.numpy())
 
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        return self.metrics(prediction.predictions, next(iter(self.tests)))  # of one view of each video
+        """Return metrics for the Trainer's own evaluations."""
+        return self.metrics(prediction.predictions, next(iter(self.tests)))  # with one view of each video
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
+        """Return the training data of a seed, or its features if they are the same in every epoch."""
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if self._is_frozen:
             dataset = self._frame_features(model.to(self.settings.device), dataset)
         return self.recipe.finish_train_dataset(dataset, seed)
 
     def eval_dataset(self, model: Any) -> Any:
+        """Return the data of the Trainer's own evaluations: the first test set, or its features."""
         role = next(iter(self.tests))
         return self._features[role] if self._is_frozen else self._datasets[role]
 

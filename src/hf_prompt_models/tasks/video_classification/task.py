@@ -1,4 +1,4 @@
-"""The task "video-classification"."""
+"""Task "video-classification"."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -38,24 +38,30 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
     prediction_examples = ("runs/action_clip clip.mp4 --frame_strip clip.png",)
 
     def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
-        """As of every classifier: CLIP on each frame, and the mean of the frames' features; by default ActionCLIP's
-        16 templates."""
+        """Return a classifier of a backbone and class names, without training.
+
+        It applies CLIP to each frame and averages the frame features. The default templates are ActionCLIP's 16.
+        """
         return ActionClipForVideoClassification.from_backbone(
             backbone, class_names, templates=templates, post_network="mean", trainable="head"
         ).eval()
 
     def list_files(self, paths: Iterable[str]) -> list[str]:
+        """Return paths, with each folder replaced by the files in it."""
         return list_videos(paths)
 
     def readable(self, files: Sequence[str], on_unreadable: str, progress: bool) -> list[str]:
+        """Return the files that can be decoded; the others are refused or reported."""
         return readable_videos(files, on_unreadable, progress=progress)
 
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
+        """Return the inputs of a classifier for files, which are decoded on access."""
         return VideoFiles(files, classifier.image_processor, classifier.model.config.num_frames)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: VideoClassificationRecipe[Any] | None
     ) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         super().add_evaluation_arguments(parser, recipe)
         parser.add_argument(
             "--labels",
@@ -70,6 +76,7 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         )
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
+        """Test saved models on the data that the flags name, by seed."""
         if arguments.temporal_views < 1:
             raise ValueError(f"--temporal_views is at least 1; got {arguments.temporal_views}.")
         videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
@@ -88,6 +95,7 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         )
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
         super().add_prediction_arguments(parser)
         parser.add_argument(
             "--frame_strip",
@@ -99,12 +107,14 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
     def drawn(
         self, predictions: Predictions, files: Sequence[str], classifier: Pipeline, arguments: argparse.Namespace
     ) -> Predictions:
+        """Return the predictions, and write the figures that the flags request."""
         if not arguments.frame_strip:
             return predictions
         strips = dict(zip(files, strip_files(arguments.frame_strip, files), strict=True))
         return drawn(predictions, strips, classifier.model.config.num_frames)
 
     def drawn_lines(self, arguments: argparse.Namespace) -> list[str]:
+        """Return lines that report where these figures are."""
         return ["", f"The frames that the model saw are in {arguments.frame_strip}."] if arguments.frame_strip else []
 
 
