@@ -13,10 +13,10 @@ from hf_prompt_models.recipe_utils import ClassificationRecipe, Protocol
 
 @dataclass
 class ClassificationArguments:
-    """Data and protocol of classifiers.
+    """Arguments for the data and protocol of classifiers.
 
     Attributes:
-        READING: fields that are arguments of the recipe's `read_examples`.
+        READING: Names of the fields that are arguments of the recipe's `read_examples`.
     """
 
     READING: ClassVar[tuple[str, ...]] = ()
@@ -142,13 +142,13 @@ class ClassificationArguments:
     )
 
     def reading(self) -> dict[str, str]:
-        """Return the arguments of the recipe's `read_examples` that are given."""
+        """Return the given arguments of the recipe's `read_examples`."""
         return {name: value for name in self.READING if (value := getattr(self, name)) is not None}
 
 
 @dataclass
 class ImageClassificationArguments(ClassificationArguments):
-    """Data and protocol of image classifiers."""
+    """Arguments for the data and protocol of image classifiers."""
 
     READING = ("image_column", "label_column")
 
@@ -166,7 +166,7 @@ class ImageClassificationArguments(ClassificationArguments):
 
 @dataclass
 class VideoClassificationArguments(ClassificationArguments):
-    """Data and protocol of video classifiers."""
+    """Arguments for the data and protocol of video classifiers."""
 
     READING = ("labels",)
 
@@ -191,13 +191,13 @@ def shown_defaults(recipe: ClassificationRecipe[Any]) -> dict[str, Any]:
 
 
 def protocol_of(data: ClassificationArguments) -> Protocol:
-    """Return what a classifier is trained for."""
+    """Return the protocol of a classifier."""
     found = find_dataset(data.train_dir)
     return Protocol(data.protocol, data.shots, data.dataset or (found.name if found else None))
 
 
 def add_sampled_shots(parser: HfArgumentParser, given: dict[str, Any]) -> None:
-    """Add the number of shots of `--few_shot_sample` to the flags that are given; end where `--shots` differs."""
+    """Add the number of shots of `--few_shot_sample` to the given flags; exit if `--shots` differs."""
     if "few_shot_sample" not in given:
         return
     shots = read_few_shot_shots(given["few_shot_sample"])
@@ -206,13 +206,13 @@ def add_sampled_shots(parser: HfArgumentParser, given: dict[str, Any]) -> None:
 
 
 def check_data(parser: HfArgumentParser, data: ClassificationArguments, given: Mapping[str, Any], least: int) -> None:
-    """End with a message where flags for the data do not go together.
+    """Exit with a message if data flags do not go together.
 
     Args:
-        parser: of the command line.
-        data: the flags.
-        given: those that the command line gives.
-        least: the smallest number of shots.
+        parser: Parser of the command line.
+        data: The flags.
+        given: Flags that the command line gives.
+        least: Minimum number of shots.
     """
     if data.shots < least:
         parser.error(f"--shots is the number of training examples a class, at least 1; got {data.shots}")
@@ -227,7 +227,7 @@ def check_data(parser: HfArgumentParser, data: ClassificationArguments, given: M
 
 
 def _check_test_set(parser: HfArgumentParser, data: ClassificationArguments, given: Mapping[str, Any]) -> None:
-    """End with a message unless exactly one test set is named."""
+    """Exit with a message unless exactly one test set is named."""
     fraction = data.test_fraction
     if data.test_dir is None and fraction is None:
         parser.error(

@@ -1,4 +1,4 @@
-"""What the tasks of classifying images and videos have in common."""
+"""Base class of the tasks that classify images or videos."""
 
 import argparse
 from abc import abstractmethod
@@ -50,12 +50,12 @@ RecipeT = TypeVar("RecipeT", bound=ClassificationRecipe[Any])
 
 
 class ClassificationTask(Task[RecipeT]):
-    """Classification of images or of videos.
+    """Base class of the tasks that classify images or videos.
 
     Attributes:
-        auto_class: loads the models.
-        run_class: the training run.
-        prediction_batch_size: files that `hf-prompt predict` classifies at a time.
+        auto_class: Auto class that loads the models.
+        run_class: Class of the training run.
+        prediction_batch_size: Number of files per batch in `hf-prompt predict`.
     """
 
     auto_class: ClassVar[Any]
@@ -64,7 +64,7 @@ class ClassificationTask(Task[RecipeT]):
     data_arguments: ClassVar[type[ClassificationArguments]]
     build_sections = staticmethod(accuracy_sections)
 
-    # -- what images and videos do in their own way ------------------------------------------------------------------
+    # -- methods that differ between images and videos ---------------------------------------------------------------
 
     @abstractmethod
     def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
@@ -72,8 +72,8 @@ class ClassificationTask(Task[RecipeT]):
 
         Args:
             backbone: Hub id, folder, or "playground".
-            class_names: the names of the classes.
-            templates: hand-written prompts, sentences with `{}`.
+            class_names: Names of the classes.
+            templates: Hand-written prompts, sentences with `{}`.
         """
 
     @abstractmethod
@@ -86,28 +86,30 @@ class ClassificationTask(Task[RecipeT]):
 
     @abstractmethod
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
-        """Return the inputs of a classifier for files, decoded when asked for."""
+        """Return the inputs of a classifier for files, which are decoded on access."""
 
     @abstractmethod
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
-        """Test saved models on the source that the flags name, by seed."""
+        """Test saved models on the data that the flags name, by seed."""
 
     def drawn(
         self, predictions: Predictions, files: Sequence[str], classifier: Pipeline, arguments: argparse.Namespace
     ) -> Predictions:
-        """Return the predictions, with the figures drawn that the flags ask for."""
+        """Return the predictions, and write the figures that the flags request."""
         return predictions
 
     def drawn_lines(self, arguments: argparse.Namespace) -> list[str]:
-        """Return lines that say where these figures are."""
+        """Return lines that report where these figures are."""
         return []
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def shown_defaults(self, recipe: RecipeT) -> dict[str, Any]:
+        """Return the recipe's defaults that `--help` shows."""
         return shown_defaults(recipe)
 
     def run_arguments(self, recipe: RecipeT, parser: HfArgumentParser, given: dict[str, Any]) -> RunArguments:
+        """Return the arguments of a run; calls `parser.error` if they do not go together."""
         add_sampled_shots(parser, given)
         given.setdefault("shots", recipe.default_shots)
         data = self.data_arguments(**fields_of(self.data_arguments, given))
@@ -119,25 +121,30 @@ class ClassificationTask(Task[RecipeT]):
         return arguments
 
     def backbones(self, recipe: RecipeT, arguments: RunArguments) -> list[str | None]:
+        """Return the backbones that a run loads."""
         return [arguments.data.backbone]
 
     def prepare(
         self, recipe: RecipeT, arguments: RunArguments, training: Mapping[int, TrainingArguments]
     ) -> ClassificationRun[Any]:
+        """Read and check the data of a run and compute its baselines."""
         return self.run_class(recipe, arguments, training)
 
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
+        """Return the text that `hf-prompt train` prints at the end."""
         return summarise(results)
 
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
+        """Return the part of a seed's model card that describes the run."""
         return run_on_card(results, card_task, seed)
 
     # -- evaluation and prediction -----------------------------------------------------------------------------------
 
     def check_model(self, directory: Path, config: PromptConfig) -> None:
-        """Do nothing: every model of a classifier's configuration classifies."""
+        """Accept every model, because all models with a classifier's configuration classify."""
 
     def add_evaluation_arguments(self, parser: argparse.ArgumentParser, recipe: RecipeT | None) -> None:
+        """Add the task's flags of `hf-prompt evaluate`."""
         add_backbone_argument(parser)
         parser.add_argument(
             "--set_classes",
@@ -164,15 +171,18 @@ class ClassificationTask(Task[RecipeT]):
     def evaluate(
         self, directories: Mapping[str, Path], recipe: RecipeT | None, arguments: argparse.Namespace
     ) -> dict[str, Any]:
+        """Test saved models and return what `--json` writes."""
         models = ModelsToTest(directories, arguments.set_classes, arguments.backbone, arguments.feature_cache)
         tested = self.test(models, arguments)
         write_tested(tested, arguments)
         return results_of(tested, directories)
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
+        """Return the text that `hf-prompt evaluate` prints."""
         return summarise_evaluation(results)
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
         add_backbone_argument(parser)
         add_top_k_argument(parser, "classes")
         add_loading_arguments(parser, f"{self.prediction_batch_size} {self.kind}s")
@@ -198,6 +208,7 @@ class ClassificationTask(Task[RecipeT]):
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
+        """Run a saved model on files."""
         model = load_model(self.auto_class, directory, arguments.backbone)
         classifier = self.classifier_of(model, AutoImageProcessor.from_pretrained(directory))
         set_classes(classifier, arguments)
@@ -210,7 +221,7 @@ class ClassificationTask(Task[RecipeT]):
         templates: Sequence[str] | None,
         arguments: argparse.Namespace,
     ) -> Entries | str:
-        """Classify files by a backbone, as `predict` does; other arguments are as for `build_zero_shot`."""
+        """Classify files with a backbone, like `predict`; other arguments are as for `build_zero_shot`."""
         model = self.build_zero_shot(backbone, class_names, templates)
         return classify(self, self.classifier_of(model, model.processor.image_processor), arguments)
 

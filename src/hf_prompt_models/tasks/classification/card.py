@@ -1,4 +1,4 @@
-"""Cards of a run's models; and what the results of a classifier say on them."""
+"""Results of a classifier or of visual grounding, for model cards."""
 
 from typing import Any
 
@@ -37,8 +37,14 @@ GROUNDING_PROTOCOL = "tuned on expressions of the training set, tested on all ex
 
 
 def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
-    """What the results of a classifier, or of visual grounding, say of the model of one seed."""
-    unit = results.get("kind", "expression")  # an earlier version named none for grounding
+    """Return the part of a seed's model card that describes the run of a classifier or of visual grounding.
+
+    Args:
+        results: Content of `results.json`.
+        task: Task of the model-index.
+        seed: Seed of the model.
+    """
+    unit = results.get("kind", "expression")  # an earlier version wrote none for grounding
     grounds, shots = unit == "expression", results["shots"]
     of = "" if grounds else " of each class"
     protocol = PROTOCOLS[results["protocol"]]
@@ -58,7 +64,7 @@ def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
 
 
 def _tables(results: dict[str, Any], seed: str) -> list[str]:
-    """One for each metric; a column for each test set."""
+    """Return a table for each metric, with a column for each test set."""
     tests = results["tests"]
     tables = []
     for metric in _metrics(results):
@@ -83,14 +89,16 @@ def _tables(results: dict[str, Any], seed: str) -> list[str]:
 
 
 def _eval_results(results: dict[str, Any], task: str, seed: str) -> list[EvalResult]:
-    """This checkpoint's metrics first, then the other seeds', then their means."""
+    """Return the metrics of this checkpoint, then those of the other seeds, then their means."""
     found = []
     for role, test in results["tests"].items():
         tested_on = TestedOn(
             task_type=task,
             dataset_type=dataset_type(test["source"], test["title"]),
             dataset_name=f"{test['title']}{'' if role in ('test', test['title']) else f' ({role})'}",
-            dataset_config=None if len(results["tests"]) == 1 else role,  # else they would be taken for one
+            dataset_config=None
+            if len(results["tests"]) == 1
+            else role,  # otherwise the test sets would be taken for one
         )
         for metric in (name for name in METRICS if name in shown_metrics(test)):
             by_seed = {each: run["tests"][role][metric] for each, run in results["seeds"].items()}
@@ -99,13 +107,13 @@ def _eval_results(results: dict[str, Any], task: str, seed: str) -> list[EvalRes
 
 
 def _metrics(results: dict[str, Any]) -> list[str]:
-    """Which metrics of any test set are shown."""
+    """Return the metrics that are shown for any test set."""
     names = {name for test in results["tests"].values() for name in shown_metrics(test)}
     return [name for name in METRICS if name in names]
 
 
 def _tested_on(role: str, test: dict[str, Any], unit: str) -> str:
-    """Name a test set with its numbers of examples and classes, as far as the results hold them."""
+    """Return the title of a test set, with its numbers of examples and classes if the results have them."""
     counted = [f"{test[f'test_{unit}s']} {unit}s"] if f"test_{unit}s" in test else []
     counted += [f"{test['classes']} classes"] if test.get("classes") else []
     text = " of ".join(counted)

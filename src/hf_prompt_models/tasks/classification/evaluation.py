@@ -1,4 +1,4 @@
-"""Testing saved classifiers."""
+"""Test saved classifiers."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -30,13 +30,13 @@ TITLES = {
 
 @dataclass(frozen=True)
 class ModelsToTest:
-    """The models of a run.
+    """Models of a run to test.
 
     Attributes:
-        directories: of the models, by seed.
-        set_classes: whether to classify into the test set's classes instead of those that the prompt was learned for.
-        backbone: where the backbone is now, if it moved since training.
-        feature_cache: where a frozen tower's features are kept, as for `open_feature_cache`.
+        directories: Folders of the models, by seed.
+        set_classes: Whether to classify into the classes of the test set instead of those of the prompt.
+        backbone: Current location of the backbone, if it moved since training.
+        feature_cache: Folder for the features of a frozen tower, as for `open_feature_cache`.
     """
 
     directories: Mapping[str, Path]
@@ -45,7 +45,7 @@ class ModelsToTest:
     feature_cache: str | None = None
 
     def load(self, auto_class: Any, test: LabelledFiles) -> Iterator[tuple[str, Any, Any, Any]]:
-        """Each seed, its model, its processor, and the test set labelled by the model's classes."""
+        """Yield each seed, its model, its processor, and the test set labelled with the model's classes."""
         for seed, directory in self.directories.items():
             model = load_model(auto_class, directory, self.backbone)
             processor = AutoProcessor.from_pretrained(directory)
@@ -56,12 +56,12 @@ class ModelsToTest:
 
 @dataclass(frozen=True)
 class Tested:
-    """What one model was found to do.
+    """Test results of one model.
 
     Attributes:
-        files: what it was tested on, labelled by its classes.
-        scores: (files, classes).
-        metrics: from 0 to 1, by name.
+        files: Test data, labelled with the model's classes.
+        scores: Scores of shape (files, classes).
+        metrics: Metrics from 0 to 1, by name.
     """
 
     files: LabelledFiles
@@ -73,16 +73,16 @@ def load_model(auto_class: Any, directory: str | Path, backbone: str | None = No
     """Load a saved classifier.
 
     Args:
-        auto_class: the Auto class of its task.
-        directory: of the model.
-        backbone: where the backbone is now, if it moved since training.
+        auto_class: Auto class of its task.
+        directory: Folder of the model.
+        backbone: Current location of the backbone, if it moved since training.
     """
     moved = {} if backbone is None else {"base_model_name_or_path": backbone}
     return auto_class.from_pretrained(directory, **moved)
 
 
 def renamed(files: Files, class_names: str | None) -> Files:
-    """Return the files with the names that `--class_names` gives their class folders."""
+    """Return the files with the class names that `--class_names` gives to their folders."""
     if class_names is None:
         return files
     names = read_class_names_file(class_names).of_classes(files.class_names, files.source, complete=False)
@@ -90,7 +90,7 @@ def renamed(files: Files, class_names: str | None) -> Files:
 
 
 def write_tested(tested: Mapping[str, Tested], arguments: argparse.Namespace) -> None:
-    """Write the confusion matrix and the predictions that are asked for."""
+    """Write the confusion matrix and the predictions that the flags request."""
     first = next(iter(tested.values())).files
     if arguments.confusion_matrix:
         counts = [

@@ -1,4 +1,4 @@
-"""Classifying many image or video files, a batch at a time."""
+"""Classify many image or video files in batches."""
 
 import argparse
 import csv
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SUMMARY_CLASSES = 20
 Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
-"""Files, each with its best classes as `pipeline()` gives them: `label` and `score`."""
+"""Type of predictions: files with their best classes as in `pipeline()`, dicts of `label` and `score`."""
 
 
 def classify(
@@ -35,13 +35,13 @@ def classify(
     """Classify the files of `hf-prompt predict`.
 
     Args:
-        task: image or video classification.
-        classifier: its pipeline.
-        arguments: the flags.
+        task: Image or video classification.
+        classifier: Pipeline of the classifier.
+        arguments: The flags.
 
     Returns:
-        With `--json` an entry for each file; else, of files that are named the best classes, of folders how many files
-        went to each class.
+        With `--json`, an entry for each file; else text with the best classes of each file or, for folders, the number
+        of files per class.
     """
     kind = task.kind
     files = task.list_files(arguments.files)
@@ -85,10 +85,14 @@ def classify(
 
 
 def set_classes(classifier: Pipeline, arguments: argparse.Namespace) -> None:
-    """Give a trained classifier the classes of `--class_names` and the hand-written prompts of `--templates`.
+    """Set the classes of `--class_names` and the hand-written prompts of `--templates` on a trained classifier.
+
+    Args:
+        classifier: Pipeline of the classifier.
+        arguments: The flags.
 
     Raises:
-        ValueError: for templates of a model whose prompt is learned.
+        ValueError: If templates are given for a model with a learned prompt.
     """
     if arguments.class_names is None:
         return
@@ -100,7 +104,7 @@ def set_classes(classifier: Pipeline, arguments: argparse.Namespace) -> None:
 
 
 class _Attempts(Dataset):
-    """Items of a data set, or the errors of those that cannot be read."""
+    """Dataset of the items of another dataset, or of the errors of those that cannot be read."""
 
     def __init__(self, files: Any):
         self.files = files
@@ -116,7 +120,7 @@ class _Attempts(Dataset):
 
 
 def _collate_attempts(items: list[Any]) -> tuple[Any, list[UnreadableFileError | None]]:
-    """A batch of what was read, if anything was, and for each item its error, if it has one."""
+    """Return a batch of the items that could be read, if any, and the error or `None` of each item."""
     errors = [item if isinstance(item, UnreadableFileError) else None for item in items]
     read = [item for item, error in zip(items, errors, strict=True) if error is None]
     return (default_collate(read) if read else None), errors
@@ -125,19 +129,19 @@ def _collate_attempts(items: list[Any]) -> tuple[Any, list[UnreadableFileError |
 def classify_files(
     classifier: Pipeline, files: Dataset, top_k: int = 5, batch_size: int = 32, num_workers: int = 0
 ) -> Iterator[list[dict[str, Any]] | UnreadableFileError]:
-    """The best classes of each file, as `classifier(file, top_k=...)` gives them: dicts of `label` and `score`.
+    """Yield the best classes of each file, as `classifier(file, top_k=...)` does: dicts of `label` and `score`.
 
-    The pipeline's own steps, on a loader of ours that decodes each file when its batch comes.
+    The steps are those of the pipeline, with a data loader that decodes each file when its batch is needed.
 
     Args:
-        classifier: the pipeline of a model that was loaded with its image processor.
-        files: the inputs that `ClassificationTask.inputs` makes of them.
-        top_k: classes for each.
-        batch_size: files that go through the model at once.
-        num_workers: processes that decode and prepare files; 0 does it in this one.
+        classifier: Pipeline of a model that was loaded with its image processor.
+        files: Inputs from `ClassificationTask.inputs`.
+        top_k: Number of classes per file.
+        batch_size: Number of files per batch.
+        num_workers: Number of processes that decode and prepare files; 0: the main process.
 
     Yields:
-        For each file its classes, or the error of a file that cannot be read, which names it.
+        For each file its classes, or the error if it cannot be read, which names the file.
     """
     loader = DataLoader(_Attempts(files), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate_attempts)
     for batch, errors in loader:
@@ -158,10 +162,17 @@ def answered(
     skipped: list[UnreadableFileError],
     kind: str,
 ) -> Predictions:
-    """The predictions of the files that could be read; the errors of the others are reported and kept in `skipped`.
+    """Yield the predictions of the files that could be read, and report the others.
+
+    Args:
+        files: Paths of the files.
+        results: Classes or error of each file.
+        on_unreadable: "refuse" or "skip".
+        skipped: List to which the errors of skipped files are added.
+        kind: "image" or "video".
 
     Raises:
-        UnreadableFileError: if a file cannot be read and is not to be skipped, or if none can.
+        UnreadableFileError: If a file cannot be read and is not to be skipped, or if no file can be read.
     """
     for file, result in zip(files, results, strict=True):
         if not isinstance(result, UnreadableFileError):
@@ -176,10 +187,10 @@ def answered(
 
 
 def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
-    """The same predictions, written to a file as they go by."""
+    """Yield the same predictions, and write them to a file."""
     with (
         replacing(path) as beside,
-        # A file's name may be no text; the table is UTF-8 all the same.
+        # A file name can have undecodable bytes, but the table must be UTF-8.
         open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
@@ -190,7 +201,7 @@ def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
 
 
 def summarise(counts: Counter[str], kind: str) -> str:
-    """How many files went to each class, the most frequent first."""
+    """Return the number of files per class, most frequent first."""
     shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
     lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
     if others > 0:

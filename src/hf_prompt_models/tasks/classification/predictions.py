@@ -1,4 +1,4 @@
-"""The predictions of classifiers as CSV, from which every number can be counted again."""
+"""Write the predictions of classifiers as CSV, from which all metrics can be recomputed."""
 
 import csv
 import re
@@ -12,18 +12,23 @@ from hf_prompt_models.utils.files import replacing
 
 
 def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
-    """The name of a test's confusion matrix: the first test's is plain."""
+    """Return the file name of a test's confusion matrix; that of the first test has no suffix."""
     if role == next(iter(tests)):
         return "confusion_matrix.png"
     return f"confusion_matrix_{re.sub(r'[^A-Za-z0-9]+', '_', role)}.png"
 
 
 def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video, from which all accuracies can be counted again.
+    """Write a CSV file with a row for each test image or video, from which all accuracies can be recomputed.
 
-    `rank` is the place of the true class when classes are ordered by score, from 1: of all rows the share of rank 1 is
-    the accuracy, that of ranks 1 to 5 the top-5 accuracy. Several labels of one are separated by semicolons; their
-    scores, of which mean average precision is counted, are in a file next to it (`scores_file`).
+    `rank` is the rank of the true class by score, from 1. The share of rows with rank 1 is the accuracy, and that of
+    ranks 1 to 5 the top-5 accuracy. Several labels are separated by semicolons; the scores for their mean average
+    precision are in a file next to it (`scores_file`).
+
+    Args:
+        path: Path of the file.
+        tests: Test sets, by role.
+        scores: Scores of shape (examples, classes), by role.
     """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
@@ -44,12 +49,12 @@ def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, n
 
 
 def scores_file(predictions: Path) -> Path:
-    """Return the name of the file of scores next to a file of predictions: `scores.csv` next to `predictions.csv`."""
+    """Return the file of scores next to a file of predictions: `scores.csv` next to `predictions.csv`."""
     return predictions.with_name(predictions.name.replace("predictions", "scores"))
 
 
 def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, np.ndarray]) -> None:
-    """Write CSV with a row for each test image or video and class: whether the class applies, and its score."""
+    """Write a CSV file with a row for each example and class: whether the class applies, and its score."""
     with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         kind = next(iter(tests.values())).images.kind

@@ -1,6 +1,7 @@
-"""What is trained on and what is tested: the protocols that prompt learning is reported under.
+"""Training and test data of the protocols that prompt learning is reported under.
 
-Sources: few-shot, CoOp (arXiv 2109.01134, §4.1); base-to-new and cross-dataset, CoCoOp (arXiv 2203.05557, §4.1, §4.2).
+Sources: few-shot, CoOp (arXiv 2109.01134, section 4.1); base-to-new and cross-dataset, CoCoOp (arXiv 2203.05557,
+sections 4.1 and 4.2).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +22,12 @@ from hf_prompt_models.tasks.classification.templates import read_templates
 
 @dataclass(frozen=True)
 class TestSet:
-    """Images to test on.
+    """Images or videos to test on.
 
     Attributes:
-        title: what to call their data set.
-        images: the images, with classes of their own.
-        templates: the hand-written prompts that zero-shot reads their class names in.
+        title: Title of the dataset.
+        images: The images or videos, with their own classes.
+        templates: Hand-written prompts of the zero-shot result.
     """
 
     title: str
@@ -36,15 +37,15 @@ class TestSet:
 
 @dataclass(frozen=True)
 class ProtocolData:
-    """The data of a protocol.
+    """Data of a protocol.
 
     Attributes:
-        title: of the data set that is trained on.
-        train: the images that K a class are drawn from; their classes are those that the prompt is learned for.
-        tests: by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first is of the
-            classes that were trained on.
-        names: the names that `--class_names` gave the classes, by their folders.
-        split: which files `--test_fraction` holds out, as `split.json` has it.
+        title: Title of the training dataset.
+        train: Files from which the shots of each class are sampled, with the classes that the prompt is trained for.
+        tests: Test sets by role: "test"; "base" and "new"; or "source" and one for each target, by title. The first
+            one has the classes that are trained on.
+        names: Class names from `--class_names`, by folder.
+        split: Files that `--test_fraction` holds out, as in `split.json`.
     """
 
     title: str
@@ -59,15 +60,15 @@ def read_protocol(
     read_examples: Callable[..., LabelledFiles],
     default_templates: Sequence[str] = (DEFAULT_TEMPLATE,),
 ) -> ProtocolData:
-    """Read a protocol's data.
+    """Read the data of a protocol.
 
     Args:
-        arguments: which protocol, and where the data is.
-        read_examples: the recipe's, called with a source and a split.
-        default_templates: of data sets that have none of their own.
+        arguments: Protocol and sources of the data.
+        read_examples: The recipe's function, called with a source and a split.
+        default_templates: Templates of datasets without their own.
 
     Raises:
-        ValueError: if sources cannot be read or do not fit the protocol.
+        ValueError: If sources cannot be read or do not fit the protocol.
     """
     published = find_dataset(arguments.train_dir)
     named = None if arguments.dataset is None else PUBLISHED_DATASETS[arguments.dataset]
@@ -123,7 +124,7 @@ def read_protocol(
 def _read(
     read_examples: Callable[[str, str], LabelledFiles], source: str, split: str, named: PublishedDataset | None
 ) -> LabelledFiles:
-    """Images, with the published class names where `named` says what the class folders are."""
+    """Return labelled files, with the published class names if `named` is given."""
     files = read_examples(source, split)
     if named is None or find_dataset(source) is not None:
         return files

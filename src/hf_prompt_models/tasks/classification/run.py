@@ -1,4 +1,4 @@
-"""The training run of classifiers: sample, train and test for each seed, beside hand-written prompts."""
+"""Training run of classifiers: sampling, training and test for each seed, with the zero-shot result."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -42,20 +42,20 @@ RecipeT = TypeVar("RecipeT", bound=ClassificationRecipe[Any])
 
 
 class ClassificationRun(Run, Generic[RecipeT]):
-    """The training run of a classifier on K examples a class, or on all there are.
+    """Training run of a classifier on a number of examples per class, or on all examples.
 
-    Subclasses say how images and how videos become scores.
+    Subclasses define how images and videos are scored.
 
     Attributes:
-        tests: the test sets by role.
-        processor: the backbone's.
-        multi_label: whether an example may have several labels.
-        learning_rate_factors: by the beginning of parameter names, what their learning rate is multiplied with.
+        tests: Test sets, by role.
+        processor: Processor of the backbone.
+        multi_label: Whether an example can have several labels.
+        learning_rate_factors: Factors of the learning rate, by the beginning of parameter names.
 
     Args:
-        recipe: the method's.
-        arguments: the run's.
-        training: of each seed.
+        recipe: Recipe of the method.
+        arguments: Arguments of the run.
+        training: Training arguments, by seed.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.multi_label = self.first_test.images.multi_label
         self.learning_rate_factors = recipe.learning_rate_factors(arguments.method)
         for seed, settings in training.items():
-            # As in the released code, the last partial batch is dropped where there is a whole one for each process.
+            # As in the released code, the last partial batch is dropped if each process has a complete one.
             settings.dataloader_drop_last &= self.examples[seed] >= settings.train_batch_size * settings.world_size
             check_batches(settings, self.examples[seed], recipe.contrasts_batch)
         self.processor = recipe.build_processor(few_shot.backbone)
@@ -96,15 +96,15 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.compute_test_features()
         self.zero_shot_scores = {role: self.score_zero_shot(role) for role in self.tests}
 
-    # -- what images and videos do in their own way ------------------------------------------------------------------
+    # -- methods that differ between images and videos ---------------------------------------------------------------
 
     @abstractmethod
     def load_zero_shot(self) -> None:
-        """Load the classifier by hand-written prompts, and open the feature cache of its tower."""
+        """Load the zero-shot classifier, and open the feature cache of its tower."""
 
     @abstractmethod
     def compute_test_features(self) -> None:
-        """Compute the features of the test sets that hand-written prompts, and models over a frozen tower, read."""
+        """Compute the test features that the zero-shot classifier and models with a frozen tower use."""
 
     @abstractmethod
     def build_model(self, class_names: Sequence[str]) -> Any:
@@ -112,11 +112,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
 
     @abstractmethod
     def score_zero_shot(self, role: str) -> np.ndarray:
-        """Return (examples, classes) scores of hand-written prompts on a test set."""
+        """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
 
     @abstractmethod
     def score(self, model: Any, role: str) -> np.ndarray:
-        """Return (examples, classes) scores of a model, whose classes are the test set's."""
+        """Return the scores of a model with the classes of the test set, of shape (examples, classes)."""
 
     @abstractmethod
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
@@ -128,15 +128,16 @@ class ClassificationRun(Run, Generic[RecipeT]):
 
     @abstractmethod
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
-        """Return the recipe's data set to train on, or its features where they are the same in every epoch."""
+        """Return the recipe's training dataset, or its features if they are the same in every epoch."""
 
     @abstractmethod
     def eval_dataset(self, model: Any) -> Any:
-        """Return what the Trainer's own evaluations read: the first test set, or its features."""
+        """Return the data of the Trainer's own evaluations: the first test set, or its features."""
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
     def results(self) -> dict[str, Any]:
+        """Return the content of `results.json` before the first seed."""
         few_shot, first, kind = self.arguments.data, self.first_test, self.data.train.kind
         tests = {role: self._zero_shot_results(role) for role in self.tests}
         zero_shot = {"templates": first.templates, **next(iter(tests.values()))["zero_shot"]}
@@ -169,11 +170,13 @@ class ClassificationRun(Run, Generic[RecipeT]):
         return results
 
     def write_baselines(self, directory: Path) -> None:
+        """Write the zero-shot predictions to the folder of the run."""
         write_predictions(directory / ZERO_SHOT_FILE, self.tests, self.zero_shot_scores)
         if self.data.split is not None:
             write_json(self._split_file, self.data.split)
 
     def record(self, seed: int) -> dict[str, Any]:
+        """Return the values that identify a seed's run."""
         sample = self.samples[seed]
         return {
             "backbone": portable_name(self.arguments.data.backbone),
@@ -182,11 +185,13 @@ class ClassificationRun(Run, Generic[RecipeT]):
         }
 
     def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:
+        """Write the few-shot sample to the folder of a seed."""
         if not self.multi_label:
             sample, file = self.samples[training.seed], Path(training.output_dir) / SAMPLE_FILE
             write_few_shot_sample(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
 
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
+        """Return the trainer of a seed, with a new model."""
         sample = self.samples[training.seed]
         model = self._new_model(sample.class_names)
         return PromptTrainer(
@@ -201,6 +206,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         )
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
         model: Any = trainer.model
         model.eval()
         is_main, seed = trainer.args.process_index == 0, trainer.args.seed
@@ -229,10 +235,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
                 plot_confusion_matrix(counts, names, figure, test.images.kind)
         if is_main:
             write_predictions(directory / PREDICTIONS_FILE, self.tests, scores)
-        self._set_classes(model, self.first_test)  # which it was trained on
+        self._set_classes(model, self.first_test)  # back to the classes that it was trained on
         return next(iter(tested.values())) | {"tests": tested} | saved
 
     def summarise(self, results: dict[str, Any]) -> None:
+        """Add the means over the seeds so far to the results."""
         runs = results["seeds"].values()
         results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
         for role, test in results["tests"].items():
@@ -249,7 +256,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
 
     @property
     def first_test(self) -> TestSet:
-        """The test set of the classes that are trained on."""
+        """Test set of the classes that are trained on."""
         return next(iter(self.tests.values()))
 
     def _new_model(self, class_names: Sequence[str]) -> Any:
@@ -277,10 +284,10 @@ class ClassificationRun(Run, Generic[RecipeT]):
         }
 
     def _readable(self) -> tuple[dict[int, LabelledFiles], dict[str, TestSet]]:
-        """Return what each seed trains on, and the test sets; all of it can be decoded."""
+        """Return the training data of each seed, and the test sets, all of which can be decoded."""
         few_shot, data = self.arguments.data, self.data
         samples: dict[int, LabelledFiles] = {}
-        same: list[LabelledFiles] = []  # what is trained on if it is the same for every seed
+        same: list[LabelledFiles] = []  # training data that is the same for every seed
         if few_shot.few_shot_sample is not None:
             same = [data.train.select(read_few_shot_sample(few_shot.few_shot_sample, data.train))]
         elif few_shot.shots == 0:

@@ -1,4 +1,4 @@
-"""Accuracies of classifiers, and what answers without looking reach."""
+"""Accuracies of classifiers and of guessing."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hf_prompt_models.metrics.guessing import chance_of_classes, most_frequent_c
 
 
 def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str, float]:
-    """`accuracy` and `mean_class_accuracy`, from 0 to 1."""
+    """Return `accuracy` and `mean_class_accuracy`, from 0 to 1."""
     return {
         "accuracy": accuracy(predictions, references),
         "mean_class_accuracy": mean_class_accuracy(predictions, references),
@@ -18,7 +18,7 @@ def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str
 
 
 def guessing(files: LabelledFiles) -> dict[str, Any]:
-    """Return what answers without looking reach: `chance`, by metric, and `most_frequent_class`, from 0 to 1."""
+    """Return the scores of guessing: `chance`, by metric, and `most_frequent_class`, from 0 to 1."""
     if files.multi_label:
         applies = np.zeros((len(files), len(files.class_names)))
         for row, labels in zip(applies, files.labels, strict=True):
@@ -31,11 +31,11 @@ def guessing(files: LabelledFiles) -> dict[str, Any]:
 
 
 def least_recognised(scores: np.ndarray, files: LabelledFiles) -> list[tuple[str, float]]:
-    """Return the classes that are recognised no better than by guessing, each with its recall, the worst first.
+    """Return the classes that are recognised no better than by guessing, each with its recall, worst first.
 
     Args:
-        scores: (files, classes).
-        files: what was tested, with one label each.
+        scores: Scores of shape (files, classes).
+        files: Test data with one label per file.
     """
     labels, right = np.asarray(files.labels), scores.argmax(axis=-1) == np.asarray(files.labels)
     recalls = {label: float(right[labels == label].mean()) for label in np.unique(labels)}

@@ -1,4 +1,4 @@
-"""A run's results as a table to read, and what to type next."""
+"""Results of a classifier's run as text, with commands to run next."""
 
 import os
 import shlex
@@ -14,7 +14,10 @@ ZERO_SHOT = "zero-shot, hand-written prompt"
 
 
 def summarise(results: dict[str, Any]) -> str:
-    """Return what `hf-prompt train` prints, for each test set: chance, zero-shot, each seed, mean and deviation."""
+    """Return the text that `hf-prompt train` prints.
+
+    For each test set, it has chance, zero-shot, each seed, mean and deviation.
+    """
     tests, method, kind = results["tests"], results["method"], results["kind"]
     shots = f"{results['shots']} shot{'s' if results['shots'] > 1 else ''}" if results["shots"] else "all examples"
     rows: dict[str, dict[str, float | None]] = {
@@ -85,7 +88,7 @@ def summarise(results: dict[str, Any]) -> str:
 
 
 def advise_class_names(results: dict[str, Any]) -> list[str]:
-    """Return the line that suggests better class names, where zero-shot does not recognise some classes."""
+    """Return a line that suggests better class names, if zero-shot does not recognise some classes."""
     weak = results["zero_shot"].get("least_recognised", [])
     if not weak:
         return []
@@ -98,8 +101,8 @@ def advise_class_names(results: dict[str, Any]) -> list[str]:
 
 
 def _saved(run: dict[str, Any]) -> list[str]:
-    """What a model's folder holds of its own, and of the backbone's."""
-    if "bytes" not in run:  # of an earlier version
+    """Return lines with the sizes of the model's weights and of the backbone's tokenizer in the model folder."""
+    if "bytes" not in run:  # results of an earlier version
         return []
     weights, tokenizer = (f"{run['bytes'][name] / 1000:,.1f} kB" for name in ("weights", "tokenizer"))
     of_tokenizer = (
@@ -109,13 +112,13 @@ def _saved(run: dict[str, Any]) -> list[str]:
 
 
 def shown_metrics(test: dict[str, Any]) -> list[str]:
-    """Return the names of a test's metrics that tell something.
+    """Return the names of a test's informative metrics.
 
-    Left out are top-5 accuracies of five classes or fewer, which are 100 % whatever is answered, and an accuracy that
-    repeats a mean average precision.
+    Left out are top-5 accuracies of at most five classes, which are always 100 %, and an accuracy that repeats a mean
+    average precision.
 
     Args:
-        test: a test of `results.json`: `classes`, and the metrics under `zero_shot`.
+        test: A test of `results.json`, with `classes` and the metrics under `zero_shot`.
     """
     names = list(test["zero_shot"])
     hidden = {"accuracy"} if "mean_average_precision" in names else set()
@@ -125,11 +128,11 @@ def shown_metrics(test: dict[str, Any]) -> list[str]:
 
 
 def guesses(tests: dict[str, Any], metric: str = "accuracy") -> dict[str, dict[str, float]]:
-    """Return what answers without looking reach, by the row's title and the test set's role.
+    """Return the scores of guessing, by row title and role of the test set.
 
     Args:
-        tests: those of `results.json`; earlier versions wrote no chance.
-        metric: of which score.
+        tests: Tests of `results.json`; those of earlier versions have no chance.
+        metric: Name of the metric.
     """
     rows: dict[str, dict[str, float]] = {}
     for role, test in tests.items():

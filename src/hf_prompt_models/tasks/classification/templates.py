@@ -1,4 +1,4 @@
-"""Hand-written templates as command lines name them."""
+"""Hand-written templates on command lines."""
 
 import os
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ TEMPLATE_LISTS = {
     "imagenet_7": list(IMAGENET_TEMPLATES_SELECT),
     "actions": [template.text for template in ACTION_TEMPLATES],
 } | {f"{name}_prompt": [template] for name, template in DATASET_TEMPLATES.items()}
-"""The published templates by the names that `read_templates` knows."""
+"""Published templates, by the names that `read_templates` accepts."""
 
 MAX_BYTES = 2**20
 
 
 def read_templates(words: Sequence[str]) -> list[str]:
-    """Return the templates that a command line means.
+    """Return the templates that a command line names.
 
     Args:
-        words: each a sentence with one `{}`, the name of a published list (`TEMPLATE_LISTS`), or a text file with a
-            template on each line.
+        words: Sentences with one `{}`, names of published lists (`TEMPLATE_LISTS`), or text files with one template
+            per line.
 
     Raises:
-        ValueError: if a word is none of these.
+        ValueError: If a word is none of these.
     """
     templates: list[str] = []
     for word in words:

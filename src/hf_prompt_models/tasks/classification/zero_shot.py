@@ -1,4 +1,4 @@
-"""Backbones that classify without training, and the files that they classify."""
+"""Recognise backbones that classify without training, and the kind of files to classify."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,10 +12,10 @@ from hf_prompt_models.data.videos.loading import VIDEO_SUFFIXES
 
 
 def is_backbone(name_or_path: str) -> bool:
-    """Return whether a Hub id or folder is a backbone that classifies by prompts, not a model of this package.
+    """Return whether a Hub id or folder is a backbone that classifies by prompts, and not a model of this package.
 
     Raises:
-        OSError: if it is neither a folder with a `config.json` nor a repository that can be reached.
+        OSError: If it is neither a folder with a `config.json` nor an accessible repository.
     """
     if name_or_path == PLAYGROUND:
         return True
@@ -25,10 +25,10 @@ def is_backbone(name_or_path: str) -> bool:
 
 
 def kind_of_files(paths: Iterable[str]) -> str:
-    """Return what files, and those in folders, are by their suffixes: "image" or "video".
+    """Return the kind of files, and of those in folders, by their suffixes: "image" or "video".
 
     Raises:
-        ValueError: if there are both.
+        ValueError: If there are both.
     """
     paths = list(paths)
     files = [file for path in map(Path, paths) for file in (path.rglob("*") if path.is_dir() else [path])]
