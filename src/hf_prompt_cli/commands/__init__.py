@@ -1,1 +1,1 @@
-"""A module for each command, with `main(argv)` and `parsers()`."""
+"""Commands of `hf-prompt`, each in a module with `main(argv)` and `parsers()`."""

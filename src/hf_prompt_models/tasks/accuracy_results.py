@@ -142,7 +142,7 @@ def _result(path: Path, value: Any) -> Result:
         _take(value, "backbone", str),
         _take(value, "shots", int),
         _take(value, "arguments", dict),
-        # Base-to-new has two test sets of one data set; elsewhere the test set's title is the data set's.
+        # Base-to-new has two test sets of one dataset; otherwise the title of the test set is that of the dataset.
         dataset if protocol == BASE_TO_NEW else tests[next(iter(roles))].title,
         tests,
         command := _take(value, "command", str) if "command" in value else None,

@@ -193,10 +193,7 @@ def released(task: str, dataset: str | None) -> ReleasedSettings:
 
 
 class AlproRecipe(VideoTextRecipe[Arguments]):
-    """Train ALPRO for retrieval or question answering, or pre-train it.
-
-    The defaults are the released settings (salesforce/ALPRO, config_release/; paper, tables 9 and 10).
-    """
+    """Train ALPRO with the released settings (salesforce/ALPRO, config_release/; paper, tables 9 and 10)."""
 
     arguments_class = Arguments
     title = "ALPRO"

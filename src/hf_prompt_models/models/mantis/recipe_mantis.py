@@ -59,8 +59,8 @@ def _example(product: Product) -> WritingExample:
 class MantisRecipe(TextGenerationRecipe[Arguments]):
     """Train MAnTiS: product descriptions from images and titles.
 
-    The paper was not accessible and no code was released (arXiv 2109.01229). Settings that the help calls "ours" are
-    choices of this package.
+    The paper's settings could not be accessed and no code was released (arXiv 2109.01229). Settings that the help
+    calls "ours" are choices of this package.
     """
 
     arguments_class = Arguments

@@ -1,1 +1,1 @@
-"""What classifiers of images and of videos share."""
+"""Shared code of the tasks that classify images and videos."""

@@ -1,1 +1,1 @@
-"""Generating text about images."""
+"""Text generation about images."""

@@ -1,1 +1,1 @@
-"""Visual grounding: which region of an image a phrase means."""
+"""Visual grounding: finding the region of an image that a phrase means."""
