@@ -19,8 +19,8 @@ class ClipPromptArguments:
     text_chunk_size: int | None = field(
         default=None,
         metadata={
-            "help": "Number of prompts to encode at a time. Lower values use less memory with thousands of classes."
-            " Default: all at once."
+            "help": "Number of prompts to encode at a time in training. Lower values use less memory if there are "
+            "thousands of classes; gradients do not change."
         },
     )
     min_crop_area: float = field(
@@ -47,8 +47,8 @@ class FixedImageArguments(ClipPromptArguments):
         metadata={
             "help": "Sample this number of random crops of each image once, compute their features, and train on "
             "these features without running the image tower. This is much faster, but differs from the "
-            "paper's recipe, which samples new crops in each epoch (the default). 0: train on the images as"
-            " they are prepared for testing."
+            "paper's recipe, which samples new crops in each epoch (the default). 0: train on the images as "
+            "they are prepared for testing."
         },
     )
 

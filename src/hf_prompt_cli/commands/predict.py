@@ -41,8 +41,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="PATH",
         help="image or video files, folders of a video's frames, or folders that are searched for images "
-        "or videos at any depth; or lists of them: .txt with one path per line, .csv or .jsonl with a"
-        " column `path`, `image` or `video`",
+        "or videos at any depth; or lists of them: .txt with one path per line, .csv or .jsonl with a "
+        "column `path`, `image` or `video`",
     )
     parser.add_argument("--json", action="store_true", help="print the predictions as JSON")
 

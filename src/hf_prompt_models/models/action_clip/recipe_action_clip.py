@@ -30,8 +30,8 @@ class Arguments:
     post_network: str = field(
         default="transf",
         metadata={
-            "help": "How frame features become one video feature (the visual prompt after the image tower). conv1d,"
-            " lstm, transf and transf_cls take the order of the frames into account; mean does not.",
+            "help": "How frame features become one video feature (the visual prompt after the image tower). conv1d, "
+            "lstm, transf and transf_cls take the order of the frames into account; mean does not.",
             "choices": ["mean", "conv1d", "lstm", "transf", "transf_cls"],
         },
     )

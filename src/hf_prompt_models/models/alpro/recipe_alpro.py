@@ -148,8 +148,8 @@ class Arguments:
     rerank: int = field(
         default=16,
         metadata={
-            "help": "Retrieval: number of candidates, the closest ones by features, that are scored together with"
-            " the query. 0: all, as in the released code."
+            "help": "Retrieval: number of candidates, the closest ones by features, that are scored together with "
+            "the query. 0: all, as in the released code."
         },
     )
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of words that are masked in pre-training."})

@@ -80,8 +80,8 @@ class Arguments:
     max_copies_per_forward: int | None = field(
         default=None,
         metadata={
-            "help": "Maximum number of image copies per forward pass of the backbone. Lower values use less memory."
-            " Default: all copies of a batch."
+            "help": "Maximum number of image copies per forward pass of the backbone. Lower values use less memory. "
+            "Default: all copies of a batch."
         },
     )
 

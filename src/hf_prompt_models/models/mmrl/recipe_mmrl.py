@@ -49,8 +49,8 @@ class Arguments(ClipPromptArguments):
     teacher_templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts. The first is the input of the text tower; the teacher uses the mean of"
-            ' all. Default: the prompt of the published dataset, else "a photo of a {}.".'
+            "help": "Hand-written prompts. The first is the input of the text tower; the teacher uses the mean of "
+            'all. Default: the prompt of the published dataset, else "a photo of a {}.".'
         },
     )
     min_crop_area: float = field(

@@ -78,8 +78,8 @@ class ClassificationArguments:
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "Published dataset whose class folders the data has: use its class names and its prompt. Data"
-            " in CoOp's layout is recognised without this flag.",
+            "help": "Published dataset whose class folders the data has: use its class names and its prompt. Data "
+            "in CoOp's layout is recognised without this flag.",
             "choices": list(PUBLISHED_DATASETS),
         },
     )
@@ -104,8 +104,8 @@ class ClassificationArguments:
     few_shot_sample: str | None = field(
         default=None,
         metadata={
-            "help": "The `few_shot.json` of an earlier run: train on its images or videos instead of sampling new"
-            " ones."
+            "help": "The `few_shot.json` of an earlier run: train on its images or videos instead of sampling new "
+            "ones."
         },
     )
     on_unreadable: str = field(
@@ -155,8 +155,8 @@ class ImageClassificationArguments(ClassificationArguments):
     label_column: str | None = field(
         default=None,
         metadata={
-            "help": "Column of the labels to train on and test with, such as `fine_label`, if a dataset or a list"
-            " (`metadata.csv`) has several."
+            "help": "Column of the labels to train on and test with, such as `fine_label`, if a dataset or a list "
+            "(`metadata.csv`) has several."
         },
     )
     image_column: str | None = field(

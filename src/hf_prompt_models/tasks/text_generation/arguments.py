@@ -29,8 +29,8 @@ class DecodingArguments:
     no_repeat_ngram_size: int | None = field(
         default=None,
         metadata={
-            "help": "Generate no n-gram of this size twice. N-grams of the prompt count, too, including its image"
-            " tokens."
+            "help": "Generate no n-gram of this size twice. N-grams of the prompt count, too, including its image "
+            "tokens."
         },
     )
     length_penalty: float | None = field(
@@ -59,8 +59,8 @@ class LoraArguments:
     lora_target_modules: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Layers that get a LoRA update, by the ends of their names, such as `q_proj v_proj`. Default:"
-            " all linear layers but the last."
+            "help": "Layers that get a LoRA update, by the ends of their names, such as `q_proj v_proj`. Default: "
+            "all linear layers but the last."
         },
     )
 
@@ -97,8 +97,8 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
         metadata={
             "aliases": ["--train_dir"],
             "help": "Data to train on. MAnTiS: products in a JSONL file (id, image or images, title, "
-            "description), FACAD's JSON list, or a Hugging Face dataset (`name:split`). Frozen: captions in"
-            " a JSONL or JSON file, in COCO's format or in a dataset (image, caption); or VQA's "
+            "description), FACAD's JSON list, or a Hugging Face dataset (`name:split`). Frozen: captions in "
+            "a JSONL or JSON file, in COCO's format or in a dataset (image, caption); or VQA's "
             "questions.",
         }
     )
@@ -150,8 +150,8 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
     blind_baseline: int = field(
         default=200,
         metadata={
-            "help": "Number of test examples to generate texts for with black images after training. Their scores"
-            " show what the words alone achieve. 0: skip this baseline."
+            "help": "Number of test examples to generate texts for with black images after training. Their scores "
+            "show what the words alone achieve. 0: skip this baseline."
         },
     )
     shots_file: str | None = field(
@@ -180,8 +180,8 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
     attn_implementation: str | None = field(
         default=None,
         metadata={
-            "help": "Attention implementation of the language model: sdpa, eager, flash_attention_2. Default: the"
-            " model's own."
+            "help": "Attention implementation of the language model: sdpa, eager, flash_attention_2. Default: the "
+            "model's own."
         },
     )
     seeds: list[int] = field(

@@ -100,8 +100,8 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         parser.add_argument(
             "--frame_strip",
             metavar="FILE_OR_DIR",
-            help="draw the frames that the model saw and its best classes: FILE.png for one video, or a folder"
-            " with one figure per video",
+            help="draw the frames that the model saw and its best classes: FILE.png for one video, or a folder "
+            "with one figure per video",
         )
 
     def drawn(

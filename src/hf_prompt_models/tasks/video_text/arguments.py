@@ -69,15 +69,15 @@ class VideoTextArguments:
     answers: str | None = field(
         default=None,
         metadata={
-            "help": "Question answering: file with the answers to choose from, a JSON list or an object that maps"
-            " answers to indices. Default: the most frequent answers in --train_file."
+            "help": "Question answering: file with the answers to choose from, a JSON list or an object that maps "
+            "answers to indices. Default: the most frequent answers in --train_file."
         },
     )
     num_answers: int | None = field(
         default=None,
         metadata={
-            "help": "Question answering: number of answers to choose from. Default: as released, 1500 (MSRVTT) or"
-            " 2423 (MSVD)."
+            "help": "Question answering: number of answers to choose from. Default: as released, 1500 (MSRVTT) or "
+            "2423 (MSVD)."
         },
     )
     seeds: list[int] = field(

@@ -136,8 +136,8 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         parser.add_argument(
             "--frame_strip",
             metavar="FILE_OR_DIR",
-            help="draw the frames that the model saw and its best answers: FILE.png for one video, or a folder"
-            " with one figure per video",
+            help="draw the frames that the model saw and its best answers: FILE.png for one video, or a folder "
+            "with one figure per video",
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
