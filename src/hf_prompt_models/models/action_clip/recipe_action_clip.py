@@ -18,9 +18,6 @@ from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
 from hf_prompt_models.recipe_utils import Protocol, VideoClassificationRecipe
 
 
-"""Whether the loss compares the examples of a batch with each other."""
-
-
 @dataclass
 class Arguments:
     """Arguments of ActionCLIP: visual prompts, trained parameters, and frames."""
