@@ -1,6 +1,6 @@
-"""A page in the browser for each kind of model: `build` makes it, `serve` shows it, `export_space` packs it up.
+"""Gradio demos, one for each task: `build` creates a demo, `serve` runs it and `export_space` exports it as a Space.
 
-Needs gradio: `pip install "hf_prompt_models[app]"`.
+Requires gradio: `pip install "hf_prompt_models[app]"`.
 """
 
 try:
@@ -17,15 +17,18 @@ from hf_prompt_models.app.space import export_space
 
 
 def build(model_dir: str | os.PathLike, options: Options = Options()) -> gr.Blocks:  # noqa: B008  it is frozen
-    """The page that fits a model.
+    """Build the Gradio demo for the task of a model.
 
     Args:
-        model_dir: the model's folder, the folder of a run that trained one, or a Hub id.
-        options: what the page may be told beyond that.
+        model_dir: folder of a model, folder of a training run, or Hub id.
+        options: optional settings of the demo.
+
+    Returns:
+        The demo as Gradio blocks, not launched yet.
 
     Raises:
-        OSError: if there is no such model, or its files are damaged.
-        ValueError: if there is no page for such a model, or the options do not fit.
+        OSError: if the model does not exist or its files are damaged.
+        ValueError: if there is no demo for this kind of model, or the options do not fit the model.
     """
     place, page = find_page(model_dir)
     return page(place, options)
@@ -37,16 +40,17 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = None,
 ) -> None:
-    """Show the page that fits a model until the program is interrupted.
+    """Serve the Gradio demo of a model until the program is interrupted.
 
     Args:
-        model_dir, options: as for `build`.
-        host: address to listen at; `"0.0.0.0"` lets other machines in, of whom nobody is asked who they are.
-        port: Default: the first free one from 7860.
+        model_dir: folder of a model, folder of a training run, or Hub id.
+        options: optional settings of the demo.
+        host: address to listen on. `"0.0.0.0"` accepts connections from other machines, without authentication.
+        port: port to listen on. Default: the first free port from 7860.
 
     Raises:
-        OSError: as `build` does; or if the port is taken.
-        ValueError: as `build` does.
+        OSError: if the model does not exist, its files are damaged, or the port is already in use.
+        ValueError: if there is no demo for this kind of model, or the options do not fit the model.
     """
     launch(build(model_dir, options), host, port, options)
 

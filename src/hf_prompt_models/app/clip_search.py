@@ -1,4 +1,4 @@
-"""A folder of clips and a model that finds them by sentences, for the page."""
+"""Text-to-video search in a folder of clips, used by the video retrieval demo."""
 
 import hashlib
 import shutil
@@ -23,19 +23,20 @@ from hf_prompt_models.tasks.video_text.prediction import kept_or_new_index
 
 
 INDEX_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "clips"
-"""Where the features of clips are kept, a file for each folder of clips."""
+"""Folder where clip features are cached, with one file per folder of clips."""
 
 RERANKED = 16
-"""Clips that are read together with a sentence."""
+"""Minimum number of clips that are reranked with the joint video-text model."""
 
 
 @dataclass(frozen=True)
 class FoundClip:
-    """
+    """A search result.
+
     Args:
-        name: of the file within the folder of clips.
-        score: from 0 to 1.
-        playable: a file that browsers play.
+        name: path of the file relative to the folder of clips.
+        score: matching score between 0 and 1.
+        playable: a copy of the clip that browsers can play.
     """
 
     name: str
@@ -44,14 +45,15 @@ class FoundClip:
 
 
 class ClipSearch:
-    """
+    """Text-to-video search in a folder of clips.
+
     Args:
-        model_dir: folder or Hub id of an ALPRO.
-        options: `clips`, and where the model runs.
-        index_directory: where the features are kept.
+        model_dir: folder or Hub id of an ALPRO model.
+        options: `clips` and `device` are used.
+        index_directory: folder where the clip features are cached.
 
     Raises:
-        ValueError: if the options name no folder of clips.
+        ValueError: if `options.clips` is not set or is not a folder.
     """
 
     def __init__(self, model_dir: Path, options: Options, index_directory: Path = INDEX_DIRECTORY):
@@ -73,20 +75,28 @@ class ClipSearch:
         weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
 
     def index(self, on_read: Callable[[int, int], object] | None = None) -> AlproVideoIndex:
-        """The clips' features: those that are kept, if the folder has not changed since, or new ones.
+        """Return the clip features, from the cache unless the folder has changed since.
 
         Args:
-            on_read: called now and then with how many clips are done, and how many there are.
+            on_read: progress callback that receives the number of processed clips and the total.
 
         Raises:
-            ValueError: if there is no clip, or none that can be read.
+            ValueError: if the folder has no clips, or none of them can be read.
         """
         with self._lock:
             return kept_or_new_index(self.pipe, list_videos([str(self.clips)]), self._file, on_read=on_read)
 
     @torch.no_grad()
     def search(self, sentence: str, index: AlproVideoIndex, top_k: int) -> tuple[list[FoundClip], list[str]]:
-        """The clips that a sentence describes, best first; and what is wrong with those that cannot be shown.
+        """Find the clips that best match a sentence.
+
+        Args:
+            sentence: the text query.
+            index: the clip features, as returned by `index`.
+            top_k: maximum number of clips to return.
+
+        Returns:
+            The clips, best first, and one message for each matching clip that can no longer be read.
 
         Raises:
             ValueError: if the sentence is empty or too long.
@@ -106,21 +116,21 @@ class ClipSearch:
         return found, problems
 
     def name_of(self, clip: str) -> str:
-        """Of a clip within the folder."""
+        """Return the path of a clip relative to the folder of clips."""
         return str(Path(clip).relative_to(self.clips))
 
 
 def check_sentence(text: str, tokenizer: PreTrainedTokenizerBase, most_tokens: int, what: str) -> None:
-    """See that a text is read as a whole.
+    """Check that a text is not empty and fits the model without truncation.
 
     Args:
         text: the text.
-        tokenizer: the model's.
-        most_tokens: what the model reads.
-        what: to call it in an error.
+        tokenizer: tokenizer of the model.
+        most_tokens: maximum number of tokens of the model.
+        what: name of the text in error messages, such as "sentence".
 
     Raises:
-        ValueError: if there is none, or it is longer.
+        ValueError: if the text is empty or has more than `most_tokens` tokens.
     """
     if not text.strip():
         raise ValueError(f"The {what} is empty: write one.")

@@ -1,4 +1,4 @@
-"""A model that grounds phrases, for the page: the answer together with what the model was shown."""
+"""Visual grounding for the demo: the answer together with the coloured prompt that the model read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,14 @@ from hf_prompt_models.prompts.colors import PixelBox, check_masks, clip_boxes, m
 
 @dataclass(frozen=True)
 class Grounded:
-    """What a model made of a phrase.
+    """Result of visual grounding for one phrase.
 
     Attributes:
-        boxes: the regions' boxes.
-        order: the regions by number, best first.
-        scores: of each in that order, 1 in all.
-        sentence: what was read, with `[MASK]` for the blank.
-        copies: the painted copies that were read.
+        boxes: boxes of the regions, in pixels.
+        order: indices of the regions, best first.
+        scores: scores of the regions in that order; they sum to 1.
+        sentence: the text prompt, with `[MASK]` for the blank.
+        copies: the painted copies of the image that the model read.
     """
 
     boxes: list[PixelBox]
@@ -36,19 +36,23 @@ class Grounded:
     copies: list[ShownCopy]
 
     def mark_of(self, region: int) -> str:
-        """The colour that a region had, or how else it was marked."""
+        """Return the colour, or another mark, that a region had in its painted copy.
+
+        Args:
+            region: index of the region in `boxes`.
+        """
         return next(copy.marks[region] for copy in self.copies if region in copy.marks)
 
 
 class Grounder:
-    """A model of CPT, loaded, with what proposes regions.
+    """A loaded CPT model, optionally with a model that proposes regions.
 
     Args:
-        model_dir: its folder.
-        options: `proposals` and `device` are read.
+        model_dir: folder or Hub id of the model.
+        options: `proposals`, `backbone` and `device` are used.
 
     Raises:
-        ValueError: if its backbone reads features of regions, which a picture alone does not give.
+        ValueError: if the backbone needs region features of a detector, which cannot be computed from the image alone.
     """
 
     def __init__(self, model_dir: Path, options: Options):
@@ -64,10 +68,16 @@ class Grounder:
         self.proposer = None if options.proposals is None else pipe.proposer(options.proposals)
 
     def propose(self, picture: Image.Image) -> tuple[list[PixelBox], list[np.ndarray] | None]:
-        """The first `MAX_BOXES` boxes that the proposals' model finds, and masks where it makes masks.
+        """Propose regions of an image.
+
+        Args:
+            picture: the image.
+
+        Returns:
+            The first `MAX_BOXES` boxes, and their masks if the model predicts masks, else `None`.
 
         Raises:
-            ValueError: if it finds none.
+            ValueError: if the model finds no region.
         """
         boxes, masks = propose_regions(self.proposer, picture)
         if masks is None:
@@ -79,16 +89,16 @@ class Grounder:
     def ground(
         self, picture: Image.Image, phrase: str, boxes: list[PixelBox], masks: list[np.ndarray] | None = None
     ) -> Grounded:
-        """Compare the regions of a picture.
+        """Rank the regions of an image for a phrase.
 
         Args:
-            picture: in its own size.
-            phrase: what is looked for.
-            boxes: the regions.
-            masks: of the same regions; painted in place of the boxes.
+            picture: the image at its original size.
+            phrase: the referring expression.
+            boxes: boxes of the regions, in pixels.
+            masks: masks of the same regions, painted in place of the boxes.
 
         Raises:
-            ValueError: for a phrase that is empty or too long.
+            ValueError: if the phrase is empty or too long.
         """
         sentence = read_sentence(self.processor, phrase)
         inputs = self.processor(images=picture, text=phrase, boxes=boxes, masks=masks)

@@ -1,4 +1,4 @@
-"""The page of image classifiers: pictures in, bars out, for whatever classes are typed."""
+"""Image classification demo: upload images, edit the class names and see the class probabilities."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,13 @@ LOCKED = (
 
 @dataclass(frozen=True)
 class Picture:
-    """
+    """An uploaded image.
+
     Args:
-        name: of the file.
-        thumbnail: as the address of an `<img>`.
-        embeds: (1, dim) image features of the backbone.
-        inputs: what the image processor made of it, for models that answer by more than these features.
+        name: file name.
+        thumbnail: data URL for the `src` of an `<img>`.
+        embeds: image features of the backbone, of shape (1, dim).
+        inputs: outputs of the image processor, for models that need more than these features.
     """
 
     name: str
@@ -47,20 +48,20 @@ class Picture:
 
 
 Pictures = dict[str, Picture]
-"""What is on a reader's page, by the path of the upload."""
+"""The images of a session, keyed by the path of the upload."""
 
 
 class ImageClassifier:
-    """A model, and hand-written prompts over the same backbone beside it.
+    """An image classifier, compared with a hand-written prompt over the same backbone.
 
     Args:
         model_dir: folder or Hub id of the model.
-        options: where it runs.
+        options: `backbone` and `device` are used.
 
     Attributes:
-        class_names: the model's own.
-        locked: why other names cannot be had, if so.
-        series_names: what gives probabilities: the model, and the hand-written prompt unless it is the model.
+        class_names: class names of the model.
+        locked: why the class names cannot be edited, or `None` if they can.
+        series_names: names of the compared prompts: the model, and the hand-written prompt unless it is the model.
     """
 
     def __init__(self, model_dir: Path, options: Options):
@@ -89,7 +90,15 @@ class ImageClassifier:
 
     @torch.inference_mode()
     def read(self, paths: Sequence[str], kept: Mapping[str, Picture]) -> tuple[Pictures, list[str]]:
-        """The pictures of these files, those of `kept` as they are, and what is wrong with the other files."""
+        """Load images and compute their features.
+
+        Args:
+            paths: the uploaded files. Only the first `MAX_PICTURES` are read.
+            kept: images that were loaded before; they are reused.
+
+        Returns:
+            The images, keyed by path, and one message per problem with the files.
+        """
         problems = []
         if len(paths) > MAX_PICTURES:
             problems.append(
@@ -115,7 +124,7 @@ class ImageClassifier:
 
     @torch.inference_mode()
     def classify(self, pictures: Sequence[Picture], names: Sequence[str]) -> list[list[Series]]:
-        """The series of each picture's probabilities."""
+        """Return the class probabilities of each image, as one series per compared prompt."""
         embeds = torch.cat([picture.embeds for picture in pictures])
         tables = []
         for side in self._sides:
@@ -132,11 +141,11 @@ class ImageClassifier:
         ]
 
     def typed(self, text: str) -> TypedNames:
-        """The classes to answer with."""
+        """Parse the class names of the editor; return the model's own if they cannot be edited."""
         return read_names(text) if self.locked is None else TypedNames(tuple(self.class_names), "")
 
     def answers(self, pictures: Sequence[Picture], names: Sequence[str]) -> str:
-        """The pictures with their bars, as HTML."""
+        """Render the images with the bars of their class probabilities as HTML."""
         if not pictures:
             return '<p class="nothing">The answers appear here.</p>'
         cards = (
@@ -157,11 +166,11 @@ def _why_unreadable(name: str, error: UnreadableImageError) -> str:
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page.
+    """Build the image classification demo.
 
     Args:
-        model_dir: folder or Hub id of a model.
-        options: where it runs.
+        model_dir: folder or Hub id of the model.
+        options: `backbone` and `device` are used.
     """
     classifier = ImageClassifier(model_dir, options)
 

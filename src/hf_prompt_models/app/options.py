@@ -1,4 +1,4 @@
-"""What a page may be told beyond its model."""
+"""Settings of the Gradio demos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,15 @@ import torch
 
 @dataclass(frozen=True)
 class Options:
-    """
+    """Settings of a Gradio demo.
+
     Args:
-        clips: the folder of videos that a retrieval page searches.
-        proposals: an object-detection or mask-generation model, a folder or a Hub id, whose regions a grounding page
-            offers.
-        backbone: where the backbone is now, if it moved since the model was saved without it.
-        device: where the model runs, as torch names it. Default: the accelerator, if there is one.
+        clips: folder of videos that the retrieval demo searches.
+        proposals: folder or Hub id of an object-detection or mask-generation model that proposes regions in the
+            visual grounding demo.
+        device: torch device that runs the model, such as "cuda:1". Default: the accelerator if there is one, else
+            the CPU.
+        backbone: current location of the backbone, if it moved since the model was saved without it.
     """
 
     clips: Path | None = None
@@ -24,15 +26,15 @@ class Options:
 
     @property
     def moved(self) -> dict[str, str]:
-        """What `from_pretrained` has to be given for a backbone that moved."""
+        """Keyword arguments of `from_pretrained` for a backbone that moved."""
         return {} if self.backbone is None else {"base_model_name_or_path": self.backbone}
 
     @property
     def torch_device(self) -> torch.device:
-        """Where the model runs.
+        """Device that runs the model.
 
         Raises:
-            ValueError: if torch does not know the device's name.
+            ValueError: if torch does not know the name of the device.
         """
         if self.device is not None:
             try:

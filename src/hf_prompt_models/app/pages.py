@@ -1,4 +1,4 @@
-"""Which page fits which model."""
+"""Selection of the demo for a model."""
 
 import os
 from collections.abc import Callable
@@ -19,10 +19,13 @@ Page = Callable[[Path, Options], gr.Blocks]
 
 
 def find_model(model: str | os.PathLike) -> Path:
-    """Return the folder of a model, where a run's folder is named; a Hub id stays as it is.
+    """Return the folder of a model.
+
+    Args:
+        model: folder of a model, folder of a training run, or Hub id. A Hub id is returned unchanged.
 
     Raises:
-        ValueError: if a path holds no model of this package, or several.
+        ValueError: if a folder has no model of this package, or several.
     """
     if os.path.exists(model) or not is_hub_id(os.fspath(model)):
         return model_directory(os.fspath(model))
@@ -30,11 +33,17 @@ def find_model(model: str | os.PathLike) -> Path:
 
 
 def find_page(model: str | os.PathLike) -> tuple[Path, Page]:
-    """A model's place and the page that fits it.
+    """Find the demo for a model.
+
+    Args:
+        model: folder of a model, folder of a training run, or Hub id.
+
+    Returns:
+        The folder or Hub id of the model, and the function that builds the demo.
 
     Raises:
-        OSError: if there is no such model.
-        ValueError: if there is no page for it.
+        OSError: if the model does not exist.
+        ValueError: if there is no demo for this kind of model.
     """
     place = find_model(model)
     config = AutoConfig.from_pretrained(place)

@@ -1,4 +1,4 @@
-"""The page of models that write about pictures (MAnTiS, Frozen): pictures and a title in, descriptions out."""
+"""Text generation demo (MAnTiS, Frozen): upload images, enter a title or a question and generate texts."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -28,16 +28,21 @@ from hf_prompt_models.models.frozen import FrozenConfig
 
 MAX_PICTURES = 12
 PICTURE_PIXELS = 1024
-"""Larger ones are shrunk when they are opened: no image tower reads as many, and they are kept in memory."""
+"""Longest side of a loaded image. Larger images are downscaled, because they are kept in memory and no image tower
+reads as many pixels."""
 THUMBNAIL_PIXELS = 240
 LONGEST_TITLE = 20_000
-"""Characters that the field takes; how many tokens the model reads, it says itself."""
+"""Maximum number of characters of the field. The limit in tokens is checked by the model's processor."""
 NOTHING_WRITTEN = '<p class="nothing">The text appears here as it is written.</p>'
 AT_THE_END = "Beams are compared until the last word, so their texts appear all at once, at the end."
 
 
 def take(files: Sequence[str] | None) -> tuple[Any, ...]:
-    """The pictures of the files that can be read, what is shown of them, and what is wrong with the others."""
+    """Load the uploaded images.
+
+    Returns:
+        The images that can be read, their thumbnails as HTML and, if there are problems, a notice about them.
+    """
     files = list(files or [])
     problems = []
     if len(files) > MAX_PICTURES:
@@ -56,7 +61,7 @@ def take(files: Sequence[str] | None) -> tuple[Any, ...]:
 
 
 def pictures_strip(pictures: Sequence[Image.Image]) -> str:
-    """The pictures in their order, as HTML."""
+    """Render numbered thumbnails of images as HTML."""
     tiles = (
         f'<li><img src="{thumbnail(picture, THUMBNAIL_PIXELS)}" alt=""><span>{number}</span></li>'
         for number, picture in enumerate(pictures, start=1)
@@ -67,17 +72,20 @@ def pictures_strip(pictures: Sequence[Image.Image]) -> str:
 def write(
     writer: Writer, pictures: Sequence[Image.Image], title: str, blind: bool, decoding: Decoding
 ) -> Iterator[tuple[Any, ...]]:
-    """The texts as HTML, as they grow.
+    """Generate texts and yield them as HTML while they grow.
 
     Args:
         writer: the model.
-        pictures: the pictures; there may be none.
-        title: the title, or what is asked; it may be empty.
-        blind: show black pictures instead.
-        decoding: how words are chosen.
+        pictures: the images; may be empty.
+        title: the title or the question; may be empty.
+        blind: whether to replace the images with black images.
+        decoding: decoding settings.
+
+    Yields:
+        The texts so far and an empty notice, both as HTML.
 
     Raises:
-        ValueError: if there is neither a picture nor a title.
+        ValueError: if there is neither an image nor a title.
     """
     if not pictures and not title.strip():
         raise ValueError("There is nothing to write about: add a picture, or write a title.")
@@ -89,7 +97,7 @@ def write(
 
 
 def texts_list(texts: Sequence[str]) -> str:
-    """Texts as HTML, numbered where there are several."""
+    """Render texts as HTML, numbered if there are several."""
     if len(texts) == 1:
         return f'<article class="answer wide"><p>{_said(texts[0])}</p></article>'
     items = (
@@ -104,7 +112,7 @@ def _said(text: str) -> str:
 
 
 def fitting(method: str) -> tuple[Any, ...]:
-    """Which settings there are of a way of decoding: texts, beams, temperature and top_p, and the remark on beams."""
+    """Return which fields to show for a decoding method: texts, beams, temperature, top_p and the note on beams."""
     sampling = method == SAMPLING
     return (
         gr.update(visible=method != GREEDY),
@@ -116,11 +124,11 @@ def fitting(method: str) -> tuple[Any, ...]:
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page.
+    """Build the text generation demo.
 
     Args:
-        model_dir: folder or Hub id of a model.
-        options: where it runs.
+        model_dir: folder or Hub id of the model.
+        options: `backbone` and `device` are used.
     """
     writer = Writer(model_dir, options)
     saved = writer.model.generation_config

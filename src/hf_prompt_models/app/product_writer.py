@@ -1,4 +1,4 @@
-"""A model that writes texts about pictures, for the page: its texts as they grow."""
+"""Streamed text generation for the product description demo."""
 
 import threading
 from collections.abc import Iterator
@@ -25,14 +25,15 @@ MAX_TEXTS, MAX_BEAMS, MAX_NEW_TOKENS = 5, 10, 256
 
 @dataclass(frozen=True)
 class Decoding:
-    """How texts are chosen.
+    """Decoding settings.
 
     Args:
-        method: `GREEDY`, the most likely word each time; `BEAMS`, the most likely texts; `SAMPLING`, words drawn.
-        texts: how many; of greedy decoding there is one.
-        max_new_tokens: of each text.
-        num_beams: of beam search, at least as many as texts.
-        temperature, top_p: of sampling.
+        method: `GREEDY`, `BEAMS` or `SAMPLING`.
+        texts: number of generated texts; greedy decoding always generates one.
+        max_new_tokens: maximum number of tokens per text.
+        num_beams: number of beams; raised to `texts` if smaller.
+        temperature: sampling temperature.
+        top_p: cumulative probability of nucleus sampling.
     """
 
     method: str = GREEDY
@@ -44,11 +45,11 @@ class Decoding:
 
     @property
     def streams(self) -> bool:
-        """Whether a text can be read while it is written; of beams none is certain before the end."""
+        """Whether tokens can be streamed. With beam search, no text is final before the end."""
         return self.method != BEAMS
 
     def settings(self) -> dict[str, Any]:
-        """For `generate`, of one text, or of all that beams give."""
+        """Return the keyword arguments of `generate`, for one text, or for all texts with beam search."""
         own: dict[str, Any] = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1}
         if self.method == BEAMS:
             own |= {"num_beams": max(self.num_beams, self.texts), "num_return_sequences": self.texts}
@@ -58,11 +59,11 @@ class Decoding:
 
 
 class Writer:
-    """A model that writes, loaded.
+    """A loaded image-text-to-text model.
 
     Args:
-        model_dir: folder or Hub id of a MAnTiS, a Frozen, or another model of the kind.
-        options: where it runs.
+        model_dir: folder or Hub id of the model, such as MAnTiS or Frozen.
+        options: `backbone` and `device` are used.
     """
 
     def __init__(self, model_dir: Path, options: Options):
@@ -71,17 +72,21 @@ class Writer:
         self.processor = AutoProcessor.from_pretrained(model_dir)
 
     def write(self, pictures: list[Image.Image], text: str, decoding: Decoding) -> Iterator[list[str]]:
-        """Texts about pictures: all that there is of them, again and again while they grow.
+        """Generate texts about images and yield all texts so far after each new piece.
 
-        The last that is yielded is whole. What is not wanted any more is stopped by closing the generator.
+        The last yielded list has the complete texts. Close the generator to stop generation early.
 
         Args:
-            pictures: in the order of `<image>` in the text, or in front of it; there may be none.
-            text: the title, or what is asked.
-            decoding: how.
+            pictures: images in the order of the `<image>` placeholders in the text, or placed in front of a text
+                without placeholders; may be empty.
+            text: the title or the question.
+            decoding: decoding settings.
+
+        Yields:
+            The texts generated so far.
 
         Raises:
-            ValueError: if the text is too long, or names another number of pictures.
+            ValueError: if the text is too long, or the number of placeholders differs from the number of images.
         """
         try:
             self.processor.check_prompt(0, text, len(pictures), decoding.max_new_tokens)
@@ -105,7 +110,7 @@ class Writer:
         return [each.strip() for each in self.processor.tokenizer.batch_decode(written, skip_special_tokens=True)]
 
     def _stream(self, prompt: Any, decoding: Decoding) -> Iterator[str]:
-        """The pieces of one text. `generate` runs in a thread of its own, and stops when nobody reads on."""
+        """Yield the pieces of one text; `generate` runs in its own thread and stops when this generator is closed."""
         streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
         stop = _Stop()
         errors: list[Exception] = []
@@ -135,7 +140,7 @@ class Writer:
 
 
 class _Stop(StoppingCriteria):
-    """Ends a text where somebody asks for it."""
+    """Stopping criterion that ends generation once `wanted` is set."""
 
     def __init__(self) -> None:
         self.wanted = False

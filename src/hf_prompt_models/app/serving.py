@@ -1,4 +1,4 @@
-"""Starting a page's server."""
+"""Launching the server of a demo."""
 
 import socket
 
@@ -9,10 +9,10 @@ from hf_prompt_models.app.options import Options
 
 
 MAX_UPLOAD = "200mb"
-"""The largest file that is taken."""
+"""Maximum size of an uploaded file."""
 
 MAX_SESSIONS = 100
-"""Readers whose pictures are kept at once; the longest idle one's are forgotten first."""
+"""Maximum number of sessions whose state is kept; beyond that, the session that was idle longest is dropped."""
 
 
 def launch(
@@ -22,20 +22,24 @@ def launch(
     options: Options = Options(),  # noqa: B008  it is frozen
     wait: bool = True,
 ) -> str:
-    """Serve a page; returns its address, which is printed where it waits.
+    """Launch the server of a demo.
 
-    Nothing is sent to anybody: no statistics, no public link, no history kept in the browser. Of this machine's files
-    the server gives out none but what was uploaded to it, and the clips.
+    The server sends no usage statistics, creates no public link and keeps no history in the browser. It serves no
+    files of this machine except uploads and the folder of clips.
 
     Args:
-        host: address to listen at. Default: the environment's GRADIO_SERVER_NAME, or this machine alone.
-        port: Default: the first free one from 7860.
-        options: what the page was made with.
-        wait: whether to return only when the program is interrupted.
+        blocks: the demo, as returned by `build`.
+        host: address to listen on. Default: the environment variable GRADIO_SERVER_NAME, else this machine only.
+        port: port to listen on. Default: the first free port from 7860.
+        options: the options that the demo was built with.
+        wait: whether to print the URL and block until the program is interrupted.
+
+    Returns:
+        The URL of the demo.
 
     Raises:
-        OSError: if the address is not this machine's, or the port is taken.
-        ValueError: if it is no port.
+        OSError: if the address does not belong to this machine, or the port is already in use.
+        ValueError: if `port` is not a valid port number.
     """
     if host is not None:
         _check_address(host, port)
@@ -63,7 +67,7 @@ def launch(
 
 
 def _check_address(host: str, port: int | None) -> None:
-    """Before gradio, whose errors speak of its own settings."""
+    """Check host and port before gradio does, because its error messages name its own settings."""
     if port is not None and not 0 < port < 2**16:
         raise ValueError(f"{port} is no port: name one from 1024 to 65535.")
     try:

@@ -1,4 +1,4 @@
-"""Packing a page up as a folder that runs as a Hugging Face Space."""
+"""Export of a demo as a folder that runs as a Hugging Face Space."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from hf_prompt_models.version import __version__
 
 
 MODEL, CLIPS = "model", "clips"
-"""Folders of the Space."""
+"""Subfolders of the exported Space."""
 
 HEADER = '"""A page written by `hf-prompt app --export_space`."""'
 WRITTEN = frozenset({"app.py", "requirements.txt", "README.md", MODEL, CLIPS})
@@ -37,12 +37,12 @@ CHECKPOINT_FILES = (
     "vocab.json",
     "vocab.txt",
     "merges.txt",
-    "*.model",  # sentencepiece's
+    "*.model",  # sentencepiece
     "chat_template.jinja",
-    ADAPTER_CONFIG,  # updates of a language model, for which peft is needed
+    ADAPTER_CONFIG,  # adapter of a language model; requires peft
     "adapter_model.safetensors",
 )
-"""What a model is loaded from. A run's folder holds more: what it was trained on, and where that lies."""
+"""Files that `from_pretrained` needs. A run folder has more, such as the paths of the training data."""
 
 
 def export_space(
@@ -50,20 +50,22 @@ def export_space(
     folder: str | os.PathLike,
     options: Options = Options(),  # noqa: B008  it is frozen
 ) -> None:
-    """Write a folder that runs as a Hugging Face Space, and with `python app.py` on any machine.
+    """Export a demo as a folder that runs as a Hugging Face Space, or on any machine with `python app.py`.
 
-    It holds `app.py`, `requirements.txt`, `README.md` with the Space's settings and, unless the model is on the Hub,
-    the model's files; and the clips, where there are any. It is written beside and moved into place.
+    The folder has `app.py`, `requirements.txt`, `README.md` with the settings of the Space, the files of the model
+    unless it is on the Hub, and the clips if `options.clips` is set. It is written to a temporary folder first and
+    then moved into place.
 
     Args:
-        model_dir: the model's folder, the folder of a run that trained one, or a Hub id.
-        folder: where to; it is made, or is empty, or holds an earlier export and nothing else.
-        options: for the page; the device is the Space's own.
+        model_dir: folder of a model, folder of a training run, or Hub id.
+        folder: output folder. It is created, or must be empty or have nothing but an earlier export.
+        options: settings of the demo; `device` is ignored because the Space chooses its own.
 
     Raises:
-        FileExistsError: if the folder holds anything else.
-        OSError: if there is no such model, or the disk is full, ….
-        ValueError: if there is no page for the model, or it needs files of this machine that are not in its folder.
+        FileExistsError: if `folder` has other files.
+        OSError: if the model does not exist, or the folder cannot be written, for example because the disk is full.
+        ValueError: if there is no demo for the model, or the demo needs files of this machine that are not in the
+            folder of the model.
     """
     folder = Path(folder)
     _check_free(folder)
@@ -93,7 +95,7 @@ def export_space(
                 _copy_checkpoint(place, written / MODEL)
             if options.clips is not None:
                 shutil.copytree(options.clips, written / CLIPS)
-            move_folder(written, folder)  # which is empty, or an earlier export
+            move_folder(written, folder)  # replaces an empty folder or an earlier export
 
 
 def _check_free(folder: Path) -> None:
@@ -111,10 +113,10 @@ def _check_free(folder: Path) -> None:
 
 
 def _check_complete(place: Path) -> str | None:
-    """The Hub id of the backbone that a checkpoint needs, if it needs one that does not ship with this package.
+    """Return the Hub id of the backbone that a checkpoint needs, unless it has or ships with its backbone.
 
     Raises:
-        ValueError: if that is a folder of this machine.
+        ValueError: if the backbone is a folder of this machine.
     """
     config = AutoConfig.from_pretrained(place).to_dict()
     if config.get("weights_scope") != "prompt":
@@ -144,7 +146,7 @@ def _title(place: Path) -> str:
 
 
 def _app(hub_id: str | None, options: Options) -> str:
-    """The source of a Space's app.py; its model is beside it unless it is on the Hub."""
+    """Return the source of `app.py`, which loads the model from the Hub or from the subfolder next to it."""
     model = f'HERE / "{MODEL}"' if hub_id is None else repr(hub_id)
     arguments = [f'clips=HERE / "{CLIPS}"'] if options.clips is not None else []
     if options.proposals is not None:

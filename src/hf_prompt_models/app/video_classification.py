@@ -1,4 +1,4 @@
-"""The page of video classifiers: a clip in, its sampled frames and bars out, for whatever classes are typed."""
+"""Video classification demo: upload a clip, edit the class names, see the sampled frames and class probabilities."""
 
 import html
 from collections.abc import Sequence
@@ -25,13 +25,14 @@ FRAME_PIXELS = 240
 
 @dataclass(frozen=True)
 class Clip:
-    """
+    """An uploaded video.
+
     Args:
-        name: of the file.
-        thumbnails: of the sampled frames, as addresses of `<img>`.
-        numbers: of the sampled frames in the video, from 1.
-        count: frames of the video.
-        embeds: (1, dim) the video's features.
+        name: file name.
+        thumbnails: data URLs of the sampled frames, for the `src` of an `<img>`.
+        numbers: positions of the sampled frames in the video, counted from 1.
+        count: number of frames of the video.
+        embeds: video features, of shape (1, dim).
     """
 
     name: str
@@ -42,10 +43,11 @@ class Clip:
 
 
 class VideoClassifier:
-    """
+    """A loaded video classifier.
+
     Args:
         model_dir: folder or Hub id of the model.
-        options: where it runs.
+        options: `backbone` and `device` are used.
     """
 
     def __init__(self, model_dir: Path, options: Options):
@@ -57,10 +59,10 @@ class VideoClassifier:
 
     @torch.inference_mode()
     def read(self, path: str) -> Clip:
-        """A video's sampled frames and features.
+        """Load a video: sample its frames and compute its features.
 
         Raises:
-            UnreadableVideoError: in words, naming the file.
+            UnreadableVideoError: if the video cannot be read; the message names the file.
         """
         frames, indices, count = sample_frames(path, self.model.config.num_frames)
         pixels = prepare_frames(self.processor.image_processor, frames)[None]
@@ -75,13 +77,13 @@ class VideoClassifier:
 
     @torch.inference_mode()
     def classify(self, clip: Clip, names: Sequence[str]) -> list[float]:
-        """Each class's probability; where a video may have several labels, each class's own."""
+        """Return the class probabilities: sigmoid for multi-label models, softmax otherwise."""
         logits = self.model.class_logits(clip.embeds, self._side.features(names))[0]
         several = self.model.config.problem_type == "multi_label_classification"
         return (logits.sigmoid() if several else logits.softmax(dim=-1)).tolist()
 
     def answers(self, clip: Clip | None, names: Sequence[str]) -> str:
-        """The bars, as HTML."""
+        """Render the bars of the class probabilities as HTML."""
         if clip is None:
             return '<p class="nothing">The answer appears here.</p>'
         series = [Series("Probability", self.classify(clip, names))]
@@ -91,10 +93,13 @@ class VideoClassifier:
 
 
 def sample_frames(path: str, num_frames: int) -> tuple[list[Image.Image], list[int], int]:
-    """The frames that stand for a video, their indices from 0, and how many frames it has.
+    """Sample frames of a video, one from each of `num_frames` segments.
+
+    Returns:
+        The frames, their indices counted from 0, and the number of frames of the video.
 
     Raises:
-        UnreadableVideoError: naming the file, without its folder.
+        UnreadableVideoError: if the video cannot be read; the message names the file without its folder.
     """
     counts = []
 
@@ -107,7 +112,7 @@ def sample_frames(path: str, num_frames: int) -> tuple[list[Image.Image], list[i
 
 
 def frame_strip(clip: Clip | None) -> str:
-    """The sampled frames in their order, as HTML."""
+    """Render the sampled frames in order as HTML."""
     if clip is None:
         return ""
     tiles = (
@@ -118,11 +123,11 @@ def frame_strip(clip: Clip | None) -> str:
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page.
+    """Build the video classification demo.
 
     Args:
-        model_dir: folder or Hub id of a model.
-        options: where it runs.
+        model_dir: folder or Hub id of the model.
+        options: `backbone` and `device` are used.
     """
     classifier = VideoClassifier(model_dir, options)
 
@@ -133,7 +138,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
     def take(path: str | None, text: str) -> tuple[Any, ...]:
         try:
             clip = None if path is None else classifier.read(path)
-        except ValueError as error:  # of another clip the earlier one's answer would mislead
+        except ValueError as error:  # clear the output: the answer for the earlier clip would be misleading
             return None, "", classifier.answers(None, ()), look.problem(str(error))
         return (clip, frame_strip(clip), *answer(clip, text))
 

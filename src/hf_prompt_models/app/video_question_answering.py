@@ -1,4 +1,4 @@
-"""The page of models that answer questions about clips (ALPRO): a clip and a question in, answers as bars out."""
+"""Video question answering demo (ALPRO): upload a clip, ask a question and see the most probable answers."""
 
 import html
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from hf_prompt_models.models.alpro import AlproForVideoQuestionAnswering, VideoQ
 
 FRAME_PIXELS = 240
 LONGEST_QUESTION = 2000
-"""Characters that the field takes; how many tokens the model reads, it says itself."""
+"""Maximum number of characters of the field. The limit in tokens is checked by `check_sentence`."""
 NOTHING_SAID = '<p class="nothing">The answers appear here.</p>'
 
 
 class Answerer:
-    """A model that answers questions, loaded.
+    """A loaded video question answering model.
 
     Args:
         model_dir: folder or Hub id of an `AlproForVideoQuestionAnswering`.
-        options: where it runs.
+        options: `device` is used.
     """
 
     def __init__(self, model_dir: Path, options: Options):
@@ -40,16 +40,20 @@ class Answerer:
         )
 
     def read(self, path: str) -> list[Image.Image]:
-        """The frames of a clip that the model sees.
+        """Load the frames of a clip that the model reads.
 
         Raises:
-            UnreadableVideoError: naming the file, without its folder.
+            UnreadableVideoError: if the clip cannot be read; the message names the file without its folder.
         """
         return load_video(path, self.model.config.num_frames, name=Path(path).name)
 
     @torch.no_grad()
     def answer(self, frames: Sequence[Image.Image], question: str) -> str:
-        """The answers of the model's list as bars, as HTML.
+        """Answer a question and render the bars of the answer probabilities as HTML.
+
+        Args:
+            frames: the frames of the clip, as returned by `read`.
+            question: the question.
 
         Raises:
             ValueError: if the question is empty or too long.
@@ -63,7 +67,7 @@ class Answerer:
 
 
 def frames_strip(frames: Sequence[Image.Image]) -> str:
-    """Frames in their order, as HTML."""
+    """Render numbered frames in order as HTML."""
     tiles = (
         f'<li><img src="{thumbnail(frame, FRAME_PIXELS)}" alt=""><span>{number}</span></li>'
         for number, frame in enumerate(frames, start=1)
@@ -72,11 +76,11 @@ def frames_strip(frames: Sequence[Image.Image]) -> str:
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page.
+    """Build the video question answering demo.
 
     Args:
         model_dir: folder or Hub id of an `AlproForVideoQuestionAnswering`.
-        options: where it runs.
+        options: `device` is used.
     """
     answerer = Answerer(model_dir, options)
 
@@ -85,7 +89,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
             return None, "", NOTHING_SAID
         try:
             frames = answerer.read(path)
-        except UnreadableVideoError as error:  # with the earlier clip kept, the answers would mislead
+        except UnreadableVideoError as error:  # clear the output: answers about the earlier clip would be misleading
             return None, "", NOTHING_SAID, look.problem(str(error))
         return frames, frames_strip(frames), NOTHING_SAID
 

@@ -1,4 +1,4 @@
-"""The page of ALPRO: a sentence in, the clips of a folder that it describes out; or answers about a clip."""
+"""ALPRO demo: enter a sentence to find the clips of a folder that it describes, or ask questions about a clip."""
 
 import html
 from pathlib import Path
@@ -17,12 +17,12 @@ from hf_prompt_models.models.alpro import AlproForVideoQuestionAnswering, AlproV
 
 SHOWN = 6
 LONGEST_SENTENCE = 2000
-"""Characters that the field takes; how many tokens the model reads, it says itself."""
+"""Maximum number of characters of the field. The limit in tokens is checked by `check_sentence`."""
 LISTED_PROBLEMS = 3
 
 
 def describe_index(search: ClipSearch, index: AlproVideoIndex) -> str:
-    """How many clips there are, and which of them cannot be read, as HTML."""
+    """Report the number of indexed clips and the unreadable clips as HTML."""
     count = len(index.names)
     said = look.note(f"{count} clip{'' if count == 1 else 's'} of {search.clips.resolve().name} can be searched.")
     if not index.skipped:
@@ -33,16 +33,16 @@ def describe_index(search: ClipSearch, index: AlproVideoIndex) -> str:
 
 
 def caption(place: int, clip: FoundClip) -> str:
-    """A clip's name with its score, as HTML."""
+    """Render the name and the score of a clip as HTML."""
     return bars([f"{place}. {clip.name}"], [Series("Score", [clip.score])])
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page: of a model that answers questions that of `video_question_answering`, else the one that finds clips.
+    """Build the demo of an ALPRO model: question answering for models with that head, else video retrieval.
 
     Args:
-        model_dir: folder or Hub id of an ALPRO.
-        options: `clips`, the folder to search, and where the model runs.
+        model_dir: folder or Hub id of an ALPRO model.
+        options: `device` is used, and `clips`, the folder to search, for retrieval.
 
     Raises:
         ValueError: if clips are to be searched, and none are named.

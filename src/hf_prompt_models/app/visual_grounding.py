@@ -1,4 +1,4 @@
-"""The page of models that ground phrases (CPT): a picture, boxes and a phrase in, the box that is meant out."""
+"""Visual grounding demo (CPT): upload an image, mark regions, enter a phrase and see which region it refers to."""
 
 import contextlib
 import html
@@ -27,7 +27,7 @@ from hf_prompt_models.models.cpt.visualization_cpt import ShownCopy
 
 
 LONGEST_PHRASE = 500
-"""Characters that the field takes; the model reads fewer, and says how many tokens."""
+"""Maximum number of characters of the field. The limit in tokens is lower and is checked by the processor."""
 COPY_PIXELS = 240
 HOW_TO_DRAW = (
     "Click two opposite corners of each region on the picture, or write a box a line into the field below it."
@@ -36,15 +36,19 @@ OR_FIND = " Or let a model find the regions."
 NOTHING_SAID = '<p class="nothing">The answer appears here, with the coloured prompt that the model read.</p>'
 
 Proposal = tuple[str, list[np.ndarray] | None]
-"""The text of boxes that were found, and their masks: they hold until the text is changed."""
+"""Text of the proposed boxes and their masks. The masks are used until the text is edited."""
 
 
 def take(file: str | None) -> tuple[Any, ...]:
-    """For another picture: it, its view, no boxes, no corner, no proposal, whether there is something to draw on, and
-    no answer; and a problem if it cannot be read."""
+    """Load an uploaded image and reset the page.
+
+    Returns:
+        The image, its view, empty boxes, no corner, no proposal, the visibility of the canvas, the four cleared
+        outputs and, if the image cannot be read, a notice.
+    """
     try:
         picture = None if file is None else open_picture(file)
-    except UnreadableImageError as error:  # with the earlier picture kept, the answers would mislead
+    except UnreadableImageError as error:  # clear the page: answers about the earlier image would be misleading
         return (*_started(None), look.problem(str(error)))
     return _started(picture)
 
@@ -56,7 +60,7 @@ def _started(picture: Image.Image | None) -> tuple[Any, ...]:
 
 
 def redraw(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> Any:
-    """The view, while somebody writes: lines that are no boxes yet are passed over."""
+    """Redraw the view while the user edits the boxes; skip lines that are not valid boxes yet."""
     if picture is None:
         return gr.skip()
     boxes = []
@@ -69,7 +73,17 @@ def redraw(picture: Image.Image | None, text: str, corner: tuple[int, int] | Non
 def click(
     picture: Image.Image, text: str, corner: tuple[int, int] | None, place: tuple[float, float]
 ) -> tuple[Any, ...]:
-    """Boxes, corner and view after a click on the view: the first corner of a box, or the one across."""
+    """Handle a click on the view, which sets the first corner of a box or completes the box.
+
+    Args:
+        picture: the image at its original size.
+        text: the text of the boxes so far.
+        corner: first corner of the current box in pixels of the image, if it was clicked already.
+        place: position of the click in pixels of the view.
+
+    Returns:
+        Text of the boxes, corner, view and, if the box is empty, a notice.
+    """
     factor = view_factor(picture.size)
     x, y = (round(at / factor) for at in place)
     boxes = read_boxes(text, picture.size)
@@ -88,18 +102,18 @@ def click(
 
 
 def undo(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> tuple[Any, ...]:
-    """Boxes, corner and view without the corner that was clicked last, or else without the last box."""
+    """Remove the corner that was clicked last, or else the last box; return boxes, corner and view."""
     text = text if corner is not None else without_last_line(text)
     return text, None, gr.skip() if picture is None else draw_boxes(picture, read_boxes(text, picture.size))
 
 
 def clear(picture: Image.Image | None) -> tuple[Any, ...]:
-    """Boxes, corner and view without any."""
+    """Remove all boxes; return boxes, corner and view."""
     return "", None, gr.skip() if picture is None else draw_boxes(picture, [])
 
 
 def propose(grounder: Grounder, picture: Image.Image | None) -> tuple[Any, ...]:
-    """Boxes, corner, view and proposal, as a model finds them."""
+    """Propose regions with a model; return boxes, corner, view and proposal."""
     boxes, masks = grounder.propose(checked(picture))
     text = write_boxes(boxes)
     return text, None, draw_boxes(checked(picture), boxes), (text, masks)
@@ -108,10 +122,20 @@ def propose(grounder: Grounder, picture: Image.Image | None) -> tuple[Any, ...]:
 def answer(
     grounder: Grounder, picture: Image.Image | None, text: str, phrase: str, proposal: Proposal | None
 ) -> tuple[Any, ...]:
-    """The answer in words, drawn, the regions' scores, and the coloured prompt.
+    """Find the region that a phrase refers to.
+
+    Args:
+        grounder: the model.
+        picture: the image.
+        text: text of the boxes.
+        phrase: the referring expression.
+        proposal: proposed boxes with their masks, which are used if the text is unchanged.
+
+    Returns:
+        The answer in words, the image with the answer, the scores of the regions, and the coloured prompt.
 
     Raises:
-        ValueError: if there is no picture, no box or no phrase.
+        ValueError: if there is no image, no box or no phrase.
     """
     picture = checked(picture)
     boxes = read_boxes(text, picture.size)
@@ -130,7 +154,7 @@ def answer(
 
 
 def checked(picture: Image.Image | None) -> Image.Image:
-    """The picture.
+    """Return the image.
 
     Raises:
         ValueError: if there is none.
@@ -141,7 +165,7 @@ def checked(picture: Image.Image | None) -> Image.Image:
 
 
 def describe(grounded: Grounded, phrase: str) -> str:
-    """The answer in words, as HTML."""
+    """Describe the answer in words, as HTML."""
     best = grounded.order[0]
     corners = " ".join(map(str, grounded.boxes[best]))
     return (
@@ -151,13 +175,13 @@ def describe(grounded: Grounded, phrase: str) -> str:
 
 
 def ranking(grounded: Grounded) -> str:
-    """Every region with a bar, best first, as HTML."""
+    """Render every region with a bar, best first, as HTML."""
     names = [f"Region {number + 1}" for number in grounded.order]
     return bars(names, [Series("Score", grounded.scores)], count=len(names))
 
 
 def describe_prompt(grounded: Grounded) -> str:
-    """The sentence, with the answer in its blank where it has one, and the painted copies, as HTML."""
+    """Render the text prompt, also with its blank filled in if it has one, and the painted copies as HTML."""
     sentence = html.escape(grounded.sentence)
     read = f"<p>Its sentence: “{sentence}”</p>"
     if "[MASK]" in sentence:
@@ -167,7 +191,7 @@ def describe_prompt(grounded: Grounded) -> str:
 
 
 def copies_strip(copies: list[ShownCopy]) -> str:
-    """The painted copies, each with which of its regions has which mark, as HTML."""
+    """Render the painted copies, each with the marks of its regions, as HTML."""
     tiles = []
     for copy in copies:
         marks = ", ".join(f"{number + 1} {mark}" for number, mark in copy.marks.items())
@@ -178,14 +202,14 @@ def copies_strip(copies: list[ShownCopy]) -> str:
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
-    """The page.
+    """Build the visual grounding demo.
 
     Args:
-        model_dir: of a `CptForVisualGrounding`.
-        options: `proposals` names a model that finds regions, if any.
+        model_dir: folder or Hub id of a `CptForVisualGrounding`.
+        options: `backbone`, `device` and `proposals`, the model that proposes regions, are used.
 
     Raises:
-        ValueError: as `Grounder`.
+        ValueError: if the backbone needs region features of a detector.
     """
     grounder = Grounder(model_dir, options)
     has_proposer = grounder.proposer is not None
@@ -259,7 +283,8 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
             api_visibility="private",
         )
         view.select(look.in_words(clicked, 3), [picture, boxes, corner], drawing, **quiet)
-        # A pasted text raises no input; and of boxes that were clicked, change would draw again over the next corner.
+        # `blur` is needed because pasting text does not trigger `input`. `change` is not used because it is also
+        # triggered by clicked boxes, and the redrawn view would hide the next corner.
         gr.on([boxes.input, boxes.blur], redraw, [picture, boxes, corner], view, trigger_mode="always_last", **quiet)
         undo_button.click(look.in_words(undo, 3), [picture, boxes, corner], drawing, **quiet)
         clear_button.click(look.in_words(clear, 3), picture, drawing, **quiet)

@@ -1,1 +1,1 @@
-"""Parts that several pages have."""
+"""Components that several demos share."""

@@ -1,4 +1,4 @@
-"""Probabilities of classes as bars, in HTML."""
+"""Class probabilities as HTML bars."""
 
 import base64
 import html
@@ -11,15 +11,16 @@ from PIL import Image
 
 SHOWN_CLASSES = 5
 PLACES = ("first", "second")
-"""The bars' CSS classes, by the place of their series."""
+"""CSS classes of the bars, by the position of their series."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """
+    """A named series of class probabilities.
+
     Args:
-        name: what gives these probabilities.
-        probabilities: of each class, from 0 to 1.
+        name: what predicts these probabilities, such as "Zero-shot".
+        probabilities: one probability per class, between 0 and 1.
     """
 
     name: str
@@ -27,12 +28,15 @@ class Series:
 
 
 def bars(names: Sequence[str], series: Sequence[Series], count: int = SHOWN_CLASSES) -> str:
-    """The best classes of the first series, and the best one of each other, with a bar for each series.
+    """Render the top classes of the first series, and the top class of the other one, with a bar per series.
 
     Args:
-        names: of the classes.
-        series: one or two.
-        count: how many of the first series' best.
+        names: class names.
+        series: one or two series.
+        count: number of top classes of the first series.
+
+    Returns:
+        An HTML list.
     """
     first, *others = series
     order = sorted(range(len(names)), key=lambda index: -first.probabilities[index])
@@ -57,7 +61,7 @@ def _row(name: str, index: int, series: Sequence[Series]) -> str:
 
 
 def legend(series_names: Sequence[str]) -> str:
-    """Which bar is whose."""
+    """Render the legend of the bars as HTML."""
     items = (
         f'<li><span class="swatch {place}" aria-hidden="true"></span>{html.escape(name)}</li>'
         for place, name in zip(PLACES, series_names, strict=False)
@@ -66,7 +70,12 @@ def legend(series_names: Sequence[str]) -> str:
 
 
 def thumbnail(image: Image.Image, pixels: int) -> str:
-    """A picture, no larger than `pixels` in either direction, as the address of an `<img>`: no file is served."""
+    """Return a thumbnail as a data URL, so that the server does not have to serve a file.
+
+    Args:
+        image: the image; smaller images are not enlarged.
+        pixels: maximum width and height in pixels.
+    """
     small = image.copy()
     small.thumbnail((pixels, pixels))
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Class names as they are typed into a page, and what the text tower makes of them."""
+"""Editor of class names, and the cached text features of the names."""
 
 import threading
 from collections import OrderedDict
@@ -13,18 +13,19 @@ from transformers import ProcessorMixin
 
 MAX_CLASSES = 2000
 MAX_NAME = 300
-"""Characters of a name; no text tower reads as much."""
+"""Maximum number of characters of a name, which is more than any text tower reads."""
 
 MAX_KEPT_NAMES = 4000
-"""Names whose features are kept: of 16 templates and 512 dimensions each takes 32 KiB."""
+"""Number of names whose features are cached. A name takes 32 KiB with 16 templates and 512 dimensions."""
 
 
 @dataclass(frozen=True)
 class TypedNames:
-    """
+    """Class names parsed from the editor.
+
     Args:
-        names: the class names, each once.
-        remark: what was left out of the text, for the reader; else empty.
+        names: the distinct class names.
+        remark: note for the user about repeated names, or an empty string.
     """
 
     names: tuple[str, ...]
@@ -32,12 +33,12 @@ class TypedNames:
 
 
 def read_names(text: str) -> TypedNames:
-    """The class names of a text, one a line.
+    """Parse class names from a text with one name per line.
 
-    Spaces around a name and empty lines are passed over; a name that stands in several lines counts once.
+    Surrounding spaces and empty lines are ignored. A name that is on several lines counts once.
 
     Raises:
-        ValueError: in words for the page, if there is no name, one is not usable, or there are too many.
+        ValueError: if there is no name, a name is not usable, or there are too many names.
     """
     lines: dict[str, list[int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -68,16 +69,16 @@ def _remark(repeated: dict[str, list[int]]) -> str:
 
 
 def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textbox:
-    """The editor.
+    """Build the text box for class names.
 
     Args:
-        class_names: the names to begin with.
-        locked: why they cannot be edited, if so.
+        class_names: the initial names.
+        locked: why the names cannot be edited, or `None` if they can.
     """
     return gr.Textbox(
         "\n".join(class_names),
         lines=12,
-        max_lines=12,  # as many: a box that grows with the text is slow with a hundred lines
+        max_lines=12,  # equal to `lines`, because a box that grows with the text is slow with a hundred lines
         label="Class names",
         info=locked or "One name a line. The answers follow as you type.",
         interactive=locked is None,
@@ -87,14 +88,14 @@ def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textb
 
 
 class TextSide:
-    """The features of class names by a model's prompts; a name that was seen before is not encoded again.
+    """Text features of class names, cached so that a name is encoded only once.
 
-    One caller at a time changes the model's classes; readers of a page may be many.
+    A lock ensures that only one session at a time changes the classes of the model.
 
     Args:
         model: a classifier with `set_classes`, whose classes do not depend on each other.
-        processor: the model's.
-        names: encoded at once, so that the first answer need not wait for them.
+        processor: processor of the model.
+        names: class names to encode immediately, so that the first answer is fast.
     """
 
     def __init__(self, model: Any, processor: ProcessorMixin, names: Sequence[str] = ()):
@@ -107,10 +108,17 @@ class TextSide:
 
     @torch.inference_mode()
     def logits(self, inputs: Mapping[str, torch.Tensor], names: Sequence[str]) -> torch.Tensor:
-        """Return the logits of an image, (1, classes), of a model that compares more than fixed features.
+        """Return the logits of an image for a model that compares more than fixed features.
+
+        Args:
+            inputs: outputs of the image processor.
+            names: class names.
+
+        Returns:
+            Logits of shape (1, classes).
 
         Raises:
-            ValueError: as `features` does.
+            ValueError: if a name is too long for the text tower, or has one of its special tokens.
         """
         with self._lock:
             if list(names) != self._model.config.class_names:
@@ -119,10 +127,16 @@ class TextSide:
 
     @torch.inference_mode()
     def features(self, names: Sequence[str]) -> torch.Tensor:
-        """(classes, dim) or (templates, classes, dim), as the model's `get_text_features` gives them.
+        """Return the text features of class names.
+
+        Args:
+            names: class names.
+
+        Returns:
+            Features of shape (classes, dim) or (templates, classes, dim), like `get_text_features` of the model.
 
         Raises:
-            ValueError: if a name is too long for the text tower, or holds one of its special tokens.
+            ValueError: if a name is too long for the text tower, or has one of its special tokens.
         """
         with self._lock:
             new = [name for name in names if name not in self._features]

@@ -1,4 +1,4 @@
-"""Boxes on a picture, written as lines of a text field and drawn with their numbers."""
+"""Bounding boxes of an image: parsing them from a text field and drawing them with their numbers."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +9,24 @@ from hf_prompt_models.prompts.colors import PixelBox, clip_boxes
 
 
 MAX_BOXES = 64
-"""A picture is painted and read once for each."""
+"""Maximum number of boxes, because the model may read one painted copy of the image per box."""
 SMALLEST_VIEW, LARGEST_VIEW = 480, 960
-"""The longer side of a picture on the page, in pixels: clicks are as fine as its pixels."""
+"""Limits of the longer side of the displayed image, in pixels. Clicks are accurate to one displayed pixel."""
 OUTLINE, BEST, OTHER, PAPER = (20, 90, 220), (220, 20, 50), (120, 120, 120), (255, 255, 255)
 
 
 def read_boxes(text: str, size: tuple[int, int]) -> list[PixelBox]:
-    """The boxes of a text field, one a line: `x0 y0 x1 y1` in pixels.
+    """Parse boxes from a text with one box `x0 y0 x1 y1` per line, in pixels.
 
     Args:
-        text: numbers may be parted by spaces, commas or semicolons; empty lines are passed over.
-        size: the picture's width and height.
+        text: numbers separated by spaces, commas or semicolons; empty lines are ignored.
+        size: width and height of the image.
+
+    Returns:
+        The boxes, clipped to the image.
 
     Raises:
-        ValueError: naming the line that is no box, or of which nothing lies in the picture; for too many boxes.
+        ValueError: if a line is not a box, a box is outside the image, or there are too many boxes.
     """
     boxes: list[PixelBox] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -53,17 +56,17 @@ def read_boxes(text: str, size: tuple[int, int]) -> list[PixelBox]:
 
 
 def write_boxes(boxes: Sequence[Sequence[float]]) -> str:
-    """Lines that `read_boxes` reads, in whole pixels."""
+    """Format boxes as text for `read_boxes`, rounded to integer pixels."""
     return "\n".join(" ".join(str(round(corner)) for corner in box) for box in boxes)
 
 
 def without_last_line(text: str) -> str:
-    """What is left when the last box is taken away."""
+    """Remove the last box from the text."""
     return "\n".join([line for line in text.splitlines() if line.strip()][:-1])
 
 
 def view_factor(size: tuple[int, int]) -> float:
-    """How much larger a picture is on the page than it is: small ones are enlarged, large ones shrunk."""
+    """Return the scale of the displayed image: small images are enlarged, large ones are downscaled."""
     longer = max(size)
     if longer < SMALLEST_VIEW:
         return float(math.ceil(SMALLEST_VIEW / longer))
@@ -76,13 +79,16 @@ def draw_boxes(
     best: int | None = None,
     corner: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """The picture as the page shows it, each box with its number from 1.
+    """Draw boxes with their numbers, counted from 1, on an image.
 
     Args:
-        picture: in its own size.
-        boxes: in its pixels, the right column and the bottom row outside.
-        best: the box that is the answer, which is drawn last and thicker; the others are grey then.
-        corner: the first corner of a box that is being drawn, as a cross.
+        picture: the image at its original size.
+        boxes: boxes in pixels of the image; the right column and the bottom row are excluded.
+        best: index of the box that is the answer. It is drawn last and thicker, and the other boxes are grey.
+        corner: first corner of a box that is being drawn, shown as a cross.
+
+    Returns:
+        The image scaled by `view_factor`, with the boxes.
     """
     factor = view_factor(picture.size)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
@@ -111,7 +117,7 @@ def _tag(
     color: tuple[int, int, int],
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
-    """A number on its box's colour, in the box's upper left corner, moved into the picture where that lies outside."""
+    """Draw the number of a box at its upper left corner, moved so that it is inside the image."""
     width, height = font.getbbox(text)[2] + 10, 26
     x, y = (max(0.0, min(at, whole - part)) for at, whole, part in zip(place, size, (width, height), strict=True))
     pen.rectangle((x, y, x + width, y + height), fill=color)

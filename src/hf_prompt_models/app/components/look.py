@@ -1,4 +1,4 @@
-"""How all pages look, and how they say what went wrong."""
+"""Layout, styles and error messages of all demos."""
 
 import functools
 import html
@@ -21,11 +21,11 @@ MONO_FONTS = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
 THEME = gr.themes.Default(
     primary_hue="blue",
     secondary_hue="blue",
-    # Fonts of the reader's own machine: nothing is fetched.
+    # System fonts, so that the browser downloads nothing.
     font=[gr.themes.Font(name) for name in FONTS],
     font_mono=[gr.themes.Font(name) for name in MONO_FONTS],
 ).set(
-    # The defaults are too pale to read.
+    # The contrast of the default colours is too low.
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
     block_label_text_color="*neutral_700",
@@ -78,64 +78,64 @@ CSS = """
 """
 
 EXPECTED = (OSError, StrictDataclassError, TypeError, ValueError)
-"""What the package raises with a message that is meant to be read."""
+"""Exceptions of the package whose messages are shown to the user."""
 
 NO_NOTICE = ""
 
 SHOW_PROBLEM = """
 () => { setTimeout(() => document.querySelector(".problem")?.scrollIntoView({ block: "nearest" }), 100); }
 """
-"""On a phone a notice may stand below what was touched."""
+"""Scrolls to the notice, because on a phone it may be outside the screen."""
 
 
 @contextmanager
 def frame(title: str, what_to_do: str) -> Iterator[gr.Blocks]:
-    """A page with its heading; whatever is made inside the `with` stands below.
+    """Create a page with a heading; components created inside the `with` are placed below it.
 
     Args:
-        title: of the page.
-        what_to_do: a sentence or two, in Markdown.
+        title: title of the page.
+        what_to_do: one or two sentences of instructions, in Markdown.
     """
-    # Uploads are removed an hour after they came.
+    # Uploads are deleted after one hour.
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         gr.Markdown(f"# {title}\n\n{what_to_do}")
         yield blocks
 
 
 def notice() -> gr.HTML:
-    """Where a page says what went wrong: the last output of each function made by `in_words`."""
+    """Create the component for error messages, the last output of each function wrapped by `in_words`."""
     said = gr.HTML(NO_NOTICE, elem_classes=["plain", "notice"])
     said.change(None, js=SHOW_PROBLEM)
     return said
 
 
 def answer(html_text: str, name: str) -> gr.HTML:
-    """Where a page shows HTML of its own making.
+    """Create a component for HTML output.
 
     Args:
-        html_text: to begin with.
-        name: the element's id.
+        html_text: the initial HTML.
+        name: id of the element.
     """
     return gr.HTML(html_text, elem_id=name, elem_classes="plain")
 
 
 def problem(text: str) -> str:
-    """Something that went wrong, as HTML for `notice`. Read aloud at once."""
+    """Render an error message as HTML for `notice`; screen readers read it immediately."""
     return f'<p class="problem" role="alert">{html.escape(text)}</p>'
 
 
 def note(text: str) -> str:
-    """Something worth knowing, as HTML for `notice`."""
+    """Render a note as HTML for `notice`."""
     return f'<p class="note" role="status">{html.escape(text)}</p>'
 
 
 def in_words(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
-    """A page's function with one more output, the notice: errors become words there.
+    """Wrap an event handler so that its errors are shown in the notice, as one more output.
 
     Args:
-        function: gives a tuple of `outputs` values, or of one more, the notice's HTML; or is a generator of such
-            tuples. After an error the outputs stay as they are.
-        outputs: how many there are beside the notice.
+        function: returns, or yields, a tuple of `outputs` values, optionally with one more value, the HTML of the
+            notice. After an error the outputs are not updated.
+        outputs: number of outputs without the notice.
     """
 
     def with_notice(values: tuple[Any, ...]) -> tuple[Any, ...]:

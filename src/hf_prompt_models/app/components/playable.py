@@ -1,4 +1,4 @@
-"""Clips as files that browsers play."""
+"""Conversion of clips to files that browsers can play."""
 
 import shutil
 from pathlib import Path
@@ -14,32 +14,35 @@ from hf_prompt_models.utils.files import replacing
 
 
 CONTAINERS = {".mp4": {"h264", "av1", "vp9"}, ".m4v": {"h264"}, ".webm": {"vp8", "vp9", "av1"}}
-"""Files that browsers play, and what may be in them."""
+"""File suffixes that browsers can play, with the supported codecs."""
 
 MAX_BYTES = 100 * 2**20
-"""A larger clip is shown by some of its frames."""
+"""Maximum size of a clip that is shown as it is. Larger clips are shown as a preview of sampled frames."""
 
 PREVIEW_FRAMES, PREVIEW_PIXELS, PREVIEW_SECONDS = 32, 320, 4
 
 
 def playable_copy(clip: str, folder: Path, name: str) -> Path:
-    """A copy of a clip that browsers play: the file itself or, where they would not play it, some of its frames.
+    """Copy a clip to a file that browsers can play: the same file, or a preview of sampled frames.
 
-    A copy, so that a page gives out no more of a folder than it shows.
+    The server gives access to the copy only, not to the other files next to the clip.
 
     Args:
-        clip: a video file, or a folder of frames.
-        folder: where to write.
-        name: of the copy, without a suffix.
+        clip: a video file or a folder of frames.
+        folder: output folder.
+        name: name of the copy, without a suffix.
+
+    Returns:
+        The path of the copy.
 
     Raises:
-        UnreadableVideoError: if it cannot be read.
+        UnreadableVideoError: if the clip cannot be read.
     """
     suffix = Path(clip).suffix.lower()
     if plays(clip):
         target = folder / f"{name}{suffix}"
         if not target.is_file():
-            with replacing(target) as beside:  # pages of several people may show the same clip
+            with replacing(target) as beside:  # several sessions may copy the same clip
                 shutil.copyfile(clip, beside)
         return target
     target = folder / f"{name}.mp4"
@@ -49,7 +52,7 @@ def playable_copy(clip: str, folder: Path, name: str) -> Path:
 
 
 def plays(clip: str) -> bool:
-    """Whether browsers play a file as it is."""
+    """Return whether browsers can play a file as it is."""
     path = Path(clip)
     codecs = CONTAINERS.get(path.suffix.lower())
     if codecs is None or not path.is_file() or path.stat().st_size > MAX_BYTES:
@@ -59,7 +62,7 @@ def plays(clip: str) -> bool:
 
 
 def write_preview(clip: str, target: Path) -> None:
-    """Frames evenly taken from a clip, as a short MP4."""
+    """Write evenly sampled frames of a clip as a short MP4 file."""
     (frames,) = load_video_views(
         clip, lambda count: [segment_indices(count, min(count, PREVIEW_FRAMES))], Path(clip).name
     )

@@ -1,4 +1,4 @@
-"""Files that a reader of a page sends."""
+"""Loading of uploaded files."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from hf_prompt_models.data.images.loading import UnreadableImageError, load_imag
 
 
 def open_picture(path: str) -> Image.Image:
-    """A picture of an upload, in RGB.
+    """Load an uploaded image in RGB.
 
     Raises:
-        UnreadableImageError: in words for the page, naming the file and not where it lies on this machine.
+        UnreadableImageError: if the image cannot be read; the message names the file without its folder.
     """
     name = Path(path).name
     try:
