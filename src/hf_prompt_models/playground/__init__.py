@@ -1,15 +1,15 @@
-"""The embedded default: data drawn by code and tiny models trained on such data, for demos and tests offline.
+"""Synthetic datasets and tiny models trained on them, for offline demos and tests.
 
-Each kind of data is one module, which draws it and writes it to files:
+Each module draws one kind of data and writes it to files:
 
-- `few_shot_task`: images to classify, of objects that the tiny CLIP knows, in styles that it was not trained on. A
-  hand-written prompt does poorly on them, and a learned prompt has something to learn.
-- `clips`: videos of `motions` whose class no single frame shows.
-- `scenes`: several objects in an image, and phrases that mean one of them. The tiny ViLT knows their words, and was
-  never trained on a painted region.
-- `product_cards`: images with titles that leave out what only the image shows. `card_scores` scores descriptions of
-  them, and `word_binding` gives products names that mean nothing. The tiny language model was trained on texts about
-  cards and names, without images.
+- `few_shot_task`: images to classify, of objects that the tiny CLIP was trained on, in styles that it was not trained
+  on. A hand-written prompt has low accuracy on them, which a learned prompt improves.
+- `clips`: videos of `motions` whose class cannot be recognised from a single frame.
+- `scenes`: images of several objects, and phrases that refer to one of them. The tiny ViLT was trained on the words of
+  the phrases, but not on painted regions.
+- `product_cards`: images with titles that leave out colour and material. `card_scores` scores generated descriptions
+  of them, and `word_binding` gives products nonsense names. The tiny language model was trained on texts about cards
+  and names, without images.
 - `captioned_clips`: motions with captions, questions and answers. The tiny ALPRO was trained on such clips.
 
 Importing this package needs numpy and Pillow only. `clips` and `captioned_clips` need PyAV. The repository's

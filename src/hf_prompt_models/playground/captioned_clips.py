@@ -1,7 +1,7 @@
-"""Clips with sentences: the motions of `playground.motions`, done by objects whose shapes and colours are known.
+"""Clips with captions and questions: the motions of `playground.motions` with objects of known shape and colour.
 
-Questions about a clip have answers that are true by construction. Clips are written to disk as mp4 files, with a list
-of captions and a list of questions.
+The answers to the questions are correct by construction. Clips are written to disk as mp4 files, with a list of
+captions and a list of questions.
 """
 
 from collections.abc import Sequence
@@ -31,15 +31,15 @@ VERBS: dict[str, str] = {
     "two objects parting": "part",
     "two objects colliding": "collide",
 }
-"""What captions say of each motion that four frames tell: all but blinking and vanishing."""
+"""Verb phrase of each motion that is visible in four frames, which are all except blinking and vanishing."""
 
 CLIP_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "black")
-"""Those of `COLOURS` that stay apart where an object is a few pixels large."""
+"""The `COLOURS` that can be told apart on an object of a few pixels."""
 
 Split = Literal["pretraining", "train", "test"]
 
-_STREAMS: dict[Split, int] = {"pretraining": 13, "train": 14, "test": 15}  # scenes.py has stream 12
-_CHOICE_STREAM = 17  # pre-training has stream 16
+_STREAMS: dict[Split, int] = {"pretraining": 13, "train": 14, "test": 15}  # scenes.py uses stream 12
+_CHOICE_STREAM = 17  # pre-training uses stream 16
 _PARTING = "two objects parting"
 _PAIRS = tuple(pair for pair in PAIRS if pair[0] in VERBS)
 _TWO_OBJECTS = 0.3
@@ -48,7 +48,7 @@ _TWO_OBJECTS = 0.3
 
 @dataclass(frozen=True)
 class Performer:
-    """An object of a clip: what it looks like, and its course, an array a property over the clip's frames."""
+    """An object of a clip: its appearance and its track over the frames."""
 
     shape: str
     colour: str
@@ -59,24 +59,25 @@ class Performer:
 
     @property
     def name(self) -> str:
-        """Such as "an orange key"."""
+        """Name with article, such as "an orange key"."""
         return f"{'an' if self.colour[0] in 'aeiou' else 'a'} {self.colour} {self.shape}"
 
     def boxes(self) -> np.ndarray:
-        """Left, top, right and bottom in each frame, (frames, 4), in fractions of the picture's side."""
+        """Return the boxes (left, top, right, bottom) as fractions of the image side, of shape (frames, 4)."""
         x, y, half = self.track.x, self.track.y, self.track.size / 2
         return np.stack([x - half, y - half, x + half, y + half], axis=1)
 
 
 @dataclass(frozen=True)
 class CaptionedClip:
-    """A clip that is described, and drawn when asked for.
+    """Description of a clip; `draw` renders its frames.
 
     Attributes:
         motion: one of `VERBS`.
-        performers: one object, or two of different shapes and colours, by their shapes' names.
-        frames: how many the clip has.
-        ground, ground_seed: what is behind the objects.
+        performers: one object, or two objects of different shapes and colours, sorted by shape.
+        frames: number of frames.
+        ground: colour or material of the background.
+        ground_seed: random seed of the background.
     """
 
     motion: str
@@ -87,18 +88,18 @@ class CaptionedClip:
 
     @cached_property
     def caption(self) -> str:
-        """Such as "a red triangle moves to the left" or "a blue key and a black tree collide"."""
+        """Caption, such as "a red triangle moves to the left" or "a blue key and a black tree collide"."""
         return f"{' and '.join(performer.name for performer in self.performers)} {VERBS[self.motion]}"
 
     def draw(self, size: int = 64, frames: Sequence[int] | None = None) -> np.ndarray:
-        """Pictures of the clip.
+        """Draw frames of the clip.
 
         Args:
             size: height and width in pixels.
-            frames: which; default: all.
+            frames: indices of the frames to draw. Default: all.
 
         Returns:
-            (frames, size, size, 3), RGB, uint8.
+            RGB array of shape (frames, size, size, 3), uint8.
         """
         ground = _pale_ground(self.ground, size, self.ground_seed)
         pictures = []
@@ -113,12 +114,12 @@ class CaptionedClip:
 
 
 def describe_clip(split: Split, seed: int, index: int) -> CaptionedClip:
-    """Clip `index` of a split of the stream `seed`.
+    """Sample the description of one clip.
 
     Args:
-        split: "pretraining", "train" and "test" are disjoint random streams of the same seed.
-        seed: names the stream of clips.
-        index: which clip of the stream.
+        split: "pretraining", "train" or "test"; the splits of a seed use different random streams.
+        seed: random seed of the stream of clips.
+        index: index of the clip in the stream.
     """
     rng = np.random.default_rng((_STREAMS[split], seed, index))
     two = rng.random() < _TWO_OBJECTS
@@ -147,13 +148,13 @@ def describe_clip(split: Split, seed: int, index: int) -> CaptionedClip:
 
 
 def _pale_ground(ground: str, size: int, seed: int) -> np.ndarray:
-    """Objects stand out of it."""
+    """Draw a pale background, on which the objects are visible."""
     rng = np.random.default_rng(seed)
     return 1 - rng.uniform(0.2, 0.4) * (1 - draw_ground(ground, size, size, rng))
 
 
 def distinct_clips(split: Split, seed: int, count: int) -> list[CaptionedClip]:
-    """The first `count` clips of a stream with captions that none before them has."""
+    """Return the first `count` clips of a stream that have different captions."""
     found: dict[str, CaptionedClip] = {}
     index = 0
     while len(found) < count:
@@ -190,7 +191,13 @@ _START_AND_END: dict[str, tuple[str, str]] = {
 
 
 class Question(NamedTuple):
-    """A question about a clip, its one right answer, and what it asks for: color, object, action, place or count."""
+    """A question about a clip.
+
+    Attributes:
+        question: the question.
+        answer: the only correct answer.
+        question_type: "color", "object", "action", "place" or "count".
+    """
 
     question: str
     answer: str
@@ -198,11 +205,11 @@ class Question(NamedTuple):
 
 
 ANSWERS = tuple(dict.fromkeys([*CLIP_COLOURS, *OBJECTS, *DOINGS.values(), *SIDES, "one", "two"]))
-"""Every answer there is."""
+"""All possible answers."""
 
 
 def questions_about(clip: CaptionedClip) -> list[Question]:
-    """All questions that a clip answers. Their wording tells at most how many objects there are."""
+    """Return all questions about a clip. Their wording reveals at most the number of objects."""
     doing = DOINGS[clip.motion]
     found = []
     for performer in clip.performers:
@@ -224,7 +231,7 @@ def questions_about(clip: CaptionedClip) -> list[Question]:
 
 
 def _sides(clip: CaptionedClip) -> tuple[str, str]:
-    """Where each of two objects is, seen from the other one."""
+    """Return the side of each of two objects relative to the other one."""
     first, second = (performer.track for performer in clip.performers)
     x, y = float((first.x - second.x).mean()), float((first.y - second.y).mean())
     if abs(x) > abs(y):
@@ -238,18 +245,19 @@ def _sides(clip: CaptionedClip) -> tuple[str, str]:
 def write_captioned_clips(
     output_dir: str | Path, *, seed: int, train: int = 300, test: int = 200, questions: int = 3, size: int = 64
 ) -> None:
-    """Writes `output_dir/{train,test}/{captions.jsonl,questions.jsonl,<number>.mp4}`.
+    """Write captioned clips to `output_dir/{train,test}/{captions.jsonl,questions.jsonl,<number>.mp4}`.
 
-    A line of the captions has `video` and `caption`; one of the questions `video`, `question`, `answer` and
-    `answer_type`. No two test clips have the same caption; training clips may. The same arguments draw the same
-    frames, and write the same bytes with the same build of FFmpeg.
+    Each line of the captions has `video` and `caption`. Each line of the questions has `video`, `question`, `answer`
+    and `answer_type`. Test clips have different captions; training clips may share captions. The same arguments draw
+    the same frames, and write the same bytes with the same build of FFmpeg.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the clips; nothing is shared between seeds but the words.
-        train, test: how many clips.
-        questions: about each clip, drawn by lot from all that it answers; fewer where there are no more.
-        size: height and width in pixels, even.
+        output_dir: output folder; created if missing.
+        seed: random seed of the clips. Different seeds share only the words.
+        train: number of training clips.
+        test: number of test clips.
+        questions: maximum number of questions per clip, sampled from all questions about the clip.
+        size: height and width in pixels; must be even.
     """
     drawn = {
         "train": [describe_clip("train", seed, index) for index in range(train)],

@@ -1,4 +1,4 @@
-"""What written descriptions of product cards are worth: attributes named right, blind beside seeing."""
+"""Evaluation of generated descriptions of product cards: accuracy of each attribute, with and without the images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,22 @@ ATTRIBUTES = {
     "object": frozenset(SHAPES),
     "size": frozenset(SIZES),
 }
-"""What a description names, by the words for it. The picture alone shows colour and material."""
+"""Attributes of a description and the words for each. Colour and material are only in the image."""
 
 CHANCE = {"colour": 1 / len(CARD_COLOURS), "material": 1 / len(MATERIALS)}
-"""How often a guess names right what the title leaves out."""
+"""Accuracy of random guessing for the attributes that are not in the title."""
 
 
 def score_cards(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """How often each attribute is named right, and CIDEr-D.
+    """Compute the accuracy of each attribute, and CIDEr-D.
 
     Args:
-        written: descriptions by a model.
-        references: the cards' own.
+        written: generated descriptions.
+        references: reference descriptions of the cards.
 
     Returns:
-        By each of `ATTRIBUTES` a share from 0 to 1: of the texts that say its right word and no other one for it.
-        `cider_d`, from 0 to 10.
+        For each of `ATTRIBUTES`, the share from 0 to 1 of the texts that have the right word and no other word for
+        the attribute; and `cider_d`, from 0 to 10.
     """
     said = [(set(words(text)), set(words(reference))) for text, reference in zip(written, references, strict=True)]
     shares = {
@@ -48,13 +48,14 @@ def score_cards(written: Sequence[str], references: Sequence[str]) -> dict[str, 
 
 
 def compare_runs(seeing: Sequence[str | Path], blind: Sequence[str | Path]) -> dict[str, dict[str, float]]:
-    """Mean scores of the seeds of two runs.
+    """Compare a model that is given the images with a blind model, averaged over seeds.
 
     Args:
-        seeing, blind: `predictions.jsonl` of each seed, as `hf-prompt train mantis` writes them.
+        seeing: the `predictions.jsonl` of each seed, as written by `hf-prompt train mantis`.
+        blind: the `predictions.jsonl` of each seed of the blind model.
 
     Returns:
-        `score_cards` of "seeing" and "blind".
+        The mean scores of `score_cards` for "seeing" and "blind".
     """
     scores = {}
     for name, paths in (("seeing", seeing), ("blind", blind)):
@@ -68,13 +69,14 @@ def compare_runs(seeing: Sequence[str | Path], blind: Sequence[str | Path]) -> d
 def plot_blind_beside_seeing(
     seeing: str | Path, blind: str | Path, images: str | Path, output: str | Path, count: int = 8
 ) -> None:
-    """Writes a picture of the first cards: above each its title, beneath it what both models wrote.
+    """Plot the first cards with the title above each image and the outputs of both models below it.
 
     Args:
-        seeing, blind: `predictions.jsonl` of one seed.
-        images: the folder of the cards' pictures.
-        output: of the PNG.
-        count: how many cards.
+        seeing: the `predictions.jsonl` of one seed of the model that is given the images.
+        blind: the `predictions.jsonl` of one seed of the blind model.
+        images: folder of the images of the cards.
+        output: path of the PNG file.
+        count: number of cards.
     """
     ones, others = _read(seeing), _read(blind)
     pairs = list(zip(ones[:count], others[:count], strict=True))

@@ -1,4 +1,4 @@
-"""The demo's video tasks: drawn motions written as mp4 files, one folder a class."""
+"""Video classification tasks of the demo: drawn motions written as mp4 files, with one folder per class."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ from .motions import OBJECTS, PAIRS, draw_opposites
 Task = Literal["motions", "combinations"]
 Split = Literal["train", "test"]
 
-# few_shot_task.py has streams 2 and 3.
+# few_shot_task.py uses streams 2 and 3.
 _STREAMS: dict[tuple[Task, Split], int] = {
     ("motions", "train"): 4,
     ("motions", "test"): 5,
@@ -21,12 +21,12 @@ _STREAMS: dict[tuple[Task, Split], int] = {
     ("combinations", "test"): 7,
 }
 
-# The motions of a single object that is always in the picture: those a combination's object can be seen doing.
+# The motions of a single object that is visible in all frames.
 _COMBINED_PAIRS = PAIRS[:4]
 
 
 class _Opposites(NamedTuple):
-    """Two classes that are drawn together: their names, the pair of motions and, where it is fixed, the object."""
+    """Two classes that are drawn together: their names, the pair of motions and, if it is fixed, the object."""
 
     class_names: tuple[str, str]
     pair: tuple[str, str]
@@ -36,7 +36,7 @@ class _Opposites(NamedTuple):
 def _opposites(task: Task, split: Split) -> list[_Opposites]:
     if task == "motions":
         return [_Opposites(pair, pair, None) for pair in PAIRS]
-    # Each object's test labels are a whole pair: the object's name alone does not decide between them.
+    # The test labels of an object are a complete pair, so that its name alone does not decide between them.
     return [
         _Opposites((f"a {shape} {pair[0]}", f"a {shape} {pair[1]}"), pair, shape)
         for number, shape in enumerate(OBJECTS)
@@ -46,12 +46,12 @@ def _opposites(task: Task, split: Split) -> list[_Opposites]:
 
 
 def clip_class_names(task: Task, split: Split) -> list[str]:
-    """The classes of a task's split; opposites are neighbours.
+    """Return the class names of a task; opposite motions are next to each other.
 
     Args:
-        task: "motions" has the 12 motions of `PAIRS` in both splits, done by any object. "combinations" has labels
-            "a <object> <motion>", 60 to train on and 20 others to test on; every word and every motion of the test
-            labels occurs in training, and so does every object.
+        task: "motions" has the 12 motions of `PAIRS` in both splits, with any object. "combinations" has labels
+            "a <object> <motion>", 60 for training and 20 others for testing; every object and every motion of the
+            test labels also occurs in training.
         split: "train" or "test".
     """
     return [name for opposites in _opposites(task, split) for name in opposites.class_names]
@@ -66,18 +66,19 @@ def write_clip_folder(
     test_per_class: int = 10,
     size: int = 64,
 ) -> None:
-    """Writes a task as a folder of videos, `output_dir/{train,test}/<class name>/<number>.mp4`.
+    """Write a task as a video folder, `output_dir/{train,test}/<class name>/<number>.mp4`.
 
-    The same arguments draw the same frames, and write the same bytes with the same build of FFmpeg. Fewer clips are
-    the first of more clips. Clips of one number in opposite classes are made of the same frames in another order, see
-    `draw_opposites`.
+    The same arguments draw the same frames, and write the same bytes with the same build of FFmpeg. A smaller number
+    of clips gives the first ones of a larger number. Clips with the same number in opposite classes have the same
+    frames in another order, see `draw_opposites`.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the task; nothing is shared between seeds but the classes.
-        task: see `clip_class_names`.
-        train_per_class, test_per_class: how many clips of each class.
-        size: height and width in pixels, even.
+        output_dir: output folder; created if missing.
+        seed: random seed of the task. Different seeds share only the classes.
+        task: "motions" or "combinations", see `clip_class_names`.
+        train_per_class: number of training clips per class.
+        test_per_class: number of test clips per class.
+        size: height and width in pixels; must be even.
     """
     counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
     for split, count in counts.items():

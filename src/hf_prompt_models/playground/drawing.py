@@ -1,7 +1,7 @@
-"""Drawing primitives: one object of a given shape, colour and texture at a given place on a given ground.
+"""Drawing primitives: one object of a given shape, colour and texture at a given position on a given background.
 
-A picture is a float array `(height, width, 3)` of RGB values from 0 to 1. Everything random comes from the
-`numpy.random.Generator` handed in, so that a seed fixes every byte. Edges are antialiased by drawing outlines
+An image is a float array of shape (height, width, 3) with RGB values from 0 to 1. All randomness comes from the given
+`numpy.random.Generator`, so that a seed determines every byte. Edges are antialiased by drawing outlines
 `SUPERSAMPLING` times larger and averaging.
 """
 
@@ -37,14 +37,15 @@ GROUNDS = ("grass", "sand", "water", "bricks", "wood", "sky", "snow", "cloth")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an object stands in a picture.
+    """Position, size and orientation of an object in an image.
 
     Attributes:
-        x, y: the object's middle, in fractions of the picture's width and height.
-        size: the object's diameter (the side of its box before turning), in fractions of the picture's shorter side.
-        angle: clockwise turn in degrees.
-        stretch: width over height, 1 keeps the shape's own.
-        mirrored: whether left and right are swapped.
+        x: horizontal centre of the object, as a fraction of the image width.
+        y: vertical centre of the object, as a fraction of the image height.
+        size: diameter of the object (side of its box before rotation), as a fraction of the shorter image side.
+        angle: clockwise rotation in degrees.
+        stretch: factor of the aspect ratio (width over height); 1 keeps the aspect ratio of the shape.
+        mirrored: whether the object is flipped horizontally.
     """
 
     x: float = 0.5
@@ -55,7 +56,7 @@ class Placement:
     mirrored: bool = False
 
     def matrix(self, height: int, width: int) -> np.ndarray:
-        """The `(2, 3)` affine map from object units to pixels of a `height` x `width` picture."""
+        """Return the (2, 3) affine matrix that maps object units to pixels of a `height` x `width` image."""
         radius = self.size * min(height, width) / 2
         cos, sin = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
         turn = np.array([[cos, -sin], [sin, cos]])
@@ -64,10 +65,19 @@ class Placement:
 
 
 def shape_mask(shape: str, placement: Placement, height: int, width: int) -> np.ndarray:
-    """How much of each pixel the object covers: `(height, width)`, from 0 to 1.
+    """Return the coverage of each pixel by an object.
+
+    Args:
+        shape: a name in `SHAPES`.
+        placement: position, size and orientation of the object.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        Array of shape (height, width) with values from 0 to 1.
 
     Raises:
-        KeyError: `shape` is not in `SHAPES`.
+        KeyError: if `shape` is not in `SHAPES`.
     """
     matrix = placement.matrix(height, width) * SUPERSAMPLING
     large = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))
@@ -79,10 +89,19 @@ def shape_mask(shape: str, placement: Placement, height: int, width: int) -> np.
 
 
 def texture_mask(texture: str, placement: Placement, height: int, width: int) -> np.ndarray:
-    """Where a texture shows its second colour: `(height, width)`, 0 or 1. It turns and scales with the object.
+    """Return where a texture has its second colour; the texture rotates and scales with the object.
+
+    Args:
+        texture: a name in `TEXTURES`.
+        placement: position, size and orientation of the object.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+
+    Returns:
+        Array of shape (height, width) with values 0 or 1.
 
     Raises:
-        ValueError: `texture` is not in `TEXTURES`.
+        ValueError: if `texture` is not in `TEXTURES`.
     """
     matrix = placement.matrix(height, width)
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -98,7 +117,7 @@ def texture_mask(texture: str, placement: Placement, height: int, width: int) ->
         case "checkered":
             pattern = (np.floor(u * 2.5) + np.floor(v * 2.5)) % 2 == 0
         case "speckled":
-            # A fixed irrational-looking wave sum: speckles without a random stream, equal in every frame of a clip.
+            # A fixed combination of waves instead of random speckles, so that all frames of a clip are equal.
             pattern = np.sin(17 * u + 5 * np.sin(9 * v)) * np.sin(15 * v + 4 * np.sin(11 * u)) > 0.35
         case _:
             raise ValueError(f"Unknown texture {texture!r}; known are {', '.join(TEXTURES)}.")
@@ -106,16 +125,25 @@ def texture_mask(texture: str, placement: Placement, height: int, width: int) ->
 
 
 def smooth_noise(height: int, width: int, cells: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Cloudy noise `(height, width)` from 0 to 1: `cells` (rows, columns) random values, interpolated."""
+    """Return smooth noise of shape (height, width) from 0 to 1, interpolated from `cells` (rows, columns) values."""
     coarse = Image.fromarray((rng.random(cells) * 255).astype(np.uint8))
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64) / 255
 
 
 def draw_ground(ground: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """An empty picture `(height, width, 3)` of a colour of `COLOURS` or a material of `GROUNDS`.
+    """Draw a background without objects.
+
+    Args:
+        ground: a colour in `COLOURS` or a material in `GROUNDS`.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        rng: random generator.
+
+    Returns:
+        Array of shape (height, width, 3).
 
     Raises:
-        ValueError: `ground` is neither.
+        ValueError: if `ground` is neither a colour nor a material.
     """
     rows, columns = np.mgrid[:height, :width] / min(height, width)
     fine = rng.random((height, width))
@@ -157,25 +185,30 @@ def _blend(
 
 
 def contrast(colour: str, picture: np.ndarray) -> float:
-    """How far a colour of `COLOURS` is from a picture's mean, from 0 to 3: the sum over red, green and blue."""
+    """Return the L1 distance in RGB, from 0 to 3, between a colour in `COLOURS` and the mean colour of an image."""
     return float(np.abs(np.array(COLOURS[colour]) - picture.mean(axis=(0, 1))).sum())
 
 
 def draw_object(
     picture: np.ndarray, shape: str, colour: str, texture: str, placement: Placement, shading: float = 0.0
 ) -> np.ndarray:
-    """A copy of `picture` with one object drawn over it.
+    """Draw an object on a copy of an image.
 
     Args:
-        picture: `(height, width, 3)`, RGB from 0 to 1.
-        shape, colour, texture: names out of `SHAPES`, `COLOURS` and `TEXTURES`. The texture's second colour is a
-            lighter or darker kind of the first, so that the colour's name holds for every texture.
-        placement: where, how large and how turned.
-        shading: 0 paints flat; up to 1 lights the object from the upper left and lets it throw a shadow.
+        picture: image of shape (height, width, 3), RGB from 0 to 1.
+        shape: a name in `SHAPES`.
+        colour: a name in `COLOURS`.
+        texture: a name in `TEXTURES`. The second colour of the texture is a lighter or darker shade of `colour`, so
+            that the name of the colour is right for every texture.
+        placement: position, size and orientation of the object.
+        shading: strength of the light from the upper left and of the shadow, from 0 (flat) to 1.
+
+    Returns:
+        Array of shape (height, width, 3).
 
     Raises:
-        KeyError: `shape` or `colour` is unknown.
-        ValueError: `texture` is unknown.
+        KeyError: if `shape` or `colour` is unknown.
+        ValueError: if `texture` is unknown.
     """
     height, width, _ = picture.shape
     mask = shape_mask(shape, placement, height, width)
@@ -194,5 +227,5 @@ def draw_object(
 
 
 def to_image(picture: np.ndarray) -> Image.Image:
-    """A picture array, RGB from 0 to 1, as a PIL image; values outside are clipped."""
+    """Convert an RGB array with values from 0 to 1 to a PIL image; values outside are clipped."""
     return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))

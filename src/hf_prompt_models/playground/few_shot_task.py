@@ -1,8 +1,8 @@
-"""The demo's few-shot task: objects that pre-training knows, in styles that it never saw, which make the shift.
+"""The few-shot task of the demo: objects that the tiny CLIP was trained on, in styles that it was not trained on.
 
-Each style is a function `(mask, rng) -> picture`: from the coverage of the object `(height, width)`, 0 to 1, it makes
-the whole picture `(height, width, 3)`, RGB from 0 to 1. Lengths are fractions of the picture's height, so that a style
-looks alike at every resolution.
+Each style is a function `(mask, rng) -> image`. The mask is the coverage of the object, of shape (height, width) with
+values from 0 to 1. The image has shape (height, width, 3), RGB from 0 to 1. Lengths are fractions of the image height,
+so that a style looks the same at every resolution.
 """
 
 import colorsys
@@ -32,7 +32,7 @@ CLASS_NAMES = (
 
 Split = Literal["train", "test"]
 
-_STREAMS: dict[Split, int] = {"train": 2, "test": 3}  # pre-training has 0 and 1
+_STREAMS: dict[Split, int] = {"train": 2, "test": 3}  # pre-training uses streams 0 and 1
 
 
 # -- styles ----------------------------------------------------------------------------------------------------------
@@ -52,13 +52,13 @@ def _filtered(mask: np.ndarray, kernel: ImageFilter.Filter) -> np.ndarray:
 
 
 def _edge(mask: np.ndarray, width: float) -> np.ndarray:
-    """A line of `width` (a fraction of the height) along the object's outline."""
+    """Return a line along the outline of the object; `width` is a fraction of the height."""
     pixels = 2 * max(1, round(width * len(mask) / 2)) + 1
     return _filtered(mask, ImageFilter.MaxFilter(pixels)) - _filtered(mask, ImageFilter.MinFilter(pixels))
 
 
 def _sway(mask: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """The mask with an unsteady hand's outline."""
+    """Return the mask with a wobbly outline, as if drawn freehand."""
     height, width = mask.shape
     rows, columns = np.mgrid[:height, :width]
     down, right = ((smooth_noise(height, width, (7, 7), rng) - 0.5) * amount * height for _ in range(2))
@@ -66,14 +66,14 @@ def _sway(mask: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
 
 
 def sketch(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pencil: two passes of a thin, unsteady line on paper."""
+    """Draw a pencil sketch: two passes of a thin, wobbly line on paper."""
     paper = rng.uniform(0.86, 1.0) - 0.05 * rng.random((*mask.shape, 1))
     line = np.maximum(*(_edge(_sway(mask, 0.05, rng), 0.018) for _ in range(2)))
     return _over(np.repeat(paper, 3, axis=2), np.full(3, rng.uniform(0.1, 0.35)), line * 0.9)
 
 
 def neon(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A glowing tube bent along the outline, at night."""
+    """Draw a neon sign: a glowing tube along the outline, on a dark background."""
     colour = _ink(rng, 0.9, 1.0)
     tube = _edge(mask, 0.025)
     glow = _filtered(tube, ImageFilter.GaussianBlur(0.05 * len(mask)))
@@ -81,7 +81,7 @@ def neon(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def chalk(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Chalk on a blackboard: a broken outline, filled with loose slanting strokes."""
+    """Draw with chalk on a blackboard: a broken outline, filled with loose diagonal strokes."""
     height, width = mask.shape
     rows, columns = np.mgrid[:height, :width] / height
     slant = rng.choice((-1, 1)) * rng.uniform(0.5, 1.5)
@@ -94,7 +94,7 @@ def chalk(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def blueprint(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A white line drawing with a grid on blue paper."""
+    """Draw a blueprint: white lines and a grid on blue paper."""
     height, width = mask.shape
     rows, columns = np.mgrid[:height, :width]
     pitch = height // 12
@@ -112,20 +112,20 @@ STYLES = (blueprint, chalk, neon, sketch)
 
 
 def draw_example(class_name: str, split: Split, seed: int, index: int, size: int = 80) -> Image.Image:
-    """Draws example `index` of a class: the object, large, in one of `STYLES`.
+    """Draw one example of a class: a large object in one of `STYLES`.
 
     Args:
         class_name: one of `CLASS_NAMES`.
-        split: "train" and "test" are disjoint random streams of the same seed.
-        seed: names the task; nothing is shared between seeds but the classes and the styles.
-        index: which example of the class.
+        split: "train" or "test"; the splits of a seed use different random streams.
+        seed: random seed of the task. Different seeds share only the classes and the styles.
+        index: index of the example in the class.
         size: height and width in pixels.
 
     Returns:
         An RGB image.
 
     Raises:
-        ValueError: `class_name` is not in `CLASS_NAMES`.
+        ValueError: if `class_name` is not in `CLASS_NAMES`.
     """
     if class_name not in CLASS_NAMES:
         raise ValueError(f"Unknown class {class_name!r}; known are {', '.join(CLASS_NAMES)}.")
@@ -140,23 +140,24 @@ def draw_example(class_name: str, split: Split, seed: int, index: int, size: int
         rng.uniform(0.85, 1.18),
         rng.random() < 0.5,
     )
-    # The styles work on pixels, so they are drawn at twice the size and averaged.
+    # The styles operate on pixels, so the image is drawn at twice the size and averaged for antialiasing.
     return to_image(style(shape_mask(class_name, placement, 2 * size, 2 * size), rng)).reduce(2)
 
 
 def write_image_folder(
     output_dir: str | Path, *, seed: int, train_per_class: int = 32, test_per_class: int = 50
 ) -> None:
-    """Writes the demo's task as an image folder, `output_dir/{train,test}/<class name>/<number>.png`.
+    """Write the task of the demo as an image folder, `output_dir/{train,test}/<class name>/<number>.png`.
 
-    The same arguments write the same bytes. Fewer examples are the first of more examples.
+    The same arguments write the same bytes, and a smaller number of examples gives the first ones of a larger number.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the task, see `draw_example`.
-        train_per_class, test_per_class: how many pictures of each class.
+        output_dir: output folder; created if missing.
+        seed: random seed of the task, see `draw_example`.
+        train_per_class: number of training images per class.
+        test_per_class: number of test images per class.
     """
-    from hf_prompt_models.utils.files import adding_files  # here: drawing alone does without torch
+    from hf_prompt_models.utils.files import adding_files  # imported here because drawing does not need torch
 
     counts: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
     for split, count in counts.items():

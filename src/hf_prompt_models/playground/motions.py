@@ -1,8 +1,8 @@
-"""Clips of drawn objects whose motion no single frame tells.
+"""Clips of drawn objects whose motion cannot be recognised from a single frame.
 
-Motions come in pairs, and a pair's two clips are made of the very same frames: one plays them in the order drawn, the
-other backwards ("blinking" and "vanishing": reordered). Whatever looks at frames one by one and forgets their order,
-mean pooling above all, can only guess within a pair.
+Motions come in pairs, and the two clips of a pair have exactly the same frames: one plays them forwards, the other one
+backwards ("blinking" and "vanishing": reordered). A model that ignores the order of the frames, such as mean pooling,
+can only guess within a pair.
 """
 
 from typing import NamedTuple
@@ -20,17 +20,25 @@ PAIRS = (
     ("two objects parting", "two objects colliding"),
     ("blinking", "vanishing"),
 )
-"""Motions and their opposites. Turning right is clockwise: the object's top goes to the right."""
+"""Motions and their opposites. Turning right is clockwise: the top of the object moves to the right."""
 
 OBJECTS = ("bottle", "cactus", "crown", "hammer", "key", "mushroom", "plane", "snowman", "tree", "triangle")
-"""Shapes with an upright position, so that turning shows, and that the packaged CLIP knows well."""
+"""Shapes whose rotation is visible and that the packaged CLIP recognises well."""
 
 FRAMES = (16, 32)
-"""The fewest and the most frames of a clip."""
+"""Minimum and maximum number of frames of a clip."""
 
 
 class Track(NamedTuple):
-    """An object's course over `n` frames: arrays `(n,)` named as in `Placement`, and whether it is visible."""
+    """Track of an object over `n` frames, as arrays of shape (n,).
+
+    Attributes:
+        x: horizontal centre, as in `Placement`.
+        y: vertical centre, as in `Placement`.
+        size: diameter, as in `Placement`.
+        angle: clockwise rotation in degrees.
+        visible: whether the object is visible, bool.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -42,23 +50,23 @@ class Track(NamedTuple):
 def draw_opposites(
     pair: tuple[str, str], rng: np.random.Generator, shape: str | None = None, size: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a clip of each motion of a pair, out of the same frames.
+    """Draw a clip of each motion of a pair, with the same frames.
 
-    Object, colour, texture, ground, speed, place and number of frames vary from one draw to the next.
+    Object, colour, texture, background, speed, position and number of frames are random.
 
     Args:
         pair: one of `PAIRS`.
-        rng: decides everything that varies.
-        shape: the object, one of `SHAPES`; by default one of `OBJECTS`, drawn by lot.
+        rng: random generator.
+        shape: the object, one of `SHAPES`. Default: sampled from `OBJECTS`.
         size: height and width in pixels.
 
     Returns:
-        The clips of the pair's first and second motion, each `(frames, size, size, 3)`, RGB, uint8. The second has the
-        first's frames in another order: from last to first, but for "vanishing", which shows all frames with an object
-        before all without.
+        The clips of the first and the second motion of the pair, RGB arrays of shape (frames, size, size, 3), uint8.
+        The second clip has the frames of the first in reverse order, except for "vanishing", which has all frames with
+        an object before all frames without.
 
     Raises:
-        ValueError: `pair` is not one of `PAIRS`.
+        ValueError: if `pair` is not one of `PAIRS`.
     """
     count = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
     tracks = make_tracks(pair, count, rng)
@@ -74,7 +82,7 @@ def draw_opposites(
 def _with_object(
     pictures: list[np.ndarray], shape: str, track: Track, ground: np.ndarray, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Copies of the pictures, with one object of lasting looks where its track has it."""
+    """Draw an object of constant appearance on copies of the frames, at the positions of its track."""
     colour = str(rng.choice([name for name in COLOURS if contrast(name, ground) > 0.6]))
     texture = str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
     tilt, stretch = rng.normal(0, 6), rng.uniform(0.85, 1.18)
@@ -87,7 +95,16 @@ def _with_object(
 
 
 def make_tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> list[Track]:
-    """What the objects of a pair's first motion do: one track an object."""
+    """Sample the tracks of the objects for the first motion of a pair, one track per object.
+
+    Args:
+        pair: one of `PAIRS`.
+        count: number of frames.
+        rng: random generator.
+
+    Raises:
+        ValueError: if `pair` is not one of `PAIRS`.
+    """
     time = np.linspace(0, 1, count)
 
     def between(start: float, end: float) -> np.ndarray:
@@ -119,7 +136,8 @@ def make_tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> 
             return [Track(x, y, diameter, level, always) for x, y in courses]
         case "blinking":
             x, y = rng.uniform(0.35, 0.65, 2)
-            # Two or three times on and off, starting with either; each spell outlasts the gap between 8 samples.
+            # The object is on and off two or three times, starting with either. Each phase is longer than the gap
+            # between 8 sampled frames.
             visible = (time * 0.999 * 2 * rng.integers(2, 4)).astype(int) % 2 == rng.integers(2)
             return [Track(still * x, still * y, still * rng.uniform(0.5, 0.75), level, visible)]
         case _:

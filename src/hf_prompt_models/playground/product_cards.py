@@ -1,7 +1,7 @@
-"""Product cards: a picture, a title that leaves out what the picture shows, and a description that names it.
+"""Product cards: an image, a title without colour and material, and a description that names them.
 
-Every card has its own random stream, named by `(split, seed, index)`: card 7 is the same however many are drawn.
-They are written to disk in the files that the package's readers take.
+Every card has its own random stream, identified by `(split, seed, index)`: card 7 does not depend on the number of
+cards. The files on disk have the formats that the readers of this package read.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,27 @@ from .shapes import SHAPES
 
 
 CARD_COLOURS = ("red", "yellow", "green", "blue", "purple", "pink", "brown", "black", "teal")
-"""Those of `COLOURS` that stand out of a pale ground and are no shade of another; orange would need an "an"."""
+"""The `COLOURS` that are visible on a pale background and are not shades of each other. Orange is left out because it
+would need the article "an"."""
 
 MATERIALS = ("plastic", "wood", "wool", "lace", "stone")
-"""What objects are made of; `draw_product` says how each looks."""
+"""Materials of the objects; `draw_product` draws each of them in a different way."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.6, 0.68), "large": (0.85, 0.98)}
-"""Diameters, in fractions of the picture's side, from and to."""
+"""Range of the diameter for each size, as fractions of the image side."""
 
 CARD_SIZE = 48
 HEM = 5
-"""Width in pixels of a square that must be all inside for its middle to be seen through."""
+"""Width in pixels of the filter that erodes the outline of lace, so that its hem is not transparent."""
 
 Split = Literal["train", "test", "episodes"]
 
-_STREAMS: dict[Split, int] = {"train": 13, "test": 14, "episodes": 15}  # scenes.py has stream 12
+_STREAMS: dict[Split, int] = {"train": 13, "test": 14, "episodes": 15}  # scenes.py uses stream 12
 
 
 @dataclass(frozen=True)
 class ProductTraits:
-    """What a card shows.
+    """Attributes of the product on a card.
 
     Attributes:
         shape: one of `SHAPES`.
@@ -53,35 +54,37 @@ class ProductTraits:
 
     @property
     def title(self) -> str:
-        """Such as "small lamp": colour and material must be seen."""
+        """Title, such as "small lamp". Colour and material are only in the image."""
         return f"{self.size} {self.shape}"
 
     @property
     def description(self) -> str:
+        """Description with all attributes, such as "this is a small red lamp made of wood."."""
         return f"this is a {self.size} {self.colour} {self.shape} made of {self.material}."
 
     @property
     def name(self) -> str:
-        """What a short caption says, such as "red lamp"."""
+        """Short name, such as "red lamp"."""
         return f"{self.colour} {self.shape}"
 
     @property
     def caption(self) -> str:
+        """Caption, such as "this is a red lamp."."""
         return f"this is a {self.name}."
 
 
 def choose_product(rng: np.random.Generator) -> ProductTraits:
-    """A product, all of them equally likely."""
+    """Sample the attributes of a product uniformly."""
     choices = (SHAPES, CARD_COLOURS, MATERIALS, SIZES)
     return ProductTraits(*(str(rng.choice(list(choice))) for choice in choices))
 
 
 def draw_product(product: ProductTraits, rng: np.random.Generator, size: int = CARD_SIZE) -> Image.Image:
-    """Photographs a product on a pale ground: where it stands, how it is turned and lit is by chance.
+    """Draw a product on a pale background, with random position, rotation and light.
 
     Args:
-        product: what to show.
-        rng: chooses the rest.
+        product: attributes of the product.
+        rng: random generator of everything else.
         size: height and width in pixels.
 
     Returns:
@@ -104,14 +107,17 @@ def draw_product(product: ProductTraits, rng: np.random.Generator, size: int = C
 def _surface(
     product: ProductTraits, plain: np.ndarray, ground: np.ndarray, inside: np.ndarray, placement: Placement
 ) -> np.ndarray:
-    """What of a picture `(height, width, 3)` shows through an object's outline, by its material.
+    """Draw the surface of an object, depending on its material.
 
     Args:
-        product: the object.
-        plain: the picture with it, painted plainly.
-        ground: the picture without it.
-        inside: how much of each pixel it covers, `(height, width)`.
-        placement: where it is.
+        product: attributes of the object.
+        plain: image with the object in a plain colour, of shape (height, width, 3).
+        ground: image without the object, of shape (height, width, 3).
+        inside: coverage of each pixel by the object, of shape (height, width).
+        placement: position, size and orientation of the object.
+
+    Returns:
+        Array of shape (height, width, 3), which is valid inside the outline of the object.
     """
     height, width, _ = plain.shape
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -120,14 +126,14 @@ def _surface(
     colour = np.array(COLOURS[product.colour])
     second = colour * 0.35 if colour.mean() > 0.5 else colour * 0.45 + 0.55
     match product.material:
-        case "wood":  # its grain
+        case "wood":  # diagonal grain
             return np.where(((across + down) * 1.3 % 1 < 0.5)[..., None], second, plain)
-        case "wool":  # knitted with bands
+        case "wool":  # horizontal bands
             return np.where((down * 1.6 % 1 < 0.4)[..., None], second, plain)
-        case "lace":  # one sees through it, but for the hem
+        case "lace":  # transparent except for the hem
             hem = Image.fromarray((inside * 255).astype(np.uint8)).filter(ImageFilter.MinFilter(HEM))
             return plain + (ground - plain) * 0.75 * (np.asarray(hem) / 255)[..., None]
-        case "stone":  # rough: one side is in shadow, the other one glares
+        case "stone":  # strong light: one side is dark, the other side is bright
             dark, glaring = np.clip(-across, 0, 1)[..., None], np.clip(across, 0, 1)[..., None]
             shaded = plain * (1 - dark)
             return shaded + (1 - shaded) * 0.75 * glaring
@@ -136,13 +142,16 @@ def _surface(
 
 
 def draw_card(split: Split, seed: int, index: int, size: int = CARD_SIZE) -> tuple[Image.Image, ProductTraits]:
-    """Draws card `index` of a split of the stream `seed`.
+    """Draw one card.
 
     Args:
-        split: "train" and "test" are disjoint random streams of the same seed.
-        seed: names the stream of cards.
-        index: which card of the stream.
+        split: the split; the splits of a seed use different random streams.
+        seed: random seed of the stream of cards.
+        index: index of the card in the stream.
         size: height and width in pixels.
+
+    Returns:
+        The RGB image and the attributes of the product.
     """
     rng = card_stream(split, seed, index)
     product = choose_product(rng)
@@ -150,23 +159,30 @@ def draw_card(split: Split, seed: int, index: int, size: int = CARD_SIZE) -> tup
 
 
 def card_stream(split: Split, seed: int, index: int) -> np.random.Generator:
-    """What is random in card, or episode, `index`."""
+    """Return the random generator of a card or an episode.
+
+    Args:
+        split: the split; the splits of a seed use different random streams.
+        seed: random seed of the stream.
+        index: index of the card or episode in the stream.
+    """
     return np.random.default_rng((_STREAMS[split], seed, index))
 
 
 def write_card_folder(
     output_dir: str | Path, *, seed: int, train: int = 4000, test: int = 500, size: int = CARD_SIZE
 ) -> None:
-    """Writes product cards, `output_dir/{train,test}/{products.jsonl,captions.jsonl,<number>.png}`.
+    """Write product cards to `output_dir/{train,test}/{products.jsonl,captions.jsonl,<number>.png}`.
 
-    `products.jsonl` has an object a line, `id`, `image`, `title` and `description`, as `read_products` takes them;
-    `captions.jsonl` is of the same pictures, `image` and `caption`, for `read_captions`. The same arguments write the
-    same bytes; fewer cards are the first of more cards.
+    Each line of `products.jsonl` is an object with `id`, `image`, `title` and `description`, which `read_products`
+    reads. Each line of `captions.jsonl` has `image` and `caption` of the same images, for `read_captions`. The same
+    arguments write the same bytes, and a smaller number of cards gives the first ones of a larger number.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the cards; the splits of a seed share no picture.
-        train, test: how many cards.
+        output_dir: output folder; created if missing.
+        seed: random seed of the cards; the splits of a seed share no image.
+        train: number of training cards.
+        test: number of test cards.
         size: height and width in pixels.
     """
     counts: dict[Split, int] = {"train": train, "test": test}

@@ -1,9 +1,9 @@
-"""Scenes: pictures of several objects that differ in shape, colour, size and place, and phrases that mean one of them.
+"""Scenes: images of several objects with different shape, colour, size and position, and referring expressions.
 
-Every scene has its own random stream, named by `(split, seed, index)`: scene 7 is the same however many are drawn.
-Objects stand in cells of their own and never touch: a box holds one object and nothing of another. A phrase means
-exactly one object, by its attributes or by a relation to another object. Scenes are written to disk as referring
-expressions: pictures, phrases and candidate boxes, in the files of RefCOCO.
+Every scene has its own random stream, identified by `(split, seed, index)`: scene 7 does not depend on the number of
+scenes. Each object is in its own cell and never touches another one: a box has one object and no part of another. A
+phrase refers to exactly one object, by its attributes or by a relation to another object. Scenes are written to disk
+as referring expressions: images, phrases and candidate boxes, in the file format of RefCOCO.
 """
 
 import json
@@ -24,7 +24,7 @@ from .drawing import COLOURS, GROUNDS, Placement, draw_ground, shape_mask, smoot
 SCENE_SHAPES = ("circle", "square", "triangle", "cross", "heart", "ring")
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.18, 0.21), "large": (0.27, 0.30)}
-"""Diameters, in fractions of the picture's side, from and to."""
+"""Range of the diameter for each size, as fractions of the image side."""
 
 SCENE_SIZE = 48
 MOST_OBJECTS = 4
@@ -32,8 +32,8 @@ CELLS = 3
 
 Split = Literal["pretraining", "train", "test"]
 
-_STREAMS: dict[Split, int] = {"pretraining": 8, "train": 9, "test": 10}  # clips.py has streams 4 to 7
-_CHOICE_STREAM = 12  # pre-training has stream 11
+_STREAMS: dict[Split, int] = {"pretraining": 8, "train": 9, "test": 10}  # clips.py uses streams 4 to 7
+_CHOICE_STREAM = 12  # pre-training uses stream 11
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class SceneObject:
 
     Attributes:
         shape: one of `SCENE_SHAPES`.
-        colour: one of `COLOURS`: what its paint is called; shades differ from object to object.
+        colour: one of `COLOURS`, the name of the colour; the exact shade differs from object to object.
         size: "small" or "large".
-        box: `(x1, y1, x2, y2)` in pixels, the right and the bottom one excluded.
-        middle: `(x, y)` in fractions of the picture's side.
+        box: `(x1, y1, x2, y2)` in pixels; the right column and the bottom row are excluded.
+        middle: centre `(x, y)` as fractions of the image side.
     """
 
     shape: str
@@ -57,38 +57,38 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it, in random order."""
+    """An image and its objects in random order."""
 
     image: Image.Image
     objects: tuple[SceneObject, ...]
 
 
 def draw_scene(split: Split, seed: int, index: int, objects: int = MOST_OBJECTS, size: int = SCENE_SIZE) -> Scene:
-    """Draws scene `index` of a split of the stream `seed`.
+    """Draw one scene.
 
     Args:
-        split: "pretraining", "train" and "test" are disjoint random streams of the same seed.
-        seed: names the stream of scenes.
-        index: which scene of the stream.
-        objects: how many objects, from 1 to `MOST_OBJECTS`.
+        split: "pretraining", "train" or "test"; the splits of a seed use different random streams.
+        seed: random seed of the stream of scenes.
+        index: index of the scene in the stream.
+        objects: number of objects, from 1 to `MOST_OBJECTS`.
         size: height and width in pixels.
 
     Raises:
-        ValueError: `objects` is not from 1 to `MOST_OBJECTS`.
+        ValueError: if `objects` is not from 1 to `MOST_OBJECTS`.
     """
     if not 1 <= objects <= MOST_OBJECTS:
         raise ValueError(f"A scene has 1 to {MOST_OBJECTS} objects, not {objects}.")
     rng = np.random.default_rng((_STREAMS[split], seed, index, objects))
     picture = draw_ground(str(rng.choice(GROUNDS if rng.random() < 0.4 else list(COLOURS))), size, size, rng)
-    picture = 1 - rng.uniform(0.2, 0.4) * (1 - picture)  # pale, so that objects stand out of it
+    picture = 1 - rng.uniform(0.2, 0.4) * (1 - picture)  # pale, so that the objects are visible
     drawn: list[SceneObject] = []
     for size_name, placement in _placements(objects, rng):
         shape = str(rng.choice(SCENE_SHAPES))
-        if drawn and rng.random() < 0.15:  # so that a shape alone often does not tell
+        if drawn and rng.random() < 0.15:  # repeat a shape, so that the shape alone is often ambiguous
             shape = str(rng.choice([other.shape for other in drawn]))
         mask = shape_mask(shape, placement, size, size)
         colour, paint = _paint(picture[mask > 0.5].mean(axis=0), rng)
-        # Shades run through the object: no object is of one colour value.
+        # The brightness varies within the object, so that no object has a single colour value.
         light = 1 + 0.3 * (smooth_noise(size, size, (4, 4), rng) - 0.5)
         picture = picture + (paint * light[..., None] - picture) * mask[..., None]
         rows, columns = np.nonzero(mask > 0.1)
@@ -100,7 +100,7 @@ def draw_scene(split: Split, seed: int, index: int, objects: int = MOST_OBJECTS,
 
 
 def _placements(objects: int, rng: np.random.Generator) -> list[tuple[str, Placement]]:
-    """Sizes and places of objects, each in a cell of its own."""
+    """Sample the sizes and positions of objects, each in its own cell."""
     found = []
     for cell in rng.permutation(CELLS * CELLS)[:objects]:
         name = str(rng.choice(list(SIZES)))
@@ -110,9 +110,9 @@ def _placements(objects: int, rng: np.random.Generator) -> list[tuple[str, Place
 
 
 def _paint(ground: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """A colour's name and a shade of it, RGB from 0 to 1, that differs from `ground`.
+    """Sample the name of a colour and a shade of it, RGB from 0 to 1, that differs from `ground`.
 
-    Paints are impure, as people's are: up to nearly half of another paint may be mixed in.
+    The shades are not pure: up to 45% of another colour may be mixed in.
     """
     while True:
         colour, other = rng.choice(list(COLOURS), 2)
@@ -129,20 +129,22 @@ def _paint(ground: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarra
 Kind = Literal["shape", "size", "position", "color", "relation"]
 
 ATTRIBUTE_KINDS: tuple[Kind, ...] = ("shape", "size")
-"""What an object is by itself. Its own colour is a kind for itself: paint changes it."""
+"""Kinds of phrases about a single object. Colour is not among them, because painting a region changes the colour."""
 
 POSITIONS = ("on the left", "on the right", "at the top", "at the bottom")
 
 CLEARLY = 0.15
-"""How much further left, or above, a thing must be for the words to hold, in fractions of the picture's side."""
+"""Minimum offset for the words "left" and "above" to be true, as a fraction of the image side."""
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """Attributes:
-    text: such as "the large heart".
-    target: which object of the scene it means.
-    kind: what it takes to tell.
+    """A referring expression.
+
+    Attributes:
+        text: the phrase, such as "the large heart".
+        target: index of the object in the scene.
+        kind: property that identifies the object.
     """
 
     text: str
@@ -151,18 +153,22 @@ class Phrase:
 
 
 def left_of(one: SceneObject, other: SceneObject) -> bool:
+    """Return whether the first object is clearly left of the second."""
     return one.middle[0] < other.middle[0] - CLEARLY
 
 
 def above(one: SceneObject, other: SceneObject) -> bool:
+    """Return whether the first object is clearly above the second."""
     return one.middle[1] < other.middle[1] - CLEARLY
 
 
 def larger(one: SceneObject, other: SceneObject) -> bool:
+    """Return whether the first object is large and the second is small."""
     return (one.size, other.size) == ("large", "small")
 
 
 def same_colour(one: SceneObject, other: SceneObject) -> bool:
+    """Return whether both objects have the same colour name."""
     return one.colour == other.colour
 
 
@@ -178,7 +184,7 @@ RELATIONS: dict[str, Callable[[SceneObject, SceneObject], bool]] = {
 
 
 def stands(thing: SceneObject, position: str) -> bool:
-    """Whether an object stands clearly in the half of the picture that one of `POSITIONS` names."""
+    """Return whether an object is clearly in the half of the image that one of `POSITIONS` names."""
     x, y = thing.middle
     return {
         "on the left": x < 0.5 - CLEARLY / 2,
@@ -189,9 +195,9 @@ def stands(thing: SceneObject, position: str) -> bool:
 
 
 def unique_phrases(objects: Sequence[SceneObject]) -> list[Phrase]:
-    """Every phrase this module knows that is true of exactly one of `objects`, in the scene's order.
+    """Return all phrases that refer to exactly one object, in the order of the objects.
 
-    A phrase says no more than it needs: "the large heart" only where "the heart" means several.
+    Phrases have no redundant words: "the large heart" is returned only if "the heart" is ambiguous.
     """
     phrases: list[Phrase] = []
 
@@ -240,17 +246,23 @@ def draw_expression(
     objects: int = MOST_OBJECTS,
     size: int = SCENE_SIZE,
 ) -> tuple[Scene, Phrase]:
-    """A scene and one phrase that means exactly one of its objects.
+    """Draw a scene and sample a phrase that refers to exactly one of its objects.
 
-    A kind is chosen first, each equally likely, then a phrase of that kind.
+    The kind of the phrase is sampled uniformly first, then a phrase of that kind.
 
     Args:
-        split, seed, objects, size: see `draw_scene`.
-        index: which example of the stream. Scenes without a phrase of `kinds` are passed over.
-        kinds: the kinds to choose from.
+        split: "pretraining", "train" or "test"; the splits of a seed use different random streams.
+        seed: random seed of the stream of scenes.
+        index: index of the example in the stream. Scenes without a phrase of `kinds` are skipped.
+        kinds: kinds of phrases to sample from.
+        objects: number of objects, from 1 to `MOST_OBJECTS`.
+        size: height and width in pixels.
+
+    Raises:
+        ValueError: if none of 100 scenes has a phrase of `kinds`.
     """
     rng = np.random.default_rng((_CHOICE_STREAM, seed, index))
-    # Each example has a hundred scenes of its own to find one in, so that no two share a scene.
+    # Each example has its own hundred candidate scenes, so that no two examples share a scene.
     for number in range(100 * index, 100 * index + 100):
         scene = draw_scene(split, seed, number, objects, size)
         phrases = [phrase for phrase in unique_phrases(scene.objects) if phrase.kind in kinds]
@@ -271,21 +283,22 @@ def write_scene_folder(
     objects: int = MOST_OBJECTS,
     size: int = SCENE_SIZE,
 ) -> None:
-    """Writes scenes to ground phrases in, `output_dir/{train,test}/{annotations.json,proposals.json,<number>.png}`.
+    """Write a visual grounding dataset to `output_dir/{train,test}/{annotations.json,proposals.json,<number>.png}`.
 
-    `annotations.json` is a list with one object a phrase: `id`, `file_name`, `caption`, `bbox` [x, y, width, height],
-    `width`, `height`, and `kind`, what it takes to tell. `proposals.json` maps a file name to all objects' boxes,
-    `[{"box": [x, y, width, height]}, …]`. The same arguments write the same bytes; fewer examples are the first of
-    more examples.
+    `annotations.json` is a list with one entry per phrase: `id`, `file_name`, `caption`, `bbox` [x, y, width, height],
+    `width`, `height`, and `kind`, the property that identifies the target. `proposals.json` maps each file name to the
+    boxes of all objects, `[{"box": [x, y, width, height]}, …]`. The same arguments write the same bytes, and a smaller
+    number of examples gives the first ones of a larger number.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the scenes; the splits of a seed share none, and none is in pre-training.
-        phrases: "attributes" for phrases by shape and size, "positions" for those by the place in the picture,
-            "colors" for those by the object's own colour, which a painted region hides in part, "relations" for those
-            by a relation to another object.
-        train, test: how many examples, each with a scene of its own.
-        objects: in every scene.
+        output_dir: output folder; created if missing.
+        seed: random seed of the scenes; the splits of a seed share no scene, and no scene is used in pre-training.
+        phrases: "attributes" for phrases with shape and size, "positions" for phrases with the position in the image,
+            "colors" for phrases with the colour of the object, which painting a region partly hides, or "relations"
+            for phrases with a relation to another object.
+        train: number of training examples, each with its own scene.
+        test: number of test examples, each with its own scene.
+        objects: number of objects in every scene.
         size: height and width in pixels.
     """
     counts: dict[Split, int] = {"train": train, "test": test}

@@ -1,7 +1,8 @@
 """Object outlines: each shape is a short list of polygons, painted or cut out in order.
 
-Coordinates are in object units: the origin is the object's middle, x grows rightwards, y grows downwards, and every
-shape fits the box from -1 to 1. Being polygons, shapes turn, mirror and scale exactly, at any resolution.
+Coordinates are in object units: the origin is the centre of the object, x increases to the right, y increases
+downwards, and every shape fits the box from -1 to 1. Polygons can be rotated, mirrored and scaled exactly, at any
+resolution.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,12 @@ import numpy as np
 
 
 class Part(NamedTuple):
-    """One polygon of a shape: its corners `(n, 2)` in object units, and whether it is painted or cut out."""
+    """One polygon of a shape.
+
+    Attributes:
+        points: corners in object units, of shape (n, 2).
+        painted: whether the polygon is painted or cut out.
+    """
 
     points: np.ndarray
     painted: bool
@@ -29,7 +35,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> list[tuple[flo
 
 
 def _oval(x: float, y: float, rx: float, ry: float | None = None, start: float = 0, end: float = 360) -> np.ndarray:
-    """Points of an ellipse's arc from `start` to `end` degrees, clockwise from three o'clock."""
+    """Return points of the arc of an ellipse from `start` to `end` degrees, clockwise from three o'clock."""
     turn = np.radians(np.linspace(start, end, 40))
     return np.stack([x + rx * np.cos(turn), y + (rx if ry is None else ry) * np.sin(turn)], axis=1)
 

@@ -1,7 +1,7 @@
-"""Few-shot word binding: two pictures are given names that mean nothing, and a third picture is to be named.
+"""Few-shot word binding: two images are given nonsense names, and the model names a third image.
 
-"this is a dax", "this is a blicket", "what is this? this is a": only the pictures say which of both is right.
-The task is open-ended miniImageNet's (Frozen, arXiv 2106.13884, section 4.2), with product cards for photos.
+"this is a dax", "this is a blicket", "what is this? this is a": only the images tell which of the two names is right.
+The task follows open-ended miniImageNet (Frozen, arXiv 2106.13884, section 4.2), with product cards instead of photos.
 """
 
 import json
@@ -18,25 +18,25 @@ from .product_cards import CARD_SIZE, ProductTraits, card_stream, choose_product
 
 
 WORDS = ("dax", "blicket", "shously", "slation", "perpo")
-"""The paper's own."""
+"""Nonsense words of the paper."""
 
 _ONSETS = ("b", "d", "f", "g", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z")
 _ENDINGS = ("abbo", "affle", "ebbit", "effo", "igget", "immo", "oppin", "uddle")
 
 NONSENSE_WORDS = (*WORDS, *(onset + ending for onset in _ONSETS for ending in _ENDINGS))
-"""Those that the tiny language model knows the looks of, and no meaning."""
+"""Nonsense words of the tiny language model: it was trained on texts with them, but they have no fixed meaning."""
 
 QUESTION = "what is this? this is a"
 
 
 @dataclass(frozen=True)
 class WordEpisode:
-    """Pictures with names, and one to be named.
+    """An episode: example images with names, and one image to name.
 
     Attributes:
-        products: what the examples show, in their order.
-        words: their names.
-        asked: which of them the question is about.
+        products: the products of the examples, in order.
+        words: names of the examples.
+        asked: index of the example that the question is about.
     """
 
     products: tuple[ProductTraits, ...]
@@ -45,36 +45,40 @@ class WordEpisode:
 
     @property
     def answer(self) -> str:
+        """Name of the product that the question is about."""
         return self.words[self.asked]
 
     @property
     def induction(self) -> str:
-        """What says the task: "answer with dax or blicket.", always in the same order."""
+        """Task induction, such as "answer with blicket or dax.", in alphabetical order."""
         return induction(self.words)
 
     @property
     def texts(self) -> list[str]:
-        """What stands behind each picture: the examples' names, and the question."""
+        """Text after each image: the names of the examples, then the question."""
         return [*(f"this is a {word}." for word in self.words), QUESTION]
 
     @property
     def shown(self) -> list[ProductTraits]:
-        """What is in each picture."""
+        """Product in each image."""
         return [*self.products, self.products[self.asked]]
 
 
 def induction(words: tuple[str, ...]) -> str:
-    """What says the task, such as "answer with dax or blicket."; in alphabetical order, which tells nothing."""
+    """Return the task induction, such as "answer with blicket or dax.".
+
+    The words are in alphabetical order, so that their order does not reveal the answer.
+    """
     return f"answer with {' or '.join(sorted(words))}."
 
 
 def choose_episode(rng: np.random.Generator, ways: int = 2, words: tuple[str, ...] = NONSENSE_WORDS) -> WordEpisode:
-    """An episode of products that all differ in shape and colour.
+    """Sample an episode of products that all differ in shape and colour.
 
     Args:
-        rng: chooses all.
-        ways: how many examples.
-        words: what the names are drawn from.
+        rng: random generator of all choices.
+        ways: number of examples.
+        words: words that the names are sampled from.
     """
     products: list[ProductTraits] = []
     while len(products) < ways:
@@ -88,13 +92,16 @@ def choose_episode(rng: np.random.Generator, ways: int = 2, words: tuple[str, ..
 def draw_episode(
     seed: int, index: int, words: tuple[str, ...] = WORDS[:2], size: int = CARD_SIZE
 ) -> tuple[list[Image.Image], WordEpisode]:
-    """Draws a 2-way episode, and its pictures: one of each product, and another one of the product asked about.
+    """Draw a 2-way episode.
 
     Args:
-        seed: names the stream of episodes.
-        index: which episode of the stream.
-        words: what the names are drawn from.
-        size: height and width of the pictures in pixels.
+        seed: random seed of the stream of episodes.
+        index: index of the episode in the stream.
+        words: words that the names are sampled from.
+        size: height and width of the images in pixels.
+
+    Returns:
+        The images, one of each product and another one of the product in question, and the episode.
     """
     rng = card_stream("episodes", seed, index)
     episode = choose_episode(rng, words=words)
@@ -109,18 +116,18 @@ def write_episode_folder(
     words: tuple[str, ...] = WORDS[:2],
     size: int = CARD_SIZE,
 ) -> None:
-    """Writes 2-way word-binding episodes, `output_dir/{episodes.json,<number>-<place>.png}`.
+    """Write 2-way word-binding episodes to `output_dir/{episodes.json,<number>-<place>.png}`.
 
-    `episodes.json` is in the form of open-ended miniImageNet's lists, as `read_episodes` takes them. The same
-    arguments write the same bytes; fewer episodes are the first of more episodes.
+    `episodes.json` has the format of the open-ended miniImageNet lists, which `read_episodes` reads. The same
+    arguments write the same bytes, and a smaller number of episodes gives the first ones of a larger number.
 
     Args:
-        output_dir: the folder to write; made where missing.
-        seed: names the episodes.
-        episodes: how many.
-        words: what the names are drawn from. With two words, one sentence tells the task of all episodes:
+        output_dir: output folder; created if missing.
+        seed: random seed of the episodes.
+        episodes: number of episodes.
+        words: words that the names are sampled from. With two words, all episodes have the same task induction,
             `induction(words)`.
-        size: height and width of the pictures in pixels.
+        size: height and width of the images in pixels.
     """
     with adding_files(output_dir) as folder:
         entries = []
