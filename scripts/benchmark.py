@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure a method against its reference implementation; `--help` lists what can be measured."""
+"""Benchmark a method against its reference implementation; `--help` lists the benchmarks."""
 
 import sys
 

@@ -1,11 +1,12 @@
-"""Measure ActionCLIP here against the ways of other implementations, side by side in one run.
+"""Benchmark ActionCLIP of this package against other implementations, both in the same run.
 
-text: the sentences about all classes, each encoded alone at full length through `CLIPModel`, against as few packed
-rows as they need; then further batches, for which mmaction2's port encodes all sentences again. clips: clips per
-second of decoding alone, of the image tower alone, and of both. training: a step that trains a head, with the tower's
-features of the frames cached, against the same step with the tower. Both arms have the same weights and inputs and
-take turns, and how far their results differ stands beside. Without a backbone's folder the weights are random, in
-CLIP's shapes.
+The part "text" encodes the sentences of all classes: each sentence in its own row at full length through `CLIPModel`,
+or all sentences packed into as few rows as possible. It also measures further batches, for which the port in mmaction2
+encodes all sentences again. The part "clips" measures clips per second for decoding, for the image tower, and for
+both. The part "training" measures a training step of the head with cached frame features and with the image tower.
+
+Both implementations have the same weights and inputs and run alternately, and the tables show how much their results
+differ. Without --backbone, the weights are random, in the shapes of CLIP.
 """
 
 import argparse
@@ -49,62 +50,82 @@ CLIP_HEIGHT, CLIP_WIDTH, FRAMES_PER_SECOND = 240, 320, 25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the benchmark."""
     parser.add_argument(
-        "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="what to measure (default: all)"
+        "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="parts of the benchmark to run (default: all)"
     )
     parser.add_argument(
         "--backbone",
         default="vit-b-32",
-        help="vit-b-32 or vit-b-16: random weights in these shapes (default: vit-b-32); or the folder or Hub id of a "
-        "CLIP, with its own tokenizer and image size",
+        help="vit-b-32 or vit-b-16 for random weights in these shapes (default: vit-b-32); or the folder or Hub id of "
+        "a CLIP, with its own tokenizer and image size",
     )
     parser.add_argument(
-        "--num_classes", type=int, default=400, help=f"of {len(ACTION_NAMES)} names of actions (default: 400)"
+        "--num_classes", type=int, default=400, help=f"number of classes, at most {len(ACTION_NAMES)} (default: 400)"
     )
     parser.add_argument(
-        "--num_templates", type=int, default=16, help=f"of ActionCLIP's {len(ACTION_TEMPLATES)} (default: 16)"
+        "--num_templates",
+        type=int,
+        default=16,
+        help=f"number of ActionCLIP templates, at most {len(ACTION_TEMPLATES)} (default: 16)",
     )
     parser.add_argument(
         "--sampled_classes",
         type=int,
         default=25,
-        help="classes, evenly drawn, whose sentences the full-length arm encodes; its time is multiplied up "
-        "(default: 25; every sentence costs it the same)",
+        help="number of evenly sampled classes for the full-length implementation, whose time is extrapolated to all "
+        "classes because every sentence takes the same time (default: 25)",
     )
     parser.add_argument(
-        "--full", action="store_true", help="let the full-length arm encode all sentences: minutes, nothing estimated"
+        "--full",
+        action="store_true",
+        help="encode all sentences with the full-length implementation instead of estimating its time; takes minutes",
     )
     parser.add_argument(
-        "--chunk", type=int, default=100, help="sentences that the full-length arm encodes at once (default: 100)"
+        "--chunk",
+        type=int,
+        default=100,
+        help="number of sentences that the full-length implementation encodes at once (default: 100)",
     )
     parser.add_argument(
-        "--eval_batch_sizes", type=int, nargs="+", default=[1, 8], help="clips in a batch to predict (default: 1 8)"
+        "--eval_batch_sizes",
+        type=int,
+        nargs="+",
+        default=[1, 8],
+        help="batch sizes for prediction, in clips (default: 1 8)",
     )
-    parser.add_argument("--num_frames", type=int, default=8, help="frames of a clip (default: 8)")
-    parser.add_argument("--post_network", default="transf", help="the head (default: transf)")
-    parser.add_argument("--num_clips", type=int, default=8, help="video files to decode (default: 8)")
+    parser.add_argument("--num_frames", type=int, default=8, help="number of frames per clip (default: 8)")
+    parser.add_argument("--post_network", default="transf", help="head over the frame features (default: transf)")
+    parser.add_argument("--num_clips", type=int, default=8, help="number of video files to decode (default: 8)")
     parser.add_argument(
         "--seconds",
         type=float,
         default=10.0,
-        help=f"of each, at {CLIP_WIDTH} x {CLIP_HEIGHT} pixels and {FRAMES_PER_SECOND} frames a second (default: 10)",
+        help=f"length of each video file, at {CLIP_WIDTH} x {CLIP_HEIGHT} pixels and {FRAMES_PER_SECOND} frames per "
+        "second (default: 10)",
     )
     parser.add_argument(
-        "--clip_dir", metavar="FOLDER", help="decode your own videos instead: a folder with a folder a class"
+        "--clip_dir",
+        metavar="FOLDER",
+        help="folder of your own videos to decode instead, with one subfolder per class",
     )
-    parser.add_argument("--clip_batch_size", type=int, default=4, help="clips in the tower at once (default: 4)")
     parser.add_argument(
-        "--num_workers", type=int, nargs="+", default=[1], help="processes that decode, one or more (default: 1)"
+        "--clip_batch_size", type=int, default=4, help="batch size of the image tower, in clips (default: 4)"
     )
-    parser.add_argument("--batch_size", type=int, default=8, help="clips in a training step (default: 8)")
-    parser.add_argument("--repeats", type=int, default=2, help="the fastest of so many rounds (default: 2)")
+    parser.add_argument(
+        "--num_workers", type=int, nargs="+", default=[1], help="numbers of decoding processes (default: 1)"
+    )
+    parser.add_argument("--batch_size", type=int, default=8, help="training batch size, in clips (default: 8)")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="number of timed rounds; the fastest is reported (default: 2)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part.
+    """Run the benchmark and yield its results as Markdown, part by part.
 
     Raises:
-        ValueError: for more classes or templates than there are, or other numbers that make no sense.
+        ValueError: if there are fewer classes or templates than requested, or a number is too small.
     """
     for name, most in (("num_classes", len(ACTION_NAMES)), ("num_templates", len(ACTION_TEMPLATES))):
         if not 1 <= getattr(arguments, name) <= most:
@@ -120,11 +141,11 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def build_model(arguments: argparse.Namespace, trainable: str = "all") -> ActionClipForVideoClassification:
-    """With a backbone's weights, or random ones."""
+    """Build a model with the weights of a backbone, or with random weights."""
     names = drawn_evenly(ACTION_NAMES, arguments.num_classes)
     templates = [template.text for template in ACTION_TEMPLATES[: arguments.num_templates]]
     choices = {"num_frames": arguments.num_frames, "post_network": arguments.post_network, "trainable": trainable}
-    torch.manual_seed(0)  # of the head
+    torch.manual_seed(0)  # for the initial weights of the head
     if arguments.backbone not in CLIP_SHAPES:
         model = ActionClipForVideoClassification.from_backbone(arguments.backbone, names, templates, **choices)
         return model.eval()
@@ -141,10 +162,10 @@ def build_model(arguments: argparse.Namespace, trainable: str = "all") -> Action
 
 
 def token_ids(texts: Iterable[str]) -> list[list[int]]:
-    """Stands in for CLIP's tokenizer, which cannot be had without its files.
+    """Tokenize texts without the files of CLIP's tokenizer.
 
-    A word is a token for each 6 letters of it, punctuation is one: no fewer than CLIP's tokenizer makes of most words.
-    Equal pieces have equal ids.
+    A word has one token per 6 letters, and punctuation has one token. This is at least the number of tokens of CLIP's
+    tokenizer for most words. Equal pieces have equal ids.
     """
     known: dict[str, int] = {}
     sentences = []
@@ -160,6 +181,7 @@ def _starts(word: str) -> range:
 
 
 def drawn_evenly(items: Sequence, count: int) -> list:
+    """Return at most `count` evenly spaced items."""
     count = min(count, len(items))
     return [items[place * len(items) // count] for place in range(count)]
 
@@ -171,7 +193,16 @@ def drawn_evenly(items: Sequence, count: int) -> list:
 def full_length_features(
     model: ActionClipForVideoClassification, prompts: Sequence[Sequence[int]], chunk: int
 ) -> torch.Tensor:
-    """Features of some sentences, (sentences, dim), L2-normalised: each in a row, padded to all positions."""
+    """Compute the features of sentences, each in its own row, padded to all positions.
+
+    Args:
+        model: the model.
+        prompts: token ids of the sentences.
+        chunk: number of sentences that are encoded at once.
+
+    Returns:
+        L2-normalised features of shape (sentences, dim).
+    """
     positions = model.clip.config.text_config.max_position_embeddings
     ids = torch.tensor([[*prompt, *[0] * (positions - len(prompt))] for prompt in prompts])
     features = [model.clip.get_text_features(input_ids=part).pooler_output for part in ids.split(chunk)]
@@ -180,33 +211,44 @@ def full_length_features(
 
 @torch.no_grad()
 def packed_features(model: ActionClipForVideoClassification) -> torch.Tensor:
-    """Features of all sentences, (templates, classes, dim), as the first prediction needs them."""
-    model._classes_changed()  # nothing is known or laid out before
+    """Compute the features of all sentences, of shape (templates, classes, dim), as in the first prediction."""
+    model._classes_changed()  # clear the cached features and rows
     return model.get_text_features().pooler_output
 
 
 @torch.no_grad()
 def known_features(model: ActionClipForVideoClassification) -> torch.Tensor:
+    """Return the features of all sentences, from the cache if there is one."""
     return model.get_text_features().pooler_output
 
 
 @torch.no_grad()
 def predict(model: ActionClipForVideoClassification, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the logits of clips."""
     return model(pixel_values=pixels).logits
 
 
 @torch.no_grad()
 def video_features(model: ActionClipForVideoClassification, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the features of clips."""
     return model.get_video_features(pixel_values=pixels).pooler_output
 
 
 def log_mean_probabilities(videos: torch.Tensor, sentences: torch.Tensor) -> torch.Tensor:
-    """(batch, classes) of (batch, dim) and (templates, classes, dim), template by template as mmaction2 adds them."""
+    """Return the log of the probabilities averaged over templates, as in mmaction2.
+
+    Args:
+        videos: features of shape (batch, dim).
+        sentences: features of shape (templates, classes, dim).
+
+    Returns:
+        Tensor of shape (batch, classes).
+    """
     return torch.stack([(100 * videos @ each.T).softmax(dim=-1) for each in sentences]).mean(dim=0).log()
 
 
 def measure_text(arguments: argparse.Namespace) -> str:
-    """The first prediction's text, then further batches."""
+    """Measure the text side of the first prediction, then further batches."""
     model = build_model(arguments)
     prompts, classes = model.prompt_token_ids(), model.config.num_labels
     sampled = drawn_evenly(range(classes), classes if arguments.full else arguments.sampled_classes)
@@ -241,7 +283,7 @@ def measure_text(arguments: argparse.Namespace) -> str:
         (tower, videos), (ours, logits) = fastest_in_turn(
             [partial(video_features, model, pixels), partial(predict, model, pixels)], arguments.repeats
         )
-        # A softmax is over all classes: where some were drawn, the others' features are ours.
+        # The softmax needs all classes. Classes that were not sampled use our features in the reference as well.
         reference = features.clone()
         reference[:, sampled] = expected
         rows.append(
@@ -286,7 +328,7 @@ def measure_text(arguments: argparse.Namespace) -> str:
 
 
 class FrameDataset(Dataset):
-    """Decoded frames alone, nothing made of them."""
+    """Dataset that decodes frames but does not process them."""
 
     def __init__(self, dataset: VideoDataset):
         self.dataset = dataset
@@ -299,8 +341,8 @@ class FrameDataset(Dataset):
 
 
 def write_clips(folder: Path, arguments: argparse.Namespace) -> None:
-    """H.264 files of a textured ground that moves, with a little noise, as a camera sees it."""
-    for way in ("left", "right"):  # a data set has two classes at least
+    """Write H.264 files of a moving textured background with slight noise, similar to camera footage."""
+    for way in ("left", "right"):  # a dataset needs at least two classes
         (folder / way).mkdir()
     count = max(round(arguments.seconds * FRAMES_PER_SECOND), 1)
     for number in range(arguments.num_clips):
@@ -315,7 +357,7 @@ def write_clips(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def measure_clips(arguments: argparse.Namespace) -> str:
-    """Decoding, the image tower, and both."""
+    """Measure decoding, the image tower, and both."""
     model = build_model(arguments)
     processor = ActionClipImageProcessor() if model.processor is None else model.processor.image_processor
     with tempfile.TemporaryDirectory() as made:
@@ -369,7 +411,7 @@ def measure_clips(arguments: argparse.Namespace) -> str:
 
 
 def measure_training(arguments: argparse.Namespace) -> str:
-    """A step with the tower, and one with its features."""
+    """Measure a training step with the image tower and one with cached frame features."""
     model = build_model(arguments, trainable="head")
     model.train()
     side = model.clip.config.vision_config.image_size
@@ -377,10 +419,10 @@ def measure_training(arguments: argparse.Namespace) -> str:
     labels = torch.arange(arguments.batch_size) % model.config.num_labels
     with torch.no_grad():
         embeds = model.get_frame_features(pixels).pooler_output
-    known_features(model)  # once for all steps, in both arms
+    known_features(model)  # fill the cache, which both implementations use
 
     def step(**inputs: torch.Tensor) -> tuple[float, torch.Tensor]:
-        torch.manual_seed(0)  # the same sentences are drawn
+        torch.manual_seed(0)  # so that both implementations sample the same sentences
         model.zero_grad()
         loss = model(**inputs, labels=labels).loss
         loss.backward()

@@ -1,4 +1,4 @@
-"""400 action names of one to four words for the ActionCLIP benchmark, as long as labels of large video datasets."""
+"""400 action names of one to four words for the ActionCLIP benchmark, similar in length to those of large datasets."""
 
 _NAMES = """
 abseiling; applauding; applying lipstick; archery; arguing; arranging flowers; assembling a bicycle; backflip;

@@ -1,8 +1,8 @@
-"""Measure searching clips here, features first and then the best few read with the text, against reading every pair,
-as the released code does, in one run.
+"""Benchmark text-to-video search: reranking the best clips against scoring every pair, both in the same run.
 
-Both arms have the same weights and the same clips, which are encoded before. Recall at 1 of both stands beside; with
-random weights it says nothing. Without a model's folder the weights are random, of the sizes given.
+This package compares features first and runs the multimodal layers only on the best clips of each text. The released
+code runs them on every pair. Both implementations have the same weights and the same clips, which are encoded before.
+With --model, the tables also show recall at 1. Without --model, the weights are random, in the given sizes.
 """
 
 import argparse
@@ -28,17 +28,17 @@ from .measuring import count_flops, describe_machine, fastest, markdown_table
 TEXT_LENGTH, VOCABULARY = 12, 1000
 HEAD_WIDTH = 32
 COUNTED_TEXTS = 4
-"""Texts whose operations are counted; each costs the same."""
+"""Number of texts whose operations are counted; every text needs the same number of operations."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Clips as the model's features, and texts that search them.
+    """Encoded clips and text queries.
 
     Attributes:
-        tokens: of the texts.
-        clips: what `rank` takes for videos.
-        own: (texts,) index of each text's clip, or None where they are random.
+        tokens: tokens of the texts.
+        clips: encoded clips, as passed to `rank`.
+        own: index of the clip of each text, of shape (texts,), or `None` for random clips.
     """
 
     tokens: dict[str, torch.Tensor]
@@ -47,30 +47,43 @@ class Gallery:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the benchmark."""
     parser.add_argument(
-        "--model", metavar="DIR", help="a trained ALPRO that searches videos (default: random weights)"
+        "--model",
+        metavar="DIR",
+        help="folder of a trained ALPRO retrieval model; needs --captions (default: random weights)",
     )
     parser.add_argument(
         "--captions",
         metavar="FILE",
-        help="with --model: clips and captions, as for `hf-prompt train alpro --test_file`",
+        help="file with clips and captions, as for `hf-prompt train alpro --test_file`; needs --model",
     )
-    parser.add_argument("--videos", metavar="DIR", help="their folder (default: the file's own)")
-    parser.add_argument("--clips", type=int, default=500, help="clips that are searched (default: 500)")
-    parser.add_argument("--texts", type=int, default=50, help="texts that search them (default: 50)")
-    parser.add_argument("--k", type=int, default=16, help="clips read with each text (default: 16)")
-    parser.add_argument("--batch_size", type=int, default=64, help="pairs at a time (default: 64)")
-    parser.add_argument("--hidden_size", type=int, default=128, help="of random weights (default: 128)")
-    parser.add_argument("--num_layers", type=int, default=4, help="of random weights (default: 4)")
-    parser.add_argument("--image_size", type=int, default=64, help="of random weights (default: 64)")
-    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many rounds (default: 1)")
+    parser.add_argument(
+        "--videos", metavar="DIR", help="folder of the videos of --captions (default: the folder of the file)"
+    )
+    parser.add_argument("--clips", type=int, default=500, help="number of clips to search (default: 500)")
+    parser.add_argument("--texts", type=int, default=50, help="number of text queries (default: 50)")
+    parser.add_argument("--k", type=int, default=16, help="number of clips to rerank per text (default: 16)")
+    parser.add_argument("--batch_size", type=int, default=64, help="batch size, in text-clip pairs (default: 64)")
+    parser.add_argument(
+        "--hidden_size", type=int, default=128, help="hidden size of the model with random weights (default: 128)"
+    )
+    parser.add_argument(
+        "--num_layers", type=int, default=4, help="number of layers of the model with random weights (default: 4)"
+    )
+    parser.add_argument(
+        "--image_size", type=int, default=64, help="frame size of the model with random weights (default: 64)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="number of timed rounds; the fastest is reported (default: 1)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part.
+    """Run the benchmark and yield its results as Markdown, part by part.
 
     Raises:
-        ValueError: for numbers that make no sense.
+        ValueError: if a number is out of range, or only one of --model and --captions is given.
     """
     for name in ("clips", "texts", "k", "batch_size", "repeats"):
         if getattr(arguments, name) < 1:
@@ -87,6 +100,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 @torch.no_grad()
 def search_table(model: AlproForVideoTextRetrieval, gallery: Gallery, arguments: argparse.Namespace) -> str:
+    """Measure both implementations of the search and return the table."""
     tokens = {name: tensor[: arguments.texts] for name, tensor in gallery.tokens.items()}
     few = {name: tensor[:COUNTED_TEXTS] for name, tensor in tokens.items()}
     count = len(tokens["input_ids"])
@@ -113,6 +127,7 @@ def search_table(model: AlproForVideoTextRetrieval, gallery: Gallery, arguments:
 
 
 def load_model(arguments: argparse.Namespace) -> AlproForVideoTextRetrieval:
+    """Load the trained model, or build one with random weights."""
     if arguments.model is not None:
         model = AlproForVideoTextRetrieval.from_pretrained(arguments.model).eval()
         model.processor = AutoProcessor.from_pretrained(arguments.model)
@@ -134,6 +149,7 @@ def load_model(arguments: argparse.Namespace) -> AlproForVideoTextRetrieval:
 
 
 def random_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Namespace) -> Gallery:
+    """Sample random clip features and random texts."""
     vision: Any = model.config.vision_config
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.clips, 1 + vision.patches_per_side**2, vision.hidden_size)
@@ -145,6 +161,11 @@ def random_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Namesp
 
 
 def trained_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Namespace) -> Gallery:
+    """Encode the clips and tokenize the captions of a file.
+
+    Raises:
+        ValueError: if the file has fewer clips than --clips.
+    """
     captions = read_captioned_videos(arguments.captions, arguments.videos)
     videos = captions.videos[: arguments.clips]
     if len(videos) < arguments.clips:

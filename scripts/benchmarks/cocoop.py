@@ -1,7 +1,8 @@
-"""Measure CoCoOp here against the released code's way, side by side in one run.
+"""Benchmark CoCoOp of this package against CoCoOp as in the released code, both in the same run.
 
-Both arms use the same random weights in CLIP's shapes, the same prompts and the same pictures. The full-length arm
-does what the released code does, written plainly: image after image, every class is a row of 77 tokens.
+Both implementations use the same random weights in the shapes of CLIP, the same prompts and the same images. The
+full-length implementation computes what the released code computes: one image after the other, with a row of 77 tokens
+for every class.
 """
 
 import argparse
@@ -37,18 +38,20 @@ from .text_side import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the benchmark."""
     add_shared_arguments(parser)
-    parser.add_argument("--images", type=int, default=100, help="test images, in one batch (default: 100)")
+    parser.add_argument("--images", type=int, default=100, help="number of test images in one batch (default: 100)")
     parser.add_argument(
         "--measured_images",
         type=int,
         default=2,
-        help="images that the full-length arm is measured on; its time is theirs, times as many (default: 2)",
+        help="number of test images for the full-length implementation, whose time is extrapolated to all test images "
+        "(default: 2)",
     )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part."""
+    """Run the benchmark and yield its results as Markdown, part by part."""
     yield f"{describe_machine()} Class names have {arguments.name_length} tokens."
     clip = build_random_clip(CLIP_SHAPES["vit-b-32"])
     size = clip.config.vision_config.image_size
@@ -72,6 +75,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def step_row(model: CoCoOpForImageClassification, pixels: torch.Tensor, repeats: int) -> list[str]:
+    """Measure a training step and return the row of the table."""
     labels, arms = torch.zeros(len(pixels), dtype=torch.long), (full_length_logits, logits)
     (theirs, expected), (ours, result) = fastest_in_turn(
         [partial(logits_and_gradients, arm, model, pixels, labels) for arm in arms], repeats
@@ -86,6 +90,7 @@ def step_row(model: CoCoOpForImageClassification, pixels: torch.Tensor, repeats:
 def evaluation_row(
     model: CoCoOpForImageClassification, pixels: torch.Tensor, arguments: argparse.Namespace
 ) -> list[str]:
+    """Measure the evaluation of a batch and return the row of the table."""
     measured = pixels[: arguments.measured_images]
     theirs, expected = fastest(partial(full_length_logits, model, measured), 1)
     theirs *= len(pixels) / len(measured)
@@ -94,14 +99,16 @@ def evaluation_row(
     return [str(model.config.num_labels), f"{theirs:.1f}", f"{ours:.2f}", f"{theirs / ours:.1f}", difference]
 
 
-# -- the two arms ----------------------------------------------------------------------------------------------------
+# -- the two implementations -----------------------------------------------------------------------------------------
 
 
 def logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the logits of our implementation."""
     return model(pixel_values=pixels).logits
 
 
 def full_length_logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the logits of the full-length implementation."""
     with torch.no_grad():
         images = F.normalize(model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
     rows = []
@@ -114,7 +121,7 @@ def full_length_logits(model: CoCoOpForImageClassification, pixels: torch.Tensor
 def logits_and_gradients(
     arm: Arm, model: CoCoOpForImageClassification, pixels: torch.Tensor, labels: torch.Tensor
 ) -> Sequence[torch.Tensor]:
-    """Logits, and the gradients of all trained tensors, one after the other."""
+    """Return the logits and the concatenated gradients of all trained tensors."""
     result = arm(model, pixels)
     F.cross_entropy(result, labels).backward()
     return result.detach(), take_gradients(model)

@@ -1,8 +1,9 @@
-"""Measure CoOp here against CoOp as the reference implementation does it, side by side in one run.
+"""Benchmark CoOp of this package against CoOp as in the reference implementation, both in the same run.
 
-Both arms use the same random weights in CLIP's shapes, the same prompts and the same pictures. The full-length arm
-does what the reference does, written plainly: every prompt padded to 77 tokens, the image tower in every step, all
-prompts encoded again for every test batch. Ours is what `CoOpForImageClassification` does by default.
+Both implementations use the same random weights in the shapes of CLIP, the same prompts and the same images. The
+full-length implementation computes what the reference computes: it pads every prompt to 77 tokens, runs the image
+tower in every step, and encodes all prompts again for every test batch. Ours is `CoOpForImageClassification` with its
+default settings.
 """
 
 import argparse
@@ -40,44 +41,69 @@ POSITIONS = 77
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the benchmark."""
     parser.add_argument(
-        "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="what to measure (default: all)"
+        "--parts", nargs="+", choices=[*PARTS], default=[*PARTS], help="parts of the benchmark to run (default: all)"
     )
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], help="default: 10 100")
-    parser.add_argument("--n_ctx", type=int, nargs="+", default=[4, 16], help="context vectors (default: 4 16)")
-    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS, help="default: all")
-    parser.add_argument("--name_length", type=int, default=2, help="tokens of a class name (default: 2)")
-    parser.add_argument("--backbones", nargs="+", choices=CLIP_SHAPES, default=["vit-b-32"], help="default: vit-b-32")
-    parser.add_argument("--batch_size", type=int, default=32, help="pictures in a training step (default: 32)")
-    parser.add_argument("--eval_batches", type=int, default=10, help="test batches (default: 10)")
-    parser.add_argument("--eval_batch_size", type=int, default=100, help="pictures in a test batch (default: 100)")
-    parser.add_argument("--steps", type=int, default=50, help="SGD steps to compare the learned contexts after")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=[10, 100], help="numbers of classes (default: 10 100)"
+    )
+    parser.add_argument(
+        "--n_ctx", type=int, nargs="+", default=[4, 16], help="numbers of context vectors (default: 4 16)"
+    )
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS, help="prompt layouts (default: all)")
+    parser.add_argument("--name_length", type=int, default=2, help="number of tokens per class name (default: 2)")
+    parser.add_argument(
+        "--backbones",
+        nargs="+",
+        choices=CLIP_SHAPES,
+        default=["vit-b-32"],
+        help="CLIP models whose shapes are used (default: vit-b-32)",
+    )
+    parser.add_argument("--batch_size", type=int, default=32, help="training batch size, in images (default: 32)")
+    parser.add_argument("--eval_batches", type=int, default=10, help="number of test batches (default: 10)")
+    parser.add_argument("--eval_batch_size", type=int, default=100, help="test batch size, in images (default: 100)")
+    parser.add_argument(
+        "--steps", type=int, default=50, help="number of SGD steps before the contexts are compared (default: 50)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of timed runs; the fastest is reported (default: 3)"
+    )
     parser.add_argument(
         "--chunk",
         type=int,
         default=100,
-        help="classes that the full-length arm encodes at once; its memory is that of a chunk times their number "
-        "(default: 100; a thousand at once would take 25 GiB)",
+        help="number of classes that the full-length implementation encodes at once; its reported memory is that of "
+        "one chunk times the number of chunks (default: 100; 1000 classes at once need 25 GiB)",
     )
-    parser.add_argument("--autocast", choices=["bf16", "fp16"], help="run ours under autocast; differences show it")
+    parser.add_argument(
+        "--autocast",
+        choices=["bf16", "fp16"],
+        help="run ours under autocast in this precision; the reported differences include its effect",
+    )
     parser.add_argument("--compile", action="store_true", help="run our text side under torch.compile (text part)")
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part."""
+    """Run the benchmark and yield its results as Markdown, part by part."""
     precision = f"ours under {arguments.autocast} autocast" if arguments.autocast else "fp32"
     yield f"{describe_machine(precision)} Class names have {arguments.name_length} tokens."
     for part in arguments.parts:
         yield PARTS[part](arguments)
 
 
-# -- the two arms ----------------------------------------------------------------------------------------------------
+# -- the two implementations -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is encoded: a number of classes, context vectors a prompt, and where they stand."""
+    """Shape of the prompts.
+
+    Attributes:
+        classes: number of classes.
+        n_ctx: number of context vectors per prompt.
+        layout: one of `LAYOUTS`.
+    """
 
     classes: int
     n_ctx: int
@@ -85,10 +111,12 @@ class Prompts:
 
     @property
     def cells(self) -> list[str]:
+        """Cells of the table that describe the prompts."""
         return [str(self.classes), str(self.n_ctx), self.layout]
 
 
 def each_prompts(arguments: argparse.Namespace) -> Iterator[Prompts]:
+    """Yield all combinations of the numbers of classes, the numbers of context vectors and the layouts."""
     for classes in arguments.classes:
         for n_ctx in arguments.n_ctx:
             for layout in arguments.layouts:
@@ -96,7 +124,10 @@ def each_prompts(arguments: argparse.Namespace) -> Iterator[Prompts]:
 
 
 class Arms:
-    """The same computations both ways, on one model. Each returns what is compared, and the context's gradient."""
+    """Both implementations on the same model.
+
+    The methods return the compared values, and those with a backward pass also return the gradient of the context.
+    """
 
     def __init__(self, clip: CLIPModel, prompts: Prompts, arguments: argparse.Namespace):
         torch.manual_seed(0)
@@ -119,24 +150,26 @@ class Arms:
         self.encode = (
             torch.compile(self.model.get_text_features) if arguments.compile else self.model.get_text_features
         )
-        # Where the full-length arm takes long, once is enough.
+        # The full-length implementation is slow, so it is run only once for many classes.
         self.repeats = arguments.repeats
         self.full_repeats = arguments.repeats if prompts.classes <= 100 else 1
 
     def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the autocast context of our implementation."""
         return contextlib.nullcontext() if self.dtype is None else torch.autocast("cpu", self.dtype)
 
     def gradient(self) -> torch.Tensor:
-        """Taken out, so that the next computation starts without one."""
+        """Return the gradient of the context and reset it."""
         gradient, self.model.context.grad = self.model.context.grad, None
         assert gradient is not None
         return gradient
 
     def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield the first class and the end of each chunk of classes."""
         return ((start, min(start + self.chunk, self.classes)) for start in range(0, self.classes, self.chunk))
 
     def full_length_features(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
-        """Features of some classes, each prompt in a row of its own, padded to 77 tokens."""
+        """Compute the features of some classes with each prompt in its own row, padded to 77 tokens."""
         text = self.model.clip.text_model
         prompts = self.model.prompt_token_ids()[start:stop]
         ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
@@ -149,9 +182,11 @@ class Arms:
 
     @torch.no_grad()
     def full_length_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Compute normalised image features."""
         return F.normalize(self.model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
 
     def full_length_text(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class features and the gradient of the context, full-length implementation."""
         parts = []
         for start, stop in self.spans():
             features = self.full_length_features(start, stop)
@@ -160,12 +195,14 @@ class Arms:
         return torch.cat(parts), self.gradient()
 
     def text(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class features and the gradient of the context, our implementation."""
         with self.autocast():
             features = self.encode().pooler_output
         (features * weights).sum().backward()
         return features.detach(), self.gradient()
 
     def full_length_step(self, pixels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and the gradient of the context, full-length implementation."""
         image, parts = self.full_length_image(pixels), []
         for start, stop in self.spans():
             logits = self.model.clip.logit_scale.exp() * image @ self.full_length_features(start, stop).T
@@ -174,6 +211,7 @@ class Arms:
         return torch.cat(parts, dim=1), self.gradient()
 
     def step(self, inputs: dict[str, torch.Tensor], weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and the gradient of the context, our implementation."""
         with self.autocast():
             logits = self.model(**inputs).logits
         (logits * weights).sum().backward()
@@ -181,24 +219,27 @@ class Arms:
 
     @torch.no_grad()
     def full_length_batch(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a test batch, full-length implementation."""
         image = self.full_length_image(pixels)
         text = torch.cat([self.full_length_features(start, stop) for start, stop in self.spans()])
         return self.model.clip.logit_scale.exp() * image @ text.T
 
     @torch.no_grad()
     def batches(self, inputs: dict[str, torch.Tensor], count: int) -> torch.Tensor:
-        self.model._classes_changed()  # nothing is known before the first batch
+        """Return the logits of the last of `count` equal test batches, our implementation."""
+        self.model._classes_changed()  # clear the cached class features before the first batch
         with self.autocast():
             return [self.model(**inputs).logits for _ in range(count)][-1]
 
     @torch.no_grad()
     def evaluation_text(self) -> torch.Tensor:
+        """Return the class features for evaluation without using the cache."""
         self.model._classes_changed()
         with self.autocast():
             return self.model.get_text_features().pooler_output
 
     def train(self, full_length: bool, embeds: torch.Tensor, labels: torch.Tensor, steps: int, size: int) -> float:
-        """SGD on batches of features in turn; returns the last loss."""
+        """Train with SGD on consecutive batches of image features and return the last loss."""
         for step in range(steps):
             batch = (torch.arange(size) + step * size) % len(embeds)
             if full_length:
@@ -213,11 +254,11 @@ class Arms:
         return loss.item()
 
 
-# -- what is measured ------------------------------------------------------------------------------------------------
+# -- the measurements ------------------------------------------------------------------------------------------------
 
 
 def measure_text(arguments: argparse.Namespace) -> str:
-    """Features of all classes and the gradient of the context."""
+    """Measure the features of all classes and the gradient of the context."""
     rate, clip, rows = matmul_rate(), build_random_clip(), []
     for prompts in each_prompts(arguments):
         arms, weights = Arms(clip, prompts, arguments), random_tensor(prompts.classes, 512, seed=1)
@@ -255,7 +296,7 @@ def measure_text(arguments: argparse.Namespace) -> str:
 
 
 def measure_step(arguments: argparse.Namespace) -> str:
-    """Pictures or their features, all classes, and the gradient."""
+    """Measure a training step from images or from image features."""
     rows = []
     for name in arguments.backbones:
         clip, pixels = build_random_clip(CLIP_SHAPES[name]), random_tensor(arguments.batch_size, 3, 224, 224, seed=2)
@@ -287,7 +328,7 @@ def measure_step(arguments: argparse.Namespace) -> str:
 
 
 def measure_evaluation(arguments: argparse.Namespace) -> str:
-    """Some test batches: the reference encodes all prompts for each of them."""
+    """Measure several test batches; the reference encodes all prompts again for each batch."""
     rows, count = [], arguments.eval_batches
     for name in arguments.backbones:
         clip, pixels = (
@@ -298,7 +339,7 @@ def measure_evaluation(arguments: argparse.Namespace) -> str:
             arms = Arms(clip, prompts, arguments)
             embeds = arms.full_length_image(pixels)
             theirs, logits = fastest(partial(arms.full_length_batch, pixels), arms.full_repeats)
-            theirs *= count  # every batch costs the reference the same
+            theirs *= count  # the reference takes the same time for every batch
             cached, ours = fastest(partial(arms.batches, {"image_embeds": embeds}, count), arms.repeats)
             tower, _ = fastest(partial(arms.batches, {"pixel_values": pixels}, count), 1)
             text, _ = fastest(arms.evaluation_text, arms.repeats)
@@ -325,7 +366,7 @@ def measure_evaluation(arguments: argparse.Namespace) -> str:
 
 
 def measure_training(arguments: argparse.Namespace) -> str:
-    """The learned contexts of both arms after some steps from the same start."""
+    """Compare the learned contexts of both implementations after training from the same initial context."""
     clip, rows, size = build_random_clip(), [], arguments.batch_size
     for layout in arguments.layouts:
         prompts = Prompts(min(arguments.classes), max(arguments.n_ctx), layout)

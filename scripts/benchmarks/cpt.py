@@ -1,9 +1,10 @@
-"""Measure grounding here against one forward per region and phrase, as the original code does, in one run.
+"""Benchmark visual grounding against one forward pass per region and phrase, as in the original code, in the same run.
 
-Expressions a second, from pictures to scores: a ViLT's own class on one painted copy after another, in one colour;
-then a processor and a model in one colour, all copies of an expression in one batch; then in several colours, fewer
-copies. All have the same weights and pictures and take turns, and how far the scores in one colour differ stands
-beside. Without a backbone's folder the weights are random, in the shapes of dandelin/vilt-b32-mlm.
+The table shows expressions per second, from images to scores, for three implementations: `ViltForMaskedLM` on one
+painted copy after the other, in one colour; the processor and the model of this package in one colour, with all copies
+of an expression in one batch; and the same in several colours, which needs fewer copies. All have the same weights and
+images and run alternately. The table also shows how much the scores in one colour differ. Without --backbone, the
+weights are random, in the shapes of dandelin/vilt-b32-mlm.
 """
 
 import argparse
@@ -35,18 +36,34 @@ PHRASE = "the horse on the left watched by the woman"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the benchmark."""
     parser.add_argument("--backbone", metavar="DIR", help="folder or Hub id of a ViLT (default: random weights)")
-    parser.add_argument("--regions", type=int, nargs="+", default=[10, 50], help="of a picture (default: 10 50)")
-    parser.add_argument("--colors", type=int, default=6, help="colours in a copy (default: 6, the searched ones)")
-    parser.add_argument("--size", type=int, nargs=2, default=[640, 480], help="width and height (default: 640 480)")
-    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many rounds (default: 1)")
+    parser.add_argument(
+        "--regions", type=int, nargs="+", default=[10, 50], help="numbers of regions per image (default: 10 50)"
+    )
+    parser.add_argument(
+        "--colors",
+        type=int,
+        default=6,
+        help="number of colours per painted copy (default: 6, all colours found by CPT's colour search)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=[640, 480],
+        help="width and height of the image in pixels (default: 640 480)",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="number of timed rounds; the fastest is reported (default: 1)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part.
+    """Run the benchmark and yield its results as Markdown, part by part.
 
     Raises:
-        ValueError: for numbers that make no sense.
+        ValueError: if a number is out of range.
     """
     if not 1 <= arguments.colors <= len(SEARCHED_COLORS):
         raise ValueError(f"--colors is between 1 and {len(SEARCHED_COLORS)}; got {arguments.colors}.")
@@ -59,6 +76,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 @torch.no_grad()
 def grounding_table(arguments: argparse.Namespace) -> str:
+    """Measure the three implementations and return the table."""
     tower, image_processor, tokenizer = load_parts(arguments.backbone)
     model = CptForVisualGrounding(CptConfig(tower_config=tower.config.to_dict()), backbone=tower).eval()
     length = tower.config.max_position_embeddings
@@ -103,6 +121,11 @@ def grounding_table(arguments: argparse.Namespace) -> str:
 
 
 def load_parts(backbone: str | None) -> tuple[PreTrainedModel, ViltImageProcessorPil, BertTokenizer]:
+    """Load the model, the image processor and the tokenizer of a ViLT, or build them with random weights.
+
+    Raises:
+        ValueError: if the backbone is not a ViLT.
+    """
     if backbone is not None:
         tower = CptForVisualGrounding.load_backbone(backbone)
         if not isinstance(tower, ViltForMaskedLM):
@@ -123,7 +146,7 @@ def own_scores(
     picture: Image.Image,
     boxes: list[PixelBox],
 ) -> torch.Tensor:
-    """The log-odds of the first colour, by a ViLT's own forward for one region after the other."""
+    """Return the log-odds of the first colour, with one forward pass of the ViLT per region."""
     (name, rgb), *_ = SEARCHED_COLORS
     text = tokenizer(f"{PHRASE} is in {tokenizer.mask_token} color.", return_tensors="pt")
     place = text["input_ids"][0].tolist().index(tokenizer.mask_token_id)
@@ -137,11 +160,12 @@ def own_scores(
 
 
 def noise(width: int, height: int) -> Image.Image:
+    """Return an image of random pixels."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def random_boxes(count: int, size: tuple[int, int]) -> list[PixelBox]:
-    """Boxes of a quarter of the picture's width and height."""
+    """Sample boxes with a quarter of the width and height of the image."""
     corners = np.random.default_rng(count).uniform(0, 0.75, (count, 2)) * size
     sides = np.maximum(np.array(size) / 4, 1)
     return clip_boxes(np.concatenate([corners, corners + sides], axis=1).tolist(), size)

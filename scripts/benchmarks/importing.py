@@ -1,7 +1,7 @@
-"""Measure how long `import hf_prompt_models` takes on top of what a program over CLIP imports, and `hf-prompt --help`.
+"""Benchmark `import hf_prompt_models` on top of the imports that a CLIP program needs anyway, and `hf-prompt --help`.
 
-Each is a new process, one after the other in every round; the fastest of all rounds counts, as files are then in the
-machine's memory. Beside torch, that is transformers' `CLIPModel` and the Auto classes.
+The imports of a CLIP program are torch, `CLIPModel` and the Auto classes of transformers. Each measurement starts a
+new process. The fastest of all rounds is reported, because then the files are in the file system cache.
 """
 
 import argparse
@@ -27,10 +27,14 @@ HELP = "from hf_prompt_cli.main import main; main(['--help'])"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=5, help="rounds, of which the fastest counts (default: 5)")
+    """Add the flags of the benchmark."""
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="number of rounds; the fastest is reported (default: 5)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Run the benchmark and yield its results as Markdown, part by part."""
     yield describe_machine()
     first, added = ARMS.values()
     code = TIMED.format(first, added)

@@ -1,11 +1,11 @@
-"""Measure a method against its reference implementation, side by side in one run.
+"""Benchmark a method against its reference implementation, both in the same run.
 
     python scripts/benchmark.py coop --classes 10 100
     python scripts/benchmark.py coop --classes 10 100 397 1000 --backbones vit-b-32 vit-b-16 --output performance.md
     python scripts/benchmark.py action_clip --parts text --threads 1
 
-The first argument names what is measured; `python scripts/benchmark.py coop --help` describes it. Each table is
-printed as soon as it is complete. Set --threads to the number of cores that are free.
+The first argument selects the benchmark; `python scripts/benchmark.py coop --help` describes it. Each table is printed
+as soon as it is complete. Set --threads to the number of idle CPU cores.
 """
 
 import argparse
@@ -26,23 +26,28 @@ MODULES = {
     **dict.fromkeys(TEXT_SIDE, "text_side"),
     "import": "importing",
 }
-"""What can be measured, and the module of this package that measures it with `add_arguments` and `run`."""
+"""The benchmarks, and the module of each one, which defines `add_arguments` and `run`."""
 
 
 def benchmark_of(subject: str) -> ModuleType:
+    """Import the module of a benchmark."""
     return import_module(f".{MODULES[subject]}", __package__)
 
 
 def parser_of(subject: str) -> argparse.ArgumentParser:
+    """Build the argument parser of a benchmark."""
     parser = examples_parser(f"{PROGRAM} {subject}", benchmark_of(subject).__doc__)
     parser.set_defaults(subject=subject)
     benchmark_of(subject).add_arguments(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="default: OMP_NUM_THREADS, else all cores")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="number of CPU threads (default: OMP_NUM_THREADS, else all cores)"
+    )
     parser.add_argument("--output", metavar="FILE", help="also write the tables to a Markdown file")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run the benchmark that the first argument names, and return the exit status."""
     help_text = f"{__doc__}\nTo measure: {', '.join(MODULES)}"
     subject, flags = chosen(PROGRAM, "benchmark", argv, list(MODULES), help_text), argv[1:]
 
@@ -68,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def printed(parts: Iterator[str]) -> Iterator[str]:
+    """Print each part of the output and yield it."""
     for part in parts:
         print(f"{part}\n", flush=True)
         yield part

@@ -1,11 +1,12 @@
-"""Measure batched generation here against doing the prefix again for every token, in one run.
+"""Benchmark batched generation with a cache against recomputing the prefix for every token, in the same run.
 
-Tokens a second of greedy generation: `generate`, which encodes pictures once and keeps keys and values of all that was
-read; the language model over the whole text again for each token, pictures encoded once, as ClipCap's code does; and
-everything again for each token, pictures too. Of the latter two a few tokens, evenly drawn from all, are measured and
-their time multiplied (--full measures all). All arms have the same weights and go on from the same text; how often
-they choose the same token stands beside. Without folders the weights are random, in the shapes of gpt2 and
-microsoft/resnet-152.
+The table shows tokens per second of greedy generation for three implementations: `generate`, which encodes the images
+once and caches keys and values; running the language model on the complete text again for each token, with images
+encoded once, as in the code of ClipCap; and recomputing everything for each token, including the images. The latter
+two are measured on a few evenly spaced tokens and their time is extrapolated (--full measures all tokens).
+
+All have the same weights and continue the same text, and the table shows how often they choose the same token. Without
+--language_model and --vision_model, the weights are random, in the shapes of gpt2 and microsoft/resnet-152.
 """
 
 import argparse
@@ -24,22 +25,33 @@ DRAWN_STEPS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--language_model", metavar="DIR", help="folder or Hub id (default: random weights)")
-    parser.add_argument("--vision_model", metavar="DIR", help="likewise; give both or neither")
-    parser.add_argument("--batch_size", type=int, default=8, help="products at once (default: 8)")
-    parser.add_argument("--images", type=int, default=1, help="pictures of each (default: 1)")
-    parser.add_argument("--num_image_tokens", type=int, default=1, help="places of each picture (default: 1)")
-    parser.add_argument("--title_tokens", type=int, default=8, help="length of titles (default: 8)")
-    parser.add_argument("--new_tokens", type=int, default=64, help="tokens to write (default: 64)")
-    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many rounds (default: 1)")
-    parser.add_argument("--full", action="store_true", help="measure every token of the slow arms")
+    """Add the flags of the benchmark."""
+    parser.add_argument(
+        "--language_model", metavar="DIR", help="folder or Hub id of a language model (default: random weights)"
+    )
+    parser.add_argument(
+        "--vision_model", metavar="DIR", help="folder or Hub id of a vision model; required with --language_model"
+    )
+    parser.add_argument("--batch_size", type=int, default=8, help="batch size, in products (default: 8)")
+    parser.add_argument("--images", type=int, default=1, help="number of images per product (default: 1)")
+    parser.add_argument(
+        "--num_image_tokens", type=int, default=1, help="number of image tokens per image (default: 1)"
+    )
+    parser.add_argument("--title_tokens", type=int, default=8, help="length of the titles in tokens (default: 8)")
+    parser.add_argument("--new_tokens", type=int, default=64, help="number of tokens to generate (default: 64)")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="number of timed rounds; the fastest is reported (default: 1)"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="measure every token of the slow implementations instead of estimating"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part.
+    """Run the benchmark and yield its results as Markdown, part by part.
 
     Raises:
-        ValueError: for numbers that make no sense.
+        ValueError: if a number is out of range, or only one of --language_model and --vision_model is given.
     """
     for name in ("batch_size", "images", "title_tokens", "new_tokens", "repeats"):
         if getattr(arguments, name) < 1:
@@ -52,6 +64,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 @torch.no_grad()
 def generation_table(arguments: argparse.Namespace) -> str:
+    """Measure the three implementations and return the table."""
     model = build_model(arguments)
     ids, pixels = random_prompts(model, arguments)
     new_tokens = arguments.new_tokens
@@ -88,7 +101,7 @@ def generation_table(arguments: argparse.Namespace) -> str:
 
 
 def drawn_steps(count: int) -> list[int]:
-    """The middles of a few equal parts."""
+    """Return the middle of each of at most `DRAWN_STEPS` equal parts of the steps."""
     parts = min(DRAWN_STEPS, count)
     return [(2 * part + 1) * count // (2 * parts) for part in range(parts)]
 
@@ -96,7 +109,11 @@ def drawn_steps(count: int) -> list[int]:
 def time_steps(
     arm: Callable[[int], torch.Tensor], steps: range | list[int], written: torch.Tensor, repeats: int
 ) -> tuple[float, float]:
-    """Seconds of some steps together, and the share of tokens that are those which were written."""
+    """Time some steps of an implementation.
+
+    Returns:
+        The total seconds, and the share of tokens that are equal to the generated ones.
+    """
     total, same = 0.0, []
     for step in steps:
         seconds, tokens = fastest(lambda step=step: arm(step), repeats)  # type: ignore[misc]
@@ -106,7 +123,7 @@ def time_steps(
 
 
 def chosen(model: MantisForConditionalGeneration, ids: torch.Tensor, **images: object) -> torch.Tensor:
-    """The likeliest next token of each text, read from its beginning."""
+    """Return the most probable next token of each text, without a cache."""
     output = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1, **images)
     logits = output.logits[:, -1]
     logits[:, list(never_written(model))] = -torch.inf
@@ -114,12 +131,13 @@ def chosen(model: MantisForConditionalGeneration, ids: torch.Tensor, **images: o
 
 
 def never_written(model: MantisForConditionalGeneration) -> set[int]:
-    """The method's own tokens, and, as all texts have the same length here, the end."""
+    """Return the ids that are never generated: the tokens of the method and, so that all lengths agree, the end."""
     end = model.generation_config.eos_token_id
     return {*model.own_token_ids, *(() if end is None else torch.tensor(end).flatten().tolist())}
 
 
 def build_model(arguments: argparse.Namespace) -> MantisForConditionalGeneration:
+    """Build a model from the given backbones, or with random weights."""
     if arguments.language_model is not None:
         model = MantisForConditionalGeneration.from_backbone(
             arguments.language_model, arguments.vision_model, num_image_tokens=arguments.num_image_tokens
@@ -148,7 +166,11 @@ def build_model(arguments: argparse.Namespace) -> MantisForConditionalGeneration
 def random_prompts(
     model: MantisForConditionalGeneration, arguments: argparse.Namespace
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of image places, titles and separators, (batch, length), and pixels."""
+    """Sample prompts of image tokens, titles and separators.
+
+    Returns:
+        Token ids of shape (batch, length), and pixels of shape (batch * images, 3, side, side).
+    """
     slots_each, batch = arguments.images * model.config.num_image_tokens, arguments.batch_size
     generator = torch.Generator().manual_seed(0)
     titles = torch.randint(3, min(model.image_token_id, 400), (batch, arguments.title_tokens), generator=generator)

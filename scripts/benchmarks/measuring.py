@@ -1,4 +1,4 @@
-"""Measuring what code costs: time, multiplications, and memory kept for the backward pass; and what to measure on."""
+"""Measurement of time, floating point operations and memory for the backward pass, and random models to measure."""
 
 import os
 import time
@@ -14,11 +14,19 @@ Result = TypeVar("Result")
 
 MIB = 2**20
 CLIP_SHAPES = {"vit-b-32": 32, "vit-b-16": 16}
-"""OpenAI's ViT-B models, and their patches' side. Their text towers are the same."""
+"""Patch sizes of OpenAI's ViT-B models, in pixels. Their text towers have the same shapes."""
 
 
 def fastest(function: Callable[[], Result], repeats: int) -> tuple[float, Result]:
-    """Seconds of the fastest call of some, and what the last returned. With more than one, a first is not counted."""
+    """Time repeated calls of a function.
+
+    Args:
+        function: the function to call.
+        repeats: number of timed calls. If there are several, one call that is not timed precedes them as warm-up.
+
+    Returns:
+        The seconds of the fastest call, and the result of the last call.
+    """
     times = []
     for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()
@@ -30,23 +38,30 @@ def fastest(function: Callable[[], Result], repeats: int) -> tuple[float, Result
 
 
 def fastest_in_turn(functions: Sequence[Callable[[], Any]], repeats: int) -> list[tuple[float, Any]]:
-    """As `fastest` for each of some functions, called one after the other in each round: what else a machine does
-    then slows all of them alike. The first round counts too."""
+    """Time several functions that are called alternately, so that other load on the machine affects all of them.
+
+    Args:
+        functions: the functions, called one after the other in each round.
+        repeats: number of rounds; there is no warm-up.
+
+    Returns:
+        For each function, the seconds of its fastest call and the result of its last call.
+    """
     rounds = [[fastest(function, 1) for function in functions] for _ in range(repeats)]
     return [(min(seconds for seconds, _ in each), each[-1][1]) for each in zip(*rounds, strict=True)]
 
 
 def matmul_rate(size: int = 2048, repeats: int = 5, dtype: torch.dtype = torch.float32) -> float:
-    """Floating point operations a second that this machine reaches in multiplying square matrices."""
+    """Measure the floating point operations per second that this machine reaches for products of square matrices."""
     one, other = torch.randn(2, size, size).to(dtype)
     seconds, _ = fastest(lambda: one @ other, repeats)
     return 2 * size**3 / seconds
 
 
 def count_flops(function: Callable[[], object]) -> int:
-    """Floating point operations of a function's matrix multiplications, those of its backward pass too.
+    """Count the floating point operations of the matrix multiplications of a function, including its backward pass.
 
-    PyTorch does not count attention on a CPU, so what is counted is less than what is done.
+    PyTorch does not count attention on a CPU, so the count is too low.
     """
     with FlopCounterMode(display=False) as counter:
         function()
@@ -54,7 +69,7 @@ def count_flops(function: Callable[[], object]) -> int:
 
 
 def activation_bytes(forward: Callable[[], torch.Tensor], parameters: Sequence[torch.Tensor]) -> int:
-    """Bytes that a forward pass keeps for its backward pass, each storage once, parameters not counted."""
+    """Count the bytes that a forward pass keeps for its backward pass: each storage once, without parameters."""
     known = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     kept: dict[int, int] = {}
 
@@ -65,14 +80,14 @@ def activation_bytes(forward: Callable[[], torch.Tensor], parameters: Sequence[t
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = forward()  # alive until counted: a storage freed too soon would lend its address to another
+        result = forward()  # kept until counted, because the address of a freed storage would be reused
     total = sum(kept.values())
     del result
     return total
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that it can be read as text too; numbers stand on the right."""
+    """Format a Markdown table with right-aligned columns, padded so that it is also readable as plain text."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = [header, ["-" * (width - 1) + ":" for width in widths], *rows]
     padded = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in lines)
@@ -80,7 +95,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def describe_machine(precision: str = "fp32") -> str:
-    """A sentence on the machine and how fast it is now."""
+    """Describe the machine and its current speed in one sentence."""
     threads, rate = torch.get_num_threads(), matmul_rate()
     return (
         f"{threads} thread{'s' if threads > 1 else ''} on {os.cpu_count()} cores, {precision}, torch "
@@ -89,18 +104,23 @@ def describe_machine(precision: str = "fp32") -> str:
 
 
 def relative_difference(one: torch.Tensor, other: torch.Tensor) -> str:
-    """Norm of the difference over the norm."""
+    """Return the norm of the difference divided by the norm of `other`."""
     return f"{((one - other).norm() / other.norm()).item():.1e}"
 
 
 def random_tensor(*shape: int, seed: int) -> torch.Tensor:
+    """Sample a tensor from the standard normal distribution."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def build_random_clip(patch_size: int | None = None) -> CLIPModel:
-    """A CLIP of ViT-B shapes with random weights; with next to no image tower where none is measured."""
+    """Build a CLIP with the shapes of ViT-B and random weights.
+
+    Args:
+        patch_size: patch size of the image tower. Default: a minimal image tower, for benchmarks of text only.
+    """
     small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
     torch.manual_seed(0)
     clip = CLIPModel(CLIPConfig(vision_config=small if patch_size is None else {"patch_size": patch_size})).eval()
-    torch.nn.init.constant_(clip.logit_scale, 4.6052)  # CLIP's temperature of 100
+    torch.nn.init.constant_(clip.logit_scale, 4.6052)  # the logit scale of 100 of the released CLIP models
     return clip

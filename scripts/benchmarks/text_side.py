@@ -1,7 +1,8 @@
-"""Measure the text side of a prompt method against its released code, side by side in one run.
+"""Benchmark the text side of a prompt method against its released code, both in the same run.
 
-Both arms use the same random weights in CLIP's shapes and the same prompts. The full-length arm does what the released
-code does, written plainly: every class is a row of 77 tokens, and each layer with prompts has a copy of the rows.
+Both implementations use the same random weights in the shapes of CLIP and the same prompts. The full-length
+implementation computes what the released code computes: every class is a row of 77 tokens, and each layer with prompts
+copies the rows.
 """
 
 import argparse
@@ -52,17 +53,22 @@ MODELS: dict[str, type[ContextPromptModel]] = {
 POSITIONS = 77
 START, END, PERIOD = 49406, 49407, 269
 PHOTO = [320, 1125, 539, 320]
-"""Ids of CLIP's tokens of "a photo of a"."""
+"""CLIP token ids of "a photo of a"."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], help="default: 10 100")
-    parser.add_argument("--name_length", type=int, default=2, help="tokens of a class name (default: 2)")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
+    """Add the flags of the benchmark."""
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=[10, 100], help="numbers of classes (default: 10 100)"
+    )
+    parser.add_argument("--name_length", type=int, default=2, help="number of tokens per class name (default: 2)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of timed runs; the fastest is reported (default: 3)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> Iterator[str]:
-    """Markdown, part by part: the text side of a training step."""
+    """Measure the text side of a training step and yield the results as Markdown, part by part."""
     yield f"{describe_machine()} Class names have {arguments.name_length} tokens."
     clip, rows = build_deep_random_clip(), []
     for num_classes in arguments.classes:
@@ -91,7 +97,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def build_deep_random_clip() -> CLIPModel:
-    """A CLIP with ViT-B's text tower and random weights, and as many layers, next to nothing wide, for images."""
+    """Build a CLIP with random weights, the text tower of ViT-B, and a narrow image tower of the usual depth."""
     small = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 1}
     torch.manual_seed(0)
     return CLIPModel(CLIPConfig(vision_config=small)).eval()
@@ -100,7 +106,7 @@ def build_deep_random_clip() -> CLIPModel:
 def build_random_model(
     model_class: type[ContextPromptModel], clip: CLIPModel, num_classes: int, name_length: int
 ) -> ContextPromptModel:
-    """A model over random weights whose class names are random tokens."""
+    """Build a model with a random prompt learner whose class names are random tokens."""
     torch.manual_seed(0)
     names = torch.randint(1000, 40000, (num_classes, name_length)).tolist()
     sentences = [ids_to_string([START, *PHOTO, *name, PERIOD, END]) for name in names]
@@ -112,25 +118,29 @@ def build_random_model(
     )
     if isinstance(config, DeepPromptConfig):
         config.frozen_context_ids = PHOTO[config.n_ctx :]
-    if not model_class._num_added_tokens(config):  # a method whose text is the template
+    if not model_class._num_added_tokens(config):  # a method without context vectors, whose text is the template
         config.class_token_ids = sentences
     return model_class(config, backbone=clip)
 
 
-# -- the two arms ----------------------------------------------------------------------------------------------------
+# -- the two implementations -----------------------------------------------------------------------------------------
 
 
 def text_features(model: ContextPromptModel) -> torch.Tensor:
-    """(classes, dim), L2-normalised."""
+    """Return the L2-normalised class features, of shape (classes, dim)."""
     return model.get_text_features().pooler_output
 
 
 def full_length_text_features(model: ContextPromptModel, context: torch.Tensor | None = None) -> torch.Tensor:
-    """As `text_features`, each prompt in a row of its own, padded to 77 tokens.
+    """Compute the class features with each prompt in its own row, padded to 77 tokens.
 
     Args:
         model: the model.
-        context: (n_ctx, hidden size) or (classes, n_ctx, hidden size). Default: the model's.
+        context: context vectors of shape (n_ctx, hidden size) or (classes, n_ctx, hidden size). Default: the context
+            of the model.
+
+    Returns:
+        L2-normalised features of shape (classes, dim).
     """
     text = model.clip.text_model
     prompts = model.prompt_token_ids()
@@ -138,7 +148,7 @@ def full_length_text_features(model: ContextPromptModel, context: torch.Tensor |
     first, count = prompts[0].index(virtual[0]), len(virtual)
     ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
     inserted = model.first_layer > 0
-    if inserted:  # tokens that are not there before a later layer
+    if inserted:  # the prompt tokens are inserted in a later layer
         prompts = [prompt[:first] + prompt[first + count :] for prompt in prompts]
     ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts])
     hidden = text.embeddings.token_embedding(ids.where(ids < model.vocab_size, 0))
@@ -158,20 +168,20 @@ def full_length_text_features(model: ContextPromptModel, context: torch.Tensor |
 
 
 def put(hidden: torch.Tensor, vectors: torch.Tensor, first: int, replaced: int) -> torch.Tensor:
-    """A copy of rows with vectors in the place of some of theirs."""
+    """Return a copy of the rows with vectors inserted in place of `replaced` positions from `first`."""
     vectors = vectors.expand(len(hidden), *vectors.shape[-2:])
     return torch.cat([hidden[:, :first], vectors, hidden[:, first + replaced :]], dim=1)
 
 
 def features_and_gradients(arm: Arm, model: ContextPromptModel, weights: torch.Tensor) -> Sequence[torch.Tensor]:
-    """Class features, and the gradients of all trained tensors, one after the other."""
+    """Return the class features and the concatenated gradients of all trained tensors."""
     features = arm(model)
     (features * weights).sum().backward()
     return features.detach(), take_gradients(model)
 
 
 def take_gradients(model: ContextPromptModel) -> torch.Tensor:
-    """The gradients of all trained tensors that have one, taken out."""
+    """Return the concatenated gradients of all trained tensors that have one, and reset them."""
     gradients = [each.grad.flatten() for each in model.prompt_learner.parameters() if each.grad is not None]
     model.zero_grad(set_to_none=True)
     return torch.cat(gradients)
