@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train the tiny models that the package embeds; `--help` lists them."""
+"""Train the tiny models that ship with the package; `--help` lists them."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The training of the packaged tiny backbones, run by `python scripts/train_playground.py`."""
+"""Training of the packaged tiny backbones, run by `python scripts/train_playground.py`."""

@@ -1,4 +1,4 @@
-"""Pre-training of the playground's tiny ALPRO on captioned clips: the prompter by contrast, then all four losses."""
+"""Pre-training of the tiny ALPRO on captioned clips: the prompter with the contrastive loss, then all four losses."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -28,7 +28,7 @@ from .clip import contrastive_loss
 from .vocabulary import EVERYDAY_WORDS
 
 
-ORDER_STREAM = 16  # captioned_clips.py has streams 13 to 15
+ORDER_STREAM = 16  # captioned_clips.py uses streams 13 to 15
 FRAME_SIZE = 48
 PATCH_SIZE = 12
 NUM_FRAMES = 4
@@ -38,16 +38,17 @@ BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 100
 CLEARLY = 0.7
-"""A crop holds an object that it shows at least this share of, and no object of which it shows less than the rest."""
+"""A crop has an object if at least this share of the object is visible, and does not have it if at most the remaining
+share is visible."""
 MASKED = 0.25
-"""Share of words that are asked for: captions are short."""
+"""Share of masked words; larger than usual because captions are short."""
 VIDEO_KINDS = ("footage", "video", "portrait", "video footage")
 IMAGE_KINDS = ("photo", "picture", "good photo", "good picture")
 ENTITIES = tuple(sorted(OBJECTS))
 
 
 def all_captions() -> list[str]:
-    """Every caption there is, in order."""
+    """Return all possible captions in order."""
     single = [
         f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}" for shape in ENTITIES for colour in CLIP_COLOURS
     ]
@@ -60,13 +61,13 @@ def all_captions() -> list[str]:
 
 
 def question_words() -> list[str]:
-    """Every word of a question or an answer."""
+    """Return all words of questions and answers."""
     asked = "what color is the object objects doing are two on which side where at beginning end how many there"
     return [*asked.split(), *" ".join(ANSWERS).split()]
 
 
 def clip_tokenizer() -> BertTokenizer:
-    """A tokenizer whose words are whole: captions', questions' and everyday words; letters for every other one."""
+    """Build a tokenizer with one token per word of captions, questions and everyday words, and letters for others."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     pieces = [*letters, *(f"##{letter}" for letter in letters), *".!?,;:'\"()-"]
@@ -78,7 +79,7 @@ def clip_tokenizer() -> BertTokenizer:
 
 
 def tiny_alpro_config(tokenizer: BertTokenizer) -> AlproConfig:
-    """The configuration of an ALPRO of about 0.9 M parameters, without a prompter."""
+    """Return the configuration of an ALPRO of about 0.9 M parameters, without a prompter."""
     shared = {"hidden_size": 96, "intermediate_size": 192, "num_attention_heads": 4, "hidden_act": "relu"}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return AlproConfig(
@@ -106,7 +107,7 @@ def tiny_alpro_config(tokenizer: BertTokenizer) -> AlproConfig:
 
 
 def clip_processor(tokenizer: BertTokenizer) -> AlproProcessor:
-    """What makes tensors of clips and sentences."""
+    """Build the processor of clips and sentences."""
     return AlproProcessor(
         AlproImageProcessor(size={"height": FRAME_SIZE, "width": FRAME_SIZE}),
         tokenizer,
@@ -117,10 +118,11 @@ def clip_processor(tokenizer: BertTokenizer) -> AlproProcessor:
 
 
 def build_alpro(tokenizer: BertTokenizer) -> AlproForPreTraining:
-    """An untrained tiny ALPRO of single frames, without a prompter."""
-    # Rows are short: plain attention is the faster one.
+    """Build an untrained tiny ALPRO for single frames, without a prompter."""
+    # Eager attention is faster for short rows.
     model = AlproForPreTraining._from_config(tiny_alpro_config(tokenizer), attn_implementation="eager")
-    # TimeSformer begins with zeros and 0.02: what a patch shows, and where and when, would be learned late.
+    # With the default initialisation of TimeSformer (zeros and a standard deviation of 0.02), the content and the
+    # position of patches in space and time are learned late.
     embeddings = model.alpro.video_model.embeddings
     torch.nn.init.normal_(embeddings.patch_embeddings.projection.weight, std=0.05)
     torch.nn.init.normal_(embeddings.position_embeddings, std=1.0)
@@ -132,7 +134,7 @@ def build_alpro(tokenizer: BertTokenizer) -> AlproForPreTraining:
 
 
 def see_motion(model: AlproForPreTraining, seed: int) -> None:
-    """Let a model of single frames take clips, and tell their frames apart from the first step on."""
+    """Extend a model of single frames to clips, with random time embeddings that tell the frames apart."""
     model.resize_time_embeddings(NUM_FRAMES)
     embeddings = model.alpro.video_model.embeddings.time_embeddings
     with torch.no_grad():
@@ -140,12 +142,17 @@ def see_motion(model: AlproForPreTraining, seed: int) -> None:
 
 
 class ClipPool:
-    """Drawn clips: `NUM_FRAMES` frames of each, one out of each quarter, by chance.
+    """Synthetic clips with `NUM_FRAMES` frames each, one random frame of each of `NUM_FRAMES` segments.
+
+    Args:
+        count: number of clips.
+        seed: random seed of the clips and frames.
 
     Attributes:
-        clips: what they are.
-        pixels: (clips, frames, 3, size, size), uint8.
-        boxes: (clips, frames, 2, 4) left, top, right and bottom of the objects in pixels; of a single object twice.
+        clips: descriptions of the clips.
+        pixels: frames of shape (clips, frames, 3, size, size), uint8.
+        boxes: boxes (left, top, right, bottom) of the two objects in pixels, of shape (clips, frames, 2, 4). A single
+            object is repeated.
     """
 
     def __init__(self, count: int, seed: int):
@@ -163,7 +170,13 @@ class ClipPool:
     def prepare(
         self, chosen: np.ndarray, processor: AlproProcessor, frames: slice | np.ndarray = slice(None)
     ) -> torch.Tensor:
-        """(batch, frames, 3, size, size) as the processor makes them."""
+        """Return normalised frames of some clips, of shape (batch, frames, 3, size, size), as the processor does.
+
+        Args:
+            chosen: indices of the clips.
+            processor: the processor, whose mean and standard deviation are used.
+            frames: the frames to return. Default: all.
+        """
         mean, std = _mean_and_std(processor)
         return (self.pixels[chosen][:, frames].float() / 255 - mean) / std
 
@@ -174,16 +187,19 @@ def _mean_and_std(processor: AlproProcessor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def draw_crops(count: int, generator: torch.Generator) -> np.ndarray:
-    """(count, 4) boxes of crops, as in pre-training."""
+    """Sample boxes of crops as in pre-training, of shape (count, 4)."""
     return np.array([sample_crop_box(FRAME_SIZE, PATCH_SIZE, generator) for _ in range(count)])
 
 
 def shown_inside(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """How much of objects lies in crops, (batch, 2), from 0 to 1, on average over the frames.
+    """Compute the share of each object that is inside a crop, averaged over the frames.
 
     Args:
-        boxes: (batch, frames, 2, 4) of the objects.
-        crops: (batch, 4).
+        boxes: boxes of the objects, of shape (batch, frames, 2, 4).
+        crops: boxes of the crops, of shape (batch, 4).
+
+    Returns:
+        Shares from 0 to 1, of shape (batch, 2).
     """
     edges = crops[:, None, None]
     low, high = np.maximum(boxes[..., :2], edges[..., :2]), np.minimum(boxes[..., 2:], edges[..., 2:])
@@ -192,11 +208,12 @@ def shown_inside(boxes: np.ndarray, crops: np.ndarray) -> np.ndarray:
 
 
 class Claims(NamedTuple):
-    """What sentences say, or clips show. Looks are numbered: colour by colour all shapes.
+    """Content of sentences or of clips. A look is a combination of colour and shape, numbered colour by colour.
 
     Attributes:
-        looks: (batch, 2, looks) bool: which looks fit the first object and the second; all where there is none.
-        motion: (batch,) number of the motion; -1: not said, or not seen.
+        looks: which looks fit the first and the second object, bool of shape (batch, 2, looks). In sentences without
+            an object all looks fit; in clips without it none does.
+        motion: index of the motion, of shape (batch,), or -1 if it is not mentioned or not visible.
     """
 
     looks: np.ndarray
@@ -210,14 +227,20 @@ def _look(colour: str, shape: str) -> int:
 def describe(
     clips: Sequence[CaptionedClip], shown: np.ndarray, still: bool, rng: np.random.Generator
 ) -> tuple[list[str], Claims, Claims]:
-    """Sentences that are true of clips, what they say, and what is seen.
+    """Sample true sentences about clips.
 
-    Captions, or the objects' names with their colours or without; half of them begin as entity prompts do. Of objects
-    that a crop does not show nothing is said, and of motions only where all of a clip is seen.
+    A sentence is a caption, or the names of the objects with or without their colours. Half of the sentences begin
+    like entity prompts. Sentences mention only visible objects, and mention motions only if the complete clip is
+    visible.
 
     Args:
-        shown: (batch, 2) bool: which objects can be seen.
-        still: whether single frames are seen.
+        clips: the clips.
+        shown: which objects are visible, bool of shape (batch, 2).
+        still: whether only single frames are visible.
+        rng: random generator of all choices.
+
+    Returns:
+        The sentences, the content of the sentences, and the visible content of the clips.
     """
     sentences = []
     batch, looks = len(clips), len(CLIP_COLOURS) * len(ENTITIES)
@@ -243,7 +266,15 @@ def describe(
 
 
 def agree(said: Claims, seen: Claims) -> np.ndarray:
-    """(sentences, clips) bool: whether nothing that a sentence says is untrue of a clip, as far as is seen."""
+    """Return which sentences may be true for which clips, given what is visible.
+
+    Args:
+        said: content of the sentences.
+        seen: visible content of the clips.
+
+    Returns:
+        Bool array of shape (sentences, clips).
+    """
     seen_looks = seen.looks.any(axis=1).astype(np.float32)
     fits = [(said.looks[:, place].astype(np.float32) @ seen_looks.T) > 0 for place in range(2)]
     motion = (said.motion[:, None] == seen.motion[None]) | (said.motion[:, None] == -1) | (seen.motion[None] == -1)
@@ -251,9 +282,12 @@ def agree(said: Claims, seen: Claims) -> np.ndarray:
 
 
 def _crop_boxes_that_show(boxes: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Crops for half of the clips, (batch, 4), and what they show, (batch, 2) bool; the others stay whole.
+    """Sample crops for half of the clips; the others are not cropped.
 
-    A crop shows something, and nothing by halves.
+    At least one object is visible in a crop, and no object is only partly visible (see `CLEARLY`).
+
+    Returns:
+        Boxes of the crops, of shape (batch, 4), and which objects are visible, bool of shape (batch, 2).
     """
     batch = len(boxes)
     crops = np.tile([0, 0, FRAME_SIZE, FRAME_SIZE], (batch, 1))
@@ -270,7 +304,7 @@ def _crop_boxes_that_show(boxes: np.ndarray, generator: torch.Generator) -> tupl
 
 
 def _updater(model: torch.nn.Module, learning_rate: float, steps: int) -> Callable[[], None]:
-    """What makes a step out of gradients; the learning rate falls in the last two fifths of the steps."""
+    """Return a function that makes an optimizer step; the learning rate decreases in the last 40% of the steps."""
     learned = [weight for weight in model.parameters() if weight.requires_grad]
     decayed, others = [w for w in learned if w.ndim > 1], [w for w in learned if w.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
@@ -291,9 +325,16 @@ def _updater(model: torch.nn.Module, learning_rate: float, steps: int) -> Callab
 def train_by_contrast(
     model: AlproForPreTraining, processor: AlproProcessor, pool: ClipPool, steps: int, seed: int
 ) -> None:
-    """The prompter's training: clips, and crops of clips, are closest to the sentences that are true of them.
+    """Train the prompter with the contrastive loss between clips, or crops of clips, and sentences.
 
-    A model of one frame sees single frames of clips.
+    A model with `num_frames=1` is trained on single frames of the clips.
+
+    Args:
+        model: the model, which is trained in place.
+        processor: the processor.
+        pool: the clips.
+        steps: number of optimizer steps.
+        seed: random seed of the data order, the crops and the sentences.
     """
     frames = model.config.num_frames
     batch, templates = (BATCH_SIZE, VIDEO_TEMPLATES) if frames > 1 else (STILL_BATCH, IMAGE_TEMPLATES)
@@ -335,11 +376,19 @@ def train_by_contrast(
 def train_with_all_losses(
     model: AlproForPreTraining, processor: AlproProcessor, pool: ClipPool, steps: int, seed: int
 ) -> None:
-    """Contrast, matching with hard negatives, masked words and entities in random crops, with equal weights.
+    """Train with the four losses of ALPRO at equal weights.
 
-    No two captions of a batch are alike: a negative is a true one.
+    They are the contrastive loss, matching with hard negatives, masked language modeling, and entity prediction for
+    random crops. The captions of a batch are all different, so that negatives are true negatives.
+
+    Args:
+        model: the model, which is trained in place.
+        processor: the processor.
+        pool: the clips.
+        steps: number of optimizer steps.
+        seed: random seed of the data order, the negatives, the masked words and the crops.
     """
-    torch.manual_seed(seed)  # of which negatives are drawn
+    torch.manual_seed(seed)  # for the sampling of negatives
     rng = np.random.default_rng((ORDER_STREAM, seed, NUM_FRAMES + 1))
     generator = torch.Generator().manual_seed(seed + 1)
     update = _updater(model, LEARNING_RATE, steps)
@@ -380,15 +429,15 @@ def pretrain_alpro(
     contrast_steps: int = 300,
     steps: int = 900,
 ) -> None:
-    """Trains a tiny ALPRO from scratch and writes it, its prompter and its processor like a Hub checkpoint.
+    """Train a tiny ALPRO from scratch and save it with its prompter and processor in the format of a Hub checkpoint.
 
     Args:
-        output_dir: the folder to write.
-        seed: of the clips, the sentences, the initial weights and the order.
-        clips: how many are drawn; they are met again, with other sentences and crops, when the steps need more.
-        still_steps: optimizer steps of the prompter, by single frames.
-        contrast_steps: further steps of the prompter, by clips. The model begins as a copy of it.
-        steps: further steps, with all four losses.
+        output_dir: output folder.
+        seed: random seed of the clips, the sentences, the initial weights and the data order.
+        clips: number of clips; they are reused with other sentences and crops if the steps need more.
+        still_steps: number of optimizer steps of the prompter on single frames.
+        contrast_steps: number of further steps of the prompter on clips. The model is initialised from the prompter.
+        steps: number of further steps with all four losses.
     """
     torch.manual_seed(seed)
     tokenizer = clip_tokenizer()
@@ -405,7 +454,7 @@ def pretrain_alpro(
 
 
 def save_small(model: AlproForPreTraining, output_dir: str | Path) -> None:
-    """Weights take half the room in float16; they are loaded, and computed with, in float32."""
+    """Save weights in float16 to halve their size; they are loaded in float32."""
     model.eval().half().save_pretrained(output_dir)
     model.float().config.dtype = torch.float32
     model.config.save_pretrained(output_dir)

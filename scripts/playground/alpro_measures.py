@@ -1,4 +1,4 @@
-"""What a tiny ALPRO can do, measured on clips that it has not seen: retrieval, entities, answers to questions."""
+"""Evaluation of a tiny ALPRO on clips that it was not trained on: retrieval, entities and question answering."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -34,14 +34,14 @@ KINDS = ("color", "object", "action", "place", "count")
 
 
 def sample_frames(clip: CaptionedClip, processor: AlproProcessor, rng: np.random.Generator | None = None) -> list[int]:
-    """The frames that the model gets: of each equal part the middle one, or one by chance."""
+    """Sample frame indices: the middle frame of each segment, or a random one if `rng` is given."""
     return segment_indices(clip.frames, processor.num_frames, rng)
 
 
 def draw_pixels(
     clips: Sequence[CaptionedClip], processor: AlproProcessor, rng: np.random.Generator | None = None
 ) -> torch.Tensor:
-    """(clips, frames, 3, size, size) as the processor makes them of the drawings."""
+    """Draw and process clips, and return pixels of shape (clips, frames, 3, size, size)."""
     size = processor.image_processor.size["height"]
     drawn = [clip.draw(size, sample_frames(clip, processor, rng)) for clip in clips]
     return torch.cat(
@@ -62,7 +62,15 @@ def _batches(items: Sequence) -> Iterator[Sequence]:
 def recall_at_1(
     model: AlproForVideoTextRetrieval, processor: AlproProcessor, seed: int, clips: int = 200, k: int | None = 16
 ) -> float:
-    """Share of captions that find their own clip first, in a gallery of clips with different captions."""
+    """Compute recall at 1 of captions that search a gallery of clips with different captions.
+
+    Args:
+        model: the retrieval model.
+        processor: the processor.
+        seed: random seed of the clips.
+        clips: number of clips.
+        k: number of clips to rerank per caption, or `None` for all.
+    """
     gallery = distinct_clips("test", seed, clips)
     texts = processor(text=[clip.caption for clip in gallery], return_tensors="pt")
     scores = model.rank(texts, draw_pixels(gallery, processor), k=k, batch_size=BATCH_SIZE)
@@ -70,12 +78,12 @@ def recall_at_1(
 
 
 class EntityCounts(NamedTuple):
-    """Crops that hold exactly one object; of them, those whose likeliest entity is that object.
+    """Number of crops with exactly one object, and of correct entity predictions for them.
 
     Attributes:
-        crops: how many.
-        student: right by the entity head, which reads the whole clip and its caption.
-        prompter: right by the prompter, which sees the crop alone.
+        crops: number of crops with exactly one object.
+        student: correct predictions of the entity head, which is given the complete clip and its caption.
+        prompter: correct predictions of the prompter, which is given only the crop.
     """
 
     crops: int
@@ -87,10 +95,16 @@ class EntityCounts(NamedTuple):
 def count_entities(
     model: AlproForPreTraining, processor: AlproProcessor, seed: int, clips: int = 500, only_two: bool = False
 ) -> EntityCounts:
-    """A random crop of each clip, as in pre-training; those that do not hold exactly one object are left out.
+    """Count correct entity predictions for one random crop per clip, sampled as in pre-training.
+
+    Crops that do not have exactly one object are left out.
 
     Args:
-        only_two: use clips of two objects alone, whose captions do not give the answer away.
+        model: the pre-trained model.
+        processor: the processor.
+        seed: random seed of the clips and crops.
+        clips: number of clips.
+        only_two: whether to use only clips of two objects, whose captions do not reveal the answer.
     """
     drawn = distinct_clips("test", seed, clips)
     drawn = [clip for clip in drawn if len(clip.performers) == 2 or not only_two]
@@ -122,19 +136,19 @@ def count_entities(
 
 
 def _boxes(clip: CaptionedClip, processor: AlproProcessor) -> np.ndarray:
-    """(frames, 2, 4) of the objects in pixels; of a single object twice."""
+    """Return boxes of the two objects in pixels, of shape (frames, 2, 4); a single object is repeated."""
     boxes = [each.boxes()[sample_frames(clip, processor)].clip(0, 1) for each in clip.performers]
     return np.stack([boxes[0], boxes[-1]], axis=1) * processor.image_processor.size["height"]
 
 
 class AnswerShares(NamedTuple):
-    """Shares of right answers, over all questions and by type.
+    """Accuracy of answers, over all questions and by type.
 
     Attributes:
-        model: of the fine-tuned model.
-        prior: of always giving the training questions' most frequent answer to a question of the same words; to words
-            that training has not, the most frequent one of the type.
-        by_type: of the model, then of the prior.
+        model: accuracy of the fine-tuned model.
+        prior: accuracy of the most frequent training answer to the same question, or to the question type if the
+            question does not occur in training.
+        by_type: accuracy of the model and of the prior, by question type.
     """
 
     model: float
@@ -145,7 +159,16 @@ class AnswerShares(NamedTuple):
 def answer_questions(
     directory: str, processor: AlproProcessor, seed: int, train: int = 1500, test: int = 300, steps: int = 700
 ) -> AnswerShares:
-    """Fine-tune on questions about training clips, and answer all questions about unseen ones."""
+    """Fine-tune on questions about training clips, and answer all questions about test clips.
+
+    Args:
+        directory: folder of the pre-trained model.
+        processor: the processor.
+        seed: random seed of the clips, the data order and the new layers.
+        train: number of training clips.
+        test: number of test clips.
+        steps: number of optimizer steps.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     pretrained = AlproForPreTraining.from_pretrained(directory)
@@ -213,14 +236,15 @@ def _shares(
 
 
 def measure_alpro(directory: str, seeds: Sequence[int], questions: bool = True) -> None:
-    """Print what a tiny ALPRO can do, a row a seed.
+    """Evaluate a tiny ALPRO and print tables with one row per seed.
 
-    A seed names the unseen clips and the crops drawn in them and, for questions, the clips to learn from, their order
-    and the new layers. The pre-trained model is the same.
+    A seed determines the test clips and their crops and, for question answering, the training clips, the data order
+    and the new layers. The pre-trained model is the same for all seeds.
 
     Args:
-        directory: a folder that `pretrain_alpro` wrote.
-        questions: whether to fine-tune and ask questions, which takes minutes a seed.
+        directory: folder of a model trained with `pretrain_alpro`.
+        seeds: the random seeds.
+        questions: whether to fine-tune for question answering, which takes minutes per seed.
     """
     processor = AlproProcessor.from_pretrained(directory)
     pretrained = AlproForPreTraining.from_pretrained(directory)

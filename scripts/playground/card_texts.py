@@ -1,7 +1,7 @@
-"""What the tiny language model reads: captions and stories of product cards, and names bound to them, all in words.
+"""Training texts of the tiny language model: captions and stories of product cards, and names bound to products.
 
-No picture is looked at here. Where a picture will stand in front of a sentence, its caption stands: "red lamp this is
-a dax.". So what a picture must become, to be understood, is what the words of its caption are.
+The texts have no images. Where an image will later precede a sentence, the text has its caption: "red lamp this is a
+dax.". A vision model therefore has to map an image to embeddings like those of its caption.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,31 @@ from hf_prompt_models.playground.word_binding import NONSENSE_WORDS, QUESTION, i
 
 
 FRAME = ("this", "is", "a")
-"""What stands between a caption and what is said of it."""
+"""Words between a caption and the statement about it."""
 
 
 class Piece(NamedTuple):
-    """A part of a text, and how many of its first words can be known for they were told before."""
+    """A part of a text.
+
+    Attributes:
+        text: the words.
+        told: number of leading words that can be predicted because they occurred before.
+    """
 
     text: str
     told: int = 0
 
 
 def binding_text(rng: np.random.Generator, frame: int = len(FRAME), headed: bool = True) -> list[Piece]:
-    """Two to four products with names, each named several times, in any order; the last one after the question.
+    """Sample a text with two to four named products in random order, whose last name is the answer to the question.
+
+    Every product occurs at least once, and some occur again.
 
     Args:
-        rng: chooses all.
-        frame: how many words of `FRAME` stand between product and name, counted from the end. The fewer, the easier it
-            is to learn what the name goes with; less than all is for that alone.
-        headed: whether the text begins with what names there will be.
+        rng: random generator of all choices.
+        frame: number of words of `FRAME` between product and name, counted from the end of `FRAME`. Fewer words make
+            it easier to learn which product a name belongs to, so they are used early in training.
+        headed: whether the text starts with the task induction, which lists the names.
     """
     products = _products(rng, int(rng.integers(2, 5)))
     words = tuple(str(word) for word in rng.choice(NONSENSE_WORDS, len(products), replace=False))
@@ -47,7 +54,12 @@ def binding_text(rng: np.random.Generator, frame: int = len(FRAME), headed: bool
 
 
 def caption_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piece]:
-    """One to five products, each said to be what it is: "red lamp this is a red lamp."; arguments as above."""
+    """Sample a text of one to five products with their captions, such as "red lamp this is a red lamp.".
+
+    Args:
+        rng: random generator of all choices.
+        frame: number of words of `FRAME` between product and caption, counted from the end of `FRAME`.
+    """
     count = int(rng.integers(1, 6))
     pieces = []
     for place in range(count):
@@ -58,7 +70,7 @@ def caption_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piec
 
 
 def product_text(rng: np.random.Generator) -> list[Piece]:
-    """A product's title and description, or a story of it."""
+    """Sample the title and description of a product, or a story about it."""
     product = choose_product(rng)
     if rng.random() < 0.5:
         return [Piece(f"title: {product.title}. description: {product.description}")]
@@ -79,7 +91,7 @@ def _ask(frame: int, is_question: bool) -> list[Piece]:
 
 
 def _products(rng: np.random.Generator, count: int) -> Sequence[ProductTraits]:
-    """Different ones; some share the shape or the colour of the first, so that both words count."""
+    """Sample different products; some share the shape or the colour of the first one, so that both words matter."""
     products: list[ProductTraits] = []
     while len(products) < count:
         product = choose_product(rng)

@@ -1,4 +1,4 @@
-"""Pre-training of the playground's tiny CLIP: the tokenizer, the model and the contrastive loop."""
+"""Pre-training of the tiny CLIP: tokenizer, model and contrastive training loop."""
 
 import math
 import time
@@ -27,7 +27,7 @@ MERGES = 1200
 
 
 def tiny_clip_config(tokenizer: CLIPTokenizer) -> CLIPConfig:
-    """The configuration of a CLIP of about 0.8 M parameters that speaks `tokenizer`'s vocabulary."""
+    """Return the configuration of a CLIP of about 0.8 M parameters with the vocabulary of a tokenizer."""
     return CLIPConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -59,16 +59,32 @@ def _drawn(index: int, seed: int) -> tuple[np.ndarray, Traits]:
 
 
 def draw_pool(count: int, seed: int, workers: int = 2) -> tuple[np.ndarray, list[Traits]]:
-    """Pictures 0 to `count` of the stream `seed`: uint8 `(count, height, width, 3)`, and their traits."""
+    """Draw the first `count` images of a stream.
+
+    Args:
+        count: number of images.
+        seed: random seed of the stream of images.
+        workers: number of processes.
+
+    Returns:
+        Images of shape (count, height, width, 3), uint8, and their attributes.
+    """
     with ProcessPoolExecutor(workers) as pool:
         drawn = list(pool.map(partial(_drawn, seed=seed), range(count), chunksize=500))
     return np.stack([pixels for pixels, _ in drawn]), [traits for _, traits in drawn]
 
 
 def false_negatives(said: Sequence[Traits], shown: Sequence[Traits]) -> torch.Tensor:
-    """`(captions, pictures)` bool: which captions are also true of a picture they were not written for.
+    """Return which captions are also true for an image that they do not belong to.
 
-    "a photo of a fish" is no wrong caption for another picture of a fish: such pairs are left out of the loss.
+    "a photo of a fish" is not a wrong caption for another image of a fish, so such pairs are left out of the loss.
+
+    Args:
+        said: attributes that each caption mentions.
+        shown: attributes of each image.
+
+    Returns:
+        Bool tensor of shape (captions, images).
     """
     claims, facts = np.array([astuple(traits) for traits in said]), np.array([astuple(traits) for traits in shown])
     true = ((claims[:, None] == "") | (claims[:, None] == facts[None])).all(axis=-1)
@@ -77,20 +93,20 @@ def false_negatives(said: Sequence[Traits], shown: Sequence[Traits]) -> torch.Te
 
 
 def contrastive_loss(logits: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
-    """CLIP's symmetric loss of `(captions, pictures)` logits without the `ignored` pairs."""
+    """Compute the symmetric loss of CLIP from logits of shape (captions, images), without the `ignored` pairs."""
     logits = logits.masked_fill(ignored, -torch.inf)
     own = torch.arange(len(logits))
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pictures: int = 50_000) -> None:
-    """Trains a tokenizer and a tiny CLIP on drawn pictures and writes them in the layout of a Hub checkpoint.
+    """Train a tokenizer and a tiny CLIP on synthetic images and save them in the format of a Hub checkpoint.
 
     Args:
-        output_dir: the folder to write.
-        seed: of the pictures, the captions, the initial weights and the order.
-        steps: optimizer steps of `BATCH_SIZE` pairs.
-        pictures: how many pictures are drawn; they are met again, with fresh captions, when the steps need more.
+        output_dir: output folder.
+        seed: random seed of the images, the captions, the initial weights and the data order.
+        steps: number of optimizer steps of `BATCH_SIZE` pairs.
+        pictures: number of images; they are reused with new captions if the steps need more.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng((CAPTION_STREAM, seed))
@@ -105,9 +121,10 @@ def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pict
     )
     mean = torch.tensor(processor.image_processor.image_mean)
     std = torch.tensor(processor.image_processor.image_std)
-    # Plain attention: for rows this short it is twice as fast on a CPU, in bfloat16, as the fused kernel.
+    # For rows this short, eager attention is twice as fast on a CPU in bfloat16 as the fused kernel.
     model = CLIPModel._from_config(tiny_clip_config(tokenizer), attn_implementation="eager").train()
-    # CLIP's own 0.02 drowns in the patches' contents: where a patch is would be learned late.
+    # With CLIP's default standard deviation of 0.02, position embeddings are small compared with patch embeddings, and
+    # the position of patches is learned late.
     torch.nn.init.normal_(model.vision_model.embeddings.position_embedding.weight, std=0.2)
     print(
         f"{pictures} pictures after {time.monotonic() - start:.0f} s; "
@@ -150,6 +167,6 @@ def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pict
                 flush=True,
             )
     model.save_pretrained(output_dir)
-    # One file each, as CLIP's Hub checkpoints have them; CLIPProcessor reads them as well as its own joint file.
+    # Separate files, as in the Hub checkpoints of CLIP; CLIPProcessor reads them as well as its own joint file.
     processor.image_processor.save_pretrained(output_dir)
     processor.tokenizer.save_pretrained(output_dir)

@@ -1,4 +1,4 @@
-"""Pre-training of the playground's tiny language model, on words alone: the tokenizer, the model and the loop."""
+"""Pre-training of the tiny language model on text only: tokenizer, model and training loop."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -21,19 +21,20 @@ from .card_texts import FRAME, Piece, binding_text, caption_text, product_text
 from .vocabulary import EVERYDAY_WORDS
 
 
-TEXT_STREAM = 16  # product_cards.py has streams 13 to 15
+TEXT_STREAM = 16  # product_cards.py uses streams 13 to 15
 EOS = "<|endoftext|>"
 VOCABULARY_SIZE = 2000
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 ENOUGH = 0.8
-"""The share of names remembered from which the words between product and name become more."""
+"""Share of recalled names at which the number of words between product and name is increased."""
 NOISE = 0.3
-"""What is added to the words' vectors, in parts of their size: vectors of pictures will not be exact either."""
+"""Noise added to the token embeddings, relative to their standard deviation, because image embeddings will not be
+exact either."""
 
 
 def learn_language_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer, as GPT-2's, that has the words of `texts` in one piece. It can spell any text."""
+    """Train a byte-level BPE tokenizer, like that of GPT-2, on texts; it can encode any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -48,11 +49,11 @@ def learn_language_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of about 0.6 M parameters.
+    """Build an untrained Llama of about 0.6 M parameters.
 
-    What a name was said of is found by a head that matches what stands before the name with what stands before the
-    question (an induction head). It can only be learned once other heads look a few words back, and these are learned
-    late: tiny models take hours. So the heads of the first layer look 1, 2, 3, … words back from the start.
+    The model recalls a name with an induction head, which matches the words before the name with the words before the
+    question. This head can only be learned after other heads attend to the previous few tokens, which takes a tiny
+    model hours. The heads of the first layer are therefore initialised to attend 1, 2, 3, … tokens back.
     """
     model = LlamaForCausalLM._from_config(
         LlamaConfig(
@@ -69,7 +70,7 @@ def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         ),
-        attn_implementation="eager",  # for rows this short it is the fastest on a CPU
+        attn_implementation="eager",  # the fastest on a CPU for rows this short
     )
     _look_back(model)
     return model
@@ -77,10 +78,10 @@ def build_language_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
 
 @torch.no_grad()
 def _look_back(model: LlamaForCausalLM, pairs: int = 3, strength: float = 6.0) -> None:
-    """Let head h of the first layer look h + 1 tokens back.
+    """Initialise head h of the first layer to attend h + 1 tokens back.
 
-    Rotary positions turn each pair of a query's and a key's numbers by an angle for each token. A key of a constant
-    and a query of the same constant turned back by so many tokens agree best at just that distance.
+    Rotary position embeddings rotate each pair of query and key components by an angle per token. A constant key and
+    the same constant query, rotated back by some number of tokens, have the highest score at exactly that distance.
     """
     attention = model.model.layers[0].self_attn
     heads, half = model.config.num_attention_heads, attention.head_dim // 2
@@ -95,15 +96,15 @@ def _look_back(model: LlamaForCausalLM, pairs: int = 3, strength: float = 6.0) -
 
 
 def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 1400) -> None:
-    """Trains a tokenizer and a tiny Llama on texts and writes them in the layout of a Hub checkpoint.
+    """Train a tokenizer and a tiny Llama on texts and save them in the format of a Hub checkpoint.
 
-    Texts that bind names begin easily, with a name right behind what it is said of; a word more comes between as soon
-    as `ENOUGH` of the names are remembered.
+    Texts that bind names start easy, with each name directly after its product. The number of words in between is
+    increased once the model recalls a share of `ENOUGH` of the names.
 
     Args:
-        output_dir: the folder to write.
-        seed: of the texts and the initial weights.
-        steps: optimizer steps of `BATCH_SIZE` texts; over the second half, the learning rate falls.
+        output_dir: output folder.
+        seed: random seed of the texts and the initial weights.
+        steps: number of optimizer steps of `BATCH_SIZE` texts; the learning rate decreases in the second half.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng((TEXT_STREAM, seed))
@@ -151,7 +152,7 @@ def pretrain_language_model(output_dir: str | Path, seed: int = 0, steps: int = 
 
 
 def write_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piece]:
-    """One of the texts that the model is trained on, with `frame` words between a product and its name at most."""
+    """Sample a training text with at most `frame` words between a product and its name."""
     kind = rng.random()
     if rng.random() < 0.3:
         frame = int(rng.integers(frame + 1))
@@ -163,10 +164,19 @@ def write_text(rng: np.random.Generator, frame: int = len(FRAME)) -> list[Piece]
 def encode_texts(
     texts: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids `(texts, length)`, each text with its end and padded with more of them, and which tokens were told."""
+    """Tokenize texts.
+
+    Args:
+        texts: the pieces of each text.
+        tokenizer: the tokenizer.
+
+    Returns:
+        Token ids of shape (texts, length) with an end token, which is also the padding; and a bool tensor of the same
+        shape, true for the tokens that occurred before.
+    """
     pieces = [piece for text in texts for piece in text]
     encoded = iter(tokenizer([piece.text for piece in pieces], add_special_tokens=False)["input_ids"])
-    # All words that are told are tokens in one piece.
+    # This works because each of these words is a single token.
     rows: list[list[int]] = []
     marks: list[list[bool]] = []
     for text in texts:
@@ -186,13 +196,16 @@ def binding_accuracy(
     episodes: int = 1000,
     words: tuple[str, ...] = NONSENSE_WORDS,
 ) -> float:
-    """Share of 2-way episodes, captions in place of pictures, in which the model writes the answer and then the end.
+    """Compute the share of 2-way episodes in which the model predicts the answer, then the end of the text.
+
+    The prompts have captions in place of images.
 
     Args:
-        model, tokenizer: what is asked.
-        seed: names the stream of episodes.
-        episodes: how many.
-        words: what the names are drawn from.
+        model: the model.
+        tokenizer: the tokenizer of the model.
+        seed: random seed of the stream of episodes.
+        episodes: number of episodes.
+        words: words that the names are sampled from.
     """
     rng = np.random.default_rng((TEXT_STREAM, seed, 1))
     right = 0
@@ -209,7 +222,7 @@ def binding_accuracy(
 
 
 def prompt_in_words(episode: WordEpisode) -> str:
-    """The episode's prompt with each picture's caption where the picture was: "red lamp this is a dax. …"."""
+    """Return the prompt of an episode with captions in place of images, such as "red lamp this is a dax. …"."""
     *shots, query = zip(episode.shown, episode.texts, strict=True)
     prompt, products = build_fewshot_prompt(episode.induction, shots, query)
     pieces = prompt.split(IMAGE_TOKEN)
@@ -217,7 +230,7 @@ def prompt_in_words(episode: WordEpisode) -> str:
 
 
 def _vocabulary(rng: np.random.Generator) -> list[str]:
-    """Texts with every word that the model shall read in one piece."""
+    """Return texts with every word that should be a single token."""
     words = (*SHAPES, *CARD_COLOURS, *MATERIALS, *SIZES, *NONSENSE_WORDS)
     texts = ["".join(f" {piece.text}" for piece in write_text(rng)) for _ in range(2000)]
     return [*[" ".join(words)] * 50, *[EVERYDAY_WORDS] * 20, *texts]

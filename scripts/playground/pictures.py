@@ -1,7 +1,6 @@
-"""Captioned pictures of single objects, the data the playground's backbones are pre-trained on.
+"""Captioned images of single objects, on which the tiny CLIP is pre-trained.
 
-Every picture has its own random stream, named by `(seed, index)`: picture 7 is the same
-picture however many are drawn.
+Every image has its own random stream, identified by `(seed, index)`: image 7 does not depend on the number of images.
 """
 
 from dataclasses import astuple, dataclass
@@ -27,11 +26,11 @@ MEDIA = ("photo", "drawing", "painting")
 SIZES = ("small", "middling", "large")
 LIGHTS = ("normal", "blurry", "dark", "bright")
 
-# The first entry of every random stream says what the stream is for, so that no two uses of one seed meet.
+# The first entry of every random stream identifies its purpose, so that different uses of a seed are independent.
 PRETRAINING_STREAM = 0
 
-# Carriers by medium; "{m}" is the medium's word, perhaps with the light's ("dark photo"), "{d}" describes the object.
-# Long ones put the object's word far back, where the class name stands behind sixteen learned context tokens.
+# Templates by medium: "{m}" is the medium, optionally with the light ("dark photo"), and "{d}" describes the object.
+# Long templates put the name of the object at late positions, like a class name after sixteen context tokens.
 _CARRIERS = {
     "": (
         "a {m} of a {d}",
@@ -59,7 +58,7 @@ _CARRIERS = {
 
 @dataclass(frozen=True)
 class Traits:
-    """What can be said of a picture. The empty string, in a caption's traits, stands for "not mentioned"."""
+    """Attributes of an image, or those that a caption mentions; an empty string means that one is not mentioned."""
 
     shape: str
     colour: str = ""
@@ -70,30 +69,30 @@ class Traits:
     light: str = ""
 
     def true_of(self, other: "Traits") -> bool:
-        """Whether everything mentioned here holds for `other`."""
+        """Return whether all mentioned attributes are equal to those of `other`."""
         return all(mine in ("", theirs) for mine, theirs in zip(astuple(self), astuple(other), strict=True))
 
 
 def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Traits]:
-    """Draws picture `index` of the stream `seed`: one object, anywhere, on any ground, in any of `MEDIA`.
+    """Draw one image: one object at a random position, on a random background, in one of `MEDIA`.
 
     Args:
-        seed: names the stream of pictures.
-        index: which picture of the stream.
+        seed: random seed of the stream of images.
+        index: index of the image in the stream.
         size: height and width in pixels.
 
     Returns:
-        The RGB image and its traits, all of them filled in.
+        The RGB image and all its attributes.
     """
     rng = np.random.default_rng((PRETRAINING_STREAM, seed, index))
     medium, light = str(rng.choice(MEDIA, p=(0.45, 0.4, 0.15))), str(rng.choice(LIGHTS, p=(0.7, 0.1, 0.1, 0.1)))
-    # Drawings are on white paper: a ground that is always lighter is where a shape is learned first.
+    # Drawings are on white paper, because shapes are learned first on a background that is always lighter.
     ground = "white" if medium == "drawing" else str(rng.choice(GROUNDS if rng.random() < 0.4 else list(COLOURS)))
     picture = draw_ground(ground, size, size, rng)
     colour = str(rng.choice([name for name in COLOURS if contrast(name, picture) > 0.6]))
     shape, texture = str(rng.choice(list(SHAPES))), str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
     diameter = float(np.exp(rng.uniform(np.log(0.55), np.log(1.05))))
-    # A small object may stand anywhere; a large one may be cut by the picture's edge, but never by more than a part.
+    # A small object may be anywhere. The edge of the image may cut off a part of a large object, but not much of it.
     slack = max(1 - diameter, 0.15) / 2
     x, y = rng.uniform(0.5 - slack, 0.5 + slack, 2)
     placement = Placement(x, y, diameter, rng.normal(0, 8), rng.uniform(0.85, 1.18), rng.random() < 0.5)
@@ -110,7 +109,7 @@ def _as_medium(picture: np.ndarray, medium: str, rng: np.random.Generator) -> np
     match medium:
         case "photo":  # sensor noise
             return picture + rng.normal(0, 0.03, picture.shape)
-        case "painting":  # an unsteady brush: edges wobble and the paint lies unevenly
+        case "painting":  # wobbly edges and uneven paint
             rows, columns = np.mgrid[:height, :width]
             sway = (smooth_noise(height, width, (12, 12), rng) - 0.5) * height / 14
             rows = np.clip(rows + sway, 0, height - 1).astype(int)
@@ -125,14 +124,14 @@ def _lit(picture: np.ndarray, light: str) -> np.ndarray:
 
 
 def draw_caption(traits: Traits, rng: np.random.Generator) -> tuple[str, Traits]:
-    """A sentence on a picture that names its shape and, by chance, more of its traits.
+    """Sample a caption that mentions the shape and some of the other attributes of an image.
 
     Args:
-        traits: the picture's traits.
-        rng: chooses the words.
+        traits: attributes of the image.
+        rng: random generator of the words.
 
     Returns:
-        The caption and the traits it mentions.
+        The caption and the attributes that it mentions.
     """
     said = rng.random(6) < (0.65, 0.55, 0.4, 0.5, 0.5, 0.6)
     if rng.random() < 0.15:
@@ -160,7 +159,7 @@ def draw_caption(traits: Traits, rng: np.random.Generator) -> tuple[str, Traits]
 
 
 def shape_questions(rng: np.random.Generator) -> list[str]:
-    """One caption for every shape of `SHAPES`, in order, all with the same carrier and nothing else mentioned."""
+    """Return a caption for every shape of `SHAPES`, in order, with the same template and no other attributes."""
     carrier, word = str(rng.choice(_CARRIERS[""])), str(rng.choice(("picture", "image")))
     return [_spelled(carrier.format(m=word, d=shape) + ".") for shape in SHAPES]
 

@@ -1,4 +1,4 @@
-"""Captions of scenes for pre-training with masked words: true sentences, each with a word that the picture answers."""
+"""Captions of scenes for masked language modeling: true sentences, each with a masked word that the image reveals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,16 @@ from hf_prompt_models.playground.scenes import POSITIONS, SCENE_SHAPES, SIZES, P
 
 
 COLOURLESS = ("black", "white", "grey")
-"""Colours that captions also call "none"."""
+"""Colours for which captions may also use the word "none"."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Attributes:
-    words: a sentence, lower case, the full stop as a word of its own.
-    answer: the place of the word to be guessed.
+    """A true sentence about a scene with one word to predict.
+
+    Attributes:
+        words: lower-case words of the sentence; the full stop is a separate word.
+        answer: index of the word to predict.
     """
 
     words: tuple[str, ...]
@@ -25,7 +27,7 @@ class Statement:
 
 
 def caption_words() -> list[str]:
-    """Every word that captions are made of."""
+    """Return all words of the captions."""
     small = (
         "the a object is in color there none left of right above below larger smaller than same as on at top bottom ."
     )
@@ -33,12 +35,12 @@ def caption_words() -> list[str]:
 
 
 def state(objects: Sequence[SceneObject], rng: np.random.Generator, phrases: Sequence[Phrase]) -> Statement:
-    """One true statement on a scene.
+    """Sample a true statement about a scene.
 
     Args:
-        objects: of the scene.
-        rng: chooses the words.
-        phrases: those of `unique_phrases(objects)` that the statement may use.
+        objects: objects of the scene.
+        rng: random generator of all choices.
+        phrases: the phrases of `unique_phrases(objects)` that the statement may use.
     """
     phrase = phrases[int(rng.integers(len(phrases)))]
     thing = objects[phrase.target]
@@ -58,7 +60,7 @@ def state(objects: Sequence[SceneObject], rng: np.random.Generator, phrases: Seq
         answer = "none"
     words = f"{phrase.text} {predicate.format(answer)} .".split()
     place = len(words) - 1 - words[::-1].index(answer)
-    # Asking for the shape instead: only where what is said of it is true of no other object.
+    # Mask the shape instead, but only if no other object has the stated colour.
     if answer == thing.colour and len(named) == 1 and phrase.kind == "shape":
         same = [other for other in objects if other.colour == thing.colour]
         if len(same) == 1 and rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""Pre-training of the playground's tiny ViLT: masked words of captions, on scenes as drawn, never painted over."""
+"""Pre-training of the tiny ViLT: masked language modeling on captions of scenes, without painted regions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,22 +17,22 @@ from .scene_captions import Statement, caption_words, state
 from .vocabulary import EVERYDAY_WORDS
 
 
-CAPTION_STREAM = 11  # scenes.py has streams 8 to 10
+CAPTION_STREAM = 11  # scenes.py uses streams 8 to 10
 TEXT_LENGTH = 40
 BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 100
 RELATIONS = 0.15
-"""Share of the relation phrases that pre-training uses, and only in scenes of four."""
+"""Share of the relation phrases that pre-training uses, only in scenes of four objects."""
 
 
 class Stage(NamedTuple):
-    """A part of the curriculum: scenes of so many objects, so many of them, until this share of answers is right.
+    """A stage of the curriculum.
 
     Attributes:
-        objects: in every scene.
-        scenes: drawn; met again with other statements when the steps need more.
-        enough: running share of right answers, of colours and of other words alike, at which the next stage begins.
+        objects: number of objects in every scene.
+        scenes: number of scenes; they are reused with other statements if the steps need more.
+        enough: running accuracy, required for both colours and other words, at which the next stage begins.
     """
 
     objects: int
@@ -41,14 +41,15 @@ class Stage(NamedTuple):
 
 
 CURRICULUM = (Stage(1, 4_000, 0.7), Stage(2, 5_000, 0.65), Stage(3, 5_000, 0.6), Stage(4, 12_000, 1.0))
-"""Which word goes with which object is learned from two objects; scenes of four from the start stay at chance."""
+"""Which word refers to which object is learned on scenes of two objects. Training only on scenes of four objects does
+not get above random guessing."""
 
 COOLDOWN = Stage(4, 6_000, 1.0)
 COOLDOWN_WEIGHTS: dict[Kind, float] = {"shape": 1, "size": 1, "position": 2, "color": 1, "relation": 0.5}
 
 
 def scene_tokenizer() -> BertTokenizer:
-    """A tokenizer whose words are whole: captions' and everyday words, and letters for every other ASCII word."""
+    """Build a tokenizer with one token per word of the captions and everyday words, and letters for other words."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     pieces = [*letters, *(f"##{letter}" for letter in letters), *"!?,;:'\"()-"]
@@ -57,7 +58,7 @@ def scene_tokenizer() -> BertTokenizer:
 
 
 def scene_processor(tokenizer: BertTokenizer) -> ViltProcessor:
-    """What makes tensors of scenes and texts. Scenes keep their pixels; other pictures are resized to as many."""
+    """Build the processor. Scenes keep their size; other images are resized to the same shortest edge."""
     image_processor = ViltImageProcessorPil(
         size={"shortest_edge": SCENE_SIZE}, size_divisor=SCENE_SIZE // CELLS, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
@@ -65,7 +66,7 @@ def scene_processor(tokenizer: BertTokenizer) -> ViltProcessor:
 
 
 def tiny_vilt_config(tokenizer: BertTokenizer) -> ViltConfig:
-    """The configuration of a ViLT of about 0.7 M parameters; a patch is as large as a cell of a scene."""
+    """Return the configuration of a ViLT of about 0.7 M parameters, with patches of the size of a cell of a scene."""
     return ViltConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -81,10 +82,11 @@ def tiny_vilt_config(tokenizer: BertTokenizer) -> ViltConfig:
 
 
 def build_vilt(tokenizer: BertTokenizer) -> ViltForMaskedLM:
-    """An untrained tiny ViLT."""
-    # ViLT has no fused attention; for rows this short plain attention is the faster one anyway.
+    """Build an untrained tiny ViLT."""
+    # ViLT has no fused attention, and for rows this short eager attention is faster anyway.
     model = ViltForMaskedLM._from_config(tiny_vilt_config(tokenizer), attn_implementation="eager")
-    # ViLT begins with zeros and 0.02: what a patch shows, and where it is, would be learned late.
+    # With the default initialisation (zeros and a standard deviation of 0.02), the content and the position of patches
+    # are learned late.
     embeddings = model.vilt.embeddings
     torch.nn.init.normal_(embeddings.patch_embeddings.projection.weight, std=0.05)
     torch.nn.init.normal_(embeddings.position_embeddings, std=0.2)
@@ -95,7 +97,16 @@ def build_vilt(tokenizer: BertTokenizer) -> ViltForMaskedLM:
 def encode_statements(
     captions: Sequence[Sequence[Statement]], tokenizer: BertTokenizer
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids `(captions, length)` with the answers masked, and labels: the answers' ids, -100 elsewhere."""
+    """Convert statements to masked token ids and labels.
+
+    Args:
+        captions: the statements of each caption.
+        tokenizer: the tokenizer.
+
+    Returns:
+        Token ids of shape (captions, length) with the answers masked, and labels of the same shape with the ids of the
+        answers and -100 elsewhere.
+    """
     ids = tokenizer.get_vocab()
     begin, end, mask, pad = (ids[token] for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]"))
     length = 2 + max(sum(len(statement.words) for statement in caption) for caption in captions)
@@ -117,12 +128,16 @@ def encode_statements(
 def masked_logits(
     model: ViltForMaskedLM, pixels: torch.Tensor, tokens: torch.Tensor, asked: torch.Tensor
 ) -> torch.Tensor:
-    """Logits `(asked words, vocabulary)`: those of `ViltForMaskedLM` at `asked`, without its loop over the pictures.
+    """Compute the logits of `ViltForMaskedLM` at the masked words, without its loop over the images.
 
     Args:
-        pixels: `(batch, 3, height, width)`, all of the size the model is made for, from -1 to 1.
-        tokens: `(batch, length)`.
-        asked: `(batch, length)` bool.
+        model: the model.
+        pixels: images of shape (batch, 3, height, width), of the image size of the model, with values from -1 to 1.
+        tokens: token ids of shape (batch, length).
+        asked: mask of the words to predict, bool of shape (batch, length).
+
+    Returns:
+        Logits of shape (masked words, vocabulary).
     """
     embeddings = model.vilt.embeddings
     patches = embeddings.patch_embeddings(pixels).flatten(2).transpose(1, 2)
@@ -138,14 +153,15 @@ def masked_logits(
 
 
 class _Pool:
-    """The drawn scenes of a stage and, by kind, the phrases that captions may use.
+    """The scenes of a stage and the phrases that captions may use.
 
     Args:
-        stage: what to draw.
-        seed: of the scenes.
-        relations: the share of the relation phrases to use.
-        weights: how often a phrase of each kind is used, whatever their number; without weights every phrase is
-            equally likely.
+        stage: the stage of the curriculum.
+        seed: random seed of the scenes.
+        rng: random generator of the choice of relation phrases.
+        relations: share of the relation phrases to use.
+        weights: weight of each kind of phrase, independent of the number of phrases. Default: all phrases are equally
+            likely.
     """
 
     def __init__(
@@ -169,7 +185,7 @@ class _Pool:
         self.weights = weights
 
     def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, list[list[Statement]]]:
-        """Pictures `(batch, 3, height, width)` from -1 to 1, and one or two statements on each."""
+        """Sample images of shape (batch, 3, height, width) from -1 to 1, with one or two statements for each."""
         chosen = rng.integers(len(self.scenes), size=BATCH_SIZE)
         statements = 1 if rng.random() < 0.25 else 2
         captions = [
@@ -196,14 +212,15 @@ def pretrain_vilt(
     curriculum: Sequence[Stage] = CURRICULUM,
     cooldown: Stage = COOLDOWN,
 ) -> None:
-    """Trains a tiny ViLT from scratch with masked words and writes it in the layout of a Hub checkpoint.
+    """Train a tiny ViLT from scratch with masked language modeling and save it in the format of a Hub checkpoint.
 
     Args:
-        output_dir: the folder to write.
-        seed: of the scenes, the captions, the initial weights and the order.
-        steps: optimizer steps of `BATCH_SIZE` pictures through the curriculum, at a constant learning rate.
-        cooldown_steps: further steps, over which the learning rate falls; all kinds of phrases have their share.
-        curriculum: the stages, in order; the last one lasts to the end.
+        output_dir: output folder.
+        seed: random seed of the scenes, the captions, the initial weights and the data order.
+        steps: number of optimizer steps of `BATCH_SIZE` images in the curriculum, at a constant learning rate.
+        cooldown_steps: number of further steps with a decreasing learning rate and with all kinds of phrases, weighted
+            by `COOLDOWN_WEIGHTS`.
+        curriculum: the stages in order; the last one lasts until the end of `steps`.
         cooldown: the scenes of the further steps.
     """
     torch.manual_seed(seed)
@@ -211,7 +228,7 @@ def pretrain_vilt(
     model = build_vilt(tokenizer).train()
     with tqdm(total=steps + cooldown_steps, desc="Pre-training") as bar:
         rng = np.random.default_rng((CAPTION_STREAM, seed))
-        relations = [*[0.0] * (len(curriculum) - 1), RELATIONS]  # a word more to learn, once the others are
+        relations = [*[0.0] * (len(curriculum) - 1), RELATIONS]  # only in the last stage, after the other words
         pools = (
             (_Pool(stage, seed, rng, share), stage.enough) for stage, share in zip(curriculum, relations, strict=True)
         )
@@ -240,7 +257,7 @@ def _learn(
     rng: np.random.Generator,
     bar: tqdm,
 ) -> None:
-    """Steps through pools of scenes: to the next one when the running share of right answers is enough."""
+    """Train on pools of scenes, with the next pool once the running accuracy is high enough."""
     ids = tokenizer.get_vocab()
     is_colour = torch.zeros(len(tokenizer), dtype=torch.bool)
     is_colour[[ids[word] for word in (*COLOURS, "none")]] = True

@@ -1,4 +1,4 @@
-"""A byte-level BPE vocabulary of CLIP's own form, learned from captions."""
+"""Training of a byte-level BPE tokenizer in the format of CLIP."""
 
 import re
 from collections import Counter
@@ -10,8 +10,8 @@ from transformers import CLIPTokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
-# Words that people write in prompts, or that captions of scenes, clips and product cards will need: as whole words
-# they keep prompts short, even where pre-training never met them.
+# Words that are common in prompts, or that captions of scenes, clips and product cards use. They are single tokens, so
+# that prompts are short, even if the words do not occur in pre-training.
 EVERYDAY_WORDS = """
 a bad good nice weird clean dirty cool old new low high resolution quality many few some several two three four five
 all no not and or of the in on at by to from with without for is are was it its this that these those there here
@@ -32,9 +32,9 @@ animal plant food day night water fire
 
 
 def byte_symbols() -> list[str]:
-    """The 256 characters that stand for the byte values 0 to 255 in byte-level BPE.
+    """Return the 256 characters that represent the byte values 0 to 255 in byte-level BPE.
 
-    Printable bytes of Latin-1 stand for themselves; the others borrow the characters from U+0100 on, in order.
+    Printable Latin-1 bytes represent themselves; the others are mapped to the characters from U+0100 on, in order.
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     spare = iter(range(0x100, 0x200))
@@ -42,9 +42,9 @@ def byte_symbols() -> list[str]:
 
 
 def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
-    """The first `count` BPE merges of ASCII `texts`, fewer where all words are whole.
+    """Compute the first `count` BPE merges of ASCII texts, or fewer if all words are single tokens before.
 
-    Each merge joins the most frequent neighbours; of equally frequent ones, the first in the alphabet.
+    Each merge joins the most frequent pair; ties are resolved alphabetically.
     """
     frequency = Counter(word for text in texts for word in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", text.lower()))
     words = {word: [*word[:-1], f"{word[-1]}</w>"] for word in frequency}
@@ -68,10 +68,10 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
 
 
 def learn_tokenizer(texts: Iterable[str], count: int) -> CLIPTokenizer:
-    """A `CLIPTokenizer` in CLIP's layout: 256 bytes, 256 word-final bytes, at most `count` merges, BOS and, last, EOS.
+    """Train a `CLIPTokenizer` on texts and the `EVERYDAY_WORDS`.
 
-    It knows the words of `texts` and the `EVERYDAY_WORDS`. Every text can be encoded, to no unknown token: what has no
-    merge falls back to bytes.
+    The vocabulary has the layout of CLIP: 256 bytes, 256 word-final bytes, at most `count` merges, BOS and, as the
+    last token, EOS. There are no unknown tokens, because every text can be encoded as bytes.
     """
     merges = learn_merges([*texts, EVERYDAY_WORDS], count)
     symbols = byte_symbols()
