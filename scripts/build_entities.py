@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt build_entities`, from a checkout."""
+"""Run `hf-prompt build_entities` from a checkout of the repository."""
 
 import sys
 

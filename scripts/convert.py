@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt convert`, from a checkout."""
+"""Run `hf-prompt convert` from a checkout of the repository."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt evaluate`, from a checkout."""
+"""Run `hf-prompt evaluate` from a checkout of the repository."""
 
 import sys
 

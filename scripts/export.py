@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt export`, from a checkout."""
+"""Run `hf-prompt export` from a checkout of the repository."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt interpret`, from a checkout."""
+"""Run `hf-prompt interpret` from a checkout of the repository."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt make_playground`, from a checkout."""
+"""Run `hf-prompt make_playground` from a checkout of the repository."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt predict`, from a checkout."""
+"""Run `hf-prompt predict` from a checkout of the repository."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""`hf-prompt report`, from a checkout."""
+"""Run `hf-prompt report` from a checkout of the repository."""
 
 import sys
 

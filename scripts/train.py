@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""`hf-prompt train`, from a checkout; `torchrun --nproc_per_node 2 scripts/train.py …` trains with two processes."""
+"""Run `hf-prompt train` from a checkout of the repository.
+
+`torchrun --nproc_per_node 2 scripts/train.py …` trains with two processes.
+"""
 
 import sys
 
