@@ -1,4 +1,4 @@
-"""What every test runs under: no Hub, few threads, and no warning from transformers goes by."""
+"""Settings for all tests: no Hub, few threads, and a test fails if transformers logs an unexpected warning."""
 
 import atexit
 import os

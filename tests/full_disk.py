@@ -1,4 +1,4 @@
-"""A disk on which nothing more fits, as far as a test can have one: files may not grow."""
+"""A simulated full disk: files cannot grow."""
 
 import resource
 from collections.abc import Iterator

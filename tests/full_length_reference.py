@@ -1,8 +1,8 @@
-"""CoOp and zero-shot CLIP as the papers' code has them: 77 tokens for each prompt, through `CLIPModel` itself.
+"""CoOp and zero-shot CLIP as in the code of the papers: 77 tokens for each prompt, through `CLIPModel` itself.
 
-Slow and obvious on purpose, and none of `hf_prompt_models` in it. The recipe is `trainers/coop.py`'s: the prompt is
-written with a placeholder letter for each context vector, tokenised and padded to 77, embedded, re-ordered, and the
-tower is read where the tokenised prompt ends.
+The code is deliberately slow and simple, and uses nothing of `hf_prompt_models`. It follows `trainers/coop.py`: the
+prompt has a placeholder letter for each context vector, is tokenized and padded to 77 tokens, embedded and reordered,
+and the output is taken at the end of the tokenized prompt.
 """
 
 from collections.abc import Sequence

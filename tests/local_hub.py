@@ -1,7 +1,8 @@
-"""A Hub on this machine: an HTTP server that speaks the part of the Hub's language that `huggingface_hub` uses here.
+"""A local Hub: an HTTP server with the part of the Hub API that `huggingface_hub` uses here.
 
-Repositories of models, in memory: made, committed to (small files inside the commit, weights through the large file
-storage before it), listed, and read at branches and commits. Who has a token owns the namespace that the token names.
+Repositories of models are kept in memory. They can be created, committed to (small files in the commit, weights
+through large file storage before it), listed, and read at branches and commits. The owner of a token owns the
+namespace that the token names.
 """
 
 import base64

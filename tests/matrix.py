@@ -1,7 +1,7 @@
-"""The package under other versions of what it stands on: `make test-matrix`, or `python tests/matrix.py newest bare`.
+"""The package with other versions of its dependencies: `make test-matrix`, or `python tests/matrix.py newest bare`.
 
-Each cell is a virtual environment under `.matrix/`, which pip fills from the index, and a thin selection of the tests.
-torch, which is large, is installed once for each Python and lent to its cells. Needs nothing but Python itself.
+Each cell is a virtual environment under `.matrix/`, which pip fills from the index, and a small selection of tests.
+torch, which is large, is installed once for each Python version and shared by its cells. Only Python itself is needed.
 """
 
 import argparse

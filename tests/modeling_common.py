@@ -1,6 +1,6 @@
-"""What the tests of every registered method stand on: each method in turn, its backbone, a model, checkpoints.
+"""Fixtures for the tests of every registered method: each method in turn, its backbone, a model, and checkpoints.
 
-The fixtures are made once for each file that imports them.
+The fixtures are created once for each file that imports them.
 """
 
 import hashlib

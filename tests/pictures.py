@@ -1,4 +1,4 @@
-"""Little image folders for tests: each class has a colour of its own, so a classifier can learn something."""
+"""Small image folders for tests: each class has its own colour, so that a classifier can be trained."""
 
 from pathlib import Path
 

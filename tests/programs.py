@@ -1,4 +1,4 @@
-"""Programs that tests start: they end, or are ended with all that they started, and say where each was."""
+"""Programs that tests start: they end, or are killed with all their child processes and report where each one was."""
 
 import gc
 import os

@@ -1,7 +1,7 @@
-"""The methods with prompts in CLIP's towers as their papers' code has them, slow and obvious.
+"""Reference implementation of the methods with prompts in the towers of CLIP, slow and simple.
 
-Every class is 77 tokens, encoded by itself, layer by layer. Nothing here is of `hf_prompt_models`; the facts are those
-of the released trainers (MaPLe's repository, PromptSRC, KgCoOp, ProGrad, CoCoOp, TCP, MMRL).
+Every class is a row of 77 tokens, encoded by itself, layer by layer. Nothing of `hf_prompt_models` is used. The code
+follows the released trainers (the repository of MaPLe, PromptSRC, KgCoOp, ProGrad, CoCoOp, TCP, MMRL).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Random-weight checkpoint folders with the files and `config.json` fields of the Hub checkpoints users name first.
+"""Random-weight checkpoints with the files and `config.json` fields of the most used Hub checkpoints.
 
-One function a checkpoint, each of which writes a whole folder; widths, depths and vocabularies are cut, nothing else.
-Weights are larger than transformers' initialisation makes them, so that positions, context and neighbours all show in
-the outputs: a wrong mask or order must not hide below a tolerance.
+There is one function per checkpoint, which writes a complete folder. Only widths, depths and vocabularies are reduced.
+Weights are larger than with the initialisation of transformers, so that positions, context and neighbours all affect
+the outputs: a wrong mask or order must not be hidden by a tolerance.
 """
 
 import json

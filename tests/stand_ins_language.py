@@ -1,7 +1,7 @@
-"""Random-weight folders of language models and of a ResNet, with the files and `config.json` fields of the Hub's.
+"""Random-weight checkpoints of language models and of a ResNet, with the files and `config.json` fields of the Hub.
 
-As in `stand_ins`: widths, depths and vocabularies are cut, nothing else, and weights are larger than initialisation
-makes them.
+As in `stand_ins`, only widths, depths and vocabularies are reduced, and weights are larger than with the
+initialisation of transformers.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Other class names than a checkpoint's are tokenised, or refused: never only shown."""
+"""Class names that differ from those of a checkpoint are tokenized or refused, never only displayed."""
 
 from pathlib import Path
 from typing import Any

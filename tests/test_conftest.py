@@ -1,4 +1,4 @@
-"""The tests' own footing: warnings are seen, and the stand-ins are what they say."""
+"""The test setup: warnings are visible, and the random-weight checkpoints are what they claim to be."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Prompts of the original codes: every trained tensor is read, what is not trained is reported, the rest refused."""
+"""Prompts of the original codes: trained tensors are converted, untrained ones reported, and all others refused."""
 
 from argparse import Namespace
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""A text that is longer than a model reads is refused, or cut with a warning that counts what was cut."""
+"""A text that is too long for a model is refused, or truncated with a warning that reports the removed tokens."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Low-rank updates of a backbone beside a learned prompt: in checkpoints of our own, and in peft's."""
+"""LoRA on a backbone together with a learned prompt: in checkpoints of this package, and in those of peft."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Features of both towers, and text that is encoded again when something changed and not otherwise."""
+"""Features of both towers, and text features that are recomputed only after a change."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

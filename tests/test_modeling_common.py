@@ -1,6 +1,6 @@
-"""Every registered method through the same checks: its places, and what is saved, loaded and published of it.
+"""Common checks of every registered method: its classes, and what is saved, loaded and published.
 
-A new folder under `models/` is found by itself. `test_modeling_common_training.py` has the checks of training.
+A new folder under `models/` is found automatically. `test_modeling_common_training.py` has the checks of training.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Every registered method: what was trained is saved, whatever it is and however it was changed."""
+"""Every registered method saves all trained parameters, whatever they are and however they were changed."""
 
 import copy
 import shutil

@@ -1,4 +1,4 @@
-"""Every registered method through the same checks: what is trained of it, and how the Trainer treats it."""
+"""Common checks of every registered method: its trained parameters, and its use in the Trainer."""
 
 from pathlib import Path
 from typing import Any

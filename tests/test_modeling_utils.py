@@ -1,4 +1,4 @@
-"""Checkpoints that do not fit, or are damaged, are refused by a message that says what to do."""
+"""Checkpoints that do not fit, or are damaged, are refused with a message that explains what to do."""
 
 import json
 import shutil

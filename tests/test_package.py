@@ -1,4 +1,4 @@
-"""The package as a whole."""
+"""The complete package."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""The processor that goes with a model."""
+"""The processor of a model."""
 
 from pathlib import Path
 

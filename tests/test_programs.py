@@ -1,4 +1,4 @@
-"""A program that waits for ever is ended, and says where it was."""
+"""A program that hangs is killed, and its position is reported."""
 
 import fcntl
 import subprocess

@@ -1,4 +1,4 @@
-"""The methods after CoOp against their papers' code, written out slowly: logits, loss, its terms, and gradients."""
+"""The methods after CoOp against reference implementations: logits, loss and its terms, and gradients."""
 
 from collections.abc import Callable
 from pathlib import Path

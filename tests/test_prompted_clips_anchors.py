@@ -1,4 +1,4 @@
-"""The methods after CoOp: sizes, what they become at their limits, whose classes and backbones they take."""
+"""The methods after CoOp: sizes, limit cases, and supported class names and backbones."""
 
 from pathlib import Path
 from typing import Any

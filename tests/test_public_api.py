@@ -1,4 +1,4 @@
-"""What README, documentation, notebooks and model cards import is public, and nothing else is public."""
+"""Everything that README, documentation, notebooks and model cards import is public, and nothing else is public."""
 
 import ast
 import json

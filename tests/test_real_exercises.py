@@ -1,4 +1,4 @@
-"""Real photos of exercises, the start and the end of each, as clips of two frames, where they are at hand."""
+"""Real photos of exercises, at their start and end, as clips of two frames, where they are available."""
 
 import json
 import re

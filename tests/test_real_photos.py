@@ -1,4 +1,4 @@
-"""Real photos and a CLIP trained on photos, where they are at hand beside the project."""
+"""Real photos and a CLIP trained on photos, where they are available next to the project."""
 
 from pathlib import Path
 

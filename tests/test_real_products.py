@@ -1,4 +1,4 @@
-"""Real products and a language model that tells little stories, where they are at hand beside the project."""
+"""Real products and a language model trained on short stories, where they are available next to the project."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""SigLIP's own tokenizer (`spiece.model`), where sentencepiece is installed (the extra `siglip`)."""
+"""The tokenizer of SigLIP (`spiece.model`), where sentencepiece is installed (the extra `siglip`)."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Settings of a processor, given by themselves or in dictionaries, as transformers' processors take them."""
+"""Settings of a processor, given directly or in dictionaries, as in the processors of transformers."""
 
 from pathlib import Path
 from typing import Any

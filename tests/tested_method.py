@@ -1,7 +1,7 @@
-"""What the common tests must know of a method. `tests/models/<method>/tested_method.py` says it as `METHOD`.
+"""Description of a method for the common tests. `tests/models/<method>/tested_method.py` defines it as `METHOD`.
 
-A method without a borrowed backbone says `None` there, has a `build_complete` that makes a model with its processor
-and inputs for it, and asks the questions that fit in tests of its own.
+A method without a pretrained backbone sets it to `None`, has a `build_complete` that builds a model with its processor
+and inputs, and has its own tests where the common ones do not fit.
 """
 
 from collections.abc import Callable, Iterable, Sequence

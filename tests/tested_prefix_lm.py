@@ -1,4 +1,4 @@
-"""What the common tests must know of the methods over a language model."""
+"""Description of the methods over a language model for the common tests."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

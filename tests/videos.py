@@ -1,4 +1,4 @@
-"""Little videos for tests: each frame shows its own number as bars, which lossy coding leaves readable."""
+"""Small videos for tests: each frame shows its own number as bars, which are readable after lossy compression."""
 
 from collections.abc import Sequence
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Stand-ins, as in `tests/stand_ins.py`, for checkpoints that fill in masked words of a text about a picture."""
+"""Random-weight checkpoints, as in `tests/stand_ins.py`, of models that predict masked words of texts about images."""
 
 import string
 from pathlib import Path

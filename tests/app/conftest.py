@@ -1,4 +1,4 @@
-"""The pages' functions, without a browser."""
+"""Fixtures for the functions of the demos, without a browser."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Little models for the pages, trained in a second."""
+"""Small models for the demos, trained in about a second."""
 
 from pathlib import Path
 

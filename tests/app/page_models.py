@@ -1,4 +1,4 @@
-"""Little models for the pages of grounding, product texts and clips, trained for some seconds at most."""
+"""Small models for the grounding, text generation and video demos, trained in a few seconds."""
 
 from pathlib import Path
 

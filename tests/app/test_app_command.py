@@ -1,4 +1,4 @@
-"""`hf-prompt app`."""
+"""The command `hf-prompt app`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The page of image classifiers, without a browser."""
+"""The image classification demo, without a browser."""
 
 import json
 import shutil

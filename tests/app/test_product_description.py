@@ -1,4 +1,4 @@
-"""The page of texts about pictures, without a browser."""
+"""The text generation demo, without a browser."""
 
 import threading
 from itertools import pairwise

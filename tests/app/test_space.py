@@ -1,4 +1,4 @@
-"""Pages packed up as Spaces."""
+"""Export of demos as Spaces."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The page of video classifiers, without a browser."""
+"""The video classification demo, without a browser."""
 
 from pathlib import Path
 

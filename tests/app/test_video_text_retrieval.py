@@ -1,4 +1,4 @@
-"""The pages of clips: found by sentences, and asked about."""
+"""The video retrieval and video question answering demos, without a browser."""
 
 import re
 import shutil

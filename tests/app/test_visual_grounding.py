@@ -1,4 +1,4 @@
-"""The page of grounding, without a browser."""
+"""The visual grounding demo, without a browser."""
 
 import re
 from pathlib import Path

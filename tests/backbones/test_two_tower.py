@@ -1,4 +1,4 @@
-"""Both methods over every type of backbone: checkpoints, pipelines, fingerprints, inputs; types that are refused."""
+"""Zero-shot CLIP and CoOp over every type of backbone: checkpoints, pipelines, fingerprints, inputs, refused types."""
 
 import json
 from collections.abc import Callable

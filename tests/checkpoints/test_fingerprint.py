@@ -1,4 +1,4 @@
-"""Telling a copy of a backbone from another backbone."""
+"""Fingerprints distinguish a copy of a backbone from another backbone."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checkpoints from before PyTorch 1.6 are read without running anything, whatever is in them."""
+"""Checkpoints from before PyTorch 1.6 are read without executing code, whatever they contain."""
 
 import contextlib
 import os

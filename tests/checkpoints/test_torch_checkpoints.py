@@ -1,4 +1,4 @@
-"""Checkpoints are read without running anything, whatever is in them."""
+"""Checkpoints are read without executing code, whatever they contain."""
 
 import builtins
 import io

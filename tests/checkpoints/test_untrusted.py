@@ -1,4 +1,4 @@
-"""A stranger's folder is loaded for what it is, or refused by name before anything is built of it."""
+"""Folders from untrusted sources are loaded safely, or refused with a message before any model is built."""
 
 import json
 import shutil

@@ -1,1 +1,1 @@
-"""The command hf-prompt."""
+"""The command `hf-prompt`."""

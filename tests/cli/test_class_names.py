@@ -1,4 +1,4 @@
-"""`--class_names` in train, evaluate and predict, and classification without any training."""
+"""`--class_names` in train, evaluate and predict, and classification without training."""
 
 import json
 from collections import Counter

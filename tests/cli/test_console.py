@@ -1,4 +1,4 @@
-"""A console that lacks characters, or that nobody reads any more, costs no result."""
+"""A console with a limited character set, or a closed output, does not lose results."""
 
 import csv
 import io

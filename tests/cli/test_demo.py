@@ -1,4 +1,4 @@
-"""`hf-prompt demo`: commands that exist, the ones of the Makefile, and a short one run to its end."""
+"""`hf-prompt demo`: its commands exist, equal those of the Makefile, and a short one runs to the end."""
 
 import re
 import shlex

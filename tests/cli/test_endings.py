@@ -1,4 +1,4 @@
-"""How the other commands end when they are stopped, given bad input, or the disk is full."""
+"""How the other commands end if they are interrupted, the input is bad, or the disk is full."""
 
 import errno
 import os

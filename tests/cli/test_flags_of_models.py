@@ -1,4 +1,4 @@
-"""Flags that do not apply to the model at hand are refused with the reason, never ignored."""
+"""Flags that do not apply to the given model are refused with the reason, never ignored."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`--test_fraction`: a flat folder of classes is enough to train and to test."""
+"""`--test_fraction`: a flat folder of classes is enough to train and test."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""`hf-prompt` itself: its help, its exit codes, what it says of words that do not exist, and its help's examples."""
+"""`hf-prompt` itself: help, exit codes, messages for unknown words, and the examples in the help."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""`hf-prompt train`: flags from files, help, and how it ends when it is stopped, the input is bad or the disk full."""
+"""`hf-prompt train`: flags from files, help, and its end after interrupts, with bad input and with a full disk."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A file that cannot be read after all costs its own row, and nothing else."""
+"""A file that turns out to be unreadable affects only its own row."""
 
 import csv
 import json

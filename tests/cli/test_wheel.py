@@ -1,4 +1,4 @@
-"""What the wheel holds works without the repository: a new folder of packages, and a working folder elsewhere."""
+"""The wheel works without the repository: installed to a new folder, and run in another working folder."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Little pictures, and lists of them as files, for tests."""
+"""Small images, and lists of them as files, for tests."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Class names are read as the lines have them."""
+"""Class names are read exactly as they are in the lines of a file."""
 
 import unicodedata
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""No list has files read that lie beside its folder."""
+"""Lists cannot reference files outside their folder."""
 
 import json
 from collections.abc import Callable

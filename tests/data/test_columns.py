@@ -1,4 +1,4 @@
-"""Columns that are not read are named, and those that a form asks for are read."""
+"""Columns that are ignored are reported, and the columns of each format are read."""
 
 import json
 import logging

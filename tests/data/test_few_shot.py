@@ -1,4 +1,4 @@
-"""K-shot samples."""
+"""K-shot sampling."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Holding out part of every class, by content, and reading the parts again."""
+"""Holding out part of every class by content, and reading the parts again."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Images and labels of data sets, in memory or saved, and of lists."""
+"""Images and labels of datasets, in memory or saved, and of lists."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Lists of files as what to predict."""
+"""Lists of files as prediction inputs."""
 
 from pathlib import Path
 

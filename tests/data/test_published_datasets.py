@@ -1,4 +1,4 @@
-"""The eleven data sets of the papers' tables."""
+"""The eleven datasets of the papers."""
 
 from pathlib import Path
 

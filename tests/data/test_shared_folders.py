@@ -1,4 +1,4 @@
-"""Folders into which several processes write at once: each interleaving leaves whole files, and loses none."""
+"""Folders that several processes write to at once: files are complete and none is lost, for each interleaving."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Lists of images: split files of known and unknown data sets, FGVCAircraft's lists, ImageNet's names."""
+"""Lists of images: split files of known and unknown datasets, lists of FGVCAircraft, and names of ImageNet."""
 
 import json
 import pickle

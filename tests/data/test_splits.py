@@ -1,4 +1,4 @@
-"""Splits in every spelling are splits, and hidden or linked folders are what they are."""
+"""Splits are recognised in every spelling, and hidden or linked folders are handled."""
 
 import logging
 import os

@@ -1,7 +1,7 @@
-"""README.md and docs/ as programs: their code blocks, and the commands in these.
+"""Code blocks of README.md and docs/, and the commands in them.
 
-A block is run unless the line above it says why it is not: `<!-- not run: needs two GPUs -->`. The flags of its
-commands are checked all the same.
+A block is run unless the line above it gives a reason: `<!-- not run: needs two GPUs -->`. The flags of its commands
+are checked in any case.
 """
 
 import re

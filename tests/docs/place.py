@@ -1,5 +1,8 @@
-"""Where the pages' code is run: a folder with drawn files under the names that the pages use, and stand-ins of the
-Hub's checkpoints in the cache of `huggingface_hub`, found there as if they had been fetched."""
+"""The folder in which the code of the pages is run.
+
+It has synthetic files under the names that the pages use. Random models with the configurations of Hub checkpoints are
+in the cache of `huggingface_hub`, as if they had been downloaded.
+"""
 
 import shutil
 from collections.abc import Iterator

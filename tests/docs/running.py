@@ -1,8 +1,8 @@
-"""Runs a page's code blocks from top to bottom in the working folder, as a reader would.
+"""Run the code blocks of a page from top to bottom in the working folder, as a reader would.
 
     python -m tests.docs.running docs/publish.md
 
-does so in a process of its own.
+does this in a separate process.
 """
 
 import io

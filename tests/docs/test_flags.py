@@ -1,4 +1,4 @@
-"""No flag is documented that does not exist, and the reverse."""
+"""Every documented flag exists, and every flag is documented."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""The pages belong together: the site builds without a warning, and nothing is left out."""
+"""The documentation is complete and consistent, and the site builds without a warning."""
 
 import os
 import re

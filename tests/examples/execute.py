@@ -1,4 +1,4 @@
-"""Executes the notebooks of examples/ against a Hub on this machine; as a program, to write their outputs anew."""
+"""Execute the notebooks of examples/ against a local Hub; run as a program, this updates their outputs."""
 
 import argparse
 import base64

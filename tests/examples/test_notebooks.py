@@ -1,4 +1,4 @@
-"""The notebooks of examples/, each executed from a clean kernel in an empty folder, against a Hub on this machine."""
+"""The notebooks of examples/, each executed with a new kernel in an empty folder, against a local Hub."""
 
 import base64
 import io

@@ -1,8 +1,8 @@
-"""Run readers on mutated files in this process, which is bounded: `python -m tests.fuzz.attack --inputs 10000 images`.
+"""Run readers on mutated files in this process, with limits: `python -m tests.fuzz.attack --inputs 10000 images`.
 
-Each input is made by a seed of its own, the reader's name and the input's number, so `--only NUMBER` makes it again
-and shows what happens. Memory is bounded by the kernel to 1 GiB more than there was at the start; time is that of the
-processor, so that a busy machine does not count as a hang.
+Each input has its own random seed, the name of the reader and the number of the input, so `--only NUMBER` makes it
+again and shows the result. The kernel limits the memory to 1 GiB more than at the start. Time is measured as processor
+time, so that a busy machine does not count as a hang.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a reader is fuzzed with: good files, and the call that reads them."""
+"""Fuzzing cases of a reader: valid files, and the call that reads them."""
 
 import json
 from collections.abc import Callable, Iterator

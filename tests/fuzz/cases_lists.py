@@ -1,4 +1,4 @@
-"""Lists and annotations of `data/`, and what runs leave behind."""
+"""Lists and annotations of `data/`, and the files that runs leave behind."""
 
 import json
 from functools import partial

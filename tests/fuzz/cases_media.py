@@ -1,4 +1,4 @@
-"""Pictures, videos and checkpoints: the formats with headers that may claim anything."""
+"""Images, videos and checkpoints, the formats whose headers may declare anything."""
 
 import io
 import os

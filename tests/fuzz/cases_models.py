@@ -1,4 +1,4 @@
-"""Folders of models and processors of every method, as strangers publish them."""
+"""Folders of models and processors of every method, as published by untrusted users."""
 
 from collections.abc import Callable
 from functools import cache, partial

@@ -1,4 +1,4 @@
-"""Hostile files, made of good ones by chance: bytes, lines, JSON and the headers of safetensors."""
+"""Malicious files, made by random mutations of valid ones: bytes, lines, JSON and the headers of safetensors."""
 
 import json
 import random

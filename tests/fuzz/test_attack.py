@@ -1,4 +1,4 @@
-"""The harness finds what it is there to find."""
+"""The fuzzing harness finds the problems that it is made for."""
 
 import functools
 import json

@@ -1,7 +1,7 @@
-"""Readers meet hostile files: what comes of them is a value or a clear error that names the file, and nothing else.
+"""Readers return a value for malicious files, or raise a clear error that names the file.
 
-The readers run in a process of their own, whose memory is bounded (`attack.py` says by what). The long version is
-started by name: `pytest -m slow tests/fuzz`; each reader gets 10,000 inputs, those of whole models together.
+The readers run in a separate process with limited memory (see `attack.py`). The long version is run with
+`pytest -m slow tests/fuzz`; each reader gets 10,000 inputs, and the readers of complete models share that number.
 """
 
 import functools

@@ -1,6 +1,6 @@
-"""Run as a program that knows a local Hub alone: what may happen between a CoOp checkpoint and a Hub, case by case.
+"""Interactions between a CoOp checkpoint and a local Hub, run as a program that knows no other Hub.
 
-Each case is a function; what went wrong in which is printed as JSON.
+Each case is a function; the failures are printed as JSON.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Run as a program with an empty cache: loads what `push_methods.py` published as a stranger would, and compares."""
+"""Load the models that `push_methods.py` published, as another user with an empty cache, and compare their results."""
 
 import re
 import sys

@@ -1,6 +1,7 @@
-"""Run as a program with an empty cache: loads a published model that writes texts as a stranger would, and compares.
+"""Load a published text generation model, as another user with an empty cache, and compare its results.
 
-Arguments: the repository; a folder with what it should write, `predictions.jsonl`, and its weights, `whole`.
+The arguments are the repository; a folder with the expected outputs, `predictions.jsonl`; and the scope of its
+weights, `whole`.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Run as a program that knows a local Hub alone: publishes models of all methods and both scopes, and their backbones.
+"""Publish models of all methods and both scopes, and their backbones, in a program that knows only a local Hub.
 
-What strangers should see is written to a folder: for each repository its inputs and what the model says of them.
+The expected results are written to a folder: the inputs and the model outputs for each repository.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Publishing and loading through a Hub, in processes that know no other than a local one."""
+"""Publishing and loading through a local Hub, in processes that know no other Hub."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Two lines of code in a folder: what they do for those who trust them, and that nothing runs for those who do not."""
+"""The two lines of remote code in a folder: what they do for users who trust them, and that nothing runs otherwise."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""BLEU against sacrebleu and counts by hand."""
+"""BLEU against sacrebleu and manual counts."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""CIDEr-D against a slow computation from the paper's formula, and golden values."""
+"""CIDEr-D against a slow computation of the formula of the paper, and golden values."""
 
 import math
 

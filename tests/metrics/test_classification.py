@@ -1,4 +1,4 @@
-"""Classification metrics against counts by hand."""
+"""Classification metrics against manual counts."""
 
 import numpy as np
 import pytest

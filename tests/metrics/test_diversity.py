@@ -1,4 +1,4 @@
-"""Distinct n-grams against counts by hand."""
+"""Distinct n-grams against manual counts."""
 
 from hf_prompt_models.metrics.diversity import distinct_n
 

@@ -1,4 +1,4 @@
-"""The metrics as modules of Evaluate: batches gather, values are the plain functions'."""
+"""The metrics as modules of Evaluate: batches are gathered, and values equal those of the plain functions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Accuracy counts overlaps of more than a half; the oracle is what the best choice would reach."""
+"""Accuracy counts overlaps of more than one half; the oracle is the accuracy of the best possible choice."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What answers reach that ignore the input."""
+"""Scores of answers that ignore the input."""
 
 import numpy as np
 import pytest

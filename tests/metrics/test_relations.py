@@ -1,4 +1,4 @@
-"""Recall of predicates equals hand counts."""
+"""Recall of predicates against manual counts."""
 
 import numpy as np
 import pytest

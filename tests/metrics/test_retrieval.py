@@ -1,4 +1,4 @@
-"""Retrieval metrics: properties, and ranks by sorting."""
+"""Retrieval metrics: properties, and ranks computed by sorting."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ROUGE-L against rouge-score and values by hand."""
+"""ROUGE-L against rouge-score and manually computed values."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""VQA accuracy against leaving each person out by hand, and the official normalisation."""
+"""VQA accuracy against a manual leave-one-out computation, and the official normalisation."""
 
 import pytest
 from hypothesis import given

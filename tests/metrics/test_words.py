@@ -1,4 +1,4 @@
-"""Words, n-grams and how references go with predictions."""
+"""Words, n-grams and the pairing of references with predictions."""
 
 import pytest
 

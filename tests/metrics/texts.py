@@ -1,4 +1,4 @@
-"""Random texts of a few words, so that n-grams meet."""
+"""Random texts of few words, so that n-grams are repeated."""
 
 from hypothesis import strategies as st
 

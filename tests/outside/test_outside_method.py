@@ -1,4 +1,4 @@
-"""A method of another package has every command that those of this package have."""
+"""A method of a third-party package has all commands that the methods of this package have."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The tiny ALPRO: what ships is small and knows its clips, and its pre-training runs."""
+"""The tiny ALPRO: the packaged model is small and accurate on its clips, and its pre-training runs."""
 
 from itertools import pairwise
 from pathlib import Path

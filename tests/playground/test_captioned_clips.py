@@ -1,4 +1,4 @@
-"""Captioned clips: sentences and answers are true of what is drawn, and the files say the same."""
+"""Captioned clips: captions and answers are true for the drawn frames, and the files agree."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""Scores of written descriptions of product cards."""
+"""Scores of generated descriptions of product cards."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""Product cards: titles hide what descriptions name; the files; word-binding episodes, right by construction."""
+"""Product cards: titles leave out what descriptions name; files; word-binding episodes."""
 
 import json
 import runpy

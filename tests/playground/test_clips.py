@@ -1,4 +1,4 @@
-"""The clips: what each motion shows, that opposites are the same frames, and the folders of videos."""
+"""Clips: the frames of each motion, opposites with the same frames, and the video folders."""
 
 import runpy
 import sys

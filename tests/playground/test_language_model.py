@@ -1,4 +1,4 @@
-"""The tiny language model: what it reads, how it is made, and that the shipped one binds words."""
+"""The tiny language model: training texts, initialisation, and word binding of the packaged model."""
 
 from pathlib import Path
 

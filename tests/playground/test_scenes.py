@@ -1,4 +1,4 @@
-"""Scenes: phrases and captions say what is there; the files; and the tiny ViLT, which never saw a painted region."""
+"""Scenes: phrases and captions are true; files; and the tiny ViLT, which was not trained on painted regions."""
 
 import json
 import runpy

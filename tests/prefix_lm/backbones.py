@@ -1,4 +1,4 @@
-"""Models of both methods around tiny backbones of many kinds, made once."""
+"""Models of both methods around many kinds of tiny backbones, built once."""
 
 import tempfile
 from functools import cache

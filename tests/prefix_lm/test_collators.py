@@ -1,4 +1,4 @@
-"""Records to batches."""
+"""Collating records to batches."""
 
 import torch
 from datasets import Dataset

@@ -1,4 +1,4 @@
-"""Two processes train as one does on the same examples, also where one of them has no image."""
+"""Two processes train like one on the same examples, even if one of them has no image."""
 
 import os
 from pathlib import Path

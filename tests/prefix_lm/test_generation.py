@@ -1,4 +1,4 @@
-"""A left-padded batch writes what each example alone does, however it is decoded and cached."""
+"""A left-padded batch generates the same as each example alone, for every kind of decoding and caching."""
 
 import copy
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Image projections begin as their classes say, also where a checkpoint has none that fits."""
+"""Image projections are initialised by their classes, even if a checkpoint has none that fits."""
 
 from pathlib import Path
 

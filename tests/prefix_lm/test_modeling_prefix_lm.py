@@ -1,4 +1,4 @@
-"""The forward pass of methods over a language model, against the language model itself and sums written out."""
+"""The forward pass of methods over a language model, against the language model itself and manual sums."""
 
 from pathlib import Path
 

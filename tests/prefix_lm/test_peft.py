@@ -1,4 +1,4 @@
-"""LoRA on the language model, through peft where it is installed."""
+"""LoRA on the language model with peft, where it is installed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Text and images of examples to a model's inputs."""
+"""Processing of text and images to model inputs."""
 
 from pathlib import Path
 from typing import Any

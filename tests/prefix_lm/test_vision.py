@@ -1,4 +1,4 @@
-"""Any vision backbone: a map of features, of a transformer's patches too."""
+"""Feature maps of any vision backbone, also from the patches of a transformer."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Run by `test_distributed.py`, in one process or several: a few steps of the Trainer from a saved model."""
+"""Train a saved model for a few steps with the Trainer; run by `test_distributed.py` in one process or several."""
 
 import sys
 

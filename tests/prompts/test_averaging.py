@@ -1,4 +1,4 @@
-"""The average over the epochs of training, in transformers' own Trainer."""
+"""Averaging over training epochs in the Trainer of transformers."""
 
 import math
 from pathlib import Path

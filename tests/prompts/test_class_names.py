@@ -1,4 +1,4 @@
-"""Names as they are read out, and names that cannot be."""
+"""Class names as they are written in prompts, and invalid class names."""
 
 import pytest
 from transformers import CLIPTextConfig

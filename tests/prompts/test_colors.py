@@ -1,4 +1,4 @@
-"""Painting regions in colours."""
+"""Painting of regions in colours."""
 
 import json
 

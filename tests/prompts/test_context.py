@@ -1,4 +1,4 @@
-"""Where the context stands in a prompt."""
+"""Position of the context in a prompt."""
 
 import pytest
 import torch

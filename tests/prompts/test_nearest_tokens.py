@@ -1,4 +1,4 @@
-"""The nearest tokens are those that a loop over the vocabulary finds."""
+"""The nearest tokens equal those of a loop over the vocabulary."""
 
 import pytest
 import torch

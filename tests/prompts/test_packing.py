@@ -1,4 +1,4 @@
-"""Packing is exact: a prompt in a row is that prompt alone."""
+"""Packing is exact: a prompt in a packed row has the same features as the prompt alone."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Marks other than colour."""
+"""Region marks other than colours."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The published lists, and templates that cannot be filled."""
+"""The published templates, and invalid templates."""
 
 import pytest
 

@@ -1,11 +1,11 @@
-"""Runs `scripts/train.py` in processes of its own and kills them, again and again; a program for a test to run.
+"""Run `scripts/train.py` in child processes and kill them again and again; run as a program by a test.
 
     python -m tests.scripts.killed_training REQUEST.json
 
-Each training is forked from this process, which has imported everything, so that a kill costs no imports. It is killed
-by SIGKILL at the n-th thing that it does to a file of its run's folder (opening, moving, removing, …), or after some
-seconds. Prints JSON: how often a training was killed, and resumed from a checkpoint; how often the newest checkpoint
-was torn; the files of an undisturbed run, and, of each run that came to its end, those that differ from them.
+Each training run is forked from this process, which has imported everything, so that a kill costs no imports. It is
+killed with SIGKILL at the n-th operation on a file of its run folder (opening, moving, removing, …), or after some
+seconds. Prints JSON: how often a run was killed, and resumed from a checkpoint; how often the newest checkpoint was
+incomplete; the files of an uninterrupted run; and, for each completed run, the files that differ from these.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""benchmark.py measures both arms, and they agree."""
+"""benchmark.py measures both implementations, and their results agree."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""convert.py as a user runs it."""
+"""convert.py as run by a user."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""train.py, evaluate.py and predict.py on a folder of pictures, as a user runs them."""
+"""train.py, evaluate.py and predict.py on an image folder, as run by a user."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""train.py and evaluate.py on referring expressions, as a user runs them."""
+"""train.py and evaluate.py on referring expressions, as run by a user."""
 
 import csv
 import json

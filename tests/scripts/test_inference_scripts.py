@@ -1,4 +1,4 @@
-"""predict.py on folders, and export.py, as a user runs them."""
+"""predict.py on folders, and export.py, as run by a user."""
 
 import csv
 import json

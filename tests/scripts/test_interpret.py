@@ -1,4 +1,4 @@
-"""interpret.py as a user runs it."""
+"""interpret.py as run by a user."""
 
 import json
 import runpy

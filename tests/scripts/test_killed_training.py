@@ -1,4 +1,4 @@
-"""Trainings that are killed at any moment, and go on, end bit for bit as undisturbed ones."""
+"""Training runs that are killed at any time and resumed give bitwise the same result as uninterrupted ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The configuration in docs/many_gpus.md is one that the installed accelerate reads."""
+"""The configuration in docs/many_gpus.md is valid for the installed accelerate."""
 
 import re
 from pathlib import Path

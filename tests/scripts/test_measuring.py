@@ -1,4 +1,4 @@
-"""What measurements mean."""
+"""The measurements of the benchmarks."""
 
 import torch
 

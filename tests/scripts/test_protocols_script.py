@@ -1,4 +1,4 @@
-"""train.py under each protocol, its tables against predictions counted by hand, and report.py after it."""
+"""train.py under each protocol, its tables against manually counted predictions, and report.py after it."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""report.py on results, as a user runs it."""
+"""report.py on results, as run by a user."""
 
 import json
 import runpy

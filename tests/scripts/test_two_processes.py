@@ -1,4 +1,4 @@
-"""Two processes train what one does with the same examples at a time."""
+"""Training with two processes gives the same result as one process with the same batches."""
 
 import json
 import shutil

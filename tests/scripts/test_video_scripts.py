@@ -1,4 +1,4 @@
-"""train.py, predict.py and evaluate.py on videos, as a user runs them."""
+"""train.py, predict.py and evaluate.py on videos, as run by a user."""
 
 import csv
 import json

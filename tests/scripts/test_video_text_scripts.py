@@ -1,4 +1,4 @@
-"""train.py, evaluate.py and predict.py on videos with texts, as a user runs them."""
+"""train.py, evaluate.py and predict.py on videos with texts, as run by a user."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""train.py, evaluate.py and predict.py of methods that write texts, as a user runs them."""
+"""train.py, evaluate.py and predict.py of text generation methods, as run by a user."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Tables and curves from results of many runs."""
+"""Tables and curves of the results of many runs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Examples that are trained on and tested on."""
+"""Examples that are in both the training and the test data."""
 
 import os
 from pathlib import Path

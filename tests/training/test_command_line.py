@@ -1,4 +1,4 @@
-"""What is written down of a run's command line."""
+"""The saved command line of a run."""
 
 import shlex
 from pathlib import Path

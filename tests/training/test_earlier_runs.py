@@ -1,4 +1,4 @@
-"""A second run into a folder: refused, resumed or in the place of the first, whose files alone are removed."""
+"""A second run in a folder: refused, resumed or in place of the first run, of which only its own files are removed."""
 
 from collections.abc import Sequence
 from pathlib import Path

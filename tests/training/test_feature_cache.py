@@ -1,4 +1,4 @@
-"""Cached image features: never another setting's, never damaged ones, whoever shares them."""
+"""Cached image features are never those of other settings and never damaged, even if processes share the cache."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""What is no model of this package is refused by every command, with what it is and what to pass instead."""
+"""Models of other packages are refused by every command, with what they are and what to pass instead."""
 
 import json
 import shutil

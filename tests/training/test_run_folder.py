@@ -1,4 +1,4 @@
-"""What earlier runs left in their folders is read as anybody's file."""
+"""Files of earlier runs are read like untrusted files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The paper's learning rates."""
+"""Learning rate schedules of the paper."""
 
 import math
 

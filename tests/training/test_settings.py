@@ -1,4 +1,4 @@
-"""Flags that imply others, contradict each other, or train nothing."""
+"""Flags that imply others, contradict each other, or leave nothing to train."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Training from `datasets`: from Arrow files of which batches alone are read, and from streams."""
+"""Training on `datasets`: from Arrow files of which only batches are read, and from streams."""
 
 import io
 import os

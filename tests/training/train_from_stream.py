@@ -1,4 +1,4 @@
-"""Run by `test_streaming.py`, in one process or several: a few steps over a stream that begins anew meanwhile."""
+"""Train for a few steps on a stream that starts over; run by `test_streaming.py` in one process or several."""
 
 import sys
 from typing import Any

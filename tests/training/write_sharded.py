@@ -1,4 +1,4 @@
-"""Run by `test_written_texts.py` in several processes: write with a model whose weights are spread over them."""
+"""Generate with a model whose weights are sharded over several processes; run by `test_generated_texts.py`."""
 
 import json
 import sys

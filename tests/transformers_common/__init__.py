@@ -1,1 +1,1 @@
-"""The common tests of the installed transformers, run over every class of this package: `make test-transformers`."""
+"""The common tests of the installed transformers, run on every class of this package: `make test-transformers`."""

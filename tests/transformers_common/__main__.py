@@ -1,9 +1,9 @@
-"""Run transformers' own common tests over every class here: `make test-transformers`.
+"""Run the common tests of transformers on every class of this package: `make test-transformers`.
 
 The testers (`ModelTesterMixin`, `ConfigTester`, `ProcessorTesterMixin`) come from the source distribution of the
-installed transformers, which pip downloads from the package index; nothing of them is kept in this repository. The
-distribution holds the top level of transformers' tests alone. With `--checkout FOLDER`, a git checkout of transformers
-in the same version, the tests of generation and of exporters below it run as well.
+installed transformers, which pip downloads from the package index; none of them is kept in this repository. The
+distribution has only the top level of the tests of transformers. With `--checkout FOLDER`, a git checkout of the same
+version of transformers, the tests of generation and of exporters below it are run as well.
 """
 
 import argparse

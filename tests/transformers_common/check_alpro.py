@@ -1,4 +1,4 @@
-"""transformers' common tests over ALPRO's models."""
+"""Common tests of transformers on the models of ALPRO."""
 
 import unittest
 from typing import Any, ClassVar

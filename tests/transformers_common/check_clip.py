@@ -1,4 +1,4 @@
-"""transformers' common tests over the methods that prompt a CLIP, or a model like it."""
+"""Common tests of transformers on the methods that prompt a CLIP, or a similar model."""
 
 import unittest
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""transformers' common tests over CPT's models, and over the Oscar that they can stand on."""
+"""Common tests of transformers on the models of CPT, and on Oscar, one of their backbones."""
 
 import unittest
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""transformers' common tests over MAnTiS and Frozen."""
+"""Common tests of transformers on MAnTiS and Frozen."""
 
 import unittest
 from typing import Any, ClassVar

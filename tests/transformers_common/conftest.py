@@ -1,4 +1,4 @@
-"""What transformers' tests run under here: the listed exclusions, and a table of what came of each class."""
+"""Setup of the tests of transformers: the listed exclusions, and a table of the results of each class."""
 
 from collections import Counter, defaultdict
 from fnmatch import fnmatch

@@ -1,7 +1,7 @@
-"""Which of transformers' tests do not apply to which of our classes, each with its reason.
+"""Tests of transformers that do not apply to classes of this package, each with its reason.
 
-A key is the name of a test class, or a pattern of names; a test's name may be a pattern, too. An excluded test is run
-and expected to fail; where it passes all the same, the table that `make test-transformers` prints counts it apart.
+A key is the name of a test class, or a pattern of names; the name of a test may be a pattern, too. An excluded test is
+run and expected to fail. If it passes, the table that `make test-transformers` prints counts it separately.
 """
 
 FROZEN = "the image tower is frozen, as it is by design: nothing goes backward through its hidden states"

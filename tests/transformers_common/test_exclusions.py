@@ -1,4 +1,4 @@
-"""The list of exclusions names what is there. The tests themselves run by `make test-transformers`."""
+"""The list of exclusions names existing tests. The tests themselves are run by `make test-transformers`."""
 
 import ast
 from fnmatch import fnmatch

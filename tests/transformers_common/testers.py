@@ -1,4 +1,4 @@
-"""What transformers' testers ask of a model tester, and the base of the test classes."""
+"""The model tester that the testers of transformers need, and the base of the test classes."""
 
 import copy
 import unittest

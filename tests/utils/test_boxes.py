@@ -1,4 +1,4 @@
-"""Boxes hold the pixels of both their corners."""
+"""Boxes include the pixels of both corners."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Errors show values that a person can read, and no addresses of objects."""
+"""Errors show readable values, and no addresses of objects."""
 
 from collections.abc import Callable
 from pathlib import Path

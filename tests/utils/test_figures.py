@@ -1,4 +1,4 @@
-"""What all figures have in common."""
+"""Common properties of all figures."""
 
 import warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Padded batches, and running what is no padding in chunks."""
+"""Padded batches, and processing their unpadded positions in chunks."""
 
 import torch
 from transformers.modeling_outputs import BaseModelOutput

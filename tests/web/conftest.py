@@ -1,7 +1,7 @@
-"""Pages in a real browser: `make test-web` runs these tests.
+"""Demos in a real browser: `make test-web` runs these tests.
 
-A test serves a page in its own process (`served`), opens it at a width (`open_page`), and fails at its end if the
-browser complained, or if anything was asked of another machine.
+A test serves a demo in its own process (`served`), opens it at a given width (`open_page`), and fails at its end if
+the browser reported an error, or if anything was requested from another machine.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Going through a page by keyboard alone."""
+"""Keyboard navigation of a page."""
 
 from playwright.sync_api import Locator, Page
 

@@ -1,4 +1,4 @@
-"""What a page looks like: nothing beside the window or over anything else; and pictures for the documentation."""
+"""Layout of a page: nothing is outside the window or overlaps anything else; and screenshots for the documentation."""
 
 import os
 from pathlib import Path

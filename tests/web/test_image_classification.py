@@ -1,4 +1,4 @@
-"""The page of image classifiers in a browser."""
+"""The image classification demo in a browser."""
 
 import time
 from collections.abc import Callable

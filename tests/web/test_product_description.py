@@ -1,4 +1,4 @@
-"""The page of texts about pictures in a browser."""
+"""The text generation demo in a browser."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The page of video classifiers in a browser."""
+"""The video classification demo in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pages of clips in a browser: found by sentences, and asked about."""
+"""The video retrieval and video question answering demos in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page of grounding in a browser."""
+"""The visual grounding demo in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path

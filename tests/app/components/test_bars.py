@@ -1,4 +1,4 @@
-"""Bars of probabilities."""
+"""Bars of class probabilities."""
 
 import re
 

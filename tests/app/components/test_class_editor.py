@@ -1,4 +1,4 @@
-"""Class names that are typed, and their features."""
+"""Parsing of typed class names, and their cached text features."""
 
 from pathlib import Path
 

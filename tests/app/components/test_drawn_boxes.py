@@ -1,4 +1,4 @@
-"""Boxes as lines of text, and drawn."""
+"""Boxes parsed from text, and drawn on images."""
 
 import pytest
 from PIL import Image

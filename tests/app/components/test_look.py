@@ -1,4 +1,4 @@
-"""How pages say what went wrong."""
+"""Error messages of the demos."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Boxes of files and pipelines are checked against their images, in the form that is named."""
+"""Boxes of files and pipelines are checked against their images, in the given format."""
 
 import json
 from collections.abc import Callable

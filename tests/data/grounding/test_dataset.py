@@ -1,4 +1,4 @@
-"""Sampled regions are the right ones and as many others, drawn anew each epoch."""
+"""Sampled regions are the correct ones and as many others, sampled again in each epoch."""
 
 import json
 from pathlib import Path

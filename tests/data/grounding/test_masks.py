@@ -1,4 +1,4 @@
-"""COCO's run lengths and polygons become the masks that they are."""
+"""COCO run-length encodings and polygons are decoded to the correct masks."""
 
 from typing import Any
 

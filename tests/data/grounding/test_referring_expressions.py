@@ -1,4 +1,4 @@
-"""Phrases and regions are read from the released files' forms, and drawn as the released code draws them."""
+"""Phrases and regions are read from the released file formats, and sampled as in the released code."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Feature files are read line by line, and a corrupt line is named."""
+"""Feature files are read line by line, and errors name the corrupt line."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Relations of pictures are read and drawn; pairs that touch are found."""
+"""Relations of images are read and sampled, and touching pairs are found."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Images without labels: what is found in folders, and which are left out."""
+"""Images without labels: which files are found in folders, and which are left out."""
 
 from pathlib import Path
 

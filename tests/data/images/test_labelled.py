@@ -1,4 +1,4 @@
-"""Labelled images from folders and data sets."""
+"""Labelled images from folders and datasets."""
 
 import pickle
 from pathlib import Path

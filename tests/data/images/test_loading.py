@@ -1,4 +1,4 @@
-"""Opening image files."""
+"""Loading of image files."""
 
 import math
 import subprocess

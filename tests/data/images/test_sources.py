@@ -1,4 +1,4 @@
-"""Images of every mode, opened in every way, are the same pixels."""
+"""Images of every mode, from every kind of source, give the same pixels."""
 
 import base64
 import functools

@@ -1,4 +1,4 @@
-"""Captions from lists, from COCO's files and from data sets."""
+"""Captions from lists, COCO files and datasets."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The nouns of captions."""
+"""Nouns of captions."""
 
 from collections import Counter
 from pathlib import Path

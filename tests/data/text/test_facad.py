@@ -1,4 +1,4 @@
-"""FACAD's list: one record a colour, with the product's id."""
+"""The list of FACAD: one record per colour, with the id of the product."""
 
 from pathlib import Path
 from typing import Any

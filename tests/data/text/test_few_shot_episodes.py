@@ -1,4 +1,4 @@
-"""Few-shot questions in the form of the published lists."""
+"""Few-shot questions in the format of the published lists."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Parting records by their ids."""
+"""Splitting records by id."""
 
 import random
 

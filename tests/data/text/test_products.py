@@ -1,4 +1,4 @@
-"""Products from JSONL and from data sets."""
+"""Products from JSONL files and from datasets."""
 
 import pickle
 from pathlib import Path

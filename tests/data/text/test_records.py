@@ -1,4 +1,4 @@
-"""Records: images decoded when needed, checked before any work, parted by id."""
+"""Records: images are decoded lazily, checked before any work, and split by id."""
 
 import logging
 import os

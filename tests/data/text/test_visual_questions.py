@@ -1,4 +1,4 @@
-"""Questions and answers in VQA's form, and Frozen's prompts of them."""
+"""Questions and answers in the format of VQA, and the prompts of Frozen for them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Random changes that are the same for all frames of a video."""
+"""Random augmentations that are the same for all frames of a video."""
 
 import colorsys
 from collections import Counter

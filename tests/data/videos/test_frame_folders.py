@@ -1,4 +1,4 @@
-"""Folders of pictures as videos, and lists of them."""
+"""Folders of frames as videos, and lists of them."""
 
 from pathlib import Path
 

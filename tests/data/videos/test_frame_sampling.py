@@ -1,4 +1,4 @@
-"""Which frames are taken."""
+"""Frame sampling."""
 
 import numpy as np
 import pytest

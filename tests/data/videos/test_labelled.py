@@ -1,4 +1,4 @@
-"""Labelled videos: where they come from and what can be done with them."""
+"""Labelled videos: their sources and operations."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Frames of video files: the right ones, or an error that names the file."""
+"""Frames of video files: the correct frames, or an error that names the file."""
 
 import gc
 import io

@@ -1,4 +1,4 @@
-"""An MP4 that claims more samples than it has bytes is refused before anything makes room for them."""
+"""An MP4 file that declares more samples than it has bytes is refused before memory is allocated for them."""
 
 import struct
 from pathlib import Path

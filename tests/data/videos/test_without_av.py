@@ -1,4 +1,4 @@
-"""Where PyAV is not installed: images and frames as before, and an error that says what to install for video files."""
+"""Without PyAV, images and frames work as before, and errors about video files name the package to install."""
 
 import subprocess
 import sys

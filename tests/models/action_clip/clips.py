@@ -1,4 +1,4 @@
-"""Little videos for tests."""
+"""Small videos for tests."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""The original ActionCLIP and mmaction2's port as modules of torch, whose state dicts have the published names.
+"""The original ActionCLIP and the port in mmaction2 as modules of torch, whose state dicts have the published names.
 
-From the released code, as facts: `clip/model.py`, `modules/Visual_Prompt.py`, `modules/temporal_shift.py`, `test.py`
-and `utils/saving.py`; mmaction2's `projects/actionclip`. Nothing of `hf_prompt_models` is in it. Sequences are
-(tokens, batch, width), as there.
+They follow the released code: `clip/model.py`, `modules/Visual_Prompt.py`, `modules/temporal_shift.py`, `test.py` and
+`utils/saving.py`; `projects/actionclip` of mmaction2. Nothing of `hf_prompt_models` is used. Sequences have the shape
+(tokens, batch, width), as in the released code.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Checkpoints of the original ActionCLIP code and of mmaction2 give the probabilities that these codes give."""
+"""Checkpoints of the original ActionCLIP code and of mmaction2 give the same probabilities as these codes."""
 
 import os
 from argparse import Namespace

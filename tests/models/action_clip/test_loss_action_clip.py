@@ -1,4 +1,4 @@
-"""The loss against the written-out one, and the same from two processes as from one."""
+"""The loss against a reference implementation, and the same loss for two processes as for one."""
 
 from pathlib import Path
 

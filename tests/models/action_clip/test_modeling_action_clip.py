@@ -1,4 +1,4 @@
-"""ActionCLIP as a model: probabilities, text that is encoded when needed, what is trained and what is saved."""
+"""ActionCLIP as a model: probabilities, lazy text encoding, trained parameters, and saved files."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""The pipeline samples the whole video for ActionCLIP, and is transformers' own for every other model."""
+"""The pipeline samples the complete video for ActionCLIP; for every other model it is the pipeline of transformers."""
 
 import http.server
 import threading

@@ -1,4 +1,4 @@
-"""Every visual prompt against the written-out one in double precision, gradients included."""
+"""Every visual prompt against a reference implementation in double precision, gradients included."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""ActionCLIP with a frozen backbone, as the common tests run it: each head, and the joint mode."""
+"""ActionCLIP with a frozen backbone for the common tests: each head, and the joint mode."""
 
 import tempfile
 from collections.abc import Callable, Sequence

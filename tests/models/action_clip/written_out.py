@@ -1,7 +1,7 @@
-"""ActionCLIP step by step, one video, one frame, one channel group at a time: slow and obvious on purpose.
+"""Reference implementation of ActionCLIP, slow and simple: one video, one frame, one channel group at a time.
 
-From the paper's released code, as facts: `clip/model.py`, `modules/temporal_shift.py`, `modules/Visual_Prompt.py`,
-`utils/KLLoss.py`, `test.py`. Nothing of `hf_prompt_models` is in it. Weights come as a dict of named tensors.
+It follows the released code: `clip/model.py`, `modules/temporal_shift.py`, `modules/Visual_Prompt.py`,
+`utils/KLLoss.py`, `test.py`. Nothing of `hf_prompt_models` is used. Weights are given as a dict of named tensors.
 """
 
 import math

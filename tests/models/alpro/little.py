@@ -1,4 +1,4 @@
-"""A little ALPRO for tests: its configuration, lively weights, a tokenizer and a processor."""
+"""A small ALPRO for tests: its configuration, large random weights, a tokenizer and a processor."""
 
 import string
 from pathlib import Path

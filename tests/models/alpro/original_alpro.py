@@ -1,6 +1,6 @@
-"""Checkpoints in the original ALPRO code's layouts and in LAVIS's, with random tensors of a little model.
+"""Checkpoints in the formats of the original ALPRO code and of LAVIS, with random tensors of a small model.
 
-Names are written out from the code's, not made by the converter's tables.
+The names are copied from these codes, not derived from the tables of the converter.
 """
 
 from pathlib import Path

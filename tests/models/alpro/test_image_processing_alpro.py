@@ -1,4 +1,4 @@
-"""ALPRO's augmentation of clips."""
+"""Augmentation of clips for ALPRO."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The towers against divided space-time attention and a BERT written out, and models made from other weights."""
+"""The towers against reference implementations of divided space-time attention and BERT; models of other weights."""
 
 from pathlib import Path
 from typing import Any

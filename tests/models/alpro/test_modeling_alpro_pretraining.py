@@ -1,4 +1,4 @@
-"""The four losses against references written out in float64, with gradients."""
+"""The four losses and their gradients against reference implementations in float64."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The prompter: prompts of entities, encoded once, and the entities of crops."""
+"""The prompter: entity prompts that are encoded once, and the entities of crops."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Questions answered from a list."""
+"""Question answering with a list of answers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Texts and videos ranked: what is left out, what is read, and that both cost what they should."""
+"""Ranking of texts and videos: which pairs are left out, which are scored jointly, and the cost of both."""
 
 from pathlib import Path
 

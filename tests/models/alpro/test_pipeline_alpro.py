@@ -1,4 +1,4 @@
-"""The pipelines over files: an index of videos, asked by sentences; questions about a video."""
+"""The pipelines over files: an index of videos searched by sentences, and questions about a video."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Contrast and matching over the examples of two processes, as over one process's with the whole batch."""
+"""Contrastive and matching losses of two processes equal those of one process with the complete batch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The prompters and the new small models that training starts from."""
+"""The prompters and the new small models for the start of training."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""ALPRO borrows no backbone and all of it is trained; `test_saving.py` tests what the common tests cannot."""
+"""ALPRO for the common tests: it has no pretrained backbone and is fully trained; see also `test_saving.py`."""
 
 import torch
 from transformers import PreTrainedModel

@@ -1,4 +1,4 @@
-"""ALPRO written out step by step, for tests: slow, and with nothing of transformers' models but their weights."""
+"""Reference implementation of ALPRO for tests: slow, and without model code of transformers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP: one template is CLIP itself, several are the mean of the normalised features, normalised again."""
+"""Zero-shot CLIP: one template equals CLIP itself, and features of several templates are averaged and normalised."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP prompts, as the common tests run them."""
+"""Zero-shot CLIP for the common tests."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""CoCoOp, as the common tests run it."""
+"""CoCoOp for the common tests."""
 
 from dataclasses import replace
 from pathlib import Path

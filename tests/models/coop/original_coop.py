@@ -1,4 +1,4 @@
-"""Files as the original CoOp code leaves them, made with the pickled objects that its trainer's schedulers keep."""
+"""Checkpoints as saved by the original CoOp code, with the pickled objects of its schedulers."""
 
 import sys
 from collections.abc import Iterator, Sequence

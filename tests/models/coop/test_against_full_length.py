@@ -1,4 +1,4 @@
-"""CoOp's logits and gradients against prompts of 77 tokens each, encoded by `CLIPModel` itself."""
+"""Logits and gradients of CoOp against prompts of 77 tokens each, encoded by `CLIPModel` itself."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checkpoints of the original CoOp code give the logits that it gives, and come back as they were."""
+"""Checkpoints of the original CoOp code give the same logits as this code, and are converted back unchanged."""
 
 import json
 import os

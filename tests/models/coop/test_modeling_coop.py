@@ -1,4 +1,4 @@
-"""CoOp: how a prompt is made, what it starts from, and whose classes it takes."""
+"""CoOp: construction and initialisation of the prompt, and the supported class names."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CoOp's recipe."""
+"""The recipe of CoOp."""
 
 import pytest
 

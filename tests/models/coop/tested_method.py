@@ -1,4 +1,4 @@
-"""CoOp, as the common tests run it."""
+"""CoOp for the common tests."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A tiny Oscar as the tests use it: in this package's form and in the original's."""
+"""A tiny Oscar for tests, in the format of this package and in the original format."""
 
 import json
 from pathlib import Path

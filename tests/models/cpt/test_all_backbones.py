@@ -1,4 +1,4 @@
-"""What holds for every backbone that CPT takes."""
+"""Properties of every backbone that CPT supports."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Checkpoints of Oscar, VinVL and CPT come in whole and go back as they were."""
+"""Checkpoints of Oscar, VinVL and CPT are converted completely, and are converted back unchanged."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""Grounding against the backbones' own forward, one painted copy at a time."""
+"""Grounding against the forward pass of the backbones, one painted copy at a time."""
 
 import shutil
 from collections.abc import Callable, Sequence

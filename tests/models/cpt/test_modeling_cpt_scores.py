@@ -1,4 +1,4 @@
-"""Scores and losses against loops written out."""
+"""Scores and losses against reference loops."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Words about regions against the backbone's own logits."""
+"""Words about regions against the logits of the backbone."""
 
 import shutil
 from pathlib import Path

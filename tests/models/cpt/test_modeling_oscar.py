@@ -1,4 +1,4 @@
-"""Oscar equals BERT over words and regions written out, loads by the Auto classes, and does not see padding."""
+"""Oscar equals a reference BERT over words and regions, is loaded by the Auto classes, and ignores padding."""
 
 import math
 from pathlib import Path

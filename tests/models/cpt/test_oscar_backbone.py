@@ -1,4 +1,4 @@
-"""CPT over Oscar: its scores are what Oscar says of each painted copy's features."""
+"""CPT over Oscar: its scores are those of Oscar for the features of each painted copy."""
 
 from pathlib import Path
 

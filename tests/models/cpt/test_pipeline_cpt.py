@@ -1,4 +1,4 @@
-"""The pipeline "visual-grounding", and its answer as a picture."""
+"""The pipeline "visual-grounding", and the plot of its answer."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""How pictures, regions and phrases become painted copies and sentences."""
+"""Conversion of images, regions and phrases to painted copies and sentences."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""CPT with a frozen ViLT, as the common tests run it: one colour and several, and a CLIP."""
+"""CPT with a frozen ViLT for the common tests: one colour and several, and a CLIP."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

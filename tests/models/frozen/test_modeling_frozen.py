@@ -1,4 +1,4 @@
-"""What is Frozen's own: a language model that never changes, one vector an image, few-shot prompts."""
+"""Features specific to Frozen: a frozen language model, one vector per image, and few-shot prompts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Frozen, as the common tests run it: with a trained and with a frozen vision backbone."""
+"""Frozen for the common tests: with a trained and with a frozen vision backbone."""
 
 from hf_prompt_models import FrozenForConditionalGeneration
 from tests.tested_prefix_lm import method

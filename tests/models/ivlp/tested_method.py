@@ -1,4 +1,4 @@
-"""IVLP, as the common tests run it."""
+"""IVLP for the common tests."""
 
 from hf_prompt_models import IVLPForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,4 +1,4 @@
-"""KgCoOp, as the common tests run it."""
+"""KgCoOp for the common tests."""
 
 from hf_prompt_models import KgCoOpForImageClassification
 from tests.tested_method import prompted_clip

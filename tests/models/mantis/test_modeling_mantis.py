@@ -1,4 +1,4 @@
-"""What is MAnTiS's own: cells, segments, rows for its tokens, what is trained."""
+"""Features specific to MAnTiS: cells, segments, embeddings of its tokens, and trained parameters."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""MAnTiS with a frozen language model, as the common tests run it."""
+"""MAnTiS with a frozen language model for the common tests."""
 
 from hf_prompt_models import MantisForConditionalGeneration
 from tests.tested_prefix_lm import method

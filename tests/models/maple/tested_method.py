@@ -1,4 +1,4 @@
-"""MaPLe, as the common tests run it."""
+"""MaPLe for the common tests."""
 
 from hf_prompt_models import MaPLeForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,4 +1,4 @@
-"""MMRL, as the common tests run it."""
+"""MMRL for the common tests."""
 
 from hf_prompt_models import MMRLForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,4 +1,4 @@
-"""ProGrad, as the common tests run it."""
+"""ProGrad for the common tests."""
 
 from hf_prompt_models import ProGradForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,4 +1,4 @@
-"""PromptSRC, as the common tests run it."""
+"""PromptSRC for the common tests."""
 
 from hf_prompt_models import PromptSRCForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,4 +1,4 @@
-"""TCP, as the common tests run it."""
+"""TCP for the common tests."""
 
 from hf_prompt_models import TCPForImageClassification
 from tests.tested_method import prompted_clip

@@ -1,1 +1,1 @@
-"""A package outside this one that adds the method "anchored", as its users would write it."""
+"""A third-party package that adds the method "anchored", as a user would write it."""

@@ -1,4 +1,4 @@
-"""Flags over recipe."""
+"""Flags take precedence over recipes."""
 
 import pytest
 

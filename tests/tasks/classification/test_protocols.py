@@ -1,4 +1,4 @@
-"""What each protocol trains on and tests."""
+"""Training and test data of each protocol."""
 
 from pathlib import Path
 

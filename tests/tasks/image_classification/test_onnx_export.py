@@ -1,4 +1,4 @@
-"""ONNX files against the models they came from."""
+"""ONNX files against the models that they were exported from."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Examples to write for: an odd number, so that processes get unlike many, with one, no and two pictures."""
+"""Examples for text generation with no, one and two images; an odd number, so that processes get different numbers."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Texts written behind prompts, in one process or several, and their scores."""
+"""Texts generated after prompts, in one process or several, and their scores."""
 
 import json
 import os

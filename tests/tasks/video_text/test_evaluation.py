@@ -1,4 +1,4 @@
-"""Numbers of retrieval and answers, against loops written out."""
+"""Scores of retrieval and question answering against reference loops."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What runs over videos with texts print."""
+"""Summaries that runs over videos with texts print."""
 
 from hf_prompt_models.tasks.video_text.summary import chance_lines, metric_lines, shown_places
 

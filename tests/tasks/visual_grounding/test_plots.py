@@ -1,4 +1,4 @@
-"""The picture of a model's answers."""
+"""The plot of model answers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Anchored prompts of other code: a file with the tensor `ctx`."""
+"""Conversion of anchored prompts of other code: a file with the tensor `ctx`."""
 
 import argparse
 

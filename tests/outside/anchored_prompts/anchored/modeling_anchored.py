@@ -1,4 +1,4 @@
-"""A learned context that is kept small."""
+"""Model with a learned context whose norm is kept small."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How anchored prompts are trained."""
+"""Training settings of anchored prompts."""
 
 from dataclasses import dataclass, field
 from typing import Any

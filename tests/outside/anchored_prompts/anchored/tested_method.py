@@ -1,4 +1,4 @@
-"""Anchored prompts, as the common tests run them."""
+"""Anchored prompts for the common tests."""
 
 from anchored_prompts.anchored.modeling_anchored import AnchoredForImageClassification
 
