@@ -58,6 +58,7 @@ quality: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.wording
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -64,12 +64,12 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def texts(code: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of docstrings and comments with their numbers; names in backticks are left out."""
+    """Yield the lines of docstrings and comments with their numbers, without names of code and of arguments."""
     for node in ast.walk(ast.parse(code)):
         match node:
             case ast.Expr(value=ast.Constant(value=str(text))):
                 for offset, line in enumerate(text.splitlines()):
-                    yield node.lineno + offset, re.sub(r"`[^`]*`", "", line)
+                    yield node.lineno + offset, re.sub(r"`[^`]*`|^ +[\w, ]+:|^ *hf-prompt .*", "", line)
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], re.sub(r"`[^`]*`", "", token.string)

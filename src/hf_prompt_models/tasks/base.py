@@ -60,7 +60,7 @@ class Run(ABC):
     def record(self, seed: int) -> dict[str, Any]:
         """Return the values that identify a seed's run, so that no other run resumes its checkpoints."""
 
-    def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:  # noqa: B027  likewise
+    def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:  # noqa: B027  not every task has some
         """Write data from before training, such as the few-shot sample, to the folder of a seed."""
 
     @abstractmethod

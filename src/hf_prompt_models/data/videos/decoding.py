@@ -293,7 +293,7 @@ class _SequentialReader(VideoReader):
 
 
 class _SeekingReader(VideoReader):
-    """Reader that counts the frames by their packets and decodes only the groups of pictures with requested frames."""
+    """Reader that counts frames by their packets and decodes only the `groups of pictures` with requested frames."""
 
     def __init__(self, file: VideoFile, packets: _Packets):
         self._file = file
