@@ -15,7 +15,7 @@ from hf_prompt_models.hub.reachable import check_name, check_reachable
 class PromptConfig(PreTrainedConfig):
     r"""Base class of the configurations of all prompt methods.
 
-    Args:
+    Attributes:
         base_model_name_or_path (`str`, *optional*):
             Hub id or absolute path of the backbone that the prompt was trained for, or "playground" for the tiny
             backbone that ships with this package.

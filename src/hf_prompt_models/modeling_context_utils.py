@@ -32,7 +32,7 @@ from hf_prompt_models.prompts.templates import PLACEHOLDER, fill_template
 class ContextPromptConfig(PromptConfig):
     r"""Base class of the configurations of methods with a learned context before each class name.
 
-    Args:
+    Attributes:
         clip_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the backbone.
         n_ctx (`int`, *optional*, defaults to 4):

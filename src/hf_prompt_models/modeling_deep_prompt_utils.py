@@ -31,7 +31,7 @@ START_WORDS = "a photo of a"
 class DeepPromptConfig(ContextPromptConfig):
     r"""Base class of the configurations of methods with deep prompts.
 
-    Args:
+    Attributes:
         frozen_context_ids (`list[int]`, *optional*):
             Token ids of the words between the context and the class name, which are not trained.
     """

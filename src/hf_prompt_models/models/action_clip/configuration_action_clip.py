@@ -13,7 +13,7 @@ from hf_prompt_models.configuration_utils import PromptConfig
 class ActionClipConfig(PromptConfig):
     r"""Configuration of [`ActionClipForVideoClassification`] (ActionCLIP, arXiv 2109.08472).
 
-    Args:
+    Attributes:
         clip_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the backbone: a `CLIPConfig` or a `MetaClip2Config`.
         templates (`list[str]`, *optional*):

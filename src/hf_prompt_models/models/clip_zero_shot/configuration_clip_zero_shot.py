@@ -13,7 +13,7 @@ from hf_prompt_models.configuration_utils import PromptConfig
 class ClipZeroShotConfig(PromptConfig):
     r"""Configuration of [`ClipZeroShotForImageClassification`].
 
-    Args:
+    Attributes:
         clip_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the backbone: a `CLIPConfig`, or that of another model in `hf_prompt_models.backbones`,
             identified by its `model_type`.

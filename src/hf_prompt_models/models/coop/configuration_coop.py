@@ -13,7 +13,7 @@ from hf_prompt_models.configuration_utils import PromptConfig
 class CoOpConfig(PromptConfig):
     r"""Configuration of [`CoOpForImageClassification`] (Context Optimization, arXiv 2109.01134).
 
-    Args:
+    Attributes:
         clip_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the backbone: a `CLIPConfig`, or that of another model in `hf_prompt_models.backbones`,
             identified by its `model_type`.

@@ -11,7 +11,7 @@ class IVLPConfig(DeepPromptConfig):
 
     The prompts of both towers are trained independently of each other (arXiv 2210.03117, §3.2).
 
-    Args:
+    Attributes:
         n_ctx (`int`, *optional*, defaults to 2):
             Number of context vectors in a prompt of the text tower.
         text_depth (`int`, *optional*, defaults to 12):

@@ -9,7 +9,7 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 class KgCoOpConfig(ContextPromptConfig):
     r"""Configuration of [`KgCoOpForImageClassification`] (Knowledge-guided Context Optimization, arXiv 2303.13283).
 
-    Args:
+    Attributes:
         knowledge_weight (`float`, *optional*, defaults to 8.0):
             Weight in the loss of the distance between the class features and the teacher's.
     """

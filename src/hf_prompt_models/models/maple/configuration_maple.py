@@ -9,7 +9,7 @@ from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
 class MaPLeConfig(DeepPromptConfig):
     r"""Configuration of [`MaPLeForImageClassification`] (Multi-modal Prompt Learning, arXiv 2210.03117).
 
-    Args:
+    Attributes:
         n_ctx (`int`, *optional*, defaults to 2):
             Number of prompts, the same in both towers.
         prompt_depth (`int`, *optional*, defaults to 9):

@@ -11,7 +11,7 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 class MMRLConfig(ContextPromptConfig):
     r"""Configuration of [`MMRLForImageClassification`] (Multi-Modal Representation Learning, arXiv 2503.08497).
 
-    Args:
+    Attributes:
         n_rep (`int`, *optional*, defaults to 5):
             Number of representation tokens.
         first_layer (`int`, *optional*, defaults to 5):

@@ -9,7 +9,7 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 class ProGradConfig(ContextPromptConfig):
     r"""Configuration of [`ProGradForImageClassification`] (Prompt-aligned Gradient, arXiv 2205.14865).
 
-    Args:
+    Attributes:
         n_ctx (`int`, *optional*, defaults to 16):
             Number of context vectors in a prompt.
         gradient_weight (`float`, *optional*, defaults to 1.0):

@@ -9,7 +9,7 @@ from hf_prompt_models.modeling_deep_prompt_utils import DeepPromptConfig
 class PromptSRCConfig(DeepPromptConfig):
     r"""Configuration of [`PromptSRCForImageClassification`] (Self-regulating Prompts, arXiv 2307.06948).
 
-    Args:
+    Attributes:
         prompt_depth (`int`, *optional*, defaults to 9):
             Number of layers with prompts, in both towers.
         text_weight (`float`, *optional*, defaults to 25.0):

@@ -9,7 +9,7 @@ from hf_prompt_models.modeling_context_utils import ContextPromptConfig
 class TCPConfig(ContextPromptConfig):
     r"""Configuration of [`TCPForImageClassification`] (Textual-based Class-aware Prompt tuning, arXiv 2311.18231).
 
-    Args:
+    Attributes:
         class_token_layer (`int`, *optional*, defaults to 8):
             Layer of the text tower, counted from 0, at whose input the class tokens replace the context.
         knowledge_weight (`float`, *optional*, defaults to 8.0):
