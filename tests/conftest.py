@@ -98,7 +98,7 @@ def seeded() -> None:
 
 @pytest.fixture(scope="session")
 def openai_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for openai/clip-vit-base-patch32."""
+    """A random-weight checkpoint in the format of openai/clip-vit-base-patch32."""
     return stand_ins.openai_clip_vit_base_patch32(tmp_path_factory.mktemp("hub") / "clip-vit-base-patch32")
 
 
@@ -110,7 +110,7 @@ def modern_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sizes as `openai_clip`, other weights."""
+    """A checkpoint with the sizes of `openai_clip` and other weights."""
     return stand_ins.openai_clip_vit_base_patch32(tmp_path_factory.mktemp("hub") / "clip-other", seed=1)
 
 
@@ -122,23 +122,23 @@ def wider_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for google/siglip-base-patch16-224."""
+    """A random-weight checkpoint in the format of google/siglip-base-patch16-224."""
     return stand_ins.google_siglip_base_patch16_224(tmp_path_factory.mktemp("hub") / "siglip-base-patch16-224")
 
 
 @pytest.fixture(scope="session")
 def siglip2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for google/siglip2-base-patch16-224."""
+    """A random-weight checkpoint in the format of google/siglip2-base-patch16-224."""
     return stand_ins.google_siglip2_base_patch16_224(tmp_path_factory.mktemp("hub") / "siglip2-base-patch16-224")
 
 
 @pytest.fixture(scope="session")
 def naflex(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for google/siglip2-base-patch16-naflex."""
+    """A random-weight checkpoint in the format of google/siglip2-base-patch16-naflex."""
     return stand_ins.google_siglip2_base_patch16_naflex(tmp_path_factory.mktemp("hub") / "siglip2-base-patch16-naflex")
 
 
 @pytest.fixture(scope="session")
 def metaclip2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for facebook/metaclip-2-worldwide-*."""
+    """A random-weight checkpoint in the format of facebook/metaclip-2-worldwide-*."""
     return stand_ins.facebook_metaclip_2_worldwide(tmp_path_factory.mktemp("hub") / "metaclip-2-worldwide")

@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
     # -- who may do what ---------------------------------------------------------------------------------------------
 
     def _repository(self, repo_id: str, write: bool = False) -> Repository:
-        """A stranger does not learn that a private repository exists."""
+        """A user without access does not learn that a private repository exists."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         owns = token == f"hf_{repo_id.split('/')[0]}"
         repository = self.hub.repositories.get(repo_id)

@@ -44,13 +44,14 @@ SHOWN = ("transformers", "huggingface_hub", "datasets", "accelerate", "safetenso
 
 @dataclass(frozen=True)
 class Cell:
-    """
+    """An environment to test in.
+
     Attributes:
-        python: "oldest", which `python_requires` says, or "newest", of those that are here.
+        python: "oldest", the version in `python_requires`, or "newest", of the available versions.
         at_floor: packages that are installed in the oldest version that setup.cfg allows; "*": all of them.
-        extra: what is installed beside the package.
-        without: what is taken away again though the package asks for it.
-        is_common: whether transformers' own common tests run (`make test-transformers`), in place of the selection.
+        extra: packages that are installed in addition.
+        without: packages that are uninstalled although the package requires them.
+        is_common: whether to run the common tests of transformers (`make test-transformers`) instead of the selection.
     """
 
     python: str = "oldest"
@@ -73,11 +74,11 @@ CELLS = {
 
 
 class LeftOutError(Exception):
-    """A cell cannot be made here; the message says why."""
+    """Raised if a cell cannot be created on this machine, with the reason as the message."""
 
 
 def run(*command: str | Path, log: Path, check: bool = True) -> str:
-    """What a program says, which is kept in a log, too."""
+    """Run a program and return its output, which is also appended to a log."""
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with log.open("a") as file:
         file.write(f"$ {' '.join(map(str, command))}\n{done.stdout}\n")
@@ -136,7 +137,7 @@ def lend_torch(python: Path) -> Path:
 
 
 def make_environment(name: str, cell: Cell, fresh: bool, log: Path) -> Path:
-    """The interpreter of a cell's environment, which is made anew if something else is asked for, or `fresh`."""
+    """Return the interpreter of a cell, and recreate its environment if its requirements changed or if `fresh`."""
     reason: Exception = LeftOutError(f"no Python that is {'newer than ' if cell.python == 'newest' else ''}the oldest")
     for python in find_pythons(cell.python):
         try:

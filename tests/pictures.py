@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def write_pictures(directory: Path, classes: dict[str, int], seed: int = 0, size: tuple[int, int] = (40, 30)) -> Path:
-    """Write `count` noisy pictures of one colour for each class of `classes`."""
+    """Write `count` noisy images of one colour for each class of `classes`."""
     for number, (name, count) in enumerate(classes.items()):
         (directory / name).mkdir(parents=True)
         colour = np.random.default_rng([99, number]).integers(30, 220, 3)

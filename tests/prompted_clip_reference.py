@@ -84,15 +84,17 @@ def class_features(
     deep: Mapping[int, torch.Tensor] | None = None,
     deep_of_class: Mapping[int, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """(classes, dim), normalised, of prompts `start, context, words, name, ending`.
+    """Compute normalised features, of shape (classes, dim), of prompts `start, context, words, name, ending`.
 
     Args:
-        clip, tokenizer, names: the backbone, its tokenizer, the classes.
-        context: (n_ctx, width)
-        ending: what follows the words.
-        words: between context and name, not trained.
-        deep: by layer, what replaces the context there.
-        deep_of_class: by layer, (classes, n_ctx, width), likewise, each class's own.
+        clip: the backbone.
+        tokenizer: tokenizer of the backbone.
+        names: class names.
+        context: context vectors of shape (n_ctx, width).
+        ending: text after the words.
+        words: words between context and name, which are not trained.
+        deep: vectors that replace the context, by layer.
+        deep_of_class: vectors of shape (classes, n_ctx, width) that replace the context of each class, by layer.
     """
     rows, n_ctx = [], len(context)
     for number, name in enumerate(names):

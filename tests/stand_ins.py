@@ -64,7 +64,7 @@ def clip_vocabulary() -> dict[str, int]:
 
 
 def openai_clip_vit_base_patch32(folder: str | Path, seed: int = 0, **changes: int) -> Path:
-    """openai/clip-vit-base-patch32: the text tower's configuration says `eos_token_id: 2`, which is not its end token.
+    """Write openai/clip-vit-base-patch32, whose text configuration has a wrong end token, `eos_token_id: 2`.
 
     Args:
         folder: where to.

@@ -209,7 +209,7 @@ def llama(folder: str | Path, seed: int = 0, **changes: Any) -> Path:
 
 
 def bloom_560m(folder: str | Path, seed: int = 0, **changes: Any) -> Path:
-    """bigscience/bloom-560m: ALiBi, so no positions at all."""
+    """Write bigscience/bloom-560m, which uses ALiBi and has no position embeddings."""
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     vocab_size = write_byte_tokenizer(Path(folder), ["<unk>", "<s>", "</s>", "<pad>"], **names)
     config = {

@@ -29,7 +29,7 @@ from tests.tested_method import MethodUnderTest, find_methods
 peft = pytest.importorskip("peft")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    # peft's own saving, of old versions, asks the Hub for a backbone's vocabulary.
+    # Old versions of peft request the vocabulary of the backbone from the Hub when they save.
     pytest.mark.filterwarnings("ignore:Could not find a config file in:UserWarning"),
 ]
 
@@ -48,7 +48,7 @@ def outputs(model: nn.Module, method: MethodUnderTest, batch: dict[str, torch.Te
 
 
 def train(adapted: nn.Module, batch: dict[str, Any]) -> None:
-    """A few steps by hand: from the second on the first factors of the updates have gradients, too."""
+    """Train a few steps manually; from the second step on, the first LoRA factors have gradients, too."""
     trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-2)
     adapted.train()
@@ -109,7 +109,7 @@ def test_prompt_and_updates_are_saved_small_and_loaded_in_a_fresh_process(
     assert {name for name, parameter in loaded.named_parameters() if parameter.requires_grad} == method.learned
     loaded._find_processor()
     method.check_pipeline(pipeline(method.pipeline_task, model=str(folder)), loaded)
-    # Saved again, it is whole: its backbone is another than its base now.
+    # Saved again, it is complete, because its backbone now differs from its base.
     loaded.save_pretrained(tmp_path / "again")
     again = method.auto_class.from_pretrained(tmp_path / "again")
     assert torch.equal(outputs(again, method, batch), outputs(loaded, method, batch))
@@ -135,7 +135,7 @@ def test_pefts_own_files_bring_both_back(method: MethodUnderTest, tmp_path: Path
     loaded = peft.PeftModel.from_pretrained(method.build(backbone), tmp_path / "adapter")
     found = loaded.state_dict()
     for name, tensor in adapted.state_dict().items():
-        if ".original_module." not in name:  # which peft keeps beside what was trained of it
+        if ".original_module." not in name:  # which peft keeps next to the trained copy
             assert torch.equal(found[name], tensor), name
     torch.testing.assert_close(outputs(loaded, method, batch), expected, rtol=0, atol=1e-4)
 

@@ -301,12 +301,12 @@ def test_attention_can_be_chosen_for_one_part_and_changed_later(
         assert getattr(loaded.config, part)._attn_implementation == "eager"
         assert loaded.config._attn_implementation == built.config._attn_implementation
     loaded.set_attn_implementation("eager")
-    transformers_records.clear()  # a ViLT computes in one way, and says so
+    transformers_records.clear()  # ViLT supports only one attention implementation and logs a warning
     assert set(attentions(loaded).values()) == {"eager"}
     torch.testing.assert_close(logits(loaded, batch), logits(built, batch), rtol=0, atol=1e-4)
 
 
-# Beside a CPU, what is there: on a GPU machine the learned parts must be where the backbone is.
+# Test the GPU as well, if there is one: the learned parameters must be on the device of the backbone.
 PLACES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 
 
@@ -325,7 +325,7 @@ def test_a_model_is_wholly_where_device_map_says(
     loaded = [method.auto_class.from_pretrained(folders[scope], device_map=device_map) for scope in SCOPES]
     inputs = {name: tensor.to(place) for name, tensor in batch.items()}
     new = method.build(backbone, device_map=device_map)
-    new.load_state_dict(built.state_dict())  # what is learned begins as chance has it
+    new.load_state_dict(built.state_dict())  # because learned parameters are initialised randomly
     for model in (*loaded, new):
         assert {str(tensor.device) for tensor in model.state_dict().values()} == {place}
         torch.testing.assert_close(logits(model, inputs).cpu(), logits(built, batch), rtol=0, atol=1e-3)
@@ -340,7 +340,7 @@ def test_the_learned_parts_go_where_the_backbone_is(method: MethodUnderTest, fol
 def test_an_example_alone_has_the_outputs_that_it_has_in_a_batch(
     method: MethodUnderTest, built: PreTrainedModel
 ) -> None:
-    """Pictures, videos, texts and regions of unlike sizes and numbers, so that some are padded in the batch."""
+    """Images, videos, texts and regions of different sizes and numbers, so that some are padded in the batch."""
     together, turned = method.answers(built, [0, 1, 2, 3]), method.answers(built, [2, 0])
     assert len(together) == 4
     for number, expected in enumerate(together):
@@ -411,7 +411,7 @@ def test_weights_that_would_be_offloaded_are_refused_with_the_way_out(
     place = {"device_map": "auto", "max_memory": {"cpu": "50KB"}, "offload_folder": str(tmp_path)}
     with pytest.raises(ValueError, match="cannot be computed with weights that are offloaded"):
         method.auto_class.from_pretrained(folders[scope], **place)
-    transformers_records.clear()  # accelerate says that parts are on the disk
+    transformers_records.clear()  # accelerate logs that parts are on the disk
 
 
 @torch.no_grad()
@@ -449,7 +449,7 @@ COMPLETE = [name for name in PACKAGES if name not in TESTED]
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_a_model_without_a_borrowed_backbone_is_loaded_and_asked_as_the_others(name: str, tmp_path: Path) -> None:
-    """What is its own, the tests beside its `tested_method.py` ask."""
+    """The tests next to its `tested_method.py` test what is specific to it."""
     model, inputs = import_module(f"tests.models.{name}.tested_method").build_complete()
     model.save_pretrained(tmp_path)
     with torch.no_grad():

@@ -181,7 +181,7 @@ def test_another_dtype_is_no_change_of_the_backbone(
     state = torch.get_rng_state()
     getattr(borrowing, convert)()
     borrowing.save_pretrained(tmp_path / "converted", save_backbone=False)
-    assert torch.equal(torch.get_rng_state(), state)  # saving leaves training as it would have gone on
+    assert torch.equal(torch.get_rng_state(), state)  # saving does not change the random state of training
     loaded = method.auto_class.from_pretrained(tmp_path / "converted")
     assert loaded.backbone.dtype == borrowing.dtype
     for name, tensor in borrowing.backbone.state_dict().items():

@@ -28,7 +28,7 @@ def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
 
 
 def test_a_built_package_holds_the_texts_of_the_model_cards(tmp_path: Path) -> None:
-    """In a checkout they lie beside src/."""
+    """In a checkout they are next to src/."""
     root = Path(__file__).parent.parent
     for file in ("setup.py", "setup.cfg", "README.md"):
         shutil.copy(root / file, tmp_path / file)

@@ -30,7 +30,7 @@ def write_products(path: Path, split: str, count: int) -> None:
 
 
 def test_a_seeing_model_describes_new_photos_better_than_a_blind_one(tmp_path: Path) -> None:
-    """From the picture alone. Each product was seen in other photos."""
+    """Only the image is given. The model was trained on other photos of each product."""
     write_products(tmp_path / "train.jsonl", "train", 12)
     write_products(tmp_path / "test.jsonl", "test", 1)
     train = runpy.run_path(str(ROOT / "scripts" / "train.py"))["main"]

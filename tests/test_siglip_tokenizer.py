@@ -27,7 +27,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def with_spiece(siglip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in for google/siglip-base-patch16-224, with a tokenizer in the repository's own files."""
+    """A random-weight google/siglip-base-patch16-224, with a tokenizer in the files of the repository."""
     folder = tmp_path_factory.mktemp("hub") / "siglip"
     shutil.copytree(siglip, folder)
     (folder / "tokenizer.json").unlink()

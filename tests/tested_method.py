@@ -21,22 +21,23 @@ from tests.stand_ins import openai_clip_vit_base_patch32
 
 @dataclass(frozen=True)
 class MethodUnderTest:
-    """
+    """Description of a method for the common tests.
+
     Attributes:
-        auto_class: the Auto class that loads the method's checkpoints.
-        pipeline_task: the task whose pipeline runs them.
-        learned: names of the learned parameters; empty where nothing is learned.
-        write_backbone: writes a backbone's folder; takes a `seed`, too.
-        build: makes a model from a backbone's folder, its learned parameters not as they were initialised; takes
-            further arguments of `from_backbone`.
-        batch: makes so many examples' inputs for a model, with labels.
-        answers: what a model says of examples of unlike sizes, of which some, by their numbers from 0 to 3, are put
-            into one batch; a tensor for each.
-        check_pipeline: compares what a pipeline says with a model.
-        logits_name: which field of the model's output the tests compare.
-        kept: names of the tensors that are saved with the learned parameters though training changes none of them by
+        auto_class: the Auto class that loads checkpoints of the method.
+        pipeline_task: the pipeline task of the method.
+        learned: names of the learned parameters; empty if there are none.
+        write_backbone: writes the folder of a backbone; also takes a `seed`.
+        build: builds a model from the folder of a backbone, with learned parameters that differ from initialisation;
+            takes further arguments of `from_backbone`.
+        batch: creates inputs with labels for a number of examples.
+        answers: outputs of a model for examples of different sizes, selected by indices from 0 to 3 and put into one
+            batch; one tensor per example.
+        check_pipeline: compares the output of a pipeline with a model.
+        logits_name: field of the model output that the tests compare.
+        kept: names of the tensors that are saved with the learned parameters although they are not trained with
             gradients: statistics of batch norms, a frozen tower that is part of the prompt.
-        variants: other forms of the method, by name, that go through the same checks.
+        variants: other variants of the method, by name, that are tested in the same way.
     """
 
     auto_class: type
@@ -66,7 +67,7 @@ def find_methods() -> dict[str, MethodUnderTest]:
 
 
 def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:
-    """A small colourful picture, wider than high."""
+    """Return a small random image, wider than high."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
     return Image.fromarray(pixels.numpy())
@@ -84,7 +85,7 @@ def image_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def image_answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
-    """Of an image classifier about pictures of unlike sizes."""
+    """Return the logits of an image classifier for images of different sizes."""
     images = [random_image(number, (60 + 20 * number, 40 + 15 * number)) for number in numbers]
     return list(model(**model.processor(images=images, return_tensors="pt")).logits)
 
@@ -101,10 +102,10 @@ def check_image_classification(pipe: Pipeline, model: PreTrainedModel) -> None:
 
 
 def prompted_clip(model_class: type[ClipPromptModel], learned: Iterable[str], **settings: Any) -> MethodUnderTest:
-    """A method that classifies images by prompts in a CLIP, trained far from its start.
+    """Describe a method that classifies images with prompts in CLIP; its parameters are far from initialisation.
 
     Args:
-        model_class: with `from_backbone`.
+        model_class: model class with `from_backbone`.
         learned: names of all trained tensors, without `prompt_learner.`.
         settings: arguments of `from_backbone`.
     """

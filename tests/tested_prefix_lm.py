@@ -13,12 +13,12 @@ from tests.tested_method import MethodUnderTest, random_image
 
 
 def vision(backbone: Path) -> Path:
-    """The vision model of a language model: beside it, and on the Hub a repository of its own."""
+    """Return the vision model of a language model, which is next to it, or in its own repository on the Hub."""
     return backbone.with_name(f"{backbone.name}-vision")
 
 
 def write_backbones(folder: Path, seed: int = 0) -> Path:
-    """A language model's folder, with a vision model's beside it."""
+    """Write the folder of a language model, and of a vision model next to it."""
     resnet_152(vision(folder), seed)
     return gpt2(folder, seed)
 
@@ -53,7 +53,7 @@ def batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
-    """Logits behind the tokens of texts of unlike lengths, about pictures of unlike sizes, without the padding."""
+    """Return the logits of texts of different lengths about images of different sizes, without the padding."""
     texts = ["a red mug", "", "the mug in the red thing", "red"]
     inputs = model._find_processor()(
         images=[[random_image(number, (60 + 20 * number, 40))] for number in numbers],
@@ -77,11 +77,12 @@ def check_pipeline(pipe: Pipeline, model: PreTrainedModel) -> None:
 
 
 def method(model_class: Any, learned: set[str], **choices: Any) -> Callable[..., MethodUnderTest]:
-    """
+    """Describe a method over a language model for the common tests.
+
     Args:
-        model_class: the method's model.
-        learned: what is learned beside the vision backbone.
-        choices: for its `from_backbone`.
+        model_class: model class of the method.
+        learned: names of the learned parameters outside the vision backbone.
+        choices: arguments of `from_backbone`.
     """
     with torch.device("meta"):
         resnet = ResNetModel(RESNET_CONFIG)

@@ -15,7 +15,7 @@ BITS = 8
 
 
 def numbered(number: int, width: int = SIZE, height: int = SIZE) -> np.ndarray:
-    """(height, width, 3): a column of light and dark blocks, the number's bits from the top, beside a grey bar."""
+    """Return a frame, (height, width, 3): the bits of the number as blocks, from the top, next to a grey bar."""
     pixels = np.full((height, width, 3), 128, np.uint8)
     rows = height // BITS
     for bit in range(BITS):
@@ -50,15 +50,15 @@ def write_video(
     """Write a video.
 
     Args:
-        path: its suffix says the container.
-        frames: number of numbered frames, or the pictures themselves, (height, width, 3).
-        codec, options, container_options: as FFmpeg names them.
-        rate: frames a second.
-        times: when each frame is shown, in units of 1 / `rate`. Default: 0, 1, 2, …
-        gop: distance of keyframes.
-        b_frames: bidirectional frames in a row.
-        sound: seconds of a tone beside the pictures.
-        rotation: what the display matrix says: degrees counter-clockwise.
+        path: path of the file, whose suffix determines the container.
+        frames: number of numbered frames, or the frames themselves, of shape (height, width, 3).
+        codec, options, container_options: names and options of FFmpeg.
+        rate: frames per second.
+        times: presentation time of each frame, in units of 1 / `rate`. Default: 0, 1, 2, …
+        gop: distance between keyframes.
+        b_frames: number of consecutive bidirectional frames.
+        sound: length in seconds of a tone in addition to the frames.
+        rotation: rotation in the display matrix, in degrees counter-clockwise.
         matrix: the display matrix itself, 9 numbers.
     """
     pictures = [numbered(number) for number in range(frames)] if isinstance(frames, int) else list(frames)
@@ -100,7 +100,7 @@ def write_tone(container: Any, stream: Any, seconds: float) -> None:
 
 
 def write_sound(path: Path, seconds: float = 1) -> Path:
-    """A file with sound and no pictures."""
+    """Write a file with sound and without frames."""
     with av.open(str(path), "w") as container:
         write_tone(container, container.add_stream("aac", rate=48000), seconds)
     return path

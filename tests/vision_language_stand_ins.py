@@ -42,7 +42,7 @@ def bert_tokenizer(model_max_length: int) -> BertTokenizer:
 
 
 def dandelin_vilt_b32_mlm(folder: str | Path, seed: int = 0, **changes: Any) -> Path:
-    """dandelin/vilt-b32-mlm; pictures have a short side of 64 pixels.
+    """Write dandelin/vilt-b32-mlm; images have a shorter side of 64 pixels.
 
     Args:
         folder: where to.
@@ -100,7 +100,7 @@ def _write_model(model: PreTrainedModel, folder: Path, seed: int) -> None:
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):  # whatever its name
             module.weight.abs_().add_(1.0)
-        elif isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):  # pictures are to show in the words
+        elif isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):  # images must affect the words
             for parameter in module.parameters(recurse=False):
                 parameter.mul_(2.0)
     model.tie_weights()
@@ -110,7 +110,7 @@ def _write_model(model: PreTrainedModel, folder: Path, seed: int) -> None:
 
 
 def bridgetower_base_itm_mlm(folder: str | Path, seed: int = 0) -> Path:
-    """BridgeTower/bridgetower-base-itm-mlm: RoBERTa's tokenizer, a square picture cut out of the middle."""
+    """Write BridgeTower/bridgetower-base-itm-mlm, with the tokenizer of RoBERTa and square centre crops."""
     tokenizer = roberta_tokenizer()
     config = {
         "architectures": ["BridgeTowerForMaskedLM"],

@@ -11,7 +11,7 @@ from hf_prompt_models.playground.motions import OBJECTS
 
 
 def learned_prompt(folder: Path) -> Path:
-    """A CoOp that has learned from eight drawings of each class, so that it is not what it started from."""
+    """Train a CoOp on eight drawings of each class, so that it differs from its initialisation."""
     model = CoOpForImageClassification.from_backbone(CLIP_DIR, CLASS_NAMES, context_init="a photo of a")
     pictures = [draw_example(name, "train", seed=1, index=index) for name in CLASS_NAMES for index in range(8)]
     labels = torch.arange(len(CLASS_NAMES)).repeat_interleave(8)

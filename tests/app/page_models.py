@@ -21,7 +21,7 @@ def grounding(folder: Path) -> Path:
 
 
 def product_writer(folder: Path, steps: int = 0) -> Path:
-    """A MAnTiS over the tiny language model and the image tower of the tiny CLIP; learned from 32 cards a step."""
+    """Train a MAnTiS over the tiny language model and the image tower of the tiny CLIP, on 32 cards per step."""
     model = MantisForConditionalGeneration.from_backbone(LM_DIR, CLIP_DIR, num_image_tokens=4)
     model.generation_config.max_new_tokens = 16
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -61,7 +61,7 @@ def test_another_backbone_is_refused_with_the_way_out(change: Callable, said: st
 
 
 def test_two_backbones_without_any_values_differ_by_nothing() -> None:
-    """Weights of exactly zero or one, as initialisation leaves them, are told apart by the other tensors."""
+    """Weights of exactly zero or one, as after initialisation, are distinguished by the other tensors."""
     zero = {"norm.weight": torch.ones(40), "projection.weight": torch.zeros(24, 40)}
     fingerprint = compute_fingerprint(zero, NAMES)
     check_fingerprint(zero, fingerprint, "base", "prompt")

@@ -42,14 +42,14 @@ def prompt_of(folder: Path) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def undisturbed(modern_clip: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
-    """What a run learns that nothing happens to."""
+    """The prompt of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     assert main(["train", *flags(modern_clip, data, folder)]) == 0
     return prompt_of(folder)
 
 
 def stop_at(picture: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do something when so many pictures have been read for training."""
+    """Call a function after a number of images have been read for training."""
     read, plain = [0], AugmentedImageDataset.__getitem__
 
     def getitem(self: AugmentedImageDataset, index: int) -> Any:
@@ -72,7 +72,7 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_the_same(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output = tmp_path / "a run"  # 12 pictures a epoch, in 3 steps
+    output = tmp_path / "a run"  # 12 images per epoch, in 3 steps
     with monkeypatch.context() as patched:
         stop_at(15, lambda: os.kill(os.getpid(), number), patched)
         assert ended(["train", *flags(modern_clip, data, output, "--save_steps", 100)]) == code

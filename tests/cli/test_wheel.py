@@ -54,7 +54,7 @@ def environment(installed: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def hf_prompt(command: list[str], environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> HfPrompt:
-    """Runs it in a working folder with a few pictures."""
+    """Run the command in a working folder with a few images."""
     folder = tmp_path_factory.mktemp("elsewhere")
     write_pictures(folder / "train", {"cat": 2, "dog": 2})
     write_pictures(folder / "test", {"cat": 1, "dog": 1}, seed=1)

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write_image(path: Path, red: int = 0) -> Path:
-    """A picture of 4 by 3 pixels, its folder made if needed; a JPEG may differ a little from `red`."""
+    """Save an image of 4 by 3 pixels and create its folder if needed; a JPEG may differ slightly from `red`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 3), (red, 0, 0)).save(path)
     return path

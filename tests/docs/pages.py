@@ -31,11 +31,11 @@ class Block:
 
     Attributes:
         page: the file.
-        line: the number of its first line of code.
-        language: what stands behind the fence.
-        title: the file that it is, if it says so: `yaml title="run.yaml"`.
-        code: the text within.
-        not_run: why it is not run; `None` if it is.
+        line: line number of the first line of code.
+        language: the language after the fence.
+        title: the file name in the title, if there is one: `yaml title="run.yaml"`.
+        code: the text of the block.
+        not_run: the reason why it is not run, or `None` if it is run.
     """
 
     page: Path

@@ -88,7 +88,7 @@ def execute(notebook: NotebookNode, folder: Path, hub: LocalHub, *further: str, 
 
 
 def shrink_pictures(notebook: NotebookNode) -> None:
-    """Keep the pictures of a notebook's outputs in 32 shades of red, green and blue, which takes fewer bytes."""
+    """Reduce the images in notebook outputs to 32 shades of red, green and blue, which takes fewer bytes."""
     shades = [round(round(value / 255 * 31) / 31 * 255) for value in range(256)]
     for cell in code_cells(notebook):
         for output in cell.outputs:

@@ -76,7 +76,7 @@ def spoken(notebook: NotebookNode) -> str:
 
 def test_learning_helps(executed: tuple[str, Executed]) -> None:
     name, run = executed
-    if name == "product_texts":  # colour and material are in the picture alone
+    if name == "product_texts":  # colour and material are only in the image
         before, blind, seeing = run.values["results"].values()
         for attribute in ("colour", "material"):
             assert seeing[attribute] > blind[attribute] + 0.15

@@ -50,7 +50,7 @@ def find_cases() -> dict[str, Case]:
 
 
 class Arena:
-    """A folder that is put back after every input, beside one in which nothing may be opened or made."""
+    """A folder that is restored after every input, next to one in which no file may be opened or created."""
 
     def __init__(self, case: Case, folder: Path):
         self.case = case
@@ -89,7 +89,7 @@ class Arena:
         self.changed = path
 
     def names(self, error: Exception) -> bool:
-        """Whether an error says which file it is about."""
+        """Return whether an error names its file."""
         return str(self.folder) in str(error) or any(path.name in str(error) for path in self.good)
 
     def reset(self) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """A reader under attack.
+    """A reader to fuzz.
 
     Attributes:
-        write: writes good files to a folder. What it writes into `../outside` is forbidden ground.
-        read: reads them, pictures and all; raises ValueError or OSError for what it refuses.
-        attacked: names of the files that are mutated, one at a time, as `Path.glob` finds them.
-        inherited: whether errors that were raised before any of this package's code was reached are another's: those
-            of transformers' Auto classes, which find out whom to ask.
+        write: writes valid files to a folder. The reader must not open what it writes to `../outside`.
+        read: reads the files, including their images; raises ValueError or OSError for files that it refuses.
+        attacked: glob patterns of the files that are mutated, one at a time.
+        inherited: whether errors that are raised before any code of this package is reached are allowed, such as
+            those of the Auto classes of transformers, which select the class.
     """
 
     write: Callable[[Path], object]
@@ -28,7 +28,7 @@ class Case:
 
 @contextmanager
 def refusing(*said: str) -> Iterator[None]:
-    """Let an error pass that says one of these, so that more is read after it."""
+    """Ignore errors with one of these messages, so that reading continues."""
     try:
         yield
     except ValueError as error:

@@ -24,7 +24,7 @@ from tests.tested_method import random_image
 from tests.videos import write_video
 
 
-# -- pictures --------------------------------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------------------------------
 
 
 IMAGE_FORMATS: dict[str, dict[str, Any]] = {

@@ -30,7 +30,7 @@ def alpro(folder: Path) -> Path:
 
 
 def prepared(method: MethodUnderTest, scope: str, folder: Path) -> None:
-    """A folder in one of the scopes; the backbone of a prompt lies in `../backbone`, and is good."""
+    """Save a model in one of the scopes; the backbone of a prompt is in `../backbone`, and is valid."""
     backbone = method.write_backbone(folder.parent / "backbone")
     method.build(backbone).save_pretrained(folder, save_backbone=scope == "full")
 
@@ -49,7 +49,7 @@ def sharded(folder: Path) -> None:
 
 
 def with_code(folder: Path) -> None:
-    """Code of the folder's own beside what is attacked, in forbidden ground as soon as it is run."""
+    """Add remote code to the folder, which would create a forbidden folder if it were run."""
     (folder / "hub_shim.py").write_text(SHIM, encoding="utf-8")
 
 

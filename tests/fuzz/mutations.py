@@ -57,7 +57,7 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 8, 30))):
         place = rng.randrange(len(changed) + 1)
-        # Headers say what follows: half of the changes are there.
+        # Headers declare what follows, so half of the changes are there.
         place = min(place, rng.choice((len(changed), 64, 400)))
         length = rng.choice((1, 1, 2, 4, 8, 100))
         match rng.randrange(8):
@@ -84,7 +84,7 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_lines(content: bytes, rng: random.Random) -> bytes:
-    """Fields of some lines changed, or whole lines said twice, swapped or left out."""
+    """Change fields of some lines, or duplicate, swap or remove complete lines."""
     lines = content.split(b"\n")
     for _ in range(rng.choice((1, 1, 2, 5))):
         place = rng.randrange(len(lines))

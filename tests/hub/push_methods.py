@@ -33,7 +33,7 @@ def push(model: PreTrainedModel, repo_id: str, inputs: dict[str, torch.Tensor], 
 def push_method(name: str, folder: Path) -> None:
     method, expected = find_methods()[name], folder / "expected"
     local = method.write_backbone(folder / "local" / f"backbone-{name}")
-    for each in sorted(local.parent.glob(f"backbone-{name}*")):  # a vision backbone beside it
+    for each in sorted(local.parent.glob(f"backbone-{name}*")):  # a vision backbone next to it
         HfApi().create_repo(f"user/{each.name}")
         HfApi().upload_folder(repo_id=f"user/{each.name}", folder_path=each)
     model = method.build(Path("user") / local.name)

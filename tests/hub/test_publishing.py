@@ -48,7 +48,7 @@ def run(hub: LocalHub, home: Path, *command: str, token: str | None = TOKEN) -> 
 
 @pytest.fixture(scope="module")
 def published(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What models of all methods say, whose repositories are on the Hub; their folders here are gone."""
+    """Outputs of models of all methods, whose repositories are on the Hub and whose local folders are removed."""
     folder = tmp_path_factory.mktemp("published")
     run(local_hub, folder, "-m", "tests.hub.push_methods", str(folder))
     expected = folder.parent / "expected"
@@ -255,7 +255,7 @@ def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_p
         pull = (*known, "-m", "tests.hub.pull_writer", "user/mugs-seed-1", str(trained))
         run(hub, home, *pull, token=None)
 
-        # Pushed whole, nothing is left that would be added to its weights again.
+        # The complete model has no adapter that would be added to its weights again.
         run(hub, tmp_path, *known, "-c", MERGED, str(trained), str(trained / "whole"), "user/mugs-seed-1")
         assert not [path for path in repository.files if "adapter" in path]
         assert json.loads(repository.files["config.json"])["weights_scope"] == "full"

@@ -162,7 +162,7 @@ def test_loading_a_folder_runs_nothing_from_it(model: PreTrainedModel, trap: Pat
     for load in loaders:
         load()
         assert not (tmp_path / "executed").exists()
-    (trap / "model.safetensors").unlink()  # the pickle beside it is not read in its place
+    (trap / "model.safetensors").unlink()  # the pickle next to it is not read instead
     with pytest.raises(OSError, match=r"model\.safetensors"):
         type(model).from_pretrained(trap)
     assert not (tmp_path / "executed").exists()

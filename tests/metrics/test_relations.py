@@ -14,10 +14,10 @@ REFERENCES = [[(0, 1, 1), (2, 0, 1), (1, 2, 2)], [(0, 1, 2)], [(3, 4, 1)]]
 
 
 def test_recall_equals_a_hand_count() -> None:
-    # Of picture 0 one of three is among the first 1 or 2, two are among the first 3; picture 1 is found; 2 is not.
+    # Image 0: one of three is among the first 1 or 2, two are among the first 3. Image 1 is found, image 2 is not.
     for k, first in [(1, 1 / 3), (2, 1 / 3), (3, 2 / 3), (100, 2 / 3)]:
         assert predicate_recall(PREDICTIONS, REFERENCES, k) == pytest.approx((first + 1 + 0) / 3)
-    # Predicate 1: pictures 0 and 2; predicate 2: pictures 0 and 1.
+    # Predicate 1: images 0 and 2; predicate 2: images 0 and 1.
     assert mean_predicate_recall(PREDICTIONS, REFERENCES, 2) == pytest.approx(((1 / 2 + 0) / 2 + (0 + 1) / 2) / 2)
     assert mean_predicate_recall(PREDICTIONS, REFERENCES, 3) == pytest.approx(((1 + 0) / 2 + (0 + 1) / 2) / 2)
 

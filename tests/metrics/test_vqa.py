@@ -15,7 +15,7 @@ ANSWER = st.text("ab", min_size=1, max_size=2)
     [
         (" Yes.\n", "yes"),
         ("The red-brown dog", "red brown dog"),
-        ("red - brown", "red brown"),  # beside a space a mark goes away
+        ("red - brown", "red brown"),  # a punctuation mark next to a space is removed
         ("black/white", "black white"),
         ("1,000", "1000"),  # in a number as well
         ("1,000/day", "1000day"),  # and then every mark in the answer

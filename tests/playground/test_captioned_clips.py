@@ -33,13 +33,13 @@ def _nearest_colour(pixel: np.ndarray) -> str:
 
 
 def _silhouette(clip: CaptionedClip, frame: int) -> np.ndarray:
-    """(64, 64) where the picture is not the ground, which `Performer`s are drawn on."""
+    """Return the (64, 64) mask of the pixels that differ from the background."""
     empty = CaptionedClip(clip.motion, (), clip.frames, clip.ground, clip.ground_seed)
     return (clip.draw(64, [frame]) != empty.draw(64, [frame])).any(axis=(0, -1))
 
 
 def _moments(clip: CaptionedClip, frame: int) -> tuple[float, float, float]:
-    """Mean column, mean row and area of what is drawn."""
+    """Return the mean column, mean row and area of the drawn objects."""
     places = np.argwhere(_silhouette(clip, frame))
     return float(places[:, 1].mean()), float(places[:, 0].mean()), float(len(places))
 

@@ -44,7 +44,7 @@ def test_without_an_image_it_is_the_language_model(method: str, language_model: 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_images_stand_in_their_slots(method: str) -> None:
-    """The input of the language model is that which one puts together by hand."""
+    """The input of the language model equals a manually constructed one."""
     model = made(method, "gpt2")
     inputs = examples(model, [1])
     features = model.get_image_features(pixel_values=inputs["pixel_values"]).pooler_output

@@ -205,7 +205,7 @@ def test_a_saved_processor_is_the_same(processor: ProcessorMixin, tmp_path: Path
     assert len(loaded.tokenizer) == len(processor.tokenizer)
 
 
-# -- pictures --------------------------------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_come_in_many_forms(processor: ProcessorMixin, tmp_path: Path) -> None:

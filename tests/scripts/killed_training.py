@@ -95,7 +95,7 @@ def seeds_of(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """Whole or not."""
+    """Return the newest checkpoint, complete or not."""
     return max(map(str, folder.glob("checkpoint-*")), key=lambda name: int(name.rpartition("-")[2]), default=None)
 
 

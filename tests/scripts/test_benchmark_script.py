@@ -144,7 +144,7 @@ def test_a_stopped_benchmark_reports_what_is_measured(
 def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """Of pictures and text whose rows and cells matter; every token of the slow arms is measured."""
+    """All tokens are measured, for several images and image tokens per product."""
     language_model, vision_model = gpt2(tmp_path / "gpt2"), resnet_152(tmp_path / "resnet")
     flags = ["--language_model", str(language_model), "--vision_model", str(vision_model), "--batch_size", "3"]
     flags += ["--images", "2", "--num_image_tokens", "2", "--new_tokens", "6", "--title_tokens", "5", "--full"]

@@ -26,7 +26,7 @@ def vilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures with three regions each, of which the phrase means one, and in the last none."""
+    """Images with three regions each. The phrase refers to one of them, and in the last image to none."""
     directory = tmp_path_factory.mktemp("scenes")
     boxes = [[0, 0, 20, 20], [22, 4, 20, 30], [44, 0, 16, 40]]
     for split, count in (("train", 4), ("test", 5)):
@@ -86,7 +86,7 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
         assert f"chance, a random candidate region        {chance:7.2%}" in printed
         assert f"| chance | {chance:.2%} |" in card.text
         with Image.open(folder / "answers.png") as answers:
-            assert answers.width > answers.height > 300  # four of five pictures side by side
+            assert answers.width > answers.height > 300  # four of five images next to each other
         accuracies.append(sum(int(row["right"]) for row in rows) / 5)
         assert (result["accuracy"], result["proposal_oracle"], result["steps"]) == (accuracies[-1], 0.8, 2)
         drawn = json.loads((folder / "few_shot.json").read_text())
@@ -247,7 +247,7 @@ def test_predict_grounds_a_phrase_as_the_pipeline_and_draws_the_answer(
         mask[y1:y2, x1:x2] = 255
         Image.fromarray(mask).save(tmp_path / f"{number}.png")
         masks.append(str(tmp_path / f"{number}.png"))
-    script("predict.py")([*map(str, flags), "--masks", *masks])  # of whole boxes: the same
+    script("predict.py")([*map(str, flags), "--masks", *masks])  # masks that fill the boxes give the same result
     printed = capsys.readouterr().out
     assert f"{expected[0]['score']:.2%}" in printed
     assert "answer.png" in printed

@@ -50,7 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures on which the scores differ: the order of answers shows."""
+    """Images with different scores, so that the order of the answers is tested."""
     directory = tmp_path_factory.mktemp("data") / "photos"
     for number, (folder, name) in enumerate({"red": "boat", "a, b": "key", "c": "cup"}.items()):
         (directory / folder).mkdir(parents=True)

@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 
 
 def killed(flags: list[str], folder: Path, kills: int) -> dict[str, Any]:
-    """What `killed_training` says."""
+    """Return the report of `killed_training`."""
     flags = [*flags[: flags.index("--output_dir")], *flags[flags.index("--output_dir") + 2 :]]
     request = {"flags": flags, "folder": str(folder), "kills": kills, "seed": kills}
     request["timed"] = kills > 2

@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def counted(clip_folder: Path, model_folder: Path, images: Path, class_names: list[str]) -> dict[str, int]:
-    """How many of each class's pictures the learned context gets right, by the reference's computation."""
+    """Count the correct predictions per class with the learned context, computed by the reference implementation."""
     clip, tokenizer = CLIPModel.from_pretrained(clip_folder), AutoTokenizer.from_pretrained(clip_folder)
     context = load_file(model_folder / "model.safetensors")["prompt_learner.context"]
     processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
@@ -79,7 +79,7 @@ def test_base_to_new_is_what_counting_by_hand_gives(
         f"{learned:.2%}",
     ]
     config = json.loads((tmp_path / "seed-1" / "config.json").read_text())
-    assert config["id2label"] == {"0": "ant", "1": "bee"}  # what it was learned for
+    assert config["id2label"] == {"0": "ant", "1": "bee"}  # the classes that it was trained on
 
     script("report.py")([str(tmp_path)])
     table = capsys.readouterr().out
@@ -133,7 +133,7 @@ def test_what_cannot_be_carried_is_refused_before_training(modern_clip: Path, da
 def test_views_train_without_the_image_tower_and_repeat(
     modern_clip: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All pictures go through the tower before training: a second run finds them in the cache, and ends the same."""
+    """All images are encoded before training; a second run uses the cache and gives the same result."""
     seen = []
     original = CLIPModel.get_image_features
 
@@ -144,7 +144,7 @@ def test_views_train_without_the_image_tower_and_repeat(
     monkeypatch.setattr(CLIPModel, "get_image_features", counting)
     views = ("--augmented_views", 3, "--feature_cache", tmp_path / "cache")
     script("train.py")(flags(modern_clip, data, tmp_path / "one", *views))
-    assert sum(seen) == 4 * 4 * 3 + 12  # views of the sample, and the test pictures
+    assert sum(seen) == 4 * 4 * 3 + 12  # views of the sample, and the test images
     seen.clear()
     script("train.py")(flags(modern_clip, data, tmp_path / "two", *views))
     assert not seen

@@ -64,14 +64,14 @@ def test_coop(modern_clip: Path, pictures_data: Path, tmp_path: Path) -> None:
     assert two(both).count("Predict with") == 1
     check_same(tmp_path)
     files = list((tmp_path / "cache").glob("*/*.safetensors"))
-    assert len(files) == 2  # of the test pictures, and each process computed some
+    assert len(files) == 2  # of the test images; each process computed some
     assert sum(len(load_file(file)["keys"]) for file in files) == 12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["all", "head"])
 def test_action_clip(trainable: str, clips_data: Path, tmp_path: Path) -> None:
-    """Frames, crops, colours and sentences are drawn for each clip by seed, epoch and place alone."""
+    """Frames, crops, colours and sentences of a clip depend only on seed, epoch and position."""
     more: tuple[object, ...] = (*PLAIN, "--learning_rate", 0.01)
     more += ("--trainable", trainable, "--post_network", "conv1d", "--feature_cache", "off")
     script("train.py")(clips.flags(clips_data, tmp_path / "one", *more, "--per_device_train_batch_size", 4))

@@ -311,7 +311,7 @@ def evaluate(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of which some lie in the folder of another class, so that not all can be right."""
+    """Clips, some of which are in the folder of another class, so that not all predictions can be correct."""
     directory = tmp_path_factory.mktemp("mixed")
     for target, sources in {"red": ["red/0", "red/1", "green/0"], "blue": ["blue/0"], "green": ["blue/1"]}.items():
         (directory / target).mkdir()

@@ -33,7 +33,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220), 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A little ALPRO with small weights, as one begins with."""
+    """A small ALPRO with small weights, as at the start of training."""
     directory = tmp_path_factory.mktemp("hub") / "alpro"
     torch.manual_seed(0)
     model = AlproForPreTraining(little.config(num_entities=0))
@@ -44,7 +44,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of one colour with a caption, two questions, and a still picture among those to learn from."""
+    """Clips of one colour with a caption and two questions, and an image among the training clips."""
     directory = tmp_path_factory.mktemp("clips")
     for split, count in (("train", 8), ("test", 4)):
         captions, questions = [], []
@@ -267,7 +267,7 @@ def test_a_prompter_is_trained_and_teaches_entities_in_pretraining(
     script("evaluate.py")([str(tmp_path / "prompter"), "--test_file", str(data / "test_captions.jsonl")])
     script("predict.py")([str(tmp_path / "run"), str(data / "test0.mp4"), str(data / "test1.mp4"), "--text", "a ball"])
     assert "does not search videos" in refused("predict.py", tmp_path / "prompter", data / "test0.mp4", "--text", "a")
-    # Entities go on being taught where training goes on from the run.
+    # Training from this run continues with the same entities.
     script("train.py")(flags(data, tmp_path / "run", "pretraining", tmp_path / "on", "--num_train_epochs", 1))
     assert AutoModel.from_pretrained(tmp_path / "on").config.entities == ["ball", "dog", "picture"]
 

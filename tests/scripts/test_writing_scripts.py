@@ -38,7 +38,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Things in three colours, two pictures of each: `products.jsonl`, of other pictures `test.jsonl`."""
+    """Objects in three colours with two images each: `products.jsonl`, and `test.jsonl` with other images."""
     directory = tmp_path_factory.mktemp("data")
     for name in ("products", "test"):
         rows = []
@@ -209,7 +209,7 @@ def test_what_is_held_out_shares_no_product_with_what_is_learned(
     assert not learned & held_out
     assert len(examples.train) + len(examples.validation) == (24 if method == "frozen" else 12)
     assert {example.id for example in examples.test} == held_out
-    # Captions of one picture are one test with two references.
+    # Captions of one image are one test example with two references.
     assert {len(example.references) for example in examples.test} == ({2} if method == "frozen" else {1})
 
 
@@ -306,7 +306,7 @@ def test_frozen_learns_captions_and_is_tested_on_questions_and_episodes(
     out = ["--predictions", tmp_path / "p.jsonl", "--max_new_tokens", 2, "--induction", "", "--shots", 2]
     message = refused("evaluate.py", run, *questions, *out)
     assert "--shots_file" in message
-    # The stand-in reads 64 tokens, and a byte is one.
+    # The model reads 64 tokens, and a byte is one token.
     message = refused("evaluate.py", run, *questions, *out, *shots)
     assert "more than the 64" in message
     capsys.readouterr()
@@ -434,7 +434,7 @@ def test_low_rank_updates_are_saved_small_found_by_the_pipeline_and_resumed(
         (answer,) = write(images=row["images"], text=row["title"], return_full_text=False)
         assert answer["generated_text"].strip() == row["generated"]
 
-    # Saved again, it is whole: its language model is another than its base now.
+    # Saved again, it is complete, because its language model now differs from its base.
     model.save_pretrained(tmp_path / "again")
     again = AutoModelForImageTextToText.from_pretrained(tmp_path / "again").state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())

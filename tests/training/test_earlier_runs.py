@@ -20,7 +20,7 @@ def write(folder: Path, *names: str) -> None:
 
 @pytest.fixture
 def one(tmp_path: Path) -> Path:
-    """A run of one seed, beside files of its user."""
+    """A run of one seed, next to files of the user."""
     write(tmp_path, *MODEL, "results.json", "checkpoint-9/trainer_state.json", "notes.txt", "mine.safetensors")
     write(tmp_path, "samples/step-3.jsonl", "samples/mine.jsonl", "checkpoint-best/x")
     return tmp_path
@@ -28,7 +28,7 @@ def one(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
-    """A run of the seeds 1 and 2, beside a file of its user."""
+    """A run of the seeds 1 and 2, next to a file of the user."""
     for seed in ("seed-1", "seed-2"):
         write(tmp_path / seed, *MODEL, "checkpoint-9/trainer_state.json")
     write(tmp_path, "results.json", "seed-2/notes.txt", "seed-one/run.json")

@@ -103,7 +103,7 @@ def test_a_file_with_other_content_under_the_same_name_is_computed(
     shutil.copy(tmp_path / "copy" / "a" / "001.png", tmp_path / "copy" / "b" / "000.png")
     shutil.copy(write_pictures(tmp_path / "new", {"c": 1}, seed=5) / "c" / "000.png", tmp_path / "copy" / "a")
     after, computed = features(model, copy, cache)
-    assert computed == 1  # the new picture; the copied one is known
+    assert computed == 1  # the new image; the copied one is in the cache
     torch.testing.assert_close(after, alone(model, copy), rtol=0, atol=1e-6)
 
 

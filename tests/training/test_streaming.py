@@ -101,7 +101,7 @@ def test_of_a_data_set_on_disk_the_batches_alone_are_read_and_decoded(modern_cli
 
 
 def test_a_stream_trains_what_its_rows_in_order_do(modern_clip: Path, tmp_path: Path) -> None:
-    """Passes of 6 rows, one after another; batches of 4 lie across them."""
+    """Batches of 4 rows cross the borders between passes of 6 rows."""
     data = saved(tmp_path, 6)
     settings = {"per_device_train_batch_size": 4, "max_steps": 6}
     streamed = trainer_of(modern_clip, undecoded(data.to_iterable_dataset()), tmp_path / "stream", **settings)
@@ -171,7 +171,7 @@ def test_a_stored_image_that_is_no_file_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, `model`, and seven rows to learn from, `rows`: texts of unlike lengths, one without a picture."""
+    """A model, `model`, and seven training rows, `rows`: texts of different lengths, one without an image."""
     folder = tmp_path_factory.mktemp("writing")
     make("mantis", "llama").save_pretrained(folder / "model", save_backbone=True)
     features = datasets.Features(

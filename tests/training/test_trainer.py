@@ -128,7 +128,7 @@ def test_half_written_checkpoints_are_passed_over(modern_clip: Path, folder: Pat
 def test_an_evaluation_draws_no_random_numbers_of_the_training(
     modern_clip: Path, folder: Path, tmp_path: Path
 ) -> None:
-    """One at the end of an epoch is later than the checkpoint of that step, and not repeated by a run that goes on."""
+    """An evaluation at the end of an epoch is later than the checkpoint of that step; resuming does not repeat it."""
 
     class Draws(TrainerCallback):
         def __init__(self) -> None:

@@ -56,7 +56,7 @@ def fetch_testers(folder: Path) -> None:
 
 
 def place_testers(tests: Path, folder: Path) -> None:
-    """Copy transformers' tests beside stand-ins for the modules that are missing from them."""
+    """Copy the tests of transformers next to substitutes for their missing modules."""
     shutil.rmtree(folder, ignore_errors=True)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

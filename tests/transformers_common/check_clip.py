@@ -92,7 +92,7 @@ class CoOpSiglipForm(CoOpForm):
 
 
 class CoOpNaflexForm(CoOpForm):
-    batch_size = 7  # as many as transformers' tests take: they would fill up sizes of pictures with random numbers
+    batch_size = 7  # the batch size of the tests of transformers, which would fill image sizes with random numbers
     seq_length = 16
 
     def clip_config(self) -> dict[str, Any]:

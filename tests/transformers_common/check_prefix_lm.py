@@ -20,7 +20,7 @@ DROPOUT = {"attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
 
 
 class FrozenForm(Form):
-    """A GPT-2 with a ResNet; the placeholder lies behind the vocabulary, as with `from_backbone`."""
+    """A GPT-2 with a ResNet; the placeholder follows the vocabulary, as with `from_backbone`."""
 
     batch_size = 7
     num_image_tokens = 2

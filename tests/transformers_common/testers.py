@@ -14,9 +14,9 @@ import hf_prompt_models  # noqa: F401  # registers the methods
 
 
 class Form:
-    """A small model of one form: its configuration and a batch for it.
+    """A small model of one kind: its configuration and a batch for it.
 
-    A subclass says what `config` and `inputs` are. The numbers below are those of its tower.
+    A subclass defines `config` and `inputs`. The numbers below are those of its tower.
     """
 
     batch_size = 3
@@ -37,7 +37,7 @@ class Form:
         raise NotImplementedError
 
     def get_labels(self, config: PreTrainedConfig) -> dict[str, Any]:
-        """What the model needs to return a loss, beside its inputs."""
+        """Return the additional inputs that the model needs to return a loss."""
         return {"labels": torch.zeros(self.batch_size, dtype=torch.long)}
 
     def prepare_config_and_inputs_for_common(self) -> tuple[PreTrainedConfig, dict[str, Any]]:

@@ -52,7 +52,7 @@ def test_texts_are_cut_with_a_mark() -> None:
 def test_names_of_a_confusion_matrix_stay_within_it(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing touches the border of the picture: nothing is cut there."""
+    """Nothing touches the border of the figure, so nothing is cut off."""
     names = [f"a class name that is quite long, as in fine-grained data sets, number {k}" for k in range(size)]
     plot_confusion_matrix(np.eye(size, dtype=int) * 3, names, tmp_path / "c.png", "video", 3)
     with Image.open(tmp_path / "c.png") as image:

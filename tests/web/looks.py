@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 IMAGES = Path(__file__).parent.parent.parent / "docs/images"
 
-# Whatever is seen of texts, pictures and fields: rectangles, cut where a container hides what stands out of it.
+# Rectangles of the visible parts of texts, images and fields, clipped to their containers.
 _OVERLAPS = """
 () => {
   const seen = [];

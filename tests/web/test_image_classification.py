@@ -20,7 +20,7 @@ OpenPage = Callable[[str], Page]
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pictures")
-    for name, index in {"boat": 0, "cactus": 0, "cup": 1}.items():  # which the little model knows
+    for name, index in {"boat": 0, "cactus": 0, "cup": 1}.items():  # classes that the small model was trained on
         draw_example(name, "test", seed=5, index=index, size=200).save(folder / f"{name}.png")
     return sorted(folder.iterdir())
 

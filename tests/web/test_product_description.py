@@ -78,7 +78,7 @@ def test_several_descriptions_are_drawn_or_searched_for(
 
 def test_the_keyboard_alone_suffices(open_page: Callable[[str], Page], address: str, width: int) -> None:
     page = open_page(address)
-    check_looks(page)  # which waits until the page is whole
+    check_looks(page)  # which waits until the page is complete
     page.keyboard.press("Tab")
     expect(page.get_by_label("Click to upload or drop files")).to_be_focused()
     page.keyboard.press("Tab")

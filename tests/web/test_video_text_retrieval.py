@@ -36,7 +36,7 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory, served: Call
 
 @pytest.fixture
 def transformers_may_warn(transformers_records: list[str]) -> list[str]:
-    """Of a torn clip it warns, beside the page's own words."""
+    """Allow the warning of transformers about a damaged clip; the page reports it as well."""
     return transformers_records
 
 

@@ -72,7 +72,7 @@ def test_the_keyboard_alone_suffices(
 ) -> None:
     page = open_page(address)
     page.on("filechooser", lambda chooser: chooser.set_files(picture))
-    check_looks(page)  # which waits until the page is whole
+    check_looks(page)  # which waits until the page is complete
     page.keyboard.press("Tab")
     expect(page.get_by_label("Click to upload or drop files")).to_be_focused()
     page.keyboard.press("Enter")

@@ -38,7 +38,7 @@ def written(path: Path, content: Any) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures, annotations and proposals."""
+    """Two images, annotations and proposals."""
     for place, item in enumerate(ITEMS):
         Image.new("RGB", (20, 12), (place * 100, 0, 0)).save(tmp_path / str(item["file_name"]))
     written(tmp_path / "annotations.json", ITEMS)

@@ -46,7 +46,7 @@ def test_lines_a_list_and_cocos_file_give_the_same(folder: Path) -> None:
     for file in files:
         captions = read_captions(file, image_directory=folder / "images")
         assert [summary(caption) for caption in captions] == EXPECTED
-        # Captions of one picture stay together when records are parted.
+        # Captions of one image stay together when records are split.
         assert captions[0].id == captions[2].id != captions[1].id
     beside = write_json_lines(folder / "images" / "captions.jsonl", ROWS)
     assert summary(read_captions(beside)[1]) == ([2], "two")

@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_left_out_if_asked(
     records = Records("list", [product("1", absent, good), product("2", absent), product("3")])
     with caplog.at_level(logging.WARNING):
         kept = records.readable("skip", progress=False)
-    # A product keeps its other pictures, and one that never had any stays.
+    # A product keeps its other images, and a product without images is kept.
     assert [(record.id, [image.name for image in record.images]) for record in kept] == [("1", [str(good)]), ("3", [])]
     assert sum(str(absent) in line for line in caplog.messages) == 1
     assert "Skipped 1 of the 2 images of list, and 1 of its 3 records." in caplog.messages

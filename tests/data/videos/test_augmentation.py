@@ -122,7 +122,7 @@ def test_jitter_changes_colours_within_its_bounds() -> None:
     assert abs(hues).max() > 0.08
     values = np.array([each[2] for each in seen]) / value
     assert 0.5 < values.min() < 0.75
-    assert 1.25 < values.max() < 1.6  # 1.4, and a little of the saturation
+    assert 1.25 < values.max() < 1.6  # 1.4, and some of the saturation
     saturations = np.array([each[1] for each in seen]) / saturation
     assert 0.5 < saturations.min() < 0.9  # 0.8 and 1.2, and contrast about a mean that brightness has changed
     assert 1.1 < saturations.max() < 1.5
@@ -157,7 +157,7 @@ def test_jitter_comes_in_any_order() -> None:
 
 
 def test_rand_augments_operations_at_magnitude_9_are_the_references() -> None:
-    """Each strength is 9/30 of the way; signs and places are drawn."""
+    """Each strength is 9/30 of the maximum; signs and positions are sampled."""
     image = picture(width=200, height=160)
 
     def affine(*numbers: float) -> Image.Image:

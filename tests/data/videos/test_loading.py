@@ -80,7 +80,7 @@ def test_short_videos_are_repeated(suffix: str, count: int, tmp_path: Path) -> N
 
 
 def moving(count: int) -> list[np.ndarray]:
-    """Pictures with something to code, in which a frame decoded from the wrong others shows."""
+    """Frames with enough detail that one decoded from the wrong reference frames is visibly different."""
     generator = np.random.default_rng(0)
     ground = generator.integers(0, 255, (48, 64, 3)).astype(np.uint8)
     pictures = []

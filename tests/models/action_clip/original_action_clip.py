@@ -217,7 +217,7 @@ def _is_half(name: str) -> bool:
 
 
 def write_backbone(folder: Path, **changes: Any) -> Path:
-    """A stand-in of OpenAI's CLIP without weights, sized as the original code sizes its CLIP."""
+    """Write a CLIP of OpenAI without weights, with the sizes of the original code."""
     stand_ins.openai_clip_vit_base_patch32(folder)
     (folder / "model.safetensors").unlink()
     config = json.loads((folder / "config.json").read_text())

@@ -337,7 +337,7 @@ def test_a_head_learned_on_a_frozen_backbone_can_be_tuned_with_it_afterwards(
 def test_the_trainer_tunes_the_whole_model_and_resumes_it(
     checkpointing: bool, openai_clip: Path, tmp_path: Path
 ) -> None:
-    """Sentences are drawn again as they were: the Trainer keeps the generator's state."""
+    """The same sentences are sampled again, because the Trainer saves the state of the generator."""
     examples = [{"pixel_values": PIXELS[index % 2], "labels": LABELS[index % 4]} for index in range(8)]
 
     def train(folder: Path, resume: Path | None = None) -> ActionClipForVideoClassification:

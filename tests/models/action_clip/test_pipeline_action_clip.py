@@ -167,5 +167,5 @@ def test_every_other_model_has_transformers_own_pipeline(clip: Path, transformer
     assert ours(str(clip)) == stock(str(clip))
     assert ours(str(clip), frame_sampling_rate=2) == stock(str(clip), frame_sampling_rate=2)
     assert ours([str(clip)], top_k=1) == stock([str(clip)], top_k=1)
-    assert all("image_processor" in record for record in transformers_records)  # what the stock one says, once
+    assert all("image_processor" in record for record in transformers_records)  # the stock pipeline's warning
     transformers_records.clear()

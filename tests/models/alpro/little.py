@@ -20,7 +20,7 @@ WORDS = (
 
 
 def tokenizer() -> BertTokenizer:
-    """bert-base-uncased's over a small vocabulary: whole words, and letters for all others."""
+    """The tokenizer of bert-base-uncased with a small vocabulary: complete words, and letters for all others."""
     letters = [*string.ascii_lowercase, *".,?"]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{each}" for each in letters), *WORDS]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}

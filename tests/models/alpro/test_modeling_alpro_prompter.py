@@ -108,7 +108,7 @@ def test_a_model_is_trained_on_the_entities_of_its_prompter(prompter: AlproPromp
     assert torch.equal(loaded(**batch).entity_labels, model.eval()(**batch).entity_labels)
     assert not any(each.requires_grad for each in loaded.prompter.parameters())
     head = model.pem_head[0].weight
-    model.set_prompter(prompter)  # of the same entities, better trained: what was learned of them stays
+    model.set_prompter(prompter)  # same entities, so the trained head is kept
     assert model.pem_head[0].weight is head
 
 

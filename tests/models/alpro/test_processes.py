@@ -28,7 +28,7 @@ def losses(rows: slice, wrap: bool) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     model = little.lively(AlproForPreTraining(little.config(num_entities=0))).double().train()
     caller = DistributedDataParallel(model, find_unused_parameters=True) if wrap else model
-    torch.manual_seed(4)  # the negatives that are drawn
+    torch.manual_seed(4)  # for the sampling of negatives
     output = caller(**batch(rows))
     output.loss.backward()
     gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}

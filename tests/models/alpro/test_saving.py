@@ -87,7 +87,7 @@ def test_what_a_checkpoint_lacks_is_initialised(tmp_path: Path, transformers_rec
         assert tensor.abs().max() < 10, name
     assert model.prompter.video_prompts.norm(dim=1).mean().item() == pytest.approx(1, abs=0.4)
     assert model.prompter.alpro.temperature.item() == pytest.approx(0.07)
-    assert transformers_records  # it says what was missing
+    assert transformers_records  # a warning names the missing tensors
     transformers_records.clear()
 
 

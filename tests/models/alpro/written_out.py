@@ -26,7 +26,7 @@ def _norm(weights: Weights, name: str, rows: torch.Tensor, eps: float) -> torch.
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Of one sequence: (length, width) each; `mask` says which tokens are looked at."""
+    """Attention over one sequence of shape (length, width); `mask` selects the tokens that are attended to."""
     size = query.shape[-1] // heads
     parts = []
     for head in range(heads):
@@ -77,7 +77,7 @@ def video_tower(weights: Weights, video: torch.Tensor, patch: int, heads: int, e
             for time in range(frames):
                 patches[place, time] = line[time]
         wholes = []
-        for time in range(frames):  # each frame looks at itself and at what stands for the whole video
+        for time in range(frames):  # each frame attends to itself and to the token of the complete video
             frame = torch.stack([whole, *(patches[place, time] for place in places)])
             attended = _video_attention(
                 weights, f"{name}.attention", _norm(weights, f"{name}.layernorm_before", frame, eps), heads

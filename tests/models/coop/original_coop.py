@@ -61,13 +61,13 @@ def write_original(
     """Write `<run>/prompt_learner/model.pth.tar-<epoch>`, and `checkpoint`, which names it.
 
     Args:
-        run: the run's folder.
-        backbone: what the prompt is for.
-        names: the classes.
-        context: `ctx`, in the dtype of the training.
-        epoch: of the file.
-        words: from which the original code would have started the context, if from words.
-        changes: entries of the state dict in place of the usual ones; `None` leaves an entry out.
+        run: folder of the run.
+        backbone: backbone of the prompt.
+        names: class names.
+        context: `ctx`, in the dtype of training.
+        epoch: epoch in the file name.
+        words: initial words of the context, if it was initialised from words.
+        changes: entries that replace those of the state dict; `None` removes an entry.
     """
     prefix, suffix = original_buffers(backbone, names, context.shape[-2], words)
     buffers = {"token_prefix": prefix.to(context.dtype), "token_suffix": suffix.to(context.dtype)}

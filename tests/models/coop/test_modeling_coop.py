@@ -195,7 +195,7 @@ def test_classes_that_are_refused_leave_the_model_as_it_was(names: list[str], op
 
 
 def test_names_may_repeat(openai_clip: Path, tmp_path: Path) -> None:
-    """ImageNet has two missiles and two sunglasses: classes are told apart by index."""
+    """ImageNet has two classes "missile" and two "sunglasses", so classes are identified by index."""
     names = ["missile", "sunglasses", "missile"]
     model = coop(openai_clip, names, class_specific_context=True)
     model.save_pretrained(tmp_path)

@@ -4,7 +4,7 @@ import torch
 
 
 def random_boxes(count: int, size: tuple[int, int], seed: int = 0) -> list[list[int]]:
-    """So many boxes within a picture of a width and height, each at least 4 pixels wide and high."""
+    """Sample boxes in an image of the given size, each at least 4 pixels wide and high."""
     generator = torch.Generator().manual_seed(seed)
     width, height = size
     boxes = []

@@ -510,7 +510,7 @@ def test_another_backbone_of_the_same_size_is_refused(vilt: Path, tmp_path: Path
         CptForVisualGrounding.from_pretrained(tmp_path / "saved", base_model_name_or_path=other)
 
 
-# -- words for whole pictures -----------------------------------------------------------------------------------------
+# -- words for complete images ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["vilt", "bridgetower", "flava"])
@@ -579,6 +579,6 @@ def test_regions_come_back_best_first(vilt: Path) -> None:
         assert result["index"].tolist() == chances.argsort(descending=True).tolist()
         torch.testing.assert_close(result["scores"], chances.sort(descending=True).values)
     corner = results[1]["index"].tolist().index(1)
-    assert results[1]["boxes"][corner].tolist() == [60, 40, 70, 50]  # clipped to the picture
+    assert results[1]["boxes"][corner].tolist() == [60, 40, 70, 50]  # clipped to the image
     with pytest.raises(ValueError, match="Example 0 has 2 boxes; its outputs are for 3"):
         processor.post_process_visual_grounding(outputs, [boxes[0][:2], boxes[1]])

@@ -183,7 +183,7 @@ def test_proposals_of_a_model_that_proposes_none_are_refused(pipe: VisualGroundi
         pipe({"image": random_image(size=SIZE), "text": "the horse"}, proposals=str(vilt))
 
 
-# -- the answer as a picture -----------------------------------------------------------------------------------------
+# -- the plot of the answer ------------------------------------------------------------------------------------------
 
 
 def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:

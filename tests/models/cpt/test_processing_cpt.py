@@ -278,7 +278,7 @@ def test_a_processor_without_pictures_is_saved_and_loaded(visualbert: Path, tmp_
 
 
 def test_a_tokenizer_can_come_from_elsewhere(visualbert: Path, vilt: Path, tmp_path: Path) -> None:
-    """uclanlp's VisualBERT has none beside it."""
+    """The VisualBERT checkpoints of uclanlp have none."""
     for name in ("config.json", "model.safetensors"):
         shutil.copy(visualbert / name, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(vilt)

@@ -27,7 +27,7 @@ def build(**choices: Any) -> Callable[..., CptForVisualGrounding]:
 
 
 def prepare(model: PreTrainedModel, numbers: Sequence[int]) -> dict[str, Any]:
-    """Pictures of different sizes with different numbers of regions."""
+    """Images of different sizes with different numbers of regions."""
     sizes = [(60 + 20 * number, 40) for number in numbers]
     boxes = [random_boxes(1 + 2 * (number % 4), size, number) for number, size in zip(numbers, sizes, strict=True)]
     return dict(
