@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk(room: int = 0) -> Iterator[None]:
-    """Files are written up to so many bytes; what is more fails."""
+    """Limit the size of files to a number of bytes; larger writes fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:

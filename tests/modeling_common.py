@@ -38,7 +38,7 @@ def backbone(method: MethodUnderTest, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def built(method: MethodUnderTest, backbone: Path) -> PreTrainedModel:
-    """For tests that do not change it."""
+    """A model for tests that do not change it."""
     return method.build(backbone)
 
 

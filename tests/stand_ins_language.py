@@ -181,7 +181,7 @@ def pythia_70m(folder: str | Path, seed: int = 0, **changes: Any) -> Path:
 
 
 def llama(folder: str | Path, seed: int = 0, **changes: Any) -> Path:
-    """A Llama of today: `<s>` in front of a text, tied, grouped queries."""
+    """Write a current Llama: `<s>` in front of a text, tied embeddings, grouped-query attention."""
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     vocab_size = write_byte_tokenizer(Path(folder), ["<unk>", "<s>", "</s>"], start="<s>", **names)
     config = {

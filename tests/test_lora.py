@@ -196,7 +196,7 @@ def test_the_trainer_trains_vision_tower_and_context_together(
 
 
 def test_updates_of_the_text_tower_are_seen_at_once(openai_clip: Path) -> None:
-    """Class features are kept in eval mode; a frozen text tower that has updates is no longer what it was."""
+    """Class features are cached in eval mode, but LoRA changes the text tower even if its weights are frozen."""
     model = ClipZeroShotForImageClassification.from_backbone(openai_clip, ["cat", "dog"])
 
     def text() -> torch.Tensor:

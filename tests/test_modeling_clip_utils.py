@@ -28,7 +28,7 @@ def zero_shot(openai_clip: Path) -> ClipZeroShotForImageClassification:
 
 @contextmanager
 def counting(model: CoOpForImageClassification | ClipZeroShotForImageClassification) -> Iterator[list[int]]:
-    """How often the text encoder runs."""
+    """Record the calls of the text encoder."""
     calls: list[int] = []
     hook = model.clip.text_model.encoder.layers[0].register_forward_hook(lambda *_: calls.append(1))
     yield calls

@@ -37,7 +37,7 @@ Tensors = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP whose towers are of unlike depth."""
+    """A CLIP whose towers have different depths."""
     folder = tmp_path_factory.mktemp("hub") / "clip"
     return openai_clip_vit_base_patch32(folder, text_layers=4, vision_layers=5)
 

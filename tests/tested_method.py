@@ -54,7 +54,7 @@ class MethodUnderTest:
 
 
 def find_methods() -> dict[str, MethodUnderTest]:
-    """Every method with a borrowed backbone by its name, its variants behind it."""
+    """Return every method with a pretrained backbone by name, each followed by its variants."""
     tested = {}
     for name, package in PACKAGES.items():
         own = package.startswith("hf_prompt_models.")

@@ -28,7 +28,7 @@ def build(model_class: Any, backbone: Path, **choices: Any) -> PreTrainedModel:
 
 
 def liven(model: PreTrainedModel) -> PreTrainedModel:
-    """Fill what is new in a model, so that images and segments show in the outputs."""
+    """Fill the new parameters of a model, so that images and segments affect the outputs."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -38,7 +38,7 @@ def liven(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
-    """Texts of several lengths about an image each, with labels."""
+    """Return texts of different lengths about one image each, with labels."""
     texts = ["a red mug", "", "the mug", "red"]
     inputs = model._find_processor()(
         images=[[random_image(index)] for index in range(size)],
@@ -66,7 +66,7 @@ def answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor
 
 
 def check_pipeline(pipe: Pipeline, model: PreTrainedModel) -> None:
-    """The pipeline writes what `generate` does."""
+    """The pipeline generates the same texts as `generate`."""
     images = [random_image(0), random_image(1, (30, 50))]
     answers: list[dict[str, Any]] = pipe(images=images, text="a red", max_new_tokens=6, return_full_text=False)
     processor = model._find_processor()

@@ -24,7 +24,7 @@ def numbered(number: int, width: int = SIZE, height: int = SIZE) -> np.ndarray:
 
 
 def number_of(image: Image.Image) -> int:
-    """The number that a frame shows."""
+    """Return the number that a frame shows."""
     pixels = np.asarray(image.convert("L"), dtype=float)
     rows = pixels.shape[0] // BITS
     blocks = [
@@ -107,7 +107,7 @@ def write_sound(path: Path, seconds: float = 1) -> Path:
 
 
 def write_frames(directory: Path, frames: int, pattern: str = "img_{:05d}.jpg", first: int = 1) -> Path:
-    """A folder of numbered frames as JPEG files."""
+    """Write a folder of numbered frames as JPEG files."""
     directory.mkdir(parents=True)
     for number in range(frames):
         Image.fromarray(numbered(number)).save(directory / pattern.format(number + first), quality=95)

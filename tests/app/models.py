@@ -27,14 +27,14 @@ def learned_prompt(folder: Path) -> Path:
 
 
 def class_specific_prompt(folder: Path) -> Path:
-    """A CoOp whose classes have a context each."""
+    """Save a CoOp with class-specific context."""
     return _saved(
         CoOpForImageClassification.from_backbone(CLIP_DIR, CLASS_NAMES, n_ctx=2, class_specific_context=True), folder
     )
 
 
 def actions(folder: Path) -> Path:
-    """An ActionCLIP over the mean of the frames, as it is without training, which knows things and no motions."""
+    """Save an untrained ActionCLIP with mean pooling, which recognises objects but not motions."""
     names = [f"a {shape}" for shape in OBJECTS]
     model = ActionClipForVideoClassification.from_backbone(CLIP_DIR, names, post_network="mean", trainable="head")
     return _saved(model, folder)

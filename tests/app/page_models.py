@@ -15,7 +15,7 @@ from hf_prompt_models.playground.product_cards import draw_card
 
 
 def grounding(folder: Path) -> Path:
-    """A CPT over the tiny ViLT, as it is without training: it finds most of what phrases mean."""
+    """Save a CPT over the tiny ViLT without training, which grounds most phrases correctly."""
     CptForVisualGrounding.from_backbone(VILT_DIR).save_pretrained(folder, save_backbone=True)
     return folder
 
@@ -43,7 +43,7 @@ def product_writer(folder: Path, steps: int = 0) -> Path:
 
 
 def question_reader(folder: Path) -> Path:
-    """A Frozen, as it is without training."""
+    """Save a Frozen without training."""
     model = FrozenForConditionalGeneration.from_backbone(LM_DIR, CLIP_DIR)
     model.generation_config.max_new_tokens = 8
     model.save_pretrained(folder, save_backbone=True)
@@ -51,7 +51,7 @@ def question_reader(folder: Path) -> Path:
 
 
 def answerer(folder: Path) -> Path:
-    """An ALPRO that answers questions about clips by a head that is new, so that it guesses."""
+    """Save an ALPRO for question answering with an untrained head, so that its answers are random."""
     answers = ["blue", "green", "key", "left", "one", "red", "two"]
     AlproForVideoQuestionAnswering.from_backbone(ALPRO_DIR, answers=answers).save_pretrained(folder)
     return folder

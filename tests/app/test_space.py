@@ -17,7 +17,7 @@ from hf_prompt_models.playground import CLIP_DIR
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that needs no other folder, in a folder of a run with more than the model in it."""
+    """A model with its backbone, in a run folder with other files."""
     folder = tmp_path_factory.mktemp("whole")
     CoOpForImageClassification.from_backbone(CLIP_DIR, ["boat", "fish"], n_ctx=2).save_pretrained(
         folder, save_backbone=True

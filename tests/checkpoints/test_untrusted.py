@@ -18,7 +18,7 @@ from tests.models.coop.tested_method import build
 
 @pytest.fixture(scope="module")
 def saved(openai_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    """A full and a prompt-only folder."""
+    """A full and a prompt-only checkpoint."""
     model = build(openai_clip)
     folders = {full: tmp_path_factory.mktemp("saved") / "coop" for full in (True, False)}
     for full, folder in folders.items():

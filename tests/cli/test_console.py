@@ -33,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class Console:
-    """A standard output of an encoding, and what was printed to it."""
+    """A standard output of a given encoding that records what is printed."""
 
     def __init__(self, encoding: str):
         self.bytes = io.BytesIO()

@@ -15,7 +15,7 @@ from hf_prompt_models import models
 
 
 def loaded_after(code: str) -> set[str]:
-    """The modules that a new process has loaded after some code."""
+    """Return the modules that a new process has imported after running some code."""
     command = [sys.executable, "-c", f"import sys; {code}; print('\\n', *sys.modules)"]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split())
 
@@ -87,7 +87,7 @@ def test_methods_are_found_without_importing_them() -> None:
 
 
 def examples(text: str) -> list[list[str]]:
-    """The commands in a help, split as a shell does."""
+    """Return the commands in a help text, split like in a shell."""
     joined = re.sub(r" \\\n +", " ", text)
     lines = re.findall(r"^ *(hf-prompt \w.*?)(?:  .*)?$", joined, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines if "…" not in line]

@@ -16,19 +16,19 @@ def write_image(path: Path, red: int = 0) -> Path:
 
 
 def write_json_lines(path: Path, rows: Iterable[Any]) -> Path:
-    """One JSON value a line."""
+    """Write one JSON value per line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """A JSON file."""
+    """Write a JSON file."""
     path.write_text(json.dumps(value))
     return path
 
 
 def red(image: Image.Image) -> int:
-    """The red of its first pixel."""
+    """Return the red value of the first pixel."""
     pixel = image.getpixel((0, 0))
     assert isinstance(pixel, tuple)
     return int(pixel[0])

@@ -88,7 +88,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """All fenced blocks of a page, in their order."""
+    """Return all fenced blocks of a page in order."""
     text = page.read_text(encoding="utf-8")
     return [
         Block(

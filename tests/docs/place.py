@@ -37,7 +37,7 @@ PHOTOS = ("photo.jpg", "front.jpg", "back.jpg", "cat.jpg", "a.jpg", "b.jpg", "c.
 
 
 def write_place(folder: Path) -> Path:
-    """All files that pages name, few of each and small."""
+    """Write small versions of all files that the pages use."""
     for split, count in (("train", 16), ("test", 2)):
         for name in CLASS_NAMES[:4]:
             pictures = folder / "photos" / split / name

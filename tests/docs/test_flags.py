@@ -23,7 +23,7 @@ FOREIGN = {"--help", "--version"}
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, argparse.ArgumentParser]:
-    """The parsers of all commands and scripts, by the words that call them behind `hf-prompt` or `python`."""
+    """Return the parsers of all commands and scripts, by the words after `hf-prompt` or `python`."""
     benchmarks = {f"scripts/benchmark.py {subject}": parser_of(subject) for subject in MODULES}
     trained = {f"scripts/train_playground.py {name}": parser for name, parser in playground.parsers()[1].items()}
     return parsers() | benchmarks | trained

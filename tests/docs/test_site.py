@@ -63,7 +63,7 @@ def test_pages_name_no_folder_of_this_machine() -> None:
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    """All links and their sections are checked, and the docstrings of all public names."""
+    """The build checks all links, their sections, and the docstrings of all public names."""
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,

@@ -68,7 +68,7 @@ def pictures(notebook: NotebookNode) -> list[Image.Image]:
 
 
 def spoken(notebook: NotebookNode) -> str:
-    """All text that the outputs hold."""
+    """Return all text in the outputs."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     texts = [output.get("text", "") + json.dumps(output.get("data", {}).get("text/plain", "")) for output in outputs]
     return "\n".join(texts)

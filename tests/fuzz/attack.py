@@ -40,7 +40,7 @@ PACKAGE = str(Path(hf_prompt_models.__file__).parent)
 
 
 class HangError(BaseException):
-    """Not an Exception, so that no reader takes it for a damaged file."""
+    """Not an Exception, so that no reader handles it like a damaged file."""
 
 
 def find_cases() -> dict[str, Case]:

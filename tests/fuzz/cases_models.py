@@ -36,7 +36,7 @@ def prepared(method: MethodUnderTest, scope: str, folder: Path) -> None:
 
 
 def sharded(folder: Path) -> None:
-    """Weights in two files, with an index of them."""
+    """Split the weights into two files with an index."""
     tensors = load_file(folder / "model.safetensors")
     names = sorted(tensors)
     parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}

@@ -46,14 +46,14 @@ CHUNKS = (
 
 
 def mutate(name: str, content: bytes, rng: random.Random) -> bytes:
-    """Another content for a file of this name."""
+    """Return mutated content for a file of this name."""
     kinds = _KINDS.get(PurePath(name).suffix, (mutate_bytes,))
     kind = rng.choice(kinds) if rng.random() < 0.8 else mutate_bytes
     return kind(content, rng)[:MAX_BYTES]
 
 
 def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
-    """Some bytes changed, left out, put in, said twice, or cut off."""
+    """Change, remove, insert or duplicate some bytes, or truncate the content."""
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 8, 30))):
         place = rng.randrange(len(changed) + 1)

@@ -169,7 +169,7 @@ def test_loading_a_folder_runs_nothing_from_it(model: PreTrainedModel, trap: Pat
 
 
 def test_a_trap_works_for_those_who_trust_it(openai_clip: Path, tmp_path: Path) -> None:
-    """Else the test above would prove nothing."""
+    """Otherwise the test above would prove nothing."""
     folder = save_with_shim(TESTED["coop"].build(openai_clip), tmp_path / "coop")
     (folder / "hub_shim.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()\nclass CoOpConfig: ...\n")
     code = f"from transformers import AutoConfig; AutoConfig.from_pretrained({str(folder)!r}, trust_remote_code=True)"

@@ -90,7 +90,7 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def seeds_of(run: Path) -> list[Path]:
-    """The folders with checkpoints."""
+    """Return the folders with checkpoints."""
     return [run, *run.glob("seed-*")]
 
 

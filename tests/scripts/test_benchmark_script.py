@@ -27,7 +27,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
 
 def rows(markdown: str, heading: str) -> list[dict[str, str]]:
-    """A table by its heading."""
+    """Return the table under a heading."""
     lines = markdown.split(f"### {heading}")[1].split("###")[0].strip().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]

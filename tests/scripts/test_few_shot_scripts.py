@@ -29,7 +29,7 @@ def script(name: str) -> Callable[[list[str]], None]:
 
 
 def refused(name: str, *arguments: object) -> str:
-    """The message with which a script ends."""
+    """Return the error message with which a script exits."""
     with pytest.raises(SystemExit) as stop:
         script(name)([str(argument) for argument in arguments])
     return str(stop.value.code)

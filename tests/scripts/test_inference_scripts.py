@@ -30,7 +30,7 @@ def script(name: str, *arguments: object) -> None:
 
 
 def refused(name: str, *arguments: object) -> str:
-    """The message with which a script ends."""
+    """Return the error message with which a script exits."""
     with pytest.raises(SystemExit) as stop:
         script(name, *arguments)
     return str(stop.value.code)

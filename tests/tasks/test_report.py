@@ -58,7 +58,7 @@ def write(directory: Path, runs: Runs) -> Path:
 
 
 def tables(directory: Path, runs: Runs) -> dict[str, list[list[str]]]:
-    """The rows of each table of the report, by heading."""
+    """Return the rows of each table of the report, by heading."""
     report = write_report(read_results([write(directory / "runs", runs)]), directory / "out")
     found = {}
     for section in report.split("## ")[1:]:

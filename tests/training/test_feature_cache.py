@@ -49,7 +49,7 @@ class CountedModel:
 
 
 def features(model, images: LabelledImages, cache: FeatureCache | None) -> tuple[torch.Tensor, int]:
-    """Features of images, and how many had to be computed."""
+    """Return the features of images, and how many were computed."""
     counted = CountedModel(model)
     dataset = ImageDataset(images, model.processor.image_processor)
     computed = compute_image_features(counted, dataset, batch_size=3, progress=False, cache=cache)

@@ -53,7 +53,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Callable[[gr.Blocks, Options], str]]:
-    """Serve a page; returns its address."""
+    """Serve a page and return its URL."""
     running = []
 
     def serve(blocks: gr.Blocks, options: Options = Options()) -> str:  # noqa: B008
@@ -67,13 +67,13 @@ def served() -> Iterator[Callable[[gr.Blocks, Options], str]]:
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
 def width(request: pytest.FixtureRequest) -> int:
-    """Of the window."""
+    """Width of the window."""
     return int(request.param)
 
 
 @pytest.fixture
 def open_page(chromium: Browser, width: int) -> Iterator[Callable[[str], Page]]:
-    """Open an address in a window of that width."""
+    """Open a URL in a window of the given width."""
     context = chromium.new_context(
         viewport={"width": width, "height": WIDTHS[width]}, locale="en-GB", reduced_motion="reduce"
     )

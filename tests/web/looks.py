@@ -65,7 +65,7 @@ _WIDER = """
 
 
 def check_looks(page: Page) -> None:
-    """See that nothing overlaps anything else and that the page does not scroll sideways."""
+    """Check that no elements overlap and that the page does not scroll horizontally."""
     page.wait_for_timeout(300)  # what unfolds has done so
     wider, over = page.evaluate(_WIDER), page.evaluate(_OVERLAPS)
     assert not wider, f"beside the window: {wider}"

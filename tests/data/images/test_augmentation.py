@@ -10,7 +10,7 @@ from hf_prompt_models.data.images.augmentation import augment, random_resized_cr
 
 
 def gradient(width: int, height: int) -> Image.Image:
-    """Red grows with x, green with y: a crop's place and size can be read from its colours."""
+    """Red increases with x and green with y, so that the colours reveal the position and size of a crop."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = np.linspace(0, 255, width)[None]
     pixels[..., 1] = np.linspace(0, 255, height)[:, None]

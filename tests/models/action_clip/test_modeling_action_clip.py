@@ -37,7 +37,7 @@ def model(openai_clip: Path) -> ActionClipForVideoClassification:
 
 @contextmanager
 def counting(model: ActionClipForVideoClassification) -> Iterator[list[int]]:
-    """How many rows the text encoder gets, each time it runs."""
+    """Record the number of rows in each call of the text encoder."""
     calls: list[int] = []
     hook = model.clip.text_model.encoder.layers[0].register_forward_hook(
         lambda _, inputs, output: calls.append(inputs[0].shape[0] * inputs[0].shape[1])

@@ -43,7 +43,7 @@ def video_batch(model: PreTrainedModel, size: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def video_answers(model: PreTrainedModel, numbers: Sequence[int]) -> list[torch.Tensor]:
-    """About videos of unlike sizes."""
+    """Return the outputs of a model for videos of different sizes."""
     videos = [
         [random_image(10 * number + frame, (60 + 20 * number, 40)) for frame in range(model.config.num_frames)]
         for number in numbers

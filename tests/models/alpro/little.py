@@ -35,7 +35,7 @@ def processor(num_frames: int = 2) -> AlproProcessor:
 
 
 def config(num_frames: int = 2, num_entities: int = 5, **fields: Any) -> AlproConfig:
-    """Without dropout, so that train and eval mode compute alike."""
+    """Return a configuration without dropout, so that train and eval mode give the same outputs."""
     vision = {
         "image_size": IMAGE_SIZE,
         "patch_size": PATCH_SIZE,
@@ -91,7 +91,7 @@ def videos(count: int, num_frames: int = 2, seed: int = 0) -> torch.Tensor:
 
 
 def texts(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Sentences of unlike lengths, padded."""
+    """Return sentences of different lengths, padded."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(WORDS), (count, 6), generator=generator).tolist()
     sentences = [" ".join(WORDS[word] for word in row[: 2 + place % 5]) for place, row in enumerate(drawn)]
