@@ -117,7 +117,7 @@ def texture_mask(texture: str, placement: Placement, height: int, width: int) ->
         case "checkered":
             pattern = (np.floor(u * 2.5) + np.floor(v * 2.5)) % 2 == 0
         case "speckled":
-            # A fixed combination of waves instead of random speckles, so that all frames of a clip are equal.
+            # A fixed combination of waves instead of random speckles, so that all frames of a clip have the same ones.
             pattern = np.sin(17 * u + 5 * np.sin(9 * v)) * np.sin(15 * v + 4 * np.sin(11 * u)) > 0.35
         case _:
             raise ValueError(f"Unknown texture {texture!r}; known are {', '.join(TEXTURES)}.")
