@@ -53,10 +53,10 @@ class ModelCommand:
         self.add(parser, task, recipe)
         return parser
 
-    def named(self, argv: Sequence[str]) -> argparse.Namespace | None:
-        """Return the arguments as far as all tasks share them, to find the model; `None` if the help was requested.
+    def named(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Return the arguments as far as all tasks share them, to find the model.
 
-        Exits with code 2 if no task has a given flag.
+        Exits with code 0 after the help, if it was requested, and with code 2 if no task has a given flag.
         """
         parser = self.parser_of_all()
         words = [word for word in argv if word not in HELP]
@@ -65,14 +65,16 @@ class ModelCommand:
             self.add_common(common)
             common.epilog = f"`{self.prog} MODEL --help` shows the flags of the model's task."
             common.print_help()
-            return None
+            common.exit()
         check_flags(parser, words)
         return parser.parse_args(words)
 
     def parse(
         self, argv: Sequence[str], model: str, task: Task[Any], recipe: Recipe[Any] | None
-    ) -> argparse.Namespace | None:
-        """Return the arguments of a command line; `None` if the help of the task was requested, which is then printed.
+    ) -> argparse.Namespace:
+        """Return the arguments of a command line.
+
+        Exits with code 0 after the help of the task, if it was requested.
 
         Raises:
             ValueError: If a flag does not apply to the model.
@@ -82,9 +84,6 @@ class ModelCommand:
         for flag in given_flags(argv):
             if flag not in known:
                 raise ValueError(f"{flag} does not apply to {model}, which {task.does}. Leave it out.")
-        if set(HELP) & set(argv):
-            parser.print_help()
-            return None
         return parser.parse_args(list(argv))
 
     def _description(self, of_task: Task[Any] | None = None) -> str:

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageClassification
 
 import hf_prompt_models
 from hf_prompt_models import CoOpConfig, CoOpForImageClassification
-from hf_prompt_models.app import Options, build, export_space, pages
+from hf_prompt_models.app import Options, build, export_space
 from hf_prompt_models.playground import CLIP_DIR
 
 
@@ -85,7 +85,6 @@ def test_a_model_on_the_hub_is_named_and_not_copied(tmp_path: Path, monkeypatch:
     config = CoOpConfig(weights_scope="prompt", base_model_name_or_path="openai/clip-vit-base-patch32")
     for module in ("pages", "space"):
         monkeypatch.setattr(f"hf_prompt_models.app.{module}.AutoConfig.from_pretrained", lambda place: config)
-    monkeypatch.setitem(pages.PAGES, CoOpConfig, lambda place, options: None)  # type: ignore[arg-type,misc]
     export_space("you/name", tmp_path / "space")
     assert files(tmp_path / "space") == {"app.py", "requirements.txt", "README.md"}
     assert "build('you/name', OPTIONS)" in (tmp_path / "space" / "app.py").read_text()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hf_prompt_cli.commands import predict
 from hf_prompt_cli.main import main
 from hf_prompt_models import (
     ActionClipForVideoClassification,
@@ -21,6 +20,7 @@ from hf_prompt_models import (
 from hf_prompt_models.data.images.loading import UnreadableImageError, load_image
 from hf_prompt_models.data.readable import refuse
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, VILT_DIR, draw_example
+from hf_prompt_models.tasks.classification import prediction
 
 
 CLASSES = ["key", "cup"]
@@ -89,13 +89,13 @@ def test_a_file_that_vanishes_after_its_check_costs_its_row(
     photos.mkdir()
     for index in range(3):
         draw_example("key", "test", seed=0, index=index).save(photos / f"{index}.png")
-    classify = predict.classify_files
+    classify = prediction.classify_files
 
     def removing(*arguments: Any, **settings: Any) -> Any:
         (photos / "1.png").unlink()
         return classify(*arguments, **settings)
 
-    monkeypatch.setattr(predict, "classify_files", removing)
+    monkeypatch.setattr(prediction, "classify_files", removing)
     main(["predict", model, str(photos), "--json", "--on_unreadable", "skip"])
     assert [Path(each["image"]).name for each in json.loads(capsys.readouterr().out)] == ["0.png", "2.png"]
 

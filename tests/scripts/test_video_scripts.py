@@ -407,7 +407,7 @@ def test_other_classes_and_lists_are_evaluated(
     assert results["data"]["classes"] == 2
     assert results["seeds"]["-"]["top5_accuracy"] == 1
     assert "pass their names as a CSV" in refused("evaluate.py", model, "--test_dir", tmp_path / "list.txt")
-    assert "leave it out" in refused("evaluate.py", model, "--test_dir", data / "test", "--dataset", "dtd")
+    assert "--dataset does not apply" in refused("evaluate.py", model, "--test_dir", data / "test", "--dataset", "dtd")
     assert refused("evaluate.py", model, "--test_dir", data / "test", "--temporal_views", 0) == "2"
 
 

@@ -61,8 +61,6 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     named = COMMAND.named(argv)
-    if named is None:
-        return 0
     logging.disable_progress_bar()
     with ending(lambda: f"{named.model} is as it was, and no results were written.", AGAIN):
         evaluate(named, argv)
@@ -70,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Test a model, write the files that the flags name, and print the results; or print the help of its task.
+    """Test a model, write the files that the flags name, and print the results.
 
     Args:
         named: The command line, parsed with the flags of all tasks.
@@ -79,8 +77,6 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
     task, config = task_of_run(named.model)
     recipe = recipe_of_model(config)
     arguments = COMMAND.parse(argv, named.model, task, recipe)
-    if arguments is None:
-        return
     directories = model_directories(arguments.model)
     if said := describe_interrupted(arguments.model, directories):
         print(said, file=sys.stderr)

@@ -63,13 +63,9 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     named = COMMAND.named(argv)
-    if named is None:
-        return 0
     logging.disable_progress_bar()
     with ending(lambda: kept(named), AGAIN):
         predictions = predict(named, argv)
-        if predictions is None:
-            return 0
         if named.json:
             print_json(predictions)
         else:
@@ -77,8 +73,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | None:
-    """Return the predictions for files, or `None` if the help was requested, which is then printed.
+def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str:
+    """Return the predictions for files.
 
     Args:
         named: The command line, parsed with the flags of all tasks.
@@ -93,9 +89,8 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | N
         task = task_named(f"{kind_of_files(named.files)}-classification")
         assert isinstance(task, ClassificationTask)
         arguments = COMMAND.parse(argv, backbone, task, None)
-        if arguments is None:
-            return None
         arguments.model, arguments.files = backbone, named.files
+        check_files(task, arguments)
         templates = None if arguments.templates is None else read_templates(arguments.templates)
         return task.predict_zero_shot(backbone, read_class_names(arguments.class_names), templates, arguments)
     directory = model_directory(named.model)
@@ -103,10 +98,19 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str | N
         print(said, file=sys.stderr)
     task, config = task_of_run(named.model)
     arguments = COMMAND.parse(argv, str(directory), task, recipe_of_model(config))
-    if arguments is None:
-        return None
     arguments.model = str(directory)
+    check_files(task, arguments)
     return task.predict(str(directory), arguments)
+
+
+def check_files(task: Task[Any], arguments: argparse.Namespace) -> None:
+    """Check that files are named, where the task needs some.
+
+    Raises:
+        ValueError: If none is named.
+    """
+    if task.needs_files and not arguments.files:
+        raise ValueError("Name files, or folders of them, behind the model.")
 
 
 def raw_backbone(named: argparse.Namespace) -> str | None:

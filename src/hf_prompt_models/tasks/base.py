@@ -86,6 +86,7 @@ class Task(ABC, Generic[RecipeT]):
         kind: Name of an example in `results.json`.
         names_in_results: Names of the task in `results.json`, where they differ from `name`.
         page: Module of the web page, with a function `page(model, options)`.
+        needs_files: Whether `hf-prompt predict` needs files.
         prediction_examples: Example arguments of `hf-prompt predict`, for `--help`.
         evaluation_examples: Example arguments of `hf-prompt evaluate`, for `--help`.
     """
@@ -96,6 +97,7 @@ class Task(ABC, Generic[RecipeT]):
     kind: ClassVar[str]
     names_in_results: ClassVar[frozenset[str]] = frozenset()
     page: ClassVar[str]
+    needs_files: ClassVar[bool] = True
     prediction_examples: ClassVar[Sequence[str]]
     evaluation_examples: ClassVar[Sequence[str]]
 

@@ -39,6 +39,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
     data_arguments = TextGenerationArguments
     build_sections = staticmethod(build_sections)
     page = "hf_prompt_models.app.product_description"
+    needs_files = False
     evaluation_examples = ("runs/mantis --test_file products.jsonl --num_beams 1",)
     prediction_examples = ('runs/mantis --image front.jpg --image back.jpg --title "a mug" --num_beams 4',)
 

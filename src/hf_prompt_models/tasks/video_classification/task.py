@@ -11,6 +11,7 @@ from hf_prompt_models.data.videos.files import VideoFiles, list_videos, readable
 from hf_prompt_models.data.videos.labelled import read_labelled_videos
 from hf_prompt_models.models.action_clip import ActionClipForVideoClassification
 from hf_prompt_models.recipe_utils import VideoClassificationRecipe
+from hf_prompt_models.tasks.arguments import positive
 from hf_prompt_models.tasks.classification.arguments import VideoClassificationArguments
 from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
@@ -69,7 +70,7 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
             help="CSV file of the class names of videos in a list, as for `hf-prompt train`",
         )
         parser.add_argument(
-            "--temporal_views", type=int, default=1, help="number of frame samples to average over (default: 1)"
+            "--temporal_views", type=positive, default=1, help="number of frame samples to average over (default: 1)"
         )
         parser.add_argument(
             "--spatial_views", type=int, default=1, choices=[1, 3], help="number of crops to average over (default: 1)"
@@ -77,8 +78,6 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
         """Test saved models on the data that the flags name, by seed."""
-        if arguments.temporal_views < 1:
-            raise ValueError(f"--temporal_views is at least 1; got {arguments.temporal_views}.")
         videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
         if arguments.confusion_matrix and videos.multi_label:
             raise ValueError(
