@@ -1,6 +1,6 @@
 """Distinct n-grams against manual counts."""
 
-from hf_prompt_models.metrics.diversity import distinct_n
+from hf_prompt_models.metrics.words import distinct_n
 
 
 def test_different_ngrams_are_counted_over_all_texts() -> None:

@@ -18,7 +18,6 @@ from hf_prompt_models.metrics.classification import (
     mean_class_accuracy,
     top_k_accuracy,
 )
-from hf_prompt_models.metrics.diversity import distinct_n
 from hf_prompt_models.metrics.exact_match import exact_match
 from hf_prompt_models.metrics.grounding import grounding_accuracy, proposal_oracle
 from hf_prompt_models.metrics.guessing import TOP
@@ -28,7 +27,7 @@ from hf_prompt_models.metrics.rouge import rouge_l
 from hf_prompt_models.metrics.text_scores import text_scores
 from hf_prompt_models.metrics.video_qa import answer_accuracy
 from hf_prompt_models.metrics.vqa import vqa_accuracy
-from hf_prompt_models.metrics.words import Tokenize, words
+from hf_prompt_models.metrics.words import Tokenize, distinct_n, words
 
 
 TEXT = datasets.Value("string")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from hf_prompt_models.metrics.bleu import bleu
 from hf_prompt_models.metrics.cider import cider_d
-from hf_prompt_models.metrics.diversity import distinct_n
 from hf_prompt_models.metrics.rouge import rouge_l
-from hf_prompt_models.metrics.words import References, Tokenize, words
+from hf_prompt_models.metrics.words import References, Tokenize, distinct_n, words
 
 
 def text_scores(predictions: Sequence[str], references: References, tokenize: Tokenize = words) -> dict[str, float]:

@@ -106,10 +106,7 @@ class PrefixLMModel(PromptPreTrainedModel):
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
-        """Return the names of the token embeddings and of the first and the last norm or bias.
-
-        Quantised copies of a model keep these tensors unchanged.
-        """
+        """Return the names of the token embeddings and of the first and the last norm or bias, also if quantised."""
         names: dict[int, list[str]] = {1: [], 2: []}
         for name, tensor in backbone.state_dict().items():
             names.setdefault(tensor.dim(), []).append(name)
@@ -442,15 +439,9 @@ def next_token_loss(
     vocab_size: int,
     num_items_in_batch: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """Return the mean cross-entropy of each position's next token, in at least single precision.
+    """Return the mean cross-entropy of each next token, in at least single precision (transformers': always single).
 
-    The loss of transformers' causal language models is in single precision even if the model is in double precision.
-
-    Args:
-        logits: (batch, length, vocabulary).
-        labels: (batch, length) token ids, -100 for tokens that the loss ignores.
-        vocab_size: size of the last dimension of the logits.
-        num_items_in_batch: number of labelled tokens to divide by, if a batch is computed in several parts.
+    `logits` are (batch, length, vocabulary), `labels` (batch, length) with -100 for tokens that the loss ignores.
     """
     logits = at_least_float32(logits)
     shifted = nn.functional.pad(labels, (0, 1), value=-100)[..., 1:].reshape(-1).to(logits.device)

@@ -292,3 +292,11 @@ def refuse_offloading(model: PreTrainedModel) -> None:
             "and prompts cannot be computed with weights that are offloaded. Raise max_memory, load it in 16 bits "
             "(dtype='bfloat16'), or on one device (device_map='cpu')."
         )
+
+
+def attention_choices(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the `attn_implementation` of a configuration and its parts, in the form that transformers accepts."""
+    parts = {name: getattr(config, name) for name in config.sub_configs}
+    return {"": config._attn_implementation} | {
+        name: attention_choices(part) for name, part in parts.items() if part is not None
+    }

@@ -18,11 +18,13 @@ from transformers import PreTrainedModel
 from transformers.utils import CONFIG_NAME, find_adapter_config_file
 from transformers.utils.hub import cached_file
 
+from hf_prompt_models.checkpoints.fingerprint import digest_tensors
 from hf_prompt_models.lora import CONFIG_FILE, MAX_CONFIG_BYTES, PREFIX, WEIGHTS_FILE, find_lora, import_peft
 from hf_prompt_models.utils.files import read_json
 
 
 DEFAULT = "default"
+Digests = dict[str, tuple[torch.dtype, bytes]]
 _WRAPPED = re.compile(r"\.(base_layer|original_module)(?=\.)")
 """The part that PEFT adds to the tensor names of a wrapped module."""
 
@@ -164,3 +166,9 @@ def find_base(path: str | os.PathLike, hub_kwargs: Mapping[str, Any]) -> str | N
             "model first, then call model.load_adapter(folder)."
         )
     return str(base)
+
+
+def digest_backbone(weights: Mapping[str, torch.Tensor]) -> Digests:
+    """Return the dtype and a digest of each weight of a backbone, by its name without adapters."""
+    digests = digest_tensors(weights)
+    return {plain_name(name): (tensor.dtype, digests[name]) for name, tensor in weights.items()}

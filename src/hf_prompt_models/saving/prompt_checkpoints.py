@@ -15,25 +15,24 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 from transformers.utils.hub import cached_file
 
 from hf_prompt_models.backbones.packaged import locate_backbone, portable_name
-from hf_prompt_models.checkpoints.fingerprint import check_fingerprint, compute_fingerprint, digest_tensors
+from hf_prompt_models.checkpoints.fingerprint import check_fingerprint, compute_fingerprint
 from hf_prompt_models.checkpoints.untrusted import reading
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.hub.repository import cached_commit
 from hf_prompt_models.lora import CONFIG_FILE as LORA_CONFIG_FILE
 from hf_prompt_models.lora import LoraUpdates, find_lora, merge_lora
-from hf_prompt_models.saving.complete_checkpoints import CompleteCheckpoints, refuse_offloading
-from hf_prompt_models.saving.peft_adapters import has_adapters, plain_name, without_adapters
+from hf_prompt_models.saving.complete_checkpoints import CompleteCheckpoints, attention_choices, refuse_offloading
+from hf_prompt_models.saving.peft_adapters import Digests, digest_backbone, has_adapters, without_adapters
 
 
 logger = logging.get_logger(__name__)
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
-Digests = dict[str, tuple[torch.dtype, bytes]]
 
 
 class PromptCheckpoints(CompleteCheckpoints):
@@ -168,7 +167,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         if (attention := kwargs.pop("attn_implementation", None)) is not None:
             config._attn_implementation = attention  # the Auto classes leave the argument here, for all parts
         backbone_field = cls.backbone_config_name()
-        kwargs["attn_implementation"] = {backbone_field: _attention_choices(getattr(config, backbone_field))}
+        kwargs["attn_implementation"] = {backbone_field: attention_choices(getattr(config, backbone_field))}
         if config.base_model_revision is not None:
             kwargs["revision"] = config.base_model_revision
         try:
@@ -446,17 +445,3 @@ class PromptCheckpoints(CompleteCheckpoints):
                 "which adds them, and save that with save_backbone=True."
             )
         self.lora_updates.write(folder, self.config.base_model_name_or_path)
-
-
-def digest_backbone(weights: Mapping[str, torch.Tensor]) -> Digests:
-    """Return the dtype and a digest of each weight of a backbone, by its name without adapters."""
-    digests = digest_tensors(weights)
-    return {plain_name(name): (tensor.dtype, digests[name]) for name, tensor in weights.items()}
-
-
-def _attention_choices(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the `attn_implementation` of a configuration and its parts, in the form that transformers accepts."""
-    parts = {name: getattr(config, name) for name in config.sub_configs}
-    return {"": config._attn_implementation} | {
-        name: _attention_choices(part) for name, part in parts.items() if part is not None
-    }

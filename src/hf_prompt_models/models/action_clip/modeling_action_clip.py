@@ -53,8 +53,8 @@ class ActionClipOutput(ModelOutput):
             `output_attentions=True`, of shape `(batch * frames, heads, tokens, tokens)` for each layer. They need
             `attn_implementation="eager"`.
 
-    The output also has an attribute `text_embeds`, the L2-normalised features of the sentences: a `torch.FloatTensor`
-    of shape `(templates, classes, dim)`, or in train mode `(batch, dim)` for the sampled sentences.
+    The attribute `text_embeds` has the L2-normalised features of the sentences: a `torch.FloatTensor` of shape
+    `(templates, classes, dim)`, or in train mode `(batch, dim)` for the sampled sentences.
     """
 
     loss: torch.Tensor | None = None
@@ -85,11 +85,7 @@ class ActionClipPreTrainedModel(TemplatePromptModel):
 
     @staticmethod
     def names_in_prompts(class_names: Sequence[str]) -> list[str]:
-        """Return the class names unchanged, because the released code does not change labels.
-
-        Args:
-            class_names: class names, in the order of the labels.
-        """
+        """Return the class names unchanged, because the released code does not change labels."""
         return check_class_names(class_names)
 
 

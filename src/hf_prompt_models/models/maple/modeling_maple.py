@@ -106,8 +106,8 @@ class MaPLeForImageClassification(MaPLePreTrainedModel):
             kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`.
 
         Raises:
-            ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+            ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
         """
         return cls._from_backbone(
             name_or_path,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hf_prompt_models.models.cpt.modeling_cpt import (
+from hf_prompt_models.models.cpt.losses_cpt import (
     color_scores,
     copy_targets,
     listwise_loss,
