@@ -74,6 +74,7 @@ def spoken(notebook: NotebookNode) -> str:
     return "\n".join(texts)
 
 
+@pytest.mark.slow
 def test_learning_helps(executed: tuple[str, Executed]) -> None:
     name, run = executed
     if name == "product_texts":  # colour and material are only in the image
@@ -88,6 +89,7 @@ def test_learning_helps(executed: tuple[str, Executed]) -> None:
         assert run.values["turned"] > 0.6
 
 
+@pytest.mark.slow
 def test_what_is_pulled_says_what_was_pushed(executed: tuple[str, Executed]) -> None:
     name, run = executed
     assert run.values["same"]
@@ -96,6 +98,7 @@ def test_what_is_pulled_says_what_was_pushed(executed: tuple[str, Executed]) -> 
     assert {"README.md", "config.json", "model.safetensors"} <= set(repository.files)
 
 
+@pytest.mark.slow
 def test_nothing_is_said_on_stderr(executed: tuple[str, Executed]) -> None:
     """Warnings, progress bars, and what transformers logs."""
     _, run = executed
@@ -103,6 +106,7 @@ def test_nothing_is_said_on_stderr(executed: tuple[str, Executed]) -> None:
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
 
 
+@pytest.mark.slow
 def test_the_same_cells_draw_pictures_as_in_the_stored_notebook(executed: tuple[str, Executed]) -> None:
     name, run = executed
     drawn, stored = pictures(run.notebook), pictures(read(name))

@@ -198,6 +198,7 @@ if len(sys.argv) > 3:
 """
 
 
+@pytest.mark.slow
 def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     gpt2(tmp_path / "gpt2")
