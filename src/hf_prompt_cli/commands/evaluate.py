@@ -5,7 +5,7 @@ The flags depend on the model's task; `hf-prompt evaluate MODEL --help` shows th
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.for_models import ModelCommand
 from hf_prompt_models.recipe_utils import Recipe
 from hf_prompt_models.tasks.arguments import add_loading_arguments, add_on_unreadable_argument, output_file
-from hf_prompt_models.tasks.base import Task, recipe_of_model, task_of_run
+from hf_prompt_models.tasks.base import Task, recipe_of_model, task_of_saved
 from hf_prompt_models.training.foreign_checkpoints import check_backbone
 from hf_prompt_models.training.run_folder import describe_interrupted, model_directories, predictions_file
 from hf_prompt_models.utils.files import write_json
@@ -74,10 +74,10 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
         named: The command line, parsed with the flags of all tasks.
         argv: The command line.
     """
-    task, config = task_of_run(named.model)
+    directories = model_directories(named.model)
+    task, config = task_of_saved(next(iter(directories.values())))
     recipe = recipe_of_model(config)
     arguments = COMMAND.parse(argv, named.model, task, recipe)
-    directories = model_directories(arguments.model)
     if said := describe_interrupted(arguments.model, directories):
         print(said, file=sys.stderr)
     for directory in directories.values():
@@ -86,16 +86,14 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
     if arguments.json:
         write_json(arguments.json, results)
     print(task.summarise_evaluation(results))
-    if written := written_files(arguments):
+    if written := written_files(arguments, directories):
         print(f"\nWritten: {', '.join(map(str, written))}")
 
 
-def written_files(arguments: argparse.Namespace) -> list[Path]:
+def written_files(arguments: argparse.Namespace, seeds: Mapping[str, Path]) -> list[Path]:
     """Return the files that a test wrote; with several seeds, each has its own predictions."""
     named = (arguments.json, vars(arguments).get("confusion_matrix"))
     files = [Path(file) for file in named if file is not None]
     if arguments.predictions is None:
         return files
-    directories = model_directories(arguments.model)
-    tables = [predictions_file(arguments.predictions, seed, directories) for seed in directories]
-    return [*tables, *files]
+    return [*(predictions_file(arguments.predictions, seed, seeds) for seed in seeds), *files]

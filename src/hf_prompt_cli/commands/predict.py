@@ -25,7 +25,7 @@ from hf_prompt_cli.for_models import ModelCommand
 from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.recipe_utils import Recipe
-from hf_prompt_models.tasks.base import Entries, Task, recipe_of_model, task_named, task_of_run
+from hf_prompt_models.tasks.base import Entries, Task, recipe_of_model, task_named, task_of_saved
 from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.templates import read_templates
 from hf_prompt_models.tasks.classification.zero_shot import is_backbone, kind_of_files
@@ -96,7 +96,7 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str:
     directory = model_directory(named.model)
     if said := describe_interrupted(named.model, {"-": directory}):
         print(said, file=sys.stderr)
-    task, config = task_of_run(named.model)
+    task, config = task_of_saved(directory)
     arguments = COMMAND.parse(argv, str(directory), task, recipe_of_model(config))
     arguments.model = str(directory)
     check_files(task, arguments)

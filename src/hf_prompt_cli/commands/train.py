@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if argv[0] in methods() and argv[0] not in trained:
         sys.exit(
-            f"error: there is nothing to train of {argv[0]}: its prompts are written by hand. "
+            f"error: there is nothing to train of {argv[0]}: its prompts are hand-written. "
             "`hf-prompt train` says what can be."
         )
     help_text = f"{__doc__}\nMethods: {', '.join(trained)}"

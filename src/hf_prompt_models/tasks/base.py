@@ -26,7 +26,6 @@ from hf_prompt_models.recipe_utils import Recipe
 from hf_prompt_models.tasks.arguments import RunArguments, build_parser, parse_given
 from hf_prompt_models.tasks.results import RunResults
 from hf_prompt_models.tasks.sections import Section
-from hf_prompt_models.training.run_folder import model_directories
 from hf_prompt_models.training.settings import with_laptop_defaults
 from hf_prompt_models.training.trainer import PromptTrainer
 
@@ -269,16 +268,15 @@ def recipe_of_model(config: PromptConfig) -> Recipe[Any] | None:
     return recipe_of(method) if has_part(method, "recipe") else None
 
 
-def task_of_run(run: str) -> tuple[Task[Any], PromptConfig]:
-    """Return the task and the configuration of the models of a run, or of a model folder.
+def task_of_saved(directory: Path) -> tuple[Task[Any], PromptConfig]:
+    """Return the task and the configuration of a saved model.
 
     Args:
-        run: Folder of a run or a model.
+        directory: Folder of the model, as `model_directories` finds it.
 
     Raises:
-        ValueError: If the folder holds no model that commands can run.
+        ValueError: If it is a model that commands cannot run.
     """
-    directory = next(iter(model_directories(run).values()))
     config = AutoConfig.from_pretrained(directory)
     task = task_of(config)
     task.check_model(directory, config)

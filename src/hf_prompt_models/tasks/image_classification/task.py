@@ -1,8 +1,8 @@
 """Task "image-classification"."""
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -14,7 +14,7 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_da
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
-from hf_prompt_models.tasks.base import task_of_run
+from hf_prompt_models.tasks.base import task_of_saved
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
 from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
@@ -90,12 +90,12 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
 TASK = ImageClassification()
 
 
-def check_image_classifier(directory: str | os.PathLike) -> None:
+def check_image_classifier(directory: Path) -> None:
     """Check that a saved model classifies images.
 
     Raises:
         ValueError: If the model is of another task.
     """
-    task, _ = task_of_run(os.fspath(directory))
+    task, _ = task_of_saved(directory)
     if task is not TASK:
         raise ValueError(f"{directory} {task.does}. Pass a model that classifies images.")
