@@ -257,7 +257,7 @@ class TemplatePromptModel(TextPromptModel):
         class_names = check_class_names(class_names)  # a list, because it is iterated twice
         names = cls.names_in_prompts(class_names)
         texts = [fill_template(template, name) for template in templates for name in names]
-        prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config.text_config)
+        prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config)
         return {
             **class_fields(class_names),
             **special_token_fields(tokenizer),

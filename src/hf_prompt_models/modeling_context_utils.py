@@ -89,14 +89,16 @@ class ContextPromptModel(ClipPromptModel):
     def __init__(self, config: ContextPromptConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
         self._teacher: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
-        for needed, has, what in (
-            (self.needs_causal_text, self.backbone_type.packs_prompts, "a causal text tower"),
-            (self.needs_class_token, self.backbone_type.has_class_token, "an image tower with a class token"),
+        kind = self.backbone_type
+        image_tower = "convolutional, without tokens" if kind.image_tokens == "none" else "pooled by attention"
+        for needed, has, what, found in (
+            (self.needs_causal_text, kind.packs_prompts, "a causal text tower", "bidirectional"),
+            (self.needs_class_token, kind.has_class_token, "an image tower with a class token", image_tower),
         ):
             if needed and not has:
                 raise TypeError(
-                    f"{type(self).__name__} needs {what}, which a {type(self.clip).__name__} does not have. Pass a "
-                    "CLIP or MetaCLIP 2 as the backbone."
+                    f"{type(self).__name__} needs {what}, and that of a {kind.model_class.__name__} is {found}. Pass "
+                    "a CLIP or MetaCLIP 2 as the backbone."
                 )
 
     @classmethod
@@ -126,20 +128,20 @@ class ContextPromptModel(ClipPromptModel):
         cls, config: Any, class_names: Sequence[str], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, Any]:
         """Return the configuration fields with the classes, after checking that every prompt fits the text tower."""
-        text_config = config.clip_config.text_config
+        clip_config = config.clip_config
         # The leading space tokenizes a name as after words: the released codes have a placeholder before the name.
         class_names = check_class_names(class_names)  # a list, because it is iterated twice
         names = clean_class_names(class_names)
         texts = [f" {fill_template(cls._prompt_text(config), name)}" for name in names]
         names = [f" {name}" for name in names]
-        prompts, _ = tokenize_class_prompts(tokenizer, texts, names, text_config, cls._num_added_tokens(config))
+        prompts, _ = tokenize_class_prompts(tokenizer, texts, names, clip_config, cls._num_added_tokens(config))
         fields = {
             **class_fields(class_names),
             **special_token_fields(tokenizer),
             "class_token_ids": [ids_to_string(ids) for ids in prompts],
         }
         if cls.uses_teacher:
-            fields["teacher_token_ids"] = tokenize_templates(config.templates, class_names, tokenizer, text_config)
+            fields["teacher_token_ids"] = tokenize_templates(config.templates, class_names, tokenizer, clip_config)
         return fields
 
     @classmethod
@@ -382,7 +384,7 @@ def tokenize_templates(
     templates: Sequence[str],
     class_names: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
-    text_config: PreTrainedConfig,
+    clip_config: PreTrainedConfig,
 ) -> list[str]:
     """Return the token ids of prompts, as strings: all classes in the first template, then in the second, ….
 
@@ -390,14 +392,14 @@ def tokenize_templates(
         templates: sentences with one `{}` for the class name.
         class_names: class names, in the order of the labels.
         tokenizer: the backbone's tokenizer.
-        text_config: configuration of the text tower.
+        clip_config: configuration of the backbone.
 
     Raises:
         ValueError: if a prompt does not fit the text tower.
     """
     names = clean_class_names(class_names)
     texts = [fill_template(template, name) for template in templates for name in names]
-    prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), text_config)
+    prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config)
     return [ids_to_string(ids) for ids in prompts]
 
 

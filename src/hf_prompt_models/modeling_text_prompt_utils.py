@@ -48,7 +48,7 @@ class TextPromptModel(PromptPreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
-        self.backbone_type = find_backbone(config.clip_config.get_text_config())
+        self.backbone_type = find_backbone(config.clip_config)
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
         self._prompts: tuple[Any, PackedPrompts | torch.Tensor, list[int]] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
@@ -58,7 +58,7 @@ class TextPromptModel(PromptPreTrainedModel):
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
         """Return the names of the weights that identify the backbone."""
-        return find_backbone(backbone.config.text_config).fingerprint_weights
+        return find_backbone(backbone.config).fingerprint_weights
 
     @classmethod
     def _load_parts(

@@ -233,8 +233,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         if model_type not in known:
             listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
             raise TypeError(
-                f"The backbone {str(name_or_path)!r} is of type {model_type!r}, whose text tower {cls.__name__} does "
-                f"not know: it takes checkpoints of {listed}."
+                f"The backbone {str(name_or_path)!r} is of type {model_type!r}, which {cls.__name__} does not take. "
+                f"It takes checkpoints of {listed}."
             )
         try:
             return known[model_type].from_pretrained(name_or_path, **cls._for_backbone(kwargs))

@@ -1,5 +1,6 @@
 """Zero-shot CLIP and CoOp over every type of backbone: checkpoints, pipelines, fingerprints, inputs, refused types."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,16 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    AltCLIPTextConfig,
     AutoModelForImageClassification,
     AutoProcessor,
+    CLIPConfig,
     CLIPTextConfig,
-    Siglip2TextConfig,
+    Siglip2Config,
+    VisionTextDualEncoderConfig,
     pipeline,
 )
 
-from hf_prompt_models import ClipZeroShotForImageClassification, CoOpConfig, CoOpForImageClassification
+from hf_prompt_models import (
+    ClipZeroShotForImageClassification,
+    CoOpConfig,
+    CoOpForImageClassification,
+    IVLPForImageClassification,
+    MaPLeForImageClassification,
+    MMRLForImageClassification,
+)
 from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
+from hf_prompt_models.modeling_context_utils import ContextPromptModel
 from tests import stand_ins
 from tests.tested_method import check_image_classification, random_image
 
@@ -182,28 +192,43 @@ def test_padding_patches_are_not_seen(naflex: Path) -> None:
 # -- types -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_listed_type_is_found_by_its_text_tower() -> None:
-    assert find_backbone(CLIPTextConfig()).packs_prompts
-    assert not find_backbone(Siglip2TextConfig()).packs_prompts
-    for text_config, backbone in BACKBONES.items():
-        assert type(backbone.model_class.config_class().text_config) is text_config
+def test_a_backbone_is_found_by_its_model_type() -> None:
+    assert find_backbone(CLIPConfig()).packs_prompts
+    assert not find_backbone(Siglip2Config()).packs_prompts
+    for model_type, backbone in BACKBONES.items():
+        assert backbone.model_class.config_class.model_type == model_type
+
+
+def test_the_text_tower_of_a_clip_does_not_make_a_backbone_a_clip() -> None:
+    with pytest.raises(TypeError, match=r"type 'clip_text_model'.*must be one of CLIPModel"):
+        find_backbone(CLIPTextConfig())
+    both = VisionTextDualEncoderConfig(text_config=CLIPTextConfig().to_dict(), vision_config={"model_type": "vit"})
+    with pytest.raises(TypeError, match="type 'vision-text-dual-encoder'"):
+        find_backbone(both)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_backbone_of_an_unknown_type_is_refused_with_the_known_ones(method: type[Model], tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "altclip"}))
-    with pytest.raises(TypeError, match="'altclip'") as error:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "groupvit"}))
+    with pytest.raises(TypeError, match="'groupvit'") as error:
         method.from_backbone(tmp_path, class_names=NAMES)
     for part in (str(tmp_path), "CLIPModel", "MetaClip2Model", "SiglipModel", "Siglip2Model"):
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("model_type", ["altclip", "bert"])
+@pytest.mark.parametrize("model_type", ["groupvit", "bert"])
 def test_a_configuration_with_another_backbone_is_refused(model_type: str) -> None:
     with pytest.raises(TypeError, match="must be one of CLIPModel"):
         CoOpForImageClassification(CoOpConfig(clip_config={"model_type": model_type}))
 
 
-def test_an_unknown_text_tower_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match=r"AltCLIPTextConfig.*SiglipModel"):
-        find_backbone(AltCLIPTextConfig())
+@pytest.mark.parametrize(
+    "method", [IVLPForImageClassification, MaPLeForImageClassification, MMRLForImageClassification]
+)
+def test_methods_over_a_class_token_refuse_an_image_tower_without_tokens(
+    method: type[ContextPromptModel], openai_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, "clip", dataclasses.replace(BACKBONES["clip"], image_tokens="none"))
+    with pytest.raises(TypeError, match=r"needs an image tower with a class token.*CLIPModel is convolutional"):
+        method.from_backbone(openai_clip, NAMES)
+    build(CoOpForImageClassification, openai_clip)

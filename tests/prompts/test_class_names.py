@@ -1,7 +1,7 @@
 """Class names as they are written in prompts, and invalid class names."""
 
 import pytest
-from transformers import CLIPTextConfig
+from transformers import CLIPConfig
 
 from hf_prompt_models.prompts.class_names import (
     check_class_names,
@@ -14,9 +14,16 @@ from tests.stand_ins import CLIP_MERGES, END, clip_tokenizer, clip_vocabulary
 
 
 VOCABULARY = clip_vocabulary()
-LEGACY = CLIPTextConfig(vocab_size=len(VOCABULARY), bos_token_id=0, eos_token_id=2, pad_token_id=1)
-MODERN = CLIPTextConfig(
-    vocab_size=len(VOCABULARY), bos_token_id=len(VOCABULARY) - 2, eos_token_id=len(VOCABULARY) - 1, pad_token_id=1
+LEGACY = CLIPConfig(
+    text_config={"vocab_size": len(VOCABULARY), "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+)
+MODERN = CLIPConfig(
+    text_config={
+        "vocab_size": len(VOCABULARY),
+        "bos_token_id": len(VOCABULARY) - 2,
+        "eos_token_id": len(VOCABULARY) - 1,
+        "pad_token_id": 1,
+    }
 )
 
 
@@ -38,21 +45,21 @@ def test_names_that_cannot_be_read_are_refused(names: list, said: str) -> None:
 
 
 @pytest.mark.parametrize("config", [LEGACY, MODERN])
-def test_prompts_run_from_the_start_token_to_the_end_token(config: CLIPTextConfig) -> None:
+def test_prompts_run_from_the_start_token_to_the_end_token(config: CLIPConfig) -> None:
     (ids,) = tokenize_prompts(clip_tokenizer(), ["a photo of a cat."], config)
     tokens = ["a</w>", "photo</w>", "of</w>", "a</w>", "cat</w>", ".</w>"]
     assert ids == [len(VOCABULARY) - 2, *(VOCABULARY[token] for token in tokens), len(VOCABULARY) - 1]
 
 
 @pytest.mark.parametrize("config", [LEGACY, MODERN])
-def test_a_name_that_holds_the_end_token_is_refused(config: CLIPTextConfig) -> None:
+def test_a_name_that_holds_the_end_token_is_refused(config: CLIPConfig) -> None:
     with pytest.raises(ValueError, match="special token"):
         tokenize_prompts(clip_tokenizer(), [f"a {END} cat."], config)
 
 
 @pytest.mark.parametrize("config", [LEGACY, MODERN])
 @pytest.mark.parametrize(("kind", "text"), [("too large", "cat."), ("no end token", "cat."), ("no end token", "!.")])
-def test_another_towers_tokenizer_is_refused(kind: str, text: str, config: CLIPTextConfig) -> None:
+def test_another_towers_tokenizer_is_refused(kind: str, text: str, config: CLIPConfig) -> None:
     tokenizer = clip_tokenizer()
     if kind == "too large":
         tokenizer.add_tokens(["cat"])

@@ -1,23 +1,9 @@
-"""The two-tower models of transformers that support prompts, and how they differ.
-
-A model is listed by the type of its text configuration. A model can be added if its text tower either is causal and
-pooled at the end token, as in CLIP, or attends to all positions, as in SigLIP.
-"""
+"""The two-tower models that support prompts, by their `model_type`, and how they differ."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from transformers import (
-    CLIPModel,
-    CLIPTextConfig,
-    MetaClip2Model,
-    MetaClip2TextConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Siglip2Model,
-    Siglip2TextConfig,
-    SiglipModel,
-    SiglipTextConfig,
-)
+from transformers import CLIPModel, MetaClip2Model, PreTrainedConfig, PreTrainedModel, Siglip2Model, SiglipModel
 
 
 @dataclass(frozen=True)
@@ -26,10 +12,10 @@ class Backbone:
 
     Attributes:
         model_class: class of the model.
-        packs_prompts: whether its text tower is causal and pooled at the end token, so that prompts can share rows
-            (`prompts.text_encoding`). Otherwise, each prompt is padded to all positions and pooled at the last one
-            (`prompts.padded_encoding`).
-        has_class_token: whether its image tower is pooled at a class token, as in CLIP.
+        text_pooling: which output of its text tower is the feature of a text. "end token": the tower is causal, as in
+            CLIP. "last position": it is bidirectional, and texts are padded to all of its positions, as in SigLIP.
+        image_tokens: the tokens in the layers of its image tower. "class token": a class token, which is pooled, and
+            patches. "patches": patches alone. "none": the tower is convolutional.
         start_tokens: number of tokens that its tokenizer adds before a text.
         has_logit_bias: whether a learned bias is added to the scaled similarities.
         image_inputs: keyword arguments of its image tower.
@@ -37,18 +23,28 @@ class Backbone:
     """
 
     model_class: type[PreTrainedModel]
-    packs_prompts: bool
-    has_class_token: bool
+    text_pooling: Literal["end token", "last position"]
+    image_tokens: Literal["class token", "patches", "none"]
     start_tokens: int
     has_logit_bias: bool
     image_inputs: tuple[str, ...]
     fingerprint_weights: tuple[str, ...]
 
+    @property
+    def packs_prompts(self) -> bool:
+        """Whether prompts can share rows of the text tower (`prompts.text_encoding`)."""
+        return self.text_pooling == "end token"
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the image tower is pooled at a class token."""
+        return self.image_tokens == "class token"
+
 
 _CLIP = Backbone(
     model_class=CLIPModel,
-    packs_prompts=True,
-    has_class_token=True,
+    text_pooling="end token",
+    image_tokens="class token",
     start_tokens=1,
     has_logit_bias=False,
     image_inputs=("pixel_values",),
@@ -61,8 +57,8 @@ _CLIP = Backbone(
 )
 _SIGLIP = Backbone(
     model_class=SiglipModel,
-    packs_prompts=False,
-    has_class_token=False,
+    text_pooling="last position",
+    image_tokens="patches",
     start_tokens=0,
     has_logit_bias=True,
     image_inputs=("pixel_values",),
@@ -74,28 +70,27 @@ _SIGLIP = Backbone(
     ),
 )
 
-BACKBONES: dict[type[PreTrainedConfig], Backbone] = {
-    CLIPTextConfig: _CLIP,
-    MetaClip2TextConfig: replace(_CLIP, model_class=MetaClip2Model),
-    SiglipTextConfig: _SIGLIP,
+BACKBONES: dict[str, Backbone] = {
+    "clip": _CLIP,
+    "metaclip_2": replace(_CLIP, model_class=MetaClip2Model),
+    "siglip": _SIGLIP,
     # For NaFlex checkpoints. SigLIP 2 with a fixed resolution is a SiglipModel.
-    Siglip2TextConfig: replace(
+    "siglip2": replace(
         _SIGLIP, model_class=Siglip2Model, image_inputs=("pixel_values", "pixel_attention_mask", "spatial_shapes")
     ),
 }
 
 
-def find_backbone(text_config: PreTrainedConfig) -> Backbone:
-    """Return the backbone for a text configuration.
+def find_backbone(config: PreTrainedConfig) -> Backbone:
+    """Return the backbone of a configuration, such as a `CLIPConfig`.
 
     Raises:
         TypeError: if its type is not listed, so that it is unknown how the model encodes a prompt.
     """
-    backbone = BACKBONES.get(type(text_config))
+    backbone = BACKBONES.get(config.model_type)
     if backbone is None:
         known = ", ".join(backbone.model_class.__name__ for backbone in BACKBONES.values())
         raise TypeError(
-            f"Prompts cannot be encoded by a text tower with a {type(text_config).__name__}: the backbone must be "
-            f"one of {known}."
+            f"Prompts cannot be encoded by a backbone of type {config.model_type!r}: it must be one of {known}."
         )
     return backbone

@@ -80,14 +80,14 @@ def clean_class_names(class_names: Sequence[str]) -> list[str]:
 
 
 def tokenize_prompts(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], text_config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], clip_config: PreTrainedConfig
 ) -> list[list[int]]:
     """Return the token ids of complete prompts, from the start token, if there is one, to the end token.
 
     Args:
         tokenizer: the backbone's tokenizer.
         texts: the prompts.
-        text_config: configuration of the text tower. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's
+        clip_config: configuration of the backbone. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's
             checkpoints, for which transformers reads the tower at the largest token id. For any other value it reads
             the tower at the first token with that id. SigLIP's tower is read at its last position, so its
             `eos_token_id` has no meaning.
@@ -95,8 +95,9 @@ def tokenize_prompts(
     Raises:
         ValueError: if a text contains a special token of the tokenizer, or the tokenizer does not fit the text tower.
     """
+    text_config = clip_config.text_config
     legacy = isinstance(text_config, CLIPTextConfig) and text_config.eos_token_id == 2
-    by_tokenizer = legacy or not find_backbone(text_config).packs_prompts
+    by_tokenizer = legacy or not find_backbone(clip_config).packs_prompts
     end = tokenizer.eos_token_id if by_tokenizer else text_config.eos_token_id
     prompts: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
     trimmed = []
@@ -117,7 +118,7 @@ def tokenize_class_prompts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     names: Sequence[str],
-    text_config: PreTrainedConfig,
+    clip_config: PreTrainedConfig,
     n_ctx: int = 0,
 ) -> tuple[list[list[int]], list[int]]:
     """Return the token ids of complete prompts, and the number of tokens of the class name in each.
@@ -126,14 +127,15 @@ def tokenize_class_prompts(
         tokenizer: the backbone's tokenizer.
         texts: the prompts.
         names: the class name in each prompt, with a leading space if there is one in the prompt.
-        text_config: configuration of the text tower.
+        clip_config: configuration of the backbone.
         n_ctx: number of context vectors that will be added to each prompt.
 
     Raises:
         ValueError: as `tokenize_prompts` and `check_prompt_lengths` do, or if the tokenizer removes a complete name.
     """
-    prompts = tokenize_prompts(tokenizer, texts, text_config)
-    start_tokens = find_backbone(text_config).start_tokens
+    text_config = clip_config.text_config
+    prompts = tokenize_prompts(tokenizer, texts, clip_config)
+    start_tokens = find_backbone(clip_config).start_tokens
     distinct = list(dict.fromkeys(names))  # an ensemble has each class once per template
     alone = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
     ids_of = dict(zip(distinct, alone, strict=True))

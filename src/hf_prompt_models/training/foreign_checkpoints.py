@@ -66,9 +66,10 @@ def is_prompt_model(model_type: str) -> bool:
 
 def describe_foreign(place: object, model_type: str, architectures: object) -> str:
     """Return a message that says what a checkpoint of another package is and how to use it."""
-    known = {backbone.model_class.config_class.model_type for backbone in BACKBONES.values()}
     untrained = (
-        " `hf-prompt predict` classifies with it untrained, given --class_names FILE." if model_type in known else ""
+        " `hf-prompt predict` classifies with it untrained, given --class_names FILE."
+        if model_type in BACKBONES
+        else ""
     )
     named = architectures[0] if isinstance(architectures, list) and architectures else "model"
     return (

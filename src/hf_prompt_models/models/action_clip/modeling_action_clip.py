@@ -102,7 +102,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     """
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
-        backbone_class = find_backbone(config.clip_config.get_text_config()).model_class
+        backbone_class = find_backbone(config.clip_config).model_class
         if backbone_class not in self.backbone_classes:
             known = " or ".join(known.__name__ for known in self.backbone_classes)
             raise TypeError(f"ActionCLIP takes a {known} as its backbone, not a {backbone_class.__name__}.")

@@ -194,7 +194,7 @@ def _tokenized_classes(
     class_names = check_class_names(class_names)  # a list, because it is iterated twice
     names = [f" {name}" for name in clean_class_names(class_names)]
     texts = [f"{name}." for name in names]
-    prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config.text_config, n_ctx)
+    prompts, lengths = tokenize_class_prompts(tokenizer, texts, names, clip_config, n_ctx)
     return {
         **class_fields(class_names),
         **special_token_fields(tokenizer),

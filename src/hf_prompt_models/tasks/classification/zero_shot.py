@@ -20,8 +20,7 @@ def is_backbone(name_or_path: str) -> bool:
     if name_or_path == PLAYGROUND:
         return True
     config, _ = PreTrainedConfig.get_config_dict(name_or_path)
-    known = {backbone.model_class.config_class.model_type for backbone in BACKBONES.values()}
-    return config.get("model_type") in known
+    return config.get("model_type") in BACKBONES
 
 
 def kind_of_files(paths: Iterable[str]) -> str:
