@@ -15,12 +15,14 @@ from transformers.utils.generic import TransformersKwargs
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel
 from hf_prompt_models.modeling_utils import at_least_float32
+from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.prompts.class_names import (
     check_class_names,
     clean_class_names,
     special_token_fields,
     tokenize_class_prompts,
 )
+from hf_prompt_models.prompts.class_prompts import ClassPrompts, check_ensemble, tokenize_sentences
 from hf_prompt_models.prompts.templates import check_templates, fill_template
 from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
 
@@ -257,13 +259,125 @@ class TemplatePromptModel(TextPromptModel):
         class_names = check_class_names(class_names)  # a list, because it is iterated twice
         names = cls.names_in_prompts(class_names)
         texts = [fill_template(template, name) for template in templates for name in names]
-        prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config)
+        prompts: list[list[int]] = []
+        if texts:
+            prompts, _ = tokenize_class_prompts(tokenizer, texts, names * len(templates), clip_config)
         return {
             **class_fields(class_names),
             **special_token_fields(tokenizer),
             "templates": templates,
             "prompt_token_ids": [ids_to_string(ids) for ids in prompts],
         }
+
+
+class EnsemblePromptModel(TemplatePromptModel):
+    """Base class of methods whose prompts are class names in templates, sentences about each class, or both.
+
+    The configuration also has the field `class_prompts`: a list of sentences for each class, by its index. In
+    `prompt_token_ids` the sentences of the first class follow the filled templates, then those of the second, ….
+    """
+
+    def set_classes(
+        self,
+        class_names: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        templates: Sequence[str] | None = None,
+        class_prompts: ClassPrompts | None = None,
+    ) -> None:
+        """Replace the classes, and the templates and sentences if new ones are given.
+
+        Args:
+            class_names: the new class names, in the order of the labels.
+            tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the processor that was saved
+                with the model.
+            templates: new templates; `[]` for none. Default: those of the model.
+            class_prompts: new sentences, by class name or in the order of the labels; `{}` for none. Default: those of
+                the model's classes that are among the new ones.
+
+        Raises:
+            ValueError: if the model has no templates and a class no sentences; the message names it.
+        """
+        class_names = check_class_names(class_names)
+        if class_prompts is None and self.config.class_prompts is not None:
+            class_prompts = self._sentences_by_name(class_names)
+        templates = self.config.templates if templates is None else templates
+        templates, sentences = check_ensemble(class_names, templates or (), class_prompts)
+        tokenizer = self._tokenizer_or_own(tokenizer)
+        self.config.update(
+            self._ensemble_fields(class_names, templates, sentences, tokenizer, self.config.clip_config)
+        )
+        self._prompted_classes = self._named_classes()
+
+    def prompt_means(self, prompt_features: torch.Tensor, normalize: bool = True) -> torch.Tensor:
+        """Return the mean of the features of each class's prompts, (classes, dim), which is not normalised.
+
+        Args:
+            prompt_features: (prompts, dim) projected features of all prompts, in the order of `prompt_token_ids`.
+            normalize: whether to normalise the feature of each prompt first.
+
+        Raises:
+            ValueError: if the configuration has templates and sentences for another number of prompts.
+        """
+        classes, templates = self.config.num_labels, self.num_templates
+        numbers = self._sentence_numbers()
+        if len(numbers) != classes or len(prompt_features) != templates * classes + sum(numbers):
+            raise ValueError(
+                f"The configuration has {len(prompt_features)} prompts of {classes} classes, which are not those of "
+                f"its {templates} templates and {sum(numbers)} sentences: call set_classes(names)."
+            )
+        features = F.normalize(prompt_features, dim=-1) if normalize else prompt_features
+        filled, described = features.split([templates * classes, sum(numbers)])
+        sums = filled.unflatten(0, (templates, classes)).sum(dim=0)
+        if any(numbers):
+            # Sums of slices: on a GPU index_add adds in another order each time.
+            sums = sums + torch.stack([own.sum(dim=0) for own in described.split(numbers)])
+        return sums / (templates + torch.tensor(numbers, device=sums.device))[:, None]
+
+    def prompt_fields(self) -> tuple[Any, ...]:
+        """Return the configuration fields that the prompts and the class features depend on."""
+        return *super().prompt_fields(), tuple(self._sentence_numbers())
+
+    def _named_classes(self) -> tuple[Any, ...]:
+        return *super()._named_classes(), [list(own) for own in self.config.class_prompts or ()]
+
+    def _sentence_numbers(self) -> list[int]:
+        """Return the number of sentences of each class."""
+        sentences = self.config.class_prompts
+        return [0] * self.config.num_labels if sentences is None else [len(own) for own in sentences]
+
+    def _sentences_by_name(self, class_names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the model's sentences about those of its classes that are in `class_names`."""
+        wanted = set(clean_class_names(class_names))
+        found: dict[str, list[str]] = {}
+        for name, sentences in zip(clean_class_names(self.config.class_names), self.config.class_prompts, strict=True):
+            if name in wanted and found.setdefault(name, sentences) != sentences:
+                raise ValueError(
+                    f"The model has two classes {name!r} with different sentences. Pass class_prompts as a list, in "
+                    "the order of the labels."
+                )
+        return found
+
+    @classmethod
+    def _ensemble_fields(
+        cls,
+        class_names: Sequence[str],
+        templates: list[str],
+        sentences: list[list[str]] | None,
+        tokenizer: PreTrainedTokenizerBase,
+        clip_config: PreTrainedConfig,
+    ) -> dict[str, Any]:
+        """Return the configuration fields with classes, templates and sentences; a warning counts those that are cut.
+
+        `templates` and `sentences` are those that `check_ensemble` returns.
+        """
+        fields = cls._tokenized_classes(class_names, templates, tokenizer, clip_config) | {"class_prompts": sentences}
+        if sentences is None:
+            return fields
+        texts = [sentence for own in sentences for sentence in own]
+        prompts, lengths = tokenize_sentences(tokenizer, texts, clip_config)
+        longest = clip_config.text_config.max_position_embeddings
+        report_cut_texts(zip(texts, lengths, strict=True), longest, "class_prompts")
+        return fields | {"prompt_token_ids": fields["prompt_token_ids"] + [ids_to_string(ids) for ids in prompts]}
 
 
 def weighted_sum(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:

@@ -19,8 +19,11 @@ class ClipZeroShotConfig(PromptConfig):
             identified by its `model_type`.
         templates (`list[str]`, *optional*):
             Sentences with one `{}` for the class name. Several templates form an ensemble.
+        class_prompts (`list[list[str]]`, *optional*):
+            Sentences about each class, by its index. They form an ensemble with the templates.
         prompt_token_ids (`list[str]`, *optional*):
-            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, ….
+            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, …,
+            then the sentences of the first class, of the second, ….
     """
 
     task = "image-classification"
@@ -30,6 +33,7 @@ class ClipZeroShotConfig(PromptConfig):
 
     clip_config: dict | PreTrainedConfig | None = None
     templates: list[str] | None = None
+    class_prompts: list[list[str]] | None = None
     prompt_token_ids: list[str] | None = None
 
 
