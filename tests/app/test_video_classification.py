@@ -62,7 +62,7 @@ def test_each_of_several_labels_has_a_probability_of_its_own(tmp_path: Path, cli
 def test_a_broken_clip_is_named_without_its_folder(actions: Path, clip: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(Path(clip).read_bytes()[:400])
-    with pytest.raises(UnreadableVideoError, match=r"^Cannot read the video broken.mp4: it is torn") as error:
+    with pytest.raises(UnreadableVideoError, match=r"^Cannot read the video broken.mp4: it is truncated") as error:
         VideoClassifier(actions, CPU).read(str(broken))
     assert str(tmp_path) not in str(error.value)
 

@@ -92,16 +92,16 @@ def test_a_test_set_may_lack_classes_of_the_file(tmp_path: Path) -> None:
         ("csv", "n01,rose\nn02,tulip", "no name for 1 class folder.*n03"),
         ("csv", "n01,rose\nn02,tulip\nn03,oak\nn04,elm", "names 1 folder.*n04"),
         ("csv", "n01,rose\nn02,tulip\nn1,oak", "no name for.*n03.*names 1 folder.*n1"),
-        ("csv", "n01,rose\nn02,tulip\nn01,oak", "Line 3 of .*'n01' again"),
+        ("csv", "n01,rose\nn02,tulip\nn01,oak", "Line 3 of .*repeats the folder 'n01'"),
         ("csv", "n01,rose\nn02,\nn03,oak", "Line 2 of .* has no name"),
         ("csv", "n01,rose\n,tulip\nn03,oak", "Line 2 of .* has no folder"),
         ("csv", "n01,rose\nn02,tulip,red\nn03,oak", "Line 2 of .* has 3 field"),
         ("csv", 'n01,rose\nn02,"tulip\nn03,oak', "Line 2 of .* cannot be read as CSV"),
-        ("txt", "n01,rose\nn02 tulip\nn03,oak", "Line 1 of .*begins with a class folder"),
-        ("txt", "rose\ntulip", "2 names, and photos has 3 classes: n01, n02, n03"),
-        ("txt", "rose\ntulip\noak\nelm", "4 names, and photos has 3 classes"),
+        ("txt", "n01,rose\nn02 tulip\nn03,oak", "Line 1 of .*starts with a class folder"),
+        ("txt", "rose\ntulip", "2 names, but photos has 3 classes: n01, n02, n03"),
+        ("txt", "rose\ntulip\noak\nelm", "4 names, but photos has 3 classes"),
         ("txt", "rose\n_\noak", "Line 2 of .* has no name"),
-        ("json", '{"n01": "rose", "n02": "tulip", "n01": "oak"}', "'n01' again"),
+        ("json", '{"n01": "rose", "n02": "tulip", "n01": "oak"}', "repeats the folder 'n01'"),
         ("json", '{"n01": "rose", "n02": 2, "n03": "oak"}', "JSON object"),
         ("json", "[]", "JSON object"),
         ("json", "{", "cannot be read as JSON"),
@@ -115,5 +115,5 @@ def test_what_leaves_a_class_without_its_name_is_refused(
 
 
 def test_names_in_another_order_than_the_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Line 1 of .*'daisy' 'rose', which is another folder"):
+    with pytest.raises(ValueError, match=r"Line 1 of .*'daisy' the name 'rose', which is another folder"):
         named(tmp_path, "rose\ndaisy\ntulip", classes=["daisy", "rose", "tulip"])

@@ -35,7 +35,7 @@ def test_columns_that_are_not_read_are_named_once(
         assert not caplog.messages
         file.write_text(f"{json.dumps(row)}\n{json.dumps(row | {'price': 3, 'colour': 'red'})}\n")
         assert len(read(file)) == 2
-    assert caplog.messages == [f"Columns of {file} that are not read: price, colour"]
+    assert caplog.messages == [f"Ignored columns of {file}: price, colour"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_ids_of_classes_are_their_order(ids: Any, names: list[str], tmp_path: Pa
 def test_ids_that_say_no_order_are_refused(ids: list[int], tmp_path: Path) -> None:
     rows = "".join(f"{number},{name}\n" for number, name in zip(ids, "abc", strict=True))
     (tmp_path / "labels.csv").write_text("id,name\n" + rows)
-    with pytest.raises(ValueError, match=r"labels\.csv: ids are 0, 1, 2, … in any order, or ascending"):
+    with pytest.raises(ValueError, match=r"labels\.csv: expected the ids 0, 1, 2, … in any order"):
         read_labels(tmp_path / "labels.csv")
 
 

@@ -29,8 +29,8 @@ def test_lists_stand_for_their_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "label\nx\n", "needs one column of files, such as 'path'; it has label"),
-        ("a.csv", "path,image\nx,y\n", "needs one column of files, .* it has image, path"),
+        ("a.csv", "label\nx\n", "needs exactly one column of files, such as 'path', but it has label"),
+        ("a.csv", "path,image\nx,y\n", "needs exactly one column of files, .* it has image, path"),
         ("a.txt", "a.txt\n../secret.png\n", r"line 2: '\.\./secret\.png' is not a path within"),
         ("a.jsonl", '{"path": "a.jsonl"}\n{"path": null}\n', "line 2: '' is not a path within"),
     ],

@@ -75,9 +75,9 @@ def test_class_names_follow_from_folders_and_are_their_own(name: str, folder: st
 @pytest.mark.parametrize(
     ("name", "folder", "message"),
     [
-        ("eurosat", "Desert", "EuroSAT has no class folder 'Desert'; it has AnnualCrop, "),
+        ("eurosat", "Desert", "EuroSAT has no class folder 'Desert'. Its class folders are AnnualCrop, "),
         ("imagenet", "n01440764", "'n01440764' is a WordNet id.*classnames.txt"),
-        ("oxford_flowers", "12", "'12' is a number, not a flower"),
+        ("oxford_flowers", "12", "'12' is a number, not the name of a flower"),
     ],
 )
 def test_folders_that_cannot_be_of_the_data_set_are_refused(name: str, folder: str, message: str) -> None:

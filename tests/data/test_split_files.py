@@ -59,7 +59,7 @@ def test_a_folder_or_a_split_file_may_say_its_split(pets: Path) -> None:
         assert list(read_labelled_images(source, "train").names) == ["images/boxer_2.png"]
     assert len(read_labelled_images(file, "train")) == 3
     assert list(read_labelled_images(f"{file}:validation", "train").names) == ["images/boxer_2.png"]
-    with pytest.raises(ValueError, match=r"Pets\.json has no split 'extra'; it has train, val, test"):
+    with pytest.raises(ValueError, match=r"Pets\.json has no split 'extra'\. Its splits are train, val, test"):
         read_labelled_images(f"{file}:extra", "train")
 
 
@@ -78,7 +78,7 @@ def test_images_that_several_folders_hold_are_not_guessed(tmp_path: Path) -> Non
     write_images(tmp_path / "large", "1.png", "2.png")
     write_images(tmp_path / "small", "1.png", "2.png")
     (tmp_path / "split_zhou_Mine.json").write_text('{"train": [["1.png", 0, "x"], ["2.png", 1, "y"]]}')
-    with pytest.raises(ValueError, match=r"several folders beside it \(large, small\)"):
+    with pytest.raises(ValueError, match=r"several folders next to the file \(large, small\)"):
         read_labelled_images(tmp_path, "train")
 
 
@@ -98,7 +98,7 @@ def test_missing_images_are_counted_and_named(pets: Path) -> None:
     names = [f"gone_{number}.png" for number in range(7)]
     entries = [["boxer_1.png", 0, "boxer"], *([name, 1, "gone"] for name in names)]
     (pets / "split_zhou_OxfordPets.json").write_text(json.dumps({"train": entries}))
-    with pytest.raises(ValueError, match=r"7 of 8 images .*/images: 'gone_0\.png', .*'gone_4\.png' …\.$"):
+    with pytest.raises(ValueError, match=r"7 of 8 images .*/images: 'gone_0\.png', .*'gone_4\.png' …\. Add these files"):
         read_labelled_images(pets, "train")
 
 
@@ -113,7 +113,7 @@ GOOD = ["a.png", 0, "a"]
         ([GOOD], "is not a split file"),
         ({"train": {"a.png": 0}}, "is not a split file"),
         ({"train": []}, "no images for 'train'"),
-        ({"test": [GOOD]}, "no split 'train'; it has test"),
+        ({"test": [GOOD]}, "no split 'train'. Its splits are test"),
         ({"train": [GOOD, "b.png"]}, r"Mine\.json, entry 1 of 'train': expected \[image path, label, class name\]"),
         ({"train": [GOOD, ["b.png", 1]]}, "entry 1 of 'train'"),
         ({"train": [GOOD, ["b.png", True, "b"]]}, "entry 1 of 'train'"),
@@ -125,10 +125,10 @@ GOOD = ["a.png", 0, "a"]
         ({"train": [GOOD, ["x/../../b.png", 1, "b"]]}, "not a path within"),
         ({"train": [GOOD, ["", 1, "b"]]}, "not a path within"),
         ({"train": [GOOD, ["b\0.png", 1, "b"]]}, "not a path within"),
-        ({"train": [GOOD, ["b.png", 2, "b"]]}, "without gaps, at least two; they are 0, 2"),
-        ({"train": [GOOD, ["b.png", -1, "b"]]}, "they are -1, 0"),
-        ({"train": [GOOD]}, "at least two; they are 0"),
-        ({"train": [GOOD, ["b.png", 1, "b"]], "test": [["a.png", 1, "c"]]}, "label 1 is 'c' here and 'b' before"),
+        ({"train": [GOOD, ["b.png", 2, "b"]]}, "without gaps, got 0, 2"),
+        ({"train": [GOOD, ["b.png", -1, "b"]]}, "got -1, 0"),
+        ({"train": [GOOD]}, "at least two labels .* got 0"),
+        ({"train": [GOOD, ["b.png", 1, "b"]], "test": [["a.png", 1, "c"]]}, "label 1 has the name 'c' here, but 'b' before"),
     ],
 )
 def test_damaged_split_files_are_refused_by_file_and_entry(tmp_path: Path, value: Any, message: str) -> None:

@@ -202,7 +202,7 @@ def test_bad_input_is_refused_before_training_and_leaves_the_output_untouched(
     assert "no folder" in message(data=tmp_path / "absent")
     assert "at least 2 are needed" in message("--train_dir", data / "train" / "cat")
     single = write_pictures(tmp_path / "other", {"cat": 1, "bird": 1})
-    assert "class(es) that the model does not: bird" in message("--test_dir", single)
+    assert "class(es) that the model does not have: bird" in message("--test_dir", single)
     broken = tmp_path / "broken"
     shutil.copytree(data, broken)
     for part in ("train", "test"):

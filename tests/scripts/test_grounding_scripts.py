@@ -189,7 +189,7 @@ def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, vilt: P
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--shots", 5), "1 to the 4 there are; got 5"),
+        (("--shots", 5), "between 1 and 4 expressions to train on, got shots=5"),
         (("--train_dir", "/nowhere"), "There is no file or folder '/nowhere'"),
         (("--template", "no blank {}"), "MASK"),
     ],

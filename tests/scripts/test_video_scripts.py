@@ -406,7 +406,7 @@ def test_other_classes_and_lists_are_evaluated(
     results = json.loads((tmp_path / "e.json").read_text())
     assert results["data"]["classes"] == 2
     assert results["seeds"]["-"]["top5_accuracy"] == 1
-    assert "pass their names as a CSV" in refused("evaluate.py", model, "--test_dir", tmp_path / "list.txt")
+    assert "Pass the names of the classes as a CSV" in refused("evaluate.py", model, "--test_dir", tmp_path / "list.txt")
     assert "--dataset does not apply" in refused("evaluate.py", model, "--test_dir", data / "test", "--dataset", "dtd")
     assert refused("evaluate.py", model, "--test_dir", data / "test", "--temporal_views", 0) == "2"
 

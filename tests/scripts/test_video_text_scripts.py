@@ -448,7 +448,7 @@ def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.Capture
     files = (tmp_path / "captions.json", tmp_path / "out.txt", "--entities")
     assert "is entity 0 again" in refused("build_entities.py", *files, tmp_path / "twice.txt")
     (tmp_path / "stop.json").write_text('["it is the one"]')
-    assert "stop words alone" in refused(
+    assert "only stop words" in refused(
         "build_entities.py", tmp_path / "stop.json", *files[1:], tmp_path / "list.txt"
     )
     (tmp_path / "other.json").write_text('["a tree"]')

@@ -451,8 +451,8 @@ def test_low_rank_updates_are_saved_small_found_by_the_pipeline_and_resumed(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--train_file", "/nowhere"), "neither a file here nor a data set"),
-        (("--validation_fraction", 0.01), "The part 'validation' would be empty: there are 6 different ids"),
+        (("--train_file", "/nowhere"), "neither a local file nor a dataset"),
+        (("--validation_fraction", 0.01), "The part 'validation' would be empty, because there are only 6 different ids"),
         (("--max_new_tokens", 61), "more than the 64 that the language model reads"),
         (("--num_image_tokens", 10), "1 to 9; got 10"),
         (("--shots_file", "x.json"), "x.json"),

@@ -53,13 +53,13 @@ class ClassNames:
         own = [comparable(each) for each in classes]
         problems = []
         if missing := [each for each, key in zip(classes, own, strict=True) if key not in name_of]:
-            problems.append(f"has no name for {len(missing)} class folder(s) of {where}: {_some(missing)}")
+            problems.append(f"has no name for {len(missing)} class folder(s) of {where} ({_some(missing)})")
         surplus = [each for each in self.folders if comparable(each) not in own]
         if surplus and complete:
-            problems.append(f"names {len(surplus)} folder(s) that {where} does not have: {_some(surplus)}")
+            problems.append(f"names {len(surplus)} folder(s) that {where} does not have ({_some(surplus)})")
         if problems:
             raise ValueError(
-                f"{self.source} {', and '.join(problems)}. Write a row for each of these class folders: "
+                f"{self.source} {' and '.join(problems)}. Write one row for each of these class folders: "
                 f"{_some(classes)}."
             )
         return [name_of[key] for key in own]
@@ -69,20 +69,21 @@ class ClassNames:
         for line, name in enumerate(self.names, start=1):
             if comparable(re.split(f"[{DELIMITERS}]", name)[0]) in place and comparable(name) not in place:
                 raise ValueError(
-                    f"Line {line} of {self.source}, {name!r}, begins with a class folder, and other lines do not have "
-                    "the form folder,name. Write all of them in this form, names with commas in quotes."
+                    f"Line {line} of {self.source}, {name!r}, starts with a class folder, but other lines do "
+                    "not have the form folder,name. Write all lines in this form and put names that contain "
+                    "commas in quotes."
                 )
         if len(self.names) != len(classes):
             raise ValueError(
-                f"{self.source} has {len(self.names)} names, and {where} has {len(classes)} classes: "
-                f"{_some(classes)}. Write one line for each in this order, or rows of the form folder,name."
+                f"{self.source} has {len(self.names)} names, but {where} has {len(classes)} classes: "
+                f"{_some(classes)}. Write one line per class in this order, or rows of the form folder,name."
             )
         for index, name in enumerate(self.names):
             if place.get(comparable(name), index) != index:
                 raise ValueError(
-                    f"Line {index + 1} of {self.source} names the class folder {classes[index]!r} {name!r}, which is "
-                    f"another folder of {where}. Put the lines in the order of the sorted folders, or write rows of "
-                    "the form folder,name."
+                    f"Line {index + 1} of {self.source} gives the class folder {classes[index]!r} the name "
+                    f"{name!r}, which is another folder of {where}. Put the lines in the order of the sorted "
+                    "folders, or write rows of the form folder,name."
                 )
         return list(self.names)
 
@@ -127,7 +128,7 @@ def read_class_names_file(path: str | os.PathLike) -> ClassNames:
         return _from_json(str(path), text)
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise ValueError(f"Line {lines.index('') + 1} of {path} is empty: write one class name a line.")
+        raise ValueError(f"Line {lines.index('') + 1} of {path} is empty. Write one class name per line.")
     with_ids = [match for match in map(WORDNET_LINE.fullmatch, lines) if match]
     have_ids = len(with_ids) == len(lines)
     rows = [(match[1], match[2]) for match in with_ids] if have_ids else _table(str(path), lines)
@@ -149,8 +150,8 @@ def _table(path: str, lines: Sequence[str]) -> list[tuple[str, ...]]:
     if path.lower().endswith(".csv") and any(len(row) > 1 for row in rows):
         number, row = next((number, row) for number, row in enumerate(rows, start=1) if len(row) != 2)
         raise ValueError(
-            f"Line {number} of {path} has {len(row)} field(s). A CSV file of class names has the two fields folder "
-            "and name in each row, names with commas in quotes."
+            f"Line {number} of {path} has {len(row)} field(s). Write the two fields folder and name in each "
+            "row of a CSV file of class names, and put names that contain commas in quotes."
         )
     # A quoted name is one field. If only some lines contain the delimiter, each line is a complete name.
     return [row if len(row) == 1 else (line,) for row, line in zip(rows, lines, strict=True)]
@@ -174,7 +175,9 @@ def _from_json(path: str, text: str) -> ClassNames:
         return ClassNames(path, _checked(value, places))
     if isinstance(value, tuple) and value and all(isinstance(name, str) for _, name in value):
         return _with_folders(path, value, [f"{path}, {folder!r}" for folder, _ in value])
-    raise ValueError(f'{path} must be a JSON object {{"folder": "name", …}}, or a list of names.')
+    raise ValueError(
+        f'{path} is not a file of class names. Write a JSON object {{"folder": "name", …}} or a JSON list of names.'
+    )
 
 
 def _with_folders(path: str, pairs: Sequence[tuple[str, str]], places: Sequence[str]) -> ClassNames:
@@ -182,9 +185,9 @@ def _with_folders(path: str, pairs: Sequence[tuple[str, str]], places: Sequence[
     seen: set[str] = set()
     for folder, place in zip(folders, places, strict=True):
         if not folder.strip():
-            raise ValueError(f"{place} has no folder in front of the name.")
+            raise ValueError(f"{place} has no folder in front of the name. Write rows of the form folder,name.")
         if comparable(folder) in seen:
-            raise ValueError(f"{place} names the folder {folder!r} again. Give each folder one name.")
+            raise ValueError(f"{place} repeats the folder {folder!r}. Give each folder one name.")
         seen.add(comparable(folder))
     return ClassNames(path, _checked(names, places), folders)
 
@@ -192,7 +195,7 @@ def _with_folders(path: str, pairs: Sequence[tuple[str, str]], places: Sequence[
 def _checked(names: Sequence[str], places: Sequence[str]) -> list[str]:
     for name, place in zip(names, places, strict=True):
         if not comparable(name):
-            raise ValueError(f"{place} has no name: write one for each class.")
+            raise ValueError(f"{place} has no name. Write one name for each class.")
     return [unicodedata.normalize("NFC", name) for name in names]
 
 

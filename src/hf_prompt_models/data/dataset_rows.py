@@ -30,16 +30,17 @@ def load_split(source: Any, split: str) -> Any:
         name, load = source, datasets.load_from_disk if is_saved_dataset(source) else datasets.load_dataset
         data: Any = load(str(source))
     else:
-        name, data = "The data set", source
+        name, data = "The dataset", source
     if isinstance(data, datasets.DatasetDict):
         data = data[find_split(data, split, name)]
     if isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise TypeError(
-            "A stream has no rows to choose from. Train on it with hf_prompt_models.data.streaming, or take some of "
-            "it as a data set: Dataset.from_list(list(stream.take(1000)), features=stream.features)."
+            "Cannot select rows of a streaming dataset. Train on it with hf_prompt_models.data.streaming, or "
+            "convert a part of it to a dataset: Dataset.from_list(list(stream.take(1000)), "
+            "features=stream.features)."
         )
     if not isinstance(data, datasets.Dataset):
-        raise TypeError(f"Expected a datasets.Dataset or its name, got {type(data).__name__}.")
+        raise TypeError(f"Expected a datasets.Dataset or the name of a dataset, got {type(data).__name__}.")
     return data
 
 
@@ -59,7 +60,7 @@ def load_named_split(source: str, split: str) -> tuple[str, str, Any]:
     try:
         return name, named_split, load_split(name, named_split)
     except (FileNotFoundError, ConnectionError) as error:
-        raise ValueError(f"{source!r} is neither a file here nor a data set that can be loaded.") from error
+        raise ValueError(f"{source!r} is neither a local file nor a dataset that can be loaded.") from error
 
 
 def stored_image(value: dict[str, Any] | None) -> str | bytes:

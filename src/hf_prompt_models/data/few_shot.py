@@ -74,10 +74,13 @@ def sample_few_shot(
         UnreadableFileError: if `on_unreadable` is "refuse" and images cannot be decoded.
     """
     if shots < 1:
-        raise ValueError(f"shots is the number of {images.kind}s a class, at least 1; got {shots}.")
+        raise ValueError(
+            f"Expected at least 1 {images.kind} per class, got shots={shots}. Pass a positive number of shots."
+        )
     if any(isinstance(label, list) for label in images.labels):
         raise ValueError(
-            f"{images.source} gives its {images.kind}s several labels each: there are no shots of a class."
+            f"{images.source} has several labels per {images.kind}. Few-shot sampling needs one label per "
+            f"{images.kind}; train on all {images.kind}s instead."
         )
     labels = [label if images.has_label(index) else UNLABELLED for index, label in enumerate(images.labels)]
     order = few_shot_order(labels, images.names, seed)
@@ -104,10 +107,12 @@ def sample_few_shot(
         refuse(broken)
     if too_few:
         raise ValueError(
-            f"{len(too_few)} class(es) of {images.source} have fewer than {shots} {images.kind}s: "
-            f"{', '.join(too_few[:10])}{' …' if len(too_few) > 10 else ''}. Add {images.kind}s, remove "
-            "those classes, or use fewer shots."
-            + (f" {held_out} more {images.kind}s are held out for testing." if held_out else "")
+            (
+                f"{len(too_few)} class(es) of {images.source} have fewer than {shots} {images.kind}s: "
+                f"{', '.join(too_few[:10])}{(' …' if len(too_few) > 10 else '')}. Add {images.kind}s, remove "
+                "these classes, or use fewer shots."
+            )
+            + (f" Another {held_out} {images.kind}s are held out for testing." if held_out else "")
         )
     return chosen
 
@@ -144,7 +149,7 @@ def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
     match read_json(path, MAX_BYTES, "few-shot samples"):
         case {"shots": int(shots), "classes": [*classes]} if all(map(_is_drawn, classes)):
             return {"shots": shots, "classes": {entry["class"]: entry["images"] for entry in classes}}
-    raise ValueError(f"{path} is not a few-shot sample as written beside a trained model.")
+    raise ValueError(f"{path} is not a few-shot sample. Pass the file that was saved next to a trained model.")
 
 
 def _is_drawn(entry: Any) -> bool:
@@ -167,9 +172,15 @@ def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list
     """
     classes = _read_sample(path)["classes"]
     if list(classes) != list(images.class_names):
-        raise ValueError(f"The classes of the few-shot sample {path} are not those of {images.source}.")
+        raise ValueError(
+            f"The few-shot sample {path} has other classes than {images.source}. Pass the data that the sample "
+            "was drawn from."
+        )
     index = {name: place for place, name in enumerate(images.names)}
     names = [name for drawn in classes.values() for name in drawn]
     if missing := [name for name in names if name not in index]:
-        raise ValueError(f"{images.source} lacks {len(missing)} {images.kind}(s) of {path}: {', '.join(missing[:5])}.")
+        raise ValueError(
+            f"{images.source} lacks {len(missing)} {images.kind}(s) of the few-shot sample {path}: "
+            f"{', '.join(missing[:5])}. Restore these files, or pass the data that the sample was drawn from."
+        )
     return [index[name] for name in names]

@@ -75,8 +75,8 @@ def hold_out(files: LabelledFiles, fraction: float, seed: int) -> HeldOut:
         test += chosen
     if not test:
         raise ValueError(
-            f"No {files.kind} of {files.source} can be held out: each class has one {files.kind}. Add {files.kind}s, "
-            "or name a folder with others by --test_dir."
+            f"No {files.kind} of {files.source} can be held out because each class has only one {files.kind}. "
+            f"Add {files.kind}s, or pass a folder with test {files.kind}s with --test_dir."
         )
     held = set(test)
     return HeldOut([index for index in range(len(files)) if index not in held], sorted(test), untested)
@@ -95,8 +95,8 @@ def report_untested(files: LabelledFiles, held_out: HeldOut) -> None:
     if held_out.untested:
         shown = ", ".join(held_out.untested[:5]) + (" …" if len(held_out.untested) > 5 else "")
         logger.warning(
-            f"{len(held_out.untested)} class(es) of {files.source} have a single {files.kind}, which is trained on "
-            f"and not tested: {shown}."
+            f"{len(held_out.untested)} class(es) of {files.source} have a single {files.kind}, which is used "
+            f"for training and not for testing: {shown}."
         )
 
 
@@ -132,10 +132,10 @@ def check_same_split(path: Path, split: dict[str, Any]) -> None:
         settings = ("source", "test_fraction", "seed")
         same = isinstance(earlier, dict) and all(earlier.get(name) == split[name] for name in settings)
         flags = "--test_fraction, --split_seed or --train_dir differ"
-        reason = "the files of --train_dir have changed" if same else flags
+        reason = "the files of --train_dir changed" if same else flags
         raise ValueError(
-            f"{path} holds out other files than this command: {reason}. Repeat the settings of the run that is "
-            "resumed, or choose another --output_dir."
+            f"{path} holds out other files than this command would: {reason}. Repeat the settings of the run "
+            "that is resumed, or choose another --output_dir."
         )
 
 
@@ -158,15 +158,17 @@ def read_part(path: str | os.PathLike, part: str, read: Callable[[str, str], Fil
         return None
     names: Any = split.get(part)
     if part not in PARTS or not isinstance(split.get("source"), str) or not _are_texts(names):
-        raise ValueError(f"{path} is not a split as `hf-prompt train --test_fraction` writes it, or has no {part!r}.")
+        raise ValueError(
+            f"{path} is not a split file that `hf-prompt train --test_fraction` writes, or it has no {part!r}."
+        )
     files = read(split["source"], "train")
     places: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(files.names):
         places[name].append(index)
     if missing := [name for name in names if name not in places]:
         raise ValueError(
-            f"{files.source} lacks {len(missing)} of the {len(names)} {files.kind}s that {path} names: "
-            f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}."
+            f"{files.source} lacks {len(missing)} of the {len(names)} {files.kind}s that {path} lists: "
+            f"{', '.join(missing[:5])}{(' …' if len(missing) > 5 else '')}. Restore these files."
         )
     return files.select([index for name in dict.fromkeys(names) for index in places[name]])
 

@@ -71,7 +71,7 @@ class LabelledFiles(ABC):
         """
         if not self.has_label(index):
             raise UnreadableFileError(
-                f"{self.path(index)} has the label {self.labels[index]!r}, which is none of the "
+                f"{self.path(index)} has the label {self.labels[index]!r}, which is not one of the "
                 f"{len(self.class_names)} classes, 0 to {len(self.class_names) - 1}."
             )
 
@@ -118,14 +118,16 @@ class LabelledFiles(ABC):
         own = [words(name) for name in self.class_names]
         if len(index) < len(class_names):
             raise ValueError(
-                f"The classes of {self.source} cannot be matched by name: names repeat and the lists differ."
+                f"Cannot match the classes of {self.source} by name, because names repeat and the lists "
+                "differ. Give each class its own name."
             )
         if unknown := sorted(name for name in self.class_names if words(name) not in index):
             raise ValueError(
-                f"{self.source} has {len(unknown)} class(es) that the model does not: {', '.join(unknown[:5])}"
-                f"{' …' if len(unknown) > 5 else ''}. The model's classes are {', '.join(list(class_names)[:5])}"
-                f"{' …' if len(class_names) > 5 else ''}. Where they have other names for the same classes, pass "
-                "--class_names FILE with rows of the form folder,name."
+                f"{self.source} has {len(unknown)} class(es) that the model does not have: "
+                f"{', '.join(unknown[:5])}{(' …' if len(unknown) > 5 else '')}. The classes of the model are "
+                f"{', '.join(list(class_names)[:5])}{(' …' if len(class_names) > 5 else '')}. If these are "
+                "other names for the same classes, pass --class_names FILE with rows of the form "
+                "folder,name."
             )
         place = {label: index[name] for label, name in enumerate(own)}
         labels = [_relabelled(label, place) for label in self.labels]
@@ -142,7 +144,10 @@ class LabelledFiles(ABC):
         """
         place = {label: new for new, label in enumerate(labels)}
         if len(place) < len(labels) or not set(place) <= set(range(len(self.class_names))):
-            raise ValueError(f"Name classes of 0 to {len(self.class_names) - 1}, each once; got {list(labels)[:10]}.")
+            raise ValueError(
+                f"Expected class indices from 0 to {len(self.class_names) - 1} without repetition, got "
+                f"{list(labels)[:10]}."
+            )
         new_labels = [_relabelled(label, place) for label in self.labels]
         # Items without a label are kept, so that `readable` reports them together with other unusable items.
         kept = [index for index, label in enumerate(new_labels) if label or label == 0 or not self.has_label(index)]
@@ -217,18 +222,20 @@ def check_class_folders(folders: Sequence[Path]) -> None:
     for folder in folders:
         if (first := by_words.setdefault(words(folder.name), folder)) is not folder:
             raise ValueError(
-                f"The class folders {first} and {folder} have one name, {words(folder.name)!r}, for a prompt. Put "
-                "their files in one folder, or rename one."
+                f"The class folders {first} and {folder} have the same name in a prompt, "
+                f"{words(folder.name)!r}. Put their files in one folder, or rename one of them."
             )
         if (folder / RUN_FILE).is_file():
-            raise ValueError(f"{folder} is the folder of a training run, not of a class. Move it out of the data.")
+            raise ValueError(
+                f"{folder} is the folder of a training run, not of a class. Move it out of the data folder."
+            )
         names = [each.name for each in folders_in(folder)]
         if names and all(split_of(name) for name in names):
             inner += [folder / name for name in names]
     if len({split_of(path.name) for path in inner}) > 1:
         raise ValueError(
-            f"Splits are folders within class folders: {', '.join(map(str, inner[:3]))}. Put the "
-            "classes into the splits, as <split>/<class name>/<file>."
+            f"Found splits inside class folders: {', '.join(map(str, inner[:3]))}. Put the class folders into "
+            "the splits: <split>/<class name>/<file>."
         )
 
 

@@ -41,8 +41,8 @@ def choose_column(given: str | None, candidates: Sequence[str], columns: Sequenc
     if len(candidates) != 1:
         found = f"several columns of this kind: {', '.join(candidates)}" if candidates else "none"
         raise ValueError(
-            f"{what} needs one {flag.replace('_', ' ')}; it has {found}. Choose one of its columns ({named}) with "
-            f"--{flag}."
+            f"{what} needs one {flag.replace('_', ' ')}, but it has {found}. Choose one of its columns "
+            f"({named}) with --{flag}."
         )
     return candidates[0]
 
@@ -66,7 +66,7 @@ def dataset_columns(
     """
     import datasets  # slow to import, and not needed for folders
 
-    what, columns = f"The data set {name!r}", list(data.features)
+    what, columns = f"The dataset {name!r}", list(data.features)
     kinds = {
         kind: [column for column, feature in data.features.items() if isinstance(feature, kind)]
         for kind in (datasets.Image, datasets.ClassLabel)
@@ -77,13 +77,17 @@ def dataset_columns(
     image = choose_column(image_column, images, columns, "image_column", what)
     label = choose_column(label_column, labels, columns, "label_column", what)
     if image not in kinds[datasets.Image] and image not in texts:
-        raise ValueError(f"The column {image!r} of {name!r} holds no images; it is {data.features[image]}.")
+        raise ValueError(
+            f"The column {image!r} of {name!r} contains no images, but {data.features[image]}. Choose another "
+            "column with --image_column."
+        )
     if label not in kinds[datasets.ClassLabel] and label not in texts:
         raise ValueError(
-            f"The column {label!r} of {name!r} has no class names; it is {data.features[label]}. Name the classes: "
-            f"dataset.cast_column({label!r}, datasets.ClassLabel(names=[…])), or choose another with --label_column."
+            f"The column {label!r} of {name!r} has no class names; its type is {data.features[label]}. Name "
+            f"the classes with dataset.cast_column({label!r}, datasets.ClassLabel(names=[…])), or choose "
+            "another column with --label_column."
         )
-    report_unread(columns, [image, label], f"the data set {name!r}")
+    report_unread(columns, [image, label], f"the dataset {name!r}")
     return image, label
 
 
@@ -114,7 +118,7 @@ def find_metadata(directory: Path) -> Path | None:
     """
     found = [directory / name for name in METADATA_FILES if (directory / name).is_file()]
     if len(found) > 1:
-        raise ValueError(f"{directory} has {' and '.join(path.name for path in found)}. Keep one of them.")
+        raise ValueError(f"{directory} contains {' and '.join(path.name for path in found)}. Keep only one of them.")
     return found[0] if found else None
 
 
@@ -145,8 +149,8 @@ def read_table(
     for (where, _), value in zip(rows, values, strict=True):
         if value is not None and not isinstance(value, str):
             raise ValueError(
-                f"{where}: the label {value!r} is no class name. Write names, or choose another column of "
-                f"{', '.join(columns)} with --label_column."
+                f"{where}: the label {value!r} is not a class name. Write class names, or choose another of "
+                f"the columns {', '.join(columns)} with --label_column."
             )
     class_names, labels = index_labels(values)
     listed = {os.path.normpath(path.parent / file) for file in files}
@@ -163,6 +167,6 @@ def is_usual_image(path: Path) -> bool:
 def _file_of(row: Mapping[str, Any], column: str, where: str) -> str:
     name = row.get(column)
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{where}: the column {column!r} must name a file; got {str(name)[:80]!r}.")
+        raise ValueError(f"{where}: expected a file name in the column {column!r}, got {str(name)[:80]!r}.")
     check_listed(name, where)
     return name

@@ -70,7 +70,7 @@ def read_tree(directory: str | os.PathLike) -> Folder:
                 parent.others.append(path)  # following it would add everything next to the folder to one class
                 continue
             if identity in seen:
-                logger.info(f"Passed over {path}: it links to a folder that is listed already.")
+                logger.info(f"Skipped {path}, because it links to a folder that is already listed.")
                 continue
             seen.add(identity)
             pending.append(Folder(path))
@@ -131,7 +131,7 @@ def report_left_out(others: Sequence[Path], source: str | os.PathLike, kind: str
         names = [os.path.relpath(path, source) for path in others[:5]]
         more = " …" if len(others) > 5 else ""
         logger.warning(
-            f"Left out {len(others)} file(s) of {os.fspath(source)} that are {kind}: {', '.join(names)}{more}"
+            f"Ignored {len(others)} file(s) of {os.fspath(source)} that are {kind}: {', '.join(names)}{more}"
         )
 
 

@@ -52,7 +52,8 @@ def _column(path: Path) -> list[tuple[str, str]]:
     named = [column for column in COLUMNS if column in columns]
     if len(named) != 1:
         raise ValueError(
-            f"{path} needs one column of files, such as 'path'; it has {', '.join(named or columns)}. Keep one."
+            f"{path} needs exactly one column of files, such as 'path', but it has "
+            f"{', '.join(named or columns)}. Keep only one of them."
         )
     report_unread(columns, named, str(path))
     return [(where, str(row.get(named[0]) or "")) for where, row in rows]

@@ -66,8 +66,8 @@ CALTECH101_CLASS_NAMES = {
 def _imagenet_name(folder: str) -> str:
     if re.fullmatch(r"n\d{8}", folder):
         raise ValueError(
-            f"The class folder {folder!r} is a WordNet id, not a name: lay ImageNet out as classnames.txt beside "
-            "images/train and images/val, and pass the folder that holds them."
+            f"The class folder {folder!r} is a WordNet id, not a name. Put classnames.txt next to "
+            "images/train and images/val, and pass the folder that contains them."
         )
     return folder
 
@@ -79,8 +79,8 @@ def _caltech101_name(folder: str) -> str:
 def _flower_name(folder: str) -> str:
     if folder.isdigit():
         raise ValueError(
-            f"The class folder {folder!r} is a number, not a flower: rename the folders, or use "
-            "split_zhou_OxfordFlowers.json, which has the names."
+            f"The class folder {folder!r} is a number, not the name of a flower. Rename the folders, or use "
+            "split_zhou_OxfordFlowers.json, which contains the names."
         )
     return folder
 
@@ -105,7 +105,9 @@ def _eurosat_name(folder: str) -> str:
     if folder in EUROSAT_CLASS_NAMES.values():
         return folder
     if folder not in EUROSAT_CLASS_NAMES:
-        raise ValueError(f"EuroSAT has no class folder {folder!r}; it has {', '.join(EUROSAT_CLASS_NAMES)}.")
+        raise ValueError(
+            f"EuroSAT has no class folder {folder!r}. Its class folders are {', '.join(EUROSAT_CLASS_NAMES)}."
+        )
     return EUROSAT_CLASS_NAMES[folder]
 
 

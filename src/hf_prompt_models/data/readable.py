@@ -68,7 +68,7 @@ def refuse(errors: Sequence[UnreadableFileError]) -> None:
     one = len(errors) == 1
     missing = all(isinstance(error.__cause__, FileNotFoundError) for error in errors)
     way_out = "Check the path" if missing else f"Repair or remove {'it' if one else 'them'}"
-    advice = f"{way_out}, or leave such files out with --on_unreadable skip."
+    advice = f"{way_out}, or skip such files with --on_unreadable skip."
     if one:
         said = str(errors[0])
         raise type(errors[0])(f"{said if said.endswith('.') else said + '.'} {advice}") from errors[0]
@@ -136,4 +136,4 @@ def report_unread(columns: Sequence[str], read: Sequence[str], what: str) -> Non
         what: name of the table or dataset in the message.
     """
     if unread := [column for column in columns if column not in read]:
-        logger.warning(f"Columns of {what} that are not read: {', '.join(unread)}")
+        logger.warning(f"Ignored columns of {what}: {', '.join(unread)}")

@@ -50,8 +50,8 @@ def read_listed_images(source: Path, split: str) -> ListedImages | None:
     files = sorted(source.glob("split_zhou_*.json"))
     if len(files) > 1:
         raise ValueError(
-            f"{source} holds {len(files)} split files ({', '.join(file.name for file in files[:5])}): name one, as in "
-            f"{files[0]}:{split}."
+            f"{source} contains {len(files)} split files ({', '.join(file.name for file in files[:5])}). "
+            f"Pass one of them, such as {files[0]}:{split}."
         )
     if files:
         return _read_split_file(files[0], split)
@@ -81,7 +81,7 @@ def _read_split_file(path: Path, split: str) -> ListedImages:
         raise ValueError(f'{path} is not a split file: expected {{"train": […], "val": […], "test": […]}}.')
     split = find_split(splits, split, path)
     if not splits[split]:
-        raise ValueError(f"{path} has no images for {split!r}; it has {', '.join(map(repr, splits)) or 'nothing'}.")
+        raise ValueError(f"{path} has no images for {split!r}. It has {', '.join(map(repr, splits)) or 'nothing'}.")
 
     names: dict[int, str] = {}
     for part, entries in splits.items():
@@ -89,11 +89,14 @@ def _read_split_file(path: Path, split: str) -> ListedImages:
             where = f"{path}, entry {place} of {part!r}"
             _, label, name = _entry(entry, where)
             if names.setdefault(label, name) != name:
-                raise ValueError(f"{where}: label {label} is {name!r} here and {names[label]!r} before.")
+                raise ValueError(
+                    f"{where}: label {label} has the name {name!r} here, but {names[label]!r} before. Give each "
+                    "label one name."
+                )
     if len(names) < 2 or sorted(names) != list(range(len(names))):
         raise ValueError(
-            f"{path}: labels must be 0, 1, 2, … without gaps, at least two; they are "
-            f"{str(sorted(names)[:10])[1:-1]}{' …' if len(names) > 10 else ''}."
+            f"{path}: expected at least two labels 0, 1, 2, … without gaps, got "
+            f"{str(sorted(names)[:10])[1:-1]}{(' …' if len(names) > 10 else '')}."
         )
     images = [str(PurePosixPath(image)) for image, _, _ in splits[split]]
     labels = [label for _, label, _ in splits[split]]
@@ -125,8 +128,9 @@ def _image_folder(path: Path, image: str) -> Path:
     found = [folder for folder in sorted(path.parent.iterdir()) if (folder / image).is_file()]
     if len(found) > 1:
         raise ValueError(
-            f"{path}: {image!r} is in several folders beside it ({', '.join(folder.name for folder in found[:5])}): "
-            "start the paths with the folder's name."
+            f"{path}: {image!r} is in several folders next to the file "
+            f"({', '.join(folder.name for folder in found[:5])}). Start the paths with the name of the "
+            "folder."
         )
     return found[0] if found else path.parent
 
@@ -135,21 +139,21 @@ def _read_aircraft_lists(directory: Path, split: str) -> ListedImages:
     """Read FGVCAircraft's lists: lines such as `1025794 707-320`, with classes in the order of `variants.txt`."""
     path = directory / f"images_variant_{split_of(split) or split}.txt"
     if not path.is_file():
-        raise ValueError(f"There is no {path} with the images for {split!r}.")
+        raise ValueError(f"There is no {path} with the images for {split!r}. Add the file, or choose another split.")
     class_names = [line for _, line in _lines(directory / "variants.txt")]
     index = {name: label for label, name in enumerate(class_names)}
     if len(index) < len(class_names):
-        raise ValueError(f"{directory / 'variants.txt'} names a variant twice.")
+        raise ValueError(f"{directory / 'variants.txt'} lists a variant twice. Remove the repetition.")
     images, labels = [], []
     for number, line in _lines(path):
         image, _, name = line.partition(" ")
         if name not in index:
-            raise ValueError(f"{path}, line {number}: {name[:80]!r} is not a variant of variants.txt.")
+            raise ValueError(f"{path}, line {number}: {name[:80]!r} is not a variant in variants.txt.")
         check_inside(image, f"{path}, line {number}")
         images.append(f"{image}.jpg")
         labels.append(index[name])
     if not images:
-        raise ValueError(f"{path} lists no images.")
+        raise ValueError(f"{path} lists no images. Add at least one.")
     return _listed(path, directory / PUBLISHED_DATASETS["fgvc_aircraft"].image_folder, images, labels, class_names)
 
 
@@ -158,8 +162,8 @@ def _listed(
 ) -> ListedImages:
     if missing := [image for image in images if not (folder / image).is_file()]:
         raise ValueError(
-            f"{len(missing)} of {len(images)} images that {path} lists are not in {folder}: {str(missing[:5])[1:-1]}"
-            f"{' …' if len(missing) > 5 else ''}."
+            f"{len(missing)} of {len(images)} images that {path} lists are not in {folder}: "
+            f"{str(missing[:5])[1:-1]}{(' …' if len(missing) > 5 else '')}. Add these files to the folder."
         )
     within = folder.relative_to(path.parent)
     return ListedImages(path.parent, [(within / image).as_posix() for image in images], labels, class_names)

@@ -52,12 +52,12 @@ def find_split(names: Iterable[str], split: str, source: str | os.PathLike) -> s
     found = [name for name in names if wanted is not None and split_of(name) == wanted]
     if len(found) > 1:
         raise ValueError(
-            f"{source} has several splits for {split!r}: {', '.join(found)}. Name one: {source}:{found[0]}."
+            f"{source} has several splits for {split!r}: {', '.join(found)}. Choose one, such as {source}:{found[0]}."
         )
     if not found:
         separator = "/" if os.path.isdir(os.path.join(source, names[-1] if names else "")) else ":"
-        advice = f" Pass one of them, such as {source}{separator}{names[-1]}." if names else ""
-        raise ValueError(f"{source} has no split {split!r}; it has {', '.join(names) or 'none'}.{advice}")
+        advice = f" Choose one of them, such as {source}{separator}{names[-1]}." if names else ""
+        raise ValueError(f"{source} has no split {split!r}. Its splits are {', '.join(names) or 'none'}.{advice}")
     return found[0]
 
 
@@ -95,20 +95,20 @@ def split_folder(directory: Path, split: str, holds_classes: Callable[[Path], bo
         return directory
     if not with_classes:
         raise ValueError(
-            f"{directory} has splits, {', '.join(folder.name for folder in named)}, without class folders. Lay files "
-            f"out as {next(iter(named)) / '<class name>' / '<file>'}."
+            f"{directory} has splits ({', '.join(folder.name for folder in named)}) without class folders. "
+            f"Arrange the files as {next(iter(named)) / '<class name>' / '<file>'}."
         )
     if (exact := directory / split) in with_classes:
         return exact
     found = [folder for folder, name in with_classes.items() if name == wanted]
     if len(found) > 1:
         raise ValueError(
-            f"{directory} has several splits for {split!r}: {', '.join(folder.name for folder in found)}. Pass one of "
-            f"them, such as {found[0]}."
+            f"{directory} has several splits for {split!r}: {', '.join(folder.name for folder in found)}. "
+            f"Pass one of them, such as {found[0]}."
         )
     if not found:
         raise ValueError(
-            f"{directory} has no split {split!r} with class folders; it has "
+            f"{directory} has no split {split!r} with class folders. Its splits are "
             f"{', '.join(folder.name for folder in with_classes)}. Pass one of them, such as "
             f"{list(with_classes)[-1]}."
         )
@@ -161,7 +161,9 @@ def named_folder(directory: Path, split: str) -> Path:
     try:
         return directory / find_split(splits, split, directory)
     except ValueError as error:
-        raise ValueError(str(error) if splits else f"{directory} has no folder {split!r}.") from error
+        raise ValueError(
+            str(error) if splits else (f"{directory} has no folder {split!r}. Create it, or choose another split.")
+        ) from error
 
 
 def source_title(source: str) -> str:

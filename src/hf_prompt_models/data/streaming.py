@@ -49,7 +49,8 @@ def decoded(image: Any) -> Any:
     source, name = stored_image(dict(image)), str(image["path"] or "of a row, which has no name")
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise UnreadableImageError(
-            f"There is no image file {name}. A stream of remote files opens them decoded alone."
+            f"There is no image file {name}. A stream of remote files can only read images that the stream "
+            "has decoded."
         )
     return load_image(source, name)
 
@@ -75,8 +76,9 @@ class ImageCollator:
         label = row[self.label]
         if not isinstance(label, int | np.integer) or isinstance(label, bool) or label < 0:
             raise ValueError(
-                f"The column {self.label!r} holds {label!r}, which is no class index. Leave such rows out: "
-                f"dataset.filter(lambda row: row[{self.label!r}] is not None and row[{self.label!r}] >= 0)."
+                f"The column {self.label!r} contains {label!r}, which is not a class index. Leave such rows "
+                f"out with dataset.filter(lambda row: row[{self.label!r}] is not None and row[{self.label!r}] "
+                ">= 0)."
             )
         return int(label)
 
@@ -111,6 +113,6 @@ class EndlessStream(IterableDataset):
                 is_empty = False
                 yield row
             if is_empty and not is_worker:
-                raise ValueError("The stream to train from has no examples.")
+                raise ValueError("The streaming dataset for training has no examples. Check its filters.")
             if is_empty:  # all shards of the stream belong to other workers
                 return

@@ -90,7 +90,7 @@ def test_boxes_at_the_edge_and_turned_photos_pass(tmp_path: Path) -> None:
 def test_splits_and_data_sets_in_memory_are_read(tmp_path: Path) -> None:
     write(tmp_path / "Training", lambda box: box)
     assert len(read_referring_expressions(tmp_path, "train")) == 1
-    with pytest.raises(ValueError, match=r"has no split 'test'; it has Training\. Pass .*/Training"):
+    with pytest.raises(ValueError, match=r"has no split 'test'\. Its splits are Training\. Choose .*/Training"):
         read_referring_expressions(tmp_path, "test")
     features = Features({"image": Image(), "bbox": List(Value("float32")), "caption": Value("string")})
     rows = {"image": [PilImage.new("RGB", (60, 40))], "bbox": [corners(BOXES[0])], "caption": ["the key"]}

@@ -112,7 +112,7 @@ def test_a_saved_data_set_gives_each_of_a_rows_phrases(tmp_path: Path) -> None:
     assert expressions.boxes == [(2, 3, 5, 7), (2, 3, 5, 7), (0, 0, 9, 5)]
     assert [len(regions) for regions in expressions.proposals] == [2, 2, 1]
     assert [expressions.load(place).getpixel((0, 0)) for place in range(3)] == [(255, 0, 0)] * 2 + [(0, 0, 255)]
-    with pytest.raises(ValueError, match="no split 'test'; it has val"):
+    with pytest.raises(ValueError, match="no split 'test'. Its splits are val"):
         read_referring_expressions(tmp_path / "saved", "test")
     data.remove_columns("bbox").save_to_disk(tmp_path / "boxless")
     with pytest.raises(ValueError, match="needs one image column, bbox"):
@@ -144,10 +144,10 @@ def test_wrong_annotations_are_refused_by_place(change: dict[str, Any], message:
 
 def test_what_is_missing_is_named(folder: Path) -> None:
     written(folder / "proposals.json", {"42": PROPOSALS["42"], "other": []})
-    with pytest.raises(ValueError, match=r"has no regions for 1 picture\(s\) of .*: other.jpg"):
+    with pytest.raises(ValueError, match=r"has no regions for 1 image\(s\) of .*: other.jpg"):
         read_referring_expressions(folder, "train")
     (folder / "proposals.json").unlink()
-    with pytest.raises(ValueError, match="name a JSON file of proposals"):
+    with pytest.raises(ValueError, match="Pass a JSON file of proposals"):
         read_referring_expressions(folder, "train")
     with pytest.raises(ValueError, match="There is no file or folder"):
         read_referring_expressions(folder / "nowhere", "train")
@@ -169,20 +169,20 @@ def test_masks_come_as_run_lengths_or_polygons_and_give_boxes_where_none_are_sai
     expected = np.zeros((3, 4, 6), bool)
     expected[0, 1:3, 1:3] = expected[1, 1:3, 1:4] = expected[2, 1:3, 1:3] = True
     assert (np.array(masks) == expected).all()
-    with pytest.raises(ValueError, match=r"Region 0 of a.jpg: .* 4 high and 6 wide, this one is 6 high and 4 wide"):
+    with pytest.raises(ValueError, match=r"Region 0 of a.jpg: .* height 4 and width 6, but the image has height 6 and width 4"):
         regions.read_masks((4, 6), "a.jpg")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "not a file of proposals"),
+        ([], "not a file of region proposals"),
         ({"a": {}}, "'a' are not a list"),
-        ({"a": [{"box": [0, 0, 1]}]}, "picture 'a', region 0: a box is four numbers"),
+        ({"a": [{"box": [0, 0, 1]}]}, "image 'a', region 0: a box is four numbers"),
         ({"a": [{}]}, "neither a box nor an rle nor polygons"),
-        ({"a": [1]}, "not an object"),
+        ({"a": [1]}, "expected an object"),
         ({"a": [{"box": [0, 0, 1, 1]}], "b": [{"polygons": [[0, 0, 1, 0, 1, 1]]}]}, "'b', region 0: .* mask or none"),
-        ({"a": [{"rle": {"size": [2, 2], "counts": [4]}}]}, "its mask is empty"),
+        ({"a": [{"rle": {"size": [2, 2], "counts": [4]}}]}, "the mask is empty"),
         ({"a": [{"rle": {"size": [2, 2], "counts": [5]}}]}, "cover 5 pixels"),
     ],
 )
@@ -202,7 +202,7 @@ def test_draws_are_those_of_shuffling_the_items_themselves() -> None:
         drawn = draw_expressions(50, 16, seed)
         assert [f"item {index}" for index in drawn] == items[:16]
         assert draw_expressions(50, 4, seed) == drawn[:4]
-    with pytest.raises(ValueError, match="1 to the 50 there are; got 51"):
+    with pytest.raises(ValueError, match="between 1 and 50 expressions .* got shots=51"):
         draw_expressions(50, 51, 0)
 
 
@@ -212,5 +212,5 @@ def test_a_written_draw_is_read_again(folder: Path) -> None:
     assert read_drawn_expressions(folder / "drawn.json", expressions) == [1]
     with pytest.raises(ValueError, match=r"lacks 1 phrase\(s\)"):
         read_drawn_expressions(folder / "drawn.json", expressions.select([0]))
-    with pytest.raises(ValueError, match="not a list of drawn expressions"):
+    with pytest.raises(ValueError, match="not a sample of expressions"):
         read_drawn_expressions(folder / "proposals.json", expressions)

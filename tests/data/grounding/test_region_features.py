@@ -90,15 +90,15 @@ def changed(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("no tab at all", "it has no tab"),
+        ("no tab at all", "there is no tab"),
         ('key\t{"objects": [', "Expecting value"),
         ("key\t" + "[" * 100_000, "recursion"),
-        ('key\t{"things": []}', "it holds no regions"),
-        (changed(feature="@@@@"), "feature of region 0 is not base64"),
-        (changed(feature=base64.b64encode(bytes(20)).decode()), "feature of region 0 has 20 bytes, not 4 x 6"),
+        ('key\t{"things": []}', "it contains no regions"),
+        (changed(feature="@@@@"), "feature of region 0 is not valid base64"),
+        (changed(feature=base64.b64encode(bytes(20)).decode()), "feature of region 0 has 20 bytes instead of 4 x 6"),
         (
             changed(feature=base64.b64encode(np.full(6, np.nan, "<f4").tobytes()).decode()),
-            "feature of region 0 holds NaN",
+            "feature of region 0 contains NaN",
         ),
         (changed(rect=[1, 2, 3]), "a box is four numbers"),
         (changed(feature=7), "region 0 is not an object with"),
@@ -113,9 +113,9 @@ def test_a_corrupt_line_is_named(line: str, message: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("objects", [[], [[], "text"], [[[]], "text", [["red"]], [[]]]])
 def test_lines_of_another_kind_are_refused(objects: list[Any], tmp_path: Path) -> None:
     file = one_line(tmp_path / "f.tsv", "key_0_9\t" + json.dumps({"objects": objects}))
-    with pytest.raises(ValueError, match="line 2: it holds no phrase"):
+    with pytest.raises(ValueError, match="line 2: it contains no phrase"):
         file.grounding_prompt(1)
-    with pytest.raises(ValueError, match="line 2: it holds no pair"):
+    with pytest.raises(ValueError, match="line 2: it contains no pair"):
         file.relation_prompt(1)
 
 
@@ -130,8 +130,8 @@ def test_offsets_of_another_file_are_refused(offsets: str, tmp_path: Path) -> No
 def test_offsets_that_skip_a_line_are_found_out_and_missing_ones_asked_for(tmp_path: Path) -> None:
     one_line(tmp_path / "f.tsv", changed())
     index_path(tmp_path / "f.tsv").write_text("0\n")
-    with pytest.raises(ValueError, match="leaves out the start of a line"):
+    with pytest.raises(ValueError, match="lacks the start of a line"):
         RegionFeatureFile(tmp_path / "f.tsv", SIZE).read(0)
     index_path(tmp_path / "f.tsv").unlink()
-    with pytest.raises(FileNotFoundError, match="write_line_index makes it"):
+    with pytest.raises(FileNotFoundError, match="Create it with write_line_index"):
         RegionFeatureFile(tmp_path / "f.tsv", SIZE)

@@ -53,7 +53,7 @@ def test_pictures_and_vocabulary_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_pictures_are_refused_by_place(change: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"r\.json, picture 1: expected"):
+    with pytest.raises(ValueError, match=r"r\.json, image 1: expected"):
         read_relations(written(tmp_path / "r.json", [PICTURE, {**PICTURE, **change}]), VOCABULARY)
 
 

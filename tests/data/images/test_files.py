@@ -34,7 +34,7 @@ def test_named_files_stay_as_they_are_beside_folders(folder: Path) -> None:
 
 
 def test_a_folder_without_images_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"folder\.png holds no images \(AVIF, BMP"):
+    with pytest.raises(ValueError, match=r"folder\.png contains no images\. Supported formats: AVIF, BMP"):
         list_images([str(folder / "folder.png")])
 
 

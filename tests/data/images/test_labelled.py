@@ -37,20 +37,20 @@ def test_a_folder_with_splits_is_read_at_its_split(tmp_path: Path) -> None:
 def test_a_folder_without_two_classes_is_refused(tmp_path: Path, classes: dict[str, int]) -> None:
     (tmp_path / "data").mkdir()
     write_pictures(tmp_path / "data", classes)
-    with pytest.raises(ValueError, match=rf"{len(classes)} class folder\(s\), at least 2"):
+    with pytest.raises(ValueError, match=rf"{len(classes)} class folder\(s\), but at least 2"):
         read_labelled_images(tmp_path / "data", "train")
 
 
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     write_pictures(tmp_path, {"full": 1, "empty": 0})
-    with pytest.raises(ValueError, match=r"empty holds no images"):
+    with pytest.raises(ValueError, match=r"empty contains no images"):
         read_labelled_images(tmp_path, "train")
 
 
 def test_a_missing_folder_is_named() -> None:
     with pytest.raises(ValueError, match="no folder '/nowhere/at/all'"):
         read_labelled_images("/nowhere/at/all", "train")
-    with pytest.raises(ValueError, match="nowhere' is neither a folder here nor a data set"):
+    with pytest.raises(ValueError, match="nowhere' is neither a local folder nor a dataset"):
         read_labelled_images("nowhere", "train")
 
 
@@ -72,14 +72,14 @@ def test_a_saved_data_set_gives_what_the_folder_gives(tmp_path: Path) -> None:
     for index in range(len(read)):
         assert np.array_equal(np.asarray(read.load(index)), np.asarray(images.load(index)))
     assert list(read_labelled_images(tmp_path / "saved", "test").labels) == [0, 1]
-    with pytest.raises(ValueError, match="no split 'validation'; it has train, test"):
+    with pytest.raises(ValueError, match="no split 'validation'. Its splits are train, test"):
         read_labelled_images(tmp_path / "saved", "validation")
 
 
 def test_labels_follow_another_list_of_classes_by_name(tmp_path: Path) -> None:
     images = read_labelled_images(write_pictures(tmp_path, {"b": 1, "d": 2}), "test")
     assert list(images.with_classes(["a", "b", "c", "d"]).labels) == [1, 3, 3]
-    with pytest.raises(ValueError, match=r"1 class\(es\) that the model does not: d\."):
+    with pytest.raises(ValueError, match=r"1 class\(es\) that the model does not have: d\."):
         images.with_classes(["a", "b"])
     with pytest.raises(ValueError, match="names repeat"):
         images.with_classes(["b", "d", "d"])
@@ -93,7 +93,7 @@ def test_a_subset_of_classes_is_relabelled_in_its_order(tmp_path: Path) -> None:
     assert list(subset.labels) == [1, 1, 0]
     assert np.array_equal(np.asarray(subset.load(2)), np.asarray(images.load(3)))
     for labels in ([0, 0], [3], [-1]):
-        with pytest.raises(ValueError, match="classes of 0 to 2, each once"):
+        with pytest.raises(ValueError, match="indices from 0 to 2 without repetition"):
             images.subset_of_classes(labels)
 
 

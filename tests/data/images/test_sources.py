@@ -166,7 +166,7 @@ def test_what_is_no_image_is_named_for_what_it_is(stored: bytes, reason: str, tm
 
 def test_values_of_other_types_and_texts_are_refused(tmp_path: Path) -> None:
     for value in (None, 3, {"bytes": b""}):
-        with pytest.raises(TypeError, match="An image is a path"):
+        with pytest.raises(TypeError, match="Expected a path"):
             load_image(value)
     (tmp_path / "a.png").write_bytes(content(Image.new("L", (2, 2)), "PNG"))
     with open(tmp_path / "a.png", encoding="latin-1") as file, pytest.raises(UnreadableImageError, match="mode 'rb'"):
@@ -205,9 +205,9 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_links_are_followed_and_their_errors_name_them(server: str, tmp_path: Path) -> None:
     Image.new("RGB", (3, 2), "red").save(tmp_path / "photo.png")
     assert load_image(f"{server}/photo.png").getpixel((0, 0)) == (255, 0, 0)
-    with pytest.raises(UnreadableImageError, match=rf"Cannot fetch {server}/absent\.png: .*404"):
+    with pytest.raises(UnreadableImageError, match=rf"Cannot download {server}/absent\.png: .*404"):
         load_image(f"{server}/absent.png")
-    with pytest.raises(UnreadableImageError, match=r"Cannot fetch http://127.0.0.1:1/"):
+    with pytest.raises(UnreadableImageError, match=r"Cannot download http://127.0.0.1:1/"):
         load_image("http://127.0.0.1:1/photo.png")
 
 

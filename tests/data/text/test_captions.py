@@ -59,16 +59,16 @@ def test_a_data_set_is_read_by_its_columns(folder: Path) -> None:
     data.save_to_disk(folder / "saved")
     assert [summary(caption) for caption in read_captions(folder / "saved")] == EXPECTED[:2]
     data.rename_column("caption", "text").save_to_disk(folder / "other")
-    with pytest.raises(ValueError, match=r"needs columns 'image' and 'caption'; its columns are \['image', 'text'\]"):
+    with pytest.raises(ValueError, match=r"needs the columns 'image' and 'caption'. Its columns are \['image', 'text'\]"):
         read_captions(folder / "other")
     datasets.Dataset.from_dict(columns | {"image": [None, None]}, features=features).save_to_disk(folder / "none")
-    with pytest.raises(ValueError, match=r"none:train\[0\]: a caption has one picture; this has 0"):
+    with pytest.raises(ValueError, match=r"none:train\[0\]: expected one image per caption, got 0"):
         read_captions(folder / "none")
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [({"image": "1.png"}, "'caption' must be a text"), ({"image": 1, "caption": "c"}, "'image' must be a text")],
+    [({"image": "1.png"}, "'caption' must be a non-empty string"), ({"image": 1, "caption": "c"}, "'image' must be a non-empty string")],
 )
 def test_a_damaged_line_or_entry_is_named(tmp_path: Path, row: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"c\.jsonl, line 2: {message}"):
@@ -80,12 +80,12 @@ def test_a_damaged_line_or_entry_is_named(tmp_path: Path, row: Any, message: str
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "holds no captions"),
+        ([], "contains no captions"),
         ([7], "entry 0: expected an object"),
-        ({"images": []}, "is neither a list of captioned pictures nor COCO's captions"),
+        ({"images": []}, "is neither a list of captioned images nor a COCO caption file"),
         (COCO | {"images": [{"id": "91", "file_name": "1.png"}]}, "entry 0 of 'images': expected an object with 'id'"),
         (COCO | {"images": [{"id": 91, "file_name": "../1.png"}]}, "entry 0 of 'images': .* not a path within"),
-        (COCO | {"images": COCO["images"][:1]}, "entry 1 of 'annotations': there is no image 5"),
+        (COCO | {"images": COCO["images"][:1]}, "entry 1 of 'annotations': there is no image with the id 5"),
         (COCO | {"annotations": [{"image_id": 5, "caption": ""}]}, "entry 0 of 'annotations': 'caption' must be"),
         (COCO | {"annotations": [[5, "two"]]}, "entry 0 of 'annotations': expected an object with 'image_id'"),
     ],

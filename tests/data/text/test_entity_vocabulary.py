@@ -37,7 +37,7 @@ def test_listed_entities_are_whole_words_once_a_caption() -> None:
 def test_captions_of_stop_words_alone_are_refused_with_their_places() -> None:
     assert check_captions([("here", "a dog")]) == ["a dog"]
     with pytest.raises(
-        ValueError, match=r"(?s)2 of 3 captions have stop words alone.*line 2: 'It is the one\.'.*line 3"
+        ValueError, match=r"(?s)2 of 3 captions contain only stop words.*line 2: 'It is the one\.'.*line 3"
     ):
         check_captions([("line 1", "a dog"), ("line 2", "It is the one."), ("line 3", "?!")])
 

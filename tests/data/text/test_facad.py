@@ -64,16 +64,16 @@ GOOD = ENTRIES[1]
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"a": 1}, "expected a JSON list of objects"),
-        ([], "expected a JSON list of objects"),
+        ({"a": 1}, "Expected a JSON list of objects"),
+        ([], "Expected a JSON list of objects"),
         ([GOOD, 7], "entry 1: expected an object with a list 'images'"),
         ([GOOD, GOOD | {"images": {"0": "a"}}], "entry 1: expected an object with a list 'images'"),
-        ([GOOD, GOOD | {"images": ["a.png"]}], "entry 1: expected pictures of a colour, got 'a.png'"),
-        ([GOOD, GOOD | {"images": [{"0": 7}]}], "entry 1: expected numbered addresses of pictures, got '0': '7'"),
-        ([GOOD, GOOD | {"images": [{"0": "https://x/.."}]}], "entry 1: expected numbered addresses"),
-        ([GOOD, GOOD | {"images": [{"first": address("a")}]}], "entry 1: expected numbered addresses"),
-        ([GOOD, GOOD | {"description": ""}], "entry 1: 'description' must be a text that is not empty"),
-        ([GOOD | {"images": []}], "holds no pictures"),
+        ([GOOD, GOOD | {"images": ["a.png"]}], "entry 1: expected the images of a colour, got 'a.png'"),
+        ([GOOD, GOOD | {"images": [{"0": 7}]}], "entry 1: expected numbered URLs of images, got '0': '7'"),
+        ([GOOD, GOOD | {"images": [{"0": "https://x/.."}]}], "entry 1: expected numbered URLs"),
+        ([GOOD, GOOD | {"images": [{"first": address("a")}]}], "entry 1: expected numbered URLs"),
+        ([GOOD, GOOD | {"description": ""}], "entry 1: 'description' must be a non-empty string"),
+        ([GOOD | {"images": []}], "contains no images"),
     ],
 )
 def test_a_damaged_list_is_refused_by_entry(tmp_path: Path, value: Any, message: str) -> None:

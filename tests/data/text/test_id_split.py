@@ -42,10 +42,10 @@ def test_the_seed_decides_and_the_split_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize(
     ("shares", "message"),
     [
-        ({}, "together 1"),
-        ({"train": 0.5, "test": 0.4}, "together 1"),
+        ({}, "sum 1"),
+        ({"train": 0.5, "test": 0.4}, "sum 1"),
         ({"train": 1.5, "test": -0.5}, "positive"),
-        ({"train": 0.98, "test": 0.02}, "'test' would be empty: there are 3 different ids"),
+        ({"train": 0.98, "test": 0.02}, "'test' would be empty, because there are only 3 different ids"),
     ],
 )
 def test_shares_that_cannot_be_given_are_refused(shares: dict[str, float], message: str) -> None:

@@ -49,17 +49,17 @@ GOOD: dict[str, Any] = {"id": 1, "image": "a.png", "title": "t", "description": 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"description": ""}, "'description' must be a text that is not empty"),
-        ({"description": " \n"}, "'description' must be a text that is not empty"),
-        ({"description": None}, "'description' must be a text"),
-        ({"description": ["d"]}, "'description' must be a text"),
-        ({"title": 7}, "'title' must be a text; got '7'"),
-        ({"id": None}, "'id' must be a number or a text"),
-        ({"id": True}, "'id' must be a number or a text"),
-        ({"id": " "}, "'id' must be a number or a text"),
+        ({"description": ""}, "'description' must be a non-empty string"),
+        ({"description": " \n"}, "'description' must be a non-empty string"),
+        ({"description": None}, "'description' must be a non-empty string"),
+        ({"description": ["d"]}, "'description' must be a non-empty string"),
+        ({"title": 7}, "'title' must be a string, got '7'"),
+        ({"id": None}, "'id' must be a number or a string"),
+        ({"id": True}, "'id' must be a number or a string"),
+        ({"id": " "}, "'id' must be a number or a string"),
         ({"image": None}, "'images' must be a list of paths"),
         ({"image": ""}, "'images' must be a list of paths"),
-        ({"images": ["a.png"]}, "not both"),
+        ({"images": ["a.png"]}, "only one of them"),
     ],
 )
 def test_a_line_that_is_no_product_is_named(folder: Path, change: dict[str, Any], message: str) -> None:
@@ -72,14 +72,14 @@ def test_pictures_are_needed_as_a_list_or_as_one_but_may_be_none(folder: Path) -
     without = {name: value for name, value in GOOD.items() if name != "image"}
     with pytest.raises(ValueError, match="line 1: 'images' must be a list"):
         read_products(write_json_lines(folder / "products.jsonl", [without]))
-    with pytest.raises(ValueError, match="line 1: 65 pictures; a product may have 64"):
+    with pytest.raises(ValueError, match="line 1: expected at most 64 images per product, got 65"):
         read_products(write_json_lines(folder / "products.jsonl", [without | {"images": ["a.png"] * 65}]))
 
 
 def test_empty_long_and_missing_lists_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"empty\.jsonl holds no products"):
+    with pytest.raises(ValueError, match=r"empty\.jsonl contains no products"):
         read_products(write_json_lines(folder / "empty.jsonl", []))
-    with pytest.raises(ValueError, match=r"absent\.jsonl' is neither a file here nor a data set"):
+    with pytest.raises(ValueError, match=r"absent\.jsonl' is neither a local file nor a dataset"):
         read_products(folder / "absent.jsonl")
     path = write_json_lines(folder / "products.jsonl", ROWS)
     monkeypatch.setattr("hf_prompt_models.data.text.products.MAX_BYTES", 100)
@@ -109,7 +109,7 @@ def test_a_data_set_with_lists_of_images_gives_what_the_lines_give(folder: Path)
     assert [summary(product) for product in products] == EXPECTED
     assert summary(pickle.loads(pickle.dumps(products))[0]) == EXPECTED[0]
     assert [summary(product) for product in read_products(f"{path}:test")] == EXPECTED[1:2]
-    with pytest.raises(ValueError, match="no split 'validation'; it has train, test"):
+    with pytest.raises(ValueError, match="no split 'validation'. Its splits are train, test"):
         read_products(path, "validation")
 
 
@@ -124,11 +124,11 @@ def test_a_row_or_column_that_does_not_fit_is_named(folder: Path) -> None:
     columns: dict[str, list[Any]] = {"id": [7, 8], "image": [str(folder / "a.png")] * 2, "description": ["d", ""]}
     features = {"id": datasets.Value("int64"), "image": datasets.Image(), "description": TEXT}
     path = saved(folder, features, columns)
-    with pytest.raises(ValueError, match=r"saved:train\[1\]: 'description' must be a text"):
+    with pytest.raises(ValueError, match=r"saved:train\[1\]: 'description' must be a non-empty string"):
         read_products(path)
     path = saved(folder / "text", features | {"image": TEXT}, columns)
-    with pytest.raises(ValueError, match=r"column 'image' of .* must hold images or lists of them"):
+    with pytest.raises(ValueError, match=r"Expected images or lists of images in the column 'image' of "):
         read_products(path)
     del columns["id"], features["id"]
-    with pytest.raises(ValueError, match=r"needs columns 'id', .* its columns are \['image', 'description'\]"):
+    with pytest.raises(ValueError, match=r"needs the columns 'id', .* Its columns are \['image', 'description'\]"):
         read_products(saved(folder / "no_id", features, columns))

@@ -56,7 +56,7 @@ def test_what_cannot_be_read_is_left_out_if_asked(
     assert [(record.id, [image.name for image in record.images]) for record in kept] == [("1", [str(good)]), ("3", [])]
     assert sum(str(absent) in line for line in caplog.messages) == 1
     assert "Skipped 1 of the 2 images of list, and 1 of its 3 records." in caplog.messages
-    with pytest.raises(UnreadableImageError, match="No record of list is left"):
+    with pytest.raises(UnreadableImageError, match="No record of list can be used"):
         records.select([1]).readable("skip", progress=False)
 
 

@@ -70,7 +70,7 @@ def test_examples_are_drawn_by_the_seed_from_other_pictures(files: tuple[Path, P
     }
     assert with_shots(questions[2], questions, 2, seed=3) == with_shots(questions[2], questions, 2, seed=3)
     assert with_shots(questions[2], questions, 0, seed=0).texts == ("Question: Is it? Answer:",)
-    with pytest.raises(ValueError, match=r"2 examples are wanted; .* has 1 about other pictures"):
+    with pytest.raises(ValueError, match=r"Expected 2 examples about other images, but .* has 1"):
         with_shots(questions[0], questions, 2, seed=0)
 
 
@@ -80,16 +80,16 @@ QUESTION = QUESTIONS["questions"][0]
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "needs a list 'questions' of objects"),
-        (QUESTIONS | {"questions": []}, "needs a list 'questions' of objects"),
-        (QUESTIONS | {"questions": ["what?"]}, "needs a list 'questions' of objects"),
-        (QUESTIONS | {"data_subtype": None}, "'data_subtype' must be a text"),
+        ([], "Expected a list 'questions' of objects"),
+        (QUESTIONS | {"questions": []}, "Expected a list 'questions' of objects"),
+        (QUESTIONS | {"questions": ["what?"]}, "Expected a list 'questions' of objects"),
+        (QUESTIONS | {"data_subtype": None}, "'data_subtype' must be a non-empty string"),
         (QUESTIONS | {"data_subtype": "../x"}, "'data_subtype' must be a name"),
-        (QUESTIONS | {"questions": [QUESTION | {"question": ""}]}, "entry 0: 'question' must be a text"),
+        (QUESTIONS | {"questions": [QUESTION | {"question": ""}]}, "entry 0: 'question' must be a non-empty string"),
         (QUESTIONS | {"questions": [QUESTION | {"image_id": "../4"}]}, "entry 0: 'image_id' must be a number"),
         (
             QUESTIONS | {"questions": [QUESTION | {"question_id": 5}]},
-            r"entry 0: .*annotations\.json has no answers to",
+            r"entry 0: .*annotations\.json has no answers for",
         ),
     ],
 )
@@ -102,9 +102,9 @@ def test_damaged_questions_are_refused(files: tuple[Path, Path], value: Any, mes
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({}, "needs a list 'annotations' of objects"),
-        ({"annotations": [answered(42000)]}, "entry 0 needs a list 'answers' of objects"),
-        ({"annotations": [answered(42000, "red", "")]}, "entry 0: 'answer' must be a text that is not empty"),
+        ({}, "Expected a list 'annotations' of objects"),
+        ({"annotations": [answered(42000)]}, "entry 0 .*Expected a list 'answers' of objects"),
+        ({"annotations": [answered(42000, "red", "")]}, "entry 0: 'answer' must be a non-empty string"),
     ],
 )
 def test_damaged_answers_are_refused(files: tuple[Path, Path], value: Any, message: str) -> None:

@@ -38,19 +38,19 @@ def test_folders_without_one_order_are_refused_by_name(tmp_path: Path) -> None:
             every_frame(FrameFolder(folder, num_frames))
 
     folder = write_frames(tmp_path / "clip", 3)
-    refused("4 are listed, 3 are there", num_frames=4)
+    refused("4 are listed, but 3 are present", num_frames=4)
     (folder / "thumbnail.jpg").write_bytes(b"")
     refused("'thumbnail.jpg' has no number")
     (folder / "thumbnail.jpg").rename(folder / "flow_00004.jpg")
-    refused("one running number alone")
+    refused("only in one running number")
     (folder / "flow_00004.jpg").rename(folder / "img_3.jpg")
-    refused("one running number alone")
+    refused("only in one running number")
     (folder / "img_3.jpg").rename(folder / "img_00004.jpg")
     refused(r"img_00004\.jpg")  # it is empty
     folder = tmp_path / "nothing"
     refused("No such file")
     folder.mkdir()
-    refused("holds 0 pictures")
+    refused("contains 0 images")
 
 
 def test_lists_are_read_from_the_right(tmp_path: Path) -> None:

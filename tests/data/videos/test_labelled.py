@@ -54,7 +54,7 @@ def test_splits_are_folders(directory: Path) -> None:
     whole = directory.rename(directory.parent / "train")
     for source in (whole.parent, f"{whole.parent}:train"):
         assert read_labelled_videos(source, "train").source == str(whole)
-    with pytest.raises(ValueError, match=r"no split 'test'; it has train\. Pass one of them, such as .*/train\."):
+    with pytest.raises(ValueError, match=r"no split 'test'\. Its splits are train\. Choose one of them, such as .*/train\."):
         read_labelled_videos(f"{whole.parent}:test", "train")
 
 
@@ -65,12 +65,12 @@ def test_a_list_of_frame_folders_and_its_labels(directory: Path) -> None:
     assert list(videos.class_names) == ["running", "jumping, high", "jumping"]
     assert list(videos.labels) == [2, 0, 1]
     assert shown(videos) == [1, 0, 0]  # of the second folder, the first frame alone
-    with pytest.raises(ValueError, match="pass their names"):
+    with pytest.raises(ValueError, match="Pass the names"):
         read_labelled_videos(directory / "list.txt", "train")
     (directory / "list.txt").write_text("run/f 3 3\n")
-    with pytest.raises(ValueError, match="class index 3; 3 classes"):
+    with pytest.raises(ValueError, match="class index 3, but only 3 classes"):
         read_labelled_videos(directory / "list.txt", "train", directory / "labels.csv")
-    with pytest.raises(ValueError, match="goes with a list"):
+    with pytest.raises(ValueError, match="only with a list"):
         read_labelled_videos(directory, "train", directory / "labels.csv")
 
 
@@ -96,14 +96,14 @@ def test_videos_with_several_labels(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("path,label\na,b\n", "must begin with the line 'path,labels'"),
+        ("path,label\na,b\n", "expected the first line 'path,labels'"),
         ("path,labels\na,b\nc\n", "row 2: expected 2 columns"),
         ("path,labels\na,b,c\n", "row 1: expected 2 columns"),
         ("path,labels\na,b\nc,\n", "row 2: expected a path and class names"),
-        ("path,labels\na,b;c;b\n", "row 1: expected a path and class names, each once"),
+        ("path,labels\na,b;c;b\n", "row 1: expected a path and class names without repetition"),
         ("path,labels\na,b\n", "at least two classes"),
         ('path,labels\n"a,b\n', "cannot be read as CSV"),
-        ("", "must begin with"),
+        ("", "expected the first line"),
     ],
 )
 def test_damaged_tables_are_refused(text: str, reason: str, tmp_path: Path) -> None:
@@ -129,13 +129,13 @@ def test_folders_that_are_not_laid_out_so_are_refused(directory: Path) -> None:
     with pytest.raises(ValueError, match="at least 2 are needed"):
         read_labelled_videos(directory / "run" / "deep", "train")
     (directory / "sit").mkdir()
-    with pytest.raises(ValueError, match="sit holds no videos"):
+    with pytest.raises(ValueError, match="sit contains no videos"):
         read_labelled_videos(directory, "train")
     write_frames(directory / "sit" / "frames", 2)
     for path in (directory / "sit" / "frames").iterdir():
         path.rename(directory / "sit" / path.name)
     (directory / "sit" / "frames").rmdir()
-    with pytest.raises(ValueError, match="put the frames of each video in a folder"):
+    with pytest.raises(ValueError, match="Put the frames of each video in a folder"):
         read_labelled_videos(directory, "train")
 
 

@@ -438,8 +438,8 @@ def test_rows_and_not_ids_are_the_order_and_a_difference_is_said(
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("id,name\n", "names no classes"),
-        ("0,cat\n1,dog\n", "must begin with the line 'id,name'"),
+        ("id,name\n", "has no classes"),
+        ("0,cat\n1,dog\n", "expected the first line 'id,name'"),
         ("id,name\n0,cat\n1, \n", "row 2: the class has no name"),
         ("id,name\n0,cat,dog\n", "row 1: expected 2 columns"),
     ],

@@ -35,13 +35,17 @@ def read_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
     """
     width, height = size
     if not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(f"Masks are read for pictures of up to {MAX_PIXELS} pixels, this one is {width} x {height}.")
+        raise ValueError(
+            f"Expected an image of at most {MAX_PIXELS} pixels for a mask, got {width} x {height}. Scale the "
+            "image down."
+        )
     if isinstance(mask, Mapping):
         found = rle_size(mask)
         if found != (height, width):
             raise ValueError(
-                f"The mask's run lengths are for a picture {found[0]} high and {found[1]} wide, this one is {height} "
-                f"high and {width} wide. Take the masks of this picture, or scale them to it."
+                f"The run lengths of the mask are for an image of height {found[0]} and width {found[1]}, but "
+                f"the image has height {height} and width {width}. Pass the masks of this image, or scale "
+                "them to its size."
             )
         return decode_rle(mask)
     return fill_polygons(mask, size)
@@ -56,7 +60,9 @@ def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
     match rle.get("size"):
         case [int(height), int(width)] if height > 0 and width > 0 and height * width <= MAX_PIXELS:
             return height, width
-    raise ValueError(f"Run lengths need a 'size' [height, width] of whole numbers; got {str(rle.get('size'))[:60]}.")
+    raise ValueError(
+        f"Expected 'size': [height, width] with two integers for run lengths, got {str(rle.get('size'))[:60]}."
+    )
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
@@ -77,12 +83,13 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         counts = _decompress(counts)
     if not isinstance(counts, list) or any(type(count) is not int or count < 0 for count in counts):
         raise ValueError(
-            "The 'counts' of run lengths are a list of whole numbers from 0, or COCO's compressed string."
+            "The 'counts' of run lengths are invalid. Pass a list of non-negative integers, or COCO's "
+            "compressed string."
         )
     if sum(counts) != height * width:
         raise ValueError(
-            f"The run lengths cover {sum(counts)} pixels, their size is {height} x {width} = {height * width}: the "
-            "mask is damaged or belongs to another picture."
+            f"The run lengths cover {sum(counts)} pixels, but their size is {height} x {width} = "
+            f"{height * width}. The mask is damaged or belongs to another image."
         )
     runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return runs.reshape(width, height).T
@@ -94,7 +101,9 @@ def _decompress(text: str | bytes) -> list[int]:
     for byte in text.encode("ascii", errors="replace") if isinstance(text, str) else text:
         digit = byte - ord("0")
         if not 0 <= digit < 64 or digits == MAX_DIGITS:
-            raise ValueError("The compressed run lengths are damaged: they hold a character that COCO does not write.")
+            raise ValueError(
+                "The compressed run lengths are damaged: they contain a character that COCO does not use."
+            )
         value |= (digit & 31) << (5 * digits)
         digits += 1
         if digit & 32:
@@ -104,7 +113,7 @@ def _decompress(text: str | bytes) -> list[int]:
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
         value = digits = 0
     if digits:
-        raise ValueError("The compressed run lengths are damaged: they end within a number.")
+        raise ValueError("The compressed run lengths are damaged: they end in the middle of a number.")
     return counts
 
 
@@ -139,7 +148,10 @@ def polygon_points(polygons: Any) -> list[list[tuple[float, float]]]:
         ValueError: as for `fill_polygons`.
     """
     if not isinstance(polygons, list) or not polygons:
-        raise ValueError("A mask is run lengths, {'size': [height, width], 'counts': …}, or a list of polygons.")
+        raise ValueError(
+            "The mask has an unknown format. Pass run lengths, {'size': [height, width], 'counts': …}, or a list "
+            "of polygons."
+        )
     return [_points(polygon) for polygon in polygons]
 
 
@@ -154,6 +166,7 @@ def _points(polygon: Any) -> list[tuple[float, float]]:
         or any(type(number) not in (int, float) or not math.isfinite(number) for number in flat)
     ):
         raise ValueError(
-            f"A polygon is [x1, y1, x2, y2, …] or [[x1, y1], …] of three points or more; got {str(polygon)[:60]}."
+            "Expected a polygon [x1, y1, x2, y2, …] or [[x1, y1], …] of at least three points, got "
+            f"{str(polygon)[:60]}."
         )
     return list(zip(flat[::2], flat[1::2], strict=True))

@@ -154,7 +154,10 @@ class ReferringExpressions:
             found.append(regions)
         if missing:
             listed = ", ".join(dict.fromkeys(missing[:5]))
-            raise ValueError(f"{source} has no regions for {len(set(missing))} picture(s) of {self.source}: {listed}.")
+            raise ValueError(
+                f"{source} has no regions for {len(set(missing))} image(s) of {self.source}: {listed}. Add the "
+                "regions of these images."
+            )
         return replace(self, proposals=found)
 
 
@@ -217,8 +220,8 @@ def read_referring_expressions(
     expressions = replace(expressions, box_format=box_format)
     if proposals is None:
         raise ValueError(
-            f"{source} says which regions the phrases mean, not among which they choose: name a JSON file of "
-            "proposals, {picture: [{'box': [x, y, width, height]}, …]}."
+            f"{source} has the boxes of the phrases, but no region proposals to choose from. Pass a JSON file "
+            "of proposals: {image: [{'box': [x, y, width, height]}, …]}."
         )
     return expressions.with_proposals(read_proposals(proposals, box_format), str(proposals))
 
@@ -246,7 +249,7 @@ def read_annotations(
     if isinstance(content, dict):
         content = _joined(path, content)
     if not isinstance(content, list) or not content:
-        raise ValueError(f"{path} is not a list of phrases, objects with file_name, caption and bbox.")
+        raise ValueError(f"{path} is not a list of phrases. Expected objects with file_name, caption and bbox.")
     names, texts, boxes, pictures = [], [], [], []
     for index, entry in enumerate(content):
         match entry:
@@ -269,7 +272,7 @@ def read_annotations(
 def _joined(path: Path, content: dict[str, Any]) -> list[Any]:
     images, annotations = content.get("images"), content.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
-        raise ValueError(f"{path} holds neither a list of phrases nor COCO's images and annotations.")
+        raise ValueError(f"{path} is neither a list of phrases nor a COCO file with images and annotations.")
     boxes: dict[Any, Any] = {}
     for annotation in annotations:
         match annotation:
@@ -277,7 +280,7 @@ def _joined(path: Path, content: dict[str, Any]) -> list[Any]:
                 boxes[image] = box
             case _:
                 raise ValueError(
-                    f"{path}: expected one annotation with image_id and bbox for each of its images, got "
+                    f"{path}: expected one annotation with image_id and bbox for each image, got "
                     f"{str(annotation)[:80]}."
                 )
     joined = []
@@ -291,7 +294,7 @@ def _check_names(source: Any, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"{source} has two phrases with the id {name!r}.")
+            raise ValueError(f"{source} has two phrases with the id {name!r}. Give each phrase its own id.")
         seen.add(name)
 
 
@@ -322,8 +325,8 @@ def read_expression_dataset(name_or_path: Any, split: str, box_format: str = "xy
     phrases = [column for column in ("caption", "sentences", "answer") if column in data.features]
     if len(images) != 1 or not phrases or "bbox" not in data.features:
         raise ValueError(
-            f"The data set {name!r} needs one image column, bbox, and caption, sentences or answer; its columns are "
-            f"{', '.join(data.features)}."
+            f"The dataset {name!r} needs one image column, bbox, and caption, sentences or answer. Its "
+            f"columns are {', '.join(data.features)}."
         )
     data = data.cast_column(images[0], datasets.Image(decode=False))
     files = data["file_name"] if "file_name" in data.features else [f"{split}[{row}]" for row in range(len(data))]
@@ -350,13 +353,13 @@ def _load(source: Any, split: str) -> tuple[str, str, Any]:
         return "in memory", split, load_split(source, split)
     name, _, named_split = str(source).partition(":")
     if Path(name).is_dir() and not is_saved_dataset(name):
-        raise ValueError(f"{name} holds neither {ANNOTATIONS_FILE} nor a saved data set.")
+        raise ValueError(f"{name} contains neither {ANNOTATIONS_FILE} nor a saved dataset.")
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith((".", "~"))):
-        raise ValueError(f"There is no file or folder {name!r}.")
+        raise ValueError(f"There is no file or folder {name!r}. Check the path.")
     try:
         return name, named_split or split, load_split(name, named_split or split)
     except (FileNotFoundError, ConnectionError) as error:
-        raise ValueError(f"{name!r} is neither a file here nor a data set that can be loaded.") from error
+        raise ValueError(f"{name!r} is neither a local file nor a dataset that can be loaded.") from error
 
 
 def _read_row(data: Any, column: str, row: int) -> str | bytes:
@@ -383,7 +386,8 @@ def draw_expressions(count: int, shots: int, seed: int) -> list[int]:
     """
     if not 1 <= shots <= count:
         raise ValueError(
-            f"shots is the number of expressions to learn from, from 1 to the {count} there are; got {shots}."
+            f"Expected between 1 and {count} expressions to train on, got shots={shots}. {count} expressions "
+            "are available."
         )
     order = list(range(count))
     random.Random(seed).shuffle(order)
@@ -422,6 +426,9 @@ def read_drawn_expressions(path: str | os.PathLike, expressions: ReferringExpres
         ):
             place = {name: index for index, name in enumerate(expressions.names)}
             if missing := [each["id"] for each in drawn if each["id"] not in place]:
-                raise ValueError(f"{expressions.source} lacks {len(missing)} phrase(s) of {path}: {missing[:5]}.")
+                raise ValueError(
+                    f"{expressions.source} lacks {len(missing)} phrase(s) of the few-shot sample {path}: "
+                    f"{missing[:5]}. Pass the data that it was sampled from."
+                )
             return [place[each["id"]] for each in drawn]
-    raise ValueError(f"{path} is not a list of drawn expressions as written beside a trained model.")
+    raise ValueError(f"{path} is not a sample of expressions. Pass the file that was saved next to a trained model.")

@@ -114,16 +114,16 @@ class RegionFeatureFile:
         start = self._offsets[index]
         end = self._offsets[index + 1] if index + 1 < len(self) else self._size
         if end - start > MAX_LINE_BYTES:
-            raise self._error(index, f"it has {end - start} bytes; lines are read up to {MAX_LINE_BYTES}")
+            raise self._error(index, f"it has {end - start} bytes, the limit is {MAX_LINE_BYTES}")
         with self.path.open("rb") as file:
             file.seek(start)
             line = file.read(end - start)
         if line.count(b"\n") > 1 or line.find(b"\n") not in (-1, len(line) - 1):
-            raise self._error(index, f"{index_path(self.path)} leaves out the start of a line in it")
+            raise self._error(index, f"{index_path(self.path)} lacks the start of a line in it")
         try:
             key, separator, content = line.decode("utf-8").rstrip("\r\n").partition("\t")
             if not separator:
-                raise ValueError("it has no tab between a key and its JSON")
+                raise ValueError("there is no tab between a key and its JSON")
             return key, json.loads(content)
         except (ValueError, RecursionError) as error:
             raise self._error(index, str(error)) from error
@@ -141,7 +141,7 @@ class RegionFeatureFile:
         match content:
             case {"objects": [[*regions], *_]} | {"objects": [*regions]}:
                 return self._regions(index, regions)
-        raise self._error(index, "it holds no regions, {'objects': [{'rect': …, 'class': …, 'feature': …}, …]}")
+        raise self._error(index, "it contains no regions, {'objects': [{'rect': …, 'class': …, 'feature': …}, …]}")
 
     def grounding_prompt(self, index: int) -> GroundingPrompt:
         """Return the prompt of a line `{"objects": [copies, phrase, colour names, painted boxes]}`.
@@ -167,7 +167,7 @@ class RegionFeatureFile:
                     colors,
                     [[self._box(index, box) for box in boxes] for boxes in painted],
                 )
-        raise self._error(index, "it holds no phrase with painted copies, [copies, phrase, colours, boxes]")
+        raise self._error(index, "it contains no phrase with painted copies, [copies, phrase, colours, boxes]")
 
     def relation_prompt(self, index: int) -> RelationPrompt:
         """Return the prompt of a line about a pair of regions.
@@ -200,7 +200,9 @@ class RegionFeatureFile:
                 return RelationPrompt(
                     picture, (subject, target), self._regions(index, regions), colors, names, predicate
                 )
-        raise self._error(index, "it holds no pair of regions, {'objects': [[region, …], colours, names, predicate]}")
+        raise self._error(
+            index, ("it contains no pair of regions, {'objects': [[region, …], colours, names, predicate]}")
+        )
 
     def _regions(self, index: int, regions: list[Any]) -> list[DetectedRegion]:
         return [self._region(index, place, region) for place, region in enumerate(regions)]
@@ -211,26 +213,29 @@ class RegionFeatureFile:
                 try:
                     decoded = base64.b64decode(feature, validate=True)
                 except (binascii.Error, ValueError) as error:
-                    raise self._error(index, f"the feature of region {place} is not base64: {error}") from error
+                    raise self._error(index, f"the feature of region {place} is not valid base64: {error}") from error
                 if len(decoded) != 4 * self.region_feature_size:
                     raise self._error(
                         index,
-                        f"the feature of region {place} has {len(decoded)} bytes, not 4 x {self.region_feature_size}",
+                        (
+                            f"the feature of region {place} has {len(decoded)} bytes instead of 4 x "
+                            f"{self.region_feature_size}"
+                        ),
                     )
                 numbers = np.frombuffer(decoded, dtype="<f4")
                 if not np.isfinite(numbers).all():
-                    raise self._error(index, f"the feature of region {place} holds NaN or infinity")
+                    raise self._error(index, f"the feature of region {place} contains NaN or infinity")
                 return DetectedRegion(self._box(index, rect), label, numbers)
         raise self._error(index, f"region {place} is not an object with rect, class and feature")
 
     def _box(self, index: int, box: Any) -> Box:
         if not isinstance(box, list) or len(box) != 4 or any(type(number) not in (int, float) for number in box):
-            raise self._error(index, f"a box is four numbers, [x1, y1, x2, y2]; got {str(box)[:60]}")
+            raise self._error(index, f"a box is four numbers, [x1, y1, x2, y2], got {str(box)[:60]}")
         x1, y1, x2, y2 = map(float, box)
         return x1, y1, x2, y2
 
     def _error(self, index: int, problem: str) -> ValueError:
-        return ValueError(f"{self.path}, line {index + 1}: {problem}. Make the file anew, or leave the line out.")
+        return ValueError(f"{self.path}, line {index + 1}: {problem}. Create the file again, or leave the line out.")
 
 
 def index_path(path: str | os.PathLike) -> Path:
@@ -242,17 +247,20 @@ def _read_index(path: Path, size: int) -> list[int]:
     index = index_path(path)
     if not index.is_file():
         raise FileNotFoundError(
-            f"There is no {index} with the offsets of the lines of {path}: write_line_index makes it."
+            f"There is no {index} with the offsets of the lines of {path}. Create it with write_line_index."
         )
     if index.stat().st_size > MAX_INDEX_BYTES:
-        raise ValueError(f"{index} has {index.stat().st_size} bytes; it is read up to {MAX_INDEX_BYTES}.")
+        raise ValueError(f"{index} has {index.stat().st_size} bytes, the limit is {MAX_INDEX_BYTES}.")
     try:
         offsets = list(map(int, index.read_text(encoding="ascii").split()))
     except ValueError as error:
-        raise ValueError(f"{index} is not a list of offsets, one whole number a line: {error}") from error
+        raise ValueError(f"{index} is not a list of offsets with one integer per line: {error}") from error
     falling = any(later <= earlier for earlier, later in pairwise(offsets))
     if not offsets or offsets[0] != 0 or falling or offsets[-1] >= size:
-        raise ValueError(f"{index} does not belong to {path}: its offsets do not rise from 0 to within {size} bytes.")
+        raise ValueError(
+            f"{index} does not belong to {path}: its offsets do not increase from 0 to less than {size} bytes. "
+            "Create it again with write_line_index."
+        )
     return offsets
 
 
@@ -273,7 +281,7 @@ def write_line_index(path: str | os.PathLike) -> Path:
     with open(path, "rb") as file:
         while line := file.readline(MAX_LINE_BYTES + 1):
             if len(line) > MAX_LINE_BYTES:
-                raise ValueError(f"{path}, line {len(offsets) + 1}: it has more than {MAX_LINE_BYTES} bytes.")
+                raise ValueError(f"{path}, line {len(offsets) + 1}: the line has more than {MAX_LINE_BYTES} bytes.")
             offsets.append(offset)
             offset += len(line)
     with replacing(index_path(path)) as beside:
@@ -294,7 +302,7 @@ def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for key, content in rows:
             if "\t" in key or "\n" in key:
-                raise ValueError(f"The key {key!r} holds a tab or a line break.")
+                raise ValueError(f"The key {key!r} contains a tab or a line break. Remove it.")
             file.write(f"{key}\t{json.dumps(content)}\n")
     write_line_index(path)
 

@@ -68,22 +68,24 @@ def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[st
     """
     content = read_json(path, MAX_BYTES, "lists of regions")
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} is not a file of proposals: an object with a list of regions for each picture.")
+        raise ValueError(
+            f"{path} is not a file of region proposals. Expected an object with a list of regions for each image."
+        )
     proposals = {}
     masked = None
     for picture, regions in content.items():
         if not isinstance(regions, list):
-            raise ValueError(f"{path}: the regions of picture {picture!r} are not a list.")
+            raise ValueError(f"{path}: the regions of image {picture!r} are not a list.")
         boxes, masks = [], []
         for index, region in enumerate(regions):
             try:
                 box, mask = _region(region, box_format)
             except ValueError as error:
-                raise ValueError(f"{path}, picture {picture!r}, region {index}: {error}") from error
+                raise ValueError(f"{path}, image {picture!r}, region {index}: {error}") from error
             if masked not in (None, mask is not None):
                 raise ValueError(
-                    f"{path}, picture {picture!r}, region {index}: of the regions of a file all have a mask or none; "
-                    f"this one has {'one' if mask is not None else 'none'}."
+                    f"{path}, image {picture!r}, region {index}: either all regions of a file have a mask or "
+                    f"none has, but this one has {'one' if mask is not None else 'none'}."
                 )
             masked = mask is not None
             boxes.append(box)
@@ -94,16 +96,16 @@ def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[st
 
 def _region(region: Any, box_format: str) -> tuple[Box, Any]:
     if not isinstance(region, dict):
-        raise ValueError("it is not an object with a box, an rle or polygons.")
+        raise ValueError("expected an object with a box, an rle or polygons.")
     mask = region.get("rle", region.get("polygons"))
     if "box" in region:
         return check_box(region["box"], box_format), mask
     if mask is None:
-        raise ValueError("it has neither a box nor an rle nor polygons.")
+        raise ValueError("there is neither a box nor an rle nor polygons.")
     if isinstance(mask, dict):
         rows, columns = decode_rle(mask).nonzero()
         if not len(rows):
-            raise ValueError("its mask is empty.")
+            raise ValueError("the mask is empty.")
         return (float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max())), mask
     xs, ys = zip(*(point for points in polygon_points(mask) for point in points), strict=True)
     return (math.floor(min(xs)), math.floor(min(ys)), math.floor(max(xs)), math.floor(max(ys))), mask
@@ -124,6 +126,6 @@ def check_box(box: Any, box_format: str = "xywh") -> Box:
         or len(box) != 4
         or any(type(number) not in (int, float) or not math.isfinite(number) for number in box)
     ):
-        raise ValueError(f"a box is four numbers, [x, y, width, height]; got {str(box)[:60]}.")
+        raise ValueError(f"a box is four numbers, [x, y, width, height], got {str(box)[:60]}.")
     x1, y1, x2, y2 = to_xyxy(box, box_format)
     return x1, y1, x2 - 1, y2 - 1

@@ -75,11 +75,11 @@ def read_relation_vocabulary(path: str | os.PathLike) -> RelationVocabulary:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} needs idx_to_label and idx_to_predicate, each {{'1': name, …}}: {error!r}."
+            f"{path} needs idx_to_label and idx_to_predicate of the form {{'1': name, …}}: {error!r}."
         ) from error
     for table in names:
         if sorted(table) != list(range(1, len(table) + 1)) or not all(isinstance(n, str) for n in table.values()):
-            raise ValueError(f"{path}: indices count from 1 without gaps, and names are strings.")
+            raise ValueError(f"{path}: expected indices that count from 1 without gaps, and names that are strings.")
     return RelationVocabulary(*(dict(sorted(table.items())) for table in names))
 
 
@@ -97,7 +97,7 @@ def read_relations(path: str | os.PathLike, vocabulary: RelationVocabulary) -> l
     path = Path(path)
     content = read_json(path, MAX_BYTES, "lists of relations")
     if not isinstance(content, list) or not content:
-        raise ValueError(f"{path} is not a list of pictures with img_path, boxes, labels and relations.")
+        raise ValueError(f"{path} is not a list of images with img_path, boxes, labels and relations.")
     return [_picture(path, place, entry, vocabulary) for place, entry in enumerate(content)]
 
 
@@ -112,8 +112,9 @@ def _picture(path: Path, place: int, entry: Any, vocabulary: RelationVocabulary)
             ):
                 return PictureRelations(picture, [tuple(box) for box in boxes], labels, [tuple(r) for r in relations])
     raise ValueError(
-        f"{path}, picture {place}: expected img_path, boxes [x1, y1, x2, y2], a label for each, relations "
-        f"[subject, object, predicate] among them, with indices of the vocabulary; got {str(entry)[:120]}."
+        f"{path}, image {place}: expected img_path, boxes [x1, y1, x2, y2], one label per box, and relations "
+        "[subject, object, predicate] between the boxes, with indices of the vocabulary; got "
+        f"{str(entry)[:120]}."
     )
 
 
@@ -144,7 +145,9 @@ def draw_relations(pictures: Sequence[PictureRelations], shots: int, seed: int) 
         ValueError: if `shots` is less than 1.
     """
     if shots < 1:
-        raise ValueError(f"shots is the number of relations of each predicate, at least 1; got {shots}.")
+        raise ValueError(
+            f"Expected at least 1 relation per predicate, got shots={shots}. Pass a positive number of shots."
+        )
     by_predicate = defaultdict(list)
     for place, picture in enumerate(pictures):
         for number, (_, _, predicate) in enumerate(picture.relations):

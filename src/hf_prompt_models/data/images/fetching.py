@@ -33,7 +33,7 @@ def fetch(link: str) -> bytes:
             for part in answer.iter_bytes():
                 content += part
                 if len(content) > MAX_BYTES:
-                    raise UnreadableFileError(f"{link} is larger than {MAX_BYTES} bytes. Fetch it to a file first.")
+                    raise UnreadableFileError(f"{link} is larger than {MAX_BYTES} bytes. Download it to a file first.")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UnreadableFileError(f"Cannot fetch {link}: {str(error) or type(error).__name__}") from error
+        raise UnreadableFileError(f"Cannot download {link}: {str(error) or type(error).__name__}") from error
     return bytes(content)

@@ -26,7 +26,9 @@ def find_images(directory: str | os.PathLike) -> list[Path]:
     found, others = find_files(directory, is_image_file)
     report_left_out(others, directory, "not images")
     if not found:
-        raise ValueError(f"The folder {directory} holds no images ({', '.join(readable_formats())}).")
+        raise ValueError(
+            f"The folder {directory} contains no images. Supported formats: {', '.join(readable_formats())}."
+        )
     return found
 
 

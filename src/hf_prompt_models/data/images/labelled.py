@@ -106,8 +106,8 @@ def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
     folders = folders_in(directory)
     if len(folders) < 2:
         raise ValueError(
-            f"{directory} has {len(folders)} class folder(s), at least 2 are needed. Lay the images out as "
-            f"{directory / '<class name>' / 'image.jpg'}."
+            f"{directory} has {len(folders)} class folder(s), but at least 2 are needed. Arrange the images "
+            f"as {directory / '<class name>' / 'image.jpg'}."
         )
     check_class_folders(folders)
     labels: list[int] = []
@@ -117,7 +117,7 @@ def read_image_folder(directory: str | os.PathLike) -> LabelledImages:
     for label, folder in enumerate(folders):
         found, others = find_files(folder, is_image_file)
         if not found:
-            raise ValueError(f"The class folder {folder} holds no images: fill or remove it.")
+            raise ValueError(f"The class folder {folder} contains no images. Add images to it, or remove it.")
         labels += [label] * len(found)
         files += found
         left_out += others
@@ -151,13 +151,15 @@ def read_dataset(
     name = str(source) if isinstance(source, str | os.PathLike) else "in memory"
     data = load_split(source, split).with_format(None)  # read the stored rows without any transform of the dataset
     if not len(data):
-        raise ValueError(f"The data set {name!r} has no rows in its split {split!r}.")
+        raise ValueError(f"The dataset {name!r} has no rows in its split {split!r}. Choose another split.")
     image, label = dataset_columns(data, name, image_column, label_column)
     feature = data.features[label]
     is_indexed = isinstance(feature, datasets.ClassLabel)
     class_names, labels = index_labels(list(data[label]), feature.names if is_indexed else None)
     if len(class_names) < 2:
-        raise ValueError(f"The column {label!r} of {name!r} has {len(class_names)} class(es), at least 2 are needed.")
+        raise ValueError(
+            f"The column {label!r} of {name!r} has {len(class_names)} class(es), but at least 2 are needed."
+        )
     read = partial(_read_row, data.cast_column(image, datasets.Image(decode=False)), image)
     return LabelledImages(name, class_names, labels, [f"{split}[{row}]" for row in range(len(data))], read)
 
@@ -175,7 +177,7 @@ def read_image_table(path: Path, image_column: str | None, label_column: str | N
     """
     class_names, labels, names = read_table(path, image_column, label_column)
     if len(class_names) < 2:
-        raise ValueError(f"{path} has {len(class_names)} class(es), at least 2 are needed.")
+        raise ValueError(f"{path} has {len(class_names)} class(es), but at least 2 are needed.")
     files = [path.parent / name for name in names]
     return LabelledImages(str(path.parent), class_names, labels, names, files.__getitem__)
 
@@ -189,8 +191,9 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
         images = read_image_folder(source / "images" / ("val" if kind == "test" else kind))
         if unnamed := [folder for folder in images.class_names if folder not in names]:
             raise ValueError(
-                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of {images.source}: "
-                f"{', '.join(unnamed[:5])}{' …' if len(unnamed) > 5 else ''}."
+                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of "
+                f"{images.source}: {', '.join(unnamed[:5])}{(' …' if len(unnamed) > 5 else '')}. Add a line "
+                "for each."
             )
         return replace(images, class_names=[names[folder] for folder in images.class_names])
     listed = read_listed_images(source, split)
@@ -265,15 +268,18 @@ def read_labelled_images(
             return read_image_table(table, image_column, label_column)
         _refuse_columns(source, image_column, label_column)
         if table is not None:
-            logger.warning(f"Classes are the folders of {folder}; {table.name} is not read without --label_column.")
+            logger.warning(
+                f"The folders of {folder} are used as classes. {table.name} is not read; pass --label_column to "
+                "read it."
+            )
         return read_image_folder(folder)
     if directory.is_absolute() or str(source).startswith((".", "~")):
-        raise ValueError(f"There is no folder {str(source)!r}.")
+        raise ValueError(f"There is no folder {str(source)!r}. Check the path.")
     name, _, given_split = str(source).partition(":")
     try:
         return read_dataset(name, given_split or split, image_column, label_column)
     except (FileNotFoundError, ConnectionError) as error:
-        raise ValueError(f"{str(source)!r} is neither a folder here nor a data set that can be loaded.") from error
+        raise ValueError(f"{str(source)!r} is neither a local folder nor a dataset that can be loaded.") from error
 
 
 def _holds_classes(folder: Path) -> bool:
@@ -283,4 +289,6 @@ def _holds_classes(folder: Path) -> bool:
 def _refuse_columns(source: str | os.PathLike, image_column: str | None, label_column: str | None) -> None:
     for flag, value in (("image_column", image_column), ("label_column", label_column)):
         if value is not None:
-            raise ValueError(f"--{flag} is of data sets and lists with columns, and {source} has none: leave it out.")
+            raise ValueError(
+                f"--{flag} applies to datasets and lists with columns, but {source} has no columns. Remove the flag."
+            )

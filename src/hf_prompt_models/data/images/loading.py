@@ -186,7 +186,7 @@ def _to_bytes(pixels: np.ndarray, is_deep: bool = False) -> np.ndarray:
     if pixels.dtype == np.uint8 or pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * (255 if pixels.dtype == np.bool_ else 1)
     if pixels.dtype.kind not in "iuf":
-        raise ValueError(f"its pixels are of type {pixels.dtype}; numbers or truth values are expected")
+        raise ValueError(f"its pixels have dtype {pixels.dtype}; expected numbers or booleans")
     if not pixels.size or not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() >= 2**16:
         found = f"from {pixels.min()} to {pixels.max()}" if pixels.size else "none"
         raise ValueError(f"its pixels are {found}; scale them to 0 … 255 (or 0 … 65535, or fractions 0 … 1)")
@@ -218,8 +218,8 @@ def _from_array(array: np.ndarray | torch.Tensor) -> Image.Image:
             array = array[:, :, 0] if array.shape[2] == 1 else array
     if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (2,), (3,), (4,)):
         raise ValueError(
-            f"its shape {tuple(array.shape)} is none of (height, width), (height, width, channels) and (channels, "
-            "height, width) with 1 to 4 channels"
+            f"its shape {tuple(array.shape)} is none of (height, width), (height, width, channels) and "
+            "(channels, height, width) with 1 to 4 channels"
         )
     return Image.fromarray(np.ascontiguousarray(_to_bytes(array)))
 
@@ -282,8 +282,8 @@ def _opened(source: ImageSource) -> BinaryIO | Path:
             return io.BytesIO(content)
         raise ValueError("the file is open as text; open it with mode 'rb'")
     raise TypeError(
-        f"An image is a path, a link, bytes, base64 text, an open file, a PIL image, an array or a tensor; got "
-        f"{type(source).__name__}."
+        "Expected a path, a link, bytes, base64 text, an open file, a PIL image, an array or a tensor, got "
+        f"{type(source).__name__}. Pass the image in one of these forms."
     )
 
 
@@ -294,7 +294,7 @@ def _of_text(text: str) -> bytes | Path:
     if text.startswith("data:"):
         header, comma, data = text.partition(",")
         if not comma:
-            raise ValueError("a data URL has a comma between its type and its data")
+            raise ValueError("a data URL needs a comma between its type and its data")
         return _base64(data) if header.endswith(";base64") else unquote_to_bytes(data)
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
@@ -318,7 +318,7 @@ def _base64(text: str) -> bytes:
     try:
         return b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except binascii.Error as error:
-        raise ValueError(f"it is not base64: {error}") from error
+        raise ValueError(f"it is not valid base64: {error}") from error
 
 
 def _is_file(text: str) -> bool:
@@ -335,7 +335,7 @@ _SIGNATURES = {
     b"%!ps": "a PostScript file",
     b"8bps": "a Photoshop file",
     b"pk\x03\x04": "a ZIP archive",
-    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with git lfs pull",
+    b"version https://git-lfs": "a Git LFS pointer: download the file with git lfs pull",
 }
 
 
@@ -351,10 +351,10 @@ def _what_instead(source: ImageSource) -> str:
     if not head:
         return f"it is empty, not an image ({formats})"
     if head.startswith((b"<!doctype html", b"<html")) or b"<html" in head:
-        return "it holds an HTML page, not an image; fetch the image itself, not the page that shows it"
+        return "it is an HTML page; download the image itself instead of the page that shows it"
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc"):
-        return "it is a HEIC image, which is not read; save it as JPEG or PNG"
+        return "it is a HEIC image, which is not supported; save it as JPEG or PNG"
     for signature, kind in _SIGNATURES.items():
         if head.startswith(signature):
-            return f"it is {kind}, not an image of a known format ({formats})"
-    return f"it is not an image of a known format ({formats}), or is damaged"
+            return f"it is {kind}, not an image of a supported format ({formats})"
+    return f"it is not an image of a supported format ({formats}), or it is damaged"

@@ -62,7 +62,7 @@ def row_images(data: Any, column: str, name: str) -> list[list[StoredImage]]:
     if is_list := isinstance(feature, datasets.List):
         feature = feature.feature
     if not isinstance(feature, datasets.Image):
-        raise ValueError(f"The column {column!r} of {name} must hold images or lists of them; it is {feature}.")
+        raise ValueError(f"Expected images or lists of images in the column {column!r} of {name}, got {feature}.")
     data = data.cast_column(column, datasets.List(stored) if is_list else stored)
     rows: list[list[StoredImage]] = []
     for batch in data.select_columns([column]).with_format("arrow").iter(1000):

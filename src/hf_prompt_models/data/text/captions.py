@@ -53,7 +53,7 @@ def read_captions(
     else:
         captions = list(_dataset_captions(str(source), split))
     if not captions:
-        raise ValueError(f"{source} holds no captions.")
+        raise ValueError(f"{source} contains no captions. Add at least one.")
     return Records(str(source), captions)
 
 
@@ -73,7 +73,7 @@ def _file_captions(path: Path, directory: Path) -> Iterator[Caption]:
     elif isinstance(value, dict) and all(isinstance(value.get(part), list) for part in ("images", "annotations")):
         yield from _coco_captions(value, path, directory)
     else:
-        raise ValueError(f"{path} is neither a list of captioned pictures nor COCO's captions.")
+        raise ValueError(f"{path} is neither a list of captioned images nor a COCO caption file.")
 
 
 def _listed_caption(row: Any, directory: Path, where: str) -> Caption:
@@ -100,7 +100,7 @@ def _coco_captions(value: Mapping[str, Any], path: Path, directory: Path) -> Ite
         if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int):
             raise ValueError(f"{where}: expected an object with 'image_id' and 'caption', got {str(entry)[:80]}.")
         if entry["image_id"] not in images:
-            raise ValueError(f"{where}: there is no image {entry['image_id']}.")
+            raise ValueError(f"{where}: there is no image with the id {entry['image_id']}.")
         image = images[entry["image_id"]]
         yield Caption(image.name, (image,), text_field(entry, "caption", where))
 
@@ -109,12 +109,12 @@ def _dataset_captions(source: str, split: str) -> Iterator[Caption]:
     name, split, data = load_named_split(source, split)
     if not {"image", "caption"} <= set(data.features):
         raise ValueError(
-            f"The data set {name!r} needs columns 'image' and 'caption'; its columns are {list(data.features)}."
+            f"The dataset {name!r} needs the columns 'image' and 'caption'. Its columns are {list(data.features)}."
         )
-    report_unread(list(data.features), FIELDS, f"the data set {name!r}")
+    report_unread(list(data.features), FIELDS, f"the dataset {name!r}")
     images = row_images(data, "image", f"{name}:{split}")
     for index, (row, pictures) in enumerate(zip(data.select_columns(["caption"]), images, strict=True)):
         where = f"{name}:{split}[{index}]"
         if len(pictures) != 1:
-            raise ValueError(f"{where}: a caption has one picture; this has {len(pictures)}.")
+            raise ValueError(f"{where}: expected one image per caption, got {len(pictures)}.")
         yield Caption(pictures[0].name, tuple(pictures), text_field(row, "caption", where))

@@ -70,8 +70,8 @@ def check_captions(captions: Iterable[tuple[str, str]]) -> list[str]:
         listed = "\n".join(f"- {each}" for each in empty[:10])
         more = f"\n- and {len(empty) - 10} more" if len(empty) > 10 else ""
         raise ValueError(
-            f"{len(empty)} of {len(texts)} captions have stop words alone and name nothing that a video could show: "
-            f"mend or remove them.\n{listed}{more}"
+            f"{len(empty)} of {len(texts)} captions contain only stop words and name nothing that a video "
+            f"could show. Fix or remove them.\n{listed}{more}"
         )
     return texts
 
@@ -126,8 +126,8 @@ def _tagger() -> tuple[Callable[[str], list[tuple[str, str]]], Callable[[str], s
         from textblob.en.inflect import singularize
     except ImportError as error:
         raise ImportError(
-            "Finding nouns needs TextBlob: pip install 'hf_prompt_models[nouns]'; or name the entities yourself "
-            "(--entities list.txt)."
+            "TextBlob is needed to find nouns. Install it with pip install 'hf_prompt_models[nouns]', or pass "
+            "your own entities with --entities list.txt."
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # TextBlob leaves its lexicon file open

@@ -29,7 +29,7 @@ def read_facad(path: str | os.PathLike, image_directory: str | os.PathLike) -> R
     """
     entries = read_json(path, MAX_BYTES, "lists of products")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} is not FACAD's list of products: expected a JSON list of objects.")
+        raise ValueError(f"{path} is not FACAD's list of products. Expected a JSON list of objects.")
     products = []
     for place, entry in enumerate(entries):
         where = f"{path}, entry {place}"
@@ -39,21 +39,19 @@ def read_facad(path: str | os.PathLike, image_directory: str | os.PathLike) -> R
             if images := _pictures(colour, Path(image_directory), where):
                 products.append(make_product(entry, images, where))
     if not products:
-        raise ValueError(f"{path} holds no pictures.")
+        raise ValueError(f"{path} contains no images.")
     return Records(str(path), products)
 
 
 def _pictures(colour: Any, directory: Path, where: str) -> list[StoredImage]:
     """Return the images of one colour, in the order of their numbers."""
     if not isinstance(colour, Mapping):
-        raise ValueError(f"{where}: expected pictures of a colour, got {str(colour)[:80]!r}.")
+        raise ValueError(f"{where}: expected the images of a colour, got {str(colour)[:80]!r}.")
     images = []
     for number in sorted((key for key in colour if key != "color"), key=lambda key: (len(key), key)):
         address = colour[number]
         name = PurePosixPath(address.partition("?")[0]).name if isinstance(address, str) else ""
         if not number.isdecimal() or name in ("", ".."):
-            raise ValueError(
-                f"{where}: expected numbered addresses of pictures, got {number!r}: {str(address)[:80]!r}."
-            )
+            raise ValueError(f"{where}: expected numbered URLs of images, got {number!r}: {str(address)[:80]!r}.")
         images.append(image_file(directory / name))
     return images

@@ -63,7 +63,7 @@ def read_episodes(path: str | os.PathLike, question: str | None = None) -> Recor
     path = Path(path)
     entries = read_json(path, MAX_BYTES, "lists of questions")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} is not a list of few-shot questions: expected a JSON list of objects.")
+        raise ValueError(f"{path} is not a list of few-shot questions. Expected a JSON list of objects.")
     return Records(str(path), [_episode(entry, path, place, question) for place, entry in enumerate(entries)])
 
 
@@ -74,8 +74,8 @@ def _episode(entry: Any, path: Path, place: int, question: str | None) -> Episod
     shots = next(number for number in count() if f"image_{number + 1}" not in entry)
     if not 1 <= shots < MAX_IMAGES or f"caption_{shots + 1}" in entry:
         raise ValueError(
-            f"{where}: expected 1 to {MAX_IMAGES - 1} examples, 'image_1' and 'caption_1' and so on without a gap; "
-            f"there are {shots} images."
+            f"{where}: expected 1 to {MAX_IMAGES - 1} examples in fields 'image_1' and 'caption_1' and so on "
+            f"without gaps, got {shots} images."
         )
     names = [text_field(entry, f"image_{number}", where) for number in range(1, shots + 1)]
     names.append(text_field(entry, "question_image", where))

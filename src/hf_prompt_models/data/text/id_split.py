@@ -22,14 +22,17 @@ def split_by_id(ids: Sequence[str], shares: Mapping[str, float], seed: int) -> d
         ValueError: if a fraction is not positive, the sum is not 1, or a part would be empty.
     """
     if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
-        raise ValueError(f"Shares must be positive and together 1; got {dict(shares)}.")
+        raise ValueError(f"Expected positive shares with the sum 1, got {dict(shares)}.")
     different = sorted(set(ids))
     random.Random(f"split/{seed}").shuffle(different)
     ends = [round(len(different) * end) for end in accumulate(shares.values(), initial=0.0)]
     part_of: dict[str, str] = {}
     for name, (start, end) in zip(shares, pairwise(ends), strict=True):
         if start == end:
-            raise ValueError(f"The part {name!r} would be empty: there are {len(different)} different ids.")
+            raise ValueError(
+                f"The part {name!r} would be empty, because there are only {len(different)} different ids. Add "
+                "data, or use fewer parts."
+            )
         part_of |= dict.fromkeys(different[start:end], name)
     parts: dict[str, list[int]] = {name: [] for name in shares}
     for index, record_id in enumerate(ids):

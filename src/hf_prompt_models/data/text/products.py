@@ -45,9 +45,9 @@ def make_product(row: Mapping[str, Any], images: Sequence[StoredImage], where: s
     """
     title = row.get("title") or ""
     if not isinstance(title, str):
-        raise ValueError(f"{where}: 'title' must be a text; got {str(title)[:80]!r}.")
+        raise ValueError(f"{where}: 'title' must be a string, got {str(title)[:80]!r}.")
     if len(images) > MAX_IMAGES:
-        raise ValueError(f"{where}: {len(images)} pictures; a product may have {MAX_IMAGES}.")
+        raise ValueError(f"{where}: expected at most {MAX_IMAGES} images per product, got {len(images)}.")
     return Product(
         id=id_field(row, "id", where),
         images=tuple(images),
@@ -80,7 +80,7 @@ def read_products(source: str | os.PathLike, split: str = "train") -> Records[Pr
         products.append(make_product(row, images, where))
     report_unread(list(columns), ("id", "title", "description", "image", "images"), str(source))
     if not products:
-        raise ValueError(f"{source} holds no products.")
+        raise ValueError(f"{source} contains no products. Add at least one.")
     return Records(str(source), products)
 
 
@@ -88,7 +88,7 @@ def _json_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], list[StoredImag
     for number, row in read_json_lines(path, MAX_BYTES, "lists of products"):
         where = f"{path}, line {number}"
         if "images" in row and "image" in row:
-            raise ValueError(f"{where}: give 'images' or 'image', not both.")
+            raise ValueError(f"{where}: got both 'images' and 'image'. Write only one of them.")
         names = row.get("images", [row["image"]] if "image" in row else None)
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"{where}: 'images' must be a list of paths, or 'image' one path.")
@@ -102,10 +102,10 @@ def _dataset_rows(source: str, split: str) -> Iterator[tuple[Mapping[str, Any], 
     columns = [column for column in ("images", "image") if column in data.features]
     if len(columns) != 1 or not {"id", "description"} <= set(data.features):
         raise ValueError(
-            f"The data set {name!r} needs columns 'id', 'description' and 'images' or 'image', and may have 'title'; "
-            f"its columns are {list(data.features)}."
+            f"The dataset {name!r} needs the columns 'id', 'description' and 'images' or 'image', and "
+            f"optionally 'title'. Its columns are {list(data.features)}."
         )
-    report_unread(list(data.features), ("id", "title", "description", *columns), f"the data set {name!r}")
+    report_unread(list(data.features), ("id", "title", "description", *columns), f"the dataset {name!r}")
     texts = data.select_columns([text for text in ("id", "title", "description") if text in data.features])
     images = row_images(data, columns[0], f"{name}:{split}")
     for index, (row, pictures) in enumerate(zip(texts, images, strict=True)):

@@ -110,10 +110,12 @@ class Records(Generic[R]):
         names = frozenset(images) - frozenset(readable)
         kept = [record for record in (record.without(names) for record in self.records) if record is not None]
         if not kept:
-            raise UnreadableImageError(f"No record of {self.source} is left: none of its images can be read.")
+            raise UnreadableImageError(
+                f"No record of {self.source} can be used, because none of its images can be read."
+            )
         logger.warning(
-            f"Skipped {len(broken)} of the {len(images)} images of {self.source}, and {len(self) - len(kept)} of its "
-            f"{len(self)} records."
+            f"Skipped {len(broken)} of the {len(images)} images of {self.source}, and {len(self) - len(kept)} "
+            f"of its {len(self)} records."
         )
         return replace(self, records=kept)
 
@@ -131,7 +133,7 @@ def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     """
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where}: {name!r} must be a text that is not empty; got {str(value)[:80]!r}.")
+        raise ValueError(f"{where}: {name!r} must be a non-empty string, got {str(value)[:80]!r}.")
     return value.strip()
 
 
@@ -148,5 +150,5 @@ def id_field(row: Mapping[str, Any], name: str, where: str) -> str:
     """
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
-        raise ValueError(f"{where}: {name!r} must be a number or a text; got {str(value)[:80]!r}.")
+        raise ValueError(f"{where}: {name!r} must be a number or a string, got {str(value)[:80]!r}.")
     return str(value).strip()

@@ -44,7 +44,7 @@ class VisualQuestion(Record):
             ValueError: if there are no answers.
         """
         if not self.answers:
-            raise ValueError(f"Question {self.question_id} has no answers.")
+            raise ValueError(f"Question {self.question_id} has no answers. Training and evaluation need at least one.")
         return Counter(self.answers).most_common(1)[0][0]
 
 
@@ -69,16 +69,16 @@ def read_visual_questions(
     entries = _entries(value, "questions", questions)
     subtype = text_field(value, "data_subtype", str(questions))
     if not subtype.isalnum():  # it is part of the file names and must not change the folder
-        raise ValueError(f"{questions}: 'data_subtype' must be a name such as 'val2014'; got {subtype[:80]!r}.")
+        raise ValueError(f"{questions}: 'data_subtype' must be a name such as 'val2014', got {subtype[:80]!r}.")
     answers = None if annotations is None else _read_answers(Path(annotations))
     records = []
     for place, entry in enumerate(entries):
         where = f"{questions}, entry {place}"
         question_id, image_id = id_field(entry, "question_id", where), id_field(entry, "image_id", where)
         if not image_id.isdecimal():
-            raise ValueError(f"{where}: 'image_id' must be a number; got {image_id[:80]!r}.")
+            raise ValueError(f"{where}: 'image_id' must be a number, got {image_id[:80]!r}.")
         if answers is not None and question_id not in answers:
-            raise ValueError(f"{where}: {annotations} has no answers to question {question_id}.")
+            raise ValueError(f"{where}: {annotations} has no answers for question {question_id}.")
         records.append(
             VisualQuestion(
                 id=image_id,
@@ -105,7 +105,10 @@ def with_shots(question: VisualQuestion, examples: Records[VisualQuestion], shot
     """
     others = [index for index, example in enumerate(examples) if example.id != question.id]
     if len(others) < shots:
-        raise ValueError(f"{shots} examples are wanted; {examples.source} has {len(others)} about other pictures.")
+        raise ValueError(
+            f"Expected {shots} examples about other images, but {examples.source} has {len(others)}. Use fewer "
+            "shots, or pass more examples."
+        )
     drawn = [examples[index] for index in random.Random(f"{seed}/{question.question_id}").sample(others, shots)]
     return Episode(
         id=question.id,
@@ -119,7 +122,7 @@ def _entries(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
     """Return the list of objects `value[name]`, after checking that it is not empty."""
     entries = value.get(name) if isinstance(value, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path} needs a list {name!r} of objects; it is not a file of VQA's.")
+        raise ValueError(f"{path} is not a VQA file. Expected a list {name!r} of objects.")
     return entries
 
 

@@ -140,7 +140,7 @@ def draw_rand_augment(generator: np.random.Generator, count: int, magnitude: int
         ValueError: if the magnitude is out of range.
     """
     if not 0 <= magnitude <= RAND_AUGMENT_STEPS:
-        raise ValueError(f"RandAugment's magnitude is 0 to {RAND_AUGMENT_STEPS}, got {magnitude}.")
+        raise ValueError(f"Expected a magnitude of RandAugment from 0 to {RAND_AUGMENT_STEPS}, got {magnitude}.")
     drawn = [OPERATIONS[generator.integers(len(OPERATIONS))] for _ in range(count)]
     changes = [draw(generator, low + (high - low) * magnitude / RAND_AUGMENT_STEPS) for draw, low, high in drawn]
     return lambda image: _in_order(changes, image)

@@ -91,7 +91,7 @@ class VideoViewsDataset(VideoDataset):
         super().__init__(videos, image_processor, num_frames)
         if temporal_views < 1 or spatial_views not in (1, 3):
             raise ValueError(
-                f"temporal_views is at least 1, spatial_views 1 or 3; got {temporal_views} and {spatial_views}."
+                f"Expected temporal_views >= 1 and spatial_views 1 or 3, got {temporal_views} and {spatial_views}."
             )
         self.temporal_views = temporal_views
         self.spatial_views = spatial_views

@@ -97,15 +97,15 @@ class VideoFile:
                     stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
                 ]
                 if not pictures:
-                    raise self.error("it has no pictures, at most sound")
+                    raise self.error("it has no video stream")
                 stream = pictures[0]
                 context = cast(Any, stream.codec_context)
                 if context is None:
-                    raise self.error("there is no decoder for its pictures")
+                    raise self.error("there is no decoder for its video stream")
                 if context.width * context.height > MAX_PIXELS:
                     raise self.error(
-                        f"its frames have {context.width} x {context.height} pixels, more than {MAX_PIXELS} "
-                        "(MAX_PIXELS); scale it down"
+                        f"its frames have {context.width} x {context.height} pixels, which is more than "
+                        f"{MAX_PIXELS} (MAX_PIXELS); scale it down"
                     )
                 context.options = {"max_pixels": str(MAX_PIXELS)}
                 stream.thread_count = 1
@@ -124,8 +124,8 @@ class VideoFile:
         if size == 0:
             return "it is empty"
         return (
-            f"it is torn, lacks its index (an MP4's moov), has frames of more than {MAX_PIXELS} pixels (MAX_PIXELS), "
-            "or is no video of a known kind"
+            "it is truncated, lacks its index (the moov atom of an MP4), has frames of more than "
+            f"{MAX_PIXELS} pixels (MAX_PIXELS), or is not a video of a supported format"
         )
 
 
@@ -178,13 +178,13 @@ def _read_packets(file: VideoFile, container: InputContainer, stream: VideoStrea
         corrupt |= packet.is_corrupt
     if is_mov:
         if corrupt or len(packets.times) < len(stream.index_entries):
-            packets.torn = f"{len(stream.index_entries)} frames are listed, only {len(packets.times)} are there"
+            packets.torn = f"{len(stream.index_entries)} frames are listed, but only {len(packets.times)} are present"
     elif container.duration is not None:
         promised = (container.duration + (container.start_time or 0)) / av.time_base
         if container.format.name == "avi" and stream.average_rate:  # its duration is estimated from the file size
             promised = max(promised, float(stream.frames / stream.average_rate))
         if end < promised - max(TORN_SECONDS, gap):
-            packets.torn = f"it should last {promised:.1f} s and breaks off at {end:.1f} s"
+            packets.torn = f"its duration should be {promised:.1f} s, but it ends at {end:.1f} s"
     packets.regular = not corrupt and _is_regular(packets)
     return packets
 
@@ -218,10 +218,10 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     with file.open() as (container, stream):
         packets = _read_packets(file, container, stream)
         if container.format.name == "gif" and not _gif_is_whole(file):
-            packets.torn = "it lacks the mark that ends a GIF"
+            packets.torn = "it lacks the end marker of a GIF"
         seekable = container.format.name in SEEKABLE_CONTAINERS and stream.codec.canonical_name in SEEKABLE_CODECS
     if packets.torn:
-        raise file.error(f"it is torn: {packets.torn}")
+        raise file.error(f"it is truncated: {packets.torn}")
     if packets.regular and seekable and not from_start:
         return _SeekingReader(file, packets)
     return _SequentialReader(file)
@@ -241,9 +241,9 @@ def _check_claims_of(file: VideoFile, content: bytes | mmap.mmap) -> None:
         return
     claimed = claimed_samples(content)
     if claimed is None:
-        raise file.error("its header is compressed, as nobody writes it any more; write it anew")
+        raise file.error("its header is compressed, which is no longer used; encode it again")
     if claimed > len(content):
-        raise file.error(f"it claims {claimed} frames or sounds in {len(content)} bytes")
+        raise file.error(f"it claims {claimed} frames or audio samples in {len(content)} bytes")
 
 
 def _gif_is_whole(file: VideoFile) -> bool:
@@ -272,7 +272,8 @@ class _SequentialReader(VideoReader):
             raise file.error("none of its frames can be decoded")
         if self._broken:
             logger.warning(
-                f"{file.name} is damaged: {self._broken} packets cannot be decoded, {self.num_frames} frames can."
+                f"{file.name} is damaged: {self._broken} packets cannot be decoded. The other "
+                f"{self.num_frames} frames are used."
             )
 
     def read(self, indices: Iterable[int]) -> dict[int, Image.Image]:
@@ -357,8 +358,8 @@ def _pictures(file: VideoFile, frames: Iterable[tuple[int, VideoFrame]], count: 
     for index, frame in frames:
         if 3 * frame.width * frame.height * count > MAX_BYTES:
             raise file.error(
-                f"{count} frames of {frame.width} x {frame.height} pixels take more than {MAX_BYTES} bytes "
-                "(MAX_BYTES); take fewer, or scale it down"
+                f"{count} frames of {frame.width} x {frame.height} pixels need more than {MAX_BYTES} bytes "
+                "(MAX_BYTES); sample fewer frames, or scale it down"
             )
         pictures[index] = _upright(file, frame)
     return pictures
@@ -391,6 +392,8 @@ def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)
     signs = tuple(np.sign(matrix[:2, :2]).ravel().tolist())
     if signs not in TURNS:
-        raise file.error("it is to be shown turned by other than right angles; write it anew, upright")
+        raise file.error(
+            "it is rotated by an angle that is not a multiple of 90 degrees; encode it again without rotation"
+        )
     turn = TURNS[signs]
     return picture if turn is None else picture.transpose(turn)

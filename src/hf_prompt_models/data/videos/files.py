@@ -69,7 +69,8 @@ def list_videos(paths: Iterable[str]) -> list[str]:
         videos = videos_in(Path(path)) if os.path.isdir(path) else [Path(path)]
         if not videos:
             raise ValueError(
-                f"The folder {path} holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or folders of frames)."
+                f"The folder {path} contains no videos. Supported: {', '.join(sorted(VIDEO_SUFFIXES))}, or "
+                "folders of frames."
             )
         found += [path] if videos == [Path(path)] else map(str, videos)
     return found

@@ -59,15 +59,15 @@ class FrameFolder:
             patterns.add((match[1], match[3].lower() + suffix.lower()))
             numbered[int(match[2])] = entry
         if not entries or len(entries) > MAX_FRAMES:
-            raise UnreadableVideoError(f"Cannot read the frames of {name}: it holds {len(entries)} pictures.")
+            raise UnreadableVideoError(f"Cannot read the frames of {name}: the folder contains {len(entries)} images.")
         if len(patterns) > 1 or len(numbered) < len(entries):
             raise UnreadableVideoError(
-                f"Cannot read the frames of {name}: their names must differ in one running number alone, as "
-                f"img_00001.jpg, img_00002.jpg, …; among them are {', '.join(sorted(entries)[:3])}."
+                f"Cannot read the frames of {name}: their names must differ only in one running number, such "
+                f"as img_00001.jpg, img_00002.jpg, …; some names are {', '.join(sorted(entries)[:3])}."
             )
         if self.num_frames is not None and len(entries) < self.num_frames:
             raise UnreadableVideoError(
-                f"Cannot read the frames of {name}: {self.num_frames} are listed, {len(entries)} are there."
+                f"Cannot read the frames of {name}: {self.num_frames} are listed, but {len(entries)} are present."
             )
         return [self.path / numbered[number] for number in sorted(numbered)][: self.num_frames]
 
@@ -140,7 +140,7 @@ def read_frame_list(path: str | os.PathLike) -> Sequence[ListedVideo]:
         check_listed(fields[0], f"{path}, line {number}")
         videos.append(ListedVideo(fields[0], int(fields[1]), int(fields[2])))
     if not videos:
-        raise ValueError(f"{path} lists no videos.")
+        raise ValueError(f"{path} lists no videos. Add at least one.")
     return videos
 
 

@@ -50,7 +50,7 @@ def segment_views(num_frames: int, num_segments: int, num_views: int) -> list[li
     """
     _check(num_frames, num_segments)
     if num_views < 1:
-        raise ValueError(f"At least one view is needed, got {num_views}.")
+        raise ValueError(f"Expected at least 1 view, got {num_views}.")
     if num_frames <= num_segments:
         return [[place * num_frames // num_segments for place in range(num_segments)]] * num_views
     # In floating point and truncated as in the reference implementation, so that all indices are the same.
@@ -103,4 +103,4 @@ def random_indices(num_frames: int, num_wanted: int, generator: np.random.Genera
 
 def _check(num_frames: int, num_segments: int) -> None:
     if num_frames < 1 or num_segments < 1:
-        raise ValueError(f"At least one frame and one segment are needed, got {num_frames} and {num_segments}.")
+        raise ValueError(f"Expected at least 1 frame and 1 segment, got {num_frames} and {num_segments}.")

@@ -117,15 +117,18 @@ def read_labelled_videos(
         if path.suffix.lower() == ".csv":
             return _read_multi_label(path, None if labels is None else read_labels(labels))
         if labels is None:
-            raise ValueError(f"{path} holds class indices: pass their names as a CSV file with columns id and name.")
+            raise ValueError(
+                f"{path} contains class indices. Pass the names of the classes as a CSV file with the columns id "
+                "and name."
+            )
         return _read_list(path, read_labels(labels))
     if path.is_dir():
         if labels is not None:
-            raise ValueError(f"The classes of {path} are its folders: a file of labels goes with a list.")
+            raise ValueError(f"The classes of {path} are its folders. Pass a label file only with a list of videos.")
         return read_video_folder(split_folder(path, split, holds_video_classes))
     if (named := named_split(source)) is not None and named[0].is_dir():
         return read_video_folder(named_folder(*named))
-    raise ValueError(f"There is no folder or list {str(source)!r}.")
+    raise ValueError(f"There is no folder or list {str(source)!r}. Check the path.")
 
 
 def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
@@ -141,8 +144,8 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
     classes = folders_in(directory)
     if len(classes) < 2:
         raise ValueError(
-            f"{directory} has {len(classes)} class folder(s), at least 2 are needed. Lay the videos out as "
-            f"{directory / '<class name>' / 'video.mp4'}."
+            f"{directory} has {len(classes)} class folder(s), but at least 2 are needed. Arrange the videos "
+            f"as {directory / '<class name>' / 'video.mp4'}."
         )
     check_class_folders(classes)
     labels: list[int] = []
@@ -153,11 +156,11 @@ def read_video_folder(directory: str | os.PathLike) -> LabelledVideos:
         left_out += others
         if not videos:
             raise ValueError(
-                f"The class folder {folder} holds no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or folders of "
-                "frames): fill or remove it."
+                f"The class folder {folder} contains no videos ({', '.join(sorted(VIDEO_SUFFIXES))}, or "
+                "folders of frames). Add videos to it, or remove it."
             )
         if videos == [folder]:
-            raise ValueError(f"The class folder {folder} holds pictures: put the frames of each video in a folder.")
+            raise ValueError(f"The class folder {folder} contains images. Put the frames of each video in a folder.")
         labels += [label] * len(videos)
         found += videos
     report_left_out(left_out, directory, "not videos in a class folder")
@@ -181,10 +184,12 @@ def read_labels(path: str | os.PathLike) -> list[str]:
         if sorted(ids) == list(range(len(ids))):
             rows = [row for _, row in sorted(zip(ids, rows, strict=True))]
         elif any(first >= second for first, second in pairwise(ids)):
-            raise ValueError(f"{path}: ids are 0, 1, 2, … in any order, or ascending; they are {str(ids[:10])[1:-1]}.")
+            raise ValueError(
+                f"{path}: expected the ids 0, 1, 2, … in any order, or in ascending order, got {str(ids[:10])[1:-1]}."
+            )
     names = [name for _, name in rows]
     if len(names) < 2:
-        raise ValueError(f"{path} must name at least two classes; it has {len(names)}.")
+        raise ValueError(f"{path} has {len(names)} classes, but at least two are needed.")
     return names
 
 
@@ -196,10 +201,10 @@ def read_label_rows(path: str | os.PathLike) -> list[tuple[str, str]]:
     """
     rows = [(row["id"], row["name"]) for row in _rows(Path(path), ["id", "name"])]
     if not rows:
-        raise ValueError(f"{path} names no classes: below 'id,name' each has a line.")
+        raise ValueError(f"{path} has no classes. Write one line for each below 'id,name'.")
     for number, (_, name) in enumerate(rows, start=1):
         if not name.strip():
-            raise ValueError(f"{path}, row {number}: the class has no name.")
+            raise ValueError(f"{path}, row {number}: the class has no name. Write one.")
     return rows
 
 
@@ -210,11 +215,11 @@ def _rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as CSV: {error}.") from error
     if list(reader.fieldnames or []) != columns:
-        raise ValueError(f"{path} must begin with the line '{','.join(columns)}'; it has {reader.fieldnames}.")
+        raise ValueError(f"{path}: expected the first line '{','.join(columns)}', got {reader.fieldnames}.")
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise ValueError(
-                f"{path}, row {number}: expected {len(columns)} columns; put names with commas in quotes."
+                f"{path}, row {number}: expected {len(columns)} columns. Put names that contain commas in quotes."
             )
     return rows
 
@@ -222,7 +227,10 @@ def _rows(path: Path, columns: list[str]) -> list[dict[str, str]]:
 def _read_list(path: Path, class_names: list[str]) -> LabelledVideos:
     videos = read_frame_list(path)
     if unnamed := [video.label for video in videos if video.label >= len(class_names)]:
-        raise ValueError(f"{path} has class index {unnamed[0]}; {len(class_names)} classes are named, from 0.")
+        raise ValueError(
+            f"{path} has class index {unnamed[0]}, but only {len(class_names)} classes have names, from 0. Add "
+            "the missing names."
+        )
     sources: list[VideoSource] = []
     for video in videos:
         place = path.parent / video.path
@@ -237,11 +245,11 @@ def _read_multi_label(path: Path, class_names: list[str] | None) -> LabelledVide
     if class_names is None:
         class_names = sorted({name for names in named for name in names})
     if len(class_names) < 2 or len(set(class_names)) < len(class_names):
-        raise ValueError(f"{path} needs at least two classes with names of their own; they are {class_names[:10]}.")
+        raise ValueError(f"{path} needs at least two classes with different names, got {class_names[:10]}.")
     place = {name: label for label, name in enumerate(class_names)}
     for number, (row, names) in enumerate(zip(rows, named, strict=True), start=1):
         if not row["path"] or "" in names or len(set(names)) < len(names):
-            raise ValueError(f"{path}, row {number}: expected a path and class names, each once, got {row}.")
+            raise ValueError(f"{path}, row {number}: expected a path and class names without repetition, got {row}.")
         check_listed(row["path"], f"{path}, row {number}")
         if unknown := [name for name in names if name not in place]:
             raise ValueError(f"{path}, row {number}: {unknown[0]!r} is not one of the {len(class_names)} classes.")

@@ -87,6 +87,6 @@ def require_av(what: str) -> None:
     """
     if find_spec("av") is None:
         raise ImportError(
-            f"Cannot {what}: PyAV is not installed. pip install av; or pass a video's frames, as pictures in a folder "
-            "of their own."
+            f"Cannot {what}: PyAV is not installed. Install it with pip install av, or pass the frames of "
+            "each video as images in a folder."
         )

@@ -34,7 +34,7 @@ def read_rows(path: str | os.PathLike) -> list[tuple[str, dict[str, Any]]]:
     path = Path(path)
     rows = list(_rows(path))
     if not rows:
-        raise ValueError(f"{path} is empty.")
+        raise ValueError(f"{path} is empty. Write one row per video.")
     return rows
 
 
@@ -49,8 +49,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for number, row in enumerate(reader, start=1):
                 if None in row or None in row.values():
                     raise ValueError(
-                        f"{path}, row {number}: expected {len(reader.fieldnames or [])} columns; put texts with "
-                        f"{delimiter!r} in quotes."
+                        f"{path}, row {number}: expected {len(reader.fieldnames or [])} columns. Put texts "
+                        f"that contain {delimiter!r} in quotes."
                     )
                 yield f"{path}, row {number}", row
         except csv.Error as error:
@@ -58,7 +58,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     elif suffix == ".json":
         value = read_json(path, MAX_BYTES, KIND)
         if not isinstance(value, list):
-            raise ValueError(f"{path} must hold a list of objects.")
+            raise ValueError(f"{path} must contain a list of objects.")
         for place, row in enumerate(value):
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, entry {place}: expected an object, got {str(row)[:80]}.")
@@ -88,7 +88,10 @@ def first_field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> t
         value = row.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
             return name, str(value).strip()
-    raise ValueError(f"{where}: it needs one of {', '.join(map(repr, names))}, a text; it has {sorted(row)[:10]}.")
+    raise ValueError(
+        f"{where}: expected a string in one of the fields {', '.join(map(repr, names))}, got the fields "
+        f"{sorted(row)[:10]}."
+    )
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class VideoFolder:
         """
         directory = Path(directory)
         if not directory.is_dir():
-            raise ValueError(f"There is no folder of videos {str(directory)!r}.")
+            raise ValueError(f"There is no folder of videos {str(directory)!r}. Check the path.")
         entries = sorted(path for path in directory.iterdir() if not is_hidden(path.name))
         found = [path for path in entries if path.is_dir() or is_video_file(path)]
         return cls(directory, {path.stem if path.is_file() else path.name: path for path in found})
