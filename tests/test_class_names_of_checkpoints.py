@@ -116,5 +116,5 @@ def test_a_checkpoint_of_pre_training_gets_the_answers_of_its_new_head(
     assert list(model.config.id2label.values()) == answers
     assert model.classifier[-1].out_features == len(answers)
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="cannot be given other class names by its configuration"):
+    with pytest.raises(ValueError, match="Cannot change the class names of"):
         AlproForVideoQuestionAnswering.from_pretrained(tmp_path, **names([*reversed(answers)]))

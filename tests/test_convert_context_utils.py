@@ -131,7 +131,7 @@ def test_a_file_of_another_method_is_refused(folder: Path, tmp_path: Path) -> No
     file = write(tmp_path / "model.pth.tar-5", state)
     with pytest.raises(ValueError, match=r"holds no 'prompt_learner.ctx'.*It holds ctx"):
         convert("maple", file, folder, tmp_path / "converted")
-    with pytest.raises(ValueError, match="holds no prompts"):
+    with pytest.raises(ValueError, match="contains no prompts"):
         convert("ivlp", file, folder, tmp_path / "converted")
     assert not (tmp_path / "converted").exists()
 
@@ -140,7 +140,7 @@ def test_a_prompt_of_another_width_is_refused_by_name(folder: Path, tmp_path: Pa
     state = original("cocoop", dict(build(folder, "cocoop").prompt_learner.named_parameters()))
     state["meta_net.linear1.weight"] = torch.zeros(1, 7)
     file = write(tmp_path / "model.pth.tar-5", state)
-    with pytest.raises(ValueError, match=r"meta_net.linear1.weight .* is of shape \(1, 7\)"):
+    with pytest.raises(ValueError, match=r"meta_net.linear1.weight .* has the shape \(1, 7\)"):
         convert("cocoop", file, folder, tmp_path / "converted")
 
 
@@ -148,7 +148,7 @@ def test_a_prompt_for_another_backbone_is_refused(folder: Path, other_clip: Path
     model = build(folder, "kgcoop")
     state = original("kgcoop", dict(model.prompt_learner.named_parameters())) | surplus(model.clip)
     file = write(tmp_path / "model.pth.tar-5", state)
-    with pytest.raises(ValueError, match="trained for another backbone"):
+    with pytest.raises(ValueError, match="trained with another backbone"):
         convert("kgcoop", file, other_clip, tmp_path / "converted")
 
 

@@ -45,7 +45,7 @@ def test_cut_texts_of_a_data_set_are_one_warning(caplog: pytest.LogCaptureFixtur
     assert report_cut_texts([("a", 1), ("b b", 3), ("c c c", 4)], 2, "f.json") == 2
     (record,) = caplog.records
     assert record.getMessage() == (
-        "The ends of 2 of the 3 texts of f.json are cut, as the model reads 2 tokens. The first has 3: 'b b'."
+        "Truncated 2 of the 3 texts of f.json to the 2 tokens of the model. The first has 3 tokens: 'b b'."
     )
 
 
@@ -81,7 +81,7 @@ def test_grounding_evaluation_counts_what_is_cut(
     (scenes / "proposals.json").write_text(json.dumps({"a.png": boxes}))
     results = tmp_path / "results.json"
     main(["evaluate", str(tmp_path / "m"), "--test_dir", str(scenes), "--json", str(results)])
-    assert "The ends of 2 of the 3 texts of" in caplog.text
+    assert "Truncated 2 of the 3 texts of" in caplog.text
     assert json.loads(results.read_text())["data"]["cut_texts"] == 2
 
 
@@ -128,7 +128,7 @@ def test_training_examples_that_are_cut_are_counted(caplog: pytest.LogCaptureFix
     processor = FrozenProcessor.from_backbone(LM_DIR, CLIP_DIR)
     examples = [WritingExample(str(index), (), "a", target, ()) for index, target in enumerate(["b", LONG, LONG])]
     report_cut_examples(processor, examples, 12, "captions.jsonl")
-    assert "The ends of 2 of the 3 texts of captions.jsonl are cut, as the model reads 12 tokens" in caplog.text
+    assert "Truncated 2 of the 3 texts of captions.jsonl to the 12 tokens" in caplog.text
 
 
 def test_long_class_names_and_templates_are_refused() -> None:

@@ -266,11 +266,11 @@ def rename_a_tensor(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (set_field(use_dora=True), "no updates that save_with_lora wrote"),
-        (set_field(peft_type="IA3"), "no updates that save_with_lora wrote"),
+        (set_field(use_dora=True), "not written by save_with_lora"),
+        (set_field(peft_type="IA3"), "not written by save_with_lora"),
         (set_field(r=3), "does not fit the backbone"),
         (set_field(r=0), "does not fit the backbone"),
-        (set_field(lora_alpha="x"), "no updates that save_with_lora wrote"),
+        (set_field(lora_alpha="x"), "not written by save_with_lora"),
         (rename_a_tensor, "does not fit the backbone"),
         (lambda folder: (folder / CONFIG_FILE).write_text("[" * 10_000), "cannot be read as JSON"),
         (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"torn"), "is damaged"),

@@ -76,5 +76,5 @@ def test_a_tokenizer_of_a_local_backbone_is_not_left_out(openai_clip: Path, tmp_
         processor.leave_out_tokenizer(str(openai_clip))
     processor.leave_out_tokenizer("nobody/nothing")
     processor.save_pretrained(tmp_path)
-    with pytest.raises(OSError, match="holds no tokenizer, and that of its backbone cannot be loaded"):
+    with pytest.raises(OSError, match="contains no tokenizer, and the tokenizer of its backbone cannot be loaded"):
         CoOpProcessor.from_pretrained(tmp_path)

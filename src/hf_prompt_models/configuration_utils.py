@@ -86,8 +86,9 @@ class PromptConfig(PreTrainedConfig):
         found = config_dict.get("model_type", cls.model_type)
         if cls is not PromptConfig and found != cls.model_type:
             raise ValueError(
-                f"{str(place)!r} holds a model of type {str(found)[:80]!r}, not {cls.model_type!r}. Load it with the "
-                "class of its type, or make a prompt model of a backbone with from_backbone(...)."
+                f"{str(place)!r} contains a model of type {str(found)[:80]!r}, not {cls.model_type!r}. Load "
+                "it with the class of its type, or create a prompt model from a backbone with "
+                "from_backbone(...)."
             )
         return config_dict, kwargs
 
@@ -166,17 +167,18 @@ def other_class_names(config: PreTrainedConfig, saved: PreTrainedConfig, place: 
     elif label2id == saved.label2id:
         label2id = {name: index for index, name in id2label.items()}
     if set(id2label) != set(range(len(id2label))):
-        raise ValueError(f"The classes have the indices {list(id2label)[:8]}; number them from 0 without gaps.")
+        raise ValueError(f"The classes have the indices {list(id2label)[:8]}. Number them from 0 without gaps.")
     names = [id2label[index] for index in range(len(id2label))]
     if set(label2id) != set(names) or any(id2label.get(index) != name for name, index in label2id.items()):
         raise ValueError(
-            f"id2label names the classes {names[:3]} and label2id {list(label2id)[:3]}: pass the same classes in both."
+            f"id2label has the classes {names[:3]}, but label2id has {list(label2id)[:3]}. Pass the same "
+            "classes in both."
         )
     if id2label == saved.id2label:
         return None
     if names == [f"LABEL_{index}" for index in range(len(names))]:
         raise ValueError(
-            f"The classes of {place!r} have names, and num_labels={len(names)} gives none: pass id2label and label2id."
+            f"The classes of {place!r} have names, but num_labels={len(names)} gives none. Pass id2label and label2id."
         )
     return names
 

@@ -135,12 +135,12 @@ def read_prompt(
     if missing := [source for source in sources.values() if source not in state]:
         listed = ", ".join(list(state)[:8])
         raise ValueError(
-            f"{read.file} holds no {missing[0]!r}, so it is not a checkpoint of this method. It holds {listed}."
+            f"{read.file} contains no {missing[0]!r}, so it is not a checkpoint of this method. It contains {listed}."
         )
     trained = {name: state[source] for name, source in sources.items()}
     for name, tensor in trained.items():
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ValueError(f"{sources[name]!r} in {read.file} holds no finite floating-point numbers.")
+            raise ValueError(f"{sources[name]!r} in {read.file} contains no finite floating-point numbers.")
     tensors = {name: tensor.T if name in transposed else tensor for name, tensor in stack_layers(trained).items()}
     model = model_class.from_backbone(backbone, class_names, **choices(tensors))
     _check_start_token(model, state, read.file, backbone)
@@ -149,13 +149,14 @@ def read_prompt(
         found, expected = (tuple(each[name].shape) if name in each else None for each in (tensors, own))
         if found != expected:
             raise ValueError(
-                f"{name} of {read.file} is of shape {found}; the model over {str(backbone)!r} has {expected}. The "
-                "checkpoint is for a backbone of other sizes, or of another depth."
+                f"{name} of {read.file} has the shape {found}, but the model with the backbone "
+                f"{str(backbone)!r} has {expected}. Pass a backbone of the size and depth that the checkpoint "
+                "was trained with."
             )
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])
-    report = [f"read {read.file}" + (f", epoch {read.epoch}" if read.epoch else ", which names no epoch")]
+    report = [f"read {read.file}" + (f", epoch {read.epoch}" if read.epoch else ", without an epoch number")]
     report += [f"  {name}: {' x '.join(map(str, tensor.shape))}" for name, tensor in tensors.items()]
     left = [name for name in state if name not in sources.values()]
     groups = Counter(_group(name) for name in left)
@@ -194,7 +195,7 @@ def deep_prompt_names(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
         for layer in layers_of(state, blocks, ".VPT_shallow"):
             names[f"deep_{ours}/{layer}"] = f"{blocks}{layer}.VPT_shallow"
     if not names:
-        raise ValueError(f"The checkpoint holds no prompts: neither {PREFIX}ctx nor image_encoder.VPT is in it.")
+        raise ValueError(f"The checkpoint contains no prompts: neither {PREFIX}ctx nor image_encoder.VPT is in it.")
     return names
 
 
@@ -211,7 +212,7 @@ def stack_layers(tensors: Tensors) -> Tensors:
     for name in dict.fromkeys(name.partition("/")[0] for name in tensors if "/" in name):
         layers = [tensor for each, tensor in tensors.items() if each.startswith(f"{name}/")]
         if len({tensor.shape for tensor in layers}) > 1:
-            raise ValueError(f"{name} has layers of unlike shapes: {[tuple(tensor.shape) for tensor in layers]}.")
+            raise ValueError(f"{name} has layers of different shapes: {[tuple(tensor.shape) for tensor in layers]}.")
         stacked[name] = torch.stack(layers)
     return stacked
 
@@ -234,6 +235,6 @@ def _check_start_token(
         prefix.float().reshape(-1, prefix.shape[-1])[:1], expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE
     ):
         raise ValueError(
-            f"The prompt in {file} was trained for another backbone than {str(backbone)!r}: the embeddings of the "
-            "start token differ."
+            f"The prompt in {file} was trained with another backbone than {str(backbone)!r}: the embeddings "
+            "of the start token differ. Pass the backbone it was trained with."
         )

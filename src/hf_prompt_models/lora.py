@@ -54,7 +54,9 @@ def import_peft() -> Any:
         ImportError: if peft is not installed.
     """
     if not is_peft_available():
-        raise ImportError("LoRA needs peft: pip install 'hf_prompt_models[peft]'.")
+        raise ImportError(
+            "LoRA needs peft, which is not installed. Install it with pip install 'hf_prompt_models[peft]'."
+        )
     import peft  # imported on use, because it is optional
 
     return peft
@@ -97,8 +99,8 @@ def add_lora(
     peft = import_peft()
     if any(parameter.requires_grad for parameter in model.backbone.parameters()):
         raise ValueError(
-            "LoRA updates a backbone that is frozen, and this model trains its own: make it with trainable='head' "
-            "(ActionCLIP), trainable='none' (CPT), freeze_text=True (MAnTiS)."
+            "LoRA needs a frozen backbone, but this model trains its backbone. Create the model with "
+            "trainable='head' (ActionCLIP), trainable='none' (CPT) or freeze_text=True (MAnTiS)."
         )
     names = linear_layers(model.backbone)
     if targets is not None:
@@ -106,7 +108,8 @@ def add_lora(
         if not chosen:
             asked = targets if isinstance(targets, str) else " or ".join(targets)
             raise ValueError(
-                f"No linear layer of the {type(model.backbone).__name__} is named {asked}; it has {names[:8]}."
+                f"The {type(model.backbone).__name__} has no linear layer named {asked}. Its linear layers "
+                f"are {names[:8]}."
             )
         names = chosen
     own = [
@@ -264,14 +267,14 @@ def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_
         or not isinstance(alpha := settings.get("lora_alpha"), int | float)
     ):
         raise ValueError(
-            f"{CONFIG_FILE} of {str(path)!r} describes no updates that save_with_lora wrote. Give peft a folder "
-            "of its own, and load it with peft.PeftModel.from_pretrained(model, folder)."
+            f"{CONFIG_FILE} of {str(path)!r} was not written by save_with_lora. Save adapters of peft in "
+            "another folder, and load them with peft.PeftModel.from_pretrained(model, folder)."
         )
     try:
         with safe_open(file, framework="pt") as weights:
             updates = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise OSError(f"{file} is damaged ({error}): copy or save it again.") from error
+        raise OSError(f"{file} is damaged ({error}). Copy or save it again.") from error
     modules = {name: each for name, each in backbone.named_modules() if isinstance(each, nn.Linear | Conv1D)}
     names = sorted({name.rpartition(".lora_")[0].removeprefix(PREFIX) for name in updates})
     expected: dict[str, tuple[int, ...]] = {}
@@ -282,7 +285,7 @@ def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_
     found = {name: tuple(tensor.shape) for name, tensor in updates.items()}
     if found != expected:
         wrong, shape = min(found.items() ^ expected.items())
-        raise ValueError(f"{file} does not fit the backbone: see {wrong}, {shape}.")
+        raise ValueError(f"{file} does not fit the backbone: check {wrong}, {shape}.")
     for name in names:
         module = modules[name]
         update = alpha / rank * (updates[_update_name(name, "B")] @ updates[_update_name(name, "A")])

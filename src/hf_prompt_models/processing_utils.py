@@ -31,9 +31,10 @@ def refuse_long_text(what: str, text: str, length: int, limit: int, in_python: b
         ValueError: if it is too long. The message contains the length and the limit.
     """
     if length > limit:
-        way_out = "Shorten it, or pass truncation=True, which cuts its end." if in_python else "Shorten it."
+        way_out = "Shorten it, or pass truncation=True to truncate it." if in_python else "Shorten it."
         raise ValueError(
-            f"{what} is too long: it has {length} tokens, and the model reads {limit}: {text[:100]!r}. {way_out}"
+            f"{what} is too long: it has {length} tokens, but the model has {limit} positions: "
+            f"{text[:100]!r}. {way_out}"
         )
 
 
@@ -53,8 +54,8 @@ def report_cut_texts(texts: Iterable[tuple[str, int]], limit: int, source: str) 
     if cut:
         text, length = cut[0]
         logger.warning(
-            f"The ends of {len(cut)} of the {len(given)} texts of {source} are cut, as the model reads {limit} tokens."
-            f" The first has {length}: {text[:100]!r}."
+            f"Truncated {len(cut)} of the {len(given)} texts of {source} to the {limit} tokens of the model. "
+            f"The first has {length} tokens: {text[:100]!r}."
         )
     return len(cut)
 
@@ -83,7 +84,7 @@ def sort_options(
     text, images = groups["text_kwargs"], groups["images_kwargs"]
     if twice := sorted(flat.keys() & (text.keys() | images.keys())):
         raise ValueError(
-            f"{', '.join(twice)} is passed twice, by itself and in a dictionary of settings: pass it once."
+            f"{', '.join(twice)} is passed twice, as an argument and in a dictionary of settings. Pass it once."
         )
     everywhere = groups["common_kwargs"] | flat
     unknown = (
@@ -91,8 +92,9 @@ def sort_options(
     )
     if unknown:
         raise TypeError(
-            f"The processor does not take {', '.join(sorted(unknown))}. For texts it takes "
-            f"{', '.join(sorted(text_defaults))}; for images {', '.join(sorted(image_options)) or 'nothing'}."
+            f"The processor does not accept {', '.join(sorted(unknown))}. It accepts "
+            f"{', '.join(sorted(text_defaults))} for texts, and "
+            f"{', '.join(sorted(image_options)) or 'nothing'} for images."
         )
     text = {name: value for name, value in everywhere.items() if name in text_defaults} | text
     images = {name: value for name, value in everywhere.items() if name in image_options} | images
@@ -172,7 +174,8 @@ class ClipPromptProcessor(PromptProcessor):
         """
         if os.path.exists(backbone):
             raise ValueError(
-                f"The tokenizer can only be left out if the backbone is on the Hub, and {backbone!r} is a local path."
+                f"The tokenizer can only be left out if the backbone is on the Hub, but {backbone!r} is a "
+                "local path. Save the tokenizer too."
             )
         self.vocabulary_from = {"name": backbone, "revision": revision}
 
@@ -196,7 +199,7 @@ class ClipPromptProcessor(PromptProcessor):
             if source is None:
                 return super().from_pretrained(path, **kwargs)
             if not isinstance(source, dict) or not isinstance(source.get("name"), str):
-                raise ValueError(f"vocabulary_from must name a backbone, not {str(source)[:80]}.")
+                raise ValueError(f"Expected the name of a backbone as vocabulary_from, got {str(source)[:80]}.")
         hub_kwargs: dict[str, Any] = {
             name: kwargs[name] for name in ("cache_dir", "token", "local_files_only") if name in kwargs
         }
@@ -207,7 +210,7 @@ class ClipPromptProcessor(PromptProcessor):
             tokenizer = AutoTokenizer.from_pretrained(backbone, **hub_kwargs)
         except OSError as error:
             raise OSError(
-                f"{str(path)!r} holds no tokenizer, and that of its backbone cannot be loaded: {error}"
+                f"{str(path)!r} contains no tokenizer, and the tokenizer of its backbone cannot be loaded: {error}"
             ) from error
         processor = cls(AutoImageProcessor.from_pretrained(path, **kwargs), tokenizer)
         processor.vocabulary_from = source

@@ -30,7 +30,7 @@ def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
 
 
 def test_a_folder_without_a_model_ends_with_words(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="holds no trained model"):
+    with pytest.raises(SystemExit, match="contains no trained model"):
         main([str(tmp_path)])
 
 

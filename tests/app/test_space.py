@@ -134,5 +134,5 @@ def test_a_full_disk_leaves_nothing_behind(whole: Path, tmp_path: Path, monkeypa
 
 def test_a_model_without_a_page_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
-    with pytest.raises(ValueError, match="a model of type 'clip', which no prompt method of this package trained"):
+    with pytest.raises(ValueError, match="a model of type 'clip', which was not trained by a method of this package"):
         build(tmp_path)

@@ -162,7 +162,7 @@ def test_class_specific_context_keeps_its_classes(data: Path, tmp_path: Path) ->
 
 def test_a_backbone_alone_and_flags_that_do_not_apply_are_refused(data: Path, tmp_path: Path) -> None:
     said = refused("predict", CLIP_DIR, data / "test")
-    assert "no prompt method" in said
+    assert "not trained by a method of this package" in said
     assert "--class_names FILE" in said
     assert "--class_names: give both" in refused("predict", CLIP_DIR, data / "test", "--templates", "a {}.")
     names = data / "names.txt"

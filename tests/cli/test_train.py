@@ -161,7 +161,7 @@ def test_a_setting_that_a_library_refuses_is_named_and_not_to_be_repeated(
 ) -> None:
     run = ["train", *flags(modern_clip, data, tmp_path / "run")]
     for flag, value, said in (
-        ("--report_to", "wandb", "error: --report_to wandb: the package that this needs is not installed"),
+        ("--report_to", "wandb", "error: --report_to wandb: the package is not installed"),
         ("--neftune_noise_alpha", "5", "error: --neftune_noise_alpha adds noise to the token embeddings"),
         ("--optim_args", "momentum=-3", "error: Invalid momentum value: -3.0."),
     ):
@@ -212,12 +212,12 @@ def test_what_cannot_be_resumed_is_refused_and_a_finished_run_says_so(
         (("--per_device_train_batch_size", "6", "--num_train_epochs", "9"), "examples per step 4 then, 6 now"),
         (("--gradient_accumulation_steps", "2"), "examples per step 4 then, 8 now"),
         (("--learning_rate", "0.5", "--num_train_epochs", "9"), "learning_rate 0.002 then, 0.5 now"),
-        (("--num_train_epochs", "2"), "was trained for 9 steps, and 6 are asked for"),
-        (("--max_steps", "4"), "was trained for 9 steps, and 4 are asked for"),
+        (("--num_train_epochs", "2"), "was trained for 9 steps and 6 are requested"),
+        (("--max_steps", "4"), "was trained for 9 steps and 4 are requested"),
     ):
         assert said in ended([*run, *more])
     assert main(run) == 0
-    assert f"No step is trained: {tmp_path / 'run' / 'checkpoint-9'} already has all 9 steps." in caplog.text
+    assert f"No step is trained, because {tmp_path / 'run' / 'checkpoint-9'} already has all 9 steps." in caplog.text
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
 
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_without_a_record_is_refused_where_epochs_have_another_leng
     assert main(run) == 0
     (tmp_path / "run" / "run.json").unlink()
     message = ended([*run, "--per_device_train_batch_size", "2", "--num_train_epochs", "9"])
-    assert "was trained for 9 steps in 3 epochs, and now an epoch has 6 steps" in message
+    assert "was trained for 9 steps in 3 epochs, but an epoch now has 6 steps" in message
 
 
 def test_a_second_run_into_a_folder_is_refused_or_takes_the_place_of_the_first(
@@ -326,7 +326,7 @@ def test_files_that_hold_no_flags_are_refused(tmp_path: Path, capsys: pytest.Cap
         ("a: " * 3000, "cannot be read as YAML"),
         ("shots: " + "[" * 3000, "cannot be read as YAML"),
         ("seeds: [[1], 2]", "seeds is a value, a list of them, or a mapping"),
-        ("shots: 4" + " " * 70_000, "are read up to 65536"),
+        ("shots: 4" + " " * 70_000, "may have at most 65536"),
     ):
         file.write_text(text)
         assert said in ended(["train", "coop", str(file)])

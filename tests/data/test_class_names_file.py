@@ -29,7 +29,7 @@ def test_wordnet_ids_are_left_out_only_where_every_line_has_one(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "Line 1"), (b"a\n\nb", "Line 2"), (b"\xff\xfe\x00", "text file in UTF-8")]
+    ("content", "message"), [(b"", "Line 1"), (b"a\n\nb", "Line 2"), (b"\xff\xfe\x00", "UTF-8 text file")]
 )
 def test_what_is_no_list_of_names_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):

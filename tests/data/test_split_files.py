@@ -98,7 +98,9 @@ def test_missing_images_are_counted_and_named(pets: Path) -> None:
     names = [f"gone_{number}.png" for number in range(7)]
     entries = [["boxer_1.png", 0, "boxer"], *([name, 1, "gone"] for name in names)]
     (pets / "split_zhou_OxfordPets.json").write_text(json.dumps({"train": entries}))
-    with pytest.raises(ValueError, match=r"7 of 8 images .*/images: 'gone_0\.png', .*'gone_4\.png' …\. Add these files"):
+    with pytest.raises(
+        ValueError, match=r"7 of 8 images .*/images: 'gone_0\.png', .*'gone_4\.png' …\. Add these files"
+    ):
         read_labelled_images(pets, "train")
 
 
@@ -128,7 +130,10 @@ GOOD = ["a.png", 0, "a"]
         ({"train": [GOOD, ["b.png", 2, "b"]]}, "without gaps, got 0, 2"),
         ({"train": [GOOD, ["b.png", -1, "b"]]}, "got -1, 0"),
         ({"train": [GOOD]}, "at least two labels .* got 0"),
-        ({"train": [GOOD, ["b.png", 1, "b"]], "test": [["a.png", 1, "c"]]}, "label 1 has the name 'c' here, but 'b' before"),
+        (
+            {"train": [GOOD, ["b.png", 1, "b"]], "test": [["a.png", 1, "c"]]},
+            "label 1 has the name 'c' here, but 'b' before",
+        ),
     ],
 )
 def test_damaged_split_files_are_refused_by_file_and_entry(tmp_path: Path, value: Any, message: str) -> None:
@@ -138,7 +143,7 @@ def test_damaged_split_files_are_refused_by_file_and_entry(tmp_path: Path, value
 
 def test_a_list_too_long_is_not_read(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_files, "MAX_BYTES", 100)
-    with pytest.raises(ValueError, match=r"Pets\.json has .* bytes; lists of images are read up to 100"):
+    with pytest.raises(ValueError, match=r"Pets\.json has .* bytes, but lists of images may have at most 100"):
         read_labelled_images(pets, "train")
 
 
@@ -199,7 +204,7 @@ def test_imagenet_is_named_by_its_list_and_tested_on_its_validation_set(imagenet
         ("n01000000 tench\n", r"no names for 1 class folder\(s\) of .*train: n02000000"),
         ("n01000000 tench\n\nn02000000\n", "line 3: expected a new folder and its class name, got 'n02000000'"),
         ("n01000000 tench\nn01000000 shark\n", "line 2"),
-        (b"n01000000 \xff", "not a text file in UTF-8"),
+        (b"n01000000 \xff", "not a UTF-8 text file"),
     ],
 )
 def test_damaged_names_of_imagenet_are_refused(imagenet: Path, names: str | bytes, message: str) -> None:

@@ -51,7 +51,9 @@ def test_folders_with_names_of_splits_are_no_classes(tmp_path: Path, train: str,
     wanted = "val" if test == "Validation" else "test"
     missing = "test" if wanted == "val" else "val"
     assert read(tmp_path, wanted).source == str(tmp_path / test)
-    with pytest.raises(ValueError, match=rf"no split '{missing}' .*Its splits are .*{train}.*Pass one of them, such as .*/"):
+    with pytest.raises(
+        ValueError, match=rf"no split '{missing}' .*Its splits are .*{train}.*Pass one of them, such as .*/"
+    ):
         read(tmp_path, missing)
 
 
@@ -67,7 +69,9 @@ def test_splits_without_classes_and_classes_with_splits_are_refused(tmp_path: Pa
     with pytest.raises(ValueError, match=r"has splits \(test, train\) without class folders"):
         read_labelled_images(tmp_path / "flat", "train")
     write(tmp_path / "half", "train/cat/1.png", "train/dog/1.png", "test/2.png")
-    with pytest.raises(ValueError, match=r"no split 'test' with class folders\. Its splits are train\. Pass .*half/train\."):
+    with pytest.raises(
+        ValueError, match=r"no split 'test' with class folders\. Its splits are train\. Pass .*half/train\."
+    ):
         read_labelled_images(tmp_path / "half", "test")
     write(tmp_path / "inside", *(f"{name}/{split}/1.png" for name in ("cat", "dog") for split in ("Train", "Test")))
     with pytest.raises(ValueError, match=r"Found splits inside class folders: .*cat"):
@@ -180,7 +184,9 @@ def test_folders_of_the_same_classes_are_splits_if_one_is_called_so(
 ) -> None:
     write(tmp_path, "notes/1.png", *(f"{folder}/{name}/1.png" for folder in folders for name in ("wren", "finch")))
     if found is None:
-        with pytest.raises(ValueError, match=f"no split {wanted!r} with class folders. Its splits are {', '.join(folders)}"):
+        with pytest.raises(
+            ValueError, match=f"no split {wanted!r} with class folders. Its splits are {', '.join(folders)}"
+        ):
             read_labelled_images(tmp_path, wanted)
     else:
         assert read_labelled_images(tmp_path, wanted).source == str(tmp_path / found)

@@ -111,7 +111,7 @@ def test_cards_say_what_is_in_the_repository(published: Path, local_hub: LocalHu
             assert data["base_model"] == f"user/backbone-{method}"
             assert data["base_model_relation"] == ("finetune" if kind == "full" else "adapter")
             assert config["base_model_revision"] in card.text
-        for title in ("## This checkpoint", "## Use", "## Limits", "## Citation", "## Licence"):
+        for title in ("## This checkpoint", "## Use", "## Limits", "## Citation", "## License"):
             assert title in card.text, (name, title)
         assert "user/repository" not in card.text
         assert f'"user/{name}"' in card.text

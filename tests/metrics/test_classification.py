@@ -66,5 +66,5 @@ def test_mean_average_precision_is_the_mean_over_classes_that_occur() -> None:
     first = (1 / 1 + 2 / 3) / 2  # right at ranks 1 and 3
     second = 1 / 2  # right at rank 2
     assert mean_average_precision(scores, labels) == pytest.approx((first + second) / 2)
-    with pytest.raises(ValueError, match="No example has a label"):
+    with pytest.raises(ValueError, match="no example has a label"):
         mean_average_precision(scores, np.zeros((3, 3)))

@@ -65,13 +65,13 @@ def test_the_whole_dictionary_by_hand() -> None:
 @pytest.mark.parametrize(
     ("scores", "targets", "message"),
     [
-        (np.zeros((2, 0)), None, "with some of each"),
-        (np.zeros(3), None, "with some of each"),
-        (np.zeros((2, 3)), None, "2 queries and 3 candidates are not one for one"),
-        (np.full((2, 2), np.nan), None, "not numbers"),
+        (np.zeros((2, 0)), None, "with at least one of each"),
+        (np.zeros(3), None, "with at least one of each"),
+        (np.zeros((2, 3)), None, "2 queries and 3 candidates"),
+        (np.full((2, 2), np.nan), None, "contain NaN"),
         (np.zeros((2, 3)), [0], "2 candidate indices"),
-        (np.zeros((2, 3)), [0.0, 1.0], "2 candidate indices; got float64"),
-        (np.zeros((2, 3)), [0, 3], "0 to 2; they are 0 to 3"),
+        (np.zeros((2, 3)), [0.0, 1.0], "candidate indices of 2 targets, got dtype float64"),
+        (np.zeros((2, 3)), [0, 3], "0 to 2, got 0 to 3"),
         (np.zeros((2, 3)), [-1, 1], "0 to 2; they are -1 to 1"),
     ],
 )
@@ -99,5 +99,5 @@ def test_queries_without_a_right_candidate_are_refused() -> None:
         ranks_of_any([[1.0, 2.0], [1.0, 2.0]], [[True, False], [False, False]])
     with pytest.raises(ValueError, match="NaN"):
         ranks_of_any([[np.nan]], [[True]])
-    with pytest.raises(ValueError, match="must both be"):
+    with pytest.raises(ValueError, match="of the same shape"):
         ranks_of_any([[1.0]], [[True, False]])

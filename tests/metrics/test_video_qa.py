@@ -13,5 +13,5 @@ def test_accuracy_is_counted_overall_and_by_kind() -> None:
 
 @pytest.mark.parametrize("lists", [([], []), (["a"], []), (["a"], ["a"], ["what", "who"])])
 def test_unlike_lists_are_refused(lists: tuple) -> None:
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="equal numbers"):
         answer_accuracy(*lists)

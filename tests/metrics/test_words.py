@@ -28,8 +28,8 @@ def test_one_reference_is_a_list_of_one() -> None:
         ([], [], "and some: 0 predictions"),
         (["a", "b"], ["a"], "2 predictions, 1 references"),
         (["a"], [[]], "Prediction 0 has no reference"),
-        ("ab", ["a", "b"], "Pass lists of texts"),
-        (["a", "b"], "ab", "Pass lists of texts"),
+        ("ab", ["a", "b"], "Expected lists of texts"),
+        (["a", "b"], "ab", "Expected lists of texts"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(predictions: list[str], references: list[str], message: str) -> None:

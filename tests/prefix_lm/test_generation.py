@@ -64,7 +64,7 @@ def test_vectors_in_place_of_tokens_and_images_write_the_same(method: str) -> No
     both = model.generate(**inputs, pixel_values=pixels, max_new_tokens=NEW_TOKENS, do_sample=False)
     if method == "frozen":  # MAnTiS adds a segment to each vector, which it knows by the tokens
         assert alone.tolist() == both[:, length:].tolist()
-    with pytest.raises(ValueError, match="cannot be placed in inputs_embeds"):
+    with pytest.raises(ValueError, match="cannot be combined with inputs_embeds"):
         model.generate(inputs_embeds=vectors, pixel_values=pixels, max_new_tokens=2)
 
 

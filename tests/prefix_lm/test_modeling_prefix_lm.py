@@ -171,7 +171,7 @@ def test_an_input_longer_than_the_positions_is_refused(language_model: str) -> N
         # Padding takes no position.
         mask = torch.tensor([[0] * 6 + [1] * 64])
         model(torch.full((1, 70), 5), attention_mask=mask)
-    with pytest.raises(ValueError, match="65 positions and the language model 64"):
+    with pytest.raises(ValueError, match="65 positions, but the language model has 64"):
         model(torch.full((1, 65), 5))
 
 
@@ -208,7 +208,7 @@ def test_a_push_tells_no_path_of_this_machine(method: str, tmp_path: Path, monke
 
 def test_what_is_no_language_model_or_takes_no_images_is_refused(openai_clip: Path, tmp_path: Path) -> None:
     language_model = language_folder("gpt2")
-    with pytest.raises(TypeError, match="no causal language model") as error:
+    with pytest.raises(TypeError, match="not a causal language model") as error:
         FrozenForConditionalGeneration.from_backbone(openai_clip, vision_model=resnet_folder())
     assert str(openai_clip) in str(error.value)
     for file in ("config.json", "preprocessor_config.json", "model.safetensors"):
@@ -291,9 +291,9 @@ def test_images_with_vectors_of_tokens_are_refused(method: str) -> None:
     model = make(method, "llama")
     prompt = examples(model, [0])
     embeds = model.get_input_embeddings()(prompt["input_ids"].clamp(max=9))
-    with pytest.raises(ValueError, match="Images cannot be placed in inputs_embeds"):
+    with pytest.raises(ValueError, match="Images cannot be combined with inputs_embeds"):
         model(inputs_embeds=embeds, pixel_values=prompt["pixel_values"])
-    with pytest.raises(ValueError, match="Images cannot be placed in inputs_embeds"):
+    with pytest.raises(ValueError, match="Images cannot be combined with inputs_embeds"):
         model.generate(inputs_embeds=embeds, pixel_values=prompt["pixel_values"], max_new_tokens=2)
     assert model(inputs_embeds=embeds).logits.shape[1] == embeds.shape[1]
 

@@ -63,7 +63,7 @@ def test_updates_are_added_where_they_lie_in_a_folder_or_in_a_copy_of_a_reposito
     model = take_lora(adapted)
     with torch.no_grad():
         assert not torch.allclose(model(**prompt).logits, expected)
-    with pytest.raises(ValueError, match="load it from where it was saved"):
+    with pytest.raises(ValueError, match="Load the model from where it was saved"):
         model.save_pretrained(tmp_path / "whole", save_backbone=True)
     assert list((tmp_path / "whole").iterdir()) == []
     updates = sum(tensor.numel() for tensor in model.lora_updates.tensors.values())

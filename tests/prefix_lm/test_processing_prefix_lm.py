@@ -83,7 +83,7 @@ def test_images_unlike_placeholders_are_refused(images: Any, text: Any, processo
         processor(images=images, text=text)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [({}, "images, text"), ({"text": [1]}, "string")])
+@pytest.mark.parametrize(("arguments", "said"), [({}, "images nor text"), ({"text": [1]}, "string")])
 def test_nothing_and_no_text_are_refused(arguments: dict, said: str, processor: ProcessorMixin) -> None:
     with pytest.raises(ValueError, match=said):
         processor(**arguments)
@@ -147,7 +147,7 @@ def test_padding_goes_left_for_generation_and_right_for_training(processor: Proc
 
 
 def test_text_longer_than_the_positions_is_refused(processor: ProcessorMixin) -> None:
-    with pytest.raises(ValueError, match=r"Example 1 .* 2 of them image slots.* reads 64"):
+    with pytest.raises(ValueError, match=r"Example 1 .* of which 2 are image slots.* has 64"):
         processor(images=[[A], [B]], text=["a", "mug " * 80])
     endless = type(processor).from_backbone(language_folder("bloom"), resnet_folder())  # no positions, no limit
     assert len(endless(text=["mug " * 200])["input_ids"][0]) > 200
@@ -170,7 +170,7 @@ def test_truncation_cuts_text_and_no_slot(processor: ProcessorMixin) -> None:
     (ids,) = processor(images=[[A]], text=[long], truncation=True)["input_ids"]
     assert len(ids) == 64
     for text in ("", f"{long}<image><image>"):
-        with pytest.raises(ValueError, match="never cut"):
+        with pytest.raises(ValueError, match="never truncated"):
             processor(images=[[A, B]], text=[text], truncation=True, max_length=3)
 
 

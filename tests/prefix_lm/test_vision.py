@@ -147,5 +147,5 @@ def test_what_is_left_behind_is_not_reported_and_what_is_lacking_is(
     save_file(kept, tmp_path / "clip" / "model.safetensors", metadata={"format": "pt"})
     load_vision_model(tmp_path / "clip")
     assert len(messages) == 1
-    assert "lacks 2 weights of its image side" in messages[0]
+    assert "2 weights of the vision model" in messages[0]
     assert "post_layernorm.bias, post_layernorm.weight" in messages[0]

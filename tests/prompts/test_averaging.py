@@ -88,5 +88,5 @@ def test_a_checkpoint_of_other_settings_is_refused(openai_clip: Path, tmp_path: 
 
 
 def test_a_standard_deviation_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="std is above 0; got 0"):
+    with pytest.raises(ValueError, match="Expected std > 0, got 0"):
         PromptAveragingCallback(mean=1, std=0)

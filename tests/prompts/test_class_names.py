@@ -65,7 +65,7 @@ def test_another_towers_tokenizer_is_refused(kind: str, text: str, config: CLIPC
         tokenizer.add_tokens(["cat"])
     else:  # as GPT-2's: no special tokens around the text
         tokenizer.backend_tokenizer.post_processor = None
-    with pytest.raises(ValueError, match="not this backbone's tokenizer"):
+    with pytest.raises(ValueError, match="Pass the tokenizer of this backbone"):
         tokenize_prompts(tokenizer, [text], config)
 
 
@@ -83,7 +83,9 @@ def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
 
 
 def test_a_name_too_long_for_several_templates_is_said_once() -> None:
-    with pytest.raises(ValueError, match=r"^1 class name.*positions of the text tower: 'dog' has 59 tokens, 57 fit\."):
+    with pytest.raises(
+        ValueError, match=r"^1 class name.*positions of the text encoder: 'dog' has 59 tokens, but only 57 fit\."
+    ):
         check_prompt_lengths(["cat", "dog"] * 3, [1, 59] * 3, 77, [19, 19, 20, 20, 19, 19])
 
 
@@ -91,5 +93,5 @@ def test_sets_of_names_are_sorted_and_dictionaries_refused() -> None:
     assert check_class_names({"wren", "finch", "owl"}) == ["finch", "owl", "wren"]
     assert check_class_names({"wren": 0, "finch": 1}.keys()) == ["wren", "finch"]
     for names in ({"wren": 1, "finch": 0}, {0: "finch", 1: "wren"}):
-        with pytest.raises(ValueError, match="as a list, in the order of their labels, not as a dictionary"):
+        with pytest.raises(ValueError, match="list of class names in the order of their labels, got a dictionary"):
             check_class_names(names)

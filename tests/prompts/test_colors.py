@@ -147,14 +147,14 @@ def test_a_palette_keeps_its_order_through_json() -> None:
     ("colors", "message"),
     [
         ([], "at least one colour"),
-        ([("red", (1, 2, 3)), ("red", (4, 5, 6))], "red stands in it more often"),
-        ([("red", (256, 0, 0))], "'red' is three whole numbers from 0 to 255"),
-        ([("red", (0.5, 0, 0))], "'red' is three whole numbers"),
-        ([("red", (float("nan"), 0, 0))], "'red' is three whole numbers"),
-        ([("red", "#f0")], "'red' is three whole numbers"),
-        ([("red", (1, 2))], "a pair like"),
-        ({"red": (1, 2, 3)}, "a pair like"),
-        ([(" ", (1, 2, 3))], "name is a word"),
+        ([("red", (1, 2, 3)), ("red", (4, 5, 6))], "contains red more than once"),
+        ([("red", (256, 0, 0))], "Expected three integers from 0 to 255 for the colour 'red'"),
+        ([("red", (0.5, 0, 0))], "Expected three integers"),
+        ([("red", (float("nan"), 0, 0))], "Expected three integers"),
+        ([("red", "#f0")], "Expected three integers"),
+        ([("red", (1, 2))], "a pair such as"),
+        ({"red": (1, 2, 3)}, "a pair such as"),
+        ([(" ", (1, 2, 3))], "Expected a word as the name"),
     ],
 )
 def test_a_palette_that_is_none_is_refused(colors: object, message: str) -> None:
@@ -218,11 +218,11 @@ def test_the_coarse_grid_is_512_appearances_in_batches() -> None:
 
 
 def test_a_grid_without_a_step_is_refused() -> None:
-    with pytest.raises(ValueError, match="rgb_step is the distance"):
+    with pytest.raises(ValueError, match="Expected rgb_step"):
         search_color_prompts(NearestColor(PLACES), "its processor", ["sea"], rgb_step=0)
 
 
 @pytest.mark.parametrize("alpha", [0, 0.5, 100.5, 256])
 def test_a_cover_that_is_no_byte_is_refused(alpha: float) -> None:
-    with pytest.raises(ValueError, match="alpha is a whole number from 1"):
+    with pytest.raises(ValueError, match="alpha to be an integer from 1"):
         check_alpha(alpha)

@@ -406,7 +406,9 @@ def test_other_classes_and_lists_are_evaluated(
     results = json.loads((tmp_path / "e.json").read_text())
     assert results["data"]["classes"] == 2
     assert results["seeds"]["-"]["top5_accuracy"] == 1
-    assert "Pass the names of the classes as a CSV" in refused("evaluate.py", model, "--test_dir", tmp_path / "list.txt")
+    assert "Pass the names of the classes as a CSV" in refused(
+        "evaluate.py", model, "--test_dir", tmp_path / "list.txt"
+    )
     assert "--dataset does not apply" in refused("evaluate.py", model, "--test_dir", data / "test", "--dataset", "dtd")
     assert refused("evaluate.py", model, "--test_dir", data / "test", "--temporal_views", 0) == "2"
 
@@ -495,4 +497,4 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
 
 def test_visual_prompts_that_do_not_go_together_are_refused_before_a_video_is_read(tmp_path: Path) -> None:
     message = refused("train.py", *flags(tmp_path / "absent", tmp_path / "out", "--pre_network", "joint"))
-    assert "pass post_network='mean'" in message
+    assert "Pass post_network='mean'" in message

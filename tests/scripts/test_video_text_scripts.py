@@ -348,7 +348,7 @@ def test_broken_videos_are_counted_and_refused_before_training(
         ("question-answering", ("--answers", "A"), "'dog' is there twice"),
         ("question-answering", ("--answers", "B"), "None of the 16 questions"),
         ("question-answering", ("--answers", "C"), "indices are not 0 to 1"),
-        ("pretraining", ("--prompter", "BACKBONE"), "name them with --entities"),
+        ("pretraining", ("--prompter", "BACKBONE"), "Pass them with --entities"),
         ("pretraining", ("--prompter", "BACKBONE", "--entities", "E"), "is entity 0 again"),
     ],
 )
@@ -448,9 +448,7 @@ def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.Capture
     files = (tmp_path / "captions.json", tmp_path / "out.txt", "--entities")
     assert "is entity 0 again" in refused("build_entities.py", *files, tmp_path / "twice.txt")
     (tmp_path / "stop.json").write_text('["it is the one"]')
-    assert "only stop words" in refused(
-        "build_entities.py", tmp_path / "stop.json", *files[1:], tmp_path / "list.txt"
-    )
+    assert "only stop words" in refused("build_entities.py", tmp_path / "stop.json", *files[1:], tmp_path / "list.txt")
     (tmp_path / "other.json").write_text('["a tree"]')
     message = refused("build_entities.py", tmp_path / "other.json", *files[1:], tmp_path / "list.txt")
     assert "names an entity" in message

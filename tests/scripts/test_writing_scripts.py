@@ -452,12 +452,15 @@ def test_low_rank_updates_are_saved_small_found_by_the_pipeline_and_resumed(
     ("more", "message"),
     [
         (("--train_file", "/nowhere"), "neither a local file nor a dataset"),
-        (("--validation_fraction", 0.01), "The part 'validation' would be empty, because there are only 6 different ids"),
-        (("--max_new_tokens", 61), "more than the 64 that the language model reads"),
-        (("--num_image_tokens", 10), "1 to 9; got 10"),
+        (
+            ("--validation_fraction", 0.01),
+            "The part 'validation' would be empty, because there are only 6 different ids",
+        ),
+        (("--max_new_tokens", 61), "exceeds the 64 positions of the language model"),
+        (("--num_image_tokens", 10), "1 to 9, got 10"),
         (("--shots_file", "x.json"), "x.json"),
-        (("--train_images", "x"), "leave it out"),
-        (("--train_annotations", "x"), "leave them out"),
+        (("--train_images", "x"), "Remove"),
+        (("--train_annotations", "x"), "Remove"),
         (("--vision_model", "/nowhere/at/all"), "/nowhere/at/all"),
     ],
 )

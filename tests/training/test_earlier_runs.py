@@ -69,7 +69,9 @@ def test_a_model_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["vocab.txt", "predictions.csv", "tokenizer.json"])
 def test_files_of_no_run_are_not_overwritten_unless_asked(tmp_path: Path, name: str) -> None:
     write(tmp_path, "thesis.docx", name)
-    with pytest.raises(ValueError, match=rf"holds files of no run that this one would replace \({name}\)"):
+    with pytest.raises(
+        ValueError, match=rf"contains files that this run would replace and that belong to no run \({name}\)"
+    ):
         check(tmp_path)
     check(tmp_path, overwrite=True)
 

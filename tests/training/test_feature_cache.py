@@ -312,7 +312,7 @@ def test_a_full_disk_is_said_once_and_the_run_goes_on(
     torch.testing.assert_close(computed, alone(model, images), rtol=0, atol=1e-6)
     (record,) = caplog.records
     assert record.message.startswith(f"Cannot write '{cache.directory}/setting.json': ")
-    assert "Going on without" in record.message
+    assert "Continuing without" in record.message
     assert not [path for path in cache.directory.rglob("*") if path.name != "setting.json"]
 
 

@@ -54,17 +54,17 @@ FOREIGN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "vilt": (lambda folder: VILT_DIR, "type 'vilt'.* --backbone"),
     "language model": (lambda folder: LM_DIR, "type 'llama'"),
     "resnet": (resnet, "a ResNetForImageClassification of type 'resnet'.*pipeline"),
-    "adapter": (adapter, "an adapter alone"),
-    "zip": (archive, "zip archive. Unpack it"),
+    "adapter": (adapter, "only an adapter"),
+    "zip": (archive, "zip archive. Extract it"),
     "text": (written("notes.txt", "hello", "notes.txt"), "it is a file"),
     "weights": (written("model.pth.tar", "x", "model.pth.tar"), "hf-prompt convert"),
     "weights in a folder": (written("alpro.pt", "x"), "hf-prompt convert"),
     "run without a model": (written("run.json", "{}"), "ended before its first checkpoint"),
-    "images": (written("a.png", ""), "The model comes first"),
+    "images": (written("a.png", ""), "Put the model first"),
     "empty": (lambda folder: folder, "is empty"),
-    "no type": (written("config.json", "{}"), "names no model_type"),
-    "no mapping": (written("config.json", "[1]"), "names no model_type"),
-    "parent": (written("mine/config.json", "{}"), "its folders do, such as .*mine"),
+    "no type": (written("config.json", "{}"), "has no model_type"),
+    "not a mapping": (written("config.json", "[1]"), "has no model_type"),
+    "parent": (written("mine/config.json", "{}"), "Pass one of them, such as .*mine"),
     "nothing": (lambda folder: folder / "none", "no such folder"),
     "hub": (lambda folder: Path("someone/model"), "hf download someone/model"),
 }
@@ -135,7 +135,7 @@ def test_an_interrupted_run_gives_its_newest_checkpoints(tmp_path: Path, capsys:
     directories = model_directories(str(run))
     assert directories == {"1": run / "seed-1", "2": run / "seed-2" / "checkpoint-3"}
     assert describe_interrupted(str(run), directories) == (
-        f"{run} was interrupted before the end of training: using {run}/seed-2/checkpoint-3."
+        f"{run} was interrupted before the end of training. Using {run}/seed-2/checkpoint-3."
     )
     assert describe_interrupted(str(run), {"1": run / "seed-1"}) == ""
     main(["predict", str(run / "seed-2"), str(photo), "--json"])

@@ -29,10 +29,10 @@ def test_explicit_steps_imply_their_strategy_and_refuse_another(what: str, other
     [
         ({"max_steps": 0}, "--max_steps 0 trains nothing"),
         ({"max_steps": -3}, "--max_steps -3 trains nothing"),
-        ({"num_train_epochs": 0}, "--num_train_epochs must be above 0; got 0"),
-        ({"num_train_epochs": float("nan")}, "--num_train_epochs must be above 0; got nan"),
-        ({"learning_rate": -1.0}, "--learning_rate must be at least 0; got -1.0"),
-        ({"per_device_train_batch_size": 0}, "--per_device_train_batch_size must be at least 1; got 0"),
+        ({"num_train_epochs": 0}, "--num_train_epochs must be above 0, got 0"),
+        ({"num_train_epochs": float("nan")}, "--num_train_epochs must be above 0, got nan"),
+        ({"learning_rate": -1.0}, "--learning_rate must be at least 0, got -1.0"),
+        ({"per_device_train_batch_size": 0}, "--per_device_train_batch_size must be at least 1, got 0"),
         ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps must be at least 1"),
         ({"logging_steps": 0}, "--logging_steps must be above 0"),
     ],
@@ -74,7 +74,7 @@ def test_each_seed_has_a_folder_which_is_no_backbone(tmp_path: Path) -> None:
     of_two = arguments_by_seed(settings, [3, 4], ["playground"], RunOptions())
     assert [Path(each.output_dir).name for each in of_two.values()] == ["seed-3", "seed-4"]
     assert [each.seed for each in of_two.values()] == [3, 4]
-    with pytest.raises(ValueError, match="the backbone itself"):
+    with pytest.raises(ValueError, match="the backbone, which training would overwrite"):
         arguments_by_seed(settings, [3, 4], ["playground", str(tmp_path / "seed-4")], RunOptions())
 
 
@@ -87,10 +87,10 @@ def batches(size: int, drop_last: bool = False, processes: int = 1) -> Any:
     [
         (8, {"size": 1}, "batches of a single example"),
         (9, {"size": 4}, r"a single example \(9 in batches of 4\)"),
-        (1, {"size": 4}, "There is 1 example to train on"),
-        (1, {"size": 1, "processes": 2}, "There is 1 example to train on"),
-        (3, {"size": 4, "drop_last": True}, "drops the only batch"),
-        (3, {"size": 2, "drop_last": True, "processes": 2}, "a batch has 4"),
+        (1, {"size": 4}, "There is 1 training example"),
+        (1, {"size": 1, "processes": 2}, "There is 1 training example"),
+        (3, {"size": 4, "drop_last": True}, "would drop the only batch"),
+        (3, {"size": 2, "drop_last": True, "processes": 2}, "the batch size is 4"),
     ],
 )
 def test_batches_in_which_a_contrast_is_constant_are_refused(
@@ -116,7 +116,7 @@ def test_batches_with_something_to_compare_pass(examples: int, settings: dict[st
 
 def test_single_examples_pass_where_nothing_is_compared() -> None:
     check_batches(batches(size=1), 1, contrasts=False)
-    with pytest.raises(ValueError, match="drops the only batch"):
+    with pytest.raises(ValueError, match="would drop the only batch"):
         check_batches(batches(size=4, drop_last=True), 3, contrasts=False)
 
 

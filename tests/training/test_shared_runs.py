@@ -43,9 +43,7 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_ends_or_is_killed(t
             assert connection.recv() == "began"
             remove_unfinished(tmp_path / "run")
             with (
-                pytest.raises(
-                    FolderInUseError, match=r"Another run is writing into '.*run'\. Wait until it has ended"
-                ),
+                pytest.raises(FolderInUseError, match=r"Another run is writing to '.*run'\. Wait until it has ended"),
                 only_run(tmp_path / "run", is_main=True),
             ):
                 pytest.fail("two runs write into one folder")

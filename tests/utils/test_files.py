@@ -96,10 +96,10 @@ def test_text_is_read_within_bounds_and_in_utf8_alone(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     file.write_bytes("\ufeffé\n".encode())
     assert read_text(file, 100, "lists") == "é\n"
-    with pytest.raises(ValueError, match=r"list\.txt has 6 bytes; lists are read up to 5"):
+    with pytest.raises(ValueError, match=r"list\.txt has 6 bytes, but lists may have at most 5"):
         read_text(file, 5, "lists")
     file.write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=r"list\.txt is not a text file in UTF-8"):
+    with pytest.raises(ValueError, match=r"list\.txt is not a UTF-8 text file"):
         read_text(file, 100, "lists")
 
 

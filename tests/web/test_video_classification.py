@@ -55,7 +55,9 @@ def test_a_broken_clip_is_named_in_words(open_page: OpenPage, address: str, clip
     broken.write_bytes(clip.read_bytes()[:500])
     page = open_page(address)
     page.locator("#clip input[type=file]").set_input_files(broken)
-    expect(page.get_by_role("alert")).to_contain_text("Cannot read the video a-clip-that-was-cut-off.mp4: it is truncated")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Cannot read the video a-clip-that-was-cut-off.mp4: it is truncated"
+    )
     expect(page.locator(".answer")).to_have_count(0)
     check_looks(page)
 

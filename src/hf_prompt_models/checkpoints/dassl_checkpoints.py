@@ -54,11 +54,12 @@ def find_dassl_file(path: str | os.PathLike, model: str, epoch: int | None = Non
     if path.is_file():
         if epoch is not None and path.name != f"model.pth.tar-{epoch}":
             raise ValueError(
-                f"{path} is one file, and not named as that of epoch {epoch}. Pass its folder, or no epoch."
+                f"{path} is a single file that is not named as the file of epoch {epoch}. Pass its folder, or "
+                "no epoch."
             )
         return path
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
+        raise FileNotFoundError(f"There is no checkpoint {path}. Check the path.")
     folder = path / model if (path / model).is_dir() else path
     if epoch is not None:
         name = f"model.pth.tar-{epoch}"
@@ -66,13 +67,15 @@ def find_dassl_file(path: str | os.PathLike, model: str, epoch: int | None = Non
         with (folder / LAST_FILE).open(encoding="utf-8", errors="replace") as file:
             name = file.readline(200).strip()
         if not FILE_NAME.fullmatch(name):
-            raise ValueError(f"{folder / LAST_FILE} names no checkpoint of this folder: {name!r}.")
+            raise ValueError(
+                f"{folder / LAST_FILE} does not name a checkpoint in this folder: {name!r}. Pass the checkpoint file."
+            )
     else:
         name = BEST_FILE
     if not (folder / name).is_file():
         found = sorted(entry.name for entry in folder.iterdir())
         listed = ", ".join(found[:10]) + (", …" if len(found) > 10 else "") if found else "nothing"
-        raise FileNotFoundError(f"There is no {name} in {folder}, but {listed}. Name the checkpoint's file.")
+        raise FileNotFoundError(f"There is no {name} in {folder}, but {listed}. Pass the checkpoint file.")
     return folder / name
 
 
@@ -88,7 +91,7 @@ def read_dassl_checkpoint(file: str | os.PathLike) -> DasslCheckpoint:
     if not isinstance(state_dict, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state_dict.items()
     ):
-        raise ValueError(f"{file} holds no state_dict of tensors, so it is not a checkpoint of Dassl's trainer.")
+        raise ValueError(f"{file} contains no state_dict of tensors, so it is not a checkpoint of the Dassl trainer.")
     epoch = content.get("epoch")
     return DasslCheckpoint(
         file=Path(file),

@@ -46,15 +46,17 @@ def check_fingerprint(
         shape = " x ".join(map(str, state_dict[name].shape)) if name in state_dict else "missing"
         if shape != expected["shape"]:
             raise ValueError(
-                f"The prompt in {checkpoint!r} does not fit the backbone {base!r}: its {name} is {shape}, the prompt "
-                f"was learned for one of {expected['shape']}. Pass base_model_name_or_path=... with that backbone."
+                f"The prompt in {checkpoint!r} does not fit the backbone {base!r}: {name} has the shape "
+                f"{shape}, but the prompt was trained with the shape {expected['shape']}. Pass "
+                "base_model_name_or_path=... with the backbone it was trained with."
             )
         values = torch.tensor([float(value) for value in expected["values"].split()])
         sample = _sample(state_dict[name])
         if not torch.allclose(sample, values, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE):
             raise ValueError(
-                f"The prompt in {checkpoint!r} was learned for another backbone than {base!r}: their sizes agree, the "
-                f"values of {name} do not. Pass base_model_name_or_path=... with the right one."
+                f"The prompt in {checkpoint!r} was trained with another backbone than {base!r}: the sizes are "
+                f"equal, but the values of {name} differ. Pass base_model_name_or_path=... with the backbone "
+                "it was trained with."
             )
 
 

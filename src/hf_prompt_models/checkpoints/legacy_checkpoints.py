@@ -43,21 +43,23 @@ def read_legacy_checkpoint(path: str | os.PathLike) -> Any:
         try:
             return _read(file, path.stat().st_size)
         except (EOFError, struct.error, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as a checkpoint, and nothing in it was run: {error}") from error
+            raise ValueError(
+                f"{path} cannot be read as a checkpoint, and none of its code was run: {error}"
+            ) from error
 
 
 def _read(file: BinaryIO, size: int) -> Any:
     pickles, end = _split(file.read(MAX_PICKLE_BYTES))
     magic, version, machine = (_LegacyInterpreter(_NoRecords(pickled)).run() for pickled in pickles[:3])
     if magic != MAGIC_NUMBER or version != VERSION:
-        raise ValueError("it is not in the format of torch.save from before PyTorch 1.6.")
+        raise ValueError("it is not in the format of torch.save before PyTorch 1.6.")
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise ValueError("it was not written on a little-endian machine, as this one is.")
     keys = _LegacyInterpreter(_NoRecords(pickles[4])).run()
     described = _LegacyInterpreter(_NoRecords(pickles[3]))
     described.run()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("it names its storages by something other than strings.")
+        raise ValueError("its storages have names that are not strings.")
     if len(set(keys)) < len(keys) or set(keys) != set(described.described):
         raise ValueError("the storages that it lists are not those that its tensors need.")
     places: dict[str, _Place] = {}
@@ -66,11 +68,13 @@ def _read(file: BinaryIO, size: int) -> Any:
         (count,) = struct.unpack("<q", file.read(8))
         storage = described.described[key]
         if count != storage.numel:
-            raise ValueError(f"the storage {key[:100]!r} has {count} values, not the {storage.numel} described.")
+            raise ValueError(f"the storage {key[:100]!r} has {count} values instead of {storage.numel}.")
         places[f"data/{key}"] = _Place(end + 8, count * storage.dtype.itemsize)
         end += 8 + count * storage.dtype.itemsize
         if end > size:
-            raise ValueError(f"it ends within the storage {key[:100]!r}: it was not written or copied whole.")
+            raise ValueError(
+                f"it ends in the middle of the storage {key[:100]!r}, so it was not written or copied completely."
+            )
     return _LegacyInterpreter(_LegacyRecords(file, pickles[3], places)).run()
 
 
@@ -145,7 +149,7 @@ class _LegacyInterpreter(_Interpreter):
             case (kind, storage_type, key, location, numel, None):
                 storage = _storage((kind, storage_type, key, location, numel))
                 if self.described.setdefault(storage.key, storage) != storage:
-                    raise ValueError(f"it describes the storage {storage.key[:100]!r} in two ways.")
+                    raise ValueError(f"it describes the storage {storage.key[:100]!r} in two different ways.")
                 self.stack.append(storage)
             case _:
-                raise ValueError("it refers to something outside that is no tensor's whole storage.")
+                raise ValueError("it contains an external reference that is not a complete storage of a tensor.")

@@ -54,7 +54,7 @@ def reading(path: str | os.PathLike, file: str) -> Iterator[None]:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         said = str(error)[:1000] if isinstance(error, ValueError | StrictDataclassError) else repr(error)[:1000]
-        raise ValueError(f"{file} of {str(path)!r} is damaged, or does not fit this class: {said}") from error
+        raise ValueError(f"{file} of {str(path)!r} is damaged or does not fit this class: {said}") from error
 
 
 def check_config(config: Any) -> None:
@@ -70,9 +70,9 @@ def check_config(config: Any) -> None:
     while waiting:
         name, value = waiting.pop()
         if name in ("dtype", "torch_dtype") and not isinstance(value, str | torch.dtype | None):
-            raise ValueError(f"{name} is the name of a type, such as 'float32'; got {str(value)[:40]}.")
+            raise ValueError(f"Expected the name of a type such as 'float32' as {name}, got {str(value)[:40]}.")
         if name == "model_type" and not isinstance(value, str | None):
-            raise ValueError(f"model_type is the name of a kind of model; got {str(value)[:40]}.")
+            raise ValueError(f"Expected the name of a model type as model_type, got {str(value)[:40]}.")
         if isinstance(value, Mapping):
             waiting += [(str(key), each) for key, each in value.items()]
         elif isinstance(value, list | tuple):
@@ -80,7 +80,7 @@ def check_config(config: Any) -> None:
         most = MAX_LABELS if name == "num_labels" else MAX_LAYERS
         counted = name == "num_labels" or any(part in name for part in ("layer", "depth", "block"))
         if counted and isinstance(value, int) and value > most:
-            raise ValueError(f"{name} is {str(value)[:40]}; models have up to {most}.")
+            raise ValueError(f"{name} is {str(value)[:40]}, but the limit is {most}.")
 
 
 def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> None:
@@ -106,12 +106,14 @@ def check_weights(shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike
             raise ValueError(f"The weights in {str(path)!r} have a name of {len(name)} characters: {name[:40]}…")
         if shapes.get(name, shape) != shape:
             raise ValueError(
-                f"{str(path)!r} does not hold what its config.json describes: {name} is {shape}, not {shapes[name]}."
+                f"{str(path)!r} does not match its config.json: {name} has the shape {shape}, expected {shapes[name]}."
             )
     missing = sum(torch.Size(shape).numel() for name, shape in shapes.items() if name not in found)
     # Tensors with other names, which older versions of transformers wrote, also count as found.
     if missing > MAX_NEW_VALUES + sum(torch.Size(shape).numel() for shape in found.values()):
-        raise ValueError(f"{str(path)!r} lacks most of what its config.json describes: {missing} numbers.")
+        raise ValueError(
+            f"{str(path)!r} lacks most of the weights that its config.json describes: {missing} numbers are missing."
+        )
 
 
 def weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[str]:
@@ -130,7 +132,9 @@ def weight_files(path: str | os.PathLike, hub_kwargs: dict[str, Any]) -> list[st
         ):
             names = sorted(set(places.values()))
         case _:
-            raise ValueError(f"{index} is no index of weights, with the names of its files in 'weight_map'.")
+            raise ValueError(
+                f"{index} is not an index of weights. Expected the file names of the weights in 'weight_map'."
+            )
     for name in names:
         check_inside(name, index)
     return [cached_file(path, name, **hub_kwargs) for name in names]

@@ -21,7 +21,7 @@ def check_name(name_or_path: Any) -> None:
         TypeError: if it is neither a string nor a path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
-        raise TypeError(f"A model is named by a folder or a Hub id; got {describe_value(name_or_path)}.")
+        raise TypeError(f"Expected a folder or a Hub id as the name of a model, got {describe_value(name_or_path)}.")
 
 
 def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
     if name == PLAYGROUND or os.path.isdir(name):
         return
     if os.path.isfile(name):
-        raise OSError(f"{name!r} is a file. Pass the folder of a model, with its {CONFIG_NAME}, or a Hub id.")
+        raise OSError(f"{name!r} is a file. Pass the folder of a model, which contains a {CONFIG_NAME}, or a Hub id.")
     if os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1 or (os.sep != "/" and os.sep in name):
         raise OSError(f"There is no folder {name!r}. Pass the folder of a model, or a Hub id such as 'user/model'.")
     try:
@@ -49,6 +49,7 @@ def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
         if not is_offline_mode():
             raise
         raise OSError(
-            f"There is no folder {name!r}, and the Hub's cache has no such model, while offline mode (HF_HUB_OFFLINE) "
-            "forbids to download it. Pass a local folder or 'playground', or unset HF_HUB_OFFLINE."
+            f"There is no folder {name!r}, the model is not in the cache of the Hub, and offline mode "
+            "(HF_HUB_OFFLINE) forbids downloading it. Pass a local folder or 'playground', or unset "
+            "HF_HUB_OFFLINE."
         ) from error

@@ -18,7 +18,10 @@ def accuracy(predictions: ArrayLike, references: ArrayLike) -> float:
     """
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or not predictions.size:
-        raise ValueError(f"Pass as many predictions as references, and some: {predictions.shape}, {references.shape}.")
+        raise ValueError(
+            f"Expected as many predictions as references, and at least one, got the shapes {predictions.shape} "
+            f"and {references.shape}."
+        )
     return float((predictions == references).mean())
 
 
@@ -86,5 +89,7 @@ def mean_average_precision(scores: ArrayLike, references: ArrayLike) -> float:
     scores, references = np.asarray(scores), np.asarray(references) > 0
     occurring = np.flatnonzero(references.any(axis=0))
     if not len(occurring):
-        raise ValueError("No example has a label, so there is no precision to speak of.")
+        raise ValueError(
+            "Cannot compute the mean average precision, because no example has a label. Pass examples with labels."
+        )
     return float(np.mean([average_precision_score(references[:, c], scores[:, c]) for c in occurring]))

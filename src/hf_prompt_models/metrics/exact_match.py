@@ -23,8 +23,8 @@ def exact_match(
     """
     if len(predictions) != len(references) or not predictions:
         raise ValueError(
-            f"Pass as many references as predictions, and some: {len(predictions)} predictions, "
-            f"{len(references)} references."
+            f"Expected as many references as predictions, and at least one, got {len(predictions)} "
+            f"predictions and {len(references)} references."
         )
     right = 0
     for prediction, reference in zip(predictions, references, strict=True):

@@ -22,7 +22,10 @@ def is_right_region(boxes: Sequence[Sequence[float]], references: Sequence[Seque
         ValueError: if the numbers of boxes and references differ, or there are none.
     """
     if len(boxes) != len(references) or not len(boxes):
-        raise ValueError(f"Pass as many boxes as references, and some: {len(boxes)}, {len(references)}.")
+        raise ValueError(
+            f"Expected as many boxes as references, and at least one, got {len(boxes)} boxes and "
+            f"{len(references)} references."
+        )
     pairs = zip(boxes, references, strict=True)
     return np.array([box_iou([box], [reference]).item() > IOU_THRESHOLD for box, reference in pairs])
 
@@ -47,6 +50,8 @@ def proposal_oracle(proposals: Sequence[Sequence[Sequence[float]]], references: 
         references: (examples, 4).
     """
     if len(proposals) != len(references) or not len(proposals):
-        raise ValueError(f"Pass as many lists of regions as references: {len(proposals)}, {len(references)}.")
+        raise ValueError(
+            f"Expected one list of regions per reference, got {len(proposals)} lists and {len(references)} references."
+        )
     pairs = zip(proposals, references, strict=True)
     return float(np.mean([bool((box_iou(each, [right]) > IOU_THRESHOLD).any()) for each, right in pairs]))

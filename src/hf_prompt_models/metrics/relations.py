@@ -32,7 +32,10 @@ def rank_relations(pairs: Sequence[tuple[int, int]], scores: np.ndarray) -> list
         or scores.shape[1] < 2
         or len(set(map(tuple, pairs))) < len(pairs)
     ):
-        raise ValueError(f"Pass a row of scores, no relation first, for each of {len(pairs)} different pairs.")
+        raise ValueError(
+            f"Expected one row of scores, starting with the score of no relation, for each of {len(pairs)} "
+            "different pairs."
+        )
     predicates = scores[:, 1:].argmax(axis=1) + 1
     best = scores[np.arange(len(pairs)), predicates]
     order = np.argsort(-best, kind="stable")
@@ -82,8 +85,8 @@ def _found(
     """Return, for each image with relations, their predicates and whether each relation was found."""
     if len(predictions) != len(references) or not any(references) or k < 1:
         raise ValueError(
-            f"Pass predictions and references of the same pictures, some with relations, and k from 1 on: "
-            f"{len(predictions)}, {len(references)}, k = {k}."
+            "Expected predictions and references of the same images, at least one relation, and k >= 1, got "
+            f"{len(predictions)} predictions, {len(references)} references and k = {k}."
         )
     found = []
     for predicted, holding in zip(predictions, references, strict=True):

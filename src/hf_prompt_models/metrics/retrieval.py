@@ -19,17 +19,24 @@ def ranks(scores: ArrayLike, targets: ArrayLike | None = None) -> np.ndarray:
     """
     scores = np.asarray(scores)
     if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"Scores must be (queries, candidates), with some of each; got {scores.shape}.")
+        raise ValueError(
+            f"Expected scores of shape (queries, candidates), with at least one of each, got {scores.shape}."
+        )
     if np.isnan(scores).any():
-        raise ValueError("Some scores are not numbers (NaN), and cannot be ordered.")
+        raise ValueError("Cannot rank scores that contain NaN. Pass finite scores.")
     queries, candidates = scores.shape
     if targets is None and queries != candidates:
-        raise ValueError(f"Name the targets: {queries} queries and {candidates} candidates are not one for one.")
+        raise ValueError(
+            f"The targets are needed because there are {queries} queries and {candidates} candidates. Pass the "
+            "index of the right candidate for each query."
+        )
     places = np.arange(queries) if targets is None else np.asarray(targets)
     if places.shape != (queries,) or not np.issubdtype(places.dtype, np.integer):
-        raise ValueError(f"Targets must be {queries} candidate indices; got {places.dtype} {places.shape}.")
+        raise ValueError(
+            f"Expected the candidate indices of {queries} targets, got dtype {places.dtype} and shape {places.shape}."
+        )
     if places.min() < 0 or places.max() >= candidates:
-        raise ValueError(f"Targets must be 0 to {candidates - 1}; they are {places.min()} to {places.max()}.")
+        raise ValueError(f"Expected targets from 0 to {candidates - 1}, got {places.min()} to {places.max()}.")
     return (scores >= scores[np.arange(queries), places][:, None]).sum(axis=1)
 
 
@@ -48,12 +55,15 @@ def ranks_of_any(scores: ArrayLike, right: ArrayLike) -> np.ndarray:
     scores, right = np.asarray(scores), np.asarray(right, dtype=bool)
     if scores.ndim != 2 or scores.shape != right.shape or not scores.size:
         raise ValueError(
-            f"Scores and what is right must both be (queries, candidates); {scores.shape}, {right.shape}."
+            f"Expected scores and relevance of the same shape (queries, candidates), got {scores.shape} and "
+            f"{right.shape}."
         )
     if np.isnan(scores).any():
-        raise ValueError("Some scores are not numbers (NaN), and cannot be ordered.")
+        raise ValueError("Cannot rank scores that contain NaN. Pass finite scores.")
     if not right.any(axis=1).all():
-        raise ValueError(f"Query {int(right.any(axis=1).argmin())} has no right candidate.")
+        raise ValueError(
+            f"Query {int(right.any(axis=1).argmin())} has no right candidate. Leave it out, or add its candidate."
+        )
     best = np.where(right, scores, -np.inf).max(axis=1)
     return 1 + ((scores >= best[:, None]) & ~right).sum(axis=1)
 

@@ -21,8 +21,8 @@ def answer_accuracy(
     kinds = [""] * len(predictions) if kinds is None else kinds
     if not predictions or not len(predictions) == len(references) == len(kinds):
         raise ValueError(
-            f"Pass equally many predictions, references and kinds, and some; got {len(predictions)}, "
-            f"{len(references)} and {len(kinds)}."
+            "Expected equal numbers of predictions, references and kinds, and at least one, got "
+            f"{len(predictions)}, {len(references)} and {len(kinds)}."
         )
     right = [prediction == reference for prediction, reference in zip(predictions, references, strict=True)]
     accuracies = {"accuracy": sum(right) / len(right)}

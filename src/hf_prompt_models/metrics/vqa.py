@@ -65,13 +65,13 @@ def vqa_scores(
     """
     if len(predictions) != len(answers) or not predictions:
         raise ValueError(
-            f"Pass as many lists of answers as predictions, and some: {len(predictions)} predictions, "
-            f"{len(answers)} lists."
+            f"Expected as many lists of answers as predictions, and at least one, got {len(predictions)} "
+            f"predictions and {len(answers)} lists."
         )
     scores = []
     for place, (prediction, people) in enumerate(zip(predictions, answers, strict=True)):
         if isinstance(people, str) or not people:
-            raise ValueError(f"Pass a list of people's answers to question {place}; got {describe_value(people)}.")
+            raise ValueError(f"Expected a list of human answers for question {place}, got {describe_value(people)}.")
         stripped = [answer.replace("\n", " ").replace("\t", " ").strip() for answer in people]
         if legacy_unanimous and len(set(stripped)) == 1:
             matches = [answer == prediction.replace("\n", " ").replace("\t", " ").strip() for answer in stripped]

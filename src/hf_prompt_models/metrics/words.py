@@ -39,11 +39,11 @@ def tokenized_pairs(
         ValueError: if there is no prediction, the number of references differs, or a prediction has no reference.
     """
     if isinstance(predictions, str) or isinstance(references, str):
-        raise ValueError("Pass lists of texts, not one text.")
+        raise ValueError("Expected lists of texts, got a single text. Pass it in a list.")
     if len(predictions) != len(references) or not predictions:
         raise ValueError(
-            f"Pass as many references as predictions, and some: {len(predictions)} predictions, "
-            f"{len(references)} references."
+            f"Expected as many references as predictions, and at least one, got {len(predictions)} "
+            f"predictions and {len(references)} references."
         )
     several = [[texts] if isinstance(texts, str) else list(texts) for texts in references]
     if empty := [place for place, texts in enumerate(several) if not texts]:

@@ -43,4 +43,4 @@ class PrefixLMConfig(PromptConfig):
     def validate_architecture(self) -> None:
         """Check the number of image slots, as part of the `@strict` validation."""
         if self.num_image_tokens < 1:
-            raise ValueError(f"num_image_tokens is a number of slots, at least 1; got {self.num_image_tokens}.")
+            raise ValueError(f"Expected num_image_tokens >= 1, got {self.num_image_tokens}.")

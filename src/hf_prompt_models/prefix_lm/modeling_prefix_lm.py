@@ -64,7 +64,7 @@ class PrefixLMModel(PromptPreTrainedModel):
     def __init__(self, config: PrefixLMConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
         if config.image_token_id is None:
-            raise ValueError("The configuration names no image_token_id: make the model by from_backbone(...).")
+            raise ValueError("The configuration has no image_token_id. Create the model with from_backbone(...).")
         self.image_token_id = config.image_token_id
         for name in SPECIAL_TOKENS:  # copied from the tokenizer, so that the Trainer does not warn about setting them
             if getattr(config, name) is not None:
@@ -126,8 +126,9 @@ class PrefixLMModel(PromptPreTrainedModel):
         config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise TypeError(
-                f"{str(name_or_path)!r} is of type {config.model_type!r}, which is no causal language model: "
-                f"{cls.__name__} takes what AutoModelForCausalLM loads, such as GPT-2, OPT or Llama."
+                f"{str(name_or_path)!r} is of type {config.model_type!r}, which is not a causal language "
+                f"model. {cls.__name__} needs a model that AutoModelForCausalLM loads, such as GPT-2, OPT or "
+                "Llama."
             )
         try:
             return AutoModelForCausalLM.from_pretrained(name_or_path, **cls._for_backbone(kwargs))
@@ -219,8 +220,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         """
         if pixel_values.dim() != 4:
             raise ValueError(
-                "pixel_values are (images, 3, height, width), all examples' images one after another as the processor "
-                f"returns them; got {tuple(pixel_values.shape)}."
+                "Expected pixel_values of shape (images, 3, height, width), with the images of all examples "
+                f"in order, as returned by the processor, got {tuple(pixel_values.shape)}."
             )
         like = next(self.vision_model.parameters())
         outputs = encode_feature_map(self.vision_model, pixel_values.to(like.device, like.dtype), **captured(kwargs))
@@ -260,8 +261,9 @@ class PrefixLMModel(PromptPreTrainedModel):
         given = 0 if features is None else features.shape[0] * features.shape[1]
         if slots != given:
             raise ValueError(
-                f"The input has {slots} placeholders (id {self.image_token_id}) and the images fill {given}, "
-                f"{self.config.num_image_tokens} each: pass input_ids and pixel_values of one call of the processor."
+                f"The input has {slots} placeholders (id {self.image_token_id}), but the images fill {given}, "
+                f"{self.config.num_image_tokens} per image. Pass input_ids and pixel_values of the same call "
+                "of the processor."
             )
 
     def _check_continuation(self, input_ids: torch.Tensor) -> None:
@@ -274,8 +276,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         longest = length if position_ids is None else int(position_ids.max()) + 1
         if longest > limit:
             raise ValueError(
-                f"The input has {longest} positions and the language model {limit}: shorten the text, or pass fewer "
-                "images."
+                f"The input has {longest} positions, but the language model has {limit}. Shorten the text, or "
+                "pass fewer images."
             )
 
     # -- forward -----------------------------------------------------------------------------------------------------
@@ -337,12 +339,13 @@ class PrefixLMModel(PromptPreTrainedModel):
         features = None if encoded is None else encoded.pooler_output
         if inputs_embeds is not None and features is not None:
             raise ValueError(
-                "Images cannot be placed in inputs_embeds, where nothing says which vectors are placeholders. Pass "
-                "input_ids with the images, or inputs_embeds that hold the images' vectors (get_image_features)."
+                "Images cannot be combined with inputs_embeds, in which placeholders are not marked. Pass "
+                "input_ids with the images, or inputs_embeds that include the image embeddings "
+                "(get_image_features)."
             )
         if inputs_embeds is None:
             if input_ids is None:
-                raise ValueError("Pass input_ids, or inputs_embeds.")
+                raise ValueError("Got neither input_ids nor inputs_embeds. Pass one of them.")
             if past_length == 0 or features is not None:
                 self._check_slots(input_ids, features)
             if past_length > 0:
@@ -389,8 +392,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         texts = (inputs, kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
         if kwargs.get("pixel_values") is not None and all(each is None for each in texts):
             raise ValueError(
-                "Images need input_ids with their placeholders: pass everything that the processor returns for them, "
-                'processor(images=[[image]], text=[""]) where there is no text.'
+                "Images need input_ids with their placeholders. Pass everything that the processor returns "
+                'for them: processor(images=[[image]], text=[""]) if there is no text.'
             )
         return super().generate(inputs, *args, **kwargs)
 

@@ -68,13 +68,13 @@ class PrefixLMProcessor(PromptProcessor):
         super().__init__(image_processor, tokenizer, **kwargs)
         if tokenizer.eos_token_id is None:
             raise ValueError(
-                f"The tokenizer {tokenizer.name_or_path!r} has no end token (eos_token), by which a text is known to "
-                "be over: set tokenizer.eos_token to the one that the language model was trained with."
+                f"The tokenizer {tokenizer.name_or_path!r} has no end token (eos_token), which marks the end "
+                "of a text. Set tokenizer.eos_token to the token that the language model was trained with."
             )
         if tokenizer.pad_token_id is None:
             raise ValueError(
-                f"The tokenizer {tokenizer.name_or_path!r} has no padding token (pad_token): set tokenizer.pad_token "
-                "= tokenizer.eos_token, as from_backbone does; padding is masked, whatever stands there."
+                f"The tokenizer {tokenizer.name_or_path!r} has no padding token (pad_token). Set "
+                "tokenizer.pad_token = tokenizer.eos_token, as from_backbone does; padding is masked."
             )
         tokens = [AddedToken(token, special=True, normalized=False) for token in self.own_tokens.values()]
         tokenizer.add_tokens(tokens, special_tokens=True)
@@ -185,7 +185,9 @@ class PrefixLMProcessor(PromptProcessor):
         texts = [self._place_images(index, each, len(own)) for index, (each, own) in enumerate(examples)]
         suffixes = [None] * len(texts) if suffix is None else [suffix] if isinstance(suffix, str) else list(suffix)
         if len(suffixes) != len(texts):
-            raise ValueError(f"There are {len(texts)} examples and {len(suffixes)} suffixes: pass one for each.")
+            raise ValueError(
+                f"Expected one suffix per example, got {len(suffixes)} suffixes for {len(texts)} examples."
+            )
         limits = [self.max_positions, max_length if truncation else None]
         limit = min((limit for limit in limits if limit is not None), default=None)
         rows = [
@@ -225,9 +227,10 @@ class PrefixLMProcessor(PromptProcessor):
         ids = self._example_ids(index, text, num_images)
         if self.max_positions is not None and len(ids) + max_new_tokens > self.max_positions:
             raise ValueError(
-                f"Example {index} has {len(ids)} tokens, {ids.count(self.image_token_id)} of them image slots, and "
-                f"with {max_new_tokens} new ones that is more than the {self.max_positions} that the language model "
-                "reads: shorten its text, pass fewer images or examples, or lower max_new_tokens."
+                f"Example {index} has {len(ids)} tokens, of which {ids.count(self.image_token_id)} are image "
+                f"slots. With {max_new_tokens} new tokens, this exceeds the {self.max_positions} positions of "
+                "the language model: shorten its text, pass fewer images or examples, or lower "
+                "max_new_tokens."
             )
 
     def example_length(self, index: int, text: str, num_images: int, suffix: str | None = None) -> int:
@@ -245,8 +248,8 @@ class PrefixLMProcessor(PromptProcessor):
             text = IMAGE_TOKEN * count + text
         elif typed != count:
             raise ValueError(
-                f"Example {index} has {count} images and {typed} placeholders {IMAGE_TOKEN} in its text: write one "
-                "for each image, or none."
+                f"Example {index} has {count} images and {typed} placeholders {IMAGE_TOKEN} in its text. "
+                "Write one placeholder per image, or none."
             )
         return text.replace(IMAGE_TOKEN, IMAGE_TOKEN * self.num_image_tokens)
 
@@ -268,8 +271,8 @@ class PrefixLMProcessor(PromptProcessor):
             slots, excess = tokens.count(self.image_token_id), total - limit
             if not truncation:
                 raise ValueError(
-                    f"Example {index} has {total} tokens, {slots} of them image slots, and the language model "
-                    f"reads {limit}: shorten its text, or pass truncation=True."
+                    f"Example {index} has {total} tokens, of which {slots} are image slots, but the language "
+                    f"model has {limit} positions. Shorten its text, or pass truncation=True."
                 )
             # The end of the suffix is cut first, down to one token; then the end of the text is cut.
             kept = max(len(suffix_ids) - excess, min(len(suffix_ids), 1))
@@ -277,18 +280,22 @@ class PrefixLMProcessor(PromptProcessor):
             tokens, suffix_ids = tokens[: max(room, 0)], suffix_ids[:kept]
             if room < 0 or tokens.count(self.image_token_id) < slots:
                 raise ValueError(
-                    f"Example {index} does not fit into {limit} tokens even without its text: its {slots} image slots "
-                    "are never cut. Pass fewer images, or a larger max_length."
+                    f"Example {index} does not fit into {limit} tokens even without its text, because its "
+                    f"{slots} image slots are never truncated. Pass fewer images, or a larger max_length."
                 )
         prompt = tokens + end
         return prompt + suffix_ids, len(prompt)
 
     def _suffix_ids(self, index: int, suffix: str) -> list[int]:
         if not suffix.strip():
-            raise ValueError(f"The suffix of example {index} is empty, so that nothing can be learned: leave it out.")
+            raise ValueError(
+                f"The suffix of example {index} is empty, so there is nothing to train on. Leave the example out."
+            )
         for token in self.own_tokens.values():
             if token in suffix:
-                raise ValueError(f"The suffix of example {index} holds {token}, which is never written: take it out.")
+                raise ValueError(
+                    f"The suffix of example {index} contains {token}, which is never generated. Remove it."
+                )
         return [*self._token_ids(suffix), self.tokenizer.eos_token_id]
 
     def _token_ids(self, text: str) -> list[int]:
@@ -315,18 +322,19 @@ def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], 
     nested = images is not None and any(not _is_image(image) for image in images)
     if text is None:
         if images is None:
-            raise ValueError("Pass images, text, or both.")
+            raise ValueError("Got neither images nor text. Pass one of them or both.")
         texts = [""] * len(images)
     else:
         texts = [text] if isinstance(text, str) else list(text)
     if not all(isinstance(each, str) for each in texts):
-        raise ValueError("text is a string, or a list of strings.")
+        raise ValueError("Expected a string or a list of strings as text.")
     if images is None:
         for index, each in enumerate(texts):
             if Path(each).suffix.lower() in IMAGE_SUFFIXES and not re.search(r"\s", each):
                 raise ValueError(
-                    f"Text {index}, {each!r}, is the name of an image, and there are no images. Pass images=... with "
-                    "a text, which may be empty; pipelines take them as pipe(images=..., text='')."
+                    f"Text {index}, {each!r}, is the name of an image, but no images were passed. Pass "
+                    "images=... with a text, which may be empty; call pipelines as pipe(images=..., "
+                    "text='')."
                 )
         return texts, [[] for _ in texts]
     if nested:
@@ -335,8 +343,8 @@ def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], 
         lists = _deal_out(list(images), [each.count(IMAGE_TOKEN) for each in texts])
     if len(lists) != len(texts):
         raise ValueError(
-            f"There are {len(texts)} texts and {len(lists)} lists of images: pass one for each text, empty where it "
-            "has none."
+            f"Expected one text per list of images, got {len(texts)} texts and {len(lists)} lists. Pass an "
+            "empty list for a text without images."
         )
     return texts, lists
 
@@ -351,8 +359,8 @@ def _deal_out(images: list[Any], placeholders: list[int]) -> list[list[Any]]:
         return [images] if len(placeholders) == 1 else [[image] for image in images]
     if sum(placeholders) != len(images):
         raise ValueError(
-            f"There are {len(images)} images and {sum(placeholders)} placeholders {IMAGE_TOKEN} in the texts: write "
-            "one for each image, or none."
+            f"There are {len(images)} images and {sum(placeholders)} placeholders {IMAGE_TOKEN} in the texts. "
+            "Write one placeholder per image, or none."
         )
     remaining = iter(images)
     return [[next(remaining) for _ in range(count)] for count in placeholders]
@@ -364,10 +372,12 @@ def _padded_length(lengths: list[int], padding: bool | str, max_length: int | No
         return 0
     if padding == "max_length":
         if max_length is None:
-            raise ValueError("padding='max_length' needs max_length=..., in tokens.")
+            raise ValueError("padding='max_length' needs max_length. Pass max_length=... in tokens.")
         return max_length
     if padding not in (True, "longest"):
-        raise ValueError(f"padding is True, False, 'longest' or 'max_length'; got {describe_value(padding)}.")
+        raise ValueError(
+            f"Expected padding to be True, False, 'longest' or 'max_length', got {describe_value(padding)}."
+        )
     return max(lengths)
 
 

@@ -47,7 +47,7 @@ def load_vision_model(
     if model.main_input_name != "pixel_values":
         raise TypeError(
             f"The vision model {str(name_or_path)!r} is of type {config.model_type!r}, which takes "
-            f"{model.main_input_name}, not images: name a ResNet, ViT, CLIP, ConvNeXt, …."
+            f"{model.main_input_name} instead of images. Pass a ResNet, ViT, CLIP, ConvNeXt, …."
         )
     model.config.name_or_path = ""  # the weights are saved in the checkpoint, so their source is not needed
     return model.eval()
@@ -67,7 +67,8 @@ def _load_without_heads(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTr
     if missing := sorted(report["missing_keys"]):
         shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         logger.warning(
-            f"{str(name_or_path)!r} lacks {len(missing)} weights of its image side, which are new: {shown}."
+            f"{len(missing)} weights of the vision model {str(name_or_path)!r} are missing and newly "
+            f"initialized: {shown}."
         )
     return model
 
@@ -106,7 +107,7 @@ def encode_feature_map(
     outputs = vision_model(pixel_values, return_dict=True, **options)
     if kwargs.get("output_attentions") and outputs.get("attentions") is None:
         raise ValueError(
-            f"A {type(vision_model).__name__} returned no attentions: leave output_attentions out for images."
+            f"A {type(vision_model).__name__} returned no attentions. Do not pass output_attentions for images."
         )
     return BaseModelOutputWithPooling(
         last_hidden_state=_as_map(vision_model, outputs.last_hidden_state, pixel_values),
@@ -120,8 +121,8 @@ def _as_map(vision_model: PreTrainedModel, hidden: torch.Tensor, pixel_values: t
         return hidden
     if pixel_values.shape[-1] != pixel_values.shape[-2]:
         raise ValueError(
-            f"Images for a {type(vision_model).__name__} must be square, got {tuple(pixel_values.shape[-2:])}: let "
-            "the image processor crop them or resize them to equal sides."
+            f"Expected square images for a {type(vision_model).__name__}, got "
+            f"{tuple(pixel_values.shape[-2:])}. Let the image processor crop or resize them to equal sides."
         )
     side = math.isqrt(hidden.shape[1])
     patches = hidden[:, hidden.shape[1] - side * side :]

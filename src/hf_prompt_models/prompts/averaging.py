@@ -32,7 +32,7 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
 
     def __init__(self, mean: float, std: float):
         if std <= 0:
-            raise ValueError(f"std is above 0; got {std}.")
+            raise ValueError(f"Expected std > 0, got {std}.")
         self.mean, self.std = mean, std
         self._sum: dict[str, torch.Tensor] = {}
         self.num_epochs = 0
@@ -75,8 +75,8 @@ class PromptAveragingCallback(TrainerCallback, ExportableState):
         if not isinstance(kept, dict) or kept["args"] != {"mean": self.mean, "std": self.std}:
             found = kept["args"] if isinstance(kept, dict) else "no average"
             raise ValueError(
-                f"The checkpoint holds {found}, and this run averages with mean={self.mean} and std={self.std}. "
-                "Resume with the settings of the run that wrote it."
+                f"The checkpoint contains {found}, but this run averages with mean={self.mean} and "
+                f"std={self.std}. Resume with the settings of the run that saved the checkpoint."
             )
         self.encoded_sum, self.num_epochs = kept["attributes"]["encoded_sum"], kept["attributes"]["num_epochs"]
         # A checkpoint at the last step of an epoch is saved before `on_epoch_end`, which is not called again for it.

@@ -23,8 +23,8 @@ def get_tokenizer(tokenizer_or_processor: PreTrainedTokenizerBase | ProcessorMix
     if isinstance(tokenizer_or_processor, PreTrainedTokenizerBase):
         return tokenizer_or_processor
     raise TypeError(
-        f"Pass a tokenizer or a processor that holds one, not {type(tokenizer_or_processor).__name__}; "
-        "AutoTokenizer.from_pretrained(backbone) loads the backbone's own."
+        f"Expected a tokenizer or a processor with a tokenizer, got {type(tokenizer_or_processor).__name__}. "
+        "Load the tokenizer of the backbone with AutoTokenizer.from_pretrained(backbone)."
     )
 
 
@@ -49,20 +49,20 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
             would be ignored.
     """
     if isinstance(class_names, str):
-        raise ValueError(f"Pass the class names as a list, not one string: [{class_names!r}].")
+        raise ValueError(f"Expected a list of class names, got one string. Pass [{class_names!r}].")
     if isinstance(class_names, Mapping):
         raise ValueError(
-            "Pass the class names as a list, in the order of their labels, not as a dictionary: "
+            "Expected a list of class names in the order of their labels, got a dictionary. Pass "
             "[id2label[label] for label in sorted(id2label)]."
         )
     # The order of a set of strings differs between processes.
     names = sorted(class_names, key=str) if isinstance(class_names, set | frozenset) else list(class_names)
     if not names:
-        raise ValueError("Pass at least one class name.")
+        raise ValueError("Expected at least one class name, got an empty list.")
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.replace("_", " ").strip():
             raise ValueError(
-                f"Class {index} has no usable name: {describe_value(name)}. A name is a string with a word in it."
+                f"The name of class {index} is {describe_value(name)}. Pass a string that contains at least one word."
             )
     return [unicodedata.normalize("NFC", name) for name in names]
 
@@ -104,12 +104,14 @@ def tokenize_prompts(
     for text, ids in zip(texts, prompts, strict=True):
         if end not in ids or max(ids) >= text_config.vocab_size or (legacy and end != max(ids)):
             raise ValueError(
-                f"The tokenizer turns {text!r} into {ids}, which does not fit a text tower of "
-                f"{text_config.vocab_size} tokens whose prompts end with the token {end}: it is not this backbone's "
-                "tokenizer."
+                f"The tokenizer turns {text!r} into {ids}, which does not fit a text encoder with "
+                f"{text_config.vocab_size} tokens and prompts that end with the token {end}. Pass the "
+                "tokenizer of this backbone."
             )
         if ids.index(end) != len(ids) - 1:
-            raise ValueError(f"{text!r} holds the special token {tokenizer.decode([end])!r}: remove it from the text.")
+            raise ValueError(
+                f"{text!r} contains the special token {tokenizer.decode([end])!r}. Remove it from the text."
+            )
         trimmed.append(ids)
     return trimmed
 
@@ -141,7 +143,9 @@ def tokenize_class_prompts(
     ids_of = dict(zip(distinct, alone, strict=True))
     for name, ids in ids_of.items():
         if not ids:  # SigLIP's tokenizer removes punctuation
-            raise ValueError(f"The tokenizer leaves nothing of the class name {name.strip()!r}: write it in words.")
+            raise ValueError(
+                f"The tokenizer turns the class name {name.strip()!r} into no tokens. Write the name in words."
+            )
     lengths = [len(ids_of[name]) for name in names]
     surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
     check_prompt_lengths([name.strip() for name in names], lengths, text_config.max_position_embeddings, surroundings)
@@ -171,11 +175,11 @@ def check_prompt_lengths(
         if length + rest > max_length:
             fit = max(max_length - rest, 0)
             fitting[name, length] = min(fit, fitting.get((name, length), fit))
-    too_long = [f"{name[:500]!r} has {length} tokens, {fit} fit" for (name, length), fit in fitting.items()]
+    too_long = [f"{name[:500]!r} has {length} tokens, but only {fit} fit" for (name, length), fit in fitting.items()]
     if too_long:
         more = f"; and {len(too_long) - 5} more" if len(too_long) > 5 else ""
         raise ValueError(
-            f"{len(too_long)} class name(s) too long for the {max_length} positions of the text tower: "
-            f"{'; '.join(too_long[:5])}{more}. Shorten the names, or use fewer context tokens (n_ctx) or a shorter "
-            "template."
+            f"{len(too_long)} class name(s) are too long for the {max_length} positions of the text encoder: "
+            f"{'; '.join(too_long[:5])}{more}. Shorten the names, or use fewer context tokens (n_ctx) or a "
+            "shorter template."
         )

@@ -74,15 +74,17 @@ def check_colors(colors: Sequence[Any]) -> list[Color]:
             name, rgb = entry
             red, green, blue = rgb
         except (TypeError, ValueError):
-            raise ValueError(f"A colour is a pair like ('red', (240, 0, 30)); got {describe_value(entry)}.") from None
+            raise ValueError(
+                f"Expected a colour as a pair such as ('red', (240, 0, 30)), got {describe_value(entry)}."
+            ) from None
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"A colour's name is a word; got {describe_value(name)}.")
+            raise ValueError(f"Expected a word as the name of a colour, got {describe_value(name)}.")
         checked.append((name.strip(), check_rgb((red, green, blue), name)))
     if not checked:
-        raise ValueError("A palette needs at least one colour, a pair like ('red', (240, 0, 30)).")
+        raise ValueError("The palette is empty. Pass at least one colour, a pair such as ('red', (240, 0, 30)).")
     names = [name for name, _ in checked]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"A palette has each colour once; {', '.join(sorted(twice))} stands in it more often.")
+        raise ValueError(f"The palette contains {', '.join(sorted(twice))} more than once. Pass each colour once.")
     return checked
 
 
@@ -97,7 +99,7 @@ def check_rgb(rgb: Sequence[Any], name: str) -> Rgb:
         ValueError: if they are not integers from 0 to 255.
     """
     if not all(isinstance(part, int | float | np.integer) and 0 <= part <= 255 and part == int(part) for part in rgb):
-        raise ValueError(f"The colour {name!r} is three whole numbers from 0 to 255; got {tuple(rgb)}.")
+        raise ValueError(f"Expected three integers from 0 to 255 for the colour {name!r}, got {tuple(rgb)}.")
     red, green, blue = map(int, rgb)
     return red, green, blue
 
@@ -112,7 +114,7 @@ def check_alpha(alpha: int) -> int:
         ValueError: if it is not an integer from 1 to 255.
     """
     if not 1 <= alpha <= 255 or alpha != int(alpha):
-        raise ValueError(f"alpha is a whole number from 1 (hardly there) to 255 (nothing shows through); got {alpha}.")
+        raise ValueError(f"Expected alpha to be an integer from 1 (almost transparent) to 255 (opaque), got {alpha}.")
     return int(alpha)
 
 
@@ -133,16 +135,18 @@ def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[
         try:
             corners = [float(corner) for corner in box]
         except (TypeError, ValueError):
-            raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {describe_value(box)}.") from None
+            raise ValueError(
+                f"Expected four numbers x1, y1, x2, y2 for box {index}, got {describe_value(box)}."
+            ) from None
         if len(corners) != 4 or not all(map(math.isfinite, corners)):
-            raise ValueError(f"Box {index} is not four numbers x1, y1, x2, y2: {corners}.")
+            raise ValueError(f"Expected four numbers x1, y1, x2, y2 for box {index}, got {corners}.")
         x1, y1, x2, y2 = map(int, corners)
         x1, x2 = (min(max(x, 0), width) for x in (x1, x2))
         y1, y2 = (min(max(y, 0), height) for y in (y1, y2))
         if x1 >= x2 or y1 >= y2:
             raise ValueError(
-                f"Box {index} is empty: of {corners} (x1, y1, x2, y2 in pixels) nothing lies inside the picture, "
-                f"which is {width} x {height}. Leave it out."
+                f"Box {index} is empty: {corners} (x1, y1, x2, y2 in pixels) does not overlap the image of "
+                f"{width} x {height} pixels. Leave it out."
             )
         clipped.append((x1, y1, x2, y2))
     return clipped
@@ -165,11 +169,11 @@ def check_masks(masks: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]
         inside = np.asarray(mask) != 0
         if inside.shape != (height, width):
             raise ValueError(
-                f"Mask {index} has the shape {inside.shape}; the picture is {height} high and {width} wide, and its "
-                f"masks have the shape {(height, width)}."
+                f"Mask {index} has the shape {inside.shape}, but the image has height {height} and width "
+                f"{width}. Pass masks of shape {(height, width)}."
             )
         if not inside.any():
-            raise ValueError(f"Mask {index} is empty: no pixel is inside. Leave it out.")
+            raise ValueError(f"Mask {index} is empty: it contains no pixel. Leave it out.")
         checked.append(inside)
     return checked
 
@@ -265,7 +269,7 @@ def search_color_prompts(
         ValueError: if `rgb_step` or `alpha` is not from 1 to 255.
     """
     if not 1 <= rgb_step <= 255:
-        raise ValueError(f"rgb_step is the distance of appearances on the grid, from 1 to 255; got {rgb_step}.")
+        raise ValueError(f"Expected rgb_step, the grid distance of colours, from 1 to 255, got {rgb_step}.")
     check_alpha(alpha)
     behind = Image.new("RGB", (BLOCK_SIDE, BLOCK_SIDE), background)
     seen: dict[Rgb, list[float]] = {}

@@ -55,10 +55,13 @@ def nearest_tokens(
         ValueError: if the widths differ, or `top_k` is not from 1 to the number of tokens.
     """
     if context.shape[-1] != embeddings.shape[-1]:
-        raise ValueError(f"The context is {context.shape[-1]} wide, the token embeddings {embeddings.shape[-1]}.")
+        raise ValueError(
+            f"The context has {context.shape[-1]} dimensions, but the token embeddings have "
+            f"{embeddings.shape[-1]}. Pass the embeddings of the backbone that the context was trained for."
+        )
     ids = _ordinary_ids(embeddings, tokenizer)
     if not 1 <= top_k <= len(ids):
-        raise ValueError(f"top_k is a number of tokens from 1 to {len(ids)}; got {top_k}.")
+        raise ValueError(f"Expected top_k from 1 to {len(ids)}, got {top_k}.")
     scores, places = _nearest(context.reshape(-1, context.shape[-1]), embeddings[ids], top_k, metric)
     texts: dict[int, str] = {}
     result = []

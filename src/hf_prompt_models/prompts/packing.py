@@ -97,7 +97,7 @@ def pack_prompts(
         ValueError: if there are no prompts, or one is empty.
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
-        raise ValueError("Pass at least one prompt, and no empty one.")
+        raise ValueError("Expected at least one prompt, and no empty prompts.")
     # Sorted prompts are the leaves of a trie in depth-first order: each shares its longest prefix with the previous.
     order = sorted(range(len(prompts)), key=lambda index: tuple(prompts[index]))
     shared = [0, *(_shared(prompts[one], prompts[next]) for one, next in pairwise(order))]

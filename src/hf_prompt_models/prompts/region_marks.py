@@ -50,7 +50,7 @@ def region_markers(
     elif mark == "grey":
         outside = image.convert("L").convert("RGB")
     else:
-        raise ValueError(f"There is no mark {mark!r}: take one of {', '.join(MARKS)}.")
+        raise ValueError(f"There is no mark {mark!r}. Choose one of {', '.join(MARKS)}.")
     return [partial(with_region_of, image, outside, region) for region in regions]
 
 

@@ -185,13 +185,13 @@ def check_templates(templates: Sequence[str] | None) -> list[str]:
         ValueError: if there are no templates, or one does not contain ``{}`` exactly once.
     """
     if isinstance(templates, str):
-        raise ValueError(f"Pass templates as a list, not one string: [{templates!r}].")
+        raise ValueError(f"Expected a list of templates, got one string. Pass [{templates!r}].")
     if not templates:
-        raise ValueError(f'Pass at least one template, such as ["{DEFAULT_TEMPLATE}"].')
+        raise ValueError(f'Expected at least one template. Pass, for example, ["{DEFAULT_TEMPLATE}"].')
     for template in templates:
         if template.count(PLACEHOLDER) != 1:
             raise ValueError(
-                f"The template {describe_value(template)} must hold {PLACEHOLDER!r} exactly once, where the class "
-                f"name goes, as in {DEFAULT_TEMPLATE!r}."
+                f"The template {describe_value(template)} must contain {PLACEHOLDER!r} exactly once. Put it "
+                f"where the class name goes, as in {DEFAULT_TEMPLATE!r}."
             )
     return list(templates)

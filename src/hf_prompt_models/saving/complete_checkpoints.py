@@ -94,7 +94,7 @@ class CompleteCheckpoints(PreTrainedModel):
         try:
             loaded = cls._load(path, config, adapters, hub_kwargs, *model_args, **kwargs)
         except SafetensorError as error:
-            raise OSError(f"Weights in {str(path)!r} are damaged ({error}): copy or save them again.") from error
+            raise OSError(f"The weights in {str(path)!r} are damaged ({error}). Copy or save them again.") from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         refuse_offloading(model)
         # The path is absolute, so that files looked up later (the processor) are not searched on the Hub.
@@ -163,8 +163,9 @@ class CompleteCheckpoints(PreTrainedModel):
     def _change_classes(self, class_names: list[str]) -> None:
         """Replace the classes of the checkpoint."""
         raise ValueError(
-            f"A {type(self).__name__} cannot be given other class names by its configuration ({class_names[:3]}…): "
-            "what it learned belongs to those it was saved with. Leave id2label, label2id and num_labels out."
+            f"Cannot change the class names of a {type(self).__name__} in its configuration "
+            f"({class_names[:3]}…), because its trained weights belong to the class names it was saved with. "
+            "Remove id2label, label2id and num_labels."
         )
 
     # -- saving ------------------------------------------------------------------------------------------------------
@@ -185,9 +186,9 @@ class CompleteCheckpoints(PreTrainedModel):
         """
         directory = Path(save_directory)
         if directory.is_file():
-            raise ValueError(f"Cannot save into {str(directory)!r}: it is a file, not a folder.")
+            raise ValueError(f"Cannot save to {str(directory)!r}, because it is a file. Pass a folder.")
         if push_to_hub:
-            raise ValueError("Save first, then call push_to_hub(repo_id) on the model.")
+            raise ValueError("Cannot push while saving. Save first, then call push_to_hub(repo_id) on the model.")
         kwargs.setdefault("save_original_format", False)  # older tensor names of a part do not fit this model
         self.config.__dict__.pop("auto_map", None)  # it refers to a module that is not saved
         is_main_process, state_dict = kwargs.get("is_main_process", True), kwargs.get("state_dict")
@@ -197,7 +198,7 @@ class CompleteCheckpoints(PreTrainedModel):
             self._check_described(state_dict)
         self.config.peft_adapters = active_adapters(self) or None
         try:
-            with naming_what_fails(f"save the model into {str(directory)!r}"):
+            with naming_what_fails(f"save the model to {str(directory)!r}"):
                 directory.mkdir(parents=True, exist_ok=True)
                 with staging(directory) as folder:
                     with saved_whole(self):
@@ -226,9 +227,10 @@ class CompleteCheckpoints(PreTrainedModel):
                 continue
             described = "does not describe" if shape is None else f"describes as {shape}"
             raise ValueError(
-                f"This model has a tensor {name}, {tuple(tensor.shape)}, that its configuration {described}: loading "
-                "could not bring it back. Save a PeftModel by hf_prompt_models.lora.save_with_lora, or merge it; "
-                "resize embeddings by resize_token_embeddings."
+                f"This model has a tensor {name} of shape {tuple(tensor.shape)} that its configuration "
+                f"{described}, so loading could not restore it. Save a PeftModel with "
+                "hf_prompt_models.lora.save_with_lora or merge it, and resize embeddings with "
+                "resize_token_embeddings."
             )
 
     def delete_adapter(self, adapter_names: list[str] | str) -> None:
@@ -288,9 +290,9 @@ def refuse_offloading(model: PreTrainedModel) -> None:
     places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}  # set if device_map was passed
     if places & {"cpu", "disk"} and any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
-            f"Parts of the {type(model).__name__} do not fit into the memory that device_map and max_memory allow, "
-            "and prompts cannot be computed with weights that are offloaded. Raise max_memory, load it in 16 bits "
-            "(dtype='bfloat16'), or on one device (device_map='cpu')."
+            f"Parts of the {type(model).__name__} do not fit into the memory that device_map and max_memory "
+            "allow, and prompts cannot be computed with offloaded weights. Raise max_memory, load the model "
+            "in 16 bits (dtype='bfloat16'), or load it on one device (device_map='cpu')."
         )
 
 

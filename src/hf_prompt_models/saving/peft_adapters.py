@@ -63,7 +63,7 @@ def active_adapters(model: PreTrainedModel) -> dict[str, bool]:
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     if any(layer.merged for layer in layers):
-        raise ValueError("An adapter is merged into this model's weights: unmerge it before saving.")
+        raise ValueError("An adapter is merged into the weights of this model. Unmerge it before saving.")
     disabled = any(layer.disable_adapters for layer in layers)
     active = [] if disabled else model.active_adapters()
     return {name: name in active for name in model.peft_config}
@@ -137,7 +137,7 @@ def load_adapters(
         tensors = {key.removeprefix(PREFIX): tensor for key, tensor in load_file(file).items()}
         expected = peft.get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
         if {key: t.shape for key, t in tensors.items()} != {key: t.shape for key, t in expected.items()}:
-            raise ValueError(f"{file} does not fit the adapter that {CONFIG_FILE} describes: copy or save it again.")
+            raise ValueError(f"{file} does not fit the adapter that {CONFIG_FILE} describes. Copy or save it again.")
         peft.set_peft_model_state_dict(model, tensors, adapter_name=name)
     active = [name for name, is_active in adapters.items() if is_active]
     if active:
@@ -162,8 +162,8 @@ def find_base(path: str | os.PathLike, hub_kwargs: Mapping[str, Any]) -> str | N
     base = read_json(file, MAX_CONFIG_BYTES, "configurations").get("base_model_name_or_path")
     if not base:
         raise ValueError(
-            f"{str(path)!r} holds an adapter alone, and its {CONFIG_FILE} names no base_model_name_or_path. Load the "
-            "model first, then call model.load_adapter(folder)."
+            f"{str(path)!r} contains only an adapter, and its {CONFIG_FILE} has no base_model_name_or_path. "
+            "Load the model first, then call model.load_adapter(folder)."
         )
     return str(base)
 

@@ -149,15 +149,15 @@ class PromptCheckpoints(CompleteCheckpoints):
         base = config.base_model_name_or_path
         if base is None:
             raise ValueError(
-                f"{str(path)!r} holds a prompt alone (weights_scope='prompt') and does not say for which backbone: "
-                "pass base_model_name_or_path=..., a Hub id or a folder."
+                f"{str(path)!r} contains only a prompt (weights_scope='prompt') and does not name its "
+                "backbone. Pass base_model_name_or_path=... with a Hub id or a folder."
             )
         base = config.base_model_name_or_path = portable_name(base, cls.packaged_backbone)
         if os.path.isabs(base) and not os.path.isdir(base):
             raise OSError(
-                f"{str(path)!r} was learned for the backbone in {base!r}, which is not there. Pass "
-                "base_model_name_or_path=... to say where it is now; save_pretrained(..., save_backbone=True) writes "
-                "folders that need none."
+                f"{str(path)!r} was trained for the backbone in {base!r}, which does not exist. Pass "
+                "base_model_name_or_path=... with its new location; save_pretrained(..., save_backbone=True) "
+                "writes folders that contain the backbone."
             )
         prompt, new = cls._read_prompt(path, config, hub_kwargs, bool(adapters), ignore_mismatched_sizes)
         for name in ("revision", "subfolder"):  # they refer to the repository of the prompt
@@ -173,7 +173,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         try:
             backbone = cls.load_backbone(base, **kwargs)
         except OSError as error:
-            raise OSError(f"{str(path)!r} was learned for a backbone that cannot be loaded: {error}") from error
+            raise OSError(f"{str(path)!r} was trained for a backbone that cannot be loaded: {error}") from error
         refuse_offloading(backbone)
         config.base_model_revision = cached_commit(locate_backbone(base, cls.packaged_backbone), kwargs)
         if config.base_model_fingerprint is not None:
@@ -252,16 +252,17 @@ class PromptCheckpoints(CompleteCheckpoints):
                 new = {name for name, shape in expected.items() if found.get(name) != shape}
                 if found != expected and not ignore_mismatched_sizes:
                     raise ValueError(
-                        f"{file} does not hold what its config.json describes: found {found}, expected {expected}."
+                        f"{file} does not match its config.json: found {found}, expected {expected}. Copy or "
+                        "save both files again."
                     )
                 if new:
                     logger.warning(
-                        f"{len(new)} tensors are missing in {file}, or have other shapes there, and are initialised: "
-                        f"{', '.join(sorted(new))}. Train the model before you use it."
+                        f"{len(new)} tensors are missing from {file} or have other shapes there, and are "
+                        f"newly initialized: {', '.join(sorted(new))}. Train the model before you use it."
                     )
                 return {name: weights.get_tensor(names[name]) for name in expected.keys() - new}, new
         except SafetensorError as error:
-            raise OSError(f"{file} is damaged ({error}): copy or save it again.") from error
+            raise OSError(f"{file} is damaged ({error}). Copy or save it again.") from error
 
     @classmethod
     def _base_model_fields(
@@ -324,15 +325,16 @@ class PromptCheckpoints(CompleteCheckpoints):
         if scope == "prompt" and (reason := self._why_not_prompt(save_backbone is None, state_dict)) is not None:
             if save_backbone is False:
                 raise ValueError(
-                    f"{reason}: a prompt alone could not be loaded again as this model. Save with save_backbone=True."
+                    f"{reason}, so a prompt alone could not be loaded as this model again. Save with "
+                    "save_backbone=True."
                 )
             scope = "full"
             if not self._warned_of_backbone:
                 self._warned_of_backbone = True
                 size = sum(tensor.nbytes for tensor in (state_dict or self.state_dict()).values())
                 logger.warning(
-                    f"{reason}: checkpoints of this model hold it too from now on, {size / 1e6:,.1f} MB each, as with "
-                    "save_backbone=True."
+                    f"{reason}. From now on, checkpoints of this model also contain the backbone, "
+                    f"{size / 1000000.0:,.1f} MB each, as with save_backbone=True."
                 )
         self._set_weights_scope(scope, state_dict)
         try:
@@ -350,8 +352,8 @@ class PromptCheckpoints(CompleteCheckpoints):
         """
         if self.config.base_model_name_or_path is None or self._trains_backbone():
             return (
-                "This model's backbone is in no other folder or repository (it was trained, or made from a "
-                "configuration)"
+                "The backbone of this model is in no other folder or repository (it was trained, or created "
+                "from a configuration)"
             )
         prefix = f"{self.backbone_name}."
         if state_dict is None:
@@ -363,11 +365,11 @@ class PromptCheckpoints(CompleteCheckpoints):
         own_parameters = without_adapters(dict(self.backbone.named_parameters()), names).values()
         parameters = dict(self.backbone.named_parameters())
         if or_trainable and any(parameters[live].requires_grad for live in own_parameters):
-            return "Weights of this model's backbone are set to be trained (requires_grad)"
+            return "Weights of the backbone of this model are trainable (requires_grad)"
         if self._is_base({name: weights[live] for name, live in own.items()}):
             return None
         base = self.config.base_model_name_or_path
-        return f"This model's backbone is no longer the one in {base!r}: its weights were changed"
+        return f"The backbone of this model differs from the one in {base!r}, because its weights were changed"
 
     def _is_base(self, weights: Mapping[str, torch.Tensor]) -> bool:
         """Return whether the backbone's weights equal those that a prompt-only checkpoint would load."""
@@ -428,7 +430,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         folders = [path for path in (place, save_directory) if path is not None and os.path.isdir(path)]
         if len(folders) == 2 and os.path.samefile(*folders):
             raise ValueError(
-                f"{base!r} is the folder of the backbone itself, which saving would overwrite: name another."
+                f"{base!r} is the folder of the backbone, which saving would overwrite. Pass another folder."
             )
         if not kwargs.get("is_main_process", True):  # other processes write no file and may have no weights
             super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
@@ -441,7 +443,7 @@ class PromptCheckpoints(CompleteCheckpoints):
             return
         if self.config.weights_scope == "full":
             raise ValueError(
-                "The updates of this model's backbone (LoRA) are not in its weights: load it from where it was saved, "
-                "which adds them, and save that with save_backbone=True."
+                "The LoRA updates of the backbone of this model are not merged into its weights. Load the "
+                "model from where it was saved, which merges them, and save that with save_backbone=True."
             )
         self.lora_updates.write(folder, self.config.base_model_name_or_path)

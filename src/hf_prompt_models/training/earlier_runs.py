@@ -70,8 +70,8 @@ def check_output_dir(settings: Mapping[str, Any], seeds: Sequence[int], overwrit
     within = resumes(wanted) and (str(wanted).lower() == "true" or _is_below(Path(str(wanted)), root))
     if overwrite and within:
         raise ValueError(
-            "--overwrite_output_dir true removes the checkpoint that --resume_from_checkpoint asks for. Pass one of "
-            "the two."
+            "--overwrite_output_dir true removes the checkpoint that --resume_from_checkpoint needs. Pass "
+            "only one of the two."
         )
     refusal = as_on_main_process(lambda: _refusal(root, seeds, within)) if not overwrite else None
     if refusal is not None:
@@ -111,21 +111,23 @@ def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
             if not files or any(map(_is_run, folders)):
                 return None
             return (
-                f"--output_dir {root} holds files of no run that this one would replace ({_some(files, root)}). "
-                "Choose another folder; to replace them, pass --overwrite_output_dir true."
+                f"--output_dir {root} contains files that this run would replace and that belong to no run "
+                f"({_some(files, root)}). Choose another folder, or pass --overwrite_output_dir true to "
+                "replace them."
             )
-        resume = "; to resume it, --resume_from_checkpoint true" if any(map(_is_run, folders)) else ""
+        resume = ", or --resume_from_checkpoint true to resume it" if any(map(_is_run, folders)) else ""
         return (
-            f"--output_dir {root} holds {'a run' if resume else 'a model'} already ({_some(kept, root)}). Choose "
-            f"another folder; to replace it, pass --overwrite_output_dir true{resume}."
+            f"--output_dir {root} already contains {('a run' if resume else 'a model')} "
+            f"({_some(kept, root)}). Choose another folder, or pass --overwrite_output_dir true to replace "
+            f"it{resume}."
         )
     theirs = {int(folder.name.removeprefix("seed-")) for folder in folders[1:] if _is_run(folder)}
     one = (root / RUN_FILE).is_file()
     if (theirs and len(seeds) == 1) or theirs - set(seeds) or (one and len(seeds) > 1):
         held = "a single seed" if one and not theirs else f"the seeds {' '.join(map(str, sorted(theirs)))}"
         return (
-            f"--output_dir {root} holds a run of {held}, which cannot be resumed with --seeds "
-            f"{' '.join(map(str, seeds))}. Repeat its --seeds, or choose another folder."
+            f"--output_dir {root} contains a run of {held}, which cannot be resumed with --seeds "
+            f"{' '.join(map(str, seeds))}. Pass the --seeds of that run, or choose another folder."
         )
     return None
 

@@ -73,10 +73,10 @@ class FeatureCache:
                 stored, features = _read_file(file)
             except OSError as error:
                 if not has_vanished(error):
-                    logger.warning(f"Cannot read {file} ({error}), computing its features again.")
+                    logger.warning(f"Cannot read {file} ({error}). Its features are computed again.")
                 continue
             except (ValueError, SafetensorError) as error:
-                logger.warning(f"Damaged, computing its features again: {file} ({error}).")
+                logger.warning(f"{file} is damaged ({error}). Its features are computed again.")
                 with contextlib.suppress(OSError):  # the cache may be read-only
                     file.unlink()
                 continue
@@ -99,7 +99,7 @@ class FeatureCache:
             self._write(keys, features)
         except OSError as error:
             self._is_kept = False
-            logger.warning(f"{error} Going on without; --feature_cache names another folder.")
+            logger.warning(f"{error} Continuing without a feature cache. Choose another folder with --feature_cache.")
 
     def _files(self) -> list[Path]:
         try:
@@ -166,7 +166,7 @@ def _digest_image_tower(model: ClipPromptModel) -> str:
 def _read_file(file: Path) -> tuple[list[bytes], torch.Tensor]:
     with safe_open(file, framework="pt") as stored:
         if set(stored.keys()) != {"features", "keys"}:
-            raise ValueError("it holds something else than features")
+            raise ValueError("it contains something other than features")
         tensors = {name: stored.get_tensor(name) for name in ("keys", "features")}
         if (stored.metadata() or {}).get("checksum") != _checksum(**tensors):
             raise ValueError("its checksum is wrong")

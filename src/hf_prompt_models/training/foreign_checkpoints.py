@@ -29,11 +29,11 @@ def check_trained(folder: Path) -> None:
     """
     file = folder / CONFIG_NAME
     if not file.is_file():
-        raise ValueError(f"{folder} holds no trained model: {describe_place(folder)}")
+        raise ValueError(f"{folder} contains no trained model: {describe_place(folder)}")
     config = read_json(file, MAX_CONFIG_BYTES, "configurations")
     model_type = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(model_type, str):
-        raise ValueError(f"{file} names no model_type, so {folder} is no model of this package. {WHAT_TO_PASS}.")
+        raise ValueError(f"{file} has no model_type, so {folder} is not a model of this package. {WHAT_TO_PASS}.")
     if not is_prompt_model(model_type):
         raise ValueError(describe_foreign(folder, model_type, config.get("architectures")))
 
@@ -54,7 +54,8 @@ def check_backbone(folder: Path, backbone: str | None = None) -> None:
         return
     if backbone is None and Path(place).is_absolute() and not Path(place).is_dir():
         raise OSError(
-            f"{folder} was trained on the backbone in {place!r}, which is not there. Pass its folder as --backbone."
+            f"{folder} was trained on the backbone in {place!r}, which does not exist. Pass the folder of the "
+            "backbone with --backbone."
         )
     check_reachable(place)
 
@@ -67,15 +68,15 @@ def is_prompt_model(model_type: str) -> bool:
 def describe_foreign(place: object, model_type: str, architectures: object) -> str:
     """Return a message that says what a checkpoint of another package is and how to use it."""
     untrained = (
-        " `hf-prompt predict` classifies with it untrained, given --class_names FILE."
+        " `hf-prompt predict` uses it for zero-shot classification if you pass --class_names FILE."
         if model_type in BACKBONES
         else ""
     )
     named = architectures[0] if isinstance(architectures, list) and architectures else "model"
     return (
-        f"{place} holds a {str(named)[:80]} of type {model_type[:80]!r}, which no prompt method of this package "
-        "trained. Pass it to `hf-prompt train` as --backbone, and use the folder that this writes; models of other "
-        f"kinds run in transformers' own pipeline().{untrained}"
+        f"{place} contains a {str(named)[:80]} of type {model_type[:80]!r}, which was not trained by a method "
+        "of this package. Pass it to `hf-prompt train` with --backbone, and use the folder that this command "
+        f"writes; other models run with the pipeline() of transformers.{untrained}"
     )
 
 
@@ -89,38 +90,40 @@ def describe_place(path: Path) -> str:
     if not path.exists():
         hint = ""
         if is_hub_id(str(path)):
-            hint = f" A model on the Hub is downloaded first: `hf download {path} --local-dir DIR`."
-        return f"there is no such folder. {WHAT_TO_PASS}.{hint}"
+            hint = f" To use a model on the Hub, download it first: `hf download {path} --local-dir DIR`."
+        return f"the folder does not exist. {WHAT_TO_PASS}.{hint}"
     if not path.is_dir():
         if zipfile.is_zipfile(path) and path.suffix.lower() not in ORIGINAL_WEIGHTS:  # torch also writes zip archives
-            return "it is a zip archive. Unpack it, and pass the folder in it that has a config.json."
+            return "it is a zip archive. Extract it, and pass the folder in it that contains a config.json."
         if path.suffix.lower() in ORIGINAL_WEIGHTS:
-            return "it is a file of weights. `hf-prompt convert` reads checkpoints of the methods' original code."
+            return (
+                "it is a file of weights. `hf-prompt convert` reads checkpoints of the original code of the methods."
+            )
         return f"it is a file. {WHAT_TO_PASS}."
     names = sorted(each.name for each in path.iterdir())
     if ADAPTER_CONFIG_NAME in names:
         return (
-            f"it holds an adapter alone ({ADAPTER_CONFIG_NAME}), without the model that it was trained on. Load that "
-            "model, call load_adapter on it with this folder, and save both with save_pretrained."
+            f"it contains only an adapter ({ADAPTER_CONFIG_NAME}), without the model that it was trained on. "
+            "Load that model, call load_adapter on it with this folder, and save both with save_pretrained."
         )
     if "run.json" in names or any(name.startswith("seed-") for name in names):
         return (
-            "it is a run that ended before its first checkpoint. Train it again, or continue it with "
+            "it is a run that ended before its first checkpoint. Train again, or resume it with "
             "--resume_from_checkpoint true."
         )
     inner = sorted(each.parent for each in path.glob(f"[!.]*/{CONFIG_NAME}"))
     inner += sorted(each.parent for each in path.glob("[!.]*/results.json") if each.parent not in inner)
     if inner:
-        return f"its folders do, such as {inner[0]}. Name one of them."
+        return f"its subfolders contain models. Pass one of them, such as {inner[0]}."
     if "model_index.json" in names:
         return f"it is a diffusers pipeline (model_index.json). {WHAT_TO_PASS}."
     suffixes = {Path(name).suffix.lower() for name in names}
     if suffixes & ORIGINAL_WEIGHTS:
         return (
-            f"it has weights without a {CONFIG_NAME}. `hf-prompt convert` reads checkpoints of the methods' original "
-            "code."
+            f"it has weights without a {CONFIG_NAME}. `hf-prompt convert` reads checkpoints of the original "
+            "code of the methods."
         )
     if suffixes & (IMAGE_SUFFIXES | VIDEO_SUFFIXES):
-        return "it holds images or videos. The model comes first on the command line, then the files."
-    holds = f"holds {', '.join(names[:3])}" if names else "is empty"
-    return f"it has no {CONFIG_NAME} and {holds}. {WHAT_TO_PASS}."
+        return "it contains images or videos. Put the model first on the command line, then the files."
+    holds = f"contains {', '.join(names[:3])}" if names else "is empty"
+    return f"it has no {CONFIG_NAME}, and it {holds}. {WHAT_TO_PASS}."

@@ -106,7 +106,7 @@ def describe_interrupted(run: str, directories: Mapping[str, Path]) -> str:
     used = [path for path in directories.values() if path != Path(run) and is_checkpoint(path)]
     if not used:
         return ""
-    return f"{run} was interrupted before the end of training: using {', '.join(map(str, used))}."
+    return f"{run} was interrupted before the end of training. Using {', '.join(map(str, used))}."
 
 
 def _models_of_seeds(file: Path) -> dict[str, str]:
@@ -117,7 +117,9 @@ def _models_of_seeds(file: Path) -> dict[str, str]:
             for seed, result in seeds.items()
         ):
             return {seed: result["model"] for seed, result in seeds.items()}
-    raise ValueError(f"{file} is not a result as `hf-prompt train` writes it: each of its seeds names a model.")
+    raise ValueError(
+        f"{file} is not a result that `hf-prompt train` wrote, because each of its seeds must have a model."
+    )
 
 
 def model_directory(run: str) -> Path:
@@ -129,7 +131,7 @@ def model_directory(run: str) -> Path:
     directories = model_directories(run)
     if len(directories) > 1:
         raise ValueError(
-            f"{run} holds the models of {len(directories)} seeds: name one, such as "
+            f"{run} contains the models of {len(directories)} seeds. Pass one of them, such as "
             f"{next(iter(directories.values()))}."
         )
     return next(iter(directories.values()))
@@ -218,7 +220,9 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
         return
     earlier = read_json(path, MAX_BYTES, "records of runs")
     if not isinstance(earlier, dict):
-        raise ValueError(f"{path} is not the record of a run, which tells whether {checkpoint} belongs to this one.")
+        raise ValueError(
+            f"{path} is not the record of a run, so it is unknown whether {checkpoint} belongs to this run."
+        )
     record = json.loads(json.dumps(record))
     settings, earlier_settings = record.pop("training", {}), earlier.pop("training", {})
     differing = [name for name, value in record.items() if earlier.get(name, value) != value]
@@ -226,11 +230,11 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
         name = differing[0]
         values = "" if name == "images" else f" ({str(earlier.get(name))[:200]} then, {record[name]} now)"
         raise ValueError(
-            f"{checkpoint} belongs to another run: its {name} differ{values}. Repeat that run's settings, or start "
-            "over in another --output_dir without --resume_from_checkpoint."
+            f"{checkpoint} belongs to another run: its {name} differ{values}. Use the settings of that run, "
+            "or start over in another --output_dir without --resume_from_checkpoint."
         )
     if not isinstance(earlier_settings, dict):
-        raise ValueError(f"{path} is not the record of a run: its training settings are no mapping.")
+        raise ValueError(f"{path} is not the record of a run, because its training settings are not a mapping.")
     changed = [
         f"{name} {earlier_settings[name]} then, {value} now"
         for name, value in settings.items()
@@ -238,9 +242,9 @@ def check_same_run(path: Path, record: dict[str, Any], checkpoint: str) -> None:
     ]
     if changed:
         raise ValueError(
-            f"{checkpoint} cannot be resumed with other training settings: {'; '.join(changed)}. Repeat those of that "
-            "run (examples per step: per_device_train_batch_size x gradient_accumulation_steps x processes), or start "
-            "over in another --output_dir."
+            f"{checkpoint} cannot be resumed with other training settings: {'; '.join(changed)}. Use the "
+            "settings of that run (examples per step: per_device_train_batch_size x "
+            "gradient_accumulation_steps x processes), or start over in another --output_dir."
         )
 
 

@@ -32,7 +32,7 @@ def only_run(output_dir: str | os.PathLike, is_main: bool) -> Iterator[None]:
         yield
         return
     directory = Path(output_dir)
-    with naming_what_fails(f"write into {str(directory)!r}"):
+    with naming_what_fails(f"write to {str(directory)!r}"):
         directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for tries_left in reversed(range(TRIES)):
@@ -43,8 +43,8 @@ def only_run(output_dir: str | os.PathLike, is_main: bool) -> Iterator[None]:
             except FolderInUseError as error:
                 if not tries_left:
                     raise FolderInUseError(
-                        f"Another run is writing into {str(directory)!r}. Wait until it has ended, or choose another "
-                        "--output_dir."
+                        f"Another run is writing to {str(directory)!r}. Wait until it has ended, or choose "
+                        "another --output_dir."
                     ) from error
                 time.sleep(0.1)  # a cleanup of abandoned files holds it for a moment
         try:

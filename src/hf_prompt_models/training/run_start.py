@@ -44,7 +44,7 @@ def arguments_by_seed(
     training = {seed: build_training_arguments({**settings, **seed_settings(settings, seed, seeds)}) for seed in seeds}
     if any(os.path.realpath(each.output_dir) in folders for each in training.values()):
         raise ValueError(
-            "--output_dir is the folder of the backbone itself, which training would overwrite. Choose another."
+            "--output_dir is the folder of the backbone, which training would overwrite. Choose another folder."
         )
     check_backbones(backbones)
     check_output_dir(settings, seeds, options.overwrite_output_dir)

@@ -73,7 +73,7 @@ def implied_strategies(explicit: Mapping[str, Any]) -> dict[str, str]:
         chosen = explicit.get(strategy)
         if (name := getattr(chosen, "value", chosen)) not in (None, "steps"):
             raise ValueError(
-                f"--{steps} {explicit[steps]} has no effect with --{strategy} {name}. Leave one of the two out."
+                f"--{steps} {explicit[steps]} has no effect with --{strategy} {name}. Remove one of the two flags."
             )
         implied[strategy] = "steps"
     return implied
@@ -86,15 +86,17 @@ def check_numbers(explicit: Mapping[str, Any]) -> None:
         ValueError: if a setting is refused; the message names the flag.
     """
     if (steps := explicit.get("max_steps", -1)) < 1 and steps != -1:
-        raise ValueError(f"--max_steps {steps} trains nothing. Pass at least 1, or leave it out to train by epochs.")
+        raise ValueError(
+            f"--max_steps {steps} would train for no steps. Pass at least 1, or remove the flag to train by epochs."
+        )
     for name in ABOVE_ZERO:
         value = explicit.get(name)
         if value is not None and not value > 0 and not (name == "num_train_epochs" and steps > 0):
-            raise ValueError(f"--{name} must be above 0; got {value}.")
+            raise ValueError(f"--{name} must be above 0, got {value}.")
     for name, least in AT_LEAST.items():
         value = explicit.get(name)
         if value is not None and not value >= least:
-            raise ValueError(f"--{name} must be at least {least}; got {value}.")
+            raise ValueError(f"--{name} must be at least {least}, got {value}.")
 
 
 def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
@@ -109,18 +111,20 @@ def build_training_arguments(settings: Mapping[str, Any]) -> TrainingArguments:
         # Otherwise each of several processes would train its own model, and bfloat16 would be refused.
         settings.setdefault("use_cpu", True)
         if settings.get("fp16"):
-            raise ValueError("--fp16 true needs a GPU, and there is none. Use --bf16 true, which CPUs compute, too.")
+            raise ValueError(
+                "--fp16 true needs a GPU, but none is available. Use --bf16 true, which also works on CPUs."
+            )
     arguments = TrainingArguments(**settings)
     missing = sorted(set(arguments.report_to) - {*get_available_reporting_integrations(), "none"})
     if missing:
         raise ValueError(
-            f"--report_to {' '.join(missing)}: the package that this needs is not installed, or there is none of that "
-            "name. Install it, or leave the flag out: a run plots its own learning curve."
+            f"--report_to {' '.join(missing)}: the package is not installed, or the name is unknown. Install "
+            "the package, or remove the flag; each run also plots its own learning curve."
         )
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > 1 and arguments.world_size == 1:
         raise ValueError(
-            f"{launched} processes were started, and this one found no GPU to train on with the others. "
+            f"{launched} processes were started, but this process found no GPU to train on with the others. "
             "Pass --use_cpu true to train on the CPU."
         )
     return arguments
@@ -179,23 +183,26 @@ def check_batches(training: TrainingArguments, num_examples: int, contrasts: boo
     together = training.per_device_train_batch_size * training.world_size
     if training.dataloader_drop_last and num_examples < together:
         raise ValueError(
-            f"--dataloader_drop_last true drops the only batch: there are {num_examples} examples to train on, and a "
-            f"batch has {together}. Lower --per_device_train_batch_size, or leave the flag out."
+            f"--dataloader_drop_last true would drop the only batch, because there are {num_examples} "
+            f"training examples and the batch size is {together}. Lower --per_device_train_batch_size, or "
+            "remove the flag."
         )
     if not contrasts:
         return
     if num_examples < 2:
         raise ValueError(
-            f"There is {num_examples} example to train on. The loss compares examples with each other and is constant "
-            "for a single one: train on at least 2."
+            f"There is {num_examples} training example, for which the loss is constant because it compares "
+            "examples with each other. Train on at least 2 examples."
         )
     if together == 1:
         raise ValueError(
-            "--per_device_train_batch_size 1 makes batches of a single example, for which this loss is constant: it "
-            "compares the examples of a batch. Pass at least 2; accumulating gradients does not help."
+            "--per_device_train_batch_size 1 makes batches of a single example, for which the loss is "
+            "constant because it compares the examples of a batch. Pass at least 2; accumulating gradients "
+            "does not help."
         )
     if training.world_size == 1 and not training.dataloader_drop_last and num_examples % together == 1:
         raise ValueError(
-            f"The last batch of each epoch would hold a single example ({num_examples} in batches of {together}), for "
-            "which this loss is constant. Pass --dataloader_drop_last true or another --per_device_train_batch_size."
+            f"The last batch of each epoch would contain a single example ({num_examples} examples in batches "
+            f"of {together}), for which the loss is constant. Pass --dataloader_drop_last true or another "
+            "--per_device_train_batch_size."
         )

@@ -75,8 +75,8 @@ class PromptTrainer(Trainer):
         super().__init__(*args, **kwargs)
         if self.args.neftune_noise_alpha is not None and not self.EMBEDS_TOKENS:
             raise ValueError(
-                "--neftune_noise_alpha adds noise to the token embeddings of a language model, and this method has "
-                "none. Leave the flag out."
+                "--neftune_noise_alpha adds noise to the token embeddings of a language model, but this "
+                "method has no language model. Remove the flag."
             )
         self.train_dataset: Any
         if isinstance(self.train_dataset, IterableDataset):
@@ -146,20 +146,20 @@ class PromptTrainer(Trainer):
             and abs(state.epoch * per_epoch - done) >= 1
         ):
             raise ValueError(
-                f"{checkpoint} was trained for {done} steps in {state.epoch:g} epochs, and now an epoch has "
-                f"{per_epoch} steps. Repeat that run's per_device_train_batch_size, gradient_accumulation_steps and "
-                "number of processes, or start over in another --output_dir."
+                f"{checkpoint} was trained for {done} steps in {state.epoch:g} epochs, but an epoch now has "
+                f"{per_epoch} steps. Use the per_device_train_batch_size, gradient_accumulation_steps and "
+                "number of processes of that run, or start over in another --output_dir."
             )
         if done > total:
             raise ValueError(
-                f"{checkpoint} was trained for {done} steps, and {total} are asked for: nothing is left to train. "
-                f"Raise --num_train_epochs above {done / per_epoch:g} (or --max_steps above {done}), or start over in "
-                "another --output_dir."
+                f"{checkpoint} was trained for {done} steps and {total} are requested, so no steps are left "
+                f"to train. Raise --num_train_epochs above {done / per_epoch:g} (or --max_steps above "
+                f"{done}), or start over in another --output_dir."
             )
         if done == total and self.is_world_process_zero():
             logger.warning(
-                f"No step is trained: {checkpoint} already has all {total} steps. Raise --num_train_epochs or "
-                "--max_steps to train further."
+                f"No step is trained, because {checkpoint} already has all {total} steps. Raise "
+                "--num_train_epochs or --max_steps to train further."
             )
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -170,7 +170,7 @@ class PromptTrainer(Trainer):
         """
         directory = Path(self._get_output_dir(trial))
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        with naming_what_fails(f"save {name} into {str(directory)!r}"), self._common_staging(directory) as folder:
+        with naming_what_fails(f"save {name} to {str(directory)!r}"), self._common_staging(directory) as folder:
             try:
                 self._staging = folder
                 super()._save_checkpoint(model, trial)
@@ -390,7 +390,7 @@ class PaceCallback(TrainerCallback):
         left = state.max_steps - state.global_step
         if done == self.STEPS and left > 0 and state.is_world_process_zero:
             seconds = left * (time.monotonic() - self._began) / (done - 1)
-            tqdm.write(f"About {in_words(seconds)} for the remaining {left} steps of this seed.", file=sys.stderr)
+            tqdm.write(f"About {in_words(seconds)} left for the remaining {left} steps of this seed.", file=sys.stderr)
 
 
 def in_words(seconds: float) -> str:

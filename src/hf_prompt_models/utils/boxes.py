@@ -40,8 +40,8 @@ def to_xyxy(box: Sequence[float], box_format: str) -> list[float]:
         others = {"xywh": "[x, y, width, height]", "xyxy": "[x1, y1, x2, y2]"}
         other = next(name for name in BOX_FORMATS if name != box_format)
         raise ValueError(
-            f"a box {others[box_format]} has a width and a height; got {list(box)}. If boxes are {others[other]}, say "
-            f"so with box_format {other}."
+            f"a box {others[box_format]} needs a positive width and height, got {list(box)}. If the boxes are "
+            f"{others[other]}, pass box_format {other}."
         )
     return [x1, y1, x2, y2]
 
@@ -53,7 +53,7 @@ def check_box_format(box_format: str) -> None:
         ValueError: if it is not one of `BOX_FORMATS`.
     """
     if box_format not in BOX_FORMATS:
-        raise ValueError(f"box_format is one of {', '.join(BOX_FORMATS)}; got {box_format!r}.")
+        raise ValueError(f"Expected one of {', '.join(BOX_FORMATS)} as box_format, got {box_format!r}.")
 
 
 def check_inside_image(box: Sequence[float], size: tuple[int, int], box_format: str) -> None:
@@ -72,15 +72,15 @@ def check_inside_image(box: Sequence[float], size: tuple[int, int], box_format: 
     shown = ", ".join(f"{number:g}" for number in box)
     if max(box) <= 1 and max(width, height) > 1 and (any(number % 1 for number in box) or box_format == "xyxy"):
         raise ValueError(
-            f"the box [{shown}] (x1, y1, x2, y2) is in shares of the image, which is {width} x {height}. Multiply "
-            "shares by its width and height: boxes are in pixels."
+            f"the box [{shown}] (x1, y1, x2, y2) has relative coordinates, but the image has {width} x "
+            f"{height} pixels. Pass boxes in pixels: multiply relative coordinates by the width and height."
         )
     if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
         other = "corners, [x1, y1, x2, y2]" if box_format == "xywh" else "[x, y, width, height]"
         name = next(name for name in BOX_FORMATS if name != box_format)
         raise ValueError(
-            f"the box [{shown}] (x1, y1, x2, y2) leaves the image, which is {width} x {height}. Cut it to the image, "
-            f"or, if boxes are {other}, say so with box_format {name}."
+            f"the box [{shown}] (x1, y1, x2, y2) extends beyond the image of {width} x {height} pixels. Clip "
+            f"it to the image, or, if the boxes are {other}, pass box_format {name}."
         )
 
 
@@ -108,6 +108,6 @@ def box_iou(
 def _rows(boxes: Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
     """Return boxes as a tensor (boxes, 4), from rows that are lists, arrays or tensors."""
     if any(len(box) != 4 for box in boxes):
-        raise ValueError("Boxes are rows of four numbers: x1, y1, x2, y2.")
+        raise ValueError("Expected boxes as rows of four numbers: x1, y1, x2, y2.")
     numbers = boxes if isinstance(boxes, torch.Tensor) else [[float(corner) for corner in box] for box in boxes]
     return torch.as_tensor(numbers, dtype=torch.float64).reshape(-1, 4)

@@ -86,7 +86,7 @@ def pad_alike(tensor: torch.Tensor) -> torch.Tensor:
     sizes = [int(each[0]) for each in shapes]
     if len(set(sizes)) > 1:
         raise ValueError(
-            f"The processes have {sizes} examples, and must have equally many: set dataloader_drop_last=True."
+            f"The processes have {sizes} examples, but need equal numbers. Set dataloader_drop_last=True."
         )
     missing = max(int(each[1]) for each in shapes) - tensor.shape[1]
     return F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, missing))

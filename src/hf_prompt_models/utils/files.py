@@ -59,11 +59,11 @@ def read_text(path: str | os.PathLike, max_bytes: int, kind: str) -> str:
     """
     path = Path(path)
     if (size := path.stat().st_size) > max_bytes:
-        raise ValueError(f"{path} has {size} bytes; {kind} are read up to {max_bytes}.")
+        raise ValueError(f"{path} has {size} bytes, but {kind} may have at most {max_bytes}.")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from error
+        raise ValueError(f"{path} is not a UTF-8 text file. Save it as UTF-8.") from error
 
 
 def read_json(path: str | os.PathLike, max_bytes: int, kind: str) -> Any:
@@ -106,7 +106,9 @@ def check_inside(name: str, where: str) -> None:
     """
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or not _can_be_named(name):
-        raise ValueError(f"{where}: {name[:80]!r} is not a path within the folder of images.")
+        raise ValueError(
+            f'{where}: {name[:80]!r} is not a path within the folder of images. Use a relative path without "..".'
+        )
 
 
 def _can_be_named(name: str) -> bool:
@@ -139,7 +141,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(f"Cannot write {str(path)!r}: it is a folder, name a file.")
+        raise IsADirectoryError(f"Cannot write {str(path)!r}, because it is a folder. Pass a file.")
     with naming_what_fails(f"write {str(path)!r}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with staging(path.parent) as folder:
@@ -255,7 +257,7 @@ def naming_what_fails(what: str) -> Iterator[None]:
     except RuntimeError as error:
         if _TORCH_WRITER not in str(error):
             raise
-        said = f"Cannot {what}: the disk is full, or files may not be as large."
+        said = f"Cannot {what}: the disk is full, or a file would exceed the size limit."
         raise _numbered(OSError(said), errno.ENOSPC) from error
 
 

@@ -48,9 +48,9 @@ def test_both_forms_mean_the_same(tmp_path: Path) -> None:
     assert as_sizes.boxes == as_corners.boxes == [(5, 6, 24, 35)]
     assert as_sizes.proposals[0].boxes == as_corners.proposals[0].boxes
     as_corners.check_boxes()
-    with pytest.raises(ValueError, match="box_format is one of xywh, xyxy; got 'cxcywh'"):
+    with pytest.raises(ValueError, match="Expected one of xywh, xyxy as box_format, got 'cxcywh'"):
         read_referring_expressions(tmp_path / "xywh", "train", box_format="cxcywh")
-    with pytest.raises(ValueError, match=r"p7|item 0: a box \[x1, y1, x2, y2\] has .*say so with box_format xywh"):
+    with pytest.raises(ValueError, match=r"p7|item 0: a box \[x1, y1, x2, y2\] needs .*pass box_format xywh"):
         read_referring_expressions(write(tmp_path / "small", lambda box: [50, 30, 5, 5]), "train", box_format="xyxy")
 
 
@@ -58,8 +58,8 @@ def test_both_forms_mean_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("turn", "reason"),
     [
-        (corners, r"leaves the image, which is 60 x 40.*say so with box_format xyxy"),
-        (shares, r"in shares of the image, which is 60 x 40\. Multiply"),
+        (corners, r"extends beyond the image of 60 x 40 pixels.*pass box_format xyxy"),
+        (shares, r"relative coordinates, but the image has 60 x 40 pixels.* multiply"),
         (lambda box: [box[0] - 8, *box[1:]], "leaves the image"),
         (lambda box: [box[0], box[1] + 20, *box[2:]], "leaves the image"),
     ],
@@ -109,5 +109,5 @@ def test_the_pipeline_takes_either_form_and_refuses_boxes_past_the_edge() -> Non
     for box, reason in (([5, 5, 90, 30], "leaves the image"), ([0.1, 0.1, 0.5, 0.5], "shares"), ([30, 2, 30, 38], "")):
         with pytest.raises(ValueError, match=f"Box 1: .*{reason}"):
             ground(asked | {"boxes": [corners(BOXES[0]), box]})
-    with pytest.raises(ValueError, match="box_format is one of"):
+    with pytest.raises(ValueError, match="as box_format"):
         ground(asked | {"boxes": BOXES}, box_format="coco")

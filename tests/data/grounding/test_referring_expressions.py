@@ -130,7 +130,7 @@ def test_pictures_are_known_by_cocos_id(name: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [1, 2, 0, 3]}, r"item 1: a box .* has a width and a height"),
+        ({"bbox": [1, 2, 0, 3]}, r"item 1: a box .* needs a positive width and height"),
         ({"bbox": [1, 2, 3]}, "item 1: a box is four numbers"),
         ({"bbox": [1, 2, 3, float("inf")]}, "item 1: a box is four numbers"),
         ({"caption": " "}, "item 1: expected file_name, caption and bbox"),
@@ -169,7 +169,9 @@ def test_masks_come_as_run_lengths_or_polygons_and_give_boxes_where_none_are_sai
     expected = np.zeros((3, 4, 6), bool)
     expected[0, 1:3, 1:3] = expected[1, 1:3, 1:4] = expected[2, 1:3, 1:3] = True
     assert (np.array(masks) == expected).all()
-    with pytest.raises(ValueError, match=r"Region 0 of a.jpg: .* height 4 and width 6, but the image has height 6 and width 4"):
+    with pytest.raises(
+        ValueError, match=r"Region 0 of a.jpg: .* height 4 and width 6, but the image has height 6 and width 4"
+    ):
         regions.read_masks((4, 6), "a.jpg")
 
 

@@ -59,7 +59,9 @@ def test_a_data_set_is_read_by_its_columns(folder: Path) -> None:
     data.save_to_disk(folder / "saved")
     assert [summary(caption) for caption in read_captions(folder / "saved")] == EXPECTED[:2]
     data.rename_column("caption", "text").save_to_disk(folder / "other")
-    with pytest.raises(ValueError, match=r"needs the columns 'image' and 'caption'. Its columns are \['image', 'text'\]"):
+    with pytest.raises(
+        ValueError, match=r"needs the columns 'image' and 'caption'. Its columns are \['image', 'text'\]"
+    ):
         read_captions(folder / "other")
     datasets.Dataset.from_dict(columns | {"image": [None, None]}, features=features).save_to_disk(folder / "none")
     with pytest.raises(ValueError, match=r"none:train\[0\]: expected one image per caption, got 0"):
@@ -68,7 +70,10 @@ def test_a_data_set_is_read_by_its_columns(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [({"image": "1.png"}, "'caption' must be a non-empty string"), ({"image": 1, "caption": "c"}, "'image' must be a non-empty string")],
+    [
+        ({"image": "1.png"}, "'caption' must be a non-empty string"),
+        ({"image": 1, "caption": "c"}, "'image' must be a non-empty string"),
+    ],
 )
 def test_a_damaged_line_or_entry_is_named(tmp_path: Path, row: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"c\.jsonl, line 2: {message}"):

@@ -83,7 +83,7 @@ def test_empty_long_and_missing_lists_are_refused(folder: Path, monkeypatch: pyt
         read_products(folder / "absent.jsonl")
     path = write_json_lines(folder / "products.jsonl", ROWS)
     monkeypatch.setattr("hf_prompt_models.data.text.products.MAX_BYTES", 100)
-    with pytest.raises(ValueError, match="lists of products are read up to 100"):
+    with pytest.raises(ValueError, match="lists of products may have at most 100"):
         read_products(path)
 
 

@@ -54,7 +54,9 @@ def test_splits_are_folders(directory: Path) -> None:
     whole = directory.rename(directory.parent / "train")
     for source in (whole.parent, f"{whole.parent}:train"):
         assert read_labelled_videos(source, "train").source == str(whole)
-    with pytest.raises(ValueError, match=r"no split 'test'\. Its splits are train\. Choose one of them, such as .*/train\."):
+    with pytest.raises(
+        ValueError, match=r"no split 'test'\. Its splits are train\. Choose one of them, such as .*/train\."
+    ):
         read_labelled_videos(f"{whole.parent}:test", "train")
 
 

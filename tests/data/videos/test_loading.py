@@ -191,7 +191,10 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
         "missing.mp4": ("No such file", lambda path: None),
         "picture.mp4": ("not a video", lambda path: Image.new("RGB", (9, 9)).save(path, "PNG")),
         # A list that names other files would have FFmpeg open them.
-        "list.mp4": ("not a video", lambda path: path.write_text(f"#EXTM3U\n#EXTINF:2,\nfile://{whole}\n#EXT-X-ENDLIST")),
+        "list.mp4": (
+            "not a video",
+            lambda path: path.write_text(f"#EXTM3U\n#EXTINF:2,\nfile://{whole}\n#EXT-X-ENDLIST"),
+        ),
     }
     whole = write_video(tmp_path / "whole.ts", 10)
     for name, (reason, write) in files.items():
@@ -206,7 +209,10 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
 
 TORN = {
     "no index.mp4": ({}, "lacks its index"),
-    "index first.mp4": ({"container_options": {"movflags": "faststart"}}, r"50 frames are listed, but only \d+ are present"),
+    "index first.mp4": (
+        {"container_options": {"movflags": "faststart"}},
+        r"50 frames are listed, but only \d+ are present",
+    ),
     "h264.mkv": ({}, r"duration should be 2\.0 s, but it ends at"),
     "vp8.webm": ({"codec": "libvpx", "options": {"cpu-used": "8"}}, r"duration should be 2\.0 s, but it ends at"),
     "sound.mkv": ({"sound": 2}, r"duration should be \S+ s, but it ends at"),

@@ -45,7 +45,9 @@ def test_claims_beyond_the_files_size_are_refused_by_name(
     file = write_video(tmp_path / "claim.mp4", 10, container_options=options)
     file.write_bytes(claiming(file.read_bytes(), atom, offset, number))
     for source in (file, file.read_bytes()):
-        with pytest.raises(UnreadableVideoError, match=r"claim\.mp4: it claims \d+ frames or audio samples in \d+ bytes"):
+        with pytest.raises(
+            UnreadableVideoError, match=r"claim\.mp4: it claims \d+ frames or audio samples in \d+ bytes"
+        ):
             load_video(source, 3, name="claim.mp4")
 
 

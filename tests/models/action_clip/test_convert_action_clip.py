@@ -118,9 +118,9 @@ def test_a_converted_folder_gives_the_originals_probabilities(case: str, backbon
     check_every_tensor_is_kept(tmp_path / "converted", original, (f"module.{DEAD}",) if dead else ())
     text = "\n".join(report)
     assert text.startswith(f"read {file}: the layout of the original code, epoch 49\n")
-    assert (f"dropped: '{DEAD}' of fusion_model_state_dict (77 x 24): the original code makes it" in text) == dead
+    assert (f"dropped: '{DEAD}' of fusion_model_state_dict (77 x 24): the original code creates it" in text) == dead
     assert text.count("dropped") == dead
-    assert "left out, as no weights of the model: optimizer_state_dict" in text
+    assert "left out, because they are not weights of the model: optimizer_state_dict" in text
     assert "float16 and float32" in text
     assert "warning" not in text
 
@@ -163,9 +163,9 @@ def test_the_number_of_frames_can_be_said(head: str, backbone: Path, tmp_path: P
     file = write_original(tmp_path / "vit.pt", Original(VOCABULARY, head))
     model, report = convert_from_original(file, backbone, NAMES, num_frames=16)
     assert model.config.num_frames == 16
-    assert "frames: 16, as asked for" in "\n".join(report)
+    assert "frames: 16, as requested" in "\n".join(report)
     _, report = convert_from_original(file, backbone, NAMES)
-    assert "frames: 8, which the checkpoint does not say" in "\n".join(report)
+    assert "frames: 8, which the checkpoint does not contain" in "\n".join(report)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_number_of_frames_can_be_said(head: str, backbone: Path, tmp_path: P
     [
         ({"head": "Transf_cls"}, 4, r"transformer\.pos_embed' of fusion_model_state_dict in .* 3 frames, not for 4"),
         ({"head": "meanP", "joint": True}, 2, r"time_embedding' of model_state_dict in .* for 3 frames, not for 2"),
-        ({"head": "Transf"}, 78, "77 frames at most, --num_frames asks for 78"),
+        ({"head": "Transf"}, 78, "at most 77 frames, but --num_frames is 78"),
         ({"head": "Transf"}, 0, "at least 1; got 0"),
     ],
 )
@@ -204,8 +204,8 @@ def test_a_model_of_mmaction2_gives_its_probabilities(backbone: Path, tmp_path: 
     text = "\n".join(report)
     assert f"read {file}: the layout of mmaction2, epoch 50" in text
     assert f"frames: {FRAMES}, from the checkpoint" in text
-    assert "left out, as no weights of the model: meta" in text
-    with pytest.raises(ValueError, match=r"'adapter\.frame_position_embeddings\.weight' in .* for 3 frames at most"):
+    assert "left out, because they are not weights of the model: meta" in text
+    with pytest.raises(ValueError, match=r"'adapter\.frame_position_embeddings\.weight' in .* for at most 3 frames"):
         convert_from_original(file, backbone, NAMES, num_frames=4)
 
 
@@ -230,7 +230,7 @@ def test_what_mmengine_keeps_beside_the_weights_is_left_out(backbone: Path, tmp_
     _, report = convert_from_original(file, backbone, NAMES, tmp_path / "converted")
     check_every_tensor_is_kept(tmp_path / "converted", original)
     text = "\n".join(report)
-    assert "left out, as no weights of the model: meta, message_hub, optimizer, param_schedulers" in text
+    assert "left out, because they are not weights of the model: meta, message_hub, optimizer, param_schedulers" in text
     assert "dropped: 'data_preprocessor.mean' (3 x 1 x 1): the processor" in text
     state["data_preprocessor.std"] = torch.full((3, 1, 1), 57.0)
     write_mmaction2(file, original, state_dict=state)
@@ -260,8 +260,8 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], Any]
             r"lacks 'transformer\.resblocks\.1\.attn\.in_proj_bias' of fusion_model_state_dict",
         ),
         (lambda clip, head: head.pop(DEAD), f"lacks '{DEAD}' of fusion_model_state_dict"),
-        (lambda clip, head: clip.update(extra=torch.ones(1)), "has the unknown 'extra' of model_state_dict"),
-        (lambda clip, head: head.update(extra=torch.ones(1)), "has the unknown 'extra' of fusion_model_state_dict"),
+        (lambda clip, head: clip.update(extra=torch.ones(1)), "unknown tensors: 'extra' of model_state_dict"),
+        (lambda clip, head: head.update(extra=torch.ones(1)), "unknown tensors: 'extra' of fusion_model_state_dict"),
         (lambda clip, head: head.update({"shift.weight": torch.ones(DIM, 1, 3)}), r"unknown .*resblocks"),
         (
             lambda clip, head: clip.update({"visual.proj": clip["visual.proj"].T.contiguous()}),
@@ -276,11 +276,11 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], Any]
         (lambda clip, head: head.update(extra="text"), "'extra' of fusion_model_state_dict in .* is not a tensor"),
         (
             lambda clip, head: clip.update({"visual.time_embedding": torch.ones(8, WIDTH)}),
-            r"has 'visual\.time_embedding' of model_state_dict.* beside a head",
+            r"has 'visual\.time_embedding' of model_state_dict.* together with a head",
         ),
         (
             lambda clip, head: head.update({f"transformer.resblocks.{i}.x": torch.ones(1) for i in range(101)}),
-            "has 101 layers, more than 100",
+            "has 101 layers, but the limit is 100",
         ),
     ],
 )
@@ -311,7 +311,7 @@ def test_dead_weights_alone_are_no_head(backbone: Path, tmp_path: Path) -> None:
     original = Original(VOCABULARY, "meanP")
     head = {DEAD: torch.ones(77, DIM)}
     file = write_original(tmp_path / "vit.pt", original, fusion_model_state_dict=head)
-    with pytest.raises(ValueError, match=f"has the unknown '{DEAD}'"):
+    with pytest.raises(ValueError, match=f"unknown tensors: '{DEAD}'"):
         convert_from_original(file, backbone, NAMES)
 
 
@@ -322,7 +322,7 @@ def test_an_mmaction2_model_without_its_adapter_is_refused(backbone: Path, tmp_p
         convert_from_original(file, backbone, NAMES)
     state = {**original.clip_state("clip."), **original.head_state("adapter."), "cls_head.fc.bias": torch.ones(2)}
     write_mmaction2(file, original, state_dict=state)
-    with pytest.raises(ValueError, match=r"has the unknown 'cls_head\.fc\.bias'"):
+    with pytest.raises(ValueError, match=r"unknown tensors: 'cls_head\.fc\.bias'"):
         convert_from_original(file, backbone, NAMES)
 
 
@@ -331,7 +331,7 @@ def test_an_mmaction2_model_without_its_adapter_is_refused(backbone: Path, tmp_p
     [
         (
             {"state_dict": {"backbone.conv1.weight": torch.ones(1)}},
-            r"no checkpoint of ActionCLIP.*It has state_dict\.",
+            r"not a checkpoint of ActionCLIP.*It has state_dict\.",
         ),
         ({"epoch": 3}, "It has epoch"),
         ({}, "It has nothing"),
@@ -366,12 +366,12 @@ def test_another_backbone_is_refused_with_its_sizes(
 ) -> None:
     file = write_original(tmp_path / "vit.pt", Original(VOCABULARY))
     message = (
-        r"vit\.pt was made from another CLIP than '.*clip-vit-base-patch32': image tower's width 128 there, 48 here"
+        r"vit\.pt was fine-tuned from another CLIP than '.*clip-vit-base-patch32': width of the image encoder 128 in the checkpoint, 48 in the backbone"
     )
-    with pytest.raises(ValueError, match=rf"{message}; image positions 5 there, 50 here; text tower's width 128"):
+    with pytest.raises(ValueError, match=rf"{message}; image positions 5 in the checkpoint, 50 in the backbone; width of the text encoder 128"):
         convert_from_original(file, openai_clip, NAMES)
     deeper = write_backbone(tmp_path / "deeper", num_hidden_layers=3)
-    with pytest.raises(ValueError, match="image tower's layers 2 there, 3 here; text tower's layers 2 there, 3 here"):
+    with pytest.raises(ValueError, match="layers of the image encoder 2 in the checkpoint, 3 in the backbone; layers of the text encoder 2 in the checkpoint, 3 in the backbone"):
         convert_from_original(file, deeper, NAMES)
     with pytest.raises(TypeError, match="is of type 'siglip'"):
         convert_from_original(file, siglip, NAMES)
@@ -390,7 +390,7 @@ def test_other_attention_heads_than_the_originals_are_said(tmp_path: Path) -> No
     _, report = convert_from_original(file, folder, NAMES)
     warnings = [line for line in report if "warning" in line]
     assert len(warnings) == 2
-    assert "clip_text_model has 4 attention heads, the original code takes one for 64 of its 128" in warnings[0]
+    assert "clip_text_model has 4 attention heads, but the original code uses one head per 64 of its 128" in warnings[0]
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------

@@ -183,13 +183,13 @@ def test_a_language_model_that_shares_no_words_with_the_text_keeps_its_own(tmp_p
 def test_what_is_not_read_is_named_with_the_reason(tmp_path: Path) -> None:
     _, report = convert_from_original(write(tmp_path, original("base")), little.tokenizer())
     text = "\n".join(report)
-    assert "text_encoder.embeddings.position_ids: numbers from 0" in text
-    assert "visual_encoder.model.head.weight, visual_encoder.model.head.bias: names Kinetics' actions" in text
+    assert "text_encoder.embeddings.position_ids: consecutive numbers" in text
+    assert "visual_encoder.model.head.weight, visual_encoder.model.head.bias: head for the actions of Kinetics" in text
     assert "text_encoder.cls.predictions.bias" in text
     _, report = convert_from_original(write(tmp_path, original("lavis_retrieval")), little.tokenizer())
-    assert "left out, as no weights of the model: epoch" in report[-1]
+    assert "left out, because they are not weights of the model: epoch" in report[-1]
     _, report = convert_from_original(write(tmp_path, original("lavis_question_answering")), little.tokenizer())
-    assert "new, for the file has none: alpro.temperature" in report[-1]
+    assert "newly initialized, because the file has none: alpro.temperature" in report[-1]
     without = {name: each for name, each in original("pretraining").items() if not name.startswith("prompter.")}
     model, report = convert_from_original(write(tmp_path, without), little.tokenizer())
     assert isinstance(model, AlproForPreTraining)
@@ -204,7 +204,7 @@ def test_time_embeddings_are_resized_where_asked_for(tmp_path: Path) -> None:
     expected = tensors["visual_encoder.model.time_embed"].repeat_interleave(2, dim=1)
     assert torch.equal(found, expected)
     assert model.processor.num_frames == 4
-    assert "2 time embeddings resized to 4" in report[-1]
+    assert "2 time embeddings, resized to 4" in report[-1]
 
 
 def test_answers_and_entities_get_their_names(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_answers_and_entities_get_their_names(tmp_path: Path) -> None:
         ("question_answering", "labels", '{"a": 6}', "0 to 5"),
         ("question_answering", "labels", '{"a": 1, "b": 1}', "same index"),
         ("question_answering", "labels", "[1]", "a JSON object"),
-        ("base", "entities", "a", "holds no prompter"),
-        ("prompter", "entities", "a 3\nb 2", "names 2 entities; the prompter"),
+        ("base", "entities", "a", "contains no prompter"),
+        ("prompter", "entities", "a 3\nb 2", "lists 2 entities, but the prompter"),
         ("prompter", "entities", "a\nb\nc\nd\nA", "is entity 0 again"),
     ],
 )
@@ -248,12 +248,12 @@ def change(name: str, tensor: Any) -> Any:
     [
         (lambda tensors: tensors.pop("itm_head.bias"), "it lacks itm_head.bias"),
         (lambda tensors: tensors.pop("visual_encoder.model.pos_embed"), "no 'visual_encoder.model.pos_embed'"),
-        (change("surprise", torch.zeros(1)), "it has the unknown surprise"),
+        (change("surprise", torch.zeros(1)), "unknown tensors: surprise"),
         (change("temp", torch.tensor([0.2])), r"'temp' is \(1,\), not \(\)"),
         (change("temp", torch.tensor(float("nan"))), "NaN or infinity"),
         (change("temp", 0.2), "'temp' in .* is not a named tensor"),
         (change("text_encoder.bert.encoder.layer.99.x", torch.zeros(1)), "not 0, 1, 2"),
-        (change("visual_encoder.model.pos_embed", torch.zeros(1, 4, 64)), "3 patches, which are no square"),
+        (change("visual_encoder.model.pos_embed", torch.zeros(1, 4, 64)), "3 patches, which do not form a square"),
         (change("text_encoder.embeddings.LayerNorm.bias", torch.zeros(64)), "twice"),
         (change("text_encoder.bert.embeddings.word_embeddings.weight", torch.zeros(9, 64)), "the model in .* 9: it"),
     ],

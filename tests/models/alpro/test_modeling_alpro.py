@@ -113,7 +113,7 @@ def test_the_defaults_are_alpros() -> None:
 @pytest.mark.parametrize("frames", [1, 3, 4])
 def test_another_number_of_frames_is_refused_with_the_way_out(frames: int) -> None:
     model = AlproModel(little.config(num_frames=2))
-    with pytest.raises(ValueError, match=rf"for 2 frames and got {frames}.*resize_time_embeddings\({frames}\)"):
+    with pytest.raises(ValueError, match=rf"for 2 frames, got {frames}.*resize_time_embeddings\({frames}\)"):
         model.get_video_features(little.videos(1, frames).float())
 
 
@@ -143,7 +143,7 @@ def test_time_embeddings_are_resized_to_the_nearest() -> None:
     ("pixels", "message"),
     [
         (torch.zeros(2, 3, 32, 32), r"pixel_values\[None\]"),
-        (torch.zeros(1, 2, 3, 16, 16), "32 x 32 pixels here; got \\(16, 16\\)"),
+        (torch.zeros(1, 2, 3, 16, 16), "32 x 32 pixels, got \\(16, 16\\)"),
     ],
 )
 def test_pixels_of_another_shape_are_refused(pixels: torch.Tensor, message: str) -> None:
@@ -152,7 +152,7 @@ def test_pixels_of_another_shape_are_refused(pixels: torch.Tensor, message: str)
 
 
 def test_a_text_longer_than_the_positions_is_refused() -> None:
-    with pytest.raises(ValueError, match="41 tokens, the model positions for 40"):
+    with pytest.raises(ValueError, match="41 tokens, but the model has 40 positions"):
         AlproModel(little.config()).get_text_features(torch.ones(1, 41, dtype=torch.long))
 
 
@@ -160,12 +160,12 @@ def test_a_text_longer_than_the_positions_is_refused() -> None:
     ("fields", "message"),
     [
         ({"vision_config": {"hidden_size": 36}}, "but are 768 and 36 wide"),
-        ({"fusion_layer": 12}, "it is 1 to 11"),
-        ({"fusion_layer": 0}, "it is 1 to 11"),
+        ({"fusion_layer": 12}, "from 1 to 11"),
+        ({"fusion_layer": 0}, "from 1 to 11"),
         ({"text_config": {"is_decoder": True}}, "both directions"),
         ({"pem_threshold": 1.0}, "a probability"),
         ({"num_entities": -1}, "0 or more"),
-        ({"entities": ["dog", "cat"]}, "2 names in entities for num_entities=1000"),
+        ({"entities": ["dog", "cat"]}, "2 names in entities, but num_entities=1000"),
         ({"entities": ["dog", "Dog "], "num_entities": 2}, "is entity 0 again"),
         ({"vision_config": {"num_frames": 0}}, "at least 1; got 0"),
         ({"vision_config": {"attention_type": "space_only"}}, "divided_space_time"),
@@ -230,7 +230,7 @@ def test_it_is_ready_to_be_used_and_saved(towers: tuple[Path, Path], tmp_path: P
 
 
 def test_towers_that_do_not_fit_are_refused(towers: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"of type 'bert'.*starts from a ViT"):
+    with pytest.raises(TypeError, match=r"of type 'bert'.*needs a ViT"):
         AlproModel.from_towers(towers[1], towers[1])
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((towers[0] / name).read_bytes()[: 300 if name.startswith("model") else None])
@@ -296,5 +296,5 @@ def test_a_file_that_lacks_towers_is_refused(tmp_path: Path) -> None:
     file = Path(directory) / "model.safetensors"
     tensors = {name: each for name, each in load_file(file).items() if "video_projection" not in name}
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(ValueError, match="lacks weights of ALPRO's towers"):
+    with pytest.raises(ValueError, match="lacks weights of the ALPRO encoders"):
         AlproForVideoTextRetrieval.from_backbone(directory, 2, 30)

@@ -249,7 +249,7 @@ def test_a_batch_of_one_has_no_negatives_and_says_so(caplog: pytest.LogCaptureFi
     batch = inputs(1)
     output = model(**batch)
     assert output.vtc_loss == 0
-    assert "video-text matching sees no negatives" in caplog.text
+    assert "video-text matching has no negatives" in caplog.text
     fused = model.alpro(batch["pixel_values"], batch["input_ids"], batch["attention_mask"]).last_hidden_state
     expected = cross_entropy(model.vtm_head(fused[0, 0]), 1)
     torch.testing.assert_close(output.vtm_loss, expected, rtol=0, atol=1e-9)
@@ -299,10 +299,10 @@ def test_retrieval_trains_by_contrast_and_matching_as_pretraining_does() -> None
     [
         ({"mlm_labels": None}, "mlm_input_ids and mlm_labels"),
         ({"crop_boxes": None}, "crop_pixel_values and crop_boxes"),
-        ({"input_ids": None}, "pass input_ids with the crops"),
+        ({"input_ids": None}, "Pass input_ids with the crops"),
         ({"pixel_values": torch.zeros(3, 2, 3, 32, 32)}, "4 texts and 3 videos"),
-        ({"crop_boxes": torch.tensor([[0, 0, 7, 32]] * 4)}, "holds no patch"),
-        ({"crop_boxes": torch.tensor([[0, 0, 40, 32]] * 4)}, "holds no patch of 8 pixels of a frame of 32"),
+        ({"crop_boxes": torch.tensor([[0, 0, 7, 32]] * 4)}, "contains no patch"),
+        ({"crop_boxes": torch.tensor([[0, 0, 40, 32]] * 4)}, "contains no patch of 8 pixels of a frame of 32"),
         ({"crop_boxes": torch.zeros(4, 2)}, r"\(batch, 4\)"),
     ],
 )

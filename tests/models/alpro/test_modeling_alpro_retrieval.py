@@ -111,7 +111,7 @@ def test_sentences_and_frames_go_through_the_processor_next_to_the_model(tmp_pat
     model = little.lively(AlproForVideoTextRetrieval(little.config()))
     sentences = ["a red dog runs", "the cat"]
     clips = [[random_image(seed) for seed in pair] for pair in ((0, 1), (2, 3), (4, 5))]
-    with pytest.raises(ValueError, match=r"set model\.processor"):
+    with pytest.raises(ValueError, match=r"Set model\.processor"):
         model.rank(sentences, clips)
     model.processor = little.processor()
     model.save_pretrained(tmp_path)

@@ -75,7 +75,7 @@ def test_a_folder_is_indexed_and_asked(pipe: VideoTextRetrievalPipeline, clips: 
 def test_an_index_of_another_model_is_refused(pipe: VideoTextRetrievalPipeline, clips: Path) -> None:
     index = pipe.index_videos([clips / "0.mp4"])
     other = little.lively(AlproForVideoTextRetrieval(little.config()), seed=1)
-    with pytest.raises(ValueError, match="index the videos again"):
+    with pytest.raises(ValueError, match="Index the videos again"):
         index.features_for(other)
 
 
@@ -85,7 +85,7 @@ def test_an_index_of_another_model_is_refused(pipe: VideoTextRetrievalPipeline, 
         ("missing", "is no folder of videos"),
         ([], "list of videos is empty"),
         (["torn.mp4", "notes.txt"], "None of the 2 videos can be read"),
-        ("empty", "There is no video in"),
+        ("empty", "There are no videos in"),
     ],
 )
 def test_where_there_is_no_video_it_says_so(
@@ -99,20 +99,20 @@ def test_where_there_is_no_video_it_says_so(
 
 
 def test_files_that_are_no_index_are_refused(pipe: VideoTextRetrievalPipeline, clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="make it with index_videos"):
+    with pytest.raises(FileNotFoundError, match="Create it with index_videos"):
         pipe("a dog", index=tmp_path / "missing")
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(ValueError, match="is no index of videos"):
+    with pytest.raises(ValueError, match="is not an index of videos"):
         AlproVideoIndex.load(tmp_path / "text")
     index = pipe.index_videos([clips / "0.mp4"])
     AlproVideoIndex(["a", "b"], index.tokens, index.embeds, index.model_digest).save(tmp_path / "short")
-    with pytest.raises(ValueError, match="holds 1 videos and names 2"):
+    with pytest.raises(ValueError, match="contains 1 videos, but 2 names"):
         AlproVideoIndex.load(tmp_path / "short")
 
 
 @pytest.mark.parametrize(
     ("sentence", "options", "message"),
-    [("a dog", {}, "Pass the videos to search"), ("  ", {}, "takes a sentence"), ("a dog", {"n": 3}, "knows no n")],
+    [("a dog", {}, "Pass the videos to search"), ("  ", {}, "expects a sentence"), ("a dog", {"n": 3}, "knows no n")],
 )
 def test_what_cannot_be_asked_is_refused(
     sentence: str, options: dict, message: str, pipe: VideoTextRetrievalPipeline
@@ -151,7 +151,7 @@ def test_a_question_is_answered_from_the_list(answering: VideoQuestionAnsweringP
 
 @pytest.mark.parametrize("asked", ["a dog?", {"video": "clip.mp4"}, {"video": "a", "question": "b", "more": 1}])
 def test_inputs_of_another_form_are_refused(asked: Any, answering: VideoQuestionAnsweringPipeline) -> None:
-    with pytest.raises(ValueError, match="takes a dict like"):
+    with pytest.raises(ValueError, match="expects a dict such as"):
         answering(asked)
 
 

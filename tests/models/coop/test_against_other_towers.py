@@ -110,5 +110,5 @@ def test_the_longest_name_that_fits_is_taken_and_a_longer_one_named(siglip: Path
 
 
 def test_a_name_of_which_the_tokenizer_leaves_nothing_is_refused(siglip: Path) -> None:
-    with pytest.raises(ValueError, match=r"leaves nothing of the class name '!\?'"):
+    with pytest.raises(ValueError, match=r"turns the class name '!\?' into no tokens"):
         CoOpForImageClassification.from_backbone(siglip, ["cat", "!?"])

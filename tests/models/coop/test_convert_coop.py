@@ -221,13 +221,13 @@ def test_a_folder_means_the_file_that_it_names_the_epoch_asked_for_or_the_best(
     with pytest.raises(FileNotFoundError, match=r"no model\.pth\.tar-7 in .*model\.pth\.tar-10, model\.pth\.tar-50"):
         find_dassl_file(tmp_path, "prompt_learner", epoch=7)
     assert find_dassl_file(last, "prompt_learner", epoch=50) == last
-    with pytest.raises(ValueError, match="not named as that of epoch 5"):
+    with pytest.raises(ValueError, match="not named as the file of epoch 5"):
         find_dassl_file(last, "prompt_learner", epoch=5)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         find_dassl_file(tmp_path / "missing", "prompt_learner")
     for name in ("../model.pth.tar-50", "/etc/passwd", ""):
         (folder / "checkpoint").write_text(name + "\n")
-        with pytest.raises(ValueError, match="names no checkpoint"):
+        with pytest.raises(ValueError, match="does not name a checkpoint"):
             find_dassl_file(tmp_path, "prompt_learner")
     (folder / "checkpoint").unlink()
     with pytest.raises(FileNotFoundError, match=r"no model-best\.pth\.tar"):

@@ -228,7 +228,7 @@ def test_a_clip_takes_other_marks_and_subtracts_other_phrases(mode: str | list[s
 
 def test_scores_that_compare_with_none_need_a_blank(openai_clip: Path) -> None:
     processor, model = parts(openai_clip, "prob", mode="crop")
-    with pytest.raises(ValueError, match="use score='logit'"):
+    with pytest.raises(ValueError, match="Use score='logit'"):
         proposal_logits(processor, model, random_image(size=SIZE), PHRASE, random_boxes(2, SIZE))
 
 
@@ -546,7 +546,7 @@ def test_colours_are_searched_with_a_backbone(vilt: Path) -> None:
 def test_words_about_whole_pictures_need_a_blank_and_pixels(vilt: Path, lxmert: Path) -> None:
     with pytest.raises(ValueError, match=r"has one \[MASK\]"):
         CptProcessor.from_backbone(vilt).for_words([random_image()], "a photo", ["red"])
-    with pytest.raises(ValueError, match="not whole pictures"):
+    with pytest.raises(ValueError, match="instead of complete images"):
         CptProcessor.from_backbone(lxmert).for_words([random_image()], "a [MASK] photo", ["red"])
 
 
@@ -580,5 +580,5 @@ def test_regions_come_back_best_first(vilt: Path) -> None:
         torch.testing.assert_close(result["scores"], chances.sort(descending=True).values)
     corner = results[1]["index"].tolist().index(1)
     assert results[1]["boxes"][corner].tolist() == [60, 40, 70, 50]  # clipped to the image
-    with pytest.raises(ValueError, match="Example 0 has 2 boxes; its outputs are for 3"):
+    with pytest.raises(ValueError, match="Example 0 has 2 boxes, but its outputs are for 3"):
         processor.post_process_visual_grounding(outputs, [boxes[0][:2], boxes[1]])

@@ -162,8 +162,8 @@ def test_long_names_are_cut_and_the_template_is_not(vilt: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pairs": [[(0, 0), (1, 0)]]}, r"\(0, 0\) is no pair"),
-        ({"pairs": [[(0, 3)]]}, r"\(0, 3\) is no pair"),
+        ({"pairs": [[(0, 0), (1, 0)]]}, r"\(0, 0\) is not a pair"),
+        ({"pairs": [[(0, 3)]]}, r"\(0, 3\) is not a pair"),
         ({"pairs": [[]]}, "Example 0 has no pairs"),
         ({"names": [["horse"]]}, "Example 0 has 1 names and 3 regions"),
         ({"names": [["horse", "[MASK]", "dog"]]}, "special token"),
@@ -184,7 +184,7 @@ def test_inputs_for_other_labels_are_refused(vilt: Path) -> None:
     inputs = CptProcessor.from_backbone(vilt).for_region_classification(
         [random_image(0, SIZE)], [1], [random_boxes(2, SIZE)]
     )
-    with pytest.raises(ValueError, match=r"pass num_blanks=\[1, 3\]"):
+    with pytest.raises(ValueError, match=r"Pass num_blanks=\[1, 3\]"):
         model(**inputs)
 
 
@@ -200,7 +200,7 @@ def test_words_that_do_not_fit_are_refused(vilt: Path) -> None:
 
 
 def test_a_backbone_without_blanks_is_refused(openai_clip: Path) -> None:
-    with pytest.raises(TypeError, match="fills in blanks, which a CLIPModel cannot"):
+    with pytest.raises(TypeError, match="masked-language head, but CLIPModel has none"):
         CptForRegionClassification.from_backbone(openai_clip, ["cat"])
 
 

@@ -111,15 +111,15 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"image": random_image(), "text": "the horse"}, "Pass boxes or masks"),
+        ({"image": random_image(), "text": "the horse"}, "Boxes or masks are needed"),
         ({"image": random_image(), "text": "the horse", "boxes": []}, "no regions"),
-        ({"image": random_image(), "boxes": [[0, 0, 9, 9]]}, "takes a dict like"),
+        ({"image": random_image(), "boxes": [[0, 0, 9, 9]]}, "expects a dict such as"),
         ({"image": random_image(), "text": "a [MASK]", "boxes": [[0, 0, 9, 9]]}, "special token"),
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "knows no points"),
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes and 0 masks"),
         ({"image": "nowhere.jpg", "text": "a", "boxes": [[0, 0, 9, 9]]}, "nowhere.jpg"),
-        ({"image": random_image(), "text": ["a", "b"], "boxes": [[0, 0, 9, 9]]}, "text is one phrase"),
-        ("photo.jpg", "takes a dict like"),
+        ({"image": random_image(), "text": ["a", "b"], "boxes": [[0, 0, 9, 9]]}, "one phrase as text"),
+        ("photo.jpg", "expects a dict such as"),
     ],
 )
 def test_bad_input_gets_a_clear_error(inputs: Any, message: str, pipe: VisualGroundingPipeline) -> None:
@@ -134,7 +134,7 @@ def test_of_no_inputs_there_are_no_answers(pipe: VisualGroundingPipeline) -> Non
 def test_unknown_parameters_and_batches_are_refused(pipe: VisualGroundingPipeline) -> None:
     with pytest.raises(ValueError, match="knows no boxes"):
         pipe(asked(), boxes=BOXES)
-    with pytest.raises(ValueError, match="leave batch_size at 1"):
+    with pytest.raises(ValueError, match="Leave batch_size at 1"):
         pipe([asked(), asked()], batch_size=2)
 
 
@@ -202,7 +202,7 @@ def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_p
 
 
 def test_a_picture_of_no_known_format_is_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no image format"):
+    with pytest.raises(ValueError, match="is not an image format"):
         ground_and_draw(None, "nowhere.jpg", "the horse", tmp_path / "answer.txt")  # type: ignore[arg-type]
 
 

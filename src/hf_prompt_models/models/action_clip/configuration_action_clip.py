@@ -77,20 +77,20 @@ class ActionClipConfig(PromptConfig):
         """Check the fields; `@strict` calls this method."""
         for name in ("num_frames", "head_num_layers", "max_frames"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is a number, at least 1; got {getattr(self, name)}.")
+                raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}.")
         if self.pre_network == "joint" and self.in_network == "shift":
             raise ValueError(
-                "pre_network='joint' puts all frames into one sequence, and in_network='shift' moves channels between "
-                "the sequences of frames: choose one of them."
+                "pre_network='joint' puts all frames into one sequence, but in_network='shift' moves channels "
+                "between the sequences of frames. Choose only one of them."
             )
         if self.pre_network == "joint" and self.post_network != "mean":
             raise ValueError(
-                f"pre_network='joint' makes one vector a video, of which post_network={self.post_network!r} has "
-                "nothing to make: pass post_network='mean'."
+                "pre_network='joint' makes one feature vector per video, so "
+                f"post_network={self.post_network!r} has no frames to combine. Pass post_network='mean'."
             )
         if self.legacy_conv1d_layout and self.post_network != "conv1d":
             raise ValueError(
-                f"legacy_conv1d_layout belongs to post_network='conv1d', not to {self.post_network!r}: leave it out."
+                f"legacy_conv1d_layout applies only to post_network='conv1d', got {self.post_network!r}. Remove it."
             )
         self.check_num_frames(self.num_frames)
 
@@ -104,20 +104,20 @@ class ActionClipConfig(PromptConfig):
             ValueError: if it does not, with the number that it accepts.
         """
         if num_frames < 1:
-            raise ValueError("A video needs at least one frame.")
+            raise ValueError("Expected at least one frame per video.")
         if self.post_network == "transf" and num_frames > self.max_frames:
             raise ValueError(
-                f"{num_frames} frames are too many: post_network='transf' has positions for {self.max_frames} "
-                "(max_frames)."
+                f"{num_frames} frames are too many, because post_network='transf' has {self.max_frames} "
+                "positions. Raise max_frames, or use fewer frames."
             )
         if self.post_network == "transf_cls" and num_frames != self.num_frames:
             raise ValueError(
-                f"post_network='transf_cls' takes exactly {self.num_frames} frames (num_frames), got {num_frames}."
+                f"post_network='transf_cls' needs exactly {self.num_frames} frames (num_frames), got {num_frames}."
             )
         if self.pre_network == "joint" and num_frames > self.num_frames:
             raise ValueError(
-                f"{num_frames} frames are too many: pre_network='joint' has time positions for {self.num_frames} "
-                "(num_frames)."
+                f"{num_frames} frames are too many, because pre_network='joint' has {self.num_frames} time "
+                "positions. Raise num_frames, or use fewer frames."
             )
 
 

@@ -78,10 +78,10 @@ def convert(arguments: argparse.Namespace) -> list[str]:
     ]
     if unlike:
         report.append(
-            f"  warning: the ids in {arguments.labels} are not 0, 1, 2, … in this order ({unlike[0]}). What counts is "
-            "the order of the rows, as in the original code, which does not read the ids"
+            f"  warning: the ids in {arguments.labels} are not 0, 1, 2, … in this order ({unlike[0]}). The "
+            "order of the rows is used, as in the original code, which ignores the ids"
         )
-    return [*report, f"wrote {arguments.output_dir}"]
+    return [*report, f"saved {arguments.output_dir}"]
 
 
 def convert_from_original(
@@ -113,7 +113,9 @@ def convert_from_original(
     """
     folders = [os.path.realpath(path) for path in (output_dir, backbone) if path is not None and os.path.isdir(path)]
     if len(folders) > len(set(folders)):
-        raise ValueError(f"{output_dir} is the folder of the backbone, which would be overwritten: name another.")
+        raise ValueError(
+            f"{output_dir} is the folder of the backbone, which would be overwritten. Choose another folder."
+        )
     clip_config = _load_clip_config(backbone)
     read = read_original_checkpoint(checkpoint)
     _check_sizes(read, clip_config, backbone)
@@ -148,15 +150,16 @@ def _load_clip_config(backbone: str | os.PathLike) -> CLIPConfig:
     config = AutoConfig.from_pretrained(backbone)
     if not isinstance(config, CLIPConfig):
         raise TypeError(
-            f"The backbone {str(backbone)!r} is of type {config.model_type!r}; the original ActionCLIP fine-tunes "
-            "OpenAI's CLIP: name its repository or folder."
+            f"The backbone {str(backbone)!r} is of type {config.model_type!r}, but the original ActionCLIP "
+            "fine-tunes the CLIP of OpenAI. Pass its repository or folder."
         )
     for part in (config.text_config, config.vision_config):
         if (part.hidden_act, part.layer_norm_eps) != (HIDDEN_ACT, LAYER_NORM_EPS):
             raise ValueError(
-                f"The {part.model_type} of {str(backbone)!r} computes with {part.hidden_act} and layer_norm_eps "
-                f"{part.layer_norm_eps}, the original ActionCLIP with {HIDDEN_ACT} and {LAYER_NORM_EPS}: it is not "
-                "the CLIP that was fine-tuned. Name the repository or folder of OpenAI's."
+                f"The {part.model_type} of {str(backbone)!r} uses {part.hidden_act} and layer_norm_eps "
+                f"{part.layer_norm_eps}, but the original ActionCLIP uses {HIDDEN_ACT} and {LAYER_NORM_EPS}, "
+                "so this is not the CLIP that was fine-tuned. Pass the repository or folder of the CLIP of "
+                "OpenAI."
             )
     config.name_or_path = ""  # the converted folder does not depend on the backbone
     return config
@@ -166,37 +169,40 @@ def _check_sizes(read: OriginalCheckpoint, config: CLIPConfig, backbone: str | o
     """Check the sizes in the configuration of the backbone, whose messages are clearer than those about tensors."""
     text, vision = config.text_config, config.vision_config
     sizes = {
-        "image tower's width": (read.size("clip.visual.class_embedding", 0), vision.hidden_size),
-        "image tower's layers": (read.count_layers("clip.visual.transformer.resblocks."), vision.num_hidden_layers),
+        "width of the image encoder": (read.size("clip.visual.class_embedding", 0), vision.hidden_size),
+        "layers of the image encoder": (
+            read.count_layers("clip.visual.transformer.resblocks."),
+            vision.num_hidden_layers,
+        ),
         "patch size": (read.size("clip.visual.conv1.weight", -1), vision.patch_size),
         "image positions": (
             read.size("clip.visual.positional_embedding", 0),
             (vision.image_size // vision.patch_size) ** 2 + 1,
         ),
-        "text tower's width": (read.size("clip.ln_final.weight", 0), text.hidden_size),
-        "text tower's layers": (read.count_layers("clip.transformer.resblocks."), text.num_hidden_layers),
+        "width of the text encoder": (read.size("clip.ln_final.weight", 0), text.hidden_size),
+        "layers of the text encoder": (read.count_layers("clip.transformer.resblocks."), text.num_hidden_layers),
         "text positions": (read.size("clip.positional_embedding", 0), text.max_position_embeddings),
         "vocabulary": (read.size("clip.token_embedding.weight", 0), text.vocab_size),
         "features": (read.size("clip.text_projection", 1), config.projection_dim),
     }
     differing = [
-        f"{what} {found} there, {wanted} here"
+        f"{what} {found} in the checkpoint, {wanted} in the backbone"
         for what, (found, wanted) in sizes.items()
         if found not in (None, wanted)
     ]
     if differing:
         raise ValueError(
-            f"The model in {read.file} was made from another CLIP than {str(backbone)!r}: {'; '.join(differing)}. "
-            "Pass the backbone that it was made from."
+            f"The model in {read.file} was fine-tuned from another CLIP than {str(backbone)!r}: "
+            f"{'; '.join(differing)}. Pass the backbone that it was fine-tuned from."
         )
 
 
 def _dropped(read: OriginalCheckpoint, choices: dict[str, Any]) -> dict[str, str]:
     """Return the tensors that the original code does not use in computations, with the reason why they are there."""
-    reasons = {f"data_preprocessor.{name}": "the processor's image settings say the same" for name in ("mean", "std")}
+    reasons = {f"data_preprocessor.{name}": "equal to the image settings of the processor" for name in ("mean", "std")}
     if choices["post_network"] not in ("mean", "transf"):
         reasons["adapter.frame_position_embeddings.weight"] = (
-            "the original code makes it with every head but meanP, and reads it in Transf alone"
+            "the original code creates it with every head except meanP, but uses it only in Transf"
         )
     return {name: reason for name, reason in reasons.items() if name in read.tensors}
 
@@ -210,24 +216,26 @@ def _check_tensors(
     missing = [name for name in expected if name not in read.tensors]
     unknown = [name for name in read.tensors if name not in expected and name not in dropped]
     wrong = [
-        f"{read.shown(name)} is {tuple(read.tensors[name].shape)}, not {shape}"
+        f"{read.shown(name)} has the shape {tuple(read.tensors[name].shape)} instead of {shape}"
         for name, shape in expected.items()
         if name in read.tensors and read.tensors[name].shape != shape
     ]
     problems = [
         f"{what} {_listed(names)}"
         for what, names in (
-            ("it lacks", [read.shown(name) for name in missing]),
-            ("it has the unknown", [read.shown(name) for name in unknown]),
-            ("of another shape:", wrong),
+            ("missing tensors:", [read.shown(name) for name in missing]),
+            ("unknown tensors:", [read.shown(name) for name in unknown]),
+            ("other shapes:", wrong),
         )
         if names
     ]
     if problems:
-        raise ValueError(f"{read.file} is no ActionCLIP over the backbone {str(backbone)!r}: {'; '.join(problems)}.")
+        raise ValueError(
+            f"{read.file} is not an ActionCLIP with the backbone {str(backbone)!r}: {'; '.join(problems)}."
+        )
     for name in expected:
         if not read.tensors[name].isfinite().all():
-            raise ValueError(f"{read.shown(name)} in {read.file} holds NaN or infinity: the training had diverged.")
+            raise ValueError(f"{read.shown(name)} in {read.file} contains NaN or infinity, so training had diverged.")
 
 
 def _check_pixels(read: OriginalCheckpoint, processor: ActionClipProcessor) -> None:
@@ -239,8 +247,9 @@ def _check_pixels(read: OriginalCheckpoint, processor: ActionClipProcessor) -> N
         wanted = 255 * torch.tensor(getattr(processor.image_processor, f"image_{kind}"))
         if values.numel() != len(wanted) or (values.flatten() - wanted).abs().max() > MAX_PIXEL_DIFFERENCE:
             raise ValueError(
-                f"data_preprocessor.{kind} in {read.file} is {values.flatten().tolist()[:3]}, not the backbone's "
-                f"{wanted.tolist()}: it was trained on images prepared in another way."
+                f"data_preprocessor.{kind} in {read.file} is {values.flatten().tolist()[:3]}, but the "
+                f"backbone uses {wanted.tolist()}, so it was trained on images that were prepared in another "
+                "way."
             )
 
 
@@ -256,8 +265,8 @@ def _report(
         used = [name for name in tensors if name not in dropped]
         dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
         lines.append(
-            f"  {read.entry(part)}: {len(tensors)} tensors{' of ' if dtypes else ''}{' and '.join(dtypes)}, "
-            f"{len(used)} used"
+            f"  {read.entry(part)}: used {len(used)} of {len(tensors)} "
+            f"tensors{(' of ' if dtypes else '')}{' and '.join(dtypes)}"
         )
     lines.append(f"  visual prompts: pre_network={config.pre_network}, in_network={config.in_network}")
     head = f"  head: post_network={config.post_network}"
@@ -265,25 +274,27 @@ def _report(
         head += f", {config.head_num_layers} layers of {config.head_num_attention_heads} attention heads"
     lines.append(head + (", with its scrambled layout (legacy_conv1d_layout)" if config.legacy_conv1d_layout else ""))
     if num_frames is not None:
-        why = "as asked for"
+        why = "as requested"
     elif config.pre_network or config.post_network == "transf_cls" or read.is_mmaction2:
         why = "from the checkpoint"
     else:
-        why = "which the checkpoint does not say: --num_frames if it was trained with others"
+        why = "which the checkpoint does not contain; pass --num_frames if it was trained with another number"
     lines.append(f"  frames: {config.num_frames}, {why}")
     for name, reason in dropped.items():
         shape = " x ".join(map(str, read.tensors[name].shape))
         lines.append(f"  dropped: {read.shown(name)} ({shape}): {reason}")
     if read.left_out:
-        lines.append(f"  left out, as no weights of the model: {_listed(read.left_out)}")
+        lines.append(f"  left out, because they are not weights of the model: {_listed(read.left_out)}")
     return lines
 
 
 def _warnings(config: CLIPConfig) -> list[str]:
     """Return warnings about settings that cannot be checked by tensor shapes."""
     return [
-        f"  warning: the backbone's {part.model_type} has {part.num_attention_heads} attention heads, the original "
-        f"code takes one for {HEAD_SIZE} of its {part.hidden_size} channels"
+        (
+            f"  warning: the {part.model_type} of the backbone has {part.num_attention_heads} attention heads, "
+            f"but the original code uses one head per {HEAD_SIZE} of its {part.hidden_size} channels"
+        )
         for part in (config.text_config, config.vision_config)
         if part.num_attention_heads != max(part.hidden_size // HEAD_SIZE, 1)
     ]

@@ -189,7 +189,7 @@ HEADS: dict[str, Callable[[PreTrainedConfig, int], FrameHead]] = {
 def _check_heads(heads: int, dim: int) -> int:
     if dim % heads:
         raise ValueError(
-            f"The backbone's features of dimension {dim} cannot be divided among {heads} attention heads: pass a "
+            f"The feature dimension {dim} of the backbone is not divisible by {heads} attention heads. Pass a "
             "head_num_attention_heads that divides it."
         )
     return heads

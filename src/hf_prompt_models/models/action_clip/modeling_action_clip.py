@@ -105,7 +105,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         backbone_class = find_backbone(config.clip_config).model_class
         if backbone_class not in self.backbone_classes:
             known = " or ".join(known.__name__ for known in self.backbone_classes)
-            raise TypeError(f"ActionCLIP takes a {known} as its backbone, not a {backbone_class.__name__}.")
+            raise TypeError(f"ActionCLIP needs a {known} as its backbone, got a {backbone_class.__name__}.")
         super().__init__(config, backbone)
         vision_width = self.clip.vision_model.config.hidden_size
         joint = config.pre_network == "joint"
@@ -256,8 +256,9 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         """
         if pixel_values.dim() != 5:
             raise ValueError(
-                "pixel_values of videos are (batch, frames, 3, height, width), as the processor makes them; got "
-                f"{tuple(pixel_values.shape)}. pixel_values[None] makes a batch of one video's frames."
+                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the "
+                f"processor, got {tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the "
+                "frames of one video."
             )
         self.config.check_num_frames(pixel_values.shape[1])
         if self.pre_network is not None:
@@ -293,13 +294,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         elif frame_embeds is not None and pixel_values is None:
             if asks_for_states(kwargs):
                 raise ValueError(
-                    "Hidden states and attentions are the image tower's: pass pixel_values, not frame_embeds."
+                    "Hidden states and attentions come from the image encoder, which frame_embeds skip. Pass "
+                    "pixel_values instead."
                 )
             outputs = BaseModelOutputWithPooling()
             if self.pre_network is None:
                 self.config.check_num_frames(frame_embeds.shape[1])
         else:
-            raise ValueError("Pass either pixel_values or frame_embeds.")
+            raise ValueError("Expected either pixel_values or frame_embeds. Pass exactly one of them.")
         # The head computes in full precision, as in the released code.
         with torch.autocast(frame_embeds.device.type, enabled=False):
             frames = at_least_float32(frame_embeds)
@@ -342,7 +344,10 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         loss = logits = None
         if self.training:
             if labels is None:
-                raise ValueError("In train mode the model returns a loss and needs labels: call eval() for logits.")
+                raise ValueError(
+                    "In train mode the model returns a loss, which needs labels. Pass labels, or call eval() for "
+                    "logits."
+                )
             text_embeds, classes = self._draw_sentences(labels, draws)
             with torch.autocast(video_embeds.device.type, enabled=False):
                 loss = self._training_loss(video_embeds, text_embeds, labels, classes)
@@ -366,16 +371,19 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         if self._multi_label:
             if labels.dim() != 2 or labels.shape[1] != classes:
                 raise ValueError(
-                    f"Labels of videos with several are (batch, {classes}), 1 for each class that applies; got "
-                    f"{tuple(labels.shape)}."
+                    f"Expected labels of shape (batch, {classes}) for multi-label classification, with 1 for "
+                    f"each class that applies, got {tuple(labels.shape)}."
                 )
         elif labels.dim() != 1 or labels.is_floating_point():
             raise ValueError(
-                f"Labels are (batch,) class indices; got {tuple(labels.shape)} of {labels.dtype}. For several labels "
-                "a video set config.problem_type = 'multi_label_classification'."
+                f"Expected class indices of shape (batch,) as labels, got {tuple(labels.shape)} of "
+                f"{labels.dtype}. For several labels per video set config.problem_type = "
+                "'multi_label_classification'."
             )
         elif not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise ValueError(f"Labels are 0 to {classes - 1} here; got {int(labels.min())} to {int(labels.max())}.")
+            raise ValueError(
+                f"Expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}."
+            )
 
     def _temperature(self) -> torch.Tensor:
         return at_least_float32(self.clip.logit_scale).exp()
@@ -386,7 +394,9 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             # On the CPU: the Trainer saves its generator, and the result does not depend on the device.
             draws = torch.randint(2**31, (len(labels), 2))
         elif draws.shape != (len(labels), 2) or draws.is_floating_point() or draws.min() < 0:
-            raise ValueError(f"draws are ({len(labels)}, 2) whole numbers from 0; got {tuple(draws.shape)}.")
+            raise ValueError(
+                f"Expected draws of shape ({len(labels)}, 2) with non-negative integers, got {tuple(draws.shape)}."
+            )
         template_draws, class_draws = draws.cpu().unbind(dim=1)
         templates = template_draws % self.num_templates
         classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
@@ -415,8 +425,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         without = torch.nonzero(counts == 0).flatten().tolist()
         if without:
             raise ValueError(
-                f"The videos {without} of the batch have no label, so that nothing can be said about them: leave "
-                "videos without labels out of training."
+                f"The videos {without} of the batch have no label. Leave videos without labels out of training."
             )
         wanted = draws % counts
         return ((own.cumsum(dim=1) == wanted[:, None] + 1) & own).long().argmax(dim=1)

@@ -115,7 +115,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
     """
     content = read_torch_checkpoint(file)
     if not isinstance(content, dict):
-        raise ValueError(f"{file} holds a {type(content).__name__}, not a checkpoint of ActionCLIP.")
+        raise ValueError(f"{file} contains a {type(content).__name__}, so it is not a checkpoint of ActionCLIP.")
     entries = [name for name in content if isinstance(name, str)]
     tensors: dict[str, torch.Tensor] = {}
     if any(entry in content for entry in ENTRIES.values()):
@@ -133,9 +133,9 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
             isinstance(name, str) and re.match(r"(module\.)?clip\.visual\.", name) for name in state_dict
         ):
             raise ValueError(
-                f"{file} is no checkpoint of ActionCLIP: it has neither {' and '.join(ENTRIES.values())}, as those of "
-                "the original code, nor a state_dict with names that begin with 'clip.visual.', as mmaction2's. It "
-                f"has {', '.join(entries)[:300] or 'nothing'}."
+                f"{file} is not a checkpoint of ActionCLIP: it has neither {' and '.join(ENTRIES.values())}, "
+                "as in the original code, nor a state_dict with names that start with 'clip.visual.', as in "
+                f"mmaction2. It has {', '.join(entries)[:300] or 'nothing'}."
             )
         tensors = _read_tensors(state_dict, "state_dict", file)
         used = {"state_dict"} if "state_dict" in content else set(entries)
@@ -181,8 +181,9 @@ def infer_visual_prompts(read: OriginalCheckpoint, num_frames: int | None = None
         choices["pre_network"] = "joint"
         if choices["post_network"] != "mean" or "in_network" in choices:
             raise ValueError(
-                f"{read.file} has {read.shown('clip.visual.time_embedding')}, with which all frames become one "
-                "vector, beside a head of frames or the shift between them, which cannot be."
+                f"{read.file} has {read.shown('clip.visual.time_embedding')}, which combines all frames into "
+                "one vector, together with a head over frames or a shift between frames. These exclude each "
+                "other."
             )
     text_width = read.size("clip.ln_final.weight", 0) or 0
     match choices["post_network"]:
@@ -217,13 +218,13 @@ def _infer_head(read: OriginalCheckpoint) -> str:
 def _count_head_layers(read: OriginalCheckpoint, prefix: str) -> int:
     layers = read.count_layers(prefix)
     if layers > MAX_HEAD_LAYERS:
-        raise ValueError(f"The head in {read.file} has {layers} layers, more than {MAX_HEAD_LAYERS}.")
+        raise ValueError(f"The head in {read.file} has {layers} layers, but the limit is {MAX_HEAD_LAYERS}.")
     return max(layers, 1)  # if there are none, the tensors of one layer are reported as missing
 
 
 def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_frames: int | None) -> int:
     if num_frames is not None and num_frames < 1:
-        raise ValueError(f"--num_frames is a number, at least 1; got {num_frames}.")
+        raise ValueError(f"Expected --num_frames to be at least 1, got {num_frames}.")
     exact = None
     if choices["post_network"] == "transf_cls":
         name = "adapter.transformer.pos_embed"
@@ -234,15 +235,14 @@ def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_fra
     if exact is not None and exact > 0:
         if num_frames not in (None, exact):
             raise ValueError(
-                f"{read.shown(name)} in {read.file} is for {exact} frames, not for {num_frames}: leave --num_frames "
-                "out."
+                f"{read.shown(name)} in {read.file} is for {exact} frames, not for {num_frames}. Remove --num_frames."
             )
         return exact
     most = choices.get("max_frames")
     if most is not None and num_frames is not None and num_frames > most:
         raise ValueError(
-            f"{read.shown('adapter.frame_position_embeddings.weight')} in {read.file} is for {most} frames at most, "
-            f"--num_frames asks for {num_frames}."
+            f"{read.shown('adapter.frame_position_embeddings.weight')} in {read.file} is for at most {most} "
+            f"frames, but --num_frames is {num_frames}. Pass a smaller number."
         )
     if num_frames is not None:
         return num_frames

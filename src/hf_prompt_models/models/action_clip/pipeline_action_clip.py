@@ -52,8 +52,8 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
             return super().preprocess(video, num_frames=num_frames, frame_sampling_rate=frame_sampling_rate)
         if frame_sampling_rate != 1:
             raise ValueError(
-                "frame_sampling_rate does not apply: ActionCLIP samples the whole video. Leave it out, or pass "
-                "num_frames, or the frames themselves."
+                "frame_sampling_rate does not apply, because ActionCLIP samples from the complete video. "
+                "Remove it, or pass num_frames, or pass the frames."
             )
         if isinstance(video, str | os.PathLike | bytes):
             source = fetch(str(video)) if is_link(video) else video

@@ -89,13 +89,13 @@ class Arguments:
     def __post_init__(self) -> None:
         for name in ("num_frames", "temporal_views"):
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name} is a number, at least 1; got {getattr(self, name)}.")
+                raise ValueError(f"Expected --{name} to be at least 1, got {getattr(self, name)}.")
         if self.spatial_views not in (1, 3):
-            raise ValueError(f"--spatial_views is 1 or 3; got {self.spatial_views}.")
+            raise ValueError(f"Expected --spatial_views 1 or 3, got {self.spatial_views}.")
         if self.head_learning_rate_factor <= 0:
-            raise ValueError(f"--head_learning_rate_factor is above 0; got {self.head_learning_rate_factor}.")
+            raise ValueError(f"Expected --head_learning_rate_factor above 0, got {self.head_learning_rate_factor}.")
         if self.trainable == "head" and self.post_network == "mean" and self.pre_network is None:
-            raise ValueError("--trainable head leaves nothing to train with --post_network mean: choose another head.")
+            raise ValueError("--trainable head has nothing to train with --post_network mean. Choose another head.")
         choices: dict[str, Any] = {
             name: getattr(self, name) for name in ("pre_network", "in_network", "post_network", "num_frames")
         }
@@ -141,7 +141,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
     default_shots = 0
     contrasts_batch = True
     default_templates = tuple(template.text for template in ACTION_TEMPLATES)
-    use_case = "videos into classes; from few clips with --trainable head --learning_rate 1e-4"
+    use_case = "classifies videos; with few clips, use --trainable head --learning_rate 1e-4"
     source = "ActionCLIP recipe"
     sources = dict.fromkeys(
         (
@@ -153,7 +153,7 @@ class ActionClipRecipe(VideoClassificationRecipe[Arguments]):
             "flip",
             "rand_augment",
         ),
-        "ActionCLIP's k400_train.yaml",
+        "the k400_train.yaml of ActionCLIP",
     )
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",

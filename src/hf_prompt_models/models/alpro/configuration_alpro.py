@@ -31,14 +31,15 @@ class AlproVisionConfig(TimesformerConfig):
         """Check the attention type and the sizes, as part of the `@strict` validation."""
         if self.attention_type != "divided_space_time":
             raise ValueError(
-                f"ALPRO's video tower attends by 'divided_space_time', not by {self.attention_type!r}: leave "
-                "attention_type out."
+                "The video encoder of ALPRO uses attention_type 'divided_space_time', got "
+                f"{self.attention_type!r}. Remove attention_type."
             )
         if self.num_frames < 1:
-            raise ValueError(f"num_frames is a number of frames, at least 1; got {self.num_frames}.")
+            raise ValueError(f"Expected num_frames >= 1, got {self.num_frames}.")
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"The frames' image_size {self.image_size} is not a multiple of patch_size {self.patch_size}."
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}. Choose "
+                "sizes that divide evenly."
             )
 
     @property
@@ -115,25 +116,28 @@ class AlproConfig(PromptConfig):
         vision: PreTrainedConfig = self.vision_config
         if text.hidden_size != vision.hidden_size:
             raise ValueError(
-                f"Text and video become one sequence, but are {text.hidden_size} and {vision.hidden_size} wide: set "
-                "the same hidden_size in text_config and vision_config."
+                f"Text and video form one sequence, but their hidden sizes are {text.hidden_size} and "
+                f"{vision.hidden_size}. Set the same hidden_size in text_config and vision_config."
             )
         if not 0 < self.fusion_layer < text.num_hidden_layers:
             raise ValueError(
-                f"fusion_layer {self.fusion_layer} does not divide BERT's {text.num_hidden_layers} layers: it is 1 to "
-                f"{text.num_hidden_layers - 1}."
+                f"Expected fusion_layer from 1 to {text.num_hidden_layers - 1} for BERT with "
+                f"{text.num_hidden_layers} layers, got {self.fusion_layer}."
             )
         if text.is_decoder:
-            raise ValueError("ALPRO's text tower reads in both directions: text_config must not set is_decoder.")
+            raise ValueError(
+                "The text encoder of ALPRO is bidirectional, but text_config sets is_decoder. Remove is_decoder."
+            )
         if not 0 <= self.pem_threshold < 1:
-            raise ValueError(f"pem_threshold is a probability, from 0 and below 1; got {self.pem_threshold}.")
+            raise ValueError(f"Expected pem_threshold to be a probability below 1, got {self.pem_threshold}.")
         if self.num_entities < 0:
-            raise ValueError(f"num_entities is a number, 0 or more; got {self.num_entities}.")
+            raise ValueError(f"Expected num_entities >= 0, got {self.num_entities}.")
         if self.entities is not None:
             check_entities(self.entities)
             if len(self.entities) != self.num_entities:
                 raise ValueError(
-                    f"There are {len(self.entities)} names in entities for num_entities={self.num_entities}."
+                    f"There are {len(self.entities)} names in entities, but num_entities={self.num_entities}. "
+                    "Pass one name per entity."
                 )
 
 
@@ -145,16 +149,16 @@ def check_entities(entities: Sequence[str]) -> list[str]:
     """
     names = [name.strip() for name in entities]
     if not names:
-        raise ValueError("The list of entities is empty.")
+        raise ValueError("The list of entities is empty. Pass at least one entity.")
     first: dict[str, int] = {}
     for place, name in enumerate(names):
         if not name:
-            raise ValueError(f"Entity {place} has no name.")
+            raise ValueError(f"Entity {place} has no name. Write one.")
         before = first.setdefault(name.casefold(), place)
         if before != place:
             raise ValueError(
-                f"Entity {place}, {name!r}, is entity {before} again: the prompter could not tell them apart. Keep "
-                "one of them."
+                f"Entity {place}, {name!r}, has the same name as entity {before}, so the prompter could not "
+                "tell them apart. Keep only one of them."
             )
     return names
 

@@ -72,12 +72,12 @@ TIED["text_encoder.cls.predictions.decoder.bias"] = "text_encoder.cls.prediction
 OPTIONAL = ("alpro.video_projection.", "alpro.text_projection.", "alpro.temperature")
 """Unused in question answering: the original's checkpoints have them, those of LAVIS do not."""
 UNREAD = {
-    r"(prompter\.)?text_encoder\.embeddings\.position_ids": "numbers from 0, which need no tensor",
-    r"(prompter\.)?visual_encoder\.model\.head\..*": "names Kinetics' actions, and is read nowhere",
-    r"(prompter\.)?text_encoder\.pooler\..*": "ALPRO reads the first token itself",
-    r"(prompter\.)?text_encoder\.cls\..*": "the masked language model's head, which is read in pre-training alone",
-    r"(prompter\.)?itm_head\..*": "the matching head, which is not read here",
-    r"mpm_head\..*": "the entity head, which cannot be trained without a prompter in the file",
+    r"(prompter\.)?text_encoder\.embeddings\.position_ids": "consecutive numbers, which need no tensor",
+    r"(prompter\.)?visual_encoder\.model\.head\..*": "head for the actions of Kinetics, which is not used",
+    r"(prompter\.)?text_encoder\.pooler\..*": "ALPRO uses the first token instead",
+    r"(prompter\.)?text_encoder\.cls\..*": "head of the masked language model, which is used only in pre-training",
+    r"(prompter\.)?itm_head\..*": "matching head, which is not used here",
+    r"mpm_head\..*": "entity head, which cannot be trained without a prompter in the file",
 }
 """Other tensors of checkpoints, and why they are dropped if the model has no such tensor."""
 
@@ -112,7 +112,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
         arguments.entities,
         arguments.num_frames,
     )
-    return [*report, f"wrote {arguments.output_dir}"]
+    return [*report, f"saved {arguments.output_dir}"]
 
 
 def convert_from_original(
@@ -148,8 +148,8 @@ def convert_from_original(
     config: Any = infer_config(read, model_class)
     if len(tokenizer) > config.text_config.vocab_size:
         raise ValueError(
-            f"The tokenizer has {len(tokenizer)} tokens, the model in {read.file} {config.text_config.vocab_size}: it "
-            "was trained with another."
+            f"The tokenizer has {len(tokenizer)} tokens, but the model in {read.file} has "
+            f"{config.text_config.vocab_size}. Pass the tokenizer that it was trained with."
         )
     if labels is not None:
         _add_labels(config, labels, model_class)
@@ -162,7 +162,7 @@ def convert_from_original(
     model.load_state_dict(taken, strict=False)
     report = _report(read, model, taken, dropped)
     if num_frames is not None and num_frames != config.num_frames:
-        report.append(f"  frames: {config.num_frames} time embeddings resized to {num_frames}")
+        report.append(f"  frames: {config.num_frames} time embeddings, resized to {num_frames}")
         model.resize_time_embeddings(num_frames)
     model.processor = _processor(config, tokenizer, model_class)
     model.eval()
@@ -192,7 +192,7 @@ class OriginalCheckpoint:
             ValueError: if there is no such tensor.
         """
         if name not in self.tensors:
-            raise ValueError(f"{self.file} is no checkpoint of ALPRO: it has no {name!r}.")
+            raise ValueError(f"{self.file} is not a checkpoint of ALPRO: it has no {name!r}.")
         return tuple(self.tensors[name].shape)
 
     def has(self, prefix: str) -> bool:
@@ -209,8 +209,8 @@ class OriginalCheckpoint:
         numbers = {name.partition(".")[0] for name in names}
         if not 0 < len(numbers) <= MAX_LAYERS or numbers != set(map(str, range(len(numbers)))):
             raise ValueError(
-                f"{self.file} is no checkpoint of ALPRO: behind {prefix!r} it has the layers "
-                f"{', '.join(sorted(numbers))[:100] or 'none'}, not 0, 1, 2, …."
+                f"{self.file} is not a checkpoint of ALPRO: after {prefix!r} it has the layers "
+                f"{', '.join(sorted(numbers))[:100] or 'none'} instead of 0, 1, 2, …."
             )
         return len(numbers)
 
@@ -223,7 +223,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
     """
     content = read_torch_checkpoint(file)
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ValueError(f"{file} is no checkpoint of ALPRO: it is no dict of named tensors.")
+        raise ValueError(f"{file} is not a checkpoint of ALPRO: it is not a dict of named tensors.")
     wrapped = isinstance(content.get(WRAPPER), dict)
     state_dict: dict[Any, Any] = content[WRAPPER] if wrapped else content
     for name, tensor in state_dict.items():
@@ -235,7 +235,7 @@ def read_original_checkpoint(file: str | os.PathLike) -> OriginalCheckpoint:
         short = name.removeprefix("module.") if in_parallel else name
         tensors[re.sub(r"(^|\.)text_encoder\.bert\.", r"\1text_encoder.", short)] = tensor
     if len(tensors) < len(state_dict):
-        raise ValueError(f"{file} has tensors of the text encoder twice, with 'bert.' and without.")
+        raise ValueError(f"{file} contains tensors of the text encoder twice, with and without 'bert.'.")
     return OriginalCheckpoint(Path(file), tensors, [name for name in content if name != WRAPPER] if wrapped else [])
 
 
@@ -263,7 +263,7 @@ def infer_config(read: OriginalCheckpoint, model_class: type[AlproPreTrainedMode
     side = round(patches**0.5)
     width, _, patch_size, _ = read.shape(f"{VIDEO}patch_embed.proj.weight")
     if side * side != patches:
-        raise ValueError(f"{read.file} has positions for {patches} patches, which are no square.")
+        raise ValueError(f"{read.file} has positions for {patches} patches, which do not form a square.")
     layers = read.count_layers(f"{TEXT}encoder.layer.")
     vocabulary, text_width = read.shape(WORDS)
     config: dict[str, Any] = {
@@ -307,14 +307,14 @@ def _equal(read: OriginalCheckpoint, name: str, source: str) -> bool:
 
 def _add_labels(config: AlproConfig, file: str | os.PathLike, model_class: type[AlproPreTrainedModel]) -> None:
     if model_class is not AlproForVideoQuestionAnswering:
-        raise ValueError(f"{file} names answers, but the checkpoint answers no questions: leave --labels out.")
+        raise ValueError(f"{file} lists answers, but the checkpoint is not for question answering. Remove --labels.")
     labels = read_json(file, MAX_LIST_BYTES, "lists of answers")
     known = config.num_labels
     if not isinstance(labels, dict) or not all(type(each) is int and 0 <= each < known for each in labels.values()):
-        raise ValueError(f"{file} must be a JSON object of answers and their indices, 0 to {known - 1}.")
+        raise ValueError(f"{file} must be a JSON object that maps answers to indices from 0 to {known - 1}.")
     names = {index: answer for answer, index in labels.items()}
     if len(names) < len(labels):
-        raise ValueError(f"{file} gives two answers the same index.")
+        raise ValueError(f"{file} maps two answers to the same index. Give each answer its own index.")
     # The original model has more outputs than there are answers.
     config.id2label = {index: names.get(index, f"LABEL_{index}") for index in range(known)}
     config.label2id = {name: index for index, name in config.id2label.items()}
@@ -322,11 +322,14 @@ def _add_labels(config: AlproConfig, file: str | os.PathLike, model_class: type[
 
 def _add_entities(config: AlproConfig, file: str | os.PathLike, read: OriginalCheckpoint) -> None:
     if not config.num_entities:
-        raise ValueError(f"{file} names entities, but {read.file} holds no prompter: leave --entities out.")
+        raise ValueError(f"{file} lists entities, but {read.file} contains no prompter. Remove --entities.")
     lines = read_text(file, MAX_LIST_BYTES, "lists of entities").splitlines()
     names = [line.split()[0] for line in lines if line.strip()][: config.num_entities]
     if len(names) < config.num_entities:
-        raise ValueError(f"{file} names {len(names)} entities; the prompter in {read.file} has {config.num_entities}.")
+        raise ValueError(
+            f"{file} lists {len(names)} entities, but the prompter in {read.file} has {config.num_entities}. Pass "
+            "the list of entities that it was trained with."
+        )
     config.entities = check_entities(names)
 
 
@@ -375,20 +378,20 @@ def _match_tensors(
     dropped = {name: reason for name in left for rule, reason in UNREAD.items() if re.fullmatch(rule, name)}
     unknown = [name for name in left if name not in dropped]
     wrong = [
-        f"{sources[name]!r} is {tuple(tensor.shape)}, not {expected[name]}"
+        f"{sources[name]!r} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
         for name, tensor in taken.items()
         if tuple(tensor.shape) != expected[name]
     ]
     problems = [
         f"{what} {_listed(names)}"
-        for what, names in (("it lacks", missing), ("it has the unknown", unknown), ("of another shape:", wrong))
+        for what, names in (("missing tensors:", missing), ("unknown tensors:", unknown), ("other shapes:", wrong))
         if names
     ]
     if problems:
-        raise ValueError(f"{read.file} is no {model_class.__name__} of ALPRO: {'; '.join(problems)}.")
+        raise ValueError(f"{read.file} is not a {model_class.__name__} of ALPRO: {'; '.join(problems)}.")
     for name, tensor in taken.items():
         if not tensor.isfinite().all():
-            raise ValueError(f"{sources[name]!r} in {read.file} holds NaN or infinity: the training had diverged.")
+            raise ValueError(f"{sources[name]!r} in {read.file} contains NaN or infinity, so training had diverged.")
     return taken, dropped
 
 
@@ -415,8 +418,10 @@ def _report(
     config: Any = model.config
     vision, text = config.vision_config, config.text_config
     lines = [
-        f"read {read.file}: {type(model).__name__}, {len(read.tensors)} tensors, "
-        f"{len(read.tensors) - len(dropped)} used",
+        (
+            f"read {read.file}: {type(model).__name__}, used {len(read.tensors) - len(dropped)} of "
+            f"{len(read.tensors)} tensors"
+        ),
         f"  video: {vision.num_hidden_layers} layers of width {vision.hidden_size}, {config.num_frames} frames of "
         f"{vision.image_size} pixels",
         f"  text: {config.fusion_layer} layers of width {text.hidden_size}, then "
@@ -430,9 +435,11 @@ def _report(
         lines.append(f"  dropped: {_listed([name for name, why in dropped.items() if why == reason])}: {reason}")
     new = [name for name in model.state_dict() if name not in taken]
     if new:
-        lines.append(f"  new, for the file has none: {_listed(new)}, which {type(model).__name__} does not read")
+        lines.append(
+            f"  newly initialized, because the file has none: {_listed(new)}; {type(model).__name__} does not use them"
+        )
     if read.left_out:
-        lines.append(f"  left out, as no weights of the model: {_listed(read.left_out)}")
+        lines.append(f"  left out, because they are not weights of the model: {_listed(read.left_out)}")
     return lines
 
 

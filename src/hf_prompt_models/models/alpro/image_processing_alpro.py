@@ -70,7 +70,7 @@ class AlproImageProcessor(PilBackend):
     def _preprocess(self, images: list[list[np.ndarray]], return_tensors: Any = None, **kwargs: Any) -> BatchFeature:
         counts = {len(frames) for frames in images}
         if len(counts) > 1:
-            raise ValueError(f"The videos of a batch have equally many frames; got {sorted(counts)}.")
+            raise ValueError(f"Expected the same number of frames for all videos of a batch, got {sorted(counts)}.")
         prepare = super()._preprocess
         videos = [np.stack(prepare(frames, return_tensors=None, **kwargs)["pixel_values"]) for frames in images]
         return BatchFeature(data={"pixel_values": videos}, tensor_type=return_tensors)

@@ -132,7 +132,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         found, _ = PreTrainedConfig.get_config_dict(place)
         if found.get("model_type") != AlproConfig.model_type:
             raise TypeError(
-                f"{place!r} is of type {found.get('model_type')!r}; start from a saved ALPRO, or from a ViT and a "
+                f"{place!r} is of type {found.get('model_type')!r}. Pass a saved ALPRO model, or a ViT and a "
                 "BERT (--vision, --text)."
             )
         config = AlproConfig.from_pretrained(place)
@@ -195,7 +195,7 @@ class AlproPreTrainedModel(CompletePreTrainedModel):
         left = [name for name in missing.missing_keys if "temporal_dense" not in name and "time_embed" not in name]
         if left or missing.unexpected_keys:
             raise ValueError(
-                f"{str(vision)!r} is not a complete ViT: {[*left, *missing.unexpected_keys][:5]} do not fit."
+                f"{str(vision)!r} is not a complete ViT: {[*left, *missing.unexpected_keys][:5]} do not match."
             )
         towers.text_model.load_state_dict(bert.bert.state_dict())
         model._take_language_model(bert)
@@ -358,7 +358,7 @@ def _load_quietly(model_class: type[Model], directory: str, config: AlproConfig)
         logging.set_verbosity(level)
     missing = [name for name in report["missing_keys"] if not name.startswith(NEW_HEADS)]
     if missing:
-        raise ValueError(f"{directory!r} lacks weights of ALPRO's towers: {sorted(missing)[:5]}.")
+        raise ValueError(f"{directory!r} lacks weights of the ALPRO encoders: {sorted(missing)[:5]}.")
     return model
 
 
@@ -376,8 +376,8 @@ def check_pairs(pixel_values: torch.Tensor, input_ids: torch.Tensor) -> None:
     """Raise a `ValueError` if the numbers of videos and texts differ."""
     if len(pixel_values) != len(input_ids):
         raise ValueError(
-            f"A text and a video in the same row belong together, but there are {len(input_ids)} texts and "
-            f"{len(pixel_values)} videos."
+            f"Expected one text per video, got {len(input_ids)} texts and {len(pixel_values)} videos. Pass "
+            "text and video pairs in the same order."
         )
 
 

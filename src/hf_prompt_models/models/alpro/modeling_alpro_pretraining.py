@@ -84,7 +84,7 @@ def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int
     """
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(
-            f"Boxes are (batch, 4): left, top, right and bottom of each in pixels; got {tuple(boxes.shape)}."
+            f"Expected boxes of shape (batch, 4) with left, top, right and bottom in pixels, got {tuple(boxes.shape)}."
         )
     grid = boxes.div(patch_size, rounding_mode="floor").long()
     left, top, right, bottom = grid.unbind(dim=1)
@@ -97,8 +97,8 @@ def patches_in_boxes(boxes: torch.Tensor, patches_per_side: int, patch_size: int
     if bad.any():
         place = int(bad.nonzero()[0])
         raise ValueError(
-            f"Box {place} of the batch, {boxes[place].tolist()}, holds no patch of {patch_size} pixels of a frame of "
-            f"{patches_per_side * patch_size}: give left, top, right and bottom in pixels."
+            f"Box {place} of the batch, {boxes[place].tolist()}, contains no patch of {patch_size} pixels of "
+            f"a frame of {patches_per_side * patch_size}. Pass left, top, right and bottom in pixels."
         )
     places = torch.arange(patches_per_side, device=boxes.device)
     rows = (places >= top[:, None]) & (places < bottom[:, None])
@@ -181,8 +181,9 @@ class AlproForPreTraining(AlproPreTrainedModel):
         """
         if _sizes(prompter) != _sizes(self):
             raise ValueError(
-                "The prompter's towers have other sizes than this model's, or take another number of frames: make "
-                "it from a model of the same configuration (resize_time_embeddings changes the number of frames)."
+                "The encoders of the prompter have other sizes than those of this model, or another number of "
+                "frames. Create the prompter from a model of the same configuration (resize_time_embeddings "
+                "changes the number of frames)."
             )
         same = prompter.config.entities is not None and prompter.config.entities == self.config.entities
         self.config.update({"num_entities": prompter.config.num_entities, "entities": prompter.config.entities})
@@ -285,16 +286,22 @@ class AlproForPreTraining(AlproPreTrainedModel):
         crop_boxes: torch.Tensor | None,
     ) -> None:
         if (mlm_input_ids is None) != (mlm_labels is None):
-            raise ValueError("Masked language modelling needs mlm_input_ids and mlm_labels: pass both or neither.")
+            raise ValueError(
+                "Masked language modeling needs both mlm_input_ids and mlm_labels, got only one of them. Pass "
+                "both or neither."
+            )
         if (crop_pixel_values is None) != (crop_boxes is None):
-            raise ValueError("Entity modelling needs crop_pixel_values and crop_boxes: pass both or neither.")
+            raise ValueError(
+                "Entity modeling needs both crop_pixel_values and crop_boxes, got only one of them. Pass both or "
+                "neither."
+            )
         if crop_boxes is not None and self.prompter is None:
             raise ValueError(
-                "This model has no prompter to label crops: call "
+                "This model has no prompter to label crops. Call "
                 "model.set_prompter(AlproPrompter.from_entities(...)), or leave the crops out."
             )
         if crop_boxes is not None and input_ids is None:
-            raise ValueError("Entity modelling also reads the captions: pass input_ids with the crops.")
+            raise ValueError("Entity modeling also needs the captions. Pass input_ids with the crops.")
 
     def _entity_logits(self, patches: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Return the entity head's output for the mean of the patches inside each box."""

@@ -72,8 +72,8 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         for answer in answers:
             if answer not in known:
                 raise ValueError(
-                    f"{answer!r} is none of the {len(known)} answers of this model: leave the question out, or "
-                    f"label it {IGNORED} (it counts as answered wrongly)."
+                    f"{answer!r} is not one of the {len(known)} answers of this model. Leave the question "
+                    f"out, or label it {IGNORED}, which counts as a wrong answer."
                 )
         return torch.tensor([known[answer] for answer in answers])
 
@@ -113,8 +113,8 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
         wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= answers))]
         if len(wrong):
             raise ValueError(
-                f"Labels are 0 to {answers - 1}, the indices of this model's answers, or {IGNORED} for one that is "
-                f"not among them; got {int(wrong[0])}."
+                f"Expected labels from 0 to {answers - 1}, the indices of the answers of this model, or "
+                f"{IGNORED} for other answers, got {int(wrong[0])}."
             )
 
 

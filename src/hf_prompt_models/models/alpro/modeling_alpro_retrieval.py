@@ -122,8 +122,8 @@ def match_in_batch(
         pairs = torch.cat([pairs, _fuse_negatives(text_model, text, attention_mask, video, negatives)])
     else:
         logger.warning_once(
-            "There is one example in the batch, and so no other text or video that does not belong to it: video-text "
-            "matching sees no negatives. Train with at least 2 examples at a time."
+            "The batch has only one example, so video-text matching has no negatives. Train with at least 2 "
+            "examples per batch."
         )
     return matching_loss(head(pairs), positives=len(attention_mask)), fused
 
@@ -283,7 +283,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
                 model has no processor.
         """
         if batch_size < 1 or (k is not None and k < 1):
-            raise ValueError(f"k and batch_size are at least 1; got k={k}, batch_size={batch_size}.")
+            raise ValueError(f"Expected k >= 1 and batch_size >= 1, got k={k}, batch_size={batch_size}.")
         training = self.training
         self.eval()
         try:
@@ -318,7 +318,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
 
     def _tokens(self, texts: Sequence[str] | Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         if isinstance(texts, str) or not len(texts):
-            raise ValueError("Texts are a list of at least one sentence.")
+            raise ValueError("Expected a list of at least one sentence as texts.")
         tokens = texts if isinstance(texts, Mapping) else self._own_processor()(text=list(texts), return_tensors="pt")
         input_ids = tokens["input_ids"].to(self.device)
         mask = tokens.get("attention_mask")
@@ -326,7 +326,7 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
 
     def _pixels(self, videos: torch.Tensor | Sequence[Any], batch_size: int) -> Iterator[torch.Tensor]:
         if not len(videos):
-            raise ValueError("There is no video.")
+            raise ValueError("There are no videos. Pass at least one.")
         for start in range(0, len(videos), batch_size):
             some = videos[start : start + batch_size]
             if not isinstance(some, torch.Tensor):
@@ -336,8 +336,8 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
     def _own_processor(self) -> Any:
         if self._find_processor() is None:
             raise ValueError(
-                "This model has no processor to prepare sentences and frames: set model.processor, or pass the "
-                "processor's outputs."
+                "This model has no processor to prepare sentences and frames. Set model.processor, or pass "
+                "the outputs of a processor."
             )
         return self.processor
 

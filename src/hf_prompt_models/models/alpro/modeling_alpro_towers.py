@@ -93,22 +93,24 @@ class AlproVideoModel(TimesformerModel):
         size, frames = self.config.image_size, self.config.num_frames
         if pixel_values.dim() != 5:
             raise ValueError(
-                "pixel_values of videos are (batch, frames, 3, height, width), as the processor makes them; got "
-                f"{tuple(pixel_values.shape)}. pixel_values[None] makes a batch of one video's frames."
+                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the "
+                f"processor, got {tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the "
+                "frames of one video."
             )
         if pixel_values.shape[1] != frames:
             raise ValueError(
-                f"The model has time embeddings for {frames} frames and got {pixel_values.shape[1]}: sample {frames} "
-                f"from each video, or call model.resize_time_embeddings({pixel_values.shape[1]})."
+                f"The model has time embeddings for {frames} frames, got {pixel_values.shape[1]}. Sample "
+                f"{frames} frames from each video, or call "
+                f"model.resize_time_embeddings({pixel_values.shape[1]})."
             )
         if tuple(pixel_values.shape[-2:]) != (size, size):
-            raise ValueError(f"Frames are {size} x {size} pixels here; got {tuple(pixel_values.shape[-2:])}.")
+            raise ValueError(f"Expected frames of {size} x {size} pixels, got {tuple(pixel_values.shape[-2:])}.")
 
     @torch.no_grad()
     def resize_time_embeddings(self, num_frames: int) -> None:
         """Change the number of frames: each new frame gets the embedding of the nearest old one, not a mixture."""
         if num_frames < 1:
-            raise ValueError(f"A video has at least one frame; got num_frames={num_frames}.")
+            raise ValueError(f"Expected num_frames >= 1, got {num_frames}.")
         old = self.embeddings.time_embeddings
         new = F.interpolate(old.transpose(1, 2), size=num_frames, mode="nearest").transpose(1, 2).contiguous()
         self.embeddings.time_embeddings = nn.Parameter(new, requires_grad=old.requires_grad)
@@ -142,8 +144,8 @@ class AlproTextModel(BertModel):
         positions = self.config.max_position_embeddings
         if input_ids.shape[1] > positions:
             raise ValueError(
-                f"The text has {input_ids.shape[1]} tokens, the model positions for {positions}: truncate it "
-                "(truncation=True, max_length=...)."
+                f"The text has {input_ids.shape[1]} tokens, but the model has {positions} positions. Truncate "
+                "it (truncation=True, max_length=...)."
             )
         return self._run(0, self.fusion_layer, self.embeddings(input_ids), attention_mask, return_dict=True, **kwargs)
 
@@ -194,15 +196,15 @@ def read_vit(
     found, _ = PreTrainedConfig.get_config_dict(name_or_path, **kwargs)
     if found.get("model_type") != ViTConfig.model_type:
         raise TypeError(
-            f"{str(name_or_path)!r} is of type {found.get('model_type')!r}; ALPRO's video tower starts from a ViT, "
-            "such as google/vit-base-patch16-224-in21k."
+            f"{str(name_or_path)!r} is of type {found.get('model_type')!r}. The video encoder of ALPRO needs "
+            "a ViT, such as google/vit-base-patch16-224-in21k."
         )
     config = ViTConfig.from_dict(found)
     file = cached_file(name_or_path, SAFE_WEIGHTS_NAME, **kwargs)
     try:
         tensors = load_file(file)
     except SafetensorError as error:
-        raise OSError(f"{file} is damaged ({error}): copy or save it again.") from error
+        raise OSError(f"{file} is damaged ({error}). Copy or save it again.") from error
     vision = AlproVisionConfig(num_frames=num_frames, **{name: getattr(config, name) for name in SIZES})
     return vision, _as_timesformer({name.removeprefix("vit."): tensor for name, tensor in tensors.items()})
 

@@ -33,7 +33,8 @@ class _AlproPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         if not isinstance(self.model, self.model_class):
             raise TypeError(
-                f"{self.task_name!r} needs an {self.model_class.__name__}; this is a {type(self.model).__name__}."
+                f"The pipeline {self.task_name!r} needs an {self.model_class.__name__}, got a "
+                f"{type(self.model).__name__}."
             )
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
@@ -107,7 +108,9 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
-            raise ValueError(f"{RETRIEVAL_TASK!r} knows no {', '.join(unknown)}: index, k, top_k, truncation.")
+            raise ValueError(
+                f"{RETRIEVAL_TASK!r} does not accept {', '.join(unknown)}. It accepts index, k, top_k and truncation."
+            )
         if isinstance(index, str | os.PathLike):
             index = AlproVideoIndex.load(index)
         given = {} if index is None else {"index": index}
@@ -117,7 +120,7 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         """Tokenize a sentence."""
         if not isinstance(sentence, str) or not sentence.strip():
             raise ValueError(
-                f"{RETRIEVAL_TASK!r} takes a sentence, or a list of them; got {describe_value(sentence)}."
+                f"{RETRIEVAL_TASK!r} expects a sentence or a list of sentences, got {describe_value(sentence)}."
             )
         return dict(self.processor(text=sentence, return_tensors="pt", **truncation))
 
@@ -125,7 +128,9 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
         self, tokens: dict[str, torch.Tensor], index: AlproVideoIndex | None = None, k: int | None = 16
     ) -> torch.Tensor:
         if index is None:
-            raise ValueError("Pass the videos to search: index=pipe.index_videos(folder), or a file that it wrote.")
+            raise ValueError(
+                "The videos to search are missing. Pass index=pipe.index_videos(folder), or a file that it wrote."
+            )
         return self.model.rank(tokens, index.features_for(self.model), k=k)
 
     def postprocess(
@@ -161,15 +166,17 @@ class VideoQuestionAnsweringPipeline(_AlproPipeline):
         self, top_k: int = 5, truncation: bool | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
-            raise ValueError(f"{QUESTION_TASK!r} knows no {', '.join(unknown)}; video and question go into the dict.")
+            raise ValueError(
+                f"{QUESTION_TASK!r} does not accept {', '.join(unknown)}. Put video and question in the dict."
+            )
         return _given(truncation), {}, {"top_k": top_k}
 
     def preprocess(self, asked: Any, **truncation: bool) -> dict[str, Any]:
         """Load a video and tokenize a question."""
         if not isinstance(asked, dict) or set(asked) != {"video", "question"}:
             raise ValueError(
-                f"{QUESTION_TASK!r} takes a dict like {{'video': 'clip.mp4', 'question': 'what is it?'}}; got "
-                f"{sorted(asked) if isinstance(asked, dict) else type(asked).__name__}."
+                f"{QUESTION_TASK!r} expects a dict such as {{'video': 'clip.mp4', 'question': 'what is "
+                f"it?'}}, got {(sorted(asked) if isinstance(asked, dict) else type(asked).__name__)}."
             )
         video = asked["video"]
         if not (isinstance(video, list) and all(isinstance(frame, Image.Image) for frame in video)):

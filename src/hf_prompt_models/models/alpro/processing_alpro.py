@@ -115,7 +115,7 @@ class AlproProcessor(PromptProcessor):
             ValueError: if the numbers of videos and captions differ, or the numbers of frames of the videos.
         """
         if len(videos) != len(captions):
-            raise ValueError(f"There are {len(videos)} videos and {len(captions)} captions: one a video is needed.")
+            raise ValueError(f"Expected one caption per video, got {len(videos)} videos and {len(captions)} captions.")
         batch = self(images=list(videos), text=list(captions), truncation=True, return_tensors="pt")
         batch["mlm_input_ids"], batch["mlm_labels"] = mask_words(
             batch["input_ids"], self.tokenizer, generator, mlm_probability

@@ -188,7 +188,10 @@ def released(task: str, dataset: str | None) -> ReleasedSettings:
     """
     known = [name for of_task, name in RECIPES if of_task == task]
     if dataset is not None and dataset not in known:
-        raise ValueError(f"There are released settings of {task} for {' and '.join(known)}, none for {dataset}.")
+        raise ValueError(
+            f"There are released settings of {task} for {' and '.join(known)}, but none for {dataset}. Choose one "
+            "of these."
+        )
     return RECIPES[task, dataset or known[0]]
 
 
@@ -197,13 +200,15 @@ class AlproRecipe(VideoTextRecipe[Arguments]):
 
     arguments_class = Arguments
     title = "ALPRO"
-    use_case = "videos found by a sentence, answers about videos; start from a pre-trained checkpoint"
+    use_case = (
+        "finds videos that match a sentence, and answers questions about videos; start from a pre-trained checkpoint"
+    )
     source = "ALPRO recipe"
     sources: ClassVar = {
-        "sampling": "ALPRO's paper",
-        "mlm_probability": "ALPRO's released configs",
-        "pem_threshold": "ALPRO's paper, section 4.1",
-        "seeds": "ALPRO's released configs",
+        "sampling": "the ALPRO paper",
+        "mlm_probability": "the released configs of ALPRO",
+        "pem_threshold": "the ALPRO paper, section 4.1",
+        "seeds": "the released configs of ALPRO",
     }
     examples = (
         "--task retrieval --backbone my-alpro --train_file train.jsonl --test_file test.jsonl --output_dir mine",
@@ -315,7 +320,9 @@ def load_prompter(directory: str, entities: Sequence[str] | None, num_frames: in
     found, _ = PreTrainedConfig.get_config_dict(directory)
     if entities is None:
         if found.get("architectures") != [AlproPrompter.__name__]:
-            raise ValueError(f"{directory} is no prompter with entities of its own: name them with --entities FILE.")
+            raise ValueError(
+                f"{directory} is not a prompter with entities of its own. Pass them with --entities FILE."
+            )
         prompter = AlproPrompter.from_pretrained(directory)
         if prompter.config.num_frames != num_frames:
             prompter.resize_time_embeddings(num_frames)
@@ -352,9 +359,9 @@ def new_small_model(
         ValueError: If `hidden_size` is not a multiple of 32, or `num_layers` is below 2.
     """
     if hidden_size % HEAD_WIDTH or hidden_size < HEAD_WIDTH:
-        raise ValueError(f"hidden_size is a multiple of {HEAD_WIDTH}; got {hidden_size}.")
+        raise ValueError(f"Expected hidden_size to be a multiple of {HEAD_WIDTH}, got {hidden_size}.")
     if num_layers < 2:
-        raise ValueError(f"num_layers is at least 2; got {num_layers}.")
+        raise ValueError(f"Expected num_layers >= 2, got {num_layers}.")
     tokenizer = word_tokenizer(texts, max_text_length)
     sizes = {
         "hidden_size": hidden_size,

@@ -79,7 +79,9 @@ class AlproVideoIndex:
             if on_read is not None:
                 on_read(len(names) + len(skipped), len(files))
         if not names:
-            raise ValueError(f"None of the {len(files)} videos can be read; the first: {next(iter(skipped.values()))}")
+            raise ValueError(
+                f"None of the {len(files)} videos can be read. The first error: {next(iter(skipped.values()))}"
+            )
         return cls(
             names,
             torch.cat([each.last_hidden_state for each in found]).cpu(),
@@ -104,21 +106,23 @@ class AlproVideoIndex:
             ValueError: if it is not an index, or is damaged.
         """
         if not Path(file).is_file():
-            raise FileNotFoundError(f"There is no index {str(file)!r}: make it with index_videos(..., file=...).")
+            raise FileNotFoundError(f"There is no index {str(file)!r}. Create it with index_videos(..., file=...).")
         try:
             with safe_open(file, framework="pt") as opened:
                 lists = json.loads((opened.metadata() or {})["alpro_video_index"])
                 tokens, embeds = opened.get_tensor(TOKENS), opened.get_tensor(EMBEDS)
             index = cls(lists["names"], tokens, embeds, lists["model_digest"], lists["skipped"])
         except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{file} is no index of videos, or a damaged one ({error!r}): make it again.") from error
+            raise ValueError(
+                f"{file} is not an index of videos, or it is damaged ({error!r}). Create it again."
+            ) from error
         told = (
             isinstance(index.names, list) and isinstance(index.skipped, dict) and isinstance(index.model_digest, str)
         )
         if not told or not all(isinstance(text, str) for text in (*index.names, *index.skipped.values())):
-            raise ValueError(f"{file} does not name its videos: make it again.")
+            raise ValueError(f"{file} has no names of videos. Create it again.")
         if (tokens.dim(), embeds.dim()) != (3, 2) or {len(tokens), len(embeds)} != {len(index.names)}:
-            raise ValueError(f"{file} holds {len(tokens)} videos and names {len(index.names)}: make it again.")
+            raise ValueError(f"{file} contains {len(tokens)} videos, but {len(index.names)} names. Create it again.")
         return index
 
     def features_for(self, model: AlproPreTrainedModel) -> BaseModelOutputWithPooling:
@@ -128,7 +132,10 @@ class AlproVideoIndex:
             ValueError: if another model computed them.
         """
         if digest(model) != self.model_digest:
-            raise ValueError("Another model, or another precision, made the videos' features: index the videos again.")
+            raise ValueError(
+                "The features of the videos were computed with another model or another precision. Index the "
+                "videos again."
+            )
         return BaseModelOutputWithPooling(
             last_hidden_state=self.tokens.to(model.device), pooler_output=self.embeds.to(model.device)
         )
@@ -154,14 +161,14 @@ def find_videos(videos: str | os.PathLike | Sequence[str | os.PathLike]) -> list
     if isinstance(videos, str | os.PathLike):
         folder = Path(videos)
         if not folder.is_dir():
-            raise ValueError(f"{str(folder)!r} is no folder of videos; a single one is passed in a list.")
+            raise ValueError(f"{str(folder)!r} is not a folder of videos. Pass a single video in a list.")
         files = videos_in(folder)
         if not files:
             listed = ", ".join(sorted(VIDEO_SUFFIXES))
-            raise ValueError(f"There is no video in {str(folder)!r} ({listed}, or folders of frames).")
+            raise ValueError(f"There are no videos in {str(folder)!r}. Supported: {listed}, or folders of frames.")
         return files
     if not videos:
-        raise ValueError("The list of videos is empty.")
+        raise ValueError("The list of videos is empty. Pass at least one video.")
     return [Path(file) for file in videos]
 
 

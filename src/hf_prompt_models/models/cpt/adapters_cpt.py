@@ -430,5 +430,5 @@ def find_adapter(config: PreTrainedConfig) -> Adapter:
     """
     if config.model_type not in ADAPTERS:
         listed = ", ".join(adapter.model_class.__name__ for adapter in ADAPTERS.values())
-        raise TypeError(f"No backbone for colourful prompts is of type {config.model_type!r}: take one of {listed}.")
+        raise TypeError(f"CPT does not support backbones of type {config.model_type!r}. Choose one of {listed}.")
     return ADAPTERS[config.model_type]

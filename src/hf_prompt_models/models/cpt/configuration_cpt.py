@@ -52,7 +52,9 @@ class CptConfig(PromptConfig):
     def validate_architecture(self) -> None:
         """Check `max_copies_per_forward`, as part of the `@strict` validation."""
         if self.max_copies_per_forward is not None and self.max_copies_per_forward < 1:
-            raise ValueError(f"max_copies_per_forward is at least 1, or None; got {self.max_copies_per_forward}.")
+            raise ValueError(
+                f"Expected max_copies_per_forward to be at least 1 or None, got {self.max_copies_per_forward}."
+            )
 
 
 __all__ = ["CptConfig"]

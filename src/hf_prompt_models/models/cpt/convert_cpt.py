@@ -110,7 +110,9 @@ def convert(arguments: argparse.Namespace) -> list[str]:
     if arguments.to_original:
         return convert_to_original(arguments.checkpoint, arguments.output_dir, arguments.layout)
     if arguments.layout is not None:
-        raise ValueError("--layout says how to write an original checkpoint: pass it with --to_original.")
+        raise ValueError(
+            "--layout applies only to writing an original checkpoint. Pass it together with --to_original."
+        )
     _, report = convert_from_original(arguments.checkpoint, arguments.output_dir)
     return report
 
@@ -144,14 +146,19 @@ def convert_from_original(
     model.load_state_dict(read.state_dict | _tied(config, read.state_dict))
     model.eval()
     report = [
-        f"read {read.file}: names as of {'pretraining' if read.layout == 'oscar' else 'CPT'}, "
-        f"{len(read.state_dict)} tensors of the model",
+        (
+            f"read {read.file}: {len(read.state_dict)} tensors of the model, with the names of "
+            f"{('pretraining' if read.layout == 'oscar' else 'CPT')}"
+        ),
         *(f"  kept in {UNUSED_FILE}: {name} {tuple(tensor.shape)}" for name, tensor in read.unused.items()),
-        *(f"  left out, no tensor: {name}" for name in read.others),
+        *(f"  left out, because it is not a tensor: {name}" for name in read.others),
     ]
     unread = sorted(set(original) - set(CONFIG_FIELDS) - {"use_img_layernorm"})
     if unread:
-        report.append(f"  not of this model's configuration, kept in {RECORD_FILE}: {', '.join(unread)}")
+        report.append(
+            f"  settings that the configuration of this model does not have, kept in {RECORD_FILE}: "
+            f"{', '.join(unread)}"
+        )
     if output_dir is not None:
         report += _save(model, read, original, Path(output_dir))
     return model, report
@@ -168,20 +175,23 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
         file = file / WEIGHTS_FILE
     content = read_legacy_checkpoint(file) if is_legacy_checkpoint(file) else read_torch_checkpoint(file)
     if not isinstance(content, dict) or not any(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ValueError(f"{file} holds no tensors by name, so it is no {WEIGHTS_FILE} of Oscar.")
+        raise ValueError(f"{file} contains no named tensors, so it is not a {WEIGHTS_FILE} of Oscar.")
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
     renamed = {_modern(name): name for name in tensors}
     if len(renamed) < len(tensors):
-        raise ValueError(f"{file} has norms by two names, gamma and weight or beta and bias.")
+        raise ValueError(f"{file} uses two naming schemes for norms, gamma and beta as well as weight and bias.")
     if WORDS not in renamed:
-        raise ValueError(f"{file} is no checkpoint of Oscar: it has no {WORDS}, but {', '.join(list(tensors)[:5])}.")
+        raise ValueError(
+            f"{file} is not a checkpoint of Oscar: it has no {WORDS}, but {', '.join(list(tensors)[:5])}."
+        )
     layouts = [layout for layout, head in HEADS.items() if f"{head}transform.dense.weight" in renamed]
     if not layouts:
         heads = ", ".join(sorted({name for name in tensors if not name.startswith("bert.")})[:5])
         raise ValueError(
-            f"{file} has no head that fills in masked words but {heads or 'none at all'}: it was fine-tuned for "
-            "another task (CPT's FT baseline, VCR). Take a pretrained checkpoint, or one that few-shot CPT saved."
+            f"{file} has no head for masked words, but {heads or 'none at all'}, so it was fine-tuned for another "
+            "task (the FT baseline of CPT, or VCR). Pass a pretrained checkpoint, or one that few-shot CPT "
+            "saved."
         )
     layout = layouts[0]
     state_dict, unused = {}, {}
@@ -195,12 +205,14 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
             unused[original] = tensors[original]
     if DECODER_BIAS in state_dict:  # newer versions of BERT save the bias twice
         if not torch.equal(state_dict[DECODER_BIAS], state_dict.get(BIAS, torch.empty(0))):
-            raise ValueError(f"{file}: the head's bias and decoder.bias differ; they are one vector in Oscar.")
+            raise ValueError(
+                f"{file}: the bias of the head and decoder.bias differ, but they are the same vector in Oscar."
+            )
         del state_dict[DECODER_BIAS]
         unused |= {original: tensors[original] for name, original in renamed.items() if name.endswith("decoder.bias")}
     dtypes = {tensor.dtype for tensor in state_dict.values()}
     if len(dtypes) > 1 or not state_dict[WORDS].is_floating_point():
-        raise ValueError(f"{file}: the tensors are of {len(dtypes)} types, {dtypes}; they are of one floating type.")
+        raise ValueError(f"{file}: expected tensors of one floating-point type, got {len(dtypes)} types: {dtypes}.")
     return OscarCheckpoint(file, layout, state_dict, unused, others)
 
 
@@ -222,7 +234,7 @@ def _is_ours(name: str) -> bool:
 def _read_config(file: Path) -> dict[str, Any]:
     original = read_json(file, MAX_JSON_BYTES, "configurations")
     if not isinstance(original, dict):
-        raise ValueError(f"{file} is no configuration.")
+        raise ValueError(f"{file} is not a configuration.")
     if "vocab_size_or_config_json_file" in original and "vocab_size" not in original:  # the oldest code's name
         original["vocab_size"] = original.pop("vocab_size_or_config_json_file")
     return original
@@ -234,11 +246,13 @@ def _config(read: OscarCheckpoint, original: Mapping[str, Any]) -> OscarConfig:
     layers = fields.get("num_hidden_layers", 0)
     stored = len({name.split(".")[3] for name in state if name.startswith("bert.encoder.layer.")})
     if layers != stored:  # checked before any weight is allocated
-        raise ValueError(f"{read.file} has {stored} layers, {CONFIG_FILE} beside it says {layers}.")
+        raise ValueError(f"{read.file} has {stored} layers, but the {CONFIG_FILE} next to it describes {layers}.")
     words = state[WORDS]
     sizes = {"vocab_size": words.shape[0], "hidden_size": words.shape[-1]}
     if wrong := [name for name, size in sizes.items() if fields.get(name) != size]:
-        raise ValueError(f"{read.file}: {WORDS} is {tuple(words.shape)}, {CONFIG_FILE} has another {wrong[0]}.")
+        raise ValueError(
+            f"{read.file}: {WORDS} has the shape {tuple(words.shape)}, but {CONFIG_FILE} has another {wrong[0]}."
+        )
     try:
         return OscarConfig(
             **fields,
@@ -247,7 +261,7 @@ def _config(read: OscarCheckpoint, original: Mapping[str, Any]) -> OscarConfig:
             pad_token_id=0,
         )
     except (StrictDataclassError, TypeError, ValueError) as error:
-        raise ValueError(f"{read.file.parent / CONFIG_FILE} is no configuration of Oscar: {error}") from error
+        raise ValueError(f"{read.file.parent / CONFIG_FILE} is not a configuration of Oscar: {error}") from error
 
 
 def _check_shapes(read: OscarCheckpoint, model: OscarForMaskedLM) -> None:
@@ -257,10 +271,14 @@ def _check_shapes(read: OscarCheckpoint, model: OscarForMaskedLM) -> None:
     if missing := [name for name in needed if name not in given and name not in optional]:
         raise ValueError(f"{read.file} lacks {len(missing)} tensor(s) of Oscar: {', '.join(missing[:5])}.")
     if unknown := [name for name in given if name not in needed]:
-        raise ValueError(f"{read.file} has {len(unknown)} tensor(s) that its Oscar has not: {', '.join(unknown[:5])}.")
+        raise ValueError(
+            f"{read.file} has {len(unknown)} tensor(s) that Oscar does not have: {', '.join(unknown[:5])}."
+        )
     for name, shape in given.items():
         if shape != needed[name]:
-            raise ValueError(f"{read.file}: {name} is {shape}, its configuration makes it {needed[name]}.")
+            raise ValueError(
+                f"{read.file}: {name} has the shape {shape}, but its configuration requires {needed[name]}."
+            )
 
 
 def _tied(config: OscarConfig, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -280,19 +298,19 @@ def _save(model: OscarForMaskedLM, read: OscarCheckpoint, original: Mapping[str,
     write_json(output_dir / RECORD_FILE, record)
     vocabulary = read.file.parent / VOCABULARY_FILE
     if not vocabulary.is_file():
-        return [f"  no {VOCABULARY_FILE} beside it: save bert-base-uncased's tokenizer to {output_dir}"]
+        return [f"  no {VOCABULARY_FILE} next to it: save the tokenizer of bert-base-uncased to {output_dir}"]
     tokenizer = BertTokenizer(vocab=_read_vocabulary(vocabulary, model.config.vocab_size), do_lower_case=True)
     tokenizer.save_pretrained(output_dir)
-    return [f"  {VOCABULARY_FILE}: {len(tokenizer)} words", f"wrote {output_dir}"]
+    return [f"  {VOCABULARY_FILE}: {len(tokenizer)} words", f"saved {output_dir}"]
 
 
 def _read_vocabulary(file: Path, size: int) -> dict[str, int]:
     if file.stat().st_size > MAX_VOCABULARY_BYTES:
-        raise ValueError(f"{file} is longer than {MAX_VOCABULARY_BYTES} bytes: it is no vocabulary.")
+        raise ValueError(f"{file} has more than {MAX_VOCABULARY_BYTES} bytes, so it is not a vocabulary.")
     words = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
     if len(words) != size or len(set(words)) < size:
         raise ValueError(
-            f"{file} has {len(words)} lines, {len(set(words))} of them different; the model has {size} words."
+            f"{file} has {len(words)} lines, of which {len(set(words))} are different, but the model has {size} words."
         )
     return {word: index for index, word in enumerate(words)}
 
@@ -320,7 +338,7 @@ def convert_to_original(
     source, output_dir = Path(checkpoint), Path(output_dir)
     config = read_json(source / CONFIG_FILE, MAX_JSON_BYTES, "configurations")
     if not isinstance(config, dict) or config.get("model_type") != OscarConfig.model_type:
-        raise ValueError(f"{source} is no checkpoint of Oscar as {OscarForMaskedLM.__name__} saves it.")
+        raise ValueError(f"{source} is not a checkpoint of Oscar that {OscarForMaskedLM.__name__} saved.")
     model = OscarForMaskedLM.from_pretrained(source)
     record = (
         read_json(source / RECORD_FILE, MAX_JSON_BYTES, "configurations") if (source / RECORD_FILE).is_file() else {}
@@ -337,11 +355,16 @@ def convert_to_original(
     with replacing(output_dir / WEIGHTS_FILE) as beside:
         torch.save(state | unused, beside)
     write_json(output_dir / CONFIG_FILE, _original_config(model.config, record))
-    report = [f"wrote {output_dir / WEIGHTS_FILE}: {len(state)} tensors of the model, {len(unused)} kept beside it"]
+    report = [
+        (
+            f"saved {output_dir / WEIGHTS_FILE}: {len(state)} tensors of the model, and {len(unused)} that are kept "
+            "with it"
+        )
+    ]
     if (source / "tokenizer.json").is_file():
         words = BertTokenizer.from_pretrained(source).get_vocab()
         write_text(output_dir / VOCABULARY_FILE, "".join(f"{word}\n" for word in sorted(words, key=words.__getitem__)))
-        report.append(f"wrote {output_dir / VOCABULARY_FILE}")
+        report.append(f"saved {output_dir / VOCABULARY_FILE}")
     return report
 
 

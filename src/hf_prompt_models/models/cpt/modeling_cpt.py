@@ -291,7 +291,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         if labels is not None and torch.compiler.is_exporting():
-            raise ValueError("A graph for export gives scores and no loss. Leave labels out.")
+            raise ValueError("A graph for export returns scores and no loss. Leave labels out.")
         filled = self.fill_blanks(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -311,8 +311,8 @@ class CptForVisualGrounding(CptPreTrainedModel):
         needs_blank = self.config.score in ("logit_ratio", "prob") and not torch.compiler.is_exporting()
         if needs_blank and (none_ids < 0).any():
             raise ValueError(
-                f"score={self.config.score!r} compares a colour with 'none', and sentences without a blank have "
-                "neither: use score='logit'."
+                f"score={self.config.score!r} compares a colour with 'none', which needs sentences with a "
+                "blank. Use score='logit'."
             )
         colors, none = palette_logits(logits, color_ids, none_ids)
         scores = color_scores(colors, none, self.config.score)
@@ -323,7 +323,7 @@ class CptForVisualGrounding(CptPreTrainedModel):
                 loss = listwise_loss(proposal_logits, labels, over_processes=self.training)
             else:
                 if (none_ids < 0).any():
-                    raise ValueError(f"loss={self.config.loss!r} needs sentences with a blank: use loss='listwise'.")
+                    raise ValueError(f"loss={self.config.loss!r} needs sentences with a blank. Use loss='listwise'.")
                 targets = copy_targets(labels, regions, example)
                 if self.config.loss == "vocab_ce":
                     loss = vocab_loss(logits[:, 0], color_ids, none_ids, targets, over_processes=self.training)

@@ -59,8 +59,8 @@ class CptWordModel(CptPreTrainedModel):
         super().__init__(config, backbone)
         if self.adapter.matches_sentences:
             raise TypeError(
-                f"{type(self).__name__} fills in blanks, which a {self.adapter.model_class.__name__} cannot: take a "
-                "backbone with a masked-language head."
+                f"{type(self).__name__} needs a backbone with a masked-language head, but "
+                f"{self.adapter.model_class.__name__} has none. Pass another backbone."
             )
 
     @property
@@ -76,8 +76,8 @@ class CptWordModel(CptPreTrainedModel):
     def _check_texts(self, input_ids: torch.Tensor, expected: int) -> None:
         if input_ids.shape[2] != expected:
             raise ValueError(
-                f"These inputs have {input_ids.shape[2]} sentences for each copy, this model's labels need {expected}:"
-                f" pass num_blanks={self.num_blanks} (model.num_blanks) to the processor."
+                f"These inputs have {input_ids.shape[2]} sentences per copy, but the labels of this model "
+                f"need {expected}. Pass num_blanks={self.num_blanks} (model.num_blanks) to the processor."
             )
 
     def word_scores(self, logits: torch.Tensor) -> torch.Tensor:
@@ -201,8 +201,8 @@ class CptForRegionClassification(CptWordModel):
         processor = self._find_processor()
         if processor is None:
             raise ValueError(
-                f"The classes {class_names[:3]} cannot be tokenised, for no processor was saved with this model: save "
-                "one into its folder, or leave id2label out."
+                f"The classes {class_names[:3]} cannot be tokenized, because no processor was saved with this "
+                "model. Save one into its folder, or leave id2label out."
             )
         self.config.update(_class_words(class_names, processor.tokenizer))
 
@@ -275,20 +275,20 @@ class CptForRelationDetection(CptWordModel):
         for predicate, pieces in zip(predicates, ids, strict=True):
             if len(pieces) > 3:
                 raise ValueError(
-                    f"The predicate {predicate!r} is {len(pieces)} pieces for the tokenizer of the backbone; "
-                    "predicates have 1 to 3: shorten it."
+                    f"The predicate {predicate!r} has {len(pieces)} tokens, but predicates may have 1 to 3. "
+                    "Shorten it."
                 )
         negative_ids = []
         for count in sorted({len(pieces) for pieces in ids}):
             if count not in negatives:
                 raise ValueError(
-                    f"negatives= has no words of {count} pieces, and some predicate has so many: add them."
+                    f"negatives= has no words of {count} tokens, but a predicate has that many. Add them."
                 )
             pieces = word_pieces(negatives[count], tokenizer)
             if len(pieces) != count:
                 raise ValueError(
-                    f"The negative words {negatives[count]!r} are {len(pieces)} pieces for the tokenizer of the "
-                    f"backbone, not {count}: pass negatives= with words that are."
+                    f"The negative words {negatives[count]!r} have {len(pieces)} tokens instead of {count}. "
+                    "Pass negatives= with words of this length."
                 )
             negative_ids.append(ids_to_string(pieces))
         return {

@@ -103,8 +103,8 @@ class OscarModel(OscarPreTrainedModel):
         size = self.config.region_feature_size
         if features.dim() != 3 or features.shape[0] != batch_size or features.shape[2] != size:
             raise ValueError(
-                f"region_features are {tuple(features.shape)}; expected ({batch_size}, regions, {size}): batch, "
-                "regions, and the numbers that describe a region."
+                f"Expected region_features of shape ({batch_size}, regions, {size}) (batch, regions, feature "
+                f"dimension), got {tuple(features.shape)}."
             )
         regions = self.img_embedding(features.to(self.img_embedding.weight.dtype))
         if self.config.use_region_layer_norm:

@@ -50,7 +50,7 @@ class VisualGroundingPipeline(Pipeline):
         self._proposers: dict[str, Pipeline] = {}
         super().__init__(*args, **kwargs)
         if not isinstance(self.model, CptForVisualGrounding):
-            raise TypeError(f"{TASK!r} needs a CptForVisualGrounding; this is a {type(self.model).__name__}.")
+            raise TypeError(f"The pipeline {TASK!r} needs a CptForVisualGrounding, got a {type(self.model).__name__}.")
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """Ground one or several phrases; see the class for the settings.
@@ -64,8 +64,8 @@ class VisualGroundingPipeline(Pipeline):
         """
         if kwargs.get("batch_size") not in (None, 1):
             raise ValueError(
-                "All painted copies of a picture already go through the backbone together: leave batch_size at 1. To "
-                "ground many phrases at once, call the processor and the model."
+                "All painted copies of an image already form one batch. Leave batch_size at 1, or call the "
+                "processor and the model to ground many phrases at once."
             )
         if isinstance(inputs, list | tuple) and not inputs:
             return []  # the base class would read the first element
@@ -80,7 +80,9 @@ class VisualGroundingPipeline(Pipeline):
         **unknown: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
-            raise ValueError(f"{TASK!r} knows no {', '.join(unknown)}; image, text, boxes and masks go into the dict.")
+            raise ValueError(
+                f"{TASK!r} does not accept {', '.join(unknown)}. Put image, text, boxes and masks in the dict."
+            )
         if box_format is not None:
             check_box_format(box_format)
         given = {"proposals": self.proposer(proposals), "region_features": region_features, "truncation": truncation}
@@ -100,8 +102,8 @@ class VisualGroundingPipeline(Pipeline):
                 self._proposers[name] = pipeline("object-detection", model=name, device=self.device)
             else:
                 raise ValueError(
-                    f"proposals={name!r} is a {model_type!r}, which neither detects objects nor generates masks. Name "
-                    "a model that does, or pass the pipeline itself."
+                    f"proposals={name!r} is a {model_type!r}, which neither detects objects nor generates "
+                    "masks. Pass a model that does, or a pipeline."
                 )
         return self._proposers[name]
 
@@ -116,13 +118,17 @@ class VisualGroundingPipeline(Pipeline):
         """Find the candidate regions and prepare the inputs of the model."""
         if not isinstance(inputs, dict) or not {"image", "text"} <= set(inputs):
             raise ValueError(
-                f"{TASK!r} takes a dict like {{'image': 'photo.jpg', 'text': 'the horse', 'boxes': [...]}}; got "
-                f"{sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__}."
+                f"{TASK!r} expects a dict such as {{'image': 'photo.jpg', 'text': 'the horse', 'boxes': "
+                f"[...]}}, got {(sorted(inputs) if isinstance(inputs, dict) else type(inputs).__name__)}."
             )
         if unknown := set(inputs) - {"image", "text", "boxes", "masks"}:
-            raise ValueError(f"{TASK!r} knows no {', '.join(sorted(unknown))}: image, text, boxes, masks.")
+            raise ValueError(
+                f"{TASK!r} does not accept {', '.join(sorted(unknown))}. It accepts image, text, boxes and masks."
+            )
         if not isinstance(inputs["text"], str):
-            raise ValueError(f"text is one phrase; got {describe_value(inputs['text'])}. Pass a dict for each phrase.")
+            raise ValueError(
+                f"Expected one phrase as text, got {describe_value(inputs['text'])}. Pass one dict per phrase."
+            )
         picture = as_picture(inputs["image"], 0)
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
         if boxes is not None:
@@ -180,9 +186,9 @@ def check_boxes(boxes: Any, size: tuple[int, int], box_format: str) -> list[list
             try:
                 numbers = [float(number) for number in box]
             except TypeError as error:
-                raise ValueError(f"a box is four numbers; got {describe_value(box)}.") from error
+                raise ValueError(f"expected four numbers, got {describe_value(box)}.") from error
             if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-                raise ValueError(f"a box is four numbers; got {numbers}.")
+                raise ValueError(f"expected four numbers, got {numbers}.")
             checked.append(to_xyxy(numbers, box_format))
             check_inside_image(checked[-1], size, box_format)
         except (TypeError, ValueError) as error:
@@ -204,7 +210,7 @@ def propose_regions(proposals: Any, picture: Image.Image) -> tuple[list[Any] | N
         places = [answer["box"] for answer in answers]
         boxes, masks = [[box["xmin"], box["ymin"], box["xmax"], box["ymax"]] for box in places], None
     if not boxes and not masks:
-        raise ValueError("The proposals pipeline found no region in the picture: lower its threshold or pass boxes.")
+        raise ValueError("The proposals pipeline found no region in the image. Lower its threshold, or pass boxes.")
     return boxes, masks
 
 

@@ -106,11 +106,12 @@ class CptProcessor(CptWordProcessor):
         self.template = check_template(template, num_blanks=0 if self.marks else 1)
         self.alpha = check_alpha(alpha)
         if calibration not in ("none", "anchor"):
-            raise ValueError(f"calibration is 'none' or 'anchor'; got {calibration!r}.")
+            raise ValueError(f"Expected calibration to be 'none' or 'anchor', got {calibration!r}.")
         if calibration == "anchor" and (self.mode != "multi_color" or len(self.colors) < 2):
             raise ValueError(
-                "calibration='anchor' paints the first region in every copy beside others: it needs "
-                f"mode='multi_color' and two colours at least; got mode={self.mode!r} and {len(self.colors)}."
+                "calibration='anchor' paints the first region in every copy together with others, so it "
+                f"needs mode='multi_color' and at least two colours. Got mode={self.mode!r} and "
+                f"{len(self.colors)} colour(s)."
             )
         self.calibration = calibration
         self.reference_phrases = [
@@ -135,16 +136,16 @@ class CptProcessor(CptWordProcessor):
 
     def _check_mode(self) -> None:
         if not isinstance(self.mode, str) and not self.mode:
-            raise ValueError(f"mode is an empty list: name at least one of {', '.join(MARKS)}.")
+            raise ValueError(f"mode is an empty list. Pass at least one of {', '.join(MARKS)}.")
         if unknown := set(self.marks) - set(MARKS):
             raise ValueError(
-                f"mode is 'single_color', 'multi_color', or one or more of {', '.join(map(repr, MARKS))}; got "
-                f"{', '.join(map(repr, sorted(unknown)))}."
+                "Expected mode to be 'single_color', 'multi_color', or one or more of "
+                f"{', '.join(map(repr, MARKS))}, got {', '.join(map(repr, sorted(unknown)))}."
             )
         if self.marks and not self.matches_sentences:
             raise ValueError(
-                f"mode={self.mode!r} leaves no blank in the sentence, and the backbone ({self.backbone_type}) fills "
-                "in blanks: use a CLIP, or a colour mode."
+                f"mode={self.mode!r} has no blank in the sentence, but the backbone ({self.backbone_type}) "
+                "needs one to fill in. Use a CLIP, or a colour mode."
             )
 
     @classmethod
@@ -246,9 +247,9 @@ class CptProcessor(CptWordProcessor):
         )
         truncation = options["truncation"]
         if options["return_tensors"] != "pt":
-            raise ValueError(f"return_tensors is 'pt'; got {options['return_tensors']!r}.")
+            raise ValueError(f"Expected return_tensors='pt', got {options['return_tensors']!r}.")
         if text is None or images is None:
-            raise ValueError("Pass images and text: a picture and a phrase for each example.")
+            raise ValueError("Both images and text are needed. Pass one image and one phrase per example.")
         if isinstance(text, str):
             images, text = [images], [text]
             boxes, masks, target_boxes = (
@@ -258,12 +259,16 @@ class CptProcessor(CptWordProcessor):
             if not callable(region_features) and region_features is not None:
                 region_features = [region_features]
         if not isinstance(images, list | tuple):
-            raise TypeError("images is a list, as text is, with a picture for each phrase; got a single picture.")
+            raise TypeError(
+                "Expected a list of images because text is a list, got a single image. Pass one image per phrase."
+            )
         phrases = [clean_phrase(phrase, self.tokenizer, index) for index, phrase in enumerate(text)]
         pictures, regions, region_boxes = find_regions(images, boxes, masks, len(phrases))
         for name, given in (("target_boxes", target_boxes), ("tags", tags)):
             if given is not None and len(given) != len(phrases):
-                raise ValueError(f"{name} are for {len(given)} examples; there are {len(phrases)}.")
+                raise ValueError(
+                    f"Expected {name} for {len(phrases)} examples, got {len(given)}. Pass one entry per example."
+                )
         cut_tags: list[str] = []
         examples = [
             self.painted_copies(
@@ -273,8 +278,8 @@ class CptProcessor(CptWordProcessor):
         ]
         if cut_tags:
             logger.warning(
-                f"The tags of {len(cut_tags)} of the {sum(map(len, examples))} copies are cut, as the model reads "
-                f"{self.max_length} tokens with the sentence; such as {cut_tags[0][:100]!r}."
+                f"Truncated the tags of {len(cut_tags)} of the {sum(map(len, examples))} copies to fit the "
+                f"{self.max_length} tokens of the model, such as {cut_tags[0][:100]!r}."
             )
         sizes = [picture.size for picture in pictures]
         data = self.collate(examples, region_boxes, sizes, region_features, **image_options)
@@ -301,7 +306,7 @@ class CptProcessor(CptWordProcessor):
             return None
         if len(tags[index]) != count:
             raise ValueError(
-                f"Example {index} has {len(tags[index])} tags and {count} regions: one tag for each region."
+                f"Example {index} has {len(tags[index])} tags, but {count} regions. Pass one tag per region."
             )
         return tags[index]
 
@@ -420,12 +425,17 @@ class CptProcessor(CptWordProcessor):
         """
         logits = outputs.proposal_logits
         if len(boxes) != len(logits) or (target_sizes is not None and len(target_sizes) != len(logits)):
-            raise ValueError(f"boxes and target_sizes are for as many examples as outputs, {len(logits)}.")
+            raise ValueError(
+                f"Expected boxes and target_sizes for {len(logits)} examples, as many as the outputs have."
+            )
         results = []
         for index, of_example in enumerate(boxes):
             count = int(logits[index].isfinite().sum())
             if count != len(of_example):
-                raise ValueError(f"Example {index} has {len(of_example)} boxes; its outputs are for {count} regions.")
+                raise ValueError(
+                    f"Example {index} has {len(of_example)} boxes, but its outputs are for {count} regions. Pass "
+                    "the boxes that the outputs were computed for."
+                )
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
                 of_example = clip_boxes(of_example, (width, height))

@@ -59,10 +59,10 @@ def find_regions(
         ValueError: for an example without regions, regions that are empty, or counts that differ.
     """
     if boxes is None and masks is None:
-        raise ValueError("Pass boxes or masks: the regions of each picture that are candidates.")
+        raise ValueError("Boxes or masks are needed. Pass the candidate regions of each image.")
     for name, given in (("images", images), ("boxes", boxes), ("masks", masks)):
         if given is not None and len(given) != count:
-            raise ValueError(f"{name} are for {len(given)} examples; there are {count}: one entry for each.")
+            raise ValueError(f"Expected {name} for {count} examples, got {len(given)}. Pass one entry per example.")
     pictures = [as_picture(image, index) for index, image in enumerate(images)]
     all_regions: list[list[Region]] = []
     all_boxes: list[list[PixelBox]] = []
@@ -74,11 +74,11 @@ def find_regions(
             raise ValueError(f"Example {index}: {error}") from error
         if of_boxes is not None and of_masks is not None and len(of_boxes) != len(of_masks):
             raise ValueError(
-                f"Example {index} has {len(of_boxes)} boxes and {len(of_masks)} masks: one mask for each box."
+                f"Example {index} has {len(of_boxes)} boxes, but {len(of_masks)} masks. Pass one mask per box."
             )
         regions = of_masks if of_masks is not None else of_boxes
         if not regions:
-            raise ValueError(f"Example {index} has no regions: pass at least one box or mask.")
+            raise ValueError(f"Example {index} has no regions. Pass at least one box or mask.")
         all_regions.append(list(regions))
         all_boxes.append(of_boxes if of_boxes is not None else mask_boxes(of_masks or []))
     return pictures, all_regions, all_boxes
@@ -119,11 +119,9 @@ def clean_phrase(phrase: str, tokenizer: PreTrainedTokenizerBase, index: int) ->
     cleaned = " ".join(phrase.replace(".", "").split())
     for token in (MASK, *tokenizer.all_special_tokens):
         if token in phrase or token in cleaned:
-            raise ValueError(
-                f"Phrase {index} contains the special token {token!r}, which would be read as one: {phrase!r}."
-            )
+            raise ValueError(f"Phrase {index} contains the special token {token!r}: {phrase!r}. Remove the token.")
     if not cleaned:
-        raise ValueError(f"Phrase {index} is empty: {phrase!r}.")
+        raise ValueError(f"Phrase {index} is empty: {phrase!r}. Write a phrase, or leave the example out.")
     return cleaned
 
 
@@ -131,7 +129,9 @@ def check_template(template: str, num_blanks: int) -> str:
     """Return a template, which must have one `{}` for the phrase and `num_blanks` times `[MASK]`."""
     if template.count("{}") != 1 or template.count(MASK) != num_blanks:
         wanted = f"one {{}} for the phrase and {'one' if num_blanks else 'no'} {MASK}"
-        raise ValueError(f"A template has {wanted}, as in '{{}} is in [MASK] color.'; got {describe_value(template)}.")
+        raise ValueError(
+            f"A template needs {wanted}, as in '{{}} is in [MASK] color.', got {describe_value(template)}."
+        )
     return template
 
 
@@ -166,8 +166,8 @@ def encode_sentence(
         alone = len(tokenizer(fill_template(template, [""] * len(phrases)), verbose=False).input_ids)
         if alone > max_length:
             raise ValueError(
-                f"The template {template!r} alone is {alone} tokens; the text tower takes {max_length}. Write a "
-                "shorter one."
+                f"The template {template!r} alone has {alone} tokens, but the text encoder takes "
+                f"{max_length}. Write a shorter one."
             )
         if not truncation:
             refuse_long_text("A phrase in its template", " … ".join(phrases), len(encoded.input_ids), max_length)
@@ -204,7 +204,7 @@ def word_pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     pieces = tokenizer(f" {word}", add_special_tokens=False, verbose=False).input_ids
     if not pieces or tokenizer.unk_token_id in pieces:
-        raise ValueError(f"The tokenizer of the backbone does not know the word {word!r}: use another.")
+        raise ValueError(f"The tokenizer of the backbone does not know the word {word!r}. Use another word.")
     return pieces
 
 
@@ -219,8 +219,8 @@ def single_piece(word: str, tokenizer: PreTrainedTokenizerBase) -> int:
         if len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id:
             return pieces[0]
     raise ValueError(
-        f"{word!r} is not one piece for the tokenizer of the backbone but {tokenizer.convert_ids_to_tokens(pieces)}: "
-        "a word that fills one blank must be. Use another."
+        f"{word!r} has the tokens {tokenizer.convert_ids_to_tokens(pieces)}, but a word that fills one blank "
+        "must be a single token. Use another word."
     )
 
 
@@ -329,7 +329,7 @@ class CptBaseProcessor(PromptProcessor):
         if self.image_processor is not None:
             return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
         if push_to_hub:
-            raise ValueError("Save first, then call push_to_hub(repo_id) on the processor.")
+            raise ValueError("Cannot push while saving. Save first, then call push_to_hub(repo_id) on the processor.")
         os.makedirs(save_directory, exist_ok=True)
         self.tokenizer.save_pretrained(save_directory)
         self.to_json_file(os.path.join(save_directory, PROCESSOR_NAME))
@@ -389,8 +389,9 @@ class CptBaseProcessor(PromptProcessor):
             return self.image_processor(picture, return_tensors="pt", **options)["pixel_values"]
         except ValueError as error:
             raise ValueError(
-                f"The image processor cannot prepare a picture of {picture.width} x {picture.height} pixels ({error})."
-                " One that is much longer than wide has no patch left when its longer side is shrunk: crop it."
+                f"The image processor cannot prepare an image of {picture.width} x {picture.height} pixels "
+                f"({error}). If the image is much longer than wide, it has no patch left after resizing; crop "
+                "it."
             ) from error
 
     def _region_features(
@@ -399,8 +400,9 @@ class CptBaseProcessor(PromptProcessor):
         """Return the region features of each example, (copies, regions, dim)."""
         if given is None:
             raise ValueError(
-                f"The backbone ({self.backbone_type}) reads features of regions, not pixels: pass region_features=, a "
-                "function of a painted picture and its regions' boxes, or arrays for each copy of each example."
+                f"The backbone ({self.backbone_type}) needs features of regions instead of pixels. Pass "
+                "region_features=, a function of a painted image and the boxes of its regions, or arrays for "
+                "each copy of each example."
             )
         features = []
         for index, (copies, of_example) in enumerate(zip(examples, boxes, strict=True)):
@@ -409,9 +411,9 @@ class CptBaseProcessor(PromptProcessor):
             shapes = {tuple(tensor.shape) for tensor in tensors}
             if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
                 raise ValueError(
-                    f"The region features of example {index} are {len(tensors)} arrays of the shapes "
-                    f"{sorted(shapes)}; expected {len(copies)}, one for each copy, of the shape ({len(of_example)} "
-                    "regions, dim)."
+                    f"Expected {len(copies)} arrays of region features for example {index}, one per copy, of "
+                    f"shape ({len(of_example)} regions, dim), got {len(tensors)} arrays of the shapes "
+                    f"{sorted(shapes)}."
                 )
             features.append(torch.stack(tensors))
         return features

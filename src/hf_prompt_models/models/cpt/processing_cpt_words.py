@@ -130,9 +130,12 @@ class CptWordProcessor(CptBaseProcessor):
             ValueError: for a sentence without its blank, a word of several tokens, or a backbone that reads regions.
         """
         if sentence.count(MASK) != 1:
-            raise ValueError(f"A sentence about a picture has one {MASK}; got {sentence!r}.")
+            raise ValueError(f"Expected one {MASK} in a sentence about an image, got {sentence!r}.")
         if ADAPTERS[self.backbone_type].reads_regions:
-            raise ValueError(f"The backbone ({self.backbone_type}) reads features of regions, not whole pictures.")
+            raise ValueError(
+                f"The backbone ({self.backbone_type}) needs features of regions instead of complete images. Use "
+                "another backbone."
+            )
         if self.matches_sentences:
             filled = [sentence.replace(MASK, word) for word in words]
             texts = [encode_sentence(each, [], self.tokenizer, self.max_length) for each in filled]
@@ -154,7 +157,7 @@ class CptWordProcessor(CptBaseProcessor):
             if color[0] == name:
                 return color
         listed = ", ".join(color for color, _ in self.colors)
-        raise ValueError(f"There is no colour {name!r} in the palette ({listed}): name two that are.")
+        raise ValueError(f"There is no colour {name!r} in the palette ({listed}). Choose two of its colours.")
 
     def _region_copies(
         self,
@@ -200,20 +203,24 @@ class CptWordProcessor(CptBaseProcessor):
         (subject_color, subject_rgb), (object_color, object_rgb) = (self._find_color(name) for name in colors)
         if len(names) != len(pictures) or len(pairs) != len(pictures):
             raise ValueError(
-                f"names are for {len(names)} examples, pairs for {len(pairs)}; there are {len(pictures)}."
+                f"Expected names and pairs for {len(pictures)} examples, got names for {len(names)} and pairs "
+                f"for {len(pairs)}."
             )
         copies: list[list[Copy]] = []
         for index, (picture, of_example) in enumerate(zip(pictures, regions, strict=True)):
             if len(names[index]) != len(of_example):
-                raise ValueError(f"Example {index} has {len(names[index])} names and {len(of_example)} regions.")
+                raise ValueError(
+                    f"Example {index} has {len(names[index])} names, but {len(of_example)} regions. Pass one name "
+                    "per region."
+                )
             words = [clean_phrase(name, self.tokenizer, index) for name in names[index]]
             if not pairs[index]:
-                raise ValueError(f"Example {index} has no pairs: pass at least one.")
+                raise ValueError(f"Example {index} has no pairs. Pass at least one.")
             copies.append([])
             for subject, other in pairs[index]:
                 if subject == other or not (0 <= subject < len(words) and 0 <= other < len(words)):
                     raise ValueError(
-                        f"Example {index}: {(subject, other)} is no pair of two different regions out of {len(words)}."
+                        f"Example {index}: {(subject, other)} is not a pair of two different regions of {len(words)}."
                     )
                 painted = [of_example[subject], of_example[other]]
                 paint = partial(paint_regions, picture, painted, [subject_rgb, object_rgb], self.alpha)
@@ -240,7 +247,7 @@ def with_blanks(template: str, count: int) -> str:
     """Return a template with `count` blanks in place of its one blank."""
     if template.count(MASK) != 1:
         raise ValueError(
-            f"A template has one {MASK}, which is repeated for words of several pieces; got {template!r}."
+            f"Expected one {MASK} in a template, which is repeated for words of several tokens, got {template!r}."
         )
     return template.replace(MASK, " ".join([MASK] * count))
 
@@ -249,5 +256,7 @@ def in_order(template: str, subject_color: str, object_color: str) -> str:
     """Return a relation template with its colours, and `{}` for the subject and the object."""
     filled = template.replace("{subject_color}", subject_color).replace("{object_color}", object_color)
     if filled.count("{subject}") != 1 or filled.count("{object}") != 1 or "{object}" in filled.split("{subject}")[0]:
-        raise ValueError(f"A relation template has {{subject}} once, then {{object}} once; got {template!r}.")
+        raise ValueError(
+            f"Expected {{subject}} once and then {{object}} once in a relation template, got {template!r}."
+        )
     return filled.replace("{subject}", "{}").replace("{object}", "{}")

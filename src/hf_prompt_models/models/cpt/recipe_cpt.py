@@ -92,9 +92,11 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
     arguments_class = Arguments
     title = "CPT"
     default_shots = 16
-    use_case = "which region of an image a phrase means, from 4 or more phrases"
+    use_case = "finds the region of an image that a phrase refers to, with 4 or more training phrases"
     source = "CPT recipe"
-    sources = dict.fromkeys(("mode", "loss", "sample_regions"), "CPT's released code") | {"palette": "CPT's paper"}
+    sources = dict.fromkeys(("mode", "loss", "sample_regions"), "the released code of CPT") | {
+        "palette": "the CPT paper"
+    }
     examples = (
         "--backbone dandelin/vilt-b32-mlm --train_dir train --test_dir test --shots 16 --output_dir mine",
         "--backbone playground --train_dir scenes/train --test_dir scenes/test --shots 4 --seeds 0 --output_dir mine",

@@ -93,7 +93,9 @@ def ground_and_draw(
     suffix = os.path.splitext(os.fspath(output))[1].lower()
     image_format = Image.registered_extensions().get(suffix)
     if image_format not in Image.SAVE:
-        raise ValueError(f"Cannot write {os.fspath(output)!r}: {suffix or 'no suffix'} is no image format; use .png.")
+        raise ValueError(
+            f"Cannot write {os.fspath(output)!r}: {suffix or 'no suffix'} is not an image format. Use .png."
+        )
     picture = as_picture(image, 0)
     given = {name: value for name, value in (("boxes", boxes), ("masks", masks)) if value is not None}
     answers = pipe({"image": picture, "text": text, **given}, **parameters)

@@ -26,7 +26,10 @@ class FrozenConfig(PrefixLMConfig):
         """Check that new vision weights are trained, as part of the `@strict` validation."""
         super().validate_architecture()
         if self.vision_from_scratch and self.freeze_vision:
-            raise ValueError("vision_from_scratch=True with freeze_vision=True would never train the vision backbone.")
+            raise ValueError(
+                "vision_from_scratch=True with freeze_vision=True would leave the vision backbone untrained. Pass "
+                "only one of them."
+            )
 
 
 __all__ = ["FrozenConfig"]

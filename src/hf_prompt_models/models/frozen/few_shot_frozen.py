@@ -33,11 +33,9 @@ def build_fewshot_prompt(
         ValueError: if a text contains `<image>`, or `repeats` is negative.
     """
     if repeats < 0:
-        raise ValueError(f"repeats is how often the shots come again, at least 0; got {repeats}.")
+        raise ValueError(f"Expected repeats, how often the examples are repeated, to be at least 0, got {repeats}.")
     examples = [*list(shots) * (1 + repeats), query]
     if any(IMAGE_TOKEN in text for text in (induction, *(text for _, text in examples))):
-        raise ValueError(
-            f"{IMAGE_TOKEN} is written in front of each example's text by itself: take it out of the texts."
-        )
+        raise ValueError(f"The texts of examples contain {IMAGE_TOKEN}, which is added automatically. Remove it.")
     parts = [induction] * bool(induction) + [f"{IMAGE_TOKEN}{text}" for _, text in examples]
     return " ".join(parts), [image for image, _ in examples]

@@ -21,7 +21,7 @@ from hf_prompt_models.utils.files import read_json
 class Arguments:
     """Arguments of Frozen: the image model, and how questions are asked."""
 
-    _argument_group_name = "Frozen: the vision side, how questions are put"
+    _argument_group_name = "Frozen: the vision side, how questions are asked"
 
     num_image_tokens: int = field(
         default=2,
@@ -89,9 +89,11 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
     vision_model = FrozenProcessor.default_vision_model
     decoding: ClassVar = {"max_new_tokens": 32}  # greedy decoding (section 4)
     testing_arguments = ("induction", "repeats", "question", "shots")
-    use_case = "captions, answers about images, examples in the prompt; the language model stays as it is"
+    use_case = (
+        "generates captions and answers about images, with examples in the prompt; the language model stays frozen"
+    )
     source = "Frozen recipe"
-    sources: ClassVar = {"num_image_tokens": "Frozen's paper, section 3"}
+    sources: ClassVar = {"num_image_tokens": "the Frozen paper, section 3"}
     examples = (
         "--language_model gpt2 --train_file captions.jsonl --output_dir mine",
         "--language_model gpt2 --train_file captions.jsonl --test_file episodes.json --output_dir mine",
@@ -158,10 +160,12 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         if isinstance(value, dict) and "questions" in value:
             return read_visual_questions(path, annotations, path.parent if images is None else images)
         if annotations is not None:
-            raise ValueError(f"Annotations go with VQA's questions, and {source!r} holds none: leave them out.")
+            raise ValueError(
+                f"Annotations are for the questions of VQA, but {source!r} contains none. Remove the annotations."
+            )
         if isinstance(value, list) and value and isinstance(value[0], dict) and "question_image" in value[0]:
             if images is not None:
-                raise ValueError(f"The pictures of {source!r} lie beside it: leave the folder of images out.")
+                raise ValueError(f"The images of {source!r} are next to it. Remove the folder of images.")
             return read_episodes(path)
         return read_captions(source, split, images)
 
@@ -176,7 +180,9 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
             ValueError: For few-shot episodes, which are only for testing.
         """
         if any(isinstance(record, Episode) for record in records):
-            raise ValueError(f"{records.source} holds episodes, which are for tests: train on captions or questions.")
+            raise ValueError(
+                f"{records.source} contains episodes, which are for testing. Train on captions or questions."
+            )
         return [
             _caption_example(record) if isinstance(record, Caption) else _question_example(record)
             for record in records
@@ -200,7 +206,9 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
         if all(isinstance(record, Episode) for record in records):
             return [_episode_example(arguments, record, arguments.induction or "") for record in records]
         if arguments.shots and shots_from is None:
-            raise ValueError("--shots examples before a question are drawn from questions: name them, --shots_file.")
+            raise ValueError(
+                "The --shots examples before a question are sampled from questions. Pass these with --shots_file."
+            )
         induction = INDUCTION if arguments.induction is None else arguments.induction
         return [
             replace(

@@ -37,7 +37,8 @@ class MantisConfig(PrefixLMConfig):
         """Check the number of image slots, as part of the `@strict` validation."""
         if self.num_image_tokens not in self.grids:
             raise ValueError(
-                f"num_image_tokens is how many cells an image is pooled to, 1 to 9; got {self.num_image_tokens}."
+                "Expected num_image_tokens, the number of cells that an image is pooled to, from 1 to 9, got "
+                f"{self.num_image_tokens}."
             )
 
 

@@ -70,7 +70,7 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
     def __init__(self, config: MantisConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config, backbone)
         if config.separator_token_id is None:
-            raise ValueError("The configuration names no separator_token_id: make the model by from_backbone(...).")
+            raise ValueError("The configuration has no separator_token_id. Create the model with from_backbone(...).")
         self.separator_token_id = config.separator_token_id
         grid, width = config.grids[config.num_image_tokens], feature_width(config.vision_config)
         self.image_projection = MantisImageProjection(grid, width, self.token_dim)
@@ -160,8 +160,8 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
     def _check_continuation(self, input_ids: torch.Tensor) -> None:
         if bool((input_ids == self.separator_token_id).any()):
             raise ValueError(
-                "Images, title and separator must be read at once, for the separator says what the others are: leave "
-                "prefill_chunk_size out."
+                "Images, title and separator must be processed in one forward pass, because the separator "
+                "determines their segments. Leave prefill_chunk_size out."
             )
 
 

@@ -35,14 +35,13 @@ class MantisProcessor(PrefixLMProcessor):
     ):
         super().__init__(image_processor, tokenizer, num_image_tokens, max_positions, blind, **kwargs)
         if condition_on not in ("both", "images", "title"):
-            raise ValueError(f"condition_on is 'both', 'images' or 'title'; got {condition_on!r}.")
+            raise ValueError(f"Expected condition_on to be 'both', 'images' or 'title', got {condition_on!r}.")
         self.condition_on = condition_on
 
     def _prepare_example(self, index: int, text: str, images: list[Any]) -> tuple[str, list[Any]]:
         if SEPARATOR_TOKEN in text:
             raise ValueError(
-                f"The title of example {index} holds {SEPARATOR_TOKEN}, which is written behind it by itself: take it "
-                "out."
+                f"The title of example {index} contains {SEPARATOR_TOKEN}, which the processor adds. Remove it."
             )
         if self.condition_on == "images":
             text = IMAGE_TOKEN * text.count(IMAGE_TOKEN)

@@ -67,7 +67,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
     title = "MAnTiS"
     vision_model = MantisProcessor.default_vision_model
     decoding: ClassVar = {"num_beams": 4, "max_new_tokens": 64}
-    use_case = "descriptions of products, from their images and titles"
+    use_case = "generates product descriptions from images and titles"
     source = "hf-prompt"
     examples = (
         "--language_model gpt2 --train_file products.jsonl --output_dir mine",
@@ -142,12 +142,16 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
             ValueError: For other data.
         """
         if annotations is not None:
-            raise ValueError("Annotations are of VQA's questions; products bring their descriptions: leave them out.")
+            raise ValueError(
+                "Annotations are for the questions of VQA, but products contain their descriptions. Remove the "
+                "annotations."
+            )
         if Path(source).suffix.lower() == ".json":
             return read_facad(source, Path(source).parent if images is None else images)
         if images is not None:
             raise ValueError(
-                f"A folder of pictures goes with FACAD's JSON list; {source!r} names its own: leave it out."
+                f"A folder of images is only used with the JSON list of FACAD, but {source!r} names its own "
+                "images. Remove the folder."
             )
         return read_products(source, split)
 
@@ -164,7 +168,7 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
             ValueError: If `shots_from` is given.
         """
         if shots_from is not None:
-            raise ValueError(f"{self.title} is shown no examples before a product: leave --shots_file out.")
+            raise ValueError(f"{self.title} does not use examples in the prompt. Remove --shots_file.")
         return [_example(product) for product in records]
 
 
