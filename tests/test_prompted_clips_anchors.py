@@ -294,13 +294,13 @@ def test_prompts_stay_in_full_precision_over_a_backbone_of_half(case: str, folde
 @pytest.mark.parametrize(
     ("model_class", "arguments", "message"),
     [
-        (IVLPForImageClassification, {"text_depth": 5, "vision_depth": 1}, "text_depth=5 .* text tower has 4 layers"),
+        (IVLPForImageClassification, {"text_depth": 5, "vision_depth": 1}, "text_depth=5 .* text encoder has 4 layers"),
         (IVLPForImageClassification, {"text_depth": 1, "vision_depth": 6}, "vision_depth=6 .* image tower has 5"),
-        (MaPLeForImageClassification, {"prompt_depth": 5}, "prompt_depth=5 .* text tower has 4 layers"),
+        (MaPLeForImageClassification, {"prompt_depth": 5}, "prompt_depth=5 .* text encoder has 4 layers"),
         (MaPLeForImageClassification, {"prompt_depth": 0}, "prompt_depth=0 .* from 1 to 4"),
-        (PromptSRCForImageClassification, {"prompt_depth": 9}, "prompt_depth=9 .* text tower has 4 layers"),
+        (PromptSRCForImageClassification, {"prompt_depth": 9}, "prompt_depth=9 .* text encoder has 4 layers"),
         (TCPForImageClassification, {"class_token_layer": 4}, "class_token_layer=4 .* 4 layers, counted from 0"),
-        (MMRLForImageClassification, {"first_layer": 4}, "first_layer=4 .* text tower has 4 layers, counted from 0"),
+        (MMRLForImageClassification, {"first_layer": 4}, "first_layer=4 .* text encoder has 4 layers, counted from 0"),
         (KgCoOpForImageClassification, {"templates": ["a photo"]}, "must hold '{}' exactly once"),
         (PromptSRCForImageClassification, {"prompt_depth": 2, "templates": []}, "at least one template"),
         (TCPForImageClassification, {"class_token_layer": 1, "prompt_template": "big"}, "must hold '{}'"),
@@ -337,7 +337,7 @@ def test_methods_with_a_plain_context_take_siglip_too(case: str, siglip: Path) -
 
 
 def test_nothing_to_train_is_refused() -> None:
-    with pytest.raises(StrictDataclassError, match="leaves nothing to train"):
+    with pytest.raises(StrictDataclassError, match="there is nothing to train"):
         IVLPConfig(text_depth=0, vision_depth=0)
 
 

@@ -76,7 +76,7 @@ def in_a_line(error: BaseException) -> str:
     """
     said = re.sub(r"[ \t]*\n(?!- )\s*", " ", str(error)).strip() or type(error).__name__
     said = said.replace("base_model_name_or_path=...", "--backbone").replace("base_model_name_or_path", "--backbone")
-    said = re.sub(r", or pass truncation=True(, which cuts its end)?", "", said)
+    said = re.sub(r", or pass truncation=True( to truncate it)?", "", said)
     return said if said.endswith((".", "!", "?")) or BEFORE_A_FILE in said else f"{said}."
 
 

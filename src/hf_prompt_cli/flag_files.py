@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read as {file.suffix[1:].upper()}: {error}") from error
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f"{file} is no file of flags: it has a line for each, such as `shots: 16`.")
+        raise ValueError(f"{file} is not a file of flags. Write one flag per line, such as `shots: 16`.")
     return value
 
 
@@ -78,4 +78,4 @@ def _flag(file: Path, key: str, value: Any) -> list[str]:
             return [f"--{key}={json.dumps(value)}"]
         case list() if all(isinstance(each, str) and not each.startswith("-") for each in value) and value:
             return [f"--{key}", *value]
-    raise ValueError(f"{file}: {key} is a value, a list of them, or a mapping; got {str(value)[:80]}.")
+    raise ValueError(f"{file}: expected {key} to be a value, a list of values or a mapping, got {str(value)[:80]}.")

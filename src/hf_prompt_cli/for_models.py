@@ -63,7 +63,7 @@ class ModelCommand:
         if not words and argv:
             common = examples_parser(self.prog, self._description())
             self.add_common(common)
-            common.epilog = f"`{self.prog} MODEL --help` shows the flags of the model's task."
+            common.epilog = f"Run `{self.prog} MODEL --help` for the flags of the task of the model."
             common.print_help()
             common.exit()
         check_flags(parser, words)
@@ -83,7 +83,7 @@ class ModelCommand:
         known = known_flags(parser)
         for flag in given_flags(argv):
             if flag not in known:
-                raise ValueError(f"{flag} does not apply to {model}, which {task.does}. Leave it out.")
+                raise ValueError(f"{flag} does not apply to {model}, which {task.does}. Remove it.")
         return parser.parse_args(list(argv))
 
     def _description(self, of_task: Task[Any] | None = None) -> str:

@@ -11,18 +11,18 @@ from hf_prompt_cli.parsing import did_you_mean, known_flags
 
 
 COMMANDS = {
-    "train": "teach a model your classes, phrases, products or clips, and test it",
+    "train": "train a model on your own classes, phrases, products or clips, and test it",
     "evaluate": "test a trained model on other data",
-    "zero_shot": "classify by class names alone, without training",
-    "predict": "classify, ground, describe, find or answer, from files",
-    "convert": "read checkpoints of the methods' original code",
+    "zero_shot": "create a classifier from class names, without training",
+    "predict": "classify, ground, describe, retrieve or answer, from files",
+    "convert": "convert checkpoints of the original code of the methods",
     "app": "try a trained model on a web page",
-    "demo": "see a method learn on drawn data, offline",
-    "report": "tables and curves of many runs",
-    "export": "write an image classifier as an ONNX file",
-    "interpret": "the words nearest to a learned prompt",
-    "build_entities": "a vocabulary of entities from captions, for ALPRO",
-    "make_playground": "draw the pictures, clips, scenes and cards of the demos",
+    "demo": "see a method train on generated data, offline",
+    "report": "create tables and curves of many runs",
+    "export": "export an image classifier to ONNX",
+    "interpret": "show the words nearest to a learned prompt",
+    "build_entities": "build a vocabulary of entities from captions, for ALPRO",
+    "make_playground": "generate the images, clips, scenes and cards of the demos",
 }
 """Commands. Each has a module of the same name in `hf_prompt_cli.commands`, with `main(argv)` and `parsers()`."""
 
@@ -30,21 +30,24 @@ HELP = f"""usage: hf-prompt COMMAND …
 
 Adapt vision-language models to your own data with prompts, from a handful of examples.
 
-    hf-prompt demo                                  see it work: draws pictures, learns from them, predicts
-    hf-prompt train                                 which method, which backbone, how many examples
+    hf-prompt demo                                  generate data, train on it, and predict; offline
+    hf-prompt train                                 help for choosing a method, a backbone and the number of examples
     hf-prompt train coop --backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine
     hf-prompt predict mine photo.jpg
-    hf-prompt predict openai/clip-vit-base-patch16 photos --class_names names.txt        no training at all
+    hf-prompt predict openai/clip-vit-base-patch16 photos --class_names names.txt        without training
     hf-prompt app mine
 
 Commands:
 {"".join(f"    {name:<17}{text}{chr(10)}" for name, text in COMMANDS.items())}
-`hf-prompt COMMAND --help` shows a command's flags, with examples. `hf-prompt --version` names the version.
+`hf-prompt COMMAND --help` shows the flags and examples of a command. `hf-prompt --version` prints the version.
 
-Exit codes: 0 all went well; 1 something is wrong with the input or the machine, and one line says what, what is kept
-and what to type next; 2 the command line is wrong; 130 interrupted by Ctrl-C, 143 by a request to end (SIGTERM):
-`train` has then saved a checkpoint, and says how to go on from it; 141 the program that reads the output, such as
-`head`, has ended. Files that --on_unreadable skip leaves out are counted, and the code is 0 if any file was left.
+Exit codes:
+    0    success, also if --on_unreadable skip left out some files, which are counted
+    1    a problem with the input or the machine; one line reports the problem, what was kept, and how to continue
+    2    an invalid command line
+    130  interrupted by Ctrl-C; `train` saves a checkpoint first, and prints how to resume from it
+    143  terminated by SIGTERM; as for 130
+    141  the program that reads the output, such as `head`, has ended
 """
 
 
@@ -88,7 +91,7 @@ def run(command: str, *rest: str) -> int:
         )
         return 2
     if command not in COMMANDS:
-        hint = did_you_mean(command, COMMANDS) or " `hf-prompt --help` lists the commands."
+        hint = did_you_mean(command, COMMANDS) or " Run `hf-prompt --help` for the list of commands."
         print(f"hf-prompt: there is no command {command!r}.{hint}", file=sys.stderr)
         return 2
     return import_module(f"hf_prompt_cli.commands.{command}").main(list(rest))

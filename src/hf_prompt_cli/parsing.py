@@ -53,8 +53,8 @@ def check_flags(parser: argparse.ArgumentParser, argv: Sequence[str], others: Ma
         if flag in known:
             continue
         if reason := (others or {}).get(flag):
-            parser.error(f"{flag} does not apply: {reason}. Leave it out.")
-        hint = did_you_mean(flag, known) or f" `{parser.prog} --help` lists the flags."
+            parser.error(f"{flag} does not apply: {reason}. Remove it.")
+        hint = did_you_mean(flag, known) or f" Run `{parser.prog} --help` for the list of flags."
         parser.error(f"there is no flag {flag}.{hint}")
 
 
@@ -82,7 +82,7 @@ def chosen(command: str, kind: str, argv: Sequence[str], words: Sequence[str], h
         sys.exit(0)
     if word not in words:
         hint = did_you_mean(word, words)
-        said = f"there is no {kind} {word!r}.{hint}" if word else f"name a {kind}."
-        print(f"{command}: {said} One of: {', '.join(words)}", file=sys.stderr)
+        said = f"there is no {kind} {word!r}.{hint}" if word else f"the {kind} is missing."
+        print(f"{command}: {said} Choose one of: {', '.join(words)}", file=sys.stderr)
         sys.exit(2)
     return word

@@ -33,9 +33,11 @@ class ClipPromptArguments:
 
     def __post_init__(self) -> None:
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
-            raise ValueError(f"--text_chunk_size is a number of prompts, at least 1; got {self.text_chunk_size}.")
+            raise ValueError(
+                f"Expected --text_chunk_size, a number of prompts, to be at least 1, got {self.text_chunk_size}."
+            )
         if not 0 < self.min_crop_area <= 1:
-            raise ValueError(f"--min_crop_area is a share above 0, at most 1; got {self.min_crop_area}.")
+            raise ValueError(f"Expected --min_crop_area to be above 0 and at most 1, got {self.min_crop_area}.")
 
 
 @dataclass
@@ -45,17 +47,21 @@ class FixedImageArguments(ClipPromptArguments):
     augmented_views: int | None = field(
         default=None,
         metadata={
-            "help": "Sample this number of random crops of each image once, compute their features, and train on "
-            "these features without running the image tower. This is much faster, but differs from the "
-            "paper's recipe, which samples new crops in each epoch (the default). 0: train on the images as "
-            "they are prepared for testing."
+            "help": (
+                "Sample this number of random crops of each image once, compute their features, and train on "
+                "these features without running the image encoder. This is much faster, but differs from the "
+                "paper's recipe, which samples new crops in each epoch (the default). 0: train on the images as "
+                "they are prepared for testing."
+            )
         },
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.augmented_views is not None and self.augmented_views < 0:
-            raise ValueError(f"--augmented_views is a number of views, at least 0; got {self.augmented_views}.")
+            raise ValueError(
+                f"Expected --augmented_views, a number of views, to be at least 0, got {self.augmented_views}."
+            )
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=ClipPromptArguments)

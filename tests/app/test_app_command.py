@@ -37,13 +37,13 @@ def test_a_folder_without_a_model_ends_with_words(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_ends_with_words(learned_prompt: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = f"Cannot listen at 127.0.0.1, port {port}: Address already in use.*Name another --host or --port"
+        said = f"Cannot listen on 127.0.0.1, port {port}: Address already in use.*Choose another --host or --port"
         with pytest.raises(SystemExit, match=said):
             main([str(learned_prompt), "--port", str(port)])
 
 
 def test_what_is_no_port_ends_with_words(learned_prompt: Path) -> None:
-    with pytest.raises(SystemExit, match="700000 is no port"):
+    with pytest.raises(SystemExit, match="700000 is not a valid port"):
         main([str(learned_prompt), "--port", "700000"])
 
 
@@ -62,7 +62,7 @@ def test_an_exported_space_says_how_to_go_on(
     (of_this_machine / "config.json").write_text(json.dumps(config))
     with pytest.raises(SystemExit, match="save_backbone=True"):
         main([str(of_this_machine), "--export_space", str(tmp_path / "space")])
-    with pytest.raises(SystemExit, match="leave out --backbone"):
+    with pytest.raises(SystemExit, match="Remove --backbone"):
         main([str(learned_prompt), "--backbone", "playground", "--export_space", str(tmp_path / "space")])
     monkeypatch.setattr(hf_prompt_models.app, "export_space", lambda *_: None)
     assert main([str(learned_prompt), "--export_space", "space"]) == 0

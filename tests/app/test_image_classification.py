@@ -74,7 +74,7 @@ def test_more_pictures_than_a_page_takes_are_left_out_with_a_word(
     monkeypatch.setattr(image_classification, "MAX_PICTURES", 1)
     pictures, problems = ImageClassifier(learned_prompt, CPU).read([files[0], files[2]], {})
     assert len(pictures) == 1
-    assert problems[0].startswith("2 pictures are too many for this page")
+    assert problems[0].startswith("2 images are too many for this page")
 
 
 def test_a_decompression_bomb_is_called_too_large(
@@ -83,14 +83,14 @@ def test_a_decompression_bomb_is_called_too_large(
     Image.new("1", (40, 40)).save(tmp_path / "wide.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     _, problems = ImageClassifier(learned_prompt, CPU).read([str(tmp_path / "wide.png")], {})
-    assert problems == ["wide.png has more pixels than are read (89 million): scale it down."]
+    assert problems == ["wide.png has more than 89 million pixels. Scale it down."]
 
 
 def test_class_specific_context_answers_for_its_own_classes_alone(
     class_specific_prompt: Path, files: list[str]
 ) -> None:
     classifier = ImageClassifier(class_specific_prompt, CPU)
-    assert "cannot take other names" in (classifier.locked or "")
+    assert "works only with its own class names" in (classifier.locked or "")
     names = classifier.typed("other\nnames").names
     assert list(names) == classifier.class_names
     pictures, _ = classifier.read(files[:1], {})

@@ -116,14 +116,14 @@ def test_pictures_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None
     other, _ = draw_card("test", 3, 1)
     *_, written = Writer(model_dir, CPU).write([CARD, other], text, Decoding(max_new_tokens=6))
     assert written == expected(model_dir, [CARD, other], text, max_new_tokens=6, num_beams=1, do_sample=False)
-    assert build(model_dir, CPU).title == "Pictures and questions"
+    assert build(model_dir, CPU).title == "Images and questions"
 
 
 # -- what is refused, and what is shown ------------------------------------------------------------------------------
 
 
 def test_nothing_to_write_about_is_refused(writer: Writer) -> None:
-    with pytest.raises(ValueError, match="add a picture, or write a title"):
+    with pytest.raises(ValueError, match="Upload an image, or write a title"):
         list(page.write(writer, [], "  ", False, Decoding()))
 
 
@@ -140,7 +140,7 @@ def test_broken_pictures_are_named_and_the_others_taken(tmp_path: Path) -> None:
     pictures, strip, problem = page.take([str(tmp_path / "torn.png"), str(tmp_path / "card.png")])
     assert [picture.tobytes() for picture in pictures] == [CARD.tobytes()]
     assert strip.count("<img") == 1
-    assert "torn.png cannot be read as a picture" in problem
+    assert "torn.png cannot be read as an image" in problem
     assert page.take(None) == ([], "")
 
 
@@ -151,7 +151,7 @@ def test_more_pictures_than_the_page_takes_are_left_out_with_a_word(
     CARD.save(tmp_path / "card.png")
     pictures, _, problem = page.take([str(tmp_path / "card.png")] * 2)
     assert len(pictures) == 1
-    assert "2 pictures are too many" in problem
+    assert "2 images are too many" in problem
 
 
 def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
 
 def test_what_is_written_is_no_markup() -> None:
     assert "<b>" not in page.texts_list(["<b>bold</b>"])
-    assert "wrote nothing" in page.texts_list(["", "a mug"])
+    assert "generated no text" in page.texts_list(["", "a mug"])
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,13 @@ def test_clips_go_with_the_space_and_a_local_proposal_model_is_refused(whole: Pa
     export_space(whole, tmp_path / "space", Options(clips=tmp_path / "films"))
     assert (tmp_path / "space" / "clips" / "one.mp4").read_bytes() == b"clip"
     assert 'clips=HERE / "clips"' in (tmp_path / "space" / "app.py").read_text()
-    with pytest.raises(ValueError, match="name one on the Hub"):
+    with pytest.raises(ValueError, match="Pass a model on the Hub"):
         export_space(whole, tmp_path / "other", Options(proposals=str(whole)))
 
 
 def test_a_folder_with_other_files_is_left_alone(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match=r"holds files of yours, such as notes\.txt"):
+    with pytest.raises(FileExistsError, match=r"already contains files, such as notes\.txt"):
         export_space(whole, tmp_path)
     assert files(tmp_path) == {"notes.txt"}
     (tmp_path / "notes.txt").rename(tmp_path / "app.py")
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_nothing_behind(whole: Path, tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("hf_prompt_models.app.space.shutil.copyfile", full)
-    with pytest.raises(OSError, match=r"Cannot write the Space into .*: No space left on device"):
+    with pytest.raises(OSError, match=r"Cannot write the Space to .*: No space left on device"):
         export_space(whole, tmp_path / "space")
     assert list(tmp_path.iterdir()) == []
 

@@ -95,7 +95,7 @@ def test_a_clip_that_has_gone_since_is_said_to_be_gone(search: ClipSearch, clips
     (clips / "00002.mp4").unlink()
     found, problems = search.search(SENTENCE, index, 3)
     assert len(found) == 2
-    assert problems == ["00002.mp4 was found, and cannot be read any more."]
+    assert problems == ["00002.mp4 was found, but can no longer be read."]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_sentences_that_are_not_read_whole_are_refused(search: ClipSearch, sente
 
 
 def test_a_page_without_clips_says_which_flag_names_them(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"name it by --clips FOLDER"):
+    with pytest.raises(ValueError, match=r"Pass --clips FOLDER"):
         build(MODEL, Options(device="cpu"))
     with pytest.raises(ValueError, match="There is no folder of clips"):
         build(MODEL, Options(clips=tmp_path / "none", device="cpu"))
@@ -124,7 +124,7 @@ def test_a_clips_name_is_no_markup(search: ClipSearch, clips: Path) -> None:
 
 
 def test_the_page_is_found_by_the_models_configuration(clips: Path) -> None:
-    assert build(MODEL, Options(clips=clips, device="cpu")).title == "Clips by sentence"
+    assert build(MODEL, Options(clips=clips, device="cpu")).title == "Video-text retrieval"
 
 
 # -- playing ---------------------------------------------------------------------------------------------------------
@@ -186,4 +186,4 @@ def test_questions_that_are_not_read_whole_are_refused(
 
 
 def test_a_model_that_answers_questions_has_a_page_of_its_own(answerer_dir: Path) -> None:
-    assert build(answerer_dir, Options(device="cpu")).title == "Questions about a clip"
+    assert build(answerer_dir, Options(device="cpu")).title == "Video question answering"

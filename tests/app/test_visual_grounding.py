@@ -92,7 +92,7 @@ def test_other_marks_than_colors_are_named_and_leave_no_blank(tmp_path: Path) ->
     model.save_pretrained(tmp_path, save_backbone=True)
     *_, prompt = answer(Grounder(tmp_path, CPU), SCENE.image, TEXT, "a star")
     assert "Its sentence: “a photo of a star”" in prompt
-    assert "Filled in" not in prompt
+    assert "With the answer filled in" not in prompt
     assert prompt.count("circle") == prompt.count("crop") == len(BOXES)
 
 
@@ -107,8 +107,8 @@ def test_what_is_typed_is_no_markup(grounder: Grounder) -> None:
 @pytest.mark.parametrize(
     ("picture", "text", "phrase", "words"),
     [
-        (None, TEXT, "the ring", "There is no picture yet"),
-        (SCENE.image, " \n", "the ring", "There are no boxes to choose among. Click two opposite corners"),
+        (None, TEXT, "the ring", "There is no image"),
+        (SCENE.image, " \n", "the ring", "There are no boxes to choose from. Click two opposite corners"),
         (SCENE.image, "500 500 600 600", "the ring", "Line 1 of the boxes, 500 500 600 600, holds nothing"),
         (SCENE.image, TEXT, "  ", "The phrase is empty"),
         (SCENE.image, TEXT, "...", "Phrase 0 is empty"),
@@ -132,7 +132,7 @@ def test_a_broken_file_is_named_and_nothing_of_the_earlier_picture_stays(tmp_pat
     assert view.size == draw_boxes(SCENE.image, []).size
     picture, view, *_, problem = page.take(str(tmp_path / "torn.png"))
     assert (picture, view) == (None, None)
-    assert "torn.png cannot be read as a picture" in problem
+    assert "torn.png cannot be read as an image" in problem
     assert str(tmp_path) not in problem
 
 
@@ -150,7 +150,7 @@ def test_two_clicks_make_a_box_in_the_pictures_pixels_whichever_corner_comes_fir
 def test_two_clicks_on_one_line_are_no_box() -> None:
     text, corner, _, problem = page.click(Image.new("RGB", (48, 48)), "", (10, 10), (103, 400))
     assert (text, corner) == ("", None)
-    assert "make no box" in problem
+    assert "do not form a box" in problem
 
 
 def test_undo_takes_the_first_corner_back_or_else_the_last_box() -> None:

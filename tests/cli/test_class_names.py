@@ -164,10 +164,10 @@ def test_a_backbone_alone_and_flags_that_do_not_apply_are_refused(data: Path, tm
     said = refused("predict", CLIP_DIR, data / "test")
     assert "not trained by a method of this package" in said
     assert "--class_names FILE" in said
-    assert "--class_names: give both" in refused("predict", CLIP_DIR, data / "test", "--templates", "a {}.")
+    assert "--class_names. Pass both" in refused("predict", CLIP_DIR, data / "test", "--templates", "a {}.")
     names = data / "names.txt"
     assert "--title" in refused("predict", CLIP_DIR, data / "test", "--class_names", names, "--title", "mug")
-    assert "Name files" in refused("predict", CLIP_DIR, "--class_names", names)
+    assert "Pass files" in refused("predict", CLIP_DIR, "--class_names", names)
     assert "must hold" in refused("predict", CLIP_DIR, data, "--class_names", names, "--templates", "nothing")
 
 
@@ -184,7 +184,7 @@ def test_zero_shot_writes_a_model_that_evaluates_and_predicts(
     assert model.config.templates == ["a photo of a {}.", "a drawing of a {}.", "a {}."]
     assert "ClipZeroShotForImageClassification" in (tmp_path / "zs" / "README.md").read_text()
     assert accuracy_of(tmp_path / "zs", data, "--class_names", data / "names.csv") > 0
-    assert "holds files" in refused(*flags, tmp_path / "zs")
+    assert "already contains files" in refused(*flags, tmp_path / "zs")
 
 
 def test_zero_shot_of_videos_is_the_mean_of_the_frames(data: Path, tmp_path: Path, capsys: Any) -> None:

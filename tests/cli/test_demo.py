@@ -51,5 +51,5 @@ def test_a_demo_shows_its_commands_and_says_what_to_look_at_and_to_type(
     assert [words[0] for words in typed] == ["make_playground", "train", "predict"]
     looked, _, last = printed.rpartition("Look at:")[2].strip().rpartition("\n")
     assert all(Path(line.strip()).exists() for line in looked.splitlines())
-    assert last == "Then try it on a page: hf-prompt app hf-prompt-demo/coop"
+    assert last == "Then open the web page: hf-prompt app hf-prompt-demo/coop"
     assert "Predict with: hf-prompt predict hf-prompt-demo/coop photo.jpg" in printed

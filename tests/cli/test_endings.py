@@ -41,12 +41,12 @@ def files_of(folder: Path) -> dict[Path, bytes]:
             evaluate,
             "evaluate",
             ["evaluate", "mine", "--test_dir", "x"],
-            "mine is as it was, and no results were written",
+            "mine was not changed, and no results were written",
         ),
-        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine is as it was; not written: t.csv."),
-        (predict, "predict", ["predict", "mine", "x"], "mine is as it was. Run the same command again to start over."),
-        (export, "export", ["export", "mine", "--output", "m.onnx"], "mine is as it was, and so is m.onnx."),
-        (report, "write_report", ["report", "."], "Runs are as they were"),
+        (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine was not changed; not written: t.csv."),
+        (predict, "predict", ["predict", "mine", "x"], "mine was not changed. Run the same command again to start over."),
+        (export, "export", ["export", "mine", "--output", "m.onnx"], "mine and m.onnx were not changed."),
+        (report, "write_report", ["report", "."], "The runs were not changed"),
         (make_playground, "make", ["make_playground", "images", "x"], "Run the same command again to start over."),
     ],
 )
@@ -74,7 +74,7 @@ def test_predictions_that_do_not_fit_on_the_disk_leave_the_table_as_it_was(
     with full_disk(20):
         message = ended(["predict", run, data / "test", "--csv", table])
     assert message.startswith("error: Cannot write")
-    assert message.endswith(f"{run} is as it was, and so is {table}.")
+    assert message.endswith(f"{run} was not changed, and neither was {table}.")
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == [table]
     assert table.read_text() == "earlier"
@@ -182,7 +182,7 @@ def test_what_is_our_own_error_keeps_its_traceback(error: type[Exception]) -> No
 
 
 def test_a_method_without_an_original_format_is_named() -> None:
-    assert ended(["convert", "mantis"]) == "error: mantis has no other format to convert from."
+    assert ended(["convert", "mantis"]) == "error: mantis has no original format to convert from."
     prompted = {"kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
     assert convert.parsers().keys() == {
         f"convert {each}" for each in {"action_clip", "alpro", "coop", "cpt"} | prompted

@@ -43,7 +43,7 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture) -
     text = capsys.readouterr().out
     for command, what in COMMANDS.items():
         assert re.search(rf"^ +{command} +{what}$", text, re.MULTILINE)
-    for code in ("0 all went well", "1 something is wrong", "2 the command line", "130 interrupted", "143"):
+    for code in ("0    success", "1    a problem", "2    an invalid command line", "130  interrupted", "143"):
         assert code in text
     assert main([]) == 2
     assert capsys.readouterr().err == text
@@ -53,7 +53,7 @@ def test_an_unknown_word_names_the_nearest_and_is_wrong_usage(capsys: pytest.Cap
     assert main(["predcit"]) == 2
     assert "there is no command 'predcit'. Did you mean predict?" in capsys.readouterr().err
     assert main(["xyzzy"]) == 2
-    assert "`hf-prompt --help` lists the commands" in capsys.readouterr().err
+    assert "Run `hf-prompt --help` for the list of commands" in capsys.readouterr().err
     assert main(["benchmark", "coop"]) == 2
     assert "Run `python scripts/benchmark.py` in a checkout" in capsys.readouterr().err
     for argv, said in (
@@ -61,7 +61,7 @@ def test_an_unknown_word_names_the_nearest_and_is_wrong_usage(capsys: pytest.Cap
         (["train", "coop", "--shot", "4"], "there is no flag --shot. Did you mean --shots?"),
         (["train", "coop", "--lerning_rate=1"], "there is no flag --lerning_rate. Did you mean --learning_rate?"),
         (["evaluate", "run", "--test_dri", "x"], "there is no flag --test_dri. Did you mean --test_dir?"),
-        (["predict", "run", "x.png", "--xyzzy"], "`hf-prompt predict --help` lists the flags"),
+        (["predict", "run", "x.png", "--xyzzy"], "Run `hf-prompt predict --help` for the list of flags"),
         (["convert", "copo"], "there is no method 'copo'. Did you mean coop?"),
         (["convert", "coop", "--check", "x"], "there is no flag --check."),
         (["demo", "image"], "there is no demo 'image'. Did you mean images?"),

@@ -143,7 +143,7 @@ def test_bad_input_says_that_nothing_is_lost(modern_clip: Path, data: Path, tmp_
     message = ended(["train", "coop", str(tmp_path / "absent.yaml")])
     assert "absent.yaml" in message
     assert message.endswith("Nothing was written. Fix the problem above and rerun the same command.")
-    assert ended(["train", "clip_zero_shot"]).startswith("error: there is nothing to train of clip_zero_shot")
+    assert ended(["train", "clip_zero_shot"]).startswith("error: clip_zero_shot cannot be trained")
 
 
 def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
@@ -320,12 +320,12 @@ def test_files_that_hold_no_flags_are_refused(tmp_path: Path, capsys: pytest.Cap
         assert ended(["train", "coop", str(file)]) == 2
         assert f"{file}: {said}" in capsys.readouterr().err
     for text, said in (
-        ("just text", "is no file of flags"),
-        ("- shots\n- 4", "is no file of flags"),
+        ("just text", "is not a file of flags"),
+        ("- shots\n- 4", "is not a file of flags"),
         ("shots: [4", "cannot be read as YAML"),
         ("a: " * 3000, "cannot be read as YAML"),
         ("shots: " + "[" * 3000, "cannot be read as YAML"),
-        ("seeds: [[1], 2]", "seeds is a value, a list of them, or a mapping"),
+        ("seeds: [[1], 2]", "expected seeds to be a value, a list of values or a mapping"),
         ("shots: 4" + " " * 70_000, "may have at most 65536"),
     ):
         file.write_text(text)

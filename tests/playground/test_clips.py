@@ -118,7 +118,7 @@ def test_draws_differ_in_length_and_look() -> None:
 
 
 def test_unknown_motions_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"Unknown pair \('up', 'down'\); known are .*'moving down', 'moving up'"):
+    with pytest.raises(ValueError, match=r"Unknown pair \('up', 'down'\). Choose one of .*'moving down', 'moving up'"):
         draw_opposites(("up", "down"), np.random.default_rng(0))
 
 

@@ -107,7 +107,7 @@ def test_an_empty_box_is_refused_by_its_index(box: list[float]) -> None:
 
 @pytest.mark.parametrize("box", [[0, 0, 5], [0, 0, 5, float("nan")], [0, 0, 5, float("inf")]])
 def test_a_box_that_is_not_four_numbers_is_refused_by_its_index(box: list[float]) -> None:
-    with pytest.raises(ValueError, match="Box 0 is not four numbers"):
+    with pytest.raises(ValueError, match="Expected four numbers x1, y1, x2, y2 for box 0"):
         clip_boxes([box], (30, 20))
 
 

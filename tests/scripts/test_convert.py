@@ -100,12 +100,12 @@ def test_mistakes_are_said_in_one_line(original: tuple[Path, Any], openai_clip: 
     run, _ = original
     flags = ("--backbone", openai_clip, "--class_names", tmp_path / "names.txt", "--output_dir", tmp_path / "out")
     checkpoint = ("--checkpoint", run)
-    assert "--backbone and --class_names are needed" in refused("coop", *checkpoint, "--output_dir", tmp_path / "out")
+    assert "Pass --backbone and --class_names" in refused("coop", *checkpoint, "--output_dir", tmp_path / "out")
     assert "no model.pth.tar-7" in refused("coop", *checkpoint, *flags, "--epoch", 7)
-    assert "counts from 1" in refused("coop", *checkpoint, *flags, "--epoch", 0)
+    assert "at least 1" in refused("coop", *checkpoint, *flags, "--epoch", 0)
     assert "no checkpoint" in refused("coop", "--checkpoint", tmp_path / "missing", *flags)
     assert "zip format" in refused("coop", "--checkpoint", tmp_path / "names.txt", *flags)
-    assert "no other format" in refused("clip_zero_shot", *checkpoint, *flags)
+    assert "no original format" in refused("clip_zero_shot", *checkpoint, *flags)
     assert refused("unheard_of", *checkpoint, *flags) == "2"
     assert not (tmp_path / "out").exists()
 

@@ -233,7 +233,7 @@ def test_methods_are_listed_and_help_is_given(capsys: pytest.CaptureFixture) -> 
     assert refused("train.py", "--help") == "0"
     assert f"Methods: {', '.join(methods_with('recipe'))}\n" in capsys.readouterr().out
     assert refused("train.py", "unheard_of") == "2"
-    assert "nothing to train of clip_zero_shot" in refused("train.py", "clip_zero_shot")
+    assert "clip_zero_shot cannot be trained" in refused("train.py", "clip_zero_shot")
     for name in ("evaluate.py", "predict.py"):
         assert refused(name, "--help") == "0"
         assert f"hf-prompt {name.removesuffix('.py')} runs/" in capsys.readouterr().out

@@ -83,7 +83,7 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
         rows = read_rows(folder / "predictions.csv")
         assert sum(int(row["right_candidates"]) > 0 for row in rows) / 5 == 0.8
         chance = sum(int(row["right_candidates"]) / int(row["candidates"]) for row in rows) / 5
-        assert f"chance, a random candidate region        {chance:7.2%}" in printed
+        assert f"chance (random candidate region)         {chance:7.2%}" in printed
         assert f"| chance | {chance:.2%} |" in card.text
         with Image.open(folder / "answers.png") as answers:
             assert answers.width > answers.height > 300  # four of five images next to each other
@@ -101,7 +101,7 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     script("evaluate.py")([str(tmp_path), "--test_dir", str(data / "test"), "--json", str(tmp_path / "e.json")])
     printed = capsys.readouterr().out
     assert "oracle 80.00%" in printed
-    assert f"5 expressions; a random candidate region is right with chance {chance:.2%}" in printed
+    assert f"5 expressions; the accuracy of a random candidate region is {chance:.2%}" in printed
     evaluated = json.loads((tmp_path / "e.json").read_text())
     assert [evaluated["seeds"][seed]["accuracy"] for seed in ("0", "3")] == accuracies
     script("report.py")([str(tmp_path / "results.json"), "--output_dir", str(tmp_path / "report")])

@@ -43,7 +43,7 @@ def test_a_prompt_that_started_from_words_finds_them(
         [str(number), word, f"{itself:.4f}"] for number, word in enumerate(["the", "photo", "of"], start=1)
     ]
     assert f"to its nearest other token: {result['typical_nearest']:.4f}" in " ".join(lines)
-    assert lines[-1].endswith("do not explain what the prompt does.")
+    assert lines[-1].endswith("do not explain what the prompt does: ")
 
 
 def test_class_specific_context_is_shown_by_class(
@@ -70,7 +70,7 @@ def test_class_specific_context_is_shown_by_class(
 def test_mistakes_are_said_in_one_line(openai_clip: Path, tmp_path: Path) -> None:
     CoOpForImageClassification.from_backbone(openai_clip, NAMES).save_pretrained(tmp_path / "shared")
     ClipZeroShotForImageClassification.from_backbone(openai_clip, NAMES).save_pretrained(tmp_path / "words")
-    assert "all classes share one" in refused(tmp_path / "shared", "--class_name", "cat")
+    assert "all classes of this model share one" in refused(tmp_path / "shared", "--class_name", "cat")
     assert "no learned context" in refused(tmp_path / "words")
     assert "no trained model" in refused(tmp_path)
     assert "from 1 to 530" in refused(tmp_path / "shared", "--top_k", 0)

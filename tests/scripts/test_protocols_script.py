@@ -157,4 +157,4 @@ def test_pictures_as_in_testing_are_a_choice_and_a_negative_number_is_not(
 ) -> None:
     script("train.py")(flags(modern_clip, data, tmp_path, "--augmented_views", 0, "--feature_cache", "off"))
     assert json.loads((tmp_path / "results.json").read_text())["arguments"]["augmented_views"] == 0
-    assert "at least 0; got -1" in refused("train.py", *flags(modern_clip, data, tmp_path, "--augmented_views", -1))
+    assert "at least 0, got -1" in refused("train.py", *flags(modern_clip, data, tmp_path, "--augmented_views", -1))

@@ -30,5 +30,5 @@ def test_a_file_that_is_no_result_ends_the_script_with_its_name(tmp_path: Path) 
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(SCRIPT))["main"]([str(tmp_path)])
     assert str(stop.value.code).startswith(
-        f"error: {tmp_path / 'results.json'} is not a result as `hf-prompt train` writes it"
+        f"error: {tmp_path / 'results.json'} is not a result that `hf-prompt train` wrote"
     )

@@ -179,7 +179,7 @@ def test_retrieval_is_trained_tested_and_asked(
     script("predict.py")([*search, "a big green ball", *picture])
     printed = capsys.readouterr().out
     assert "among 4 videos" in printed
-    assert "Skipped, as they cannot be read: 1 videos" in printed
+    assert "Skipped 1 videos that cannot be read" in printed
     assert printed.count(".mp4") == 3
     with Image.open(tmp_path / "found.png") as found:
         assert found.width > 300
@@ -211,7 +211,7 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     assert result["by_kind"]["who"] == 1.0  # the only answer to its words
     assert result["by_kind"]["what"] == sum(int(row["right"]) for row in rows if row["kind"] == "what") / 4 <= 0.75
     assert result["accuracy"] == sum(int(row["right"]) for row in rows) / 8 > result["before"]["accuracy"]
-    assert "5 answers. 2 training questions have others and were left out." in capsys.readouterr().out
+    assert "5 answers. 2 training questions have other answers and were left out." in capsys.readouterr().out
     text, metadata, numbers = check_card(tmp_path / "run", results, data, tmp_path, backbone)
     assert metadata["pipeline_tag"] == metadata["type"] == "video-question-answering"
     assert numbers == {
@@ -221,7 +221,7 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     }
     assert f"| seed 1, before training | {result['before']['accuracy']:.2%} |" in text
     assert "16 questions, of which 2 have answers that are not in the list" in text
-    assert "one of 5 answers is chosen; right answers of 1 test questions are not among them" in text
+    assert "the model chooses one of 5 answers; the right answers of 1 test questions are not among them" in text
     with Image.open(tmp_path / "run" / "answers.png") as picture:
         assert picture.height > 300
     model = AutoModel.from_pretrained(tmp_path / "run")
@@ -345,9 +345,9 @@ def test_broken_videos_are_counted_and_refused_before_training(
     [
         ("retrieval", ("--train_file", "/nowhere.jsonl"), "nowhere"),
         ("retrieval", ("--backbone", "/nowhere"), "nowhere"),
-        ("question-answering", ("--answers", "A"), "'dog' is there twice"),
+        ("question-answering", ("--answers", "A"), "'dog' is repeated"),
         ("question-answering", ("--answers", "B"), "None of the 16 questions"),
-        ("question-answering", ("--answers", "C"), "indices are not 0 to 1"),
+        ("question-answering", ("--answers", "C"), "the indices 0 to 1"),
         ("pretraining", ("--prompter", "BACKBONE"), "Pass them with --entities"),
         ("pretraining", ("--prompter", "BACKBONE", "--entities", "E"), "is entity 0 again"),
     ],
@@ -375,9 +375,9 @@ def test_wrong_input_is_refused_before_training(
     ("more", "message"),
     [
         (("--task", "retrieval", "--dataset", "msvd"), "released settings of retrieval for msrvtt and didemo"),
-        (("--task", "retrieval", "--answers", "a"), "--answers is of --task question-answering"),
-        (("--task", "retrieval", "--vision", "v"), "say what training begins from"),
-        (("--task", "pretraining", "--entities", "e"), "pass it, too, as --prompter"),
+        (("--task", "retrieval", "--answers", "a"), "--answers applies to --task question-answering"),
+        (("--task", "retrieval", "--vision", "v"), "the model to start from is missing"),
+        (("--task", "pretraining", "--entities", "e"), "pass --prompter too"),
         (("--task", "retrieval", "--num_frames", "0"), "--num_frames is at least 1"),
         (
             (
@@ -429,10 +429,10 @@ def test_defaults_are_the_released_settings(
 
 def test_what_a_model_does_not_do_is_said(backbone: Path, data: Path) -> None:
     clip = str(data / "test0.mp4")
-    assert "pass --text to search them, or --question" in refused("predict.py", backbone, clip)
-    assert "answers no questions" in refused("predict.py", backbone, clip, "--question", "what is it")
+    assert "Pass --text to search the videos, or --question" in refused("predict.py", backbone, clip)
+    assert "does not answer questions" in refused("predict.py", backbone, clip, "--question", "what is it")
     assert "--csv does not apply to" in refused("predict.py", backbone, clip, "--text", "a", "--csv", "c.csv")
-    assert "--index does not go with --question" in refused(
+    assert "--index does not apply to --question" in refused(
         "predict.py", backbone, clip, "--question", "a", "--index", "i"
     )
 
@@ -443,7 +443,7 @@ def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.Capture
     build = script("build_entities.py")
     build([str(tmp_path / "captions.json"), str(tmp_path / "out.txt"), "--entities", str(tmp_path / "list.txt")])
     assert (tmp_path / "out.txt").read_text() == "dog 3\ncat 2\n"
-    assert "only so many are there, of the 1000 wanted" in capsys.readouterr().out
+    assert "out of the requested 1000" in capsys.readouterr().out
     (tmp_path / "twice.txt").write_text("cat\nCat\n")
     files = (tmp_path / "captions.json", tmp_path / "out.txt", "--entities")
     assert "is entity 0 again" in refused("build_entities.py", *files, tmp_path / "twice.txt")

@@ -138,7 +138,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
         assert picture.width > 1000
     card = check_card(tmp_path, "1", data, tmp_path, backbones["gpt2"])
     assert "- **Language model**: gpt2" in card.text
-    assert "- **Trained on**: 8 examples; 4 were held out of them" in card.text
+    assert "- **Trained on**: 8 examples; of these, 4 were held out" in card.text
     assert "- **Tested on**: 12 examples: test.jsonl" in card.text
     assert "- **Decoding**: `max_new_tokens=6, num_beams=4`" in card.text
     assert "hf-prompt train mantis --language_model gpt2" in card.text
@@ -184,7 +184,7 @@ def test_evaluations_write_samples_and_log_scores(backbones: dict[str, Path], da
             {name: scores[name] for name in ("bleu_4", "rouge_l", "cider_d")}
         )
     text = (tmp_path / "samples.md").read_text()
-    assert f"- picture: `{rows[0]['images'][0]}`" in text
+    assert f"- image: `{rows[0]['images'][0]}`" in text
     assert f"- reference: {rows[0]['references'][0]}" in text
 
 
@@ -399,7 +399,7 @@ def test_two_processes_train_and_write_as_one(
     command += ["--per_device_train_batch_size", "2", "--ddp_backend", "gloo"]
     finished = run_program(command)
     assert finished.returncode == 0, finished.stderr[-3000:]
-    assert finished.stdout.count("Write more with") == 1
+    assert finished.stdout.count("Generate more with") == 1
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     before = AutoModelForCausalLM.from_pretrained(backbones["llama"]).state_dict()
     moved = max((one[f"language_model.{name}"][: len(t)] - t).abs().max().item() for name, t in before.items())
@@ -482,7 +482,7 @@ def test_wrong_input_is_refused_before_training(
         (("--eval_samples", 0), "--eval_samples"),
         (("--top_p", 0.9), "add --do_sample"),
         (("--validation_fraction", 1), "below 1"),
-        (("--seeds", 1, 1), "name each seed once"),
+        (("--seeds", 1, 1), "expected different --seeds"),
         (("--lora_r", -1), "--lora_r"),
     ],
 )

@@ -327,7 +327,7 @@ def test_zero_shot_accuracies_may_differ_as_between_machines(tmp_path: Path) -> 
 
 def test_targets_of_one_name_are_refused(tmp_path: Path) -> None:
     tests = {name: entry("DTD", 0.4, 0.5) for name in ("source", "a", "b")}
-    with pytest.raises(ValueError, match="two targets called 'DTD'"):
+    with pytest.raises(ValueError, match="two targets with the name 'DTD'"):
         tables(tmp_path, {"a": run("cross-dataset", "DTD", tests)})
 
 
@@ -336,15 +336,15 @@ def test_targets_of_one_name_are_refused(tmp_path: Path) -> None:
     [
         ("{", "line 1"),
         ("[" * 100_000, "recursion"),
-        ("[]", "it must be of type dict, not list"),
+        ("[]", "expected a dict, got list"),
         ('{"seeds": {}}', "data is missing"),
-        ({"protocol": "zero"}, "its protocol is 'zero', not one of few-shot, base-to-new, cross-dataset"),
+        ({"protocol": "zero"}, "the protocol 'zero' is not one of few-shot, base-to-new, cross-dataset"),
         ({"shots": "16"}, "shots must be of type int, not str"),
         ({"shots": True}, "shots must be of type int, not bool"),
-        ({"seeds": {}}, "it has no seeds"),
+        ({"seeds": {}}, "there are no seeds"),
         ({"protocol": "base-to-new"}, "the test on base and new is missing"),
-        ({"tests": {"test": entry("DTD", 0.5, 50.0)}}, "mean must be a number from 0 to 1, not 50.0"),
-        ({"tests": {"test": entry("DTD", float("nan"), 0.5)}}, "accuracy must be a number from 0 to 1, not nan"),
+        ({"tests": {"test": entry("DTD", 0.5, 50.0)}}, "mean must be a number from 0 to 1, got 50.0"),
+        ({"tests": {"test": entry("DTD", float("nan"), 0.5)}}, "accuracy must be a number from 0 to 1, got nan"),
         ({"tests": {"test": {"title": "DTD"}}}, "zero_shot is missing"),
     ],
 )
@@ -352,7 +352,7 @@ def test_other_json_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any
     path = tmp_path / "results.json"
     path.write_text(text if isinstance(text, str) else json.dumps(few_shot("DTD", 4, 0.5) | text))
     with pytest.raises(
-        ValueError, match=rf"{re.escape(str(path))} is not a result as `hf-prompt train` writes it: .*{message}"
+        ValueError, match=rf"{re.escape(str(path))} is not a result that `hf-prompt train` wrote:  .*{message}"
     ):
         accuracies_of(read_result(path))
 
@@ -459,7 +459,7 @@ def test_mean_average_precision_is_named_and_not_averaged_with_accuracy(tmp_path
         ["zero-shot", "12.50", "25.00", "75.00"],
         ["ActionCLIP, all examples", "25.00 ± 1.00", "50.00 ± 1.00", "87.50 ± 0.50"],
     ]
-    assert "mean average precision (mAP), in %" in (tmp_path / "out" / "report.md").read_text()
+    assert "mean average precision (mAP) for several labels, in %" in (tmp_path / "out" / "report.md").read_text()
 
 
 def of_texts(path: Path, bleu: float, seeds: int = 1, **changes: Any) -> dict[str, Any]:
@@ -533,11 +533,11 @@ def test_video_text_runs_have_tables_by_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["image-text-to-text", "retrieval"])
 def test_results_that_lack_the_scores_of_their_task_are_refused(task: str, tmp_path: Path) -> None:
     write(tmp_path, {"texts": {"method": "M", "task": task, "seeds": {"1": {}}}})
-    with pytest.raises(ValueError, match="is not a result as `hf-prompt train` writes it: data is missing"):
+    with pytest.raises(ValueError, match="is not a result that `hf-prompt train` wrote: data is missing"):
         build_sections(read_results([tmp_path]))
 
 
 def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"a": of_videos("hmdb", 0, 0.5, kind="sound")})
-    with pytest.raises(ValueError, match="its task is 'sound', which none here is"):
+    with pytest.raises(ValueError, match="the task 'sound' does not exist"):
         build_sections(read_results([tmp_path]))

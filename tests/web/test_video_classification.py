@@ -46,7 +46,7 @@ def test_a_clip_is_played_and_answered_and_other_actions_can_be_asked_for(
 
     page.get_by_label("Class names").fill("growing\nshrinking\ngrowing")
     expect(page.locator(".answer .name")).to_have_count(2)
-    expect(page.get_by_role("status").filter(has_text="“growing” stands in lines 1 and 3")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="“growing” is repeated in lines 1 and 3")).to_be_visible()
     check_looks(page)
 
 

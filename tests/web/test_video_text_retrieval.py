@@ -67,10 +67,10 @@ def test_what_is_wrong_with_a_sentence_is_said_in_words(
     expect(page.locator("#status")).to_contain_text("can be searched")
     transformers_may_warn.clear()
     problem = page.locator(".notice .problem")
-    page.get_by_role("button", name="Find clips").click()
+    page.get_by_role("button", name="Find videos").click()
     expect(problem).to_contain_text("The sentence is empty")
     page.get_by_label("Sentence").fill("red " * 100)
-    page.get_by_role("button", name="Find clips").click()
+    page.get_by_role("button", name="Find videos").click()
     expect(problem).to_contain_text("The sentence is too long: it has 102 tokens, and the model reads 40")
     check_looks(page)
 
@@ -115,7 +115,7 @@ def test_a_broken_clip_is_named(
 ) -> None:
     page = open_page(asked_address)
     page.get_by_role("button", name="Ask").click()
-    expect(page.locator(".problem")).to_contain_text("There is no clip yet")
+    expect(page.locator(".problem")).to_contain_text("There is no video")
     page.locator("#clip input[type=file]").set_input_files(folder / "torn.mp4")
     expect(page.locator(".problem")).to_contain_text("Cannot read the video torn.mp4")
     expect(page.locator(".problem")).to_be_in_viewport()

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
     from hf_prompt_cli.ending import ending
 
-    with ending(lambda: "Nothing was changed."):
+    with ending(lambda: "No files were changed."):
         from hf_prompt_models.app import Options, export_space, serve
 
         options = Options(arguments.clips, arguments.proposals, arguments.device, arguments.backbone)

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     parser = parsers()["build_entities"]
     arguments = parse(parser, argv)
     if arguments.top < 1:
-        parser.error(f"--top is at least 1; got {arguments.top}")
+        parser.error(f"expected --top to be at least 1, got {arguments.top}")
     with ending(lambda: f"{arguments.output} was not written.", AGAIN):
         print(build(arguments))
     return 0
@@ -60,9 +60,12 @@ def build(arguments: argparse.Namespace) -> str:
     captions = check_captions(read_captions(arguments.captions))
     counts = count_nouns(captions) if listed is None else count_listed(captions, listed)
     if not counts:
-        raise ValueError(f"None of the {len(captions)} captions of {arguments.captions} names an entity.")
+        raise ValueError(
+            f"None of the {len(captions)} captions of {arguments.captions} contains an entity. Pass other "
+            "captions or entities."
+        )
     best = most_frequent(counts, arguments.top)
     write_text(arguments.output, "".join(f"{name} {count}\n" for name, count in best))
     shown = ", ".join(name for name, _ in best[:10])
-    fewer = f" (only so many are there, of the {arguments.top} wanted)" if len(best) < arguments.top else ""
+    fewer = f" (out of the requested {arguments.top}, because there are no more)" if len(best) < arguments.top else ""
     return f"{len(captions)} captions, {len(counts)} entities; wrote {len(best)}{fewer}: {shown}, …"

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     convertible = methods_with("convert")
     if argv and argv[0] in methods() and argv[0] not in convertible:
-        sys.exit(f"error: {argv[0]} has no other format to convert from.")
+        sys.exit(f"error: {argv[0]} has no original format to convert from.")
     help_text = f"{__doc__}\nMethods: {', '.join(convertible)}"
     method, flags = chosen("hf-prompt convert", "method", argv, convertible, help_text), argv[1:]
 
@@ -55,6 +55,6 @@ def main(argv: Sequence[str]) -> int:
     if vars(arguments).get("backbone") == PLAYGROUND:
         arguments.backbone = CLIP_DIR
     logging.disable_progress_bar()
-    with ending(lambda: f"The checkpoint is as it was; {arguments.output_dir} was not finished."):
+    with ending(lambda: f"The checkpoint was not changed; {arguments.output_dir} is incomplete."):
         print("\n".join(conversion_of(method).convert(arguments)))
     return 0

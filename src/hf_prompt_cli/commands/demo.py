@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     parser = parsers()["demo"]
     arguments = parse(parser, argv)
     if arguments.kind not in KINDS:
-        hint = did_you_mean(arguments.kind, KINDS) or f" One of: {', '.join(KINDS)}."
+        hint = did_you_mean(arguments.kind, KINDS) or f" Choose one of: {', '.join(KINDS)}."
         parser.error(f"there is no demo {arguments.kind!r}.{hint}")
     print(announcement(arguments.kind, arguments.output_dir))
     for words in commands(arguments.kind, arguments.output_dir):
@@ -117,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
     pictures, model = LOOK_AT[arguments.kind]
     folder = Path(arguments.output_dir)
     print("\nLook at:", *(f"  {folder / picture}" for picture in pictures), sep="\n")
-    print("Then try it on a page: " + shlex.join(["hf-prompt", "app", str(folder / model)]))
+    print("Then open the web page: " + shlex.join(["hf-prompt", "app", str(folder / model)]))
     return 0
 
 

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     named = COMMAND.named(argv)
     logging.disable_progress_bar()
-    with ending(lambda: f"{named.model} is as it was, and no results were written.", AGAIN):
+    with ending(lambda: f"{named.model} was not changed, and no results were written.", AGAIN):
         evaluate(named, argv)
     return 0
 
@@ -87,7 +87,7 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
         write_json(arguments.json, results)
     print(task.summarise_evaluation(results))
     if written := written_files(arguments, directories):
-        print(f"\nWritten: {', '.join(map(str, written))}")
+        print(f"\nSaved: {', '.join(map(str, written))}")
 
 
 def written_files(arguments: argparse.Namespace, seeds: Mapping[str, Path]) -> list[Path]:

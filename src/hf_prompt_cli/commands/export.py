@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     arguments = parse(parsers()["export"], argv)
     logging.disable_progress_bar()
-    with ending(lambda: f"{arguments.model} is as it was, and so is {arguments.output}."):
+    with ending(lambda: f"{arguments.model} and {arguments.output} were not changed."):
         export(arguments)
     return 0
 
@@ -93,8 +93,9 @@ def export(arguments: argparse.Namespace) -> None:
     )
     output = Path(arguments.output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, opset {report.opset}, {model.config.num_labels} classes")
-    print(f"{output.with_name('preprocessor_config.json')}: how to prepare images")
+    print(f"{output.with_name('preprocessor_config.json')}: settings of the image preprocessing")
     print(
-        f"On {report.checked_images} images, one by one and by three, onnxruntime's logits differ from the model's by "
-        f"{report.absolute_difference:.1e} at most, {report.relative_difference:.1e} of the largest logit."
+        f"On {report.checked_images} images, one at a time and in batches of three, the logits of onnxruntime "
+        f"differ from those of the model by at most {report.absolute_difference:.1e}, which is "
+        f"{report.relative_difference:.1e} of the largest logit."
     )

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     arguments = parse(parsers()["interpret"], argv)
     logging.disable_progress_bar()
-    with ending(lambda: f"{arguments.model} is as it was."):
+    with ending(lambda: f"{arguments.model} was not changed."):
         result = interpret(arguments)
         print_table(result)
         if arguments.json:
@@ -77,16 +77,22 @@ def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
     moved = {} if arguments.backbone is None else {"base_model_name_or_path": arguments.backbone}
     model = AutoModelForImageClassification.from_pretrained(directory, **moved)
     if model.context is None:
-        raise ValueError(f"{directory} holds no learned context: its prompts are words already.")
+        raise ValueError(
+            f"{directory} contains no learned context, because its prompts are hand-written. Pass a model with a "
+            "learned context, such as CoOp."
+        )
     context, names = model.context[None], [None]
     if model.context.dim() == 3:
         context, names = model.context, model.config.class_names
     if arguments.class_name:
         if names == [None]:
-            raise ValueError("--class_name is for class-specific context; here all classes share one.")
+            raise ValueError(
+                "--class_name applies only to a class-specific context, but all classes of this model share one. "
+                "Remove the flag."
+            )
         unknown = sorted(set(arguments.class_name) - set(names))
         if unknown:
-            raise ValueError(f"{directory} has no class {', '.join(map(repr, unknown))}.")
+            raise ValueError(f"{directory} has no class {', '.join(map(repr, unknown))}. Pass a class of the model.")
         chosen = [index for index, name in enumerate(names) if name in arguments.class_name]
         context, names = context[chosen], [names[index] for index in chosen]
     embeddings = model.clip.text_model.embeddings.token_embedding.weight
@@ -117,8 +123,8 @@ def print_table(result: dict[str, Any]) -> None:
     median = statistics.median(tokens[0]["score"] for context in result["contexts"] for tokens in context["vectors"])
     measure = {"euclidean": "Distance", "cosine": "Similarity"}[result["metric"]]
     print(
-        f"\n{measure} of a vector to its nearest token: {median:.4f} in the median; of a token to its nearest other "
-        f"token: {result['typical_nearest']:.4f}.\n"
-        "Nearest words are a curiosity: after training they are close in no useful sense, CoOp's authors found them\n"
-        "hard to interpret, and they do not explain what the prompt does."
+        f"\n{measure} of a vector to its nearest token: {median:.4f} (median); of a token to its nearest "
+        f"other token: {result['typical_nearest']:.4f}.\nThe nearest words do not explain what the prompt "
+        "does: after training, no token is close to a vector. The authors\nof CoOp also found them hard to "
+        "interpret."
     )

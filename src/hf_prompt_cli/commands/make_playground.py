@@ -126,12 +126,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     found = {words.split()[1]: parser for words, parser in parsers().items()}
-    what = chosen("hf-prompt make_playground", "thing", argv, list(found), f"{__doc__}\nTo make: {', '.join(found)}")
+    what = chosen("hf-prompt make_playground", "thing", argv, list(found), f"{__doc__}\nKinds: {', '.join(found)}")
     arguments = vars(parse(found[what], argv[1:]))
     with ending(lambda: "", AGAIN):
         make(what, arguments)
     if "output_dir" in arguments:
-        print(f"Written: {arguments['output_dir']}")
+        print(f"Saved: {arguments['output_dir']}")
     return 0
 
 
@@ -182,4 +182,4 @@ def compare_cards(seeing: list[str], blind: list[str], images: str | None, pictu
         print(f"{name:10}{scores['seeing'][name]:8.3f}{scores['blind'][name]:8.3f}{chance}")
     if picture is not None and images is not None:
         plot_blind_beside_seeing(seeing[0], blind[0], images, picture)
-        print(f"Picture: {picture}")
+        print(f"Saved figure: {picture}")

@@ -84,7 +84,7 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str:
         ValueError: If flags do not go together, or do not apply to the model.
     """
     if named.templates is not None and named.class_names is None:
-        raise ValueError("--templates goes with --class_names: give both.")
+        raise ValueError("--templates needs --class_names. Pass both.")
     if (backbone := raw_backbone(named)) is not None:
         task = task_named(f"{kind_of_files(named.files)}-classification")
         assert isinstance(task, ClassificationTask)
@@ -110,7 +110,7 @@ def check_files(task: Task[Any], arguments: argparse.Namespace) -> None:
         ValueError: If none is named.
     """
     if task.needs_files and not arguments.files:
-        raise ValueError("Name files, or folders of them, behind the model.")
+        raise ValueError("The files to predict on are missing. Pass files or folders after the model.")
 
 
 def raw_backbone(named: argparse.Namespace) -> str | None:
@@ -134,5 +134,5 @@ def kept(named: argparse.Namespace) -> str:
     files = [file for file in (named.csv, named.drawing) if file is not None]
     earlier = [file for file in files if Path(file).exists()]
     unwritten = [file for file in files if file not in earlier]
-    said = f"{named.model} is as it was" + (f", and so is {' and '.join(earlier)}" if earlier else "")
+    said = f"{named.model} was not changed" + (f", and neither was {' and '.join(earlier)}" if earlier else "")
     return f"{said}{'; not written: ' + ' and '.join(unwritten) if unwritten else ''}."

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(parsers()["report"], argv)
     first = Path(arguments.runs[0])
     output_dir = arguments.output_dir or (first.parent if first.is_file() else first)
-    with ending(lambda: "Runs are as they were.", AGAIN):
+    with ending(lambda: "The runs were not changed.", AGAIN):
         print(write_report(read_results(arguments.runs), output_dir))
-        print(f"\nWritten: {Path(output_dir) / REPORT_FILE}")
+        print(f"\nSaved: {Path(output_dir) / REPORT_FILE}")
     return 0

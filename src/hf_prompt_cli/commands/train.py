@@ -23,34 +23,38 @@ from hf_prompt_cli.parsing import check_flags, chosen
 
 
 CHOOSING = """\
-No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos by class
-names alone, CPT grounds phrases untrained: docs/clip_zero_shot.md, docs/cpt.md.
-No test set? --test_fraction 0.2 holds out a fifth of each class. Folders called n01 or roses? --class_names names.csv.
+No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos using only
+the class names, and CPT grounds phrases without training: docs/clip_zero_shot.md, docs/cpt.md.
+No test set? --test_fraction 0.2 holds out a fifth of each class.
+Are your folders named n01 or roses? Pass the class names with --class_names names.csv.
 
-How many examples? Accuracy in %, mean ± deviation over seeds, measured here with tiny backbones (docs/choosing.md):
+How many examples? Accuracy in %, mean ± deviation over seeds, measured with small backbones (docs/choosing.md):
 
-  examples                                         none  1           2           4           8           16
-  coop, drawn pictures, 12 classes                 46.8  43.4 ± 4.1  45.3 ± 3.7  46.9 ± 2.7  54.8 ± 2.1  58.3 ± 2.9
+  training examples                                none  1           2           4           8           16
+  coop, drawn images, 12 classes                   46.8  43.4 ± 4.1  45.3 ± 3.7  46.9 ± 2.7  54.8 ± 2.1  58.3 ± 2.9
   coop, photos of groceries, 81 classes            12.9  16.3 ± 0.4  19.9 ± 0.7  21.0 ± 0.1  21.3 ± 0.2  21.2 ± 0.2
   action_clip, photos of exercises, 7 classes      16.2  21.9 ± 2.5  25.6 ± 1.9  31.5 ± 1.3  30.5 ± 4.2  35.4 ± 0.4
-  cpt, drawn scenes, phrases in all                77.9  79.4 ± 1.8              85.4 ± 3.5              90.7 ± 0.6
+  cpt, drawn scenes, phrases in total              77.9  79.4 ± 1.8              85.4 ± 3.5              90.7 ± 0.6
 
-  One picture a class may teach less than the words know (46.8, then 43.4): every run prints the result without
-  training beside its own. Seeds differ by up to 4 points: use --seeds 1 2 3 before you believe a difference.
-  Where only the order of frames tells (128 clips a class): action_clip 69.2 ± 4.1 with --trainable head, 33.1 ± 0.2
-  with the frames' mean (docs/action_clip.md). All 2,000 phrases give cpt 99.4.
-  alpro from nothing, 655 sentences: median rank 45.5 of 218 (docs/alpro.md).
+  With a backbone this small, training on one image per class can be worse than zero-shot (46.8, then 43.4). Every run
+  also prints the result without training. Results vary by up to 4 points between seeds: use --seeds 1 2 3 before you
+  rely on a difference of that size.
+  If only the order of the frames tells the classes apart (128 clips per class), action_clip reaches 69.2 ± 4.1 with
+  --trainable head, and 33.1 ± 0.2 with the mean of the frames (docs/action_clip.md).
+  With all 2,000 phrases, cpt reaches 99.4.
+  alpro trained from scratch on 655 sentences reaches a median rank of 45.5 of 218 (docs/alpro.md).
 
-Which backbone? No figures of real, full-size backbones were measured here. A prompt shows nothing that its backbone
-does not see: try with openai/clip-vit-base-patch32, settle with openai/clip-vit-base-patch16, or any CLIP, MetaCLIP 2
-or SigLIP; `--backbone playground` is the tiny one in the package. cpt: dandelin/vilt-b32-mlm. mantis, frozen: any
-causal language model with any image model. A prompt fits the backbone that it was learned for.
+Which backbone? These results are not from full-size backbones. A prompt cannot add detail that its backbone does not
+see: start with openai/clip-vit-base-patch32, and use openai/clip-vit-base-patch16 for the final model, or any CLIP,
+MetaCLIP 2 or SigLIP; `--backbone playground` is the tiny model that ships with the package. For cpt, use
+dandelin/vilt-b32-mlm. For mantis and frozen, use any causal language model with any image model. A prompt works only
+with the backbone that it was trained for.
 
-Too slow? coop --augmented_views 16 trains without the image tower: 56.4 ± 0.4 in place of 58.3 ± 2.9 on the drawings,
-21.3 ± 0.2 in place of 21.2 ± 0.2 on the photos (docs/coop.md); a step of 32 pictures and 100 classes takes
-0.51 s in place of 2.40 (docs/performance.md).
+Too slow? coop --augmented_views 16 trains without the image encoder: 56.4 ± 0.4 instead of 58.3 ± 2.9 on the drawn
+images, and 21.3 ± 0.2 instead of 21.2 ± 0.2 on the photos of groceries (docs/coop.md). A step of 32 images and 100
+classes takes 0.51 s instead of 2.40 (docs/performance.md).
 
-See it first, offline: hf-prompt demo"""
+Try it first, offline: hf-prompt demo"""
 """Text that `hf-prompt train` prints below the list of methods; docs/choosing.md has the full version."""
 
 
@@ -76,8 +80,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if argv[0] in methods() and argv[0] not in trained:
         sys.exit(
-            f"error: there is nothing to train of {argv[0]}: its prompts are hand-written. "
-            "`hf-prompt train` says what can be."
+            f"error: {argv[0]} cannot be trained, because its prompts are hand-written. Run `hf-prompt train` "
+            "for the methods that can."
         )
     help_text = f"{__doc__}\nMethods: {', '.join(trained)}"
     method, typed = chosen("hf-prompt train", "method", argv, trained, help_text), list(argv[1:])
@@ -116,7 +120,7 @@ def flags_of_other_tasks(method: str) -> Mapping[str, str]:
 
     recipe = recipe_of(method)
     return {
-        f"--{each.name}": f"it is for {task.name}, and {method} is trained for {recipe.task}"
+        f"--{each.name}": f"it is for {task.name}, but {method} is trained for {recipe.task}"
         for task in all_tasks().values()
         if task.name != recipe.task
         for each in fields(task.data_arguments)
@@ -128,8 +132,7 @@ def advice(trained: Sequence[str]) -> str:
     from hf_prompt_models.models import recipe_of
 
     lines = [
-        "Which method? Each runs as `hf-prompt train METHOD …`; `hf-prompt train METHOD --help` has its flags and "
-        "examples.",
+        "Run a method with `hf-prompt train METHOD …`. `hf-prompt train METHOD --help` shows its flags and examples.",
         "",
         *(f"  {method:<11}  {recipe_of(method).use_case}" for method in trained),
     ]

@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
     arguments = parse(parsers()["zero_shot"], argv)
     logging.disable_progress_bar()
-    with ending(lambda: f"No model was written to {arguments.output_dir}."):
+    with ending(lambda: f"No model was saved to {arguments.output_dir}."):
         print(write_zero_shot(arguments))
     return 0
 
@@ -78,7 +78,7 @@ def write_zero_shot(arguments: argparse.Namespace) -> str:
     directory, task = Path(arguments.output_dir), task_named(f"{arguments.kind}-classification")
     assert isinstance(task, ClassificationTask)
     if directory.is_dir() and any(directory.iterdir()):
-        raise ValueError(f"{directory} holds files. Choose a new --output_dir.")
+        raise ValueError(f"{directory} already contains files. Choose a new --output_dir.")
     sentences = None if arguments.templates is None else read_templates(arguments.templates)
     model = task.build_zero_shot(arguments.backbone, read_class_names(arguments.class_names), sentences)
     model.save_pretrained(directory, save_backbone=arguments.save_backbone)
@@ -88,14 +88,14 @@ def write_zero_shot(arguments: argparse.Namespace) -> str:
     folder = shlex.quote(str(directory))
     return "\n".join(
         [
-            f"{directory}: a zero-shot classifier of {arguments.kind}s",
+            f"{directory}: a zero-shot classifier for {arguments.kind}s",
             f"  {len(names)} classes: {shown}",
             f"  1 template: {templates[0]}"
             if len(templates) == 1
             else f"  {len(templates)} templates: {templates[0]}, …",
             "",
             f"Predict with: hf-prompt predict {folder} {'photo.jpg' if arguments.kind == 'image' else 'clip.mp4'}",
-            f"Test with: hf-prompt evaluate {folder} --test_dir DIR",
+            f"Evaluate with: hf-prompt evaluate {folder} --test_dir DIR",
             f"Try it with: hf-prompt app {folder}",
         ]
     )

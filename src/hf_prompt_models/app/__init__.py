@@ -6,7 +6,9 @@ Requires gradio: `pip install "hf_prompt_models[app]"`.
 try:
     import gradio as gr
 except ImportError as error:
-    raise ImportError('The pages need gradio: pip install "hf_prompt_models[app]"') from error
+    raise ImportError(
+        'The web page needs gradio, which is not installed. Install it with pip install "hf_prompt_models[app]"'
+    ) from error
 
 import os
 

@@ -59,11 +59,12 @@ class ClipSearch:
     def __init__(self, model_dir: Path, options: Options, index_directory: Path = INDEX_DIRECTORY):
         if options.clips is None:
             raise ValueError(
-                f"{model_dir} finds clips by sentences, and searches a folder of yours for them: name it by "
-                "--clips FOLDER."
+                f"{model_dir} retrieves videos from a folder of yours, but no folder was passed. Pass --clips FOLDER."
             )
         if not options.clips.is_dir():
-            raise ValueError(f"There is no folder of clips {str(options.clips)!r}: name one by --clips.")
+            raise ValueError(
+                f"There is no folder of clips {str(options.clips)!r}. Pass an existing folder with --clips."
+            )
         self.clips = options.clips
         model = AlproForVideoTextRetrieval.from_pretrained(model_dir).to(options.torch_device).eval()
         self.processor = AutoProcessor.from_pretrained(model_dir)
@@ -110,7 +111,7 @@ class ClipSearch:
             try:
                 playable = playable_copy(clip, self._copies, name)
             except (OSError, UnreadableVideoError):
-                problems.append(f"{self.name_of(clip)} was found, and cannot be read any more.")
+                problems.append(f"{self.name_of(clip)} was found, but can no longer be read.")
                 continue
             found.append(FoundClip(self.name_of(clip), each["score"], playable))
         return found, problems
@@ -133,6 +134,6 @@ def check_sentence(text: str, tokenizer: PreTrainedTokenizerBase, most_tokens: i
         ValueError: if the text is empty or has more than `most_tokens` tokens.
     """
     if not text.strip():
-        raise ValueError(f"The {what} is empty: write one.")
+        raise ValueError(f"The {what} is empty. Write one.")
     count = len(tokenizer(text.strip(), verbose=False).input_ids)
     refuse_long_text(f"The {what}", text.strip(), count, most_tokens, in_python=False)

@@ -59,8 +59,9 @@ class Grounder:
         self.processor = AutoProcessor.from_pretrained(model_dir)
         if ADAPTERS[self.processor.backbone_type].reads_regions:
             raise ValueError(
-                f"{model_dir} has a backbone ({self.processor.backbone_type}) that reads a detector's features of "
-                "regions, not pixels, and a page has none to give it: call the processor with region_features=."
+                f"{model_dir} has a backbone ({self.processor.backbone_type}) that needs the region features "
+                "of a detector instead of pixels, which the page cannot compute. Call the processor in "
+                "Python with region_features=."
             )
         self.model: CptForVisualGrounding = AutoModel.from_pretrained(model_dir, **options.moved).eval()
         self.model.to(options.torch_device)

@@ -25,8 +25,8 @@ MAX_PICTURES = 24
 THUMBNAIL_PIXELS = 256
 
 LOCKED = (
-    "This prompt was learned for each class by itself (class_specific_context), so it cannot take other names. "
-    "Train with --class_specific_context false to edit them."
+    "This prompt has a class-specific context (class_specific_context), so it works only with its own class "
+    "names. Train with --class_specific_context false to edit them."
 )
 
 
@@ -102,8 +102,8 @@ class ImageClassifier:
         problems = []
         if len(paths) > MAX_PICTURES:
             problems.append(
-                f"{len(paths)} pictures are too many for this page: the first {MAX_PICTURES} were taken. "
-                "hf-prompt predict classifies whole folders."
+                f"{len(paths)} images are too many for this page, so only the first {MAX_PICTURES} are used. "
+                "Use hf-prompt predict to classify complete folders."
             )
             paths = paths[:MAX_PICTURES]
         pictures: Pictures = {}
@@ -147,7 +147,7 @@ class ImageClassifier:
     def answers(self, pictures: Sequence[Picture], names: Sequence[str]) -> str:
         """Render the images with the bars of their class probabilities as HTML."""
         if not pictures:
-            return '<p class="nothing">The answers appear here.</p>'
+            return '<p class="nothing">The predictions appear here.</p>'
         cards = (
             f'<article class="answer"><img src="{picture.thumbnail}" alt="">'
             f"<div><h3>{html.escape(picture.name)}</h3>{bars(names, series)}</div></article>"
@@ -158,10 +158,10 @@ class ImageClassifier:
 
 def _why_unreadable(name: str, error: UnreadableImageError) -> str:
     if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"{name} has more pixels than are read (89 million): scale it down."
+        return f"{name} has more than 89 million pixels. Scale it down."
     return (
-        f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
-        f"{', '.join(readable_formats())}. Save it again, as JPEG or PNG."
+        f"{name} cannot be read as an image. It may be damaged or incomplete, or in a format other than "
+        f"{', '.join(readable_formats())}. Save it again as JPEG or PNG."
     )
 
 
@@ -187,7 +187,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
 
     with look.frame(
         "Image classification",
-        "Choose pictures and see what the model says. Edit the class names to ask about other things.",
+        "Upload images to classify them. Edit the class names to try other classes.",
     ) as blocks:
         kept = gr.State({})
         with gr.Row():

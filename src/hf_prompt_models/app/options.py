@@ -41,7 +41,7 @@ class Options:
                 return torch.device(self.device)
             except RuntimeError as error:
                 raise ValueError(
-                    f"There is no device {self.device!r}: name one such as cpu, cuda or cuda:1."
+                    f"There is no device {self.device!r}. Pass a device such as cpu, cuda or cuda:1."
                 ) from error
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator or torch.device("cpu")

@@ -33,8 +33,8 @@ reads as many pixels."""
 THUMBNAIL_PIXELS = 240
 LONGEST_TITLE = 20_000
 """Maximum number of characters of the field. The limit in tokens is checked by the model's processor."""
-NOTHING_WRITTEN = '<p class="nothing">The text appears here as it is written.</p>'
-AT_THE_END = "Beams are compared until the last word, so their texts appear all at once, at the end."
+NOTHING_WRITTEN = '<p class="nothing">The generated text appears here.</p>'
+AT_THE_END = "Beam search compares the beams until the end, so all texts appear at once."
 
 
 def take(files: Sequence[str] | None) -> tuple[Any, ...]:
@@ -46,7 +46,7 @@ def take(files: Sequence[str] | None) -> tuple[Any, ...]:
     files = list(files or [])
     problems = []
     if len(files) > MAX_PICTURES:
-        problems.append(f"{len(files)} pictures are too many for this page: the first {MAX_PICTURES} were taken.")
+        problems.append(f"{len(files)} images are too many for this page, so only the first {MAX_PICTURES} are used.")
     pictures = []
     for file in files[:MAX_PICTURES]:
         try:
@@ -88,10 +88,10 @@ def write(
         ValueError: if there is neither an image nor a title.
     """
     if not pictures and not title.strip():
-        raise ValueError("There is nothing to write about: add a picture, or write a title.")
+        raise ValueError("There is no input. Upload an image, or write a title.")
     shown = [Image.new("RGB", picture.size) for picture in pictures] if blind else list(pictures)
     if not decoding.streams:
-        yield f'<p class="nothing">Writing … {AT_THE_END}</p>', look.NO_NOTICE
+        yield f'<p class="nothing">Generating … {AT_THE_END}</p>', look.NO_NOTICE
     for texts in writer.write(shown, title.strip(), decoding):
         yield texts_list(texts), look.NO_NOTICE
 
@@ -108,7 +108,7 @@ def texts_list(texts: Sequence[str]) -> str:
 
 
 def _said(text: str) -> str:
-    return html.escape(text) if text else "<em>(the model wrote nothing)</em>"
+    return html.escape(text) if text else "<em>(the model generated no text)</em>"
 
 
 def fitting(method: str) -> tuple[Any, ...]:
@@ -149,12 +149,14 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         decoding = Decoding(method, int(texts), int(new_tokens), int(beams), temperature, top_p)
         yield from write(writer, pictures, title, blind, decoding)
 
-    name = "Pictures and questions" if asks else "Product description"
+    name = "Images and questions" if asks else "Product description"
     what_to_do = (
-        "Choose pictures and write what is asked or begun; the model goes on. <code>&lt;image&gt;</code> may stand "
-        "where a picture goes."
+        (
+            "Upload images, and write a question or the beginning of a sentence. The model continues the text. "
+            "<code>&lt;image&gt;</code> marks the place of an image."
+        )
         if asks
-        else "Choose a product's pictures, write its title, and read the description. Either alone will do."
+        else "Upload images of a product and write its title to generate a description. One of them is enough."
     )
     with look.frame(name, what_to_do) as blocks:
         pictures = gr.State([])
@@ -184,7 +186,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                             (1, MAX_TEXTS, 1, 1, "Descriptions"),
                             (2, MAX_BEAMS, max(4, saved.num_beams or 1), 1, "Beams"),
                             (0.1, 2.0, saved.temperature or 1.0, 0.05, "Temperature"),
-                            (0.05, 1.0, saved.top_p or 1.0, 0.05, "top_p: share of the likeliest words"),
+                            (0.05, 1.0, saved.top_p or 1.0, 0.05, "top_p: probability of the most likely tokens"),
                         ],
                         shown,
                         strict=False,
@@ -196,9 +198,11 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     MAX_NEW_TOKENS,
                     min(saved.max_new_tokens or 64, MAX_NEW_TOKENS),
                     step=1,
-                    label="Longest text, in tokens",
+                    label="Maximum length, in tokens",
                 )
-                blind = gr.Checkbox(label="Show the model black pictures instead: what is left is guessed")
+                blind = gr.Checkbox(
+                    label="Use black images instead, to see what the model generates without seeing the images"
+                )
                 with gr.Row():
                     button = gr.Button("Write", variant="primary", min_width=120, elem_id="write")
                     stop = gr.Button("Stop", min_width=80)

@@ -61,7 +61,7 @@ def launch(
         quiet=True,
     )
     if wait:
-        print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
+        print(f"The web page is at {address} (press Ctrl-C to stop).", flush=True)
         blocks.block_thread()
     return address
 
@@ -69,9 +69,9 @@ def launch(
 def _check_address(host: str, port: int | None) -> None:
     """Check host and port before gradio does, because its error messages name its own settings."""
     if port is not None and not 0 < port < 2**16:
-        raise ValueError(f"{port} is no port: name one from 1024 to 65535.")
+        raise ValueError(f"{port} is not a valid port. Choose one from 1024 to 65535.")
     try:
         socket.create_server((host, port or 0)).close()
     except OSError as error:
         place = host if port is None else f"{host}, port {port}"
-        raise OSError(f"Cannot listen at {place}: {error.strerror}. Name another --host or --port.") from error
+        raise OSError(f"Cannot listen on {place}: {error.strerror}. Choose another --host or --port.") from error

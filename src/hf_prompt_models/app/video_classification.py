@@ -85,7 +85,7 @@ class VideoClassifier:
     def answers(self, clip: Clip | None, names: Sequence[str]) -> str:
         """Render the bars of the class probabilities as HTML."""
         if clip is None:
-            return '<p class="nothing">The answer appears here.</p>'
+            return '<p class="nothing">The predictions appear here.</p>'
         series = [Series("Probability", self.classify(clip, names))]
         return (
             f'<article class="answer wide"><div><h3>{html.escape(clip.name)}</h3>{bars(names, series)}</div></article>'
@@ -119,7 +119,7 @@ def frame_strip(clip: Clip | None) -> str:
         f'<li><img src="{address}" alt=""><span>{number}</span></li>'
         for address, number in zip(clip.thumbnails, clip.numbers, strict=True)
     )
-    return f'<h3>Frames that the model sees, of {clip.count}</h3><ol class="strip">{"".join(tiles)}</ol>'
+    return f"""<h3>Frames that the model sees, out of {clip.count}</h3><ol class="strip">{"".join(tiles)}</ol>"""
 
 
 def page(model_dir: Path, options: Options) -> gr.Blocks:
@@ -144,7 +144,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
 
     with look.frame(
         "Video classification",
-        "Choose a clip and see what the model says. Edit the class names to ask about other actions.",
+        "Upload a video to classify it. Edit the class names to try other actions.",
     ) as blocks:
         kept = gr.State(None)
         with gr.Row():

@@ -95,10 +95,12 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
 
     def answered(frames: list[Image.Image] | None, question: str) -> tuple[str]:
         if frames is None:
-            raise ValueError("There is no clip yet: add one first.")
+            raise ValueError("There is no video. Upload one first.")
         return (answerer.answer(frames, question),)
 
-    with look.frame("Questions about a clip", "Choose a clip, ask about it, and see the likeliest answers.") as blocks:
+    with look.frame(
+        "Video question answering", "Upload a video and ask a question about it to see the most likely answers."
+    ) as blocks:
         kept = gr.State()
         with gr.Row():
             with gr.Column(scale=2, min_width=300):

@@ -24,12 +24,14 @@ LISTED_PROBLEMS = 3
 def describe_index(search: ClipSearch, index: AlproVideoIndex) -> str:
     """Report the number of indexed clips and the unreadable clips as HTML."""
     count = len(index.names)
-    said = look.note(f"{count} clip{'' if count == 1 else 's'} of {search.clips.resolve().name} can be searched.")
+    said = look.note(f"{count} video{('' if count == 1 else 's')} of {search.clips.resolve().name} can be searched.")
     if not index.skipped:
         return said
     names = [search.name_of(clip) for clip in index.skipped]
     more = f" and {len(names) - LISTED_PROBLEMS} more" if len(names) > LISTED_PROBLEMS else ""
-    return said + look.problem(f"Left out, as they cannot be read: {', '.join(names[:LISTED_PROBLEMS])}{more}.")
+    return said + look.problem(
+        f"These videos cannot be read and are left out: {', '.join(names[:LISTED_PROBLEMS])}{more}."
+    )
 
 
 def caption(place: int, clip: FoundClip) -> str:
@@ -53,7 +55,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
     search = ClipSearch(model_dir, options)
 
     def read(progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008  gradio's way
-        index = search.index(lambda done, count: progress((done, count), desc="Reading the clips", unit="clips"))
+        index = search.index(lambda done, count: progress((done, count), desc="Reading the videos", unit="clips"))
         return (describe_index(search, index),)
 
     def find(sentence: str) -> tuple[Any, ...]:
@@ -69,10 +71,10 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         return f"<h3>{html.escape(sentence.strip())}</h3>", *shown, said
 
     folder = html.escape(search.clips.resolve().name)
-    what_to_do = f"Write what happens, and see which clips of the folder <code>{folder}</code> show it."
-    with look.frame("Clips by sentence", what_to_do) as blocks:
+    what_to_do = f"Describe what happens to find the matching videos in the folder <code>{folder}</code>."
+    with look.frame("Video-text retrieval", what_to_do) as blocks:
         said = look.notice()
-        status = look.answer('<p class="nothing">The clips are read …</p>', "status")
+        status = look.answer('<p class="nothing">Reading the videos …</p>', "status")
         with gr.Row(equal_height=True):
             sentence = gr.Textbox(
                 label="Sentence",
@@ -82,15 +84,15 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 min_width=240,
                 elem_id="sentence",
             )
-            button = gr.Button("Find clips", variant="primary", scale=1, min_width=120, elem_id="find")
-        heading = look.answer('<p class="nothing">The clips appear here, best first.</p>', "asked")
+            button = gr.Button("Find videos", variant="primary", scale=1, min_width=120, elem_id="find")
+        heading = look.answer('<p class="nothing">The best matches appear here first.</p>', "asked")
         slots: list[Any] = []
         with gr.Row():
             for place in range(SHOWN):
                 with gr.Column(min_width=280, visible=False, elem_classes="found") as column:
                     name = gr.HTML("", elem_classes="plain")
                     video = gr.Video(
-                        label=f"Clip {place + 1}",
+                        label=f"Video {place + 1}",
                         show_label=False,
                         interactive=False,
                         autoplay=True,

@@ -29,11 +29,9 @@ from hf_prompt_models.models.cpt.visualization_cpt import ShownCopy
 LONGEST_PHRASE = 500
 """Maximum number of characters of the field. The limit in tokens is lower and is checked by the processor."""
 COPY_PIXELS = 240
-HOW_TO_DRAW = (
-    "Click two opposite corners of each region on the picture, or write a box a line into the field below it."
-)
-OR_FIND = " Or let a model find the regions."
-NOTHING_SAID = '<p class="nothing">The answer appears here, with the coloured prompt that the model read.</p>'
+HOW_TO_DRAW = "Click two opposite corners of each region in the image, or write one box per line in the field below."
+OR_FIND = " Or find regions with a model."
+NOTHING_SAID = '<p class="nothing">The answer appears here, with the coloured prompt that the model was given.</p>'
 
 Proposal = tuple[str, list[np.ndarray] | None]
 """Text of the proposed boxes and their masks. The masks are used until the text is edited."""
@@ -95,7 +93,7 @@ def click(
             text,
             None,
             draw_boxes(picture, boxes),
-            look.problem("The two corners make no box: they lie on one line."),
+            look.problem("The two corners do not form a box, because they are on one line."),
         )
     text = "\n".join(filter(None, [text.strip(), write_boxes([box])]))
     return text, None, draw_boxes(picture, read_boxes(text, picture.size))
@@ -140,9 +138,9 @@ def answer(
     picture = checked(picture)
     boxes = read_boxes(text, picture.size)
     if not boxes:
-        raise ValueError(f"There are no boxes to choose among. {HOW_TO_DRAW}")
+        raise ValueError(f"There are no boxes to choose from. {HOW_TO_DRAW}")
     if not phrase.strip():
-        raise ValueError("The phrase is empty: write what you look for, such as: the ring on the left.")
+        raise ValueError("The phrase is empty. Describe a region, for example: the ring on the left.")
     masks = proposal[1] if proposal is not None and proposal[0] == text else None
     grounded = grounder.ground(picture, phrase, boxes, masks)
     return (
@@ -160,7 +158,7 @@ def checked(picture: Image.Image | None) -> Image.Image:
         ValueError: if there is none.
     """
     if picture is None:
-        raise ValueError("There is no picture yet: add one first.")
+        raise ValueError("There is no image. Upload one first.")
     return picture
 
 
@@ -183,11 +181,11 @@ def ranking(grounded: Grounded) -> str:
 def describe_prompt(grounded: Grounded) -> str:
     """Render the text prompt, also with its blank filled in if it has one, and the painted copies as HTML."""
     sentence = html.escape(grounded.sentence)
-    read = f"<p>Its sentence: “{sentence}”</p>"
+    read = f"<p>Its prompt: “{sentence}”</p>"
     if "[MASK]" in sentence:
         filled = sentence.replace("[MASK]", f"<strong>{html.escape(grounded.mark_of(grounded.order[0]))}</strong>")
-        read += f"<p>Filled in for the answer: “{filled}”</p>"
-    return f"<h3>What the model read</h3>{read}{copies_strip(grounded.copies)}"
+        read += f"<p>With the answer filled in: “{filled}”</p>"
+    return f"<h3>Input of the model</h3>{read}{copies_strip(grounded.copies)}"
 
 
 def copies_strip(copies: list[ShownCopy]) -> str:
@@ -225,7 +223,9 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
     def answered(*inputs: Any) -> tuple[Any, ...]:
         return answer(grounder, *inputs)
 
-    what_to_do = f"Which part of a picture does a phrase mean? {HOW_TO_DRAW}{OR_FIND if has_proposer else ''}"
+    what_to_do = (
+        f"Find the region of an image that a phrase refers to. {HOW_TO_DRAW}{(OR_FIND if has_proposer else '')}"
+    )
     with look.frame("Visual grounding", what_to_do) as blocks:
         picture, corner, proposal = gr.State(), gr.State(), gr.State()
         with gr.Row():
@@ -238,7 +238,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                         interactive=False,
                         format="png",
                         buttons=[],
-                        alt_text="The picture with its boxes, whose corners stand in the field below.",
+                        alt_text="The image with its boxes, whose corners are in the field below.",
                         elem_id="view",
                     )
                     with gr.Row():
@@ -247,7 +247,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                         find_button = gr.Button("Find regions", size="sm", min_width=80, visible=has_proposer)
                 boxes = gr.Textbox(
                     label="Boxes",
-                    info="One a line: x0 y0 x1 y1, in pixels from the upper left corner.",
+                    info="One box per line: x0 y0 x1 y1, in pixels from the upper left corner.",
                     placeholder="10 20 90 120",
                     lines=3,
                     max_lines=8,
@@ -267,7 +267,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     format="png",
                     buttons=[],
                     visible=False,
-                    alt_text="The picture with the answer in red and the other regions in grey.",
+                    alt_text="The image with the answer in red and the other regions in grey.",
                     elem_id="drawn",
                 )
                 scores = look.answer("", "scores")

@@ -35,7 +35,7 @@ for _entry in entry_points(group=ENTRY_POINTS):
         continue
     try:
         if _entry.name in PACKAGES:
-            raise ImportError(f"there is a method of this name already, in {PACKAGES[_entry.name]}")
+            raise ImportError(f"there is already a method with this name, in {PACKAGES[_entry.name]}")
         import_module(_entry.value)
         PACKAGES[_entry.name] = _entry.value
     except Exception as _error:  # a broken third-party package only disables its own methods
@@ -73,5 +73,5 @@ def model_class_of(config: PromptConfig) -> type[CompletePreTrainedModel]:
     architecture = (config.architectures or [""])[0]
     package = import_module(PACKAGES[config.method_name()])
     if architecture not in package.__all__:
-        raise ValueError(f"{config.model_type} has no model class {architecture!r}, which the configuration names.")
+        raise ValueError(f"{config.model_type} has no model class {architecture!r}, which is in its configuration.")
     return getattr(package, architecture)

@@ -85,7 +85,8 @@ def plot_blind_beside_seeing(
     figure = new_figure(max(2.9 * columns, 5.8), 3.9 * rows + 0.9)
     rights = [sum(row["generated"] == row["references"][0] for row in of_all) for of_all in (ones, others)]
     title = (
-        f"{len(pairs)} of {len(ones)} cards; of all, {rights[0]} right when seeing and {rights[1]} right when blind"
+        f"{len(pairs)} of {len(ones)} cards; of all, {rights[0]} correct with images and {rights[1]} correct "
+        "with black images"
     )
     figure.suptitle(wrapped(title, 30 * max(columns, 2)), fontsize=11)
     panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2.4, 1.2] * rows)

@@ -120,7 +120,7 @@ def texture_mask(texture: str, placement: Placement, height: int, width: int) ->
             # A fixed combination of waves instead of random speckles, so that all frames of a clip have the same ones.
             pattern = np.sin(17 * u + 5 * np.sin(9 * v)) * np.sin(15 * v + 4 * np.sin(11 * u)) > 0.35
         case _:
-            raise ValueError(f"Unknown texture {texture!r}; known are {', '.join(TEXTURES)}.")
+            raise ValueError(f"Unknown texture {texture!r}. Choose one of {', '.join(TEXTURES)}.")
     return pattern.astype(np.float64)
 
 
@@ -175,7 +175,7 @@ def draw_ground(ground: str, height: int, width: int, rng: np.random.Generator) 
             tint = COLOURS[str(rng.choice(list(COLOURS)))]
             return _blend(tint, 0.55 * np.array(tint) + 0.45, weave)
         case _:
-            raise ValueError(f"Unknown ground {ground!r}; known are {', '.join((*COLOURS, *GROUNDS))}.")
+            raise ValueError(f"Unknown ground {ground!r}. Choose one of {', '.join((*COLOURS, *GROUNDS))}.")
 
 
 def _blend(

@@ -128,7 +128,7 @@ def draw_example(class_name: str, split: Split, seed: int, index: int, size: int
         ValueError: if `class_name` is not in `CLASS_NAMES`.
     """
     if class_name not in CLASS_NAMES:
-        raise ValueError(f"Unknown class {class_name!r}; known are {', '.join(CLASS_NAMES)}.")
+        raise ValueError(f"Unknown class {class_name!r}. Choose one of {', '.join(CLASS_NAMES)}.")
     rng = np.random.default_rng((_STREAMS[split], seed, CLASS_NAMES.index(class_name), index))
     style = STYLES[rng.integers(len(STYLES))]
     x, y = rng.uniform(0.45, 0.55, 2)

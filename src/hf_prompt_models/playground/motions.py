@@ -141,4 +141,4 @@ def make_tracks(pair: tuple[str, str], count: int, rng: np.random.Generator) -> 
             visible = (time * 0.999 * 2 * rng.integers(2, 4)).astype(int) % 2 == rng.integers(2)
             return [Track(still * x, still * y, still * rng.uniform(0.5, 0.75), level, visible)]
         case _:
-            raise ValueError(f"Unknown pair {pair!r}; known are {', '.join(map(repr, PAIRS))}.")
+            raise ValueError(f"Unknown pair {pair!r}. Choose one of {', '.join(map(repr, PAIRS))}.")

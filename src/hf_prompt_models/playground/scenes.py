@@ -77,7 +77,7 @@ def draw_scene(split: Split, seed: int, index: int, objects: int = MOST_OBJECTS,
         ValueError: if `objects` is not from 1 to `MOST_OBJECTS`.
     """
     if not 1 <= objects <= MOST_OBJECTS:
-        raise ValueError(f"A scene has 1 to {MOST_OBJECTS} objects, not {objects}.")
+        raise ValueError(f"Expected 1 to {MOST_OBJECTS} objects in a scene, got {objects}.")
     rng = np.random.default_rng((_STREAMS[split], seed, index, objects))
     picture = draw_ground(str(rng.choice(GROUNDS if rng.random() < 0.4 else list(COLOURS))), size, size, rng)
     picture = 1 - rng.uniform(0.2, 0.4) * (1 - picture)  # pale, so that the objects are visible
@@ -270,7 +270,10 @@ def draw_expression(
             kind = rng.choice(sorted({phrase.kind for phrase in phrases}))
             fitting = [phrase for phrase in phrases if phrase.kind == kind]
             return scene, fitting[rng.integers(len(fitting))]
-    raise ValueError(f"Scenes of {objects} object(s) have no phrase of the kind {' or '.join(kinds)}.")
+    raise ValueError(
+        f"Scenes with {objects} object(s) have no phrases of the kind {' or '.join(kinds)}. Use more objects or "
+        "other kinds."
+    )
 
 
 def write_scene_folder(

@@ -113,17 +113,17 @@ def accuracies_of(results: RunResults) -> Result:
 def _result(path: Path, value: Any) -> Result:
     protocol = _take(value, "protocol", str) if "protocol" in _is(value, dict, "it") else FEW_SHOT
     if protocol not in PROTOCOLS:
-        raise ValueError(f"its protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}.")
+        raise ValueError(f"the protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}.")
     kind = _take(value, "kind", str) if "kind" in value else "image"
     if "test_expressions" in _take(value, "data", dict):  # an earlier version wrote no kind
         kind = "expression"
     if kind not in KINDS:
-        raise ValueError(f"its kind is {kind!r}, not one of {', '.join(KINDS)}.")
+        raise ValueError(f"the kind {kind!r} is not one of {', '.join(KINDS)}.")
     data = _take(value, "data", dict)
     dataset = _title(_take(data, "name", str) if "name" in data else _folder_name(_take(data, "test", str)))
     seeds = len(_take(value, "seeds", dict))
     if not seeds:
-        raise ValueError("it has no seeds.")
+        raise ValueError("there are no seeds.")
     if "tests" in value:
         tests = {role: _test(test, seeds, kind) for role, test in _take(value, "tests", dict).items()}
     else:
@@ -194,12 +194,12 @@ def _take(value: Any, key: str, kind: type) -> Any:
 
 def _is(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}.")
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}.")
     return value
 
 
 def _share(value: dict[str, Any], key: str) -> float:
     share = value[key]
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
-        raise ValueError(f"{key} must be a number from 0 to 1, not {str(share)[:40]}.")
+        raise ValueError(f"{key} must be a number from 0 to 1, got {str(share)[:40]}.")
     return float(share)

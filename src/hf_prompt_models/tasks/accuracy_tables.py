@@ -139,9 +139,11 @@ def _few_shot(results: Sequence[Result]) -> Section:
         for name, by_title in zero_shot.items():
             mean = _average([by_title[title].zero_shot if title in by_title else None for title in titles])
             stars |= {} if mean is None else {name: mean}
-        title = f"Average over {len(titles)} data sets, {backbone}"
+        title = f"Average over {len(titles)} datasets, {backbone}"
         pictures.append(Curves(title, stars, lines, kind, _average(list(chances.values()))))
-    note = _note(results) + (" The average is over data sets and only where all have a value." if several else "")
+    note = _note(results) + (
+        " The average is over datasets, and only computed if all of them have a value." if several else ""
+    )
     task = "Few-shot visual grounding" if kind == "expression" else "Few-shot classification"
     return Section(_heading(task, results), table, _with_counts(note, tests, kind, repeated), tuple(pictures))
 
@@ -202,7 +204,7 @@ def _base_to_new(results: Sequence[Result]) -> Section:
             averages = [_average([group[t][half].mean if t in group else None for t in titles]) for half in (0, 1)]
             row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
         table.append(row)
-    note = _note(results) + " H is the harmonic mean of base and new; in the average's row, of the averages."
+    note = _note(results) + " H is the harmonic mean of base and new; in the row of averages, of the averages."
     note = "\n\n".join([note, *map(escape, repeated)])
     return Section(f"{_heading('Base-to-new', results)}, {_shots(results[0].shots)}", table, note)
 
@@ -226,7 +228,9 @@ def _cross_dataset(results: Sequence[Result]) -> Section:
         targets = tests.setdefault(str(result.path), {})
         for role, test in result.tests.items():
             if role != "source" and targets.setdefault(test.title, test) is not test:
-                raise ValueError(f"{result.path} has two targets called {test.title!r}: give them names of their own.")
+                raise ValueError(
+                    f"{result.path} has two targets with the name {test.title!r}. Give each its own name."
+                )
     titles = in_the_papers_order(title for targets in tests.values() for title in targets)
     cells = {labels[result.path]: result for result in results}
 
@@ -313,7 +317,7 @@ def _row(name: str, cells: list[str], average: float | None, several: bool) -> l
 def _note(results: Sequence[Result]) -> str:
     seeds = sorted({test.learned.seeds for result in results for test in result.tests.values()})
     several = any(test.several_labels for result in results for test in result.tests.values())
-    measure = "Accuracy, of several labels mean average precision (mAP)," if several else "Accuracy"
+    measure = "Accuracy, or mean average precision (mAP) for several labels," if several else "Accuracy"
     if seeds == [1]:
         return f"{measure} in %, one seed."
     counts = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"

@@ -138,7 +138,7 @@ def parse_given(parser: HfArgumentParser, argv: Sequence[str]) -> dict[str, Any]
         parser.error("the following arguments are required: --output_dir")
     if "seed" in given:
         if "seeds" in given:
-            parser.error("--seed n means --seeds n: give one of the two")
+            parser.error("--seed n is the same as --seeds n: pass only one of the two flags")
         given["seeds"] = [given["seed"]]
     return given
 
@@ -273,7 +273,7 @@ def natural(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
     if number < 0:
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
     return number
@@ -287,5 +287,5 @@ def output_file(name: str) -> str:
             pattern to several files, of which one would be overwritten.
     """
     if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}); name a text file.")
+        raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}). Pass a text file.")
     return name

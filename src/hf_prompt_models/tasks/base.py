@@ -120,7 +120,7 @@ class Task(ABC, Generic[RecipeT]):
         arguments = self.run_arguments(recipe, parser, with_laptop_defaults(recipe, parse_given(parser, argv)))
         seeds = arguments.data.seeds
         if len(set(seeds)) < len(seeds) or not seeds:
-            parser.error(f"--seeds: name each seed once; got {seeds}")
+            parser.error(f"expected different --seeds, got {seeds}")
         return arguments
 
     @abstractmethod
@@ -181,8 +181,8 @@ class Task(ABC, Generic[RecipeT]):
         """
         if model_class_of(config).pipeline_task != self.name:
             raise ValueError(
-                f"{directory} holds a {(config.architectures or ['model'])[0]}, which this command does not run. Load "
-                "it in Python, as its page in docs/ shows."
+                f"{directory} contains a {(config.architectures or ['model'])[0]}, which this command does "
+                "not support. Load it in Python, as described on its page in docs/."
             )
 
     @abstractmethod
@@ -258,7 +258,7 @@ def task_of(config: PreTrainedConfig) -> Task[Any]:
         ValueError: If the model is neither from this package nor from a package that registers its methods.
     """
     if not isinstance(config, PromptConfig) or not config.task:
-        raise ValueError(f"A model of type {config.model_type!r} belongs to no task of this package.")
+        raise ValueError(f"Models of type {config.model_type!r} do not belong to any task of this package.")
     return task_named(config.task)
 
 

@@ -97,8 +97,8 @@ def check_publishing(model: Any, training: TrainingArguments, flag: str = "--bac
         model.check_push()
     except ValueError as error:
         raise ValueError(
-            f"--push_to_hub: {error} Here: give {flag} its Hub id, or train without --push_to_hub and push the model "
-            "from its folder."
+            f"--push_to_hub: {error} In this command, pass its Hub id with {flag}, or train without "
+            "--push_to_hub and push the model from its folder."
         ) from error
 
 
@@ -232,8 +232,10 @@ def facts(results: Mapping[str, Any], seed: str, own: Mapping[str, str]) -> str:
     lines = {
         "Method": f"{results['method']}, on {one_line(results['data']['name'])}",
         **own,
-        "Seeds": f"{', '.join(results['seeds'])}; this checkpoint is of seed {seed}, after "
-        f"{results['seeds'][seed]['steps']} steps",
+        "Seeds": (
+            f"{', '.join(results['seeds'])}; this checkpoint is from seed {seed}, after "
+            f"{results['seeds'][seed]['steps']} steps"
+        ),
         "Settings": f"`{', '.join(settings)}`" if settings else "",
         "Versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items()),
     }
@@ -262,7 +264,7 @@ def backbone_title(source: str) -> str:
         return one_line(name)
     if portable_name(source) == PLAYGROUND:
         return "playground, the tiny model that ships with the package"
-    return f"{one_line(Path(source).name)}, a local folder of the training machine"
+    return f"{one_line(Path(source).name)}, a local folder on the training machine"
 
 
 def dataset_type(source: str, title: str) -> str:

@@ -35,7 +35,9 @@ def strip_files(target: str | os.PathLike, videos: Sequence[str]) -> list[Path]:
     target = Path(target)
     if target.suffix.lower() == ".png":
         if len(videos) > 1:
-            raise ValueError(f"{target} is one picture and there are {len(videos)} videos: name a folder for them.")
+            raise ValueError(
+                f"{target} is a single image, but there are {len(videos)} videos. Pass a folder for their images."
+            )
         return [target]
     files: list[Path] = []
     taken: set[str] = set()

@@ -27,7 +27,7 @@ def task_of_results(results: RunResults) -> Task[Any]:
     for task in all_tasks().values():
         if value.get("task") in ({task.name} | task.names_in_results) or ("task" not in value and kind == task.kind):
             return task
-    raise not_a_result(results.path, f"its task is {str(value.get('task', kind))[:80]!r}, which none here is.")
+    raise not_a_result(results.path, f"the task {str(value.get('task', kind))[:80]!r} does not exist.")
 
 
 def build_sections(runs: Sequence[RunResults]) -> list[Section]:

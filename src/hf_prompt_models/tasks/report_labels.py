@@ -53,7 +53,7 @@ def run_labels(results: Sequence[Result]) -> tuple[dict[Path, str], list[str]]:
     for same in _cells(results, labels).values():
         for number, result in enumerate(same[1:], start=2):
             notes.append(
-                f"{result.path} repeats {same[0].path}, with the same settings: its row is called run {number}."
+                f"{result.path} repeats {same[0].path} with the same settings, so its row is called run {number}."
             )
             labels[result.path] = _with(labels[result.path], f"run {number}")
     order = {path: number for number, path in enumerate(labels)}

@@ -56,11 +56,12 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
     paths: dict[Path, Path] = {}
     for run in map(Path, runs):
         if not run.exists():
-            raise ValueError(f"There is no {run}.")
+            raise ValueError(f"There is no {run}. Check the path.")
         found = [run] if run.is_file() else find_results(run)
         if not found:
             raise ValueError(
-                f"{run} holds no {RESULTS_FILE}, nor does a folder in it: is it the output of `hf-prompt train`?"
+                f"Neither {run} nor a folder in it contains a {RESULTS_FILE}. Pass the output folder of "
+                "`hf-prompt train`."
             )
         paths |= {path.resolve(): path for path in found}  # each file once, even if runs overlap
     results = []
@@ -77,13 +78,13 @@ def read_result(path: Path) -> RunResults:
         ValueError: If it is not a JSON object, or too long.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is longer than {MAX_BYTES} bytes: it is no result of `hf-prompt train`.")
+        raise ValueError(f"{path} has more than {MAX_BYTES} bytes, so it is not a result of `hf-prompt train`.")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise not_a_result(path, error) from error
     if not isinstance(value, dict):
-        raise not_a_result(path, f"it must be of type dict, not {type(value).__name__}.")
+        raise not_a_result(path, f"expected a dict, got {type(value).__name__}.")
     return RunResults(path, value)
 
 
@@ -91,7 +92,7 @@ def not_a_result(path: Path, problem: object) -> ValueError:
     """Return the error for a file that `hf-prompt train` did not write; a `KeyError` names what is missing."""
     if isinstance(problem, KeyError):
         problem = f"{problem.args[0]} is missing."
-    return ValueError(f"{path} is not a result as `hf-prompt train` writes it: {problem}")
+    return ValueError(f"{path} is not a result that `hf-prompt train` wrote: {problem}")
 
 
 def find_results(directory: Path) -> list[Path]:

@@ -96,7 +96,7 @@ def score_sections(runs: Sequence[ScoredRun]) -> list[Section]:
                 rows.append([f"{label}: {name}" if name else label, *(_cell(values, column) for column in columns)])
         seeds = sorted({len(run.seeds) for run in of_group})
         counted = "one seed" if seeds == [1] else f"mean ± population deviation over {'/'.join(map(str, seeds))} seeds"
-        note = f"{test[1]} test examples. Shares in %; CIDEr-D and ranks as they are; {counted}."
+        note = f"{test[1]} test examples. Shares in %; CIDEr-D and ranks without a unit; {counted}."
         sections.append(Section(heading, rows, escape("\n\n".join([note, *repeated]))))
     return sections
 
@@ -118,7 +118,7 @@ def _labels(runs: Sequence[ScoredRun]) -> tuple[list[str], list[str]]:
         if label in first:
             number = 2 + sum(each.startswith(f"{label}, run ") for each in labels)
             notes.append(
-                f"{run.path} repeats {first[label].path}, with the same settings: its row is called run {number}."
+                f"{run.path} repeats {first[label].path} with the same settings, so its row is called run {number}."
             )
             label = f"{label}, run {number}"
         first.setdefault(label, run)

@@ -27,8 +27,9 @@ def check_disjoint(train: Iterable[Hashable], test: Iterable[Hashable], allowed:
     shared = sum(each in known for each in tested)
     if shared:
         raise ValueError(
-            f"{shared} of the {len(tested)} test {kind}s are training {kind}s too, for which a result says nothing "
-            "about new ones. Name other test data, or pass --allow_shared_files true if that is meant."
+            f"{shared} of the {len(tested)} test {kind}s are also training {kind}s, so the result would not "
+            "show how the model performs on new ones. Pass other test data, or pass --allow_shared_files "
+            "true if this is intended."
         )
 
 

@@ -19,7 +19,7 @@ def test_names_stand_one_a_line_without_the_space_around_them() -> None:
 def test_a_repeated_name_counts_once_and_the_reader_is_told_in_which_lines_it_stands() -> None:
     typed = read_names("cat\ndog\n\ncat \nfox\ncat\ndog")
     assert typed.names == ("cat", "dog", "fox")
-    assert typed.remark == "“cat” stands in lines 1, 4 and 6, and so do 1 other names: each name counts once."
+    assert typed.remark == "“cat” is repeated in lines 1, 4 and 6, and 1 other names are repeated too. Each name counts once."
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_repeated_name_counts_once_and_the_reader_is_told_in_which_lines_it_st
     [
         ("", "There are no class names"),
         (" \n\n\t", "There are no class names"),
-        ("cat\n__", "Line 2 holds no name, only '__'"),
+        ("cat\n__", "Line 2 contains no name, only '__'"),
         ("cat\ndog\n" + "x" * (MAX_NAME + 1), f"The name in line 3 has {MAX_NAME + 1} characters"),
         ("\n".join(map(str, range(MAX_CLASSES + 1))), f"{MAX_CLASSES + 1} class names are too many"),
     ],

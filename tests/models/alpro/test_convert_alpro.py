@@ -224,7 +224,7 @@ def test_answers_and_entities_get_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "kind", "content", "message"),
     [
-        ("base", "labels", "{}", "answers no questions"),
+        ("base", "labels", "{}", "not for question answering"),
         ("question_answering", "labels", '{"a": 6}', "0 to 5"),
         ("question_answering", "labels", '{"a": 1, "b": 1}', "same index"),
         ("question_answering", "labels", "[1]", "a JSON object"),
@@ -291,5 +291,5 @@ def test_the_command_line_converts(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.endswith(f"wrote {tmp_path / 'out'}\n")
     assert AutoModel.from_pretrained(tmp_path / "out").config.num_frames == 3
     flags["--labels"] = tmp_path / "missing.json"
-    with pytest.raises(SystemExit, match=r"error: .*answers no questions"):
+    with pytest.raises(SystemExit, match=r"error: .*not for question answering"):
         main(["alpro", *(str(each) for pair in flags.items() for each in pair)])

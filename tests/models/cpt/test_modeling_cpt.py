@@ -506,7 +506,7 @@ def test_another_backbone_of_the_same_size_is_refused(vilt: Path, tmp_path: Path
     model = CptForVisualGrounding.from_backbone(vilt)
     model.save_pretrained(tmp_path / "saved")
     other = dandelin_vilt_b32_mlm(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match="learned for another backbone"):
+    with pytest.raises(ValueError, match="trained with another backbone"):
         CptForVisualGrounding.from_pretrained(tmp_path / "saved", base_model_name_or_path=other)
 
 

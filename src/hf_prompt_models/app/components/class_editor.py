@@ -45,15 +45,15 @@ def read_names(text: str) -> TypedNames:
         if name := " ".join(line.split()):
             lines.setdefault(name, []).append(number)
     if not lines:
-        raise ValueError("There are no class names: write at least one, each in a line of its own.")
+        raise ValueError("There are no class names. Write at least one, one per line.")
     if len(lines) > MAX_CLASSES:
-        raise ValueError(f"{len(lines)} class names are too many for this page: it takes up to {MAX_CLASSES}.")
+        raise ValueError(f"{len(lines)} class names are too many for this page. Write at most {MAX_CLASSES}.")
     for name, (first, *_) in lines.items():
         if not name.replace("_", " ").strip():
-            raise ValueError(f"Line {first} holds no name, only {name!r}: write a word, or remove the line.")
+            raise ValueError(f"Line {first} contains no name, only {name!r}. Write a word, or remove the line.")
         if len(name) > MAX_NAME:
             raise ValueError(
-                f"The name in line {first} has {len(name)} characters, {MAX_NAME} at most are read: shorten it."
+                f"The name in line {first} has {len(name)} characters, but at most {MAX_NAME} are allowed. Shorten it."
             )
     repeated = {name: numbers for name, numbers in lines.items() if len(numbers) > 1}
     return TypedNames(tuple(lines), _remark(repeated))
@@ -63,9 +63,9 @@ def _remark(repeated: dict[str, list[int]]) -> str:
     if not repeated:
         return ""
     name, numbers = next(iter(repeated.items()))
-    more = f", and so do {len(repeated) - 1} other names" if len(repeated) > 1 else ""
+    more = f", and {len(repeated) - 1} other names are repeated too" if len(repeated) > 1 else ""
     listed = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
-    return f"“{name}” stands in lines {listed}{more}: each name counts once."
+    return f"“{name}” is repeated in lines {listed}{more}. Each name counts once."
 
 
 def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textbox:
@@ -80,7 +80,7 @@ def names_box(class_names: Sequence[str], locked: str | None = None) -> gr.Textb
         lines=12,
         max_lines=12,  # equal to `lines`, because a box that grows with the text is slow with a hundred lines
         label="Class names",
-        info=locked or "One name a line. The answers follow as you type.",
+        info=locked or "One name per line. The predictions update as you type.",
         interactive=locked is None,
         max_length=MAX_CLASSES * MAX_NAME,
         elem_id="class-names",

@@ -38,8 +38,8 @@ def read_boxes(text: str, size: tuple[int, int]) -> list[PixelBox]:
             corners = []
         if len(corners) != 4 or not all(map(math.isfinite, corners)):
             raise ValueError(
-                f"Line {number} of the boxes is not four numbers x0 y0 x1 y1: {line.strip()[:60]!r}. Write it like "
-                "10 20 90 120."
+                f"Line {number} of the boxes does not contain four numbers x0 y0 x1 y1: "
+                f"{line.strip()[:60]!r}. Write it like 10 20 90 120."
             )
         x0, y0, x1, y1 = corners
         try:
@@ -47,11 +47,11 @@ def read_boxes(text: str, size: tuple[int, int]) -> list[PixelBox]:
         except ValueError:
             width, height = size
             raise ValueError(
-                f"Line {number} of the boxes, {line.strip()[:60]}, holds nothing of the picture, which is {width} "
-                f"pixels wide and {height} high. Change it, or take it out."
+                f"Line {number} of the boxes, {line.strip()[:60]}, does not overlap the image of {width} x "
+                f"{height} pixels. Change or remove it."
             ) from None
     if len(boxes) > MAX_BOXES:
-        raise ValueError(f"There are {len(boxes)} boxes; up to {MAX_BOXES} are compared. Take some out.")
+        raise ValueError(f"There are {len(boxes)} boxes, but at most {MAX_BOXES} can be compared. Remove some.")
     return boxes
 
 

@@ -169,7 +169,10 @@ def in_words(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
 def _words(error: Exception) -> str:
     if isinstance(error, EXPECTED):
         return str(error)
-    logger.exception("A page's function failed.")
+    logger.exception("A function of the page failed.")
     if isinstance(error, torch.OutOfMemoryError):
-        return "The memory of the device is not enough for this. Try less at a time, or start with --device cpu."
-    return f"Something went wrong in the program ({type(error).__name__}). The details are in the terminal it runs in."
+        return "The device is out of memory. Try fewer files at once, or restart with --device cpu."
+    return (
+        f"Something went wrong ({type(error).__name__}). The details are in the terminal in which the page was "
+        "started."
+    )

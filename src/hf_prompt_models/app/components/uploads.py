@@ -18,8 +18,8 @@ def open_picture(path: str) -> Image.Image:
         return load_image(path, name)
     except UnreadableImageError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
-            raise UnreadableImageError(f"{name} has more pixels than are read (89 million): scale it down.") from error
+            raise UnreadableImageError(f"{name} has more than 89 million pixels. Scale it down.") from error
         raise UnreadableImageError(
-            f"{name} cannot be read as a picture. It may be damaged or cut off, or of another kind than "
-            f"{', '.join(readable_formats())}. Save it again, as JPEG or PNG."
+            f"{name} cannot be read as an image. It may be damaged or incomplete, or in a format other than "
+            f"{', '.join(readable_formats())}. Save it again as JPEG or PNG."
         ) from error

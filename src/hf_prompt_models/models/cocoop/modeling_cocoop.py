@@ -104,8 +104,8 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
         """
         if image_embeds is None:
             raise ValueError(
-                "The class features of CoCoOp depend on the image. Pass image_embeds, (batch, dim), as "
-                "get_image_features(...).pooler_output gives them."
+                "The class features of CoCoOp depend on the image. Pass image_embeds of shape (batch, dim), "
+                "as returned by get_image_features(...).pooler_output."
             )
         shifts = self.prompt_learner.meta_net(F.normalize(image_embeds.to(self.prompt_learner.context.dtype), dim=-1))
         context = self.prompt_learner.context + shifts[:, None]

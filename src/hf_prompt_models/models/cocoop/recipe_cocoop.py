@@ -34,9 +34,9 @@ class CoCoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "CoCoOp"
     arguments_class = Arguments
     model_class = CoCoOpForImageClassification
-    use_case = "a context that depends on the image"
+    use_case = "classifies images with a context that depends on the image"
     source = "CoCoOp recipe"
-    sources = dict.fromkeys(("n_ctx", "context_init"), "CoCoOp's paper, section 4")
+    sources = dict.fromkeys(("n_ctx", "context_init"), "the CoCoOp paper, section 4")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

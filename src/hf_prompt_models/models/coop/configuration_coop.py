@@ -54,9 +54,11 @@ class CoOpConfig(PromptConfig):
     def validate_architecture(self) -> None:
         """Check the fields; `@strict` calls this method."""
         if self.n_ctx < 1:
-            raise ValueError(f"n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
+            raise ValueError(f"Expected n_ctx, the number of context vectors, to be at least 1, got {self.n_ctx}.")
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
-            raise ValueError(f"text_chunk_size is a number of classes, at least 1; got {self.text_chunk_size}.")
+            raise ValueError(
+                f"Expected text_chunk_size, a number of classes, to be at least 1, got {self.text_chunk_size}."
+            )
 
 
 __all__ = ["CoOpConfig"]

@@ -83,12 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def convert(arguments: argparse.Namespace) -> list[str]:
     """Convert the checkpoint given on the command line, and return the lines to print."""
     if arguments.epoch is not None and arguments.epoch < 1:
-        raise ValueError(f"--epoch counts from 1; got {arguments.epoch}.")
+        raise ValueError(f"Expected --epoch to be at least 1, got {arguments.epoch}.")
     if arguments.to_original:
         file = convert_to_original(arguments.checkpoint, arguments.output_dir, arguments.epoch)
-        return [f"wrote {file}"]
+        return [f"saved {file}"]
     if arguments.backbone is None or arguments.class_names is None:
-        raise ValueError("--backbone and --class_names are needed: an original checkpoint names neither.")
+        raise ValueError(
+            "An original checkpoint contains neither its backbone nor its class names. Pass --backbone and "
+            "--class_names."
+        )
     _, report = convert_from_original(
         arguments.checkpoint,
         arguments.backbone,
@@ -97,7 +100,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
         arguments.output_dir,
         arguments.epoch,
     )
-    return [*report, f"wrote {arguments.output_dir}"]
+    return [*report, f"saved {arguments.output_dir}"]
 
 
 # -- from the original code ------------------------------------------------------------------------------------------
@@ -142,12 +145,12 @@ def convert_from_original(
     width = model.context.shape[-1]
     if context.shape[-1] != width:
         raise ValueError(
-            f"The context in {read.file} has vectors of {context.shape[-1]} numbers, the text tower of "
-            f"{str(backbone)!r} has {width}: the prompt was learned for another backbone."
+            f"The context in {read.file} has vectors of {context.shape[-1]} numbers, but the text encoder of "
+            f"{str(backbone)!r} has {width}. Pass the backbone that the prompt was trained with."
         )
-    kind = "one for each class" if context.dim() == 3 else "shared by the classes"
+    kind = "one per class" if context.dim() == 3 else "shared by all classes"
     report = [
-        f"read {read.file}" + (f", epoch {read.epoch}" if read.epoch else ", which names no epoch"),
+        f"read {read.file}" + (f", epoch {read.epoch}" if read.epoch else ", without an epoch number"),
         f"  ctx: {' x '.join(map(str, context.shape))}, {str(context.dtype).removeprefix('torch.')}, {kind}",
         *_check_prefix(model, read, str(backbone)),
     ]
@@ -171,25 +174,30 @@ def convert_from_original(
 def _context(read: DasslCheckpoint, num_classes: int) -> torch.Tensor:
     names = list(read.state_dict)
     if any("compound_prompts_text" in name for name in names):
-        raise ValueError(f"{read.file} is a checkpoint of MaPLe, which learns prompts in both towers; it is no CoOp.")
+        raise ValueError(
+            f"{read.file} is a checkpoint of MaPLe, which has prompts in both encoders. Convert it with "
+            "`hf-prompt convert maple`."
+        )
     if any(name.startswith("meta_net.") for name in names):
         raise ValueError(
-            f"{read.file} is a checkpoint of CoCoOp: its context depends on the image by way of meta_net; it is no "
-            "CoOp."
+            f"{read.file} is a checkpoint of CoCoOp, whose context depends on the image through meta_net. "
+            "Convert it with `hf-prompt convert cocoop`."
         )
     if "ctx" not in read.state_dict:
-        raise ValueError(f"{read.file} is no prompt of CoOp: there is no 'ctx' in it, but {_listed(names)}.")
+        raise ValueError(f"{read.file} is not a prompt of CoOp: it contains no 'ctx', but {_listed(names)}.")
     context = read.state_dict["ctx"]
     if not context.is_floating_point() or context.dim() not in (2, 3) or not context.numel():
         raise ValueError(
-            f"'ctx' in {read.file} is {tuple(context.shape)} of {context.dtype}: a context is (n_ctx, width), or "
-            "(classes, n_ctx, width) where it is class-specific, of floating-point numbers."
+            f"Expected 'ctx' in {read.file} to have the shape (n_ctx, width), or (classes, n_ctx, width) if "
+            f"it is class-specific, and a floating-point dtype, got {tuple(context.shape)} of "
+            f"{context.dtype}."
         )
     if not context.isfinite().all():
-        raise ValueError(f"'ctx' in {read.file} holds NaN or infinity: the training had diverged.")
+        raise ValueError(f"'ctx' in {read.file} contains NaN or infinity, so training had diverged.")
     if context.dim() == 3 and len(context) != num_classes:
         raise ValueError(
-            f"The context in {read.file} is class-specific, for {len(context)} classes; you named {num_classes}."
+            f"The context in {read.file} is class-specific for {len(context)} classes, got {num_classes} "
+            "class names. Pass the class names that it was trained with."
         )
     return context
 
@@ -198,15 +206,18 @@ def _check_prefix(model: CoOpForImageClassification, read: DasslCheckpoint, back
     """Compare the embedding of the start token with that of the backbone."""
     prefix = read.state_dict.get("token_prefix")
     if prefix is None:
-        return ["  token_prefix: not in the file, so nothing says whether this is the right backbone"]
+        return ["  token_prefix: not in the file, so it cannot be checked that this is the right backbone"]
     width = model.context.shape[-1]
     if prefix.dim() != 3 or prefix.shape[1:] != (1, width):
-        raise ValueError(f"'token_prefix' in {read.file} is {tuple(prefix.shape)}, not (classes, 1, {width}).")
+        raise ValueError(
+            f"'token_prefix' in {read.file} has the shape {tuple(prefix.shape)} instead of (classes, 1, {width})."
+        )
     start = ids_from_string(_class_token_ids(model)[0])[:1]
     if not _close(prefix, _embed(model, start).expand(prefix.shape)):
         raise ValueError(
-            f"The prompt in {read.file} was learned for another backbone than {backbone!r}: their widths agree, the "
-            "embeddings of the start token do not."
+            f"The prompt in {read.file} was trained with another backbone than {backbone!r}: the widths are "
+            "equal, but the embeddings of the start token differ. Pass the backbone that it was trained "
+            "with."
         )
     return ["  token_prefix: fits the backbone"]
 
@@ -226,12 +237,13 @@ def _check_suffix(
     suffix = read.state_dict.get("token_suffix")
     none = torch.empty(0, model.context.shape[-1])
     if suffix is None:
-        return none, ["  token_suffix: not in the file, so nothing says whether these are its classes"]
+        return none, ["  token_suffix: not in the file, so it cannot be checked that these are its classes"]
     prompts = [ids_from_string(ids)[1:] for ids in _class_token_ids(model)]
     length = model.clip.text_model.config.max_position_embeddings - 1 - n_ctx
     if suffix.dim() != 3 or suffix.shape[1:] != (length, none.shape[1]):
         raise ValueError(
-            f"'token_suffix' in {read.file} is {tuple(suffix.shape)}, not (classes, {length}, {none.shape[1]})."
+            f"'token_suffix' in {read.file} has the shape {tuple(suffix.shape)} instead of (classes, "
+            f"{length}, {none.shape[1]})."
         )
     embedded = [_embed(model, ids) for ids in prompts]
     if len(suffix) == len(prompts):
@@ -246,22 +258,27 @@ def _check_suffix(
                 break
             if model.config.class_token_position != "end":
                 raise ValueError(
-                    f"The context in {read.file} was started from words of more tokens than vectors; {count} frozen "
-                    f"token(s) precede each name. Such prompts can be converted for the position 'end' alone."
+                    f"The context in {read.file} was initialized from words with more tokens than context "
+                    f"vectors, so {count} frozen token(s) precede each name. Such prompts can be converted "
+                    "only for the position 'end'."
                 )
             return suffix[0, :count], [
-                f"  token_suffix: fits the class names, after {count} token(s) that the context's first words left "
-                f"untrained; they are kept as {count} more context vector(s)"
+                (
+                    f"  token_suffix: fits the class names, after {count} token(s) of the initial words that were "
+                    f"not trained; they are kept as {count} more context vector(s)"
+                )
             ]
     difference = _difference(model, suffix, embedded, prompts)
     if model.config.class_specific_context:
         raise ValueError(
-            f"The context in {read.file} is class-specific, and not for the classes named: {difference}. Pass the "
-            "names of the training, in their order."
+            f"The context in {read.file} is class-specific, but not for these classes: {difference}. Pass the "
+            "class names that it was trained with, in the same order."
         )
     return none, [
-        f"  token_suffix: for other classes than those named ({difference}). A shared context serves any; the model "
-        "has those that you named"
+        (
+            f"  token_suffix: for other classes ({difference}). A shared context works with any classes; the "
+            "model has the classes that you passed"
+        )
     ]
 
 
@@ -269,14 +286,16 @@ def _difference(
     model: CoOpForImageClassification, suffix: torch.Tensor, embedded: list[torch.Tensor], prompts: list[list[int]]
 ) -> str:
     if len(suffix) != len(prompts):
-        return f"the file has {len(suffix)} classes, {len(prompts)} are named"
+        return f"the file has {len(suffix)} classes, got {len(prompts)} class names"
     pairs = enumerate(zip(suffix, embedded, strict=True))
     index = next(index for index, (row, name) in pairs if not _close(row[: len(name)], name))
     table, end = _table(model), prompts[index][-1]
     ids = torch.cdist(suffix[index].float(), table).argmin(-1).tolist()
     ids = ids[: ids.index(end)] if end in ids else ids
     tokenizer = model.processor.tokenizer  # type: ignore[union-attr]
-    return f"class {index} reads {tokenizer.decode(ids)!r} in the file, {tokenizer.decode(prompts[index][:-1])!r} here"
+    return (
+        f"class {index} is {tokenizer.decode(ids)!r} in the file, but {tokenizer.decode(prompts[index][:-1])!r} here"
+    )
 
 
 # -- to the original code --------------------------------------------------------------------------------------------
@@ -301,7 +320,9 @@ def convert_to_original(
     """
     config, _ = PreTrainedConfig.get_config_dict(checkpoint)
     if config.get("model_type") != CoOpConfig.model_type:
-        raise ValueError(f"{checkpoint} is of type {config.get('model_type')!r}, not a CoOp checkpoint.")
+        raise ValueError(
+            f"{checkpoint} is of type {config.get('model_type')!r} instead of CoOp. Pass a CoOp checkpoint."
+        )
     model = CoOpForImageClassification.from_pretrained(checkpoint)
     epoch = epoch or _recorded_epoch(Path(checkpoint) / RECORD_FILE) or DEFAULT_EPOCH
     prompts = [ids_from_string(ids) for ids in _class_token_ids(model)]
@@ -329,7 +350,7 @@ def _recorded_epoch(file: Path) -> int | None:
 
 def _class_token_ids(model: CoOpForImageClassification) -> list[str]:
     if model.config.class_token_ids is None:
-        raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=...).")
+        raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=...).")
     return model.config.class_token_ids
 
 

@@ -84,7 +84,8 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         """
         if class_token_position not in CLASS_TOKEN_POSITIONS:
             raise ValueError(
-                f"class_token_position is one of {', '.join(CLASS_TOKEN_POSITIONS)}; got {class_token_position!r}."
+                f"Expected one of {', '.join(CLASS_TOKEN_POSITIONS)} as class_token_position, got "
+                f"{class_token_position!r}."
             )
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
         init_ids = None
@@ -92,13 +93,13 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             context_init = " ".join(context_init.replace("_", " ").split())
             if placeholder := re.search(r"\{.*?\}|\[.*?\]|<.*?>|%s", context_init):
                 raise ValueError(
-                    f"context_init holds the placeholder {placeholder[0]!r}, which would become context vectors. "
-                    "Pass the words around the class name alone, such as 'a photo of a'; class_token_position says "
-                    "where the name stands."
+                    f"context_init contains the placeholder {placeholder[0]!r}, which would become context "
+                    "vectors. Pass only the words around the class name, such as 'a photo of a'; "
+                    "class_token_position determines where the name is."
                 )
             init_ids = tokenizer(context_init, add_special_tokens=False)["input_ids"]
             if not init_ids:
-                raise ValueError("context_init holds no words; leave it out for a random start.")
+                raise ValueError("context_init contains no words. Remove it for a random initialization.")
             n_ctx = len(init_ids)
         config = CoOpConfig(
             clip_config=clip.config.to_dict(),
@@ -134,8 +135,9 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         """
         if self.config.class_specific_context:
             raise ValueError(
-                "This prompt has class-specific context: each vector was learned for one class, so it cannot be "
-                "carried to others. Train a prompt with class_specific_context=False to change classes."
+                "This prompt has a class-specific context: each vector was trained for one class, so it "
+                "cannot be used for other classes. Train a prompt with class_specific_context=False to change "
+                "classes."
             )
         fields = _tokenized_classes(
             class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx
@@ -163,7 +165,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         """Return the token ids of all prompts; ids past the vocabulary are context vectors."""
         config = self.config
         if config.class_token_ids is None or config.class_name_lengths is None:
-            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=...).")
+            raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=...).")
         vocab_size = self.clip.text_model.embeddings.token_embedding.num_embeddings
         prompts = []
         for index, (ids, length) in enumerate(zip(config.class_token_ids, config.class_name_lengths, strict=True)):

@@ -34,7 +34,7 @@ class Arguments(FixedImageArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_ctx < 1:
-            raise ValueError(f"--n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
+            raise ValueError(f"Expected --n_ctx, the number of context vectors, to be at least 1, got {self.n_ctx}.")
 
 
 class CoOpRecipe(ClipPromptRecipe[Arguments]):
@@ -43,12 +43,12 @@ class CoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "CoOp"
     arguments_class = Arguments
     model_class = CoOpForImageClassification
-    use_case = "images into classes, from 8 or more labelled images of each class"
+    use_case = "classifies images, with 8 or more labelled images per class"
     source = "CoOp recipe"
     sources: ClassVar = {
-        **dict.fromkeys(("n_ctx", "class_token_position", "class_specific_context"), "CoOp's train.py"),
-        "min_crop_area": "CoOp's released configs",
-        "shots": "CoOp's paper, section 4.1",
+        **dict.fromkeys(("n_ctx", "class_token_position", "class_specific_context"), "the train.py of CoOp"),
+        "min_crop_area": "the released configs of CoOp",
+        "shots": "the CoOp paper, section 4.1",
     }
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",

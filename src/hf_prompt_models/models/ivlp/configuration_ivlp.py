@@ -44,9 +44,11 @@ class IVLPConfig(DeepPromptConfig):
         """Check the fields; `@strict` calls this method."""
         super().validate_architecture()
         if self.vision_depth and self.n_vision_ctx < 1:
-            raise ValueError(f"n_vision_ctx is a number of prompts, at least 1; got {self.n_vision_ctx}.")
+            raise ValueError(f"Expected n_vision_ctx, a number of prompts, to be at least 1, got {self.n_vision_ctx}.")
         if not self.text_depth and not self.vision_depth:
-            raise ValueError("text_depth and vision_depth are both 0, which leaves nothing to train.")
+            raise ValueError(
+                "text_depth and vision_depth are both 0, so there is nothing to train. Set one of them above 0."
+            )
 
 
 __all__ = ["IVLPConfig"]

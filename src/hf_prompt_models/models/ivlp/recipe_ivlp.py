@@ -12,19 +12,21 @@ from hf_prompt_models.recipe_utils import Protocol
 class Arguments(ClipPromptArguments):
     """Arguments of IVLP: the prompts of both towers."""
 
-    _argument_group_name = "IVLP: the prompts of both towers"
+    _argument_group_name = "IVLP: the prompts of both encoders"
 
-    n_ctx: int = field(default=2, metadata={"help": "Number of context vectors in the text tower."})
+    n_ctx: int = field(default=2, metadata={"help": "Number of context vectors in the text encoder."})
     text_depth: int = field(
         default=12,
         metadata={
-            "help": 'Number of text tower layers with prompts. 0: use "a photo of a {}." without trained prompts '
-            "(VPT)."
+            "help": (
+                'Number of text encoder layers with prompts. 0: use "a photo of a {}." without trained prompts (VPT).'
+            )
         },
     )
-    n_vision_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in the image tower (VPT: 8)."})
+    n_vision_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in the image encoder (VPT: 8)."})
     vision_depth: int = field(
-        default=12, metadata={"help": "Number of image tower layers with prompts. 0: none (deep language prompting)."}
+        default=12,
+        metadata={"help": "Number of image encoder layers with prompts. 0: none (deep language prompting)."},
     )
 
 
@@ -34,9 +36,9 @@ class IVLPRecipe(ClipPromptRecipe[Arguments]):
     title = "IVLP"
     arguments_class = Arguments
     model_class = IVLPForImageClassification
-    use_case = "deep prompts in the text tower, the image tower, or both"
+    use_case = "classifies images with deep prompts in the text encoder, the image encoder, or both"
     source = "IVLP recipe"
-    sources = dict.fromkeys(("n_ctx", "text_depth", "n_vision_ctx", "vision_depth"), "MaPLe's repository")
+    sources = dict.fromkeys(("n_ctx", "text_depth", "n_vision_ctx", "vision_depth"), "the repository of MaPLe")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

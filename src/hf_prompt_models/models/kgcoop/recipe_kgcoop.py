@@ -46,9 +46,9 @@ class KgCoOpRecipe(ClipPromptRecipe[Arguments]):
     title = "KgCoOp"
     arguments_class = Arguments
     model_class = KgCoOpForImageClassification
-    use_case = "like coop, for prompts that are carried to other classes (docs/prompt_methods.md compares these)"
+    use_case = "like coop, for prompts that transfer to other classes (docs/prompt_methods.md compares these methods)"
     source = "KgCoOp recipe"
-    sources = dict.fromkeys(("n_ctx", "context_init", "knowledge_weight"), "KgCoOp's scripts")
+    sources = dict.fromkeys(("n_ctx", "context_init", "knowledge_weight"), "the scripts of KgCoOp")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

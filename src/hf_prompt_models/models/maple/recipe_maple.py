@@ -13,11 +13,11 @@ from hf_prompt_models.recipe_utils import Protocol
 class Arguments(ClipPromptArguments):
     """Arguments of MaPLe: the prompts of both towers."""
 
-    _argument_group_name = "MaPLe: the prompts of both towers"
+    _argument_group_name = "MaPLe: the prompts of both encoders"
 
-    n_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in each tower."})
+    n_ctx: int = field(default=2, metadata={"help": "Number of prompt vectors in each encoder."})
     prompt_depth: int = field(
-        default=9, metadata={"help": "Number of layers with prompts in both towers (cross-dataset: 3)."}
+        default=9, metadata={"help": "Number of layers with prompts in both encoders (cross-dataset: 3)."}
     )
 
 
@@ -27,9 +27,11 @@ class MaPLeRecipe(ClipPromptRecipe[Arguments]):
     title = "MaPLe"
     arguments_class = Arguments
     model_class = MaPLeForImageClassification
-    use_case = "deep prompts whose image side is made from the text side"
+    use_case = (
+        "classifies images with deep prompts in both encoders; the image prompts are computed from the text prompts"
+    )
     source = "MaPLe recipe"
-    sources = dict.fromkeys(("n_ctx", "prompt_depth"), "MaPLe's configs")
+    sources = dict.fromkeys(("n_ctx", "prompt_depth"), "the configs of MaPLe")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

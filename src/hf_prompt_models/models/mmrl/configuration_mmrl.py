@@ -42,9 +42,9 @@ class MMRLConfig(ContextPromptConfig):
         super().validate_architecture()
         for name in ("n_rep", "rep_dim"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1; got {getattr(self, name)}.")
+                raise ValueError(f"Expected {name} to be at least 1, got {getattr(self, name)}.")
         if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha is a share, from 0 to 1; got {self.alpha}.")
+            raise ValueError(f"Expected alpha to be between 0 and 1, got {self.alpha}.")
 
 
 __all__ = ["MMRLConfig"]

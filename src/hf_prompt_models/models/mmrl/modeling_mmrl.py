@@ -100,8 +100,8 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         for tower, layers in (("text", text.num_hidden_layers), ("image", vision.num_hidden_layers)):
             if not 0 <= config.first_layer < layers:
                 raise ValueError(
-                    f"first_layer={config.first_layer} does not fit the backbone: its {tower} tower has {layers} "
-                    "layers, counted from 0. Pass a number below that."
+                    f"first_layer={config.first_layer} does not fit the backbone, whose {tower} encoder has "
+                    f"{layers} layers, counted from 0. Pass a smaller number."
                 )
         self.prompt_learner = MMRLPromptLearner(
             config.n_rep,

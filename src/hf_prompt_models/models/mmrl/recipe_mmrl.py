@@ -39,7 +39,7 @@ class Arguments(ClipPromptArguments):
     n_rep: int = field(default=5, metadata={"help": "Number of representation tokens."})
     first_layer: int = field(
         default=5,
-        metadata={"help": "Layer of both towers, counted from 0, from whose input on the tokens are inserted."},
+        metadata={"help": "First layer of both encoders, counted from 0, whose input contains the tokens."},
     )
     rep_dim: int = field(default=512, metadata={"help": "Dimension of the representation space (EuroSAT: 2048)."})
     alpha: float = field(default=0.7, metadata={"help": "Weight of the class token's logits."})
@@ -49,8 +49,10 @@ class Arguments(ClipPromptArguments):
     teacher_templates: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Hand-written prompts. The first is the input of the text tower; the teacher uses the mean of "
-            'all. Default: the prompt of the published dataset, else "a photo of a {}.".'
+            "help": (
+                "Hand-written prompts. The first is the input of the text encoder; the teacher uses the mean of "
+                'all. Default: the prompt of the published dataset, else "a photo of a {}.".'
+            )
         },
     )
     min_crop_area: float = field(
@@ -64,10 +66,10 @@ class MMRLRecipe(ClipPromptRecipe[Arguments]):
     title = "MMRL"
     arguments_class = Arguments
     model_class = MMRLForImageClassification
-    use_case = "tokens that both towers share; the largest checkpoint of these"
+    use_case = "classifies images with tokens that both encoders share; the largest checkpoint of these methods"
     source = "MMRL recipe"
     sources = dict.fromkeys(
-        ("n_rep", "first_layer", "rep_dim", "alpha", "reg_weight", "min_crop_area"), "MMRL's configs"
+        ("n_rep", "first_layer", "rep_dim", "alpha", "reg_weight", "min_crop_area"), "the configs of MMRL"
     )
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",

@@ -28,7 +28,7 @@ class ProGradConfig(ContextPromptConfig):
         """Check the fields; `@strict` calls this method."""
         super().validate_architecture()
         if self.temperature <= 0:
-            raise ValueError(f"temperature is above 0; got {self.temperature}.")
+            raise ValueError(f"Expected temperature > 0, got {self.temperature}.")
 
 
 __all__ = ["ProGradConfig"]

@@ -100,8 +100,8 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
         words = tokenize_words(before, tokenizer) if before.strip() else []
         if len(words) > n_ctx:
             raise ValueError(
-                f"The template {template!r} has {len(words)} tokens before the class name, more than "
-                f"the n_ctx={n_ctx} context vectors. Pass n_ctx={len(words)} or more."
+                f"The template {template!r} has {len(words)} tokens before the class name, but there are only "
+                f"n_ctx={n_ctx} context vectors. Pass n_ctx={len(words)} or more."
             )
         if words:
             self.prompt_learner.context[-len(words) :] = self._embed_words(words)

@@ -48,9 +48,9 @@ class ProGradRecipe(ClipPromptRecipe[Arguments]):
     title = "ProGrad"
     arguments_class = Arguments
     model_class = ProGradForImageClassification
-    use_case = "like coop, from one to four images of each class"
+    use_case = "like coop, with one to four images per class"
     source = "ProGrad recipe"
-    sources = dict.fromkeys(("n_ctx", "gradient_weight", "temperature"), "ProGrad's configs")
+    sources = dict.fromkeys(("n_ctx", "gradient_weight", "temperature"), "the configs of ProGrad")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

@@ -20,11 +20,11 @@ LATE_AND_WIDE = frozenset({"stanford_cars", "oxford_flowers", "fgvc_aircraft", "
 class Arguments(ClipPromptArguments):
     """Arguments of PromptSRC: the prompts of both towers and their regularization."""
 
-    _argument_group_name = "PromptSRC: the prompts of both towers and what regulates them"
+    _argument_group_name = "PromptSRC: the prompts of both encoders and their regularization"
 
-    n_ctx: int = field(default=4, metadata={"help": "Number of prompt vectors in each tower."})
+    n_ctx: int = field(default=4, metadata={"help": "Number of prompt vectors in each encoder."})
     prompt_depth: int = field(
-        default=9, metadata={"help": "Number of layers with prompts in both towers (cross-dataset: 3)."}
+        default=9, metadata={"help": "Number of layers with prompts in both encoders (cross-dataset: 3)."}
     )
     text_weight: float = field(
         default=25.0,
@@ -60,11 +60,13 @@ class PromptSRCRecipe(ClipPromptRecipe[Arguments]):
     title = "PromptSRC"
     arguments_class = Arguments
     model_class = PromptSRCForImageClassification
-    use_case = "deep prompts that stay close to the backbone's own features and logits"
+    use_case = (
+        "classifies images with deep prompts that are regularized by the features and logits of the frozen backbone"
+    )
     source = "PromptSRC recipe"
     sources = dict.fromkeys(
         ("n_ctx", "prompt_depth", "text_weight", "image_weight", "logits_weight", "averaging_mean", "averaging_std"),
-        "PromptSRC's configs",
+        "the configs of PromptSRC",
     )
     not_of_the_model = ClipPromptRecipe.not_of_the_model | {"averaging_mean", "averaging_std"}
     examples = (

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--class_token_layer",
         type=int,
         default=8,
-        help="layer of the text tower, from 0, at which the class tokens replace the context (default: 8)",
+        help="layer of the text encoder, from 0, at which the class tokens replace the context (default: 8)",
     )
 
 

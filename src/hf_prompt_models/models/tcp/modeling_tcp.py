@@ -40,8 +40,8 @@ class TCPForImageClassification(TCPPreTrainedModel):
         text_config = self.clip.text_model.config
         if not 0 <= config.class_token_layer < text_config.num_hidden_layers:
             raise ValueError(
-                f"class_token_layer={config.class_token_layer} does not fit the backbone: its text tower has "
-                f"{text_config.num_hidden_layers} layers, counted from 0. Pass a number below that."
+                f"class_token_layer={config.class_token_layer} does not fit the backbone, whose text encoder "
+                f"has {text_config.num_hidden_layers} layers, counted from 0. Pass a smaller number."
             )
         # From class features, (classes, dim), to tokens, (classes, n_ctx * width).
         n_ctx, width, dim = config.n_ctx, text_config.hidden_size, self.image_feature_size

@@ -31,7 +31,7 @@ class Arguments(FixedImageArguments):
     n_ctx: int = field(default=4, metadata={"help": "Number of context vectors, and of tokens per class."})
     class_token_layer: int = field(
         default=8,
-        metadata={"help": "Layer of the text tower, counted from 0, at whose input the class tokens are inserted."},
+        metadata={"help": "Layer of the text encoder, counted from 0, at whose input the class tokens are inserted."},
     )
     knowledge_weight: float = field(
         default=8.0,
@@ -55,9 +55,9 @@ class TCPRecipe(ClipPromptRecipe[Arguments]):
     title = "TCP"
     arguments_class = Arguments
     model_class = TCPForImageClassification
-    use_case = "a context with tokens made from each class name"
+    use_case = "classifies images with a context that contains tokens computed from each class name"
     source = "TCP recipe"
-    sources = dict.fromkeys(("n_ctx", "class_token_layer", "knowledge_weight", "prompt_template"), "TCP's code")
+    sources = dict.fromkeys(("n_ctx", "class_token_layer", "knowledge_weight", "prompt_template"), "the code of TCP")
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --protocol base-to-new --output_dir mine",

@@ -207,17 +207,22 @@ class TextGenerationArguments(DecodingArguments, LoraArguments):
 def check_data(parser: HfArgumentParser, data: TextGenerationArguments) -> None:
     """Exit with a message if data flags do not go together."""
     if not 0 <= data.validation_fraction < 1:
-        parser.error(f"--validation_fraction is a share of the products, below 1; got {data.validation_fraction}")
+        parser.error(
+            "expected --validation_fraction, the share of products to hold out, below 1, got "
+            f"{data.validation_fraction}"
+        )
     if data.eval_samples < 1:
-        parser.error(f"--eval_samples is a number of texts, at least 1; got {data.eval_samples}")
+        parser.error(f"expected --eval_samples to be at least 1, got {data.eval_samples}")
     if data.blind_baseline < 0:
-        parser.error(f"--blind_baseline is a number of test examples, or 0 for none; got {data.blind_baseline}")
+        parser.error(
+            f"expected --blind_baseline, a number of test examples, to be at least 0, got {data.blind_baseline}"
+        )
     if data.lora_r < 0:
-        parser.error(f"--lora_r is a rank, or 0 for none; got {data.lora_r}")
+        parser.error(f"expected --lora_r, the rank, to be at least 0, got {data.lora_r}")
     if data.test_file is None and not data.holds_out():
-        parser.error("nothing to test on: name --test_file, or hold some out by --validation_fraction")
+        parser.error("the test data is missing: pass --test_file, or hold out examples with --validation_fraction")
     if not data.do_sample and (data.temperature is not None or data.top_p is not None):
-        parser.error("--temperature and --top_p are of drawing: add --do_sample")
+        parser.error("--temperature and --top_p only apply to sampling: add --do_sample")
 
 
 def given_decoding(arguments: Any) -> dict[str, Any]:

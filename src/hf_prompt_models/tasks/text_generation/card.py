@@ -16,11 +16,15 @@ METRICS = {
     "vqa_accuracy": Metric("VQA accuracy", "accuracy"),
 }
 PROTOCOLS = {
-    "exact_match": "few-shot episodes, examples and then a question: an answer is right if the model writes it and "
-    "nothing else",
-    "vqa_accuracy": "questions, with examples in front of each as the settings say; an answer counts by how many of "
-    "ten people gave it",
-    "cider_d": "a text is written for each example that was not learned from, and compared with its references",
+    "exact_match": (
+        "few-shot episodes, examples and then a question: an answer is correct if the model generates it and "
+        "nothing else"
+    ),
+    "vqa_accuracy": (
+        "questions, preceded by the number of examples in the settings; an answer counts by how many of ten "
+        "annotators gave it"
+    ),
+    "cider_d": "a text is generated for each held-out example and compared with its references",
 }
 
 
@@ -39,13 +43,13 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     own = {
         "Language model": backbone_title(results["backbone"]),
         "Vision model": backbone_title(results["vision_model"]),
-        "Low-rank updates": _settings(results.get("lora", {})),
+        "LoRA": _settings(results.get("lora", {})),
         "Trained on": f"{data['train_examples']} examples"
-        + (f"; {held_out} were held out of them" if held_out else ""),
+        + (f"; of these, {held_out} were held out" if held_out else ""),
         "Tested on": f"{data['test_examples']} examples: {one_line(test_name)}",
         "Protocol": next(text for name, text in PROTOCOLS.items() if name in tested),
         "Decoding": _settings(results["decoding"]),
-        "Always the same answer": _constant(results.get("most_frequent_answer")),
+        "Constant answer": _constant(results.get("most_frequent_answer")),
         "Blind baseline": _blind(results, seed),
     }
     scores = Scores(
@@ -73,7 +77,7 @@ def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
 def _constant(constant: dict[str, Any] | None) -> str:
     if constant is None:
         return ""
-    return f"{one_line(repr(constant['answer']))} to all questions reaches " + _scores(constant["test"])
+    return f"{one_line(repr(constant['answer']))} for all questions reaches " + _scores(constant["test"])
 
 
 def _blind(results: dict[str, Any], seed: str) -> str:
@@ -81,11 +85,12 @@ def _blind(results: dict[str, Any], seed: str) -> str:
     blind, total = results["seeds"][seed].get("blind"), results["data"]["test_examples"]
     if blind is None:
         return ""
-    text = "the same checkpoint, shown black images in place of the test images"
+    text = "the same checkpoint with black images instead of the test images"
     if blind["examples"] == total:
         return f"{text}, on all {total} test examples"
-    return f"{text}, on {blind['examples']} of the {total} test examples; with images these reach " + _scores(
-        blind["seeing"]
+    return (
+        f"{text}, on {blind['examples']} of the {total} test examples; with the real images, these reach "
+        + _scores(blind["seeing"])
     )
 
 

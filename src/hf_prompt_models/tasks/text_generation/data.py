@@ -100,9 +100,9 @@ def read_test_examples(
     records = read(*test, "test")
     examples = recipe.test_examples(method, records, None if shots is None else read(*shots, "train"))
     if any(not example.references for example in examples):
-        raise ValueError(f"{records.source} holds questions without answers: name the file of their answers.")
+        raise ValueError(f"{records.source} contains questions without answers. Pass the file with their answers.")
     if len({example.scoring for example in examples}) > 1:
-        raise ValueError(f"{records.source} holds tests of several kinds: test on one at a time.")
+        raise ValueError(f"{records.source} contains tests of several kinds. Test on one kind at a time.")
     return examples, records.source
 
 

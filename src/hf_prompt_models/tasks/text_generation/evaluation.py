@@ -92,9 +92,9 @@ def _arguments(recipe: TextGenerationRecipe[Any], directory: Path) -> Any:
 def summarise_writing_evaluation(results: dict[str, Any]) -> str:
     """Return the lines that `hf-prompt evaluate` prints."""
     data = results["data"]
-    lines = [f"{data['test_examples']} examples{', shown black images' * data['blind']}"]
+    lines = [f"{data['test_examples']} examples{', with black images' * data['blind']}"]
     if (constant := results["most_frequent_answer"]) is not None:
-        lines.append(f"always {constant['answer']!r}: {describe_metrics(constant['test'])}")
+        lines.append(f"constant answer {constant['answer']!r}: {describe_metrics(constant['test'])}")
     lines += [f"{seed_words(seed):<13} {describe_metrics(one['test'])}" for seed, one in results["seeds"].items()]
     if len(results["seeds"]) > 1:
         shown = (f"{name} {each['mean']:.3f} ± {each['std']:.3f}" for name, each in results["metrics"].items())

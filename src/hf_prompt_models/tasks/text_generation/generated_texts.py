@@ -129,7 +129,7 @@ def rows_as_markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """Return rows as Markdown: images, prompt, references and generated text."""
     parts = [f"# {title}"]
     for row in rows:
-        lines = [f"- picture: `{name}`" for name in row["images"]]
+        lines = [f"- image: `{name}`" for name in row["images"]]
         lines += [f"- title: {row['title']}"] * bool(row["title"])
         lines += [f"- reference: {text}" for text in row["references"]]
         lines.append(f"- **generated: {row['generated']}**")

@@ -57,8 +57,9 @@ def write_about(
     beams = decoding.get("num_beams", config.num_beams) or 1
     if num_return_sequences > beams and not decoding.get("do_sample", config.do_sample):
         raise ValueError(
-            f"{num_return_sequences} texts are wanted of {beams} beams, and nothing is drawn, which would write one "
-            "text again and again: add --do_sample, or --num_beams of at least as many."
+            f"{num_return_sequences} texts cannot be generated with {beams} beam(s) and without sampling, "
+            "which would repeat the same text. Add --do_sample, or raise --num_beams to at least "
+            f"{num_return_sequences}."
         )
     new_tokens = decoding.get("max_new_tokens", config.max_new_tokens) or 1
     processor.check_prompt(0, text, len(pictures), new_tokens)

@@ -77,7 +77,7 @@ class WritingTrainer(PromptTrainer):
         if self.is_world_process_zero():
             directory, step = Path(self.args.output_dir), self.state.global_step
             write_rows(directory / SAMPLES_DIRECTORY / f"step-{step}.jsonl", written.rows())
-            write_text(directory / SAMPLES_FILE, rows_as_markdown(written.rows(), f"Written after {step} steps"))
+            write_text(directory / SAMPLES_FILE, rows_as_markdown(written.rows(), f"Generated after {step} steps"))
         return metrics | scores
 
     def write(self, examples: Sequence[WritingExample]) -> WrittenTexts:

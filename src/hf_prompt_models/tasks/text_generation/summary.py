@@ -23,10 +23,13 @@ def summarise_writing(results: dict[str, Any]) -> str:
     """
     seeds, data = results["seeds"], results["data"]
     lines = [
-        f"{results['method']}, learned from {data['train_examples']} examples, on {data['test_examples']} others:"
+        (
+            f"{results['method']}, trained on {data['train_examples']} examples, tested on "
+            f"{data['test_examples']} others:"
+        )
     ]
     if (constant := results["most_frequent_answer"]) is not None:
-        lines.append(f"{'one answer to all':<{WIDTH}} {describe_metrics(constant['test'])} ({constant['answer']!r})")
+        lines.append(f"{'constant answer':<{WIDTH}} {describe_metrics(constant['test'])} ({constant['answer']!r})")
     for seed, one in seeds.items():
         lines.append(f"{seed_words(seed):<{WIDTH}} {describe_metrics(one['test'])}")
         if "blind" in one:
@@ -41,8 +44,8 @@ def summarise_writing(results: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"What was written: {model / PREDICTIONS_FILE}{blind_rows}; some of it drawn in {model / PICTURE}",
-            f"Write more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
+            f"Generated texts: {model / PREDICTIONS_FILE}{blind_rows}; examples in {model / PICTURE}",
+            f"Generate more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
             f"Try it with: hf-prompt app {shlex.quote(str(model))}",
         ]
     )
@@ -52,7 +55,7 @@ def _blind_lines(blind: dict[str, Any], total: int) -> list[str]:
     lines = [f"{'  black images':<{WIDTH}} {describe_metrics(blind['test'])}"]
     if blind["examples"] < total:
         lines[0] += f" (on {blind['examples']} of the examples)"
-        lines.append(f"{'  with images':<{WIDTH}} {describe_metrics(blind['seeing'])} (on the same)")
+        lines.append(f"{'  with images':<{WIDTH}} {describe_metrics(blind['seeing'])} (on the same examples)")
     return lines
 
 
@@ -75,7 +78,7 @@ def scored_run(run: RunResults) -> ScoredRun:
     value, data, seeds = run.value, run.value["data"], run.value["seeds"]
     baselines: dict[str, list[dict[str, float]]] = {}
     if constant := value.get("most_frequent_answer"):
-        baselines["one answer to all"] = [numbers(constant["test"])]
+        baselines["constant answer"] = [numbers(constant["test"])]
     for each in seeds.values():
         if "blind" in each:
             shown = each["blind"]["examples"]

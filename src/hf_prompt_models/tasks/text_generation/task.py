@@ -60,7 +60,8 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         arguments = run_arguments(recipe, given, data, settings, {})
         if arguments.training["eval_strategy"] != "no" and not data.holds_out():
             parser.error(
-                "nothing to evaluate on during training: name --validation_file, or set --validation_fraction"
+                "the data to evaluate on during training is missing: pass --validation_file, or set "
+                "--validation_fraction"
             )
         return arguments
 
@@ -159,10 +160,13 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         images = [*arguments.files, *(arguments.images or [])]
         if not images and not arguments.title:
             raise ValueError(
-                f"{arguments.model} writes about pictures: name them, --image FILE, and a --title if it has one."
+                f"{arguments.model} generates text about images, but no image was passed. Pass --image FILE, "
+                "and a --title if there is one."
             )
         if arguments.num_return_sequences < 1:
-            raise ValueError(f"--num_return_sequences is at least 1; got {arguments.num_return_sequences}.")
+            raise ValueError(
+                f"Expected --num_return_sequences to be at least 1, got {arguments.num_return_sequences}."
+            )
         texts = write_about(
             directory,
             images,

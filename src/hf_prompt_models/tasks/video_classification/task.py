@@ -81,7 +81,7 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
         videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
         if arguments.confusion_matrix and videos.multi_label:
             raise ValueError(
-                f"--confusion_matrix is of one label each, and {videos.source} gives several: leave it out."
+                f"--confusion_matrix needs one label per video, but {videos.source} has several. Remove the flag."
             )
         return evaluate_videos(
             models,

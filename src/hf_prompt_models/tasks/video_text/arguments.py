@@ -13,7 +13,7 @@ from hf_prompt_models.models.alpro.recipe_alpro import PRETRAINING, QUESTIONS
 class VideoTextArguments:
     """Arguments for the data and the weights that training starts from."""
 
-    _argument_group_name = "data, and what training begins with"
+    _argument_group_name = "data, and the model to start from"
 
     train_file: list[str] = field(
         metadata={
@@ -107,17 +107,19 @@ def check_data(parser: HfArgumentParser, data: VideoTextArguments, given: Mappin
     """
     starts = [data.backbone is not None, data.vision is not None or data.text is not None, data.from_scratch]
     if sum(starts) != 1 or (data.vision is None) != (data.text is None):
-        parser.error("say what training begins from: --backbone, or --vision and --text, or --from_scratch true")
+        parser.error(
+            "the model to start from is missing: pass --backbone, or --vision and --text, or --from_scratch true"
+        )
     of_task = {"prompter": PRETRAINING, "entities": PRETRAINING, "answers": QUESTIONS, "num_answers": QUESTIONS}
     for name, its_task in of_task.items():
         if name in given and given["task"] != its_task:
-            parser.error(f"--{name} is of --task {its_task}, not of {given['task']}")
+            parser.error(f"--{name} applies to --task {its_task}, not to {given['task']}")
     if data.entities is not None and data.prompter is None:
-        parser.error("--entities are what a prompter names: pass it, too, as --prompter")
+        parser.error("--entities are the entities of a prompter: pass --prompter too")
 
 
 def check_method(parser: HfArgumentParser, method: Any) -> None:
     """Exit with a message if the method's own flags are out of range."""
     for name, least in (("num_frames", 1), ("max_text_length", 3), ("rerank", 0)):
         if getattr(method, name) < least:
-            parser.error(f"--{name} is at least {least}; got {getattr(method, name)}")
+            parser.error(f"expected --{name} to be at least {least}, got {getattr(method, name)}")

@@ -6,7 +6,7 @@ from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
 from hf_prompt_models.tasks.cards import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
 
 
-DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
+DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features only"}
 RANKS = {
     **{f"recall_at_{k}": Metric(f"R@{k}", f"recall_at_{k}") for k in (1, 5, 10)},
     "median_rank": Metric("Median rank", "median_rank", ".1f"),
@@ -29,11 +29,11 @@ def video_texts_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnC
     unit = "questions" if asks else "texts"
     own = {
         "Task": results["task"],
-        "Began from": _began_from(results["backbone"]),
+        "Initialized from": _began_from(results["backbone"]),
         "Trained on": f"{data['train_texts']} {unit}"
         + (f", of which {results['left_out']} have answers that are not in the list" if asks else ""),
         "Tested on": f"{data['test_texts']} {unit} on {data['test_videos']} videos: {one_line(data['test_name'])}",
-        "Left out": f"{len(data['skipped'])} videos that cannot be read" if data["skipped"] else "",
+        "Skipped": f"{len(data['skipped'])} videos that cannot be read" if data["skipped"] else "",
         "Protocol": _answering(results, seed) if asks else _searching(results),
     }
     tested_on = TestedOn(task, dataset_type(data["test"], data["test_name"]), one_line(data["test_name"]))
@@ -50,19 +50,20 @@ def video_texts_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnC
 
 def _answering(results: dict[str, Any], seed: str) -> str:
     return (
-        f"one of {results['answers']} answers is chosen; right answers of {results['seeds'][seed]['outside']} test "
-        "questions are not among them and count as wrong. The most frequent answers to the same words, without the "
-        f"videos: {results['answer_prior']:.2%}"
+        f"the model chooses one of {results['answers']} answers; the right answers of "
+        f"{results['seeds'][seed]['outside']} test questions are not among them and count as wrong. Choosing "
+        "the most frequent answer to the same question without the videos reaches "
+        f"{results['answer_prior']:.2%}"
     )
 
 
 def _searching(results: dict[str, Any]) -> str:
-    texts = "each text is searched for among all videos of the test, and each video among all its texts"
+    texts = "each text is searched for among all test videos, and each video among all test texts"
     if results["task"] == "prompter":
         return f"{texts}, by their features"
     count = results["arguments"]["rerank"]
-    read = f"the {count} closest by features are" if count else "all are"
-    return f"{texts}; {read} read together with the query"
+    read = f"the {count} closest candidates by features are" if count else "all candidates are"
+    return f"{texts}; {read} scored together with the query"
 
 
 def _answered(results: dict[str, Any]) -> dict[str, Scores]:

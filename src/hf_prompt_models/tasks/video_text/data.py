@@ -58,13 +58,15 @@ def read_answers(file: str | os.PathLike) -> list[str]:
     value = read_json(file, MAX_ANSWERS_BYTES, "lists of answers")
     if isinstance(value, dict):
         if sorted(map(str, value.values())) != sorted(map(str, range(len(value)))):
-            raise ValueError(f"{file}: the answers' indices are not 0 to {len(value) - 1}.")
+            raise ValueError(f"{file}: expected the indices 0 to {len(value) - 1} for the answers.")
         value = sorted(value, key=value.__getitem__)
     if not isinstance(value, list) or not value or not all(isinstance(each, str) and each.strip() for each in value):
-        raise ValueError(f"{file} must be a JSON list of answers, or an object of answers and their indices.")
+        raise ValueError(f"{file} must be a JSON list of answers, or an object that maps answers to indices.")
     if len(set(value)) < len(value):
         twice = next(each for each in value if value.count(each) > 1)
-        raise ValueError(f"{file}: {twice!r} is there twice; the model could not tell them apart.")
+        raise ValueError(
+            f"{file}: the answer {twice!r} is repeated, so the model could not tell them apart. Keep only one."
+        )
     return value
 
 

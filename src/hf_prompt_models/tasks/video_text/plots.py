@@ -37,14 +37,14 @@ def plot_retrieved(found: Retrieved, path: str | os.PathLike) -> None:
     recall = found.metrics()["text_to_video"]["recall_at_1"]
     chance = found.chance()["text_to_video"]["recall_at_1"]
     title = (
-        f"The best of {len(found.videos)} videos for {len(shown)} of {len(found.captions)} sentences; "
-        f"R@1 of all: {recall:.1%} (chance: {chance:.1%})"
+        f"The best of {len(found.videos)} videos for {len(shown)} of {len(found.captions)} sentences; R@1 on "
+        f"all: {recall:.1%} (chance: {chance:.1%})"
     )
     figure.suptitle(wrapped(title, 80), fontsize=11)
     grid = figure.subplots(len(shown), columns + 1, squeeze=False, width_ratios=[3.0, *[2.6] * columns])
     for row, query in zip(grid, shown, strict=True):
         text = wrapped(found.captions[query].text, 34, 7)
-        _write(row[0], f"{text}\n\nplace of the right video: {ranks[query]}")
+        _write(row[0], f"{text}\n\nrank of the right video: {ranks[query]}")
         for place, video in enumerate(np.argsort(-found.by_text[query], kind="stable")[:columns]):
             is_right = bool(right[query, video])
             _show(row[place + 1], contact_strip(items[found.videos[video]]), GREEN if is_right else None)
@@ -71,7 +71,8 @@ def plot_answered(answered: Answered, path: str | os.PathLike) -> None:
     figure = new_figure(max(3.6 * columns, 6.4), 1.1 + 2.7 * rows)
     accuracy = answered.metrics()["accuracy"]
     title = (
-        f"{len(shown)} of {count} questions; {accuracy:.1%} of all right, one of {len(answered.answers)} answers each"
+        f"{len(shown)} of {count} questions; {accuracy:.1%} of all correct, with {len(answered.answers)} "
+        "possible answers"
     )
     figure.suptitle(wrapped(title, 36 * max(columns, 2)), fontsize=11)
     chosen = answered.chosen
@@ -112,7 +113,7 @@ def plot_found(text: str, videos: Sequence[VideoText], scores: Sequence[float], 
     columns = min(3, len(videos))
     rows = -(-len(videos) // columns)
     figure = new_figure(max(3.6 * columns, 5.0), 0.7 + 2.3 * rows)
-    figure.suptitle(wrapped(f"“{text}”: the {len(videos)} best videos, best first", 34 * max(columns, 2)), fontsize=11)
+    figure.suptitle(wrapped(f"“{text}”: the {len(videos)} best videos", 34 * max(columns, 2)), fontsize=11)
     for place, (video, score) in enumerate(zip(videos, scores, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         _show(axes, contact_strip(video))

@@ -46,7 +46,9 @@ def answer_question(
     """
     architecture = _architecture(directory)
     if architecture != AlproForVideoQuestionAnswering.__name__:
-        raise ValueError(f"{directory} holds an {architecture}, which answers no questions: leave --question out.")
+        raise ValueError(
+            f"{directory} contains an {architecture}, which does not answer questions. Remove --question."
+        )
     model = AlproForVideoQuestionAnswering.from_pretrained(directory)
     files = readable_videos(list_videos(videos), on_unreadable, progress=False)
     pipe = VideoQuestionAnsweringPipeline(model=model, processor=AutoProcessor.from_pretrained(directory))
@@ -94,7 +96,7 @@ def find_videos_by_text(
     """
     architecture = _architecture(directory)
     if architecture not in (AlproForVideoTextRetrieval.__name__, AlproForPreTraining.__name__):
-        raise ValueError(f"{directory} holds an {architecture}, which does not search videos: leave --text out.")
+        raise ValueError(f"{directory} contains an {architecture}, which does not search videos. Remove --text.")
     model = AlproForVideoTextRetrieval.from_pretrained(directory)
     pipe = VideoTextRetrievalPipeline(model=model, processor=AutoProcessor.from_pretrained(directory))
     files = list_videos(videos)

@@ -156,7 +156,7 @@ class VideoTextRun(Run):
         if not kept:
             raise ValueError(
                 f"None of the {len(self.train_set)} questions of {self.train_set.source} has one of the "
-                f"{len(known)} answers of the list."
+                f"{len(known)} answers of the list. Pass other answers or questions."
             )
         return replace(self.train_set, items=kept)
 

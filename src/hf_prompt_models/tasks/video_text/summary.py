@@ -18,7 +18,7 @@ TITLES = {
     RETRIEVAL: "Video-text retrieval",
     PRETRAINING: "Video-text pre-training, tested by retrieval",
     PROMPTER: "Entity prompter, tested by retrieval",
-    QUESTIONS: "Questions about videos",
+    QUESTIONS: "Video question answering",
 }
 COLUMNS = {f"recall_at_{k}": f"R@{k}" for k in PLACES} | {"median_rank": "median rank", "mean_rank": "mean rank"}
 TABLE_DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text"}
@@ -42,14 +42,16 @@ def summarise(results: dict[str, Any]) -> str:
     task, data, kinds = results["task"], results["data"], results.get("kinds", {})
     lines = [f"{results['method']}, {task}: trained on {data['train_texts']} texts."]
     if data["skipped"]:
-        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+        lines.append(f"Skipped {len(data['skipped'])} videos that cannot be read.")
     if "answers" in results:
         left_out = (
-            f" {results['left_out']} training questions have others and were left out." if results["left_out"] else ""
+            f" {results['left_out']} training questions have other answers and were left out."
+            if results["left_out"]
+            else ""
         )
         lines.append(
-            f"{results['answers']} answers.{left_out} Without the videos, {results['answer_prior']:.2%} of the test "
-            "questions are answered correctly."
+            f"{results['answers']} answers.{left_out} Without the videos, {results['answer_prior']:.2%} of "
+            "the test questions are answered correctly."
         )
     for seed, one in results["seeds"].items():
         lines += ["", f"Seed {seed}, {data['test_texts']} texts on {data['test_videos']} videos"]
@@ -113,15 +115,17 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
     data = results["data"]
     lines = [f"{data['test_texts']} texts on {data['test_videos']} videos"]
     if data["skipped"]:
-        lines.append(f"Left out, as they cannot be read: {len(data['skipped'])} videos.")
+        lines.append(f"Skipped {len(data['skipped'])} videos that cannot be read.")
     lines += chance_lines(results)
     if "answers" in results:
-        lines.append(f"  one of {results['answers']} answers each; chance {1 / results['answers']:.2%}")
+        lines.append(f"  {results['answers']} possible answers; chance {1 / results['answers']:.2%}")
     for seed, metrics in results["seeds"].items():
         shown = shown_places(results.get("chance", {}))
         lines += metric_lines(seed_words(seed), metrics, results.get("kinds", {}), shown)
         if metrics.get("outside"):
-            lines.append(f"  {metrics['outside']} right answers are not in the model's list, and count as wrong.")
+            lines.append(
+                f"  {metrics['outside']} right answers are not in the answer list of the model, and count as wrong."
+            )
     if len(results["seeds"]) > 1:
         lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
     return "\n".join(lines)

@@ -144,7 +144,8 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         """Run a saved model on files."""
         if (arguments.text is None) == (arguments.question is None):
             raise ValueError(
-                f"{arguments.model} takes videos with a sentence: pass --text to search them, or --question."
+                f"{arguments.model} needs a text in addition to videos. Pass --text to search the videos, or "
+                "--question to ask about them."
             )
         asks = arguments.question is not None
         of_others = {"--frame_strip": arguments.frame_strip}
@@ -157,7 +158,7 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         elif arguments.on_unreadable != "refuse":
             of_others["--on_unreadable"] = arguments.on_unreadable
         if given := [flag for flag, value in of_others.items() if value is not None]:
-            raise ValueError(f"{given[0]} does not go with {'--question' if asks else '--text'}: leave it out.")
+            raise ValueError(f"{given[0]} does not apply to {('--question' if asks else '--text')}. Remove it.")
         return self._answer(directory, arguments) if asks else self._search(directory, arguments)
 
     def _search(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
@@ -172,11 +173,11 @@ class VideoText(Task[VideoTextRecipe[Any]]):
         )
         if arguments.json:
             return {"text": arguments.text, "videos": best}
-        lines = [f"{arguments.text}: among {len(index.names)} videos"]
+        lines = [f"{arguments.text}: best of {len(index.names)} videos"]
         lines += [f"  {each['score']:7.2%}  {each['video']}" for each in best]
         if index.skipped:
             lines.append(
-                f"Skipped, as they cannot be read: {len(index.skipped)} videos, such as {next(iter(index.skipped))}."
+                f"Skipped {len(index.skipped)} videos that cannot be read, such as {next(iter(index.skipped))}."
             )
         if arguments.drawing:
             lines += ["", f"Their frames are in {arguments.drawing}."]

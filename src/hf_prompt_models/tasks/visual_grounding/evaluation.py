@@ -178,11 +178,15 @@ def evaluate_grounding(
 def summarise_evaluation(results: dict[str, Any]) -> str:
     """Return the lines that `hf-prompt evaluate` prints."""
     lines = [
-        f"{results['data']['test_expressions']} expressions; a random candidate region is right with chance "
-        f"{results['chance']['accuracy']:.2%}",
+        (
+            f"{results['data']['test_expressions']} expressions; the accuracy of a random candidate region is "
+            f"{results['chance']['accuracy']:.2%}"
+        ),
         *(
-            f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, "
-            f"regions' oracle {metrics['proposal_oracle']:.2%}"
+            (
+                f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, upper bound of the regions "
+                f"{metrics['proposal_oracle']:.2%}"
+            )
             for seed, metrics in results["seeds"].items()
         ),
     ]

@@ -42,7 +42,7 @@ def plot_groundings(
     chance = chance_of_regions([regions.boxes for regions in expressions.proposals], expressions.boxes)
     figure = new_figure(max(3.2 * columns, 6.4), 3.5 * rows + 1.2)
     figure.suptitle(
-        f"{count} of {total} test expressions; {accuracy:.1%} of all right (chance: {chance:.1%})", fontsize=11
+        f"{count} of {total} test expressions; {accuracy:.1%} of all correct (chance: {chance:.1%})", fontsize=11
     )
     outcomes = set()
     for place in range(count):
@@ -63,7 +63,7 @@ def plot_groundings(
         "true region": TRUE,
     }
     if True in outcomes:
-        styles[f"chosen, right (IoU above {POSITIVE_IOU:g})"] = CHOSEN | {"edgecolor": BLUE}
+        styles[f"chosen, correct (IoU above {POSITIVE_IOU:g})"] = CHOSEN | {"edgecolor": BLUE}
     if False in outcomes:
         styles["chosen, wrong"] = CHOSEN | {"edgecolor": RED}
     handles = [Rectangle((0, 0), 1, 1, fill=False, label=label, **style) for label, style in styles.items()]

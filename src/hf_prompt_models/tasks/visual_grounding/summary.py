@@ -22,7 +22,7 @@ def summarise_grounding(results: dict[str, Any], model: str, again: Sequence[str
 
 def _accuracies(results: dict[str, Any]) -> list[str]:
     shots = f"{results['shots']} expression{'s' * (results['shots'] > 1)}" if results["shots"] else "all expressions"
-    rows = {"chance, a random candidate region": results["tests"]["test"]["chance"]["accuracy"]}
+    rows = {"chance (random candidate region)": results["tests"]["test"]["chance"]["accuracy"]}
     rows |= {"zero-shot": results["zero_shot"]["accuracy"]}
     rows |= {f"{results['method']}, {shots}, seed {s}": run["accuracy"] for s, run in results["seeds"].items()}
     lines = [

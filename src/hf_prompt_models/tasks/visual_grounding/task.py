@@ -49,7 +49,9 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
         """Return the arguments of a run; calls `parser.error` if they do not go together."""
         data = GroundingDataArguments(**fields_of(GroundingDataArguments, given))
         if data.shots < 0:
-            parser.error(f"--shots is the number of expressions to learn from, or 0 for all; got {data.shots}")
+            parser.error(
+                f"expected --shots, the number of training expressions, to be at least 0 (0: all), got {data.shots}"
+            )
         defaults = recipe.argument_defaults(fields_of(recipe.arguments_class, given))
         return run_arguments(recipe, given, data, recipe.training_defaults(data.shots), defaults)
 
@@ -164,10 +166,14 @@ class VisualGrounding(Task[VisualGroundingRecipe[Any]]):
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:
         """Run a saved model on files."""
         if arguments.text is None or len(arguments.files) != 1:
-            raise ValueError(f"{arguments.model} grounds phrases: pass one image, and the phrase as --text.")
+            raise ValueError(
+                f"{arguments.model} grounds phrases in an image. Pass one image, and the phrase with --text."
+            )
         regions = [arguments.boxes, arguments.masks, arguments.proposals]
         if sum(each is not None for each in regions) != 1:
-            raise ValueError("Say where candidate regions are: --box once for each, or --masks, or --proposals.")
+            raise ValueError(
+                "The candidate regions are missing. Pass --box once per region, or --masks, or --proposals."
+            )
         image = arguments.files[0]
         drawing = arguments.drawing or f"{Path(image).stem}-grounded.png"
         answers = ground_phrase(
