@@ -122,7 +122,7 @@ def test_words_replace_the_number_of_context_vectors(model_class: Any, folder: P
     random = model_class.from_backbone(folder, NAMES, n_ctx=9, context_init=None).prompt_learner.context
     assert random.shape == (9, 32)
     assert random.std().item() == pytest.approx(0.02, rel=0.2)
-    with pytest.raises(ValueError, match="Pass the words before the class name alone"):
+    with pytest.raises(ValueError, match="Pass only the words before the class name"):
         model_class.from_backbone(folder, NAMES, context_init="a photo of {}")
 
 
@@ -294,8 +294,12 @@ def test_prompts_stay_in_full_precision_over_a_backbone_of_half(case: str, folde
 @pytest.mark.parametrize(
     ("model_class", "arguments", "message"),
     [
-        (IVLPForImageClassification, {"text_depth": 5, "vision_depth": 1}, "text_depth=5 .* text encoder has 4 layers"),
-        (IVLPForImageClassification, {"text_depth": 1, "vision_depth": 6}, "vision_depth=6 .* image tower has 5"),
+        (
+            IVLPForImageClassification,
+            {"text_depth": 5, "vision_depth": 1},
+            "text_depth=5 .* text encoder has 4 layers",
+        ),
+        (IVLPForImageClassification, {"text_depth": 1, "vision_depth": 6}, "vision_depth=6 .* image encoder has 5"),
         (MaPLeForImageClassification, {"prompt_depth": 5}, "prompt_depth=5 .* text encoder has 4 layers"),
         (MaPLeForImageClassification, {"prompt_depth": 0}, "prompt_depth=0 .* from 1 to 4"),
         (PromptSRCForImageClassification, {"prompt_depth": 9}, "prompt_depth=9 .* text encoder has 4 layers"),
@@ -346,5 +350,5 @@ def test_the_loss_of_image_features_alone_is_refused_where_it_compares_images(fo
     with pytest.raises(ValueError, match="Pass pixel_values with labels"):
         model(image_embeds=torch.randn(3, 24), labels=LABELS)
     for given in ({}, {"image_embeds": torch.randn(3, 24)}):
-        with pytest.raises(ValueError, match="Pass pixel_values alone"):
+        with pytest.raises(ValueError, match="Pass only pixel_values"):
             build(folder, "mmrl")(**given)

@@ -100,7 +100,7 @@ class ClipPromptModel(TextPromptModel):
         """
         if not self.accepts_image_embeds and (pixel_values is None or image_embeds is not None):
             raise ValueError(
-                f"{type(self).__name__} reads more of an image than image_embeds. Pass pixel_values alone."
+                f"{type(self).__name__} needs more of an image than image_embeds. Pass only pixel_values."
             )
         if pixel_values is not None and image_embeds is None:
             images: Any = self.get_image_features(
@@ -109,11 +109,12 @@ class ClipPromptModel(TextPromptModel):
         elif image_embeds is not None and pixel_values is None:
             if asks_for_states(kwargs):
                 raise ValueError(
-                    "Hidden states and attentions are the image tower's: pass pixel_values, not image_embeds."
+                    "Hidden states and attentions come from the image encoder, which image_embeds skip. Pass "
+                    "pixel_values instead."
                 )
             images = BaseModelOutputWithPooling(pooler_output=F.normalize(at_least_float32(image_embeds), dim=-1))
         else:
-            raise ValueError("Pass either pixel_values or image_embeds.")
+            raise ValueError("Expected either pixel_values or image_embeds. Pass exactly one of them.")
         image_embeds = images.pooler_output
         text_embeds = self.image_text_features(image_embeds)
         logits = self.image_logits(images, text_embeds)
@@ -234,7 +235,7 @@ class TemplatePromptModel(TextPromptModel):
         """
         strings = self.config.prompt_token_ids
         if strings is None:
-            raise ValueError("This model has no classes yet: call set_classes(names, tokenizer=..., templates=[...]).")
+            raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=..., templates=[...]).")
         chosen = range(len(strings)) if indices is None else indices
         return [ids_from_string(strings[index]) for index in chosen]
 
@@ -322,8 +323,8 @@ class EnsemblePromptModel(TemplatePromptModel):
         numbers = self._sentence_numbers()
         if len(numbers) != classes or len(prompt_features) != templates * classes + sum(numbers):
             raise ValueError(
-                f"The configuration has {len(prompt_features)} prompts of {classes} classes, which are not those of "
-                f"its {templates} templates and {sum(numbers)} sentences: call set_classes(names)."
+                f"The configuration has {len(prompt_features)} prompts for {classes} classes, which do not "
+                f"match its {templates} templates and {sum(numbers)} sentences. Call set_classes(names)."
             )
         features = F.normalize(prompt_features, dim=-1) if normalize else prompt_features
         filled, described = features.split([templates * classes, sum(numbers)])

@@ -65,9 +65,11 @@ class ContextPromptConfig(PromptConfig):
     def validate_architecture(self) -> None:
         """Check the fields; `@strict` calls this method."""
         if self.n_ctx < 1:
-            raise ValueError(f"n_ctx is the number of context vectors, at least 1; got {self.n_ctx}.")
+            raise ValueError(f"Expected n_ctx, the number of context vectors, to be at least 1, got {self.n_ctx}.")
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
-            raise ValueError(f"text_chunk_size is a number of prompts, at least 1; got {self.text_chunk_size}.")
+            raise ValueError(
+                f"Expected text_chunk_size, a number of prompts, to be at least 1, got {self.text_chunk_size}."
+            )
 
 
 class ContextPromptModel(ClipPromptModel):
@@ -92,13 +94,13 @@ class ContextPromptModel(ClipPromptModel):
         kind = self.backbone_type
         image_tower = "convolutional, without tokens" if kind.image_tokens == "none" else "pooled by attention"
         for needed, has, what, found in (
-            (self.needs_causal_text, kind.packs_prompts, "a causal text tower", "bidirectional"),
-            (self.needs_class_token, kind.has_class_token, "an image tower with a class token", image_tower),
+            (self.needs_causal_text, kind.packs_prompts, "a causal text encoder", "bidirectional"),
+            (self.needs_class_token, kind.has_class_token, "an image encoder with a class token", image_tower),
         ):
             if needed and not has:
                 raise TypeError(
-                    f"{type(self).__name__} needs {what}, and that of a {kind.model_class.__name__} is {found}. Pass "
-                    "a CLIP or MetaCLIP 2 as the backbone."
+                    f"{type(self).__name__} needs {what}, but that of a {kind.model_class.__name__} is "
+                    f"{found}. Pass a CLIP or MetaCLIP 2 as the backbone."
                 )
 
     @classmethod
@@ -254,8 +256,8 @@ class ContextPromptModel(ClipPromptModel):
         """
         if pixel_values is None:
             raise ValueError(
-                f"The loss of {type(self).__name__} compares with the image tower without prompts. Pass pixel_values "
-                "with labels, not image_embeds."
+                f"The loss of {type(self).__name__} compares with the image encoder without prompts. Pass "
+                "pixel_values with labels instead of image_embeds."
             )
         return ClipPromptModel.get_image_features(self, pixel_values).pooler_output
 
@@ -270,7 +272,7 @@ class ContextPromptModel(ClipPromptModel):
             ValueError: if there are no pixels, or inputs of NaFlex backbones.
         """
         if pixel_values is None or any(each is not None for each in others):
-            raise ValueError(f"{type(self).__name__} takes pixel_values of images and nothing else.")
+            raise ValueError(f"{type(self).__name__} accepts only pixel_values for images.")
 
     def normalized_image_features(self, pooled: torch.Tensor) -> torch.Tensor:
         """Return the projected image features, (batch, dim), L2-normalised.
@@ -415,8 +417,10 @@ def tokenize_words(words: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """
     words = " ".join(words.replace("_", " ").split())
     if PLACEHOLDER in words:
-        raise ValueError(f"context_init={words!r} holds {PLACEHOLDER!r}. Pass the words before the class name alone.")
+        raise ValueError(
+            f"context_init={words!r} contains {PLACEHOLDER!r}. Pass only the words before the class name."
+        )
     ids = tokenizer(words, add_special_tokens=False)["input_ids"]
     if not ids:
-        raise ValueError("context_init holds no words. Leave it out for a random start.")
+        raise ValueError("context_init contains no words. Remove it for a random initialization.")
     return ids

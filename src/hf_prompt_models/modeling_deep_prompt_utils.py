@@ -218,6 +218,6 @@ def check_depth(name: str, depth: int, num_layers: int, tower: str, least: int =
     """
     if not least <= depth <= num_layers:
         raise ValueError(
-            f"{name}={depth} does not fit the backbone: its {tower} tower has {num_layers} layers. Pass a number from "
-            f"{least} to {num_layers}."
+            f"{name}={depth} does not fit the backbone: its {tower} encoder has {num_layers} layers. Pass a "
+            f"number from {least} to {num_layers}."
         )

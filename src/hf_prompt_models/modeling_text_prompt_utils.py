@@ -101,8 +101,8 @@ class TextPromptModel(PromptPreTrainedModel):
         """
         if self._named_classes() != self._prompted_classes:
             raise ValueError(
-                f"The configuration names other classes or templates ({self.config.class_names[:3]}) than its prompts "
-                "were made of: call set_classes(names) on the model in place of changing the configuration."
+                f"The configuration has other classes or templates ({self.config.class_names[:3]}) than its "
+                "prompts. Call set_classes(names) on the model instead of changing the configuration."
             )
         super().save_pretrained(save_directory, *args, **kwargs)
 
@@ -118,7 +118,7 @@ class TextPromptModel(PromptPreTrainedModel):
     def _tokenizer_or_own(self, tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None) -> PreTrainedTokenizerBase:
         found = tokenizer if tokenizer is not None else self._find_processor()
         if found is None:
-            raise ValueError("Pass tokenizer=...: no processor was saved beside this model.")
+            raise ValueError("No processor was saved with this model. Pass tokenizer=....")
         return get_tokenizer(found)
 
     # -- to be defined by the method ---------------------------------------------------------------------------------
@@ -326,8 +326,8 @@ class TextPromptModel(PromptPreTrainedModel):
             return self._placed(pack_prompts(prompts, prompts_per_row=self.text_chunk_size)).to(self.clip.device)
         if pad_token_id is None:
             raise ValueError(
-                "This model's configuration has no pad_token_id to fill its prompts up with: call "
-                "set_classes(names, tokenizer=...) with the backbone's own tokenizer."
+                "The configuration of this model has no pad_token_id to pad its prompts with. Call "
+                "set_classes(names, tokenizer=...) with the tokenizer of the backbone."
             )
         length = self.config.clip_config.text_config.max_position_embeddings
         return pad_prompts(prompts, length, pad_token_id).to(self.clip.device)
@@ -367,8 +367,8 @@ class TextPromptModel(PromptPreTrainedModel):
         expected = self.backbone_type.image_inputs
         if tuple(inputs) != expected:
             raise ValueError(
-                f"A {type(self.clip).__name__} takes {', '.join(expected)} of images, not {', '.join(inputs)}: pass "
-                "everything that the processor returns for them."
+                f"A {type(self.clip).__name__} needs {', '.join(expected)} for images, got "
+                f"{', '.join(inputs)}. Pass everything that the processor returns for them."
             )
         outputs: Any = self.clip.get_image_features(**inputs, return_dict=True, **kwargs)
         outputs.pooler_output = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)

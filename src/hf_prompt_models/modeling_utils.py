@@ -233,8 +233,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         if model_type not in known:
             listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
             raise TypeError(
-                f"The backbone {str(name_or_path)!r} is of type {model_type!r}, which {cls.__name__} does not take. "
-                f"It takes checkpoints of {listed}."
+                f"The backbone {str(name_or_path)!r} is of type {model_type!r}, which {cls.__name__} does not "
+                f"support. Pass a checkpoint of {listed}."
             )
         try:
             return known[model_type].from_pretrained(name_or_path, **cls._for_backbone(kwargs))
@@ -292,8 +292,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         base = base_model or self.config.base_model_name_or_path
         if self.config.weights_scope == "prompt" and base is not None and os.path.isabs(base):
             raise ValueError(
-                f"The backbone of this prompt is a folder of this machine ({base}), which others do not have. "
-                "Pass base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
+                f"The backbone of this prompt is a local folder ({base}), which others cannot access. Pass "
+                "base_model='user/repository' if it is on the Hub, or save_backbone=True to upload it too."
             )
 
     def _init_weights(self, module: nn.Module) -> None:

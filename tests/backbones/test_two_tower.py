@@ -172,10 +172,10 @@ def test_inputs_that_the_image_tower_does_not_take_are_named(naflex: Path, sigli
     inputs = pixels(model)
     with pytest.raises(
         ValueError,
-        match="Siglip2Model takes pixel_values, pixel_attention_mask, spatial_shapes of images, not pixel_v",
+        match="Siglip2Model needs pixel_values, pixel_attention_mask, spatial_shapes for images, got pixel_v",
     ):
         model(pixel_values=inputs["pixel_values"])
-    with pytest.raises(ValueError, match="SiglipModel takes pixel_values of images"):
+    with pytest.raises(ValueError, match="SiglipModel needs pixel_values for images"):
         build(CoOpForImageClassification, siglip)(**inputs)
 
 

@@ -60,7 +60,7 @@ def test_newer_files_and_others_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps([1] * 40))
     for name in ("new.pt", "bare.pkl"):
         assert not is_legacy_checkpoint(tmp_path / name)
-        with pytest.raises(ValueError, match="nothing in it was run"):
+        with pytest.raises(ValueError, match="none of its code was run"):
             read_legacy_checkpoint(tmp_path / name)
 
 
@@ -71,7 +71,7 @@ def test_code_in_any_of_the_pickles_is_not_run(tmp_path: Path) -> None:
         changed = [Calls(os.mkdir, str(mark)) if place == index else part for index, part in enumerate(parts)]
         file = tmp_path / f"{place}.bin"
         file.write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in changed))
-        with pytest.raises(ValueError, match=r"nothing in it was run: .*mkdir"):
+        with pytest.raises(ValueError, match=r"none of its code was run: .*mkdir"):
             read_legacy_checkpoint(file)
         assert not mark.exists()
 
@@ -80,7 +80,7 @@ def test_code_in_any_of_the_pickles_is_not_run(tmp_path: Path) -> None:
 def test_files_that_end_too_early_are_refused(cut: int, tmp_path: Path) -> None:
     file = saved(tmp_path / "file.bin", {"a": torch.ones(100), "b": torch.zeros(50)})
     file.write_bytes(file.read_bytes()[:-cut])
-    with pytest.raises(ValueError, match="nothing in it was run"):
+    with pytest.raises(ValueError, match="none of its code was run"):
         read_legacy_checkpoint(file)
 
 

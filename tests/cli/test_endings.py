@@ -44,7 +44,12 @@ def files_of(folder: Path) -> dict[Path, bytes]:
             "mine was not changed, and no results were written",
         ),
         (predict, "predict", ["predict", "mine", "x", "--csv", "t.csv"], "mine was not changed; not written: t.csv."),
-        (predict, "predict", ["predict", "mine", "x"], "mine was not changed. Run the same command again to start over."),
+        (
+            predict,
+            "predict",
+            ["predict", "mine", "x"],
+            "mine was not changed. Run the same command again to start over.",
+        ),
         (export, "export", ["export", "mine", "--output", "m.onnx"], "mine and m.onnx were not changed."),
         (report, "write_report", ["report", "."], "The runs were not changed"),
         (make_playground, "make", ["make_playground", "images", "x"], "Run the same command again to start over."),

@@ -86,10 +86,10 @@ def test_resuming_with_another_split_is_refused(run: Path, photos: Path) -> None
     ("more", "message"),
     [
         ([], "--test_dir DIR, or --test_fraction"),
-        (["--test_fraction", "0.2", "--test_dir", "photos"], "give one of the two"),
+        (["--test_fraction", "0.2", "--test_dir", "photos"], "pass only one of"),
         (["--test_fraction", "1"], "between 0 and 1"),
         (["--test_fraction", "20"], "between 0 and 1"),
-        (["--test_dir", "photos", "--split_seed", "1"], "--split_seed goes with --test_fraction"),
+        (["--test_dir", "photos", "--split_seed", "1"], "--split_seed has no effect without --test_fraction"),
     ],
 )
 def test_exactly_one_test_set_is_needed(

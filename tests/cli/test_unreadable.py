@@ -69,7 +69,7 @@ def test_a_video_damaged_in_the_middle_costs_its_row_of_the_table(
     assert [Path(row["video"]).name for row in rows_of(table)] == ["c", "d", "a"]
     assert caplog.text.count("key/damaged") == 1
     assert "Skipped 1 of the 4 videos" in caplog.text
-    assert "Left out, as they cannot be read: 1 of 4 videos." in capsys.readouterr().out
+    assert "Skipped 1 of 4 videos that cannot be read." in capsys.readouterr().out
 
 
 def test_a_batch_of_which_nothing_can_be_read_is_passed_over(clips: Path, tmp_path: Path) -> None:

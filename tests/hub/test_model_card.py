@@ -127,7 +127,7 @@ def test_the_text_tells_protocol_and_results_and_no_path() -> None:
     assert "| zero-shot | 75.00% |" in card.text
     assert "| seed 1 (this checkpoint) | 81.00% |" in card.text
     assert "| mean ± standard deviation | 82.00% ± 0.82% |" in card.text
-    assert "16 images of each class, drawn by the seed" in card.text
+    assert "16 images per class, sampled with the seed" in card.text
     assert "n_ctx=16" in card.text
     assert "/home/me" not in card.content
     assert 'pipeline("image-classification", "me/pets")' in card.text

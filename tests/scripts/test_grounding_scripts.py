@@ -74,7 +74,7 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     card = ModelCard.load(tmp_path / "seed-3" / "README.md")
     assert card.data.pipeline_tag == card.data.eval_results[0].task_type == "visual-grounding"
     assert card.data.eval_results[0].metric_value == round(results["seeds"]["3"]["accuracy"], 4)
-    assert "2 expressions, drawn by the seed" in card.text
+    assert "2 expressions, sampled with the seed" in card.text
     assert "classes" not in card.text.partition("## Use")[0]  # there are none
     assert str(tmp_path) not in card.content
     accuracies = []

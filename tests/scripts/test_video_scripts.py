@@ -489,7 +489,7 @@ def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, 
     message = refused("evaluate.py", run, "--test_dir", tmp_path / "test.csv", *picture)
     assert "has several. Remove the flag" in message
     with_shots = flags(tmp_path, tmp_path / "other", *sources, "--shots", 1)
-    assert "leave out --shots" in refused("train.py", *with_shots)
+    assert "Remove --shots" in refused("train.py", *with_shots)
 
 
 # -- several processes -----------------------------------------------------------------------------------------------

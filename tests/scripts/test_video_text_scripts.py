@@ -334,7 +334,7 @@ def test_broken_videos_are_counted_and_refused_before_training(
     made += ["--train_videos", str(data), "--num_train_epochs", "1"]
     assert "absent" in refused("train.py", *made)
     script("train.py")([*made, "--on_unreadable", "skip"])
-    assert "Left out, as they cannot be read: 1 videos." in capsys.readouterr().out
+    assert "Skipped 1 videos that cannot be read." in capsys.readouterr().out
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert [Path(name).name for name in results["data"]["skipped"]] == ["absent"]
     assert results["data"]["train_texts"] == 8

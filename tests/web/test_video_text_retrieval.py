@@ -45,7 +45,7 @@ def test_clips_are_found_and_play(
 ) -> None:
     page = open_page(address)
     expect(page.locator("#status")).to_contain_text(f"{CLIPS} clips of test can be searched")
-    expect(page.locator("#status .problem")).to_have_text("Left out, as they cannot be read: torn.mp4.")
+    expect(page.locator("#status .problem")).to_have_text("These videos cannot be read and are left out: torn.mp4.")
     transformers_may_warn.clear()
     check_looks(page)
     page.get_by_label("Sentence").fill(SENTENCE)

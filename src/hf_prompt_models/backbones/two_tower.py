@@ -90,7 +90,5 @@ def find_backbone(config: PreTrainedConfig) -> Backbone:
     backbone = BACKBONES.get(config.model_type)
     if backbone is None:
         known = ", ".join(backbone.model_class.__name__ for backbone in BACKBONES.values())
-        raise TypeError(
-            f"Prompts cannot be encoded by a backbone of type {config.model_type!r}: it must be one of {known}."
-        )
+        raise TypeError(f"Prompts cannot be encoded by a backbone of type {config.model_type!r}. Pass one of {known}.")
     return backbone

@@ -58,7 +58,7 @@ def rows_by_size(
     if torch.compiler.is_exporting():
         height, width = pixel_values.shape[2:]
         same = (image_sizes[:, 0] == height) & (image_sizes[:, 1] == width)
-        torch._assert_async(same.all(), f"This graph was exported with images of {height} x {width} pixels.")
+        torch._assert_async(same.all(), f"This graph was exported for images of {height} x {width} pixels.")
         return [(height, width)], [torch.arange(len(pixel_values), device=pixel_values.device)]
     unique, which = image_sizes.unique(dim=0, return_inverse=True)
     sizes = [(height, width) for height, width in unique.tolist()]

@@ -142,7 +142,9 @@ def read_torch_checkpoint(path: str | os.PathLike) -> Any:
             with zipfile.ZipFile(file) as archive:
                 return _Interpreter(_Records(archive, path.stat().st_size)).run()
         except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, struct.error, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as a checkpoint, and nothing in it was run: {error}") from error
+            raise ValueError(
+                f"{path} cannot be read as a checkpoint, and none of its code was run: {error}"
+            ) from error
 
 
 class _Records:
@@ -155,14 +157,14 @@ class _Records:
         self.storages: dict[str, bytearray] = {}
         # torch stores records without compression, so that memory is bounded by the size of the file.
         if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
-            raise ValueError("it holds compressed records, which torch.save does not write.")
+            raise ValueError("it contains compressed records, which torch.save does not write.")
         if any(info.flag_bits & 1 for info in infos):
-            raise ValueError("it holds encrypted records.")
+            raise ValueError("it contains encrypted records.")
         if len(self.infos) != len(infos) or sum(info.file_size for info in infos) > size:
             raise ValueError("its records overlap or repeat.")
         pickles = [name for name in self.infos if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise ValueError("it holds no data.pkl, so torch.save did not write it.")
+            raise ValueError("it contains no data.pkl, so torch.save did not write it.")
         self.folder = pickles[0].removesuffix("data.pkl")
         byteorder = f"{self.folder}byteorder"
         if byteorder in self.infos and archive.read(byteorder) != sys.byteorder.encode():
@@ -181,14 +183,14 @@ class _Records:
             raise ValueError(f"the record {record[:100]!r} is missing.")
         if self.infos[record].file_size != storage.numel * storage.dtype.itemsize:
             raise ValueError(
-                f"the record {record!r} has {self.infos[record].file_size} bytes, not the {storage.numel} values of "
-                f"{storage.dtype} that the checkpoint describes."
+                f"the record {record!r} has {self.infos[record].file_size} bytes instead of the "
+                f"{storage.numel} values of {storage.dtype} that the checkpoint describes."
             )
         extent = math.prod(max(length, 1) for length in size)  # also for empty tensors, with arbitrary sizes
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True) if length)
         largest = max(extent, offset, *stride, 0)  # also checks unused strides of length 1
         if largest > max(storage.numel, 1) or (0 not in size and last >= storage.numel):
-            raise ValueError(f"a tensor of size {size} and stride {stride} reaches beyond its record {record!r}.")
+            raise ValueError(f"a tensor of size {size} and stride {stride} exceeds its record {record!r}.")
         if 0 in size:
             return torch.empty(size, dtype=storage.dtype)
         if storage.key not in self.storages:
@@ -213,7 +215,7 @@ class _Interpreter:
             self.step(opcode.name, argument)
         value = self.pop()
         if self.stack or self.marked:
-            raise ValueError("its pickle leaves more than one object.")
+            raise ValueError("its pickle contains more than one object.")
         return value
 
     def step(self, name: str, argument: Any) -> None:
@@ -258,7 +260,7 @@ class _Interpreter:
                 self.memo[len(self.memo)] = self.top()
             case "BINGET" | "LONG_BINGET":
                 if argument not in self.memo:
-                    raise ValueError("its pickle refers to an object that is not there.")
+                    raise ValueError("its pickle refers to an object that does not exist.")
                 self.stack.append(self.memo[argument])
             case "GLOBAL":
                 self.stack.append(_global(*argument.split(" ", 1)))
@@ -274,20 +276,20 @@ class _Interpreter:
                 self.pop()  # arguments of the constructor
                 made_of = self.pop()
                 if not isinstance(made_of, _Global) or made_of.name not in OPAQUE_CLASSES:
-                    raise ValueError("its pickle makes an object of something that is not a known class.")
+                    raise ValueError("its pickle creates an object of an unknown class.")
                 self.stack.append(OpaqueObject(made_of.name))
             case "BUILD":  # the state of an object: dropped
                 state = self.pop()
                 if not isinstance(self.top(), OpaqueObject | dict | _NumpyDtype):
-                    raise ValueError("its pickle gives a state to something that takes none.")
+                    raise ValueError("its pickle sets the state of an object that has none.")
                 if isinstance(self.top(), _NumpyDtype) and (not isinstance(state, tuple) or ">" in state[1:2]):
-                    raise ValueError("it holds a NumPy number that is not little-endian.")
+                    raise ValueError("it contains a NumPy number that is not little-endian.")
             case _:
                 raise ValueError(f"its pickle has the instruction {name}, which plain data does not need.")
 
     def top(self) -> Any:
         if not self.stack:
-            raise ValueError("its pickle is damaged: it takes more objects than it makes.")
+            raise ValueError("its pickle is damaged: it uses more objects than it creates.")
         return self.stack[-1]
 
     def pop(self) -> Any:
@@ -297,27 +299,27 @@ class _Interpreter:
 
     def pop_marked(self) -> list[Any]:
         if not self.marked:
-            raise ValueError("its pickle is damaged: it closes what it did not open.")
+            raise ValueError("its pickle is damaged: it ends a list that it did not start.")
         values, self.stack = self.stack, self.marked.pop()
         return values
 
     def extend(self, values: list[Any]) -> None:
         if not isinstance(self.top(), list):
-            raise ValueError("its pickle appends to something that is no list.")
+            raise ValueError("its pickle appends to an object that is not a list.")
         self.top().extend(values)
 
     def update(self, keys_and_values: list[Any]) -> None:
         keys, values = keys_and_values[::2], keys_and_values[1::2]
         if not isinstance(self.top(), dict):
-            raise ValueError("its pickle sets items of something that is no dict.")
+            raise ValueError("its pickle sets items of an object that is not a dict.")
         if len(keys) != len(values) or not all(map(_is_key, keys)):
-            raise ValueError("its pickle holds a dict whose keys are neither strings, small integers nor tensors.")
+            raise ValueError("its pickle contains a dict whose keys are neither strings, small integers nor tensors.")
         self.top().update(zip(keys, values, strict=True))
 
     def call(self, function: Any, arguments: Any) -> Any:
         """Return the result of one of the functions that rebuild plain data."""
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
-            raise ValueError("its pickle calls something that is not a known function.")
+            raise ValueError("its pickle calls an unknown function.")
         match function.name, arguments:
             case "torch._utils._rebuild_tensor_v2", (
                 _Storage() as storage,
@@ -327,7 +329,7 @@ class _Interpreter:
                 *_,
             ):
                 if not _are_lengths((offset, *size)) or not _are_lengths(stride) or len(size) != len(stride):
-                    raise ValueError("it describes a tensor whose size, stride or offset is none.")
+                    raise ValueError("it describes a tensor with an invalid size, stride or offset.")
                 return self.records.tensor(storage, offset, size, stride)
             case "torch._utils._rebuild_parameter", (torch.Tensor() as tensor, *_):
                 return tensor
@@ -354,12 +356,12 @@ class _Interpreter:
 
 def _global(module: Any, name: Any) -> _Global:
     if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError("its pickle refers to a global by something that is no name.")
+        raise ValueError("its pickle refers to a global by an invalid name.")
     full_name = f"{module}.{name}"
     if full_name not in ALLOWED_GLOBALS:
         raise ValueError(
-            f"it asks for {full_name[:100]!r}, which is not part of plain data. If you trust the file, load it with "
-            "the code that wrote it, and save its tensors alone."
+            f"it needs {full_name[:100]!r}, which is not part of plain data. If you trust the file, load it "
+            "with the code that wrote it, and save only its tensors."
         )
     return _Global(full_name)
 
@@ -368,7 +370,7 @@ def _storage(description: Any) -> _Storage:
     match description:
         case ("storage", _Global(kind), str(key), str(), int(numel)) if kind in STORAGE_DTYPES and numel >= 0:
             return _Storage(key, STORAGE_DTYPES[kind], numel)
-    raise ValueError("it refers to something outside that is no tensor's storage.")
+    raise ValueError("it contains an external reference that is not a storage of a tensor.")
 
 
 def _is_key(value: Any) -> bool:

@@ -96,9 +96,7 @@ def describe_place(path: Path) -> str:
         if zipfile.is_zipfile(path) and path.suffix.lower() not in ORIGINAL_WEIGHTS:  # torch also writes zip archives
             return "it is a zip archive. Extract it, and pass the folder in it that contains a config.json."
         if path.suffix.lower() in ORIGINAL_WEIGHTS:
-            return (
-                "it is a file of weights. `hf-prompt convert` reads checkpoints of the original code of the methods."
-            )
+            return "it is a weight file. `hf-prompt convert` reads checkpoints of the original code of the methods."
         return f"it is a file. {WHAT_TO_PASS}."
     names = sorted(each.name for each in path.iterdir())
     if ADAPTER_CONFIG_NAME in names:

@@ -19,7 +19,10 @@ def test_names_stand_one_a_line_without_the_space_around_them() -> None:
 def test_a_repeated_name_counts_once_and_the_reader_is_told_in_which_lines_it_stands() -> None:
     typed = read_names("cat\ndog\n\ncat \nfox\ncat\ndog")
     assert typed.names == ("cat", "dog", "fox")
-    assert typed.remark == "“cat” is repeated in lines 1, 4 and 6, and 1 other names are repeated too. Each name counts once."
+    assert (
+        typed.remark
+        == "“cat” is repeated in lines 1, 4 and 6, and 1 other names are repeated too. Each name counts once."
+    )
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,7 @@ class Evil:
 
 def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="nothing in it was run"):
+    with pytest.raises(ValueError, match="none of its code was run"):
         convert_from_original(write(tmp_path, {"temp": Evil()}), little.tokenizer())
     assert not (tmp_path / "evil").exists()
 

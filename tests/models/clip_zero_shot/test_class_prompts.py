@@ -121,7 +121,7 @@ def test_means_equal_a_loop_over_classes(
     for index, mean in enumerate(any_model.prompt_means(features, normalize=False)):
         filled = [features[template * len(numbers) + index] for template in range(templates)]
         torch.testing.assert_close(mean, torch.stack(filled + described[index]).mean(0), rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match="call set_classes"):
+    with pytest.raises(ValueError, match="Call set_classes"):
         any_model.prompt_means(features[1:])
 
 
@@ -204,7 +204,7 @@ def test_sentences_survive_saving_and_older_checkpoints_load(openai_clip: Path, 
 def test_a_changed_configuration_is_not_saved(openai_clip: Path, tmp_path: Path) -> None:
     model = zero_shot(openai_clip, class_prompts=SENTENCES)
     model.config.class_prompts[0][0] = "Another sentence."
-    with pytest.raises(ValueError, match="call set_classes"):
+    with pytest.raises(ValueError, match="Call set_classes"):
         model.save_pretrained(tmp_path)
 
 

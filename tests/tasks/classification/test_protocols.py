@@ -85,7 +85,7 @@ def test_a_published_data_set_in_folders_gets_its_names_prompt_and_title(data: P
 
 def test_too_few_classes_for_two_halves_are_refused(data: Path) -> None:
     folder = str(data / "other" / "test")
-    with pytest.raises(ValueError, match="2 classes: base-to-new needs at least 4"):
+    with pytest.raises(ValueError, match="2 classes, but base-to-new needs at least 4"):
         task(data, train_dir=folder, test_dir=folder, protocol="base-to-new")
 
 

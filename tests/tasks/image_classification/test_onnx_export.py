@@ -104,7 +104,9 @@ def test_a_file_that_differs_is_not_left_behind(
     path.write_text("an earlier one")
     right = PixelsToLogits.forward
     monkeypatch.setattr(PixelsToLogits, "forward", lambda self, pixel_values: 1.01 * right(self, pixel_values))
-    with pytest.raises(ValueError, match=r"differ from the model's .* 0\.01 of the largest, where 0\.0001 is allowed"):
+    with pytest.raises(
+        ValueError, match=r"differ from those of the model .* 0\.01 of the largest, but only 0\.0001 is allowed"
+    ):
         export_onnx(model, path, model.processor.image_processor)
     assert path.read_text() == "an earlier one"
     assert list(tmp_path.iterdir()) == [path]
@@ -124,7 +126,7 @@ def other_precision(model: PreTrainedModel) -> str:
 
 def other_images(model: PreTrainedModel) -> str:
     model.processor.image_processor.image_mean = [0.5, 0.5, 0.5]
-    return "export into another folder"
+    return "Export to another folder"
 
 
 @pytest.mark.parametrize("spoil", [other_precision, other_images])

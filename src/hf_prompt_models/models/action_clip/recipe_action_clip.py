@@ -27,7 +27,7 @@ class Arguments:
     post_network: str = field(
         default="transf",
         metadata={
-            "help": "How frame features become one video feature (the visual prompt after the image tower). conv1d, "
+            "help": "How frame features become one video feature (the visual prompt after the image encoder). conv1d, "
             "lstm, transf and transf_cls take the order of the frames into account; mean does not.",
             "choices": ["mean", "conv1d", "lstm", "transf", "transf_cls"],
         },
@@ -35,14 +35,14 @@ class Arguments:
     pre_network: str | None = field(
         default=None,
         metadata={
-            "help": "Visual prompt before the image tower. joint: the patches of all frames attend to each other.",
+            "help": "Visual prompt before the image encoder. joint: the patches of all frames attend to each other.",
             "choices": ["joint"],
         },
     )
     in_network: str | None = field(
         default=None,
         metadata={
-            "help": "Visual prompt inside the image tower. shift: exchange some channels between neighbouring frames.",
+            "help": "Visual prompt inside the image encoder. shift: exchange some channels between neighbouring frames.",
             "choices": ["shift"],
         },
     )
@@ -63,7 +63,7 @@ class Arguments:
         },
     )
     head_learning_rate_factor: float = field(
-        default=10.0, metadata={"help": "Ratio of the head's learning rate to the tower's (paper: 10)."}
+        default=10.0, metadata={"help": "Ratio of the head's learning rate to that of the image encoder (paper: 10)."}
     )
     random_segments: bool = field(
         default=True, metadata={"help": "In training, use a random frame of each segment instead of the middle one."}

@@ -163,10 +163,10 @@ class Arguments:
     image_size: int = field(default=64, metadata={"help": "Side of the frames in pixels, for --from_scratch."})
     patch_size: int = field(default=16, metadata={"help": "Side of the patches in pixels, for --from_scratch."})
     hidden_size: int = field(
-        default=128, metadata={"help": "Hidden size of the towers, a multiple of 32, for --from_scratch."}
+        default=128, metadata={"help": "Hidden size of the encoders, a multiple of 32, for --from_scratch."}
     )
     num_layers: int = field(
-        default=4, metadata={"help": "Number of layers of the video tower and of BERT, for --from_scratch."}
+        default=4, metadata={"help": "Number of layers of the video encoder and of BERT, for --from_scratch."}
     )
 
     def augmentation(self) -> ClipAugmentation | None:

@@ -136,7 +136,7 @@ class ClassificationArguments:
     feature_cache: str | None = field(
         default=None,
         metadata={
-            "help": "Folder in which the features of a frozen image tower are cached between runs. Default: in "
+            "help": "Folder in which the features of a frozen image encoder are cached between runs. Default: in "
             "the Hugging Face cache folder. off: no cache."
         },
     )
@@ -186,7 +186,7 @@ def shown_defaults(recipe: ClassificationRecipe[Any]) -> dict[str, Any]:
     """Return the recipe's defaults that `--help` shows."""
     settings = recipe.training_defaults(Protocol(shots=recipe.default_shots)) | {"shots": recipe.default_shots}
     if not SCHEDULER_FLAGS & set(settings):
-        settings["lr_scheduler_type"] = "a constant epoch, then the cosine, changed by epoch"
+        settings["lr_scheduler_type"] = "one constant epoch, then cosine decay, updated once per epoch"
     return settings
 
 
@@ -202,7 +202,9 @@ def add_sampled_shots(parser: HfArgumentParser, given: dict[str, Any]) -> None:
         return
     shots = read_few_shot_shots(given["few_shot_sample"])
     if given.setdefault("shots", shots) != shots:
-        parser.error(f"--few_shot_sample holds {shots} examples a class, --shots says {given['shots']}: leave it out")
+        parser.error(
+            f"--few_shot_sample contains {shots} examples per class, but --shots is {given['shots']}: remove --shots"
+        )
 
 
 def check_data(parser: HfArgumentParser, data: ClassificationArguments, given: Mapping[str, Any], least: int) -> None:
@@ -215,15 +217,20 @@ def check_data(parser: HfArgumentParser, data: ClassificationArguments, given: M
         least: Minimum number of shots.
     """
     if data.shots < least:
-        parser.error(f"--shots is the number of training examples a class, at least 1; got {data.shots}")
+        parser.error(
+            f"expected --shots, the number of training examples per class, to be at least 1, got {data.shots}"
+        )
     _check_test_set(parser, data, given)
     if data.class_names is not None and data.dataset is not None:
-        parser.error("--class_names and --dataset both name the classes: give one of the two")
+        parser.error("pass only one of --class_names and --dataset, because both set the class names")
     if (data.protocol == "cross-dataset") != bool(data.target_dirs):
-        parser.error("--protocol cross-dataset and --target_dirs D2 D3 … go together: give both or neither")
+        parser.error(
+            "--protocol cross-dataset needs --target_dirs D2 D3 …, and --target_dirs needs this protocol: pass "
+            "both or neither"
+        )
     for target in data.target_dirs or []:
         if "=" in target and target.rpartition("=")[0] not in PUBLISHED_DATASETS:
-            parser.error(f"--target_dirs {target}: before the = stands one of {', '.join(PUBLISHED_DATASETS)}")
+            parser.error(f"--target_dirs {target}: expected one of {', '.join(PUBLISHED_DATASETS)} before the =")
 
 
 def _check_test_set(parser: HfArgumentParser, data: ClassificationArguments, given: Mapping[str, Any]) -> None:
@@ -231,11 +238,11 @@ def _check_test_set(parser: HfArgumentParser, data: ClassificationArguments, giv
     fraction = data.test_fraction
     if data.test_dir is None and fraction is None:
         parser.error(
-            "say what to test on: --test_dir DIR, or --test_fraction 0.2, which holds out a fifth of each class"
+            "the test data is missing: pass --test_dir DIR, or --test_fraction 0.2 to hold out a fifth of each class"
         )
     if data.test_dir is not None and fraction is not None:
-        parser.error("--test_dir and --test_fraction both say what to test on: give one of the two")
+        parser.error("pass only one of --test_dir and --test_fraction, because both set the test data")
     if fraction is not None and not 0 < fraction < 1:
-        parser.error(f"--test_fraction is a share between 0 and 1, such as 0.2; got {fraction}")
+        parser.error(f"expected --test_fraction to be between 0 and 1, such as 0.2, got {fraction}")
     if fraction is None and "split_seed" in given:
-        parser.error("--split_seed goes with --test_fraction: give both or neither")
+        parser.error("--split_seed has no effect without --test_fraction: pass both or neither")

@@ -160,7 +160,7 @@ class ClassificationTask(Task[RecipeT]):
         parser.add_argument(
             "--feature_cache",
             metavar="DIR",
-            help="folder in which the features of a frozen image tower are cached; off: no cache",
+            help="folder in which the features of a frozen image encoder are cached; off: no cache",
         )
         parser.add_argument(
             "--confusion_matrix",

@@ -30,10 +30,10 @@ METRICS = {
 }
 PROTOCOLS = {
     "few-shot": "trained and tested on the same classes",
-    "base-to-new": "trained on the first half of the classes; both halves are tested, each within itself",
-    "cross-dataset": "trained on one data set, and tested on others whose classes were never seen",
+    "base-to-new": "trained on the first half of the classes; each half is tested separately",
+    "cross-dataset": "trained on one dataset, and tested on others with classes that were not used in training",
 }
-GROUNDING_PROTOCOL = "tuned on expressions of the training set, tested on all expressions of the test set"
+GROUNDING_PROTOCOL = "trained on expressions of the training set, tested on all expressions of the test set"
 
 
 def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
@@ -46,12 +46,12 @@ def run_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     """
     unit = results.get("kind", "expression")  # an earlier version wrote none for grounding
     grounds, shots = unit == "expression", results["shots"]
-    of = "" if grounds else " of each class"
+    of = "" if grounds else " per class"
     protocol = PROTOCOLS[results["protocol"]]
     own = {
         "Backbone": backbone_title(results["backbone"]),
         "Protocol": GROUNDING_PROTOCOL if grounds else f"{results['protocol']}, {protocol}",
-        "Trained on": f"{shots} {unit}{'s' * (shots > 1)}{of}, drawn by the seed" if shots else f"all {unit}s",
+        "Trained on": f"{shots} {unit}{'s' * (shots > 1)}{of}, sampled with the seed" if shots else f"all {unit}s",
         "Tested on": "; ".join(_tested_on(role, test, unit) for role, test in results["tests"].items()),
     }
     data = hub_id(results["data"]["train"])
@@ -84,7 +84,7 @@ def _tables(results: dict[str, Any], seed: str) -> list[str]:
         tables.append(markdown(head, [[name, *cells] for name, cells in table.items()]))
     if "harmonic_mean" in results:
         by_hand, learned = (f"{results['harmonic_mean'][name]:.2%}" for name in ("zero_shot", "learned"))
-        tables.append(f"Harmonic mean of both accuracies: zero-shot {by_hand}, learned {learned}.")
+        tables.append(f"Harmonic mean of both accuracies: zero-shot {by_hand}, trained {learned}.")
     return tables
 
 

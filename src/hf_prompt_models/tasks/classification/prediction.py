@@ -50,7 +50,8 @@ def classify(
     num_classes = classifier.model.config.num_labels
     if arguments.top_k > max(DEFAULT_TOP_K, num_classes):
         print(
-            f"--top_k is {arguments.top_k}, and the model has {num_classes} classes: all are given.", file=sys.stderr
+            f"--top_k is {arguments.top_k}, but the model has only {num_classes} classes. All of them are shown.",
+            file=sys.stderr,
         )
     files = task.readable(files, arguments.on_unreadable, progress=has_folders)
     results = classify_files(
@@ -76,11 +77,11 @@ def classify(
             lines.append(path)
             lines += [f"  {entry['score']:7.2%}  {entry['label']}" for entry in classes]
     if left_out := listed - len(files) + len(skipped):
-        lines.append(f"Left out, as they cannot be read: {left_out} of {listed} {kind}s.")
+        lines.append(f"Skipped {left_out} of {listed} {kind}s that cannot be read.")
     if arguments.csv:
         kept = min(arguments.top_k, num_classes)
         rows = f"The {kept} best classes" if kept > 1 else "The best class"
-        lines += ["", f"{rows} of each {kind}, with scores: {arguments.csv}"]
+        lines += ["", f"{rows} for each {kind}, with scores: {arguments.csv}"]
     return "\n".join([*lines, *task.drawn_lines(arguments)])
 
 
@@ -98,7 +99,10 @@ def set_classes(classifier: Pipeline, arguments: argparse.Namespace) -> None:
         return
     templates = {} if arguments.templates is None else {"templates": read_templates(arguments.templates)}
     if templates and not isinstance(classifier.model, TemplatePromptModel):
-        raise ValueError(f"--templates is for hand-written prompts, and {arguments.model} has a learned one.")
+        raise ValueError(
+            f"--templates applies to hand-written prompts, but {arguments.model} has a learned prompt. Remove the "
+            "flag."
+        )
     model: Any = classifier.model
     model.set_classes(read_class_names(arguments.class_names), **templates)
 

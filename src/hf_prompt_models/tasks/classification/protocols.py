@@ -82,7 +82,9 @@ def read_protocol(
         split = describe_split(train, held_out, arguments.train_dir, arguments.test_fraction, arguments.split_seed)
         train, test = train.select(held_out.train), train.select(held_out.test)
     else:
-        raise ValueError("Say what to test on: test_dir, or test_fraction to hold out a share of each class.")
+        raise ValueError(
+            "The test data is missing. Pass test_dir, or test_fraction to hold out a share of each class."
+        )
     names = None
     if arguments.class_names is not None:
         folders = list(train.class_names)
@@ -98,14 +100,14 @@ def read_protocol(
     if arguments.protocol == "base-to-new":
         if len(train.class_names) < 4:
             raise ValueError(
-                f"{train.source} has {len(train.class_names)} classes: base-to-new needs at least 4, two base and two "
-                "new ones."
+                f"{train.source} has {len(train.class_names)} classes, but base-to-new needs at least 4, two "
+                "base and two new ones."
             )
         base, new = base_and_new_classes(len(train.class_names))
         halves = {"base": test.subset_of_classes(base), "new": test.subset_of_classes(new)}
         for role, half in halves.items():
             if not len(half):
-                raise ValueError(f"{test.source} holds no images of the {role} classes.")
+                raise ValueError(f"{test.source} contains no images of the {role} classes. Add images of them.")
         tests = {role: TestSet(title, half, templates) for role, half in halves.items()}
         return ProtocolData(title, train.subset_of_classes(base), tests, names, split)
     tests = {"source": TestSet(title, test, templates)}
@@ -129,7 +131,7 @@ def _read(
     if named is None or find_dataset(source) is not None:
         return files
     if not isinstance(files, LabelledImages):
-        raise ValueError(f"{named.title} is a data set of pictures, and {source} holds videos: leave out --dataset.")
+        raise ValueError(f"{named.title} is an image dataset, but {source} contains videos. Remove --dataset.")
     return files.named_as(named)
 
 

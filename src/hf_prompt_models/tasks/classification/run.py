@@ -293,7 +293,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         elif few_shot.shots == 0:
             same = [data.train]
         elif data.train.multi_label:
-            raise ValueError("Videos with several labels cannot be drawn by class: leave out --shots.")
+            raise ValueError("Videos with several labels cannot be sampled by class. Remove --shots.")
         else:
             held_out = 0 if data.split is None else len(data.split["test"])
             for seed in few_shot.seeds:

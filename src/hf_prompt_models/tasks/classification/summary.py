@@ -68,7 +68,7 @@ def summarise(results: dict[str, Any]) -> str:
     data, again = results["data"], []
     if "split" in data:
         held_out = f"held out of {data['train']} by --test_fraction {data['test_fraction']:g}"
-        lines.append(f"The test {kind}s were {held_out}; {data['split']} lists them.")
+        lines.append(f"The test {kind}s were {held_out}. They are listed in {data['split']}.")
         run = shlex.quote(os.path.dirname(data["split"]) or ".")
         named = f" --class_names {shlex.quote(results['class_names']['file'])}" if "class_names" in results else ""
         reading = "".join(f" --{name} {shlex.quote(value)}" for name, value in data.get("reading", {}).items())
@@ -95,8 +95,10 @@ def advise_class_names(results: dict[str, Any]) -> list[str]:
     shown = ", ".join(f"{name} {recall:.0%}" for name, recall in weak[:SHOWN_CLASSES])
     more = f" and {len(weak) - SHOWN_CLASSES} more" if len(weak) > SHOWN_CLASSES else ""
     return [
-        f"Zero-shot recognises {len(weak)} class{'es' if len(weak) > 1 else ''} no better than chance: {shown}{more}. "
-        "If one would call them something else, pass better names with --class_names FILE."
+        (
+            f"For {len(weak)} class{('es' if len(weak) > 1 else '')}, the zero-shot accuracy is not above chance: "
+            f"{shown}{more}. If other names describe them better, pass these with --class_names FILE."
+        )
     ]
 
 

@@ -46,8 +46,8 @@ def read_templates(words: Sequence[str]) -> list[str]:
             templates += [line.strip() for line in lines if line.strip()]
         else:
             raise ValueError(
-                f"The template {word!r} must hold {PLACEHOLDER!r} exactly once, where the class name goes, as in "
-                f"{DEFAULT_TEMPLATE!r}. A text file of templates, or one of the published lists "
-                f"{', '.join(TEMPLATE_LISTS)}, may stand in its place."
+                f"The template {word!r} must contain {PLACEHOLDER!r} exactly once, where the class name goes, "
+                f"as in {DEFAULT_TEMPLATE!r}. You can also pass a text file of templates, or one of the "
+                f"published lists {', '.join(TEMPLATE_LISTS)}."
             )
     return templates

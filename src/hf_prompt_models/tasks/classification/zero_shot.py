@@ -35,7 +35,7 @@ def kind_of_files(paths: Iterable[str]) -> str:
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if videos and images:
         raise ValueError(
-            f"There are images, such as {images[0]}, and videos, such as {videos[0]}. Classify them one after the "
-            "other."
+            f"There are images, such as {images[0]}, and videos, such as {videos[0]}. Classify them in "
+            "separate commands."
         )
     return "video" if videos else "image"

@@ -106,14 +106,15 @@ def export_onnx(
     """
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
         raise ImportError(
-            f"Exporting to ONNX needs the package(s) {', '.join(missing)}: pip install 'hf_prompt_models[onnx]'."
+            f"Exporting to ONNX needs the package(s) {', '.join(missing)}, which are not installed. Install "
+            "them with pip install 'hf_prompt_models[onnx]'."
         )
     path = Path(path)
     _check(model, opset)
     settings = json.loads(image_processor.to_json_string())
     settings_file = path.parent / IMAGE_PROCESSOR_NAME
     if settings_file.is_file() and json.loads(settings_file.read_text(encoding="utf-8")) != settings:
-        raise ValueError(f"{settings_file} is of a model that takes other images: export into another folder.")
+        raise ValueError(f"{settings_file} belongs to a model that takes other images. Export to another folder.")
     pixels = _pixels(image_processor, pictures)
 
     with replacing(path) as beside:
@@ -123,9 +124,9 @@ def export_onnx(
         absolute, largest = _compare(model, beside, pixels)
         if not absolute <= tolerance * largest:  # also true if one of them is NaN
             raise ValueError(
-                f"The exported file's logits differ from the model's by up to {absolute:.2g}, "
-                f"{absolute / largest:.2g} of the largest, where {tolerance:g} is allowed: nothing was written. Try "
-                "another opset, or allow more if that suffices."
+                f"The logits of the exported file differ from those of the model by up to {absolute:.2g}, "
+                f"{absolute / largest:.2g} of the largest, but only {tolerance:g} is allowed, so no file was "
+                "written. Try another opset, or raise the tolerance."
             )
         write_json(settings_file, settings)
     return OnnxExport(program.model.opset_imports[""], len(pixels), absolute, absolute / largest)
@@ -137,22 +138,23 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
 
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LOWEST_OPSET <= opset <= newest:
-        raise ValueError(f"The opset is one from {LOWEST_OPSET} to {newest}; got {opset}.")
+        raise ValueError(f"Expected an opset from {LOWEST_OPSET} to {newest}, got {opset}.")
     if not model.is_linear_in_image_embeds:
         raise ValueError(
-            f"A {type(model).__name__} cannot be exported: its logits are not a linear function of one image feature. "
-            "Export a method whose class features are fixed, such as CoOp or KgCoOp."
+            f"A {type(model).__name__} cannot be exported, because its logits are not a linear function of "
+            "one image feature. Export a method with fixed class features, such as CoOp or KgCoOp."
         )
     backbone = model.backbone
     if backbone.device.type != "cpu" or backbone.dtype != torch.float32:
         raise ValueError(
-            f"The model is on {backbone.device} in {backbone.dtype}: load it with dtype=torch.float32 and export it "
-            "from the CPU."
+            f"The model is on {backbone.device} in {backbone.dtype}, but exporting needs float32 on the CPU. "
+            "Load it with dtype=torch.float32 on the CPU."
         )
     size = sum(parameter.nbytes for parameter in backbone.vision_model.parameters())
     if size > MAX_BYTES:
         raise ValueError(
-            f"The image tower has {size / 2**30:.1f} GiB of weights; {MAX_BYTES / 2**30} GiB fit into one file."
+            f"The image encoder has {size / 2**30:.1f} GiB of weights, but only {MAX_BYTES / 2**30} GiB "
+            "fit into one file. Export a smaller model."
         )
 
 
@@ -161,8 +163,8 @@ def _pixels(image_processor: Any, pictures: Sequence[Image.Image]) -> torch.Tens
     inputs = image_processor([Image.new("RGB", (64, 64)), *pictures], return_tensors="pt")
     if set(inputs) != {"pixel_values"}:
         raise ValueError(
-            f"The image processor makes {', '.join(inputs)} of an image; only models that take pixel_values alone can "
-            "be exported."
+            f"The image processor returns {', '.join(inputs)}, but only models that take only pixel_values "
+            "can be exported."
         )
     blank, *prepared = inputs["pixel_values"]
     random = torch.randn(4, *blank.shape, generator=torch.Generator().manual_seed(0))
@@ -184,7 +186,7 @@ def _trace(classifier: PixelsToLogits, pixels: torch.Tensor, opset: int | None) 
         )
     written = program.model.opset_imports[""]
     if opset is not None and written != opset:
-        raise ValueError(f"The model cannot be written in opset {opset}; {written} is possible.")
+        raise ValueError(f"The model cannot be exported with opset {opset}. Use opset {written}.")
     for node in program.model.graph:  # these contain paths of source files
         node.metadata_props.clear()
     return program
