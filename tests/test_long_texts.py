@@ -23,7 +23,7 @@ from hf_prompt_models import (
     build_fewshot_prompt,
 )
 from hf_prompt_models.playground import ALPRO_DIR, CLIP_DIR, LM_DIR, VILT_DIR
-from hf_prompt_models.prefix_lm.examples import WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample
 from hf_prompt_models.processing_utils import refuse_long_text, report_cut_texts
 from hf_prompt_models.tasks.text_generation.data import report_cut_examples
 
@@ -54,7 +54,7 @@ def test_the_grounding_pipeline_refuses_a_long_phrase(backbone: Path, tmp_path: 
     CptForVisualGrounding.from_backbone(backbone).save_pretrained(tmp_path)
     ground: Any = pipeline("visual-grounding", model=str(tmp_path))
     asked = {"image": PICTURE, "text": f"{LONG} the large ring", "boxes": BOXES}
-    with pytest.raises(ValueError, match=r"is too long: it has \d+ tokens, and the model reads \d+"):
+    with pytest.raises(ValueError, match=r"is too long: it has \d+ tokens, but the model has \d+"):
         ground(asked)
     scores = [answer["score"] for answer in ground(asked, truncation=True)]
     other = ground(asked | {"text": f"{LONG} the small cross"}, truncation=True)
@@ -93,7 +93,7 @@ def test_alpro_refuses_a_long_question_and_cuts_it_when_told(transformers_record
     processor = AlproProcessor.from_pretrained(ALPRO_DIR)
     pipe = VideoQuestionAnsweringPipeline(model=model, processor=processor)
     asked = {"video": [PICTURE] * model.config.num_frames, "question": LONG}
-    with pytest.raises(ValueError, match=f"and the model reads {processor.max_text_length}"):
+    with pytest.raises(ValueError, match=f"but the model has {processor.max_text_length}"):
         pipe(asked)
     assert pipe(asked, truncation=True) == pipe(asked | {"question": f"{LONG} and more"}, truncation=True)
 
@@ -120,13 +120,13 @@ def test_a_long_entity_is_refused_by_its_prompt() -> None:
 def test_a_long_few_shot_prompt_is_refused() -> None:
     text, images = build_fewshot_prompt("", [(PICTURE, LONG)] * 30, (PICTURE, "it is"))
     processor = FrozenProcessor.from_backbone(LM_DIR, CLIP_DIR)
-    with pytest.raises(ValueError, match="and the language model reads"):
+    with pytest.raises(ValueError, match="of the language model"):
         processor(images=[images], text=[text])
 
 
 def test_training_examples_that_are_cut_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     processor = FrozenProcessor.from_backbone(LM_DIR, CLIP_DIR)
-    examples = [WritingExample(str(index), (), "a", target, ()) for index, target in enumerate(["b", LONG, LONG])]
+    examples = [GenerationExample(str(index), (), "a", target, ()) for index, target in enumerate(["b", LONG, LONG])]
     report_cut_examples(processor, examples, 12, "captions.jsonl")
     assert "Truncated 2 of the 3 texts of captions.jsonl to the 12 tokens" in caplog.text
 

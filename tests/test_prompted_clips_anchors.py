@@ -305,9 +305,9 @@ def test_prompts_stay_in_full_precision_over_a_backbone_of_half(case: str, folde
         (PromptSRCForImageClassification, {"prompt_depth": 9}, "prompt_depth=9 .* text encoder has 4 layers"),
         (TCPForImageClassification, {"class_token_layer": 4}, "class_token_layer=4 .* 4 layers, counted from 0"),
         (MMRLForImageClassification, {"first_layer": 4}, "first_layer=4 .* text encoder has 4 layers, counted from 0"),
-        (KgCoOpForImageClassification, {"templates": ["a photo"]}, "must hold '{}' exactly once"),
+        (KgCoOpForImageClassification, {"templates": ["a photo"]}, "must contain '{}' exactly once"),
         (PromptSRCForImageClassification, {"prompt_depth": 2, "templates": []}, "at least one template"),
-        (TCPForImageClassification, {"class_token_layer": 1, "prompt_template": "big"}, "must hold '{}'"),
+        (TCPForImageClassification, {"class_token_layer": 1, "prompt_template": "big"}, "must contain '{}'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(model_class: Any, arguments: dict, message: str, folder: Path) -> None:

@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
 
 def build_model(arguments: argparse.Namespace, trainable: str = "all") -> ActionClipForVideoClassification:
     """Build a model with the weights of a backbone, or with random weights."""
-    names = drawn_evenly(ACTION_NAMES, arguments.num_classes)
+    names = sampled_evenly(ACTION_NAMES, arguments.num_classes)
     templates = [template.text for template in ACTION_TEMPLATES[: arguments.num_templates]]
     choices = {"num_frames": arguments.num_frames, "post_network": arguments.post_network, "trainable": trainable}
     torch.manual_seed(0)  # for the initial weights of the head
@@ -180,7 +180,7 @@ def _starts(word: str) -> range:
     return range(0, len(word), LETTERS_A_TOKEN)
 
 
-def drawn_evenly(items: Sequence, count: int) -> list:
+def sampled_evenly(items: Sequence, count: int) -> list:
     """Return at most `count` evenly spaced items."""
     count = min(count, len(items))
     return [items[place * len(items) // count] for place in range(count)]
@@ -251,7 +251,7 @@ def measure_text(arguments: argparse.Namespace) -> str:
     """Measure the text side of the first prediction, then further batches."""
     model = build_model(arguments)
     prompts, classes = model.prompt_token_ids(), model.config.num_labels
-    sampled = drawn_evenly(range(classes), classes if arguments.full else arguments.sampled_classes)
+    sampled = sampled_evenly(range(classes), classes if arguments.full else arguments.sampled_classes)
     sample = [prompts[template * classes + index] for template in range(model.num_templates) for index in sampled]
     (full, expected), (packed, features) = fastest_in_turn(
         [partial(full_length_features, model, sample, arguments.chunk), partial(packed_features, model)],

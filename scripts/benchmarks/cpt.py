@@ -86,19 +86,19 @@ def grounding_table(arguments: argparse.Namespace) -> str:
         )
         for mode in ("single_color", "multi_color")
     )
-    picture = noise(*arguments.size)
+    image = noise(*arguments.size)
     rows = []
     for count in arguments.regions:
-        boxes = random_boxes(count, picture.size)
+        boxes = random_boxes(count, image.size)
 
         def one_by_one(boxes: list[PixelBox] = boxes) -> torch.Tensor:
-            return own_scores(tower, image_processor, tokenizer, picture, boxes)
+            return own_scores(tower, image_processor, tokenizer, image, boxes)
 
         def in_one_color(boxes: list[PixelBox] = boxes) -> torch.Tensor:
-            return model(**single(picture, PHRASE, boxes)).proposal_logits[0]
+            return model(**single(image, PHRASE, boxes)).proposal_logits[0]
 
         def in_several_colors(boxes: list[PixelBox] = boxes) -> torch.Tensor:
-            return model(**several(picture, PHRASE, boxes)).proposal_logits[0]
+            return model(**several(image, PHRASE, boxes)).proposal_logits[0]
 
         timed = fastest_in_turn([one_by_one, in_one_color, in_several_colors], arguments.repeats)
         (slow, expected), (batched, found), (fast, _) = timed
@@ -143,7 +143,7 @@ def own_scores(
     tower: PreTrainedModel,
     image_processor: ViltImageProcessorPil,
     tokenizer: BertTokenizer,
-    picture: Image.Image,
+    image: Image.Image,
     boxes: list[PixelBox],
 ) -> torch.Tensor:
     """Return the log-odds of the first colour, with one forward pass of the ViLT per region."""
@@ -153,7 +153,7 @@ def own_scores(
     red, none = single_piece(name, tokenizer), single_piece("none", tokenizer)
     scores = []
     for box in boxes:
-        pixels = image_processor(paint_regions(picture, [box], [rgb]), return_tensors="pt")
+        pixels = image_processor(paint_regions(image, [box], [rgb]), return_tensors="pt")
         logits = tower(**text, **pixels).logits[0, place]
         scores.append(logits[red] - logits[none])
     return torch.stack(scores)

@@ -126,11 +126,11 @@ def chosen(model: MantisForConditionalGeneration, ids: torch.Tensor, **images: o
     """Return the most probable next token of each text, without a cache."""
     output = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1, **images)
     logits = output.logits[:, -1]
-    logits[:, list(never_written(model))] = -torch.inf
+    logits[:, list(never_generated(model))] = -torch.inf
     return logits.argmax(dim=-1)
 
 
-def never_written(model: MantisForConditionalGeneration) -> set[int]:
+def never_generated(model: MantisForConditionalGeneration) -> set[int]:
     """Return the ids that are never generated: the tokens of the method and, so that all lengths agree, the end."""
     end = model.generation_config.eos_token_id
     return {*model.own_token_ids, *(() if end is None else torch.tensor(end).flatten().tolist())}

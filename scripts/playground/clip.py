@@ -15,7 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProce
 
 from hf_prompt_models.playground.shapes import SHAPES
 
-from .pictures import Traits, draw_caption, draw_picture, shape_questions
+from .pictures import Traits, draw_caption, draw_image, shape_questions
 from .vocabulary import learn_tokenizer
 
 
@@ -53,8 +53,8 @@ def tiny_clip_config(tokenizer: CLIPTokenizer) -> CLIPConfig:
     )
 
 
-def _drawn(index: int, seed: int) -> tuple[np.ndarray, Traits]:
-    image, traits = draw_picture(seed, index, IMAGE_SIZE)
+def _sample(index: int, seed: int) -> tuple[np.ndarray, Traits]:
+    image, traits = draw_image(seed, index, IMAGE_SIZE)
     return np.asarray(image), traits
 
 
@@ -70,7 +70,7 @@ def draw_pool(count: int, seed: int, workers: int = 2) -> tuple[np.ndarray, list
         Images of shape (count, height, width, 3), uint8, and their attributes.
     """
     with ProcessPoolExecutor(workers) as pool:
-        drawn = list(pool.map(partial(_drawn, seed=seed), range(count), chunksize=500))
+        drawn = list(pool.map(partial(_sample, seed=seed), range(count), chunksize=500))
     return np.stack([pixels for pixels, _ in drawn]), [traits for _, traits in drawn]
 
 

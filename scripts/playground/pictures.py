@@ -73,7 +73,7 @@ class Traits:
         return all(mine in ("", theirs) for mine, theirs in zip(astuple(self), astuple(other), strict=True))
 
 
-def draw_picture(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Traits]:
+def draw_image(seed: int, index: int, size: int = 48) -> tuple[Image.Image, Traits]:
     """Draw one image: one object at a random position, on a random background, in one of `MEDIA`.
 
     Args:

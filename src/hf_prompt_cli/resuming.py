@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from hf_prompt_models.training.run_folder import RUN_FILE
 from hf_prompt_models.utils.files import list_directory
 
@@ -13,7 +13,7 @@ from hf_prompt_models.utils.files import list_directory
 RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"
 
 
-def how_to_go_on(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
+def how_to_resume(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
     """Return the sentences that report what was kept and how to resume.
 
     Args:
@@ -54,5 +54,5 @@ def _began(directory: Path) -> float:
 
 def checkpoints_since(output_dir: Path, began: float) -> list[str]:
     """Return the newest checkpoint of each of these folders. A new training removes the checkpoints of other runs."""
-    found = [newest_whole_checkpoint(folder) for folder in began_since(output_dir, began)]
+    found = [newest_complete_checkpoint(folder) for folder in began_since(output_dir, began)]
     return [checkpoint for checkpoint in found if checkpoint is not None]

@@ -71,7 +71,7 @@ def test_a_picture_that_is_on_the_page_is_not_encoded_again(
 def test_more_pictures_than_a_page_takes_are_left_out_with_a_word(
     learned_prompt: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_classification, "MAX_PICTURES", 1)
+    monkeypatch.setattr(image_classification, "MAX_IMAGES", 1)
     pictures, problems = ImageClassifier(learned_prompt, CPU).read([files[0], files[2]], {})
     assert len(pictures) == 1
     assert problems[0].startswith("2 images are too many for this page")

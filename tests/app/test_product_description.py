@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from hf_prompt_models.app import Options, build
 from hf_prompt_models.app import product_description as page
-from hf_prompt_models.app.product_writer import BEAMS, GREEDY, SAMPLING, Decoding, Writer
+from hf_prompt_models.app.product_writer import BEAMS, GREEDY, SAMPLING, Decoding, TextGenerator
 from hf_prompt_models.playground.product_cards import draw_card
 from tests.app import page_models
 
@@ -27,8 +27,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def writer(model_dir: Path) -> Writer:
-    return Writer(model_dir, CPU)
+def writer(model_dir: Path) -> TextGenerator:
+    return TextGenerator(model_dir, CPU)
 
 
 def expected(model_dir: Path, images: list[Image.Image], title: str, **settings: Any) -> list[str]:
@@ -45,7 +45,7 @@ def expected(model_dir: Path, images: list[Image.Image], title: str, **settings:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_text_grows_to_what_the_model_writes(writer: Writer, model_dir: Path) -> None:
+def test_a_text_grows_to_what_the_model_writes(writer: TextGenerator, model_dir: Path) -> None:
     grown = list(writer.write([CARD], PRODUCT.title, Decoding(GREEDY, max_new_tokens=12)))
     assert grown[-1] == expected(model_dir, [CARD], PRODUCT.title, max_new_tokens=12, num_beams=1, do_sample=False)
     assert len(grown) > 3
@@ -53,13 +53,13 @@ def test_a_text_grows_to_what_the_model_writes(writer: Writer, model_dir: Path) 
         assert later.startswith(earlier)
 
 
-def test_beams_come_at_once_the_best_of_them(writer: Writer, model_dir: Path) -> None:
+def test_beams_come_at_once_the_best_of_them(writer: TextGenerator, model_dir: Path) -> None:
     grown = list(writer.write([CARD], PRODUCT.title, Decoding(BEAMS, texts=3, max_new_tokens=8, num_beams=2)))
     settings = {"num_beams": 3, "num_return_sequences": 3, "do_sample": False}  # no fewer beams than texts
     assert grown == [expected(model_dir, [CARD], PRODUCT.title, max_new_tokens=8, **settings)]
 
 
-def test_drawn_texts_are_written_one_after_another(writer: Writer) -> None:
+def test_drawn_texts_are_written_one_after_another(writer: TextGenerator) -> None:
     decoding = Decoding(SAMPLING, texts=3, max_new_tokens=6, temperature=1.5)
     grown = list(writer.write([CARD], PRODUCT.title, decoding))
     assert [len(texts) for texts in grown] == sorted(len(texts) for texts in grown)
@@ -68,11 +68,11 @@ def test_drawn_texts_are_written_one_after_another(writer: Writer) -> None:
     assert grown[-1][0] == next(texts[0] for texts in grown if len(texts) == 2)
 
 
-def test_of_greedy_decoding_there_is_one_text(writer: Writer) -> None:
+def test_of_greedy_decoding_there_is_one_text(writer: TextGenerator) -> None:
     assert len(list(writer.write([CARD], "", Decoding(GREEDY, texts=4, max_new_tokens=4)))[-1]) == 1
 
 
-def test_a_text_that_nobody_reads_on_is_stopped(writer: Writer) -> None:
+def test_a_text_that_nobody_reads_on_is_stopped(writer: TextGenerator) -> None:
     before = set(threading.enumerate())
     writing = writer.write([CARD], PRODUCT.title, Decoding(SAMPLING, texts=5, max_new_tokens=200))
     next(writing)
@@ -80,7 +80,7 @@ def test_a_text_that_nobody_reads_on_is_stopped(writer: Writer) -> None:
     assert set(threading.enumerate()) <= before  # another test's thread may end meanwhile
 
 
-def test_what_fails_while_a_text_is_written_is_raised(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_while_a_text_is_written_is_raised(writer: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**settings: Any) -> None:
         raise RuntimeError("no memory left")
 
@@ -89,21 +89,21 @@ def test_what_fails_while_a_text_is_written_is_raised(writer: Writer, monkeypatc
         list(writer.write([CARD], PRODUCT.title, Decoding()))
 
 
-def test_a_title_alone_and_pictures_alone_will_do(writer: Writer, model_dir: Path) -> None:
+def test_a_title_alone_and_pictures_alone_will_do(writer: TextGenerator, model_dir: Path) -> None:
     for images, title in (([], PRODUCT.title), ([CARD, CARD], "")):
         (text,) = expected(model_dir, images, title, max_new_tokens=6, num_beams=1, do_sample=False)
         *_, (shown, _) = page.write(writer, images, title, False, Decoding(max_new_tokens=6))
         assert f"<p>{text}</p>" in shown
 
 
-def test_blind_texts_are_those_about_black_pictures(writer: Writer, model_dir: Path) -> None:
+def test_blind_texts_are_those_about_black_pictures(writer: TextGenerator, model_dir: Path) -> None:
     black = [Image.new("RGB", CARD.size)]
     (text,) = expected(model_dir, black, PRODUCT.title, max_new_tokens=8, num_beams=1, do_sample=False)
     *_, (shown, _) = page.write(writer, [CARD], PRODUCT.title, True, Decoding(max_new_tokens=8))
     assert f"<p>{text}</p>" in shown
 
 
-def test_of_beams_the_page_says_first_that_they_come_at_the_end(writer: Writer) -> None:
+def test_of_beams_the_page_says_first_that_they_come_at_the_end(writer: TextGenerator) -> None:
     (first, _), *_ = page.write(writer, [CARD], "", False, Decoding(BEAMS, max_new_tokens=4))
     assert page.AT_THE_END in first
 
@@ -112,9 +112,9 @@ def test_pictures_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None
     model_dir = page_models.question_reader(tmp_path)
     text = "this is a <image> and this is a <image>"
     with pytest.raises(ValueError, match="The text has 1 images and 2 placeholders <image>"):
-        list(Writer(model_dir, CPU).write([CARD], text, Decoding(max_new_tokens=4)))
+        list(TextGenerator(model_dir, CPU).write([CARD], text, Decoding(max_new_tokens=4)))
     other, _ = draw_card("test", 3, 1)
-    *_, written = Writer(model_dir, CPU).write([CARD, other], text, Decoding(max_new_tokens=6))
+    *_, written = TextGenerator(model_dir, CPU).write([CARD, other], text, Decoding(max_new_tokens=6))
     assert written == expected(model_dir, [CARD, other], text, max_new_tokens=6, num_beams=1, do_sample=False)
     assert build(model_dir, CPU).title == "Images and questions"
 
@@ -122,12 +122,12 @@ def test_pictures_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None
 # -- what is refused, and what is shown ------------------------------------------------------------------------------
 
 
-def test_nothing_to_write_about_is_refused(writer: Writer) -> None:
+def test_nothing_to_write_about_is_refused(writer: TextGenerator) -> None:
     with pytest.raises(ValueError, match="Upload an image, or write a title"):
         list(page.write(writer, [], "  ", False, Decoding()))
 
 
-def test_a_title_that_the_model_cannot_read_is_refused_in_words(writer: Writer) -> None:
+def test_a_title_that_the_model_cannot_read_is_refused_in_words(writer: TextGenerator) -> None:
     with pytest.raises(ValueError, match=r"^The text has \d+ tokens, of which 4 are image slots.* shorten its text"):
         list(page.write(writer, [CARD], "large anchor " * 1000, False, Decoding()))
     with pytest.raises(ValueError, match=r"^The title holds <sep>"):
@@ -147,7 +147,7 @@ def test_broken_pictures_are_named_and_the_others_taken(tmp_path: Path) -> None:
 def test_more_pictures_than_the_page_takes_are_left_out_with_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "MAX_PICTURES", 1)
+    monkeypatch.setattr(page, "MAX_IMAGES", 1)
     CARD.save(tmp_path / "card.png")
     pictures, _, problem = page.take([str(tmp_path / "card.png")] * 2)
     assert len(pictures) == 1
@@ -157,7 +157,7 @@ def test_more_pictures_than_the_page_takes_are_left_out_with_a_word(
 def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
     Image.new("RGB", (3000, 1500)).save(tmp_path / "large.png")
     pictures, *_ = page.take([str(tmp_path / "large.png")])
-    assert pictures[0].size == (page.PICTURE_PIXELS, page.PICTURE_PIXELS // 2)
+    assert pictures[0].size == (page.IMAGE_PIXELS, page.IMAGE_PIXELS // 2)
 
 
 def test_what_is_written_is_no_markup() -> None:

@@ -77,7 +77,7 @@ def test_copies_are_shown_as_the_model_reads_them(grounder: Grounder) -> None:
     red = grounder.processor.colors[0][1]
     for number, (copy, box) in enumerate(zip(copies, BOXES, strict=True)):
         assert copy.marks == {number: "red"}
-        assert copy.picture.tobytes() == paint_regions(SCENE.image, [box], [red]).tobytes()
+        assert copy.image.tobytes() == paint_regions(SCENE.image, [box], [red]).tobytes()
 
 
 def test_of_several_colors_in_a_copy_each_region_has_its_own() -> None:
@@ -91,7 +91,7 @@ def test_other_marks_than_colors_are_named_and_leave_no_blank(tmp_path: Path) ->
     model.processor = CptProcessor.from_backbone(CLIP_DIR, mode=["circle", "crop"])
     model.save_pretrained(tmp_path, save_backbone=True)
     *_, prompt = answer(Grounder(tmp_path, CPU), SCENE.image, TEXT, "a star")
-    assert "Its sentence: “a photo of a star”" in prompt
+    assert "Its prompt: “a photo of a star”" in prompt
     assert "With the answer filled in" not in prompt
     assert prompt.count("circle") == prompt.count("crop") == len(BOXES)
 
@@ -109,7 +109,7 @@ def test_what_is_typed_is_no_markup(grounder: Grounder) -> None:
     [
         (None, TEXT, "the ring", "There is no image"),
         (SCENE.image, " \n", "the ring", "There are no boxes to choose from. Click two opposite corners"),
-        (SCENE.image, "500 500 600 600", "the ring", "Line 1 of the boxes, 500 500 600 600, holds nothing"),
+        (SCENE.image, "500 500 600 600", "the ring", "Line 1 of the boxes, 500 500 600 600, does not overlap"),
         (SCENE.image, TEXT, "  ", "The phrase is empty"),
         (SCENE.image, TEXT, "...", "Phrase 0 is empty"),
         (SCENE.image, TEXT, "the [MASK]", "special token"),

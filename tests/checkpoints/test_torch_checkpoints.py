@@ -171,19 +171,19 @@ ENCODE = b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 NUMPY_DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
 BY_HAND = {
-    "a name": (b"\x80\x02cos\nsystem\n.", "asks for 'os.system'"),
-    "getattr of an import": (b"\x80\x02" + GETATTR, "asks for 'builtins.getattr'"),
+    "a name": (b"\x80\x02cos\nsystem\n.", "needs 'os.system'"),
+    "getattr of an import": (b"\x80\x02" + GETATTR, "needs 'builtins.getattr'"),
     "a dotted name below an allowed one": (
         b"\x80\x04" + short("torch.optim.sgd") + short("SGD.__init__.__globals__") + b"\x93.",
-        "asks for 'torch.optim.sgd.SGD.__init__.__globals__'",
+        "needs 'torch.optim.sgd.SGD.__init__.__globals__'",
     ),
     "a dotted name above an allowed one": (
         b"\x80\x04" + short("torch.optim") + short("sgd.os.system") + b"\x93.",
-        "asks for 'torch.optim.sgd.os.system'",
+        "needs 'torch.optim.sgd.os.system'",
     ),
     "a prefix of an allowed name": (
         b"\x80\x04" + short("torch") + short("optim") + b"\x93.",
-        "asks for 'torch.optim'",
+        "needs 'torch.optim'",
     ),
     "a module that is no string": (b"\x80\x04]K\x01a" + short("SGD") + b"\x93.", "by an invalid name"),
     "a name that is no string": (b"\x80\x04" + short("torch") + b"K\x01\x93.", "by an invalid name"),
@@ -215,7 +215,7 @@ BY_HAND = {
     "leaves nothing": (b"\x80\x02.", "uses more objects than it creates"),
     "a text in another code": (b"\x80\x02" + ENCODE, "calls _codecs.encode with"),
     "bytes of a length": (b"\x80\x02cbuiltins\nbytes\nK\x09\x85R.", "calls builtins.bytes with"),
-    "an array of somebody's class": (b"\x80\x02" + RECONSTRUCT + b"cos\nsystem\n\x85R.", "asks for 'os.system'"),
+    "an array of somebody's class": (b"\x80\x02" + RECONSTRUCT + b"cos\nsystem\n\x85R.", "needs 'os.system'"),
     "an array of no array": (b"\x80\x02" + RECONSTRUCT + b"cnumpy\ndtype\n\x85R.", "_reconstruct with"),
     "a NumPy object": (b"\x80\x02" + NUMPY_DTYPE.replace(b"f8", b"O8") + b".", "calls numpy.dtype with"),
     "a NumPy number without bytes": (

@@ -20,7 +20,7 @@ from hf_prompt_cli.methods import methods_with
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset
 from hf_prompt_models.tasks.arguments import build_parser, training_settings
 from hf_prompt_models.training import trainer as trainer_module
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from tests.full_disk import full_disk
 from tests.scripts.test_few_shot_scripts import data, flags
 
@@ -107,7 +107,7 @@ def test_a_run_that_saves_no_checkpoints_stops_after_the_step(
     argv = ["train", *flags(modern_clip, data, tmp_path / "run", "--save_strategy", "no")]
     assert ended(argv) == 130
     assert "No checkpoint was written yet. Resume with: hf-prompt train coop" in capsys.readouterr().err
-    assert newest_whole_checkpoint(tmp_path / "run") is None
+    assert newest_complete_checkpoint(tmp_path / "run") is None
 
 
 def test_a_full_disk_ends_in_a_line_that_says_what_is_kept_and_how_to_go_on(
@@ -150,7 +150,7 @@ def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_called_kept(
     modern_clip: Path, data: Path, tmp_path: Path
 ) -> None:
     assert main(["train", *flags(modern_clip, data, tmp_path, "--num_train_epochs", 1)]) == 0
-    assert newest_whole_checkpoint(tmp_path)
+    assert newest_complete_checkpoint(tmp_path)
     message = ended(["train", *flags(modern_clip, data, tmp_path, "--shots", 9, "--overwrite_output_dir", "true")])
     assert "Kept" not in message
     assert "fewer than 9 images" in message
@@ -238,7 +238,7 @@ def test_a_second_run_into_a_folder_is_refused_or_takes_the_place_of_the_first(
     assert main([*run, "--seeds", "1", "2"]) == 0
     (tmp_path / "notes.txt").write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert f"--output_dir {tmp_path} holds a run already" in ended([*run, "--learning_rate", "0.5"])
+    assert f"--output_dir {tmp_path} already contains a run" in ended([*run, "--learning_rate", "0.5"])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert main(["train", *flags(modern_clip, data, tmp_path), "--overwrite_output_dir", "true"]) == 0
     assert torch.equal(prompt_of(tmp_path), undisturbed)
@@ -373,7 +373,7 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
     assert run.own_schedule
     text = " ".join(shown.format_help().split())
     assert "(default: 0.002; CoOp recipe)" in text
-    assert "then the cosine, changed by epoch; CoOp recipe)" in text
+    assert "then cosine decay, updated once per epoch; CoOp recipe)" in text
     assert "(required)" in text
     data = build_parser(recipe_coop.RECIPE, ImageClassificationArguments, {}, "prog")
     assert data.get_default("save_steps") == training_settings({}, {})["save_steps"]

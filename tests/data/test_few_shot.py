@@ -69,7 +69,7 @@ def test_too_few_images_are_refused_with_classes_and_counts(tmp_path: Path) -> N
         sample_few_shot(images_of([3, 4, 1], tmp_path), 4, seed=1)
     with pytest.raises(ValueError, match=r"use fewer shots. Another 3 images are held out for testing.$"):
         sample_few_shot(images_of([3, 4, 1], tmp_path / "held-out"), 4, seed=1, held_out=3)
-    with pytest.raises(ValueError, match="at least 1 image .* got shots=0"):
+    with pytest.raises(ValueError, match=r"at least 1 image .* got shots=0"):
         sample_few_shot(images_of([3, 4], tmp_path / "other"), 0, seed=1)
 
 

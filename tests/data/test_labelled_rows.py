@@ -40,7 +40,7 @@ def test_a_data_set_in_memory_is_read(tmp_path: Path) -> None:
     assert [images.load(index).getpixel((0, 0))[0] for index in range(3)] == [0, 1, 2]
     splits = DatasetDict({"train": labelled([0, 1]), "validation": labelled([2])})
     assert read_labelled_images(splits, "val").labels == [2]
-    with pytest.raises(ValueError, match="has no split 'test'. Its splits are train, validation"):
+    with pytest.raises(ValueError, match=r"has no split 'test'. Its splits are train, validation"):
         read_labelled_images(splits, "test")
     splits.save_to_disk(tmp_path / "saved")
     assert read_labelled_images(f"{tmp_path}/saved:dev", "train").labels == [2]

@@ -12,8 +12,8 @@ from hf_prompt_models.data.few_shot import read_few_shot_sample, read_few_shot_s
 from hf_prompt_models.data.grounding import region_features
 from hf_prompt_models.data.grounding.referring_expressions import (
     read_annotations,
-    read_drawn_expressions,
     read_referring_expressions,
+    read_sampled_expressions,
 )
 from hf_prompt_models.data.grounding.region_proposals import read_proposals
 from hf_prompt_models.data.grounding.relations import read_relation_vocabulary, read_relations
@@ -151,7 +151,7 @@ def write_drawn(folder: Path) -> None:
 
 
 def read_drawn(folder: Path) -> list[int]:
-    return read_drawn_expressions(folder / "few_shot.json", read_annotations(folder / "annotations.json"))
+    return read_sampled_expressions(folder / "few_shot.json", read_annotations(folder / "annotations.json"))
 
 
 def write_relations(folder: Path) -> None:

@@ -17,7 +17,7 @@ from hf_prompt_models.data.images.files import find_images
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.data.videos.loading import check_video, load_video
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from hf_prompt_models.training.feature_cache import FeatureCache
 from tests.fuzz.cases import Case, refusing, write_json, write_text
 from tests.tested_method import random_image
@@ -158,7 +158,7 @@ def write_training(folder: Path) -> None:
 
 
 def read_training(folder: Path) -> None:
-    assert newest_whole_checkpoint(folder) in {str(folder / f"checkpoint-{step}") for step in (1, 2)}
+    assert newest_complete_checkpoint(folder) in {str(folder / f"checkpoint-{step}") for step in (1, 2)}
 
 
 def bomb_png(side: int) -> bytes:

@@ -247,7 +247,7 @@ def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_p
         card = ModelCard(repository.files["README.md"].decode())
         assert (card.data.base_model, card.data.base_model_relation) == ("user/gpt2", "adapter")
         assert "(LoRA)" in card.text
-        assert "- **Low-rank updates**: `r=2, alpha=4, " in card.text
+        assert "- **LoRA**: `r=2, alpha=4, " in card.text
         assert "| seed 2 | " in card.text
         assert json.loads(config)["weights_scope"] == "prompt"
 

@@ -67,8 +67,8 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         ("coop", classification, "read_protocol"),
         ("action_clip", classification, "read_protocol"),
         ("cpt", visual_grounding, "read_referring_expressions"),
-        ("mantis", text_generation, "read_writing_data"),
-        ("frozen", text_generation, "read_writing_data"),
+        ("mantis", text_generation, "read_generation_data"),
+        ("frozen", text_generation, "read_generation_data"),
         ("alpro", video_text, "read_sets"),
     ],
 )

@@ -25,7 +25,7 @@ def test_one_reference_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     ("predictions", "references", "message"),
     [
-        ([], [], "and some: 0 predictions"),
+        ([], [], "and at least one, got 0 predictions"),
         (["a", "b"], ["a"], "2 predictions, 1 references"),
         (["a"], [[]], "Prediction 0 has no reference"),
         ("ab", ["a", "b"], "Expected lists of texts"),

@@ -7,7 +7,7 @@ from transformers import AutoProcessor, AutoTokenizer, CLIPModel
 
 from hf_prompt_models.playground import CLASS_NAMES, CLIP_DIR, draw_example
 from hf_prompt_models.playground.shapes import SHAPES
-from scripts.playground.pictures import draw_picture
+from scripts.playground.pictures import draw_image
 from scripts.playground.vocabulary import learn_merges
 from tests.programs import run_program
 
@@ -69,7 +69,7 @@ def test_merges_join_the_most_frequent_neighbours_first() -> None:
 
 def test_zero_shot_knows_pre_training_pictures_of_an_unseen_seed(model: CLIPModel, processor) -> None:
     names = list(SHAPES)
-    pictures = [draw_picture(12345, index) for index in range(200)]
+    pictures = [draw_image(12345, index) for index in range(200)]
     labels = [names.index(traits.shape) for _, traits in pictures]
     assert _accuracy(model, processor, [image for image, _ in pictures], labels, names) > 0.5  # chance is 1/32
 

@@ -15,7 +15,7 @@ from hf_prompt_models.playground.drawing import (
     shape_mask,
 )
 from hf_prompt_models.playground.shapes import SHAPES
-from scripts.playground.pictures import draw_caption, draw_picture
+from scripts.playground.pictures import draw_caption, draw_image
 from tests.programs import run_program
 
 
@@ -47,8 +47,8 @@ def test_fewer_examples_are_the_first_of_more(tmp_path: Path) -> None:
 
 
 def test_a_pre_training_picture_depends_on_seed_and_index_alone() -> None:
-    assert draw_picture(3, 4)[0].tobytes() == draw_picture(3, 4)[0].tobytes()
-    pictures = {draw_picture(seed, index)[0].tobytes() for seed in (3, 4) for index in range(4)}
+    assert draw_image(3, 4)[0].tobytes() == draw_image(3, 4)[0].tobytes()
+    pictures = {draw_image(seed, index)[0].tobytes() for seed in (3, 4) for index in range(4)}
     assert len(pictures) == 8
 
 
@@ -56,7 +56,7 @@ def test_captions_name_the_shape_and_only_true_traits() -> None:
     rng = np.random.default_rng(0)
     mentioned = 0
     for index in range(100):
-        _, traits = draw_picture(0, index, size=16)
+        _, traits = draw_image(0, index, size=16)
         caption, said = draw_caption(traits, rng)
         words = caption.replace(".", " ").split()
         assert traits.shape in words

@@ -200,7 +200,7 @@ def test_the_script_writes_the_same_bytes_again_and_fewer_are_the_first_of_more(
 def test_scenes_without_a_fitting_phrase_are_refused() -> None:
     with pytest.raises(ValueError, match=r"1 object\(s\) have no phrases of the kind relation"):
         draw_expression("test", 0, 0, ("relation",), objects=1)
-    with pytest.raises(ValueError, match="1 to 4 objects, not 5"):
+    with pytest.raises(ValueError, match="1 to 4 objects in a scene, got 5"):
         draw_scene("test", 0, 0, objects=5)
 
 

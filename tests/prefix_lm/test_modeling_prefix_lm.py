@@ -159,7 +159,7 @@ def test_placeholders_and_images_must_agree(method: str) -> None:
             model(**inputs | wrong)
         with pytest.raises(ValueError, match="placeholders"):
             model.generate(**{k: v for k, v in (inputs | wrong).items() if v is not None}, max_new_tokens=2)
-    with pytest.raises(ValueError, match="one after another"):
+    with pytest.raises(ValueError, match="images of all examples in order"):
         model(**inputs | {"pixel_values": inputs["pixel_values"][None]})
 
 
@@ -214,7 +214,7 @@ def test_what_is_no_language_model_or_takes_no_images_is_refused(openai_clip: Pa
     for file in ("config.json", "preprocessor_config.json", "model.safetensors"):
         source = resnet_folder() if file == "preprocessor_config.json" else language_model
         (tmp_path / file).write_bytes((source / file).read_bytes())
-    with pytest.raises(TypeError, match="not images"):
+    with pytest.raises(TypeError, match="instead of images"):
         MantisForConditionalGeneration.from_backbone(language_model, vision_model=tmp_path)
     with pytest.raises(OSError, match="nowhere"):
         MantisForConditionalGeneration.from_backbone(tmp_path / "nowhere", vision_model=resnet_folder())

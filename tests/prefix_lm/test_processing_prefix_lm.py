@@ -79,7 +79,7 @@ def test_every_way_of_handing_over_images(
     ],
 )
 def test_images_unlike_placeholders_are_refused(images: Any, text: Any, processor: ProcessorMixin) -> None:
-    with pytest.raises(ValueError, match=r"placeholders|lists of images"):
+    with pytest.raises(ValueError, match=r"placeholders|list of images"):
         processor(images=images, text=text)
 
 
@@ -121,7 +121,7 @@ def test_an_empty_suffix_is_named(suffix: str, processor: ProcessorMixin) -> Non
 
 
 def test_other_wrong_suffixes_are_named(processor: ProcessorMixin) -> None:
-    with pytest.raises(ValueError, match="2 examples and 1 suffixes"):
+    with pytest.raises(ValueError, match="1 suffixes for 2 examples"):
         processor(text=["a", "b"], suffix=["red"])
     with pytest.raises(ValueError, match="holds <image>"):
         processor(text=["a"], suffix=["a <image>"])

@@ -120,7 +120,7 @@ def test_masks_are_arrays_or_pictures() -> None:
 
 def test_a_mask_of_another_size_or_an_empty_one_is_refused_by_its_index() -> None:
     good = np.ones((20, 30))
-    with pytest.raises(ValueError, match=r"Mask 1 has the shape \(30, 20\).*20 high and 30 wide"):
+    with pytest.raises(ValueError, match=r"Mask 1 has the shape \(30, 20\).*height 20 and width 30"):
         check_masks([good, good.T], (30, 20))
     with pytest.raises(ValueError, match="Mask 1 is empty"):
         check_masks([good, good * 0], (30, 20))

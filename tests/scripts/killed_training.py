@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 
 
 TRAIN = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "train.py"))["main"]
@@ -130,7 +130,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         at_time = killed < request["kills"] and not at_event
         first = 1 if request["timed"] else events // 3  # by then there is a checkpoint
         last = int(random.integers(first, max(events * 2 // 3, 2))) if at_event else None
-        resumed += any(newest_whole_checkpoint(folder) for folder in seeds_of(work / "killed"))
+        resumed += any(newest_complete_checkpoint(folder) for folder in seeds_of(work / "killed"))
         process = fork_training(flags("killed"), work / "killed", log, last)
         status = wait(process, random.uniform(0.1, 0.7) * seconds if at_time else None)
         if status == 0:
@@ -141,7 +141,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             shutil.rmtree(work / "killed.features", ignore_errors=True)
         elif status == -signal.SIGKILL:
             killed += 1
-            torn += any(newest_whole_checkpoint(f) != newest_checkpoint(f) for f in seeds_of(work / "killed"))
+            torn += any(newest_complete_checkpoint(f) != newest_checkpoint(f) for f in seeds_of(work / "killed"))
         else:
             raise RuntimeError(log.read_text()[-3000:])
     return {"killed": killed, "resumed": resumed, "torn": torn, "differences": differences, "files": list(expected)}

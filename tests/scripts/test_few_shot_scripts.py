@@ -198,7 +198,7 @@ def test_bad_input_is_refused_before_training_and_leaves_the_output_untouched(
         )
 
     assert "fewer than 9 images: a_photo (6)" in message("--shots", 9)
-    assert "must hold '{}' exactly once" in message("--templates", "a photo of a thing")
+    assert "must contain '{}' exactly once" in message("--templates", "a photo of a thing")
     assert "no folder" in message(data=tmp_path / "absent")
     assert "at least 2 are needed" in message("--train_dir", data / "train" / "cat")
     single = write_pictures(tmp_path / "other", {"cat": 1, "bird": 1})

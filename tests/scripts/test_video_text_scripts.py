@@ -349,7 +349,7 @@ def test_broken_videos_are_counted_and_refused_before_training(
         ("question-answering", ("--answers", "B"), "None of the 16 questions"),
         ("question-answering", ("--answers", "C"), "the indices 0 to 1"),
         ("pretraining", ("--prompter", "BACKBONE"), "Pass them with --entities"),
-        ("pretraining", ("--prompter", "BACKBONE", "--entities", "E"), "is entity 0 again"),
+        ("pretraining", ("--prompter", "BACKBONE", "--entities", "E"), "has the same name as entity 0"),
     ],
 )
 def test_wrong_input_is_refused_before_training(
@@ -446,7 +446,7 @@ def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.Capture
     assert "out of the requested 1000" in capsys.readouterr().out
     (tmp_path / "twice.txt").write_text("cat\nCat\n")
     files = (tmp_path / "captions.json", tmp_path / "out.txt", "--entities")
-    assert "is entity 0 again" in refused("build_entities.py", *files, tmp_path / "twice.txt")
+    assert "has the same name as entity 0" in refused("build_entities.py", *files, tmp_path / "twice.txt")
     (tmp_path / "stop.json").write_text('["it is the one"]')
     assert "only stop words" in refused("build_entities.py", tmp_path / "stop.json", *files[1:], tmp_path / "list.txt")
     (tmp_path / "other.json").write_text('["a tree"]')

@@ -19,7 +19,7 @@ from hf_prompt_models.models.frozen import recipe_frozen
 from hf_prompt_models.models.mantis import recipe_mantis
 from hf_prompt_models.tasks.base import task_named
 from hf_prompt_models.tasks.text_generation.card import METRICS
-from hf_prompt_models.tasks.text_generation.data import read_writing_data
+from hf_prompt_models.tasks.text_generation.data import read_generation_data
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.scripts.test_few_shot_scripts import SCRIPTS, refused, script
 from tests.stand_ins_language import gpt2, llama, resnet_152
@@ -110,7 +110,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
 ) -> None:
     script("train.py")(flags("mantis", backbones, data, tmp_path, "--num_image_tokens", 2, "--eval_samples", 3))
     printed = capsys.readouterr().out
-    assert "learned from 8 examples, on 12 others" in printed
+    assert "trained on 8 examples, tested on 12 others" in printed
     results, rows = results_of(tmp_path), read_rows(tmp_path / "predictions.jsonl")
     write = pipeline("image-text-to-text", model=str(tmp_path))
     for row in rows:
@@ -202,7 +202,7 @@ def test_what_is_held_out_shares_no_product_with_what_is_learned(
     recipe = {"mantis": recipe_mantis.RECIPE, "frozen": recipe_frozen.RECIPE}[method]
     given += ["--language_model", "g", "--output_dir", "o", "--validation_fraction", 0.3, "--disable_tqdm", "true"]
     arguments = task_named("image-text-to-text").parse_training(recipe, list(map(str, given)), "train.py")
-    examples = read_writing_data(recipe, arguments)
+    examples = read_generation_data(recipe, arguments)
     learned, held_out = ({example.id for example in part} for part in (examples.train, examples.validation))
     assert len(learned) == (8 if method == "frozen" else 4)
     assert len(held_out) == (4 if method == "frozen" else 2)

@@ -20,7 +20,7 @@ def test_the_same_files_are_found_through_links(tmp_path: Path) -> None:
     check_disjoint(train, test, False, "image")
     for source in ("train", "link"):
         linked = labelled_files(read_labelled_images(tmp_path / source, "test"))
-        with pytest.raises(ValueError, match=r"^6 of the 6 test images are training images too"):
+        with pytest.raises(ValueError, match=r"^6 of the 6 test images are also training images"):
             check_disjoint(train, linked, False, "image")
         check_disjoint(train, linked, True, "image")
     os.link(tmp_path / "train" / "cat" / "000.png", tmp_path / "test" / "dog" / "linked.png")

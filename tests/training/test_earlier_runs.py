@@ -46,7 +46,7 @@ def test_a_folder_with_a_run_is_refused_with_both_ways_out(
 ) -> None:
     folder = request.getfixturevalue(held)
     for resume in (None, "false", str(folder.parent / "elsewhere" / "checkpoint-1")):
-        with pytest.raises(ValueError, match=r"holds a run already.*overwrite_output_dir.*resume_from_checkpoint"):
+        with pytest.raises(ValueError, match=r"already contains a run.*overwrite_output_dir.*resume_from_checkpoint"):
             check(folder, seeds, resume)
     check(folder, seeds, overwrite=True)
 
@@ -61,7 +61,7 @@ def test_what_a_run_leaves_that_kept_nothing_is_no_run(tmp_path: Path) -> None:
 
 def test_a_model_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
     write(tmp_path, "config.json", "model.safetensors")
-    with pytest.raises(ValueError, match="holds a model already") as refused:
+    with pytest.raises(ValueError, match="already contains a model") as refused:
         check(tmp_path)
     assert "resume" not in str(refused.value)
 
@@ -93,7 +93,7 @@ def test_a_run_of_one_seed_is_not_resumed_with_several(one: Path) -> None:
 
 def test_to_replace_and_to_resume_contradict_each_other(one: Path) -> None:
     for resume in ("true", str(one / "checkpoint-9")):
-        with pytest.raises(ValueError, match="Pass one of the two"):
+        with pytest.raises(ValueError, match="Pass only one of the two"):
             check(one, (1,), resume, overwrite=True)
     check(one, (1,), str(one.parent / "elsewhere" / "checkpoint-9"), overwrite=True)
 
@@ -104,7 +104,7 @@ def left(folder: Path) -> set[str]:
 
 def test_replacing_removes_what_runs_wrote_and_nothing_else(one: Path) -> None:
     before = left(one)
-    with pytest.raises(ValueError, match="holds a run already"):
+    with pytest.raises(ValueError, match="already contains a run"):
         clear_output_dir({"output_dir": str(one)}, (1,), overwrite=False)
     assert left(one) == before
     clear_output_dir({"output_dir": str(one)}, (1,), overwrite=True)

@@ -65,7 +65,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no type": (written("config.json", "{}"), "has no model_type"),
     "not a mapping": (written("config.json", "[1]"), "has no model_type"),
     "parent": (written("mine/config.json", "{}"), "Pass one of them, such as .*mine"),
-    "nothing": (lambda folder: folder / "none", "no such folder"),
+    "nothing": (lambda folder: folder / "none", "the folder does not exist"),
     "hub": (lambda folder: Path("someone/model"), "hf download someone/model"),
 }
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from hf_prompt_models.training.run_folder import check_same_run, model_directories
 
 
@@ -41,9 +41,9 @@ def write_checkpoint(folder: Path) -> Path:
 @pytest.mark.parametrize("state", ["7", "[" * 100_000, "\xff"])
 def test_a_checkpoint_whose_state_is_none_is_passed_over(state: str, tmp_path: Path) -> None:
     whole, broken = write_checkpoint(tmp_path / "checkpoint-1"), write_checkpoint(tmp_path / "checkpoint-2")
-    assert newest_whole_checkpoint(tmp_path) == str(broken)
+    assert newest_complete_checkpoint(tmp_path) == str(broken)
     (broken / "trainer_state.json").write_text(state, encoding="latin1")
-    assert newest_whole_checkpoint(tmp_path) == str(whole)
+    assert newest_complete_checkpoint(tmp_path) == str(whole)
 
 
 def test_a_checkpoint_whose_archive_says_that_it_goes_on_elsewhere_is_passed_over(tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_a_checkpoint_whose_archive_says_that_it_goes_on_elsewhere_is_passed_ove
     assert locator > 0
     content[locator + 16] = 9  # disks
     (broken / "rng_state.pth").write_bytes(content)
-    assert newest_whole_checkpoint(tmp_path) == str(whole)
+    assert newest_complete_checkpoint(tmp_path) == str(whole)

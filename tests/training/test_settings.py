@@ -27,8 +27,8 @@ def test_explicit_steps_imply_their_strategy_and_refuse_another(what: str, other
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"max_steps": 0}, "--max_steps 0 trains nothing"),
-        ({"max_steps": -3}, "--max_steps -3 trains nothing"),
+        ({"max_steps": 0}, "--max_steps 0 would train for no steps"),
+        ({"max_steps": -3}, "--max_steps -3 would train for no steps"),
         ({"num_train_epochs": 0}, "--num_train_epochs must be above 0, got 0"),
         ({"num_train_epochs": float("nan")}, "--num_train_epochs must be above 0, got nan"),
         ({"learning_rate": -1.0}, "--learning_rate must be at least 0, got -1.0"),
@@ -86,7 +86,7 @@ def batches(size: int, drop_last: bool = False, processes: int = 1) -> Any:
     ("examples", "settings", "said"),
     [
         (8, {"size": 1}, "batches of a single example"),
-        (9, {"size": 4}, r"a single example \(9 in batches of 4\)"),
+        (9, {"size": 4}, r"a single example \(9 examples in batches of 4\)"),
         (1, {"size": 4}, "There is 1 training example"),
         (1, {"size": 1, "processes": 2}, "There is 1 training example"),
         (3, {"size": 4, "drop_last": True}, "would drop the only batch"),

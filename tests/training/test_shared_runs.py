@@ -20,7 +20,7 @@ from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.playground import few_shot_task
 from hf_prompt_models.tasks import results
 from hf_prompt_models.tasks.results import find_results
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint, restore_checkpoints
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint, restore_checkpoints
 from hf_prompt_models.training.run_lock import LOCK, only_run
 from hf_prompt_models.utils.files import FolderInUseError, move_folder, remove_unfinished, replacing
 from tests.data.test_shared_folders import after, another_process, names
@@ -71,7 +71,7 @@ def test_a_run_that_ended_while_another_prepared_in_its_folder_is_not_replaced(
         yield
 
     monkeypatch.setattr("hf_prompt_models.tasks.run.only_run", enter_after_another)
-    with pytest.raises(SystemExit, match="holds a run already"):
+    with pytest.raises(SystemExit, match="already contains a run"):
         main(["train", *flags(modern_clip, data, tmp_path / "run")])
     assert {name: (tmp_path / "run" / name).read_text() for name in names(tmp_path / "run")} == {
         "run.json": "{}",
@@ -98,10 +98,10 @@ def test_a_checkpoint_that_made_room_for_one_that_never_came_is_put_back(tmp_pat
     with another_process(replace_and_die) as (process, _):
         process.join()
         assert process.exitcode == 9
-    assert newest_whole_checkpoint(tmp_path) is None
+    assert newest_complete_checkpoint(tmp_path) is None
     restore_checkpoints(tmp_path)
     remove_unfinished(tmp_path)
-    assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert newest_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
     assert names(tmp_path) == ["checkpoint-4", "written"]
 
 
@@ -115,7 +115,7 @@ def test_checkpoints_that_vanish_while_they_are_looked_at_are_passed_over(
         later = tmp_path.with_name("run") / "checkpoint-4"
         with monkeypatch.context() as patch:
             patch.setattr(os, "listdir", after(os.listdir, lambda place=later: shutil.rmtree(place), call))
-            assert newest_whole_checkpoint(later.parent) in {str(later), str(later.with_name("checkpoint-2"))}
+            assert newest_complete_checkpoint(later.parent) in {str(later), str(later.with_name("checkpoint-2"))}
         shutil.rmtree(later.parent)
 
 

@@ -17,7 +17,7 @@ import hf_prompt_models.training.trainer
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset
 from hf_prompt_models.data.images.labelled import read_labelled_images
-from hf_prompt_models.training.checkpoints import newest_whole_checkpoint
+from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer
 from tests.full_disk import full_disk
@@ -91,11 +91,11 @@ def test_a_resumed_run_ends_bit_for_bit_as_an_unbroken_one(modern_clip: Path, fo
     for checkpoint in ("checkpoint-6", "checkpoint-8"):  # what a crash after step 3, in epoch 1, would not have left
         for file in (tmp_path / "broken" / checkpoint).iterdir():
             file.unlink()
-    assert newest_whole_checkpoint(tmp_path / "broken") == str(tmp_path / "broken" / "checkpoint-3")
+    assert newest_complete_checkpoint(tmp_path / "broken") == str(tmp_path / "broken" / "checkpoint-3")
     resumed = trainer_of(modern_clip, folder, tmp_path / "broken")
     with torch.no_grad():
         resumed.model.prompt_learner.context.zero_()
-    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(tmp_path / "broken"))
+    resumed.train(resume_from_checkpoint=newest_complete_checkpoint(tmp_path / "broken"))
     assert resumed.state.global_step == 8
     assert torch.equal(resumed.model.prompt_learner.context, unbroken.model.prompt_learner.context)
 
@@ -109,7 +109,7 @@ def test_the_epoch_reaches_the_training_set(modern_clip: Path, folder: Path, tmp
 
 
 def test_half_written_checkpoints_are_passed_over(modern_clip: Path, folder: Path, tmp_path: Path) -> None:
-    assert newest_whole_checkpoint(tmp_path / "absent") is None
+    assert newest_complete_checkpoint(tmp_path / "absent") is None
     trainer_of(modern_clip, folder, tmp_path).train()
     steps = ["checkpoint-9", "checkpoint-8", "checkpoint-6", "checkpoint-3"]
     shutil.copytree(tmp_path / "checkpoint-8", tmp_path / "checkpoint-9")
@@ -120,9 +120,9 @@ def test_half_written_checkpoints_are_passed_over(modern_clip: Path, folder: Pat
         "trainer_state.json": lambda file: file.write_text("[]"),
     }
     for step, (name, damage) in zip(steps, damages.items(), strict=True):
-        assert newest_whole_checkpoint(tmp_path) == str(tmp_path / step)
+        assert newest_complete_checkpoint(tmp_path) == str(tmp_path / step)
         damage(tmp_path / step / name)
-    assert newest_whole_checkpoint(tmp_path) is None
+    assert newest_complete_checkpoint(tmp_path) is None
 
 
 def test_an_evaluation_draws_no_random_numbers_of_the_training(
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_from_which_the_run_goes_on(
         trainer.train()
     assert entries(tmp_path / "run") == {"checkpoint-3"}
     resumed = trainer_of(modern_clip, folder, tmp_path / "run")
-    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(tmp_path / "run"))
+    resumed.train(resume_from_checkpoint=newest_complete_checkpoint(tmp_path / "run"))
     assert torch.equal(resumed.model.prompt_learner.context, unbroken.model.prompt_learner.context)
 
 
@@ -199,7 +199,7 @@ def test_what_a_killed_run_left_is_gone_and_the_limit_of_checkpoints_holds(
     (tmp_path / ".saving-checkpoints" / "checkpoint-7").mkdir(parents=True)
     (tmp_path / ".saving-run.json.77").write_text("{")
     resumed = trainer_of(modern_clip, folder, tmp_path, save_total_limit=1)
-    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(tmp_path))
+    resumed.train(resume_from_checkpoint=newest_complete_checkpoint(tmp_path))
     assert entries(tmp_path) == {"checkpoint-8"}
 
 

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from hf_prompt_models.tasks.text_generation.generated_texts import write_texts
+from hf_prompt_models.tasks.text_generation.generated_texts import generate_texts
 from tests.tasks.text_generation.examples import EXAMPLES
 
 
@@ -24,7 +24,7 @@ def main(folder: str, output: str) -> None:
     fully_shard(model, mesh=mesh)
     processor = AutoProcessor.from_pretrained(folder)
     # Twice, as evaluations during training come again and again.
-    written = [write_texts(model, processor, EXAMPLES, {"max_new_tokens": 5}, 2, progress=False) for _ in range(2)]
+    written = [generate_texts(model, processor, EXAMPLES, {"max_new_tokens": 5}, 2, progress=False) for _ in range(2)]
     if distributed.get_rank() == 0:
         Path(output).write_text(json.dumps([each.texts for each in written]))
     distributed.destroy_process_group()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hf_prompt_models.app import Options, build
-from hf_prompt_models.app.product_writer import Decoding, Writer
+from hf_prompt_models.app.product_writer import Decoding, TextGenerator
 from hf_prompt_models.playground.product_cards import draw_card
 from tests.app import page_models
 from tests.web.looks import check_looks, keep_picture
@@ -44,8 +44,10 @@ def test_a_description_is_written(
     page.locator("#pictures input[type=file]").set_input_files(picture)
     expect(page.locator(".strip img")).to_have_count(1)
     page.get_by_label("Title").fill(PRODUCT.title)
-    page.get_by_role("button", name="Write").click()
-    *_, (text,) = Writer(model_dir, Options(device="cpu")).write([CARD], PRODUCT.title, Decoding(max_new_tokens=16))
+    page.get_by_role("button", name="Generate").click()
+    *_, (text,) = TextGenerator(model_dir, Options(device="cpu")).write(
+        [CARD], PRODUCT.title, Decoding(max_new_tokens=16)
+    )
     expect(page.locator("#answers")).to_have_text(text)
     check_looks(page)
     keep_picture(page, "product-description", width)
@@ -62,7 +64,7 @@ def test_several_descriptions_are_drawn_or_searched_for(
     number.fill("3")
     number.press("Tab")
     expect(page.get_by_label("number input for Temperature")).to_be_visible()
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     expect(page.locator("#answers article")).to_have_count(3)
     check_looks(page)
     page.get_by_label("Beam search").check()
@@ -70,7 +72,7 @@ def test_several_descriptions_are_drawn_or_searched_for(
     expect(page.locator(".note")).to_contain_text("appear at once")
     number.fill("2")
     number.press("Tab")
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     expect(page.locator("#answers article")).to_have_count(2)
     check_looks(page)
     keep_picture(page, "product-description-beams", width)
@@ -85,7 +87,7 @@ def test_the_keyboard_alone_suffices(open_page: Callable[[str], Page], address: 
     page.keyboard.type(PRODUCT.title)
     for _ in range(12):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.innerText") == "Write":
+        if page.evaluate("document.activeElement.innerText") == "Generate":
             break
     page.keyboard.press("Enter")
     expect(page.locator("#answers article")).to_have_count(1)
@@ -95,7 +97,7 @@ def test_what_is_wrong_is_said_in_words(
     open_page: Callable[[str], Page], address: str, picture: Path, tmp_path: Path, width: int
 ) -> None:
     page = open_page(address)
-    problem, write = page.locator(".problem"), page.get_by_role("button", name="Write")
+    problem, write = page.locator(".problem"), page.get_by_role("button", name="Generate")
     write.click()
     expect(problem).to_contain_text("Upload an image, or write a title")
     (tmp_path / "torn.png").write_bytes(picture.read_bytes()[:300])

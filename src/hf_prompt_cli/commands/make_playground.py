@@ -173,7 +173,7 @@ def compare_cards(seeing: list[str], blind: list[str], images: str | None, pictu
         images: Folder of the card images.
         picture: File of a figure to write, if `images` is given, too.
     """
-    from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_beside_seeing
+    from hf_prompt_models.playground.card_scores import CHANCE, compare_runs, plot_blind_and_seeing
 
     scores = compare_runs(seeing, blind)
     print(f"{'':10}{'seeing':>8}{'blind':>8}{'chance':>8}")
@@ -181,5 +181,5 @@ def compare_cards(seeing: list[str], blind: list[str], images: str | None, pictu
         chance = f"{CHANCE[name]:8.3f}" if name in CHANCE else ""
         print(f"{name:10}{scores['seeing'][name]:8.3f}{scores['blind'][name]:8.3f}{chance}")
     if picture is not None and images is not None:
-        plot_blind_beside_seeing(seeing[0], blind[0], images, picture)
+        plot_blind_and_seeing(seeing[0], blind[0], images, picture)
         print(f"Saved figure: {picture}")

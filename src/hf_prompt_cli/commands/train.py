@@ -23,8 +23,8 @@ from hf_prompt_cli.parsing import check_flags, chosen
 
 
 CHOOSING = """\
-No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos using only
-the class names, and CPT grounds phrases without training: docs/clip_zero_shot.md, docs/cpt.md.
+No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos by
+class names alone, and CPT grounds phrases without training: docs/clip_zero_shot.md, docs/cpt.md.
 No test set? --test_fraction 0.2 holds out a fifth of each class.
 Are your folders named n01 or roses? Pass the class names with --class_names names.csv.
 
@@ -91,15 +91,15 @@ def main(argv: Sequence[str]) -> int:
 
     from hf_prompt_cli.ending import ending
     from hf_prompt_cli.flag_files import with_flags_of_file
-    from hf_prompt_cli.resuming import how_to_go_on
+    from hf_prompt_cli.resuming import how_to_resume
     from hf_prompt_models.tasks.run import train
 
     logging.disable_progress_bar()  # these are of loading and writing weights; training has its own bar
     began, flags = time.time(), typed
     typed_command = shlex.join(["hf-prompt", "train", method, *typed])
     with ending(
-        lambda: how_to_go_on(typed_command, flags, began),
-        fix=lambda: how_to_go_on(typed_command, flags, began, cured=False),
+        lambda: how_to_resume(typed_command, flags, began),
+        fix=lambda: how_to_resume(typed_command, flags, began, cured=False),
     ):
         parser = parser_of(method)
         flags = with_flags_of_file(parser, typed)

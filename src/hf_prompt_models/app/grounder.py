@@ -68,11 +68,11 @@ class Grounder:
         pipe = VisualGroundingPipeline(model=self.model, processor=self.processor, device=self.model.device)
         self.proposer = None if options.proposals is None else pipe.proposer(options.proposals)
 
-    def propose(self, picture: Image.Image) -> tuple[list[PixelBox], list[np.ndarray] | None]:
+    def propose(self, image: Image.Image) -> tuple[list[PixelBox], list[np.ndarray] | None]:
         """Propose regions of an image.
 
         Args:
-            picture: the image.
+            image: the image.
 
         Returns:
             The first `MAX_BOXES` boxes, and their masks if the model predicts masks, else `None`.
@@ -80,20 +80,20 @@ class Grounder:
         Raises:
             ValueError: if the model finds no region.
         """
-        boxes, masks = propose_regions(self.proposer, picture)
+        boxes, masks = propose_regions(self.proposer, image)
         if masks is None:
-            return clip_boxes((boxes or [])[:MAX_BOXES], picture.size), None
-        kept = check_masks(masks[:MAX_BOXES], picture.size)
+            return clip_boxes((boxes or [])[:MAX_BOXES], image.size), None
+        kept = check_masks(masks[:MAX_BOXES], image.size)
         return mask_boxes(kept), kept
 
     @torch.no_grad()
     def ground(
-        self, picture: Image.Image, phrase: str, boxes: list[PixelBox], masks: list[np.ndarray] | None = None
+        self, image: Image.Image, phrase: str, boxes: list[PixelBox], masks: list[np.ndarray] | None = None
     ) -> Grounded:
         """Rank the regions of an image for a phrase.
 
         Args:
-            picture: the image at its original size.
+            image: the image at its original size.
             phrase: the referring expression.
             boxes: boxes of the regions, in pixels.
             masks: masks of the same regions, painted in place of the boxes.
@@ -102,8 +102,8 @@ class Grounder:
             ValueError: if the phrase is empty or too long.
         """
         sentence = read_sentence(self.processor, phrase)
-        inputs = self.processor(images=picture, text=phrase, boxes=boxes, masks=masks)
+        inputs = self.processor(images=image, text=phrase, boxes=boxes, masks=masks)
         outputs = self.model(**inputs.to(self.model.device))
         (found,) = self.processor.post_process_visual_grounding(outputs, [boxes])
-        copies = show_copies(self.processor, picture, phrase, boxes, masks)
+        copies = show_copies(self.processor, image, phrase, boxes, masks)
         return Grounded(boxes, found["index"].tolist(), found["scores"].tolist(), sentence, copies)

@@ -21,7 +21,7 @@ from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
-MAX_PICTURES = 24
+MAX_IMAGES = 24
 THUMBNAIL_PIXELS = 256
 
 LOCKED = (
@@ -78,9 +78,9 @@ class ImageClassifier:
             return
         self.locked = LOCKED if isinstance(config, CoOpConfig) and config.class_specific_context else None
         self._own_features = self.model.get_text_features().pooler_output if self.locked else None
-        by_hand = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
-        by_hand.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
-        zero_shot = ClipZeroShotForImageClassification(by_hand, self.model.clip).eval()
+        hand_written = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
+        hand_written.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
+        zero_shot = ClipZeroShotForImageClassification(hand_written, self.model.clip).eval()
         self.series_names = ["Learned prompt", f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
         own = () if self.locked or not self.model.compares_fixed_features else self.class_names
         self._sides = [
@@ -93,19 +93,19 @@ class ImageClassifier:
         """Load images and compute their features.
 
         Args:
-            paths: the uploaded files. Only the first `MAX_PICTURES` are read.
+            paths: the uploaded files. Only the first `MAX_IMAGES` are read.
             kept: images that were loaded before; they are reused.
 
         Returns:
             The images, keyed by path, and one message per problem with the files.
         """
         problems = []
-        if len(paths) > MAX_PICTURES:
+        if len(paths) > MAX_IMAGES:
             problems.append(
-                f"{len(paths)} images are too many for this page, so only the first {MAX_PICTURES} are used. "
+                f"{len(paths)} images are too many for this page, so only the first {MAX_IMAGES} are used. "
                 "Use hf-prompt predict to classify complete folders."
             )
-            paths = paths[:MAX_PICTURES]
+            paths = paths[:MAX_IMAGES]
         pictures: Pictures = {}
         for path in paths:
             try:
@@ -195,7 +195,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 files = gr.File(
                     file_count="multiple",
                     file_types=sorted(IMAGE_SUFFIXES),
-                    label="Pictures",
+                    label="Images",
                     height=200,
                     elem_id="pictures",
                 )

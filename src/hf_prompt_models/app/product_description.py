@@ -10,7 +10,7 @@ from PIL import Image
 
 from hf_prompt_models.app.components import look
 from hf_prompt_models.app.components.bars import thumbnail
-from hf_prompt_models.app.components.uploads import open_picture
+from hf_prompt_models.app.components.uploads import open_image
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.app.product_writer import (
     BEAMS,
@@ -20,14 +20,14 @@ from hf_prompt_models.app.product_writer import (
     MAX_TEXTS,
     SAMPLING,
     Decoding,
-    Writer,
+    TextGenerator,
 )
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
 from hf_prompt_models.models.frozen import FrozenConfig
 
 
-MAX_PICTURES = 12
-PICTURE_PIXELS = 1024
+MAX_IMAGES = 12
+IMAGE_PIXELS = 1024
 """Longest side of a loaded image. Larger images are downscaled, because they are kept in memory and no image tower
 reads as many pixels."""
 THUMBNAIL_PIXELS = 240
@@ -45,22 +45,22 @@ def take(files: Sequence[str] | None) -> tuple[Any, ...]:
     """
     files = list(files or [])
     problems = []
-    if len(files) > MAX_PICTURES:
-        problems.append(f"{len(files)} images are too many for this page, so only the first {MAX_PICTURES} are used.")
+    if len(files) > MAX_IMAGES:
+        problems.append(f"{len(files)} images are too many for this page, so only the first {MAX_IMAGES} are used.")
     pictures = []
-    for file in files[:MAX_PICTURES]:
+    for file in files[:MAX_IMAGES]:
         try:
-            picture = open_picture(file)
+            picture = open_image(file)
         except UnreadableImageError as error:
             problems.append(str(error))
             continue
-        picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+        picture.thumbnail((IMAGE_PIXELS, IMAGE_PIXELS))
         pictures.append(picture)
     said = [look.problem("\n".join(problems))] if problems else []
-    return (pictures, pictures_strip(pictures), *said)
+    return (pictures, images_strip(pictures), *said)
 
 
-def pictures_strip(pictures: Sequence[Image.Image]) -> str:
+def images_strip(pictures: Sequence[Image.Image]) -> str:
     """Render numbered thumbnails of images as HTML."""
     tiles = (
         f'<li><img src="{thumbnail(picture, THUMBNAIL_PIXELS)}" alt=""><span>{number}</span></li>'
@@ -70,7 +70,7 @@ def pictures_strip(pictures: Sequence[Image.Image]) -> str:
 
 
 def write(
-    writer: Writer, pictures: Sequence[Image.Image], title: str, blind: bool, decoding: Decoding
+    writer: TextGenerator, pictures: Sequence[Image.Image], title: str, blind: bool, decoding: Decoding
 ) -> Iterator[tuple[Any, ...]]:
     """Generate texts and yield them as HTML while they grow.
 
@@ -130,7 +130,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         model_dir: folder or Hub id of the model.
         options: `backbone` and `device` are used.
     """
-    writer = Writer(model_dir, options)
+    writer = TextGenerator(model_dir, options)
     saved = writer.model.generation_config
     method = BEAMS if (saved.num_beams or 1) > 1 else SAMPLING if saved.do_sample else GREEDY
     asks = isinstance(writer.model.config, FrozenConfig)
@@ -165,7 +165,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                 files = gr.File(
                     file_count="multiple",
                     file_types=sorted(IMAGE_SUFFIXES),
-                    label="Pictures",
+                    label="Images",
                     height=160,
                     elem_id="pictures",
                 )
@@ -204,7 +204,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
                     label="Use black images instead, to see what the model generates without seeing the images"
                 )
                 with gr.Row():
-                    button = gr.Button("Write", variant="primary", min_width=120, elem_id="write")
+                    button = gr.Button("Generate", variant="primary", min_width=120, elem_id="write")
                     stop = gr.Button("Stop", min_width=80)
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()

@@ -58,7 +58,7 @@ class Decoding:
         return own | {"max_new_tokens": self.max_new_tokens}
 
 
-class Writer:
+class TextGenerator:
     """A loaded image-text-to-text model.
 
     Args:

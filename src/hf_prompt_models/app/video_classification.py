@@ -149,7 +149,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         kept = gr.State(None)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                video = gr.Video(sources=["upload"], label="Clip", height=300, buttons=[], elem_id="clip")
+                video = gr.Video(sources=["upload"], label="Video", height=300, buttons=[], elem_id="clip")
                 names = names_box(classifier.class_names)
             with gr.Column(scale=3, min_width=300):
                 said = look.notice()

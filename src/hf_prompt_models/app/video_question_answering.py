@@ -104,7 +104,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         kept = gr.State()
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                video = gr.Video(sources=["upload"], label="Clip", height=300, buttons=[], elem_id="clip")
+                video = gr.Video(sources=["upload"], label="Video", height=300, buttons=[], elem_id="clip")
                 question = gr.Textbox(
                     label="Question",
                     placeholder="what color is the key?",

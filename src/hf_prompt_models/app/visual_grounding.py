@@ -19,7 +19,7 @@ from hf_prompt_models.app.components.drawn_boxes import (
     without_last_line,
     write_boxes,
 )
-from hf_prompt_models.app.components.uploads import open_picture
+from hf_prompt_models.app.components.uploads import open_image
 from hf_prompt_models.app.grounder import Grounded, Grounder
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError
@@ -45,36 +45,36 @@ def take(file: str | None) -> tuple[Any, ...]:
         outputs and, if the image cannot be read, a notice.
     """
     try:
-        picture = None if file is None else open_picture(file)
+        image = None if file is None else open_image(file)
     except UnreadableImageError as error:  # clear the page: answers about the earlier image would be misleading
         return (*_started(None), look.problem(str(error)))
-    return _started(picture)
+    return _started(image)
 
 
-def _started(picture: Image.Image | None) -> tuple[Any, ...]:
-    view = None if picture is None else draw_boxes(picture, [])
+def _started(image: Image.Image | None) -> tuple[Any, ...]:
+    view = None if image is None else draw_boxes(image, [])
     no_answer = (NOTHING_SAID, gr.update(value=None, visible=False), "", "")
-    return picture, view, "", None, None, gr.update(visible=picture is not None), *no_answer
+    return image, view, "", None, None, gr.update(visible=image is not None), *no_answer
 
 
-def redraw(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> Any:
+def redraw(image: Image.Image | None, text: str, corner: tuple[int, int] | None) -> Any:
     """Redraw the view while the user edits the boxes; skip lines that are not valid boxes yet."""
-    if picture is None:
+    if image is None:
         return gr.skip()
     boxes = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            boxes += read_boxes(line, picture.size)
-    return draw_boxes(picture, boxes[:MAX_BOXES], corner=corner)
+            boxes += read_boxes(line, image.size)
+    return draw_boxes(image, boxes[:MAX_BOXES], corner=corner)
 
 
 def click(
-    picture: Image.Image, text: str, corner: tuple[int, int] | None, place: tuple[float, float]
+    image: Image.Image, text: str, corner: tuple[int, int] | None, place: tuple[float, float]
 ) -> tuple[Any, ...]:
     """Handle a click on the view, which sets the first corner of a box or completes the box.
 
     Args:
-        picture: the image at its original size.
+        image: the image at its original size.
         text: the text of the boxes so far.
         corner: first corner of the current box in pixels of the image, if it was clicked already.
         place: position of the click in pixels of the view.
@@ -82,49 +82,49 @@ def click(
     Returns:
         Text of the boxes, corner, view and, if the box is empty, a notice.
     """
-    factor = view_factor(picture.size)
+    factor = view_factor(image.size)
     x, y = (round(at / factor) for at in place)
-    boxes = read_boxes(text, picture.size)
+    boxes = read_boxes(text, image.size)
     if corner is None:
-        return text, (x, y), draw_boxes(picture, boxes, corner=(x, y))
+        return text, (x, y), draw_boxes(image, boxes, corner=(x, y))
     box = (min(x, corner[0]), min(y, corner[1]), max(x, corner[0]), max(y, corner[1]))
     if box[0] == box[2] or box[1] == box[3]:
         return (
             text,
             None,
-            draw_boxes(picture, boxes),
+            draw_boxes(image, boxes),
             look.problem("The two corners do not form a box, because they are on one line."),
         )
     text = "\n".join(filter(None, [text.strip(), write_boxes([box])]))
-    return text, None, draw_boxes(picture, read_boxes(text, picture.size))
+    return text, None, draw_boxes(image, read_boxes(text, image.size))
 
 
-def undo(picture: Image.Image | None, text: str, corner: tuple[int, int] | None) -> tuple[Any, ...]:
+def undo(image: Image.Image | None, text: str, corner: tuple[int, int] | None) -> tuple[Any, ...]:
     """Remove the corner that was clicked last, or else the last box; return boxes, corner and view."""
     text = text if corner is not None else without_last_line(text)
-    return text, None, gr.skip() if picture is None else draw_boxes(picture, read_boxes(text, picture.size))
+    return text, None, gr.skip() if image is None else draw_boxes(image, read_boxes(text, image.size))
 
 
-def clear(picture: Image.Image | None) -> tuple[Any, ...]:
+def clear(image: Image.Image | None) -> tuple[Any, ...]:
     """Remove all boxes; return boxes, corner and view."""
-    return "", None, gr.skip() if picture is None else draw_boxes(picture, [])
+    return "", None, gr.skip() if image is None else draw_boxes(image, [])
 
 
-def propose(grounder: Grounder, picture: Image.Image | None) -> tuple[Any, ...]:
+def propose(grounder: Grounder, image: Image.Image | None) -> tuple[Any, ...]:
     """Propose regions with a model; return boxes, corner, view and proposal."""
-    boxes, masks = grounder.propose(checked(picture))
+    boxes, masks = grounder.propose(checked(image))
     text = write_boxes(boxes)
-    return text, None, draw_boxes(checked(picture), boxes), (text, masks)
+    return text, None, draw_boxes(checked(image), boxes), (text, masks)
 
 
 def answer(
-    grounder: Grounder, picture: Image.Image | None, text: str, phrase: str, proposal: Proposal | None
+    grounder: Grounder, image: Image.Image | None, text: str, phrase: str, proposal: Proposal | None
 ) -> tuple[Any, ...]:
     """Find the region that a phrase refers to.
 
     Args:
         grounder: the model.
-        picture: the image.
+        image: the image.
         text: text of the boxes.
         phrase: the referring expression.
         proposal: proposed boxes with their masks, which are used if the text is unchanged.
@@ -135,31 +135,31 @@ def answer(
     Raises:
         ValueError: if there is no image, no box or no phrase.
     """
-    picture = checked(picture)
-    boxes = read_boxes(text, picture.size)
+    image = checked(image)
+    boxes = read_boxes(text, image.size)
     if not boxes:
         raise ValueError(f"There are no boxes to choose from. {HOW_TO_DRAW}")
     if not phrase.strip():
         raise ValueError("The phrase is empty. Describe a region, for example: the ring on the left.")
     masks = proposal[1] if proposal is not None and proposal[0] == text else None
-    grounded = grounder.ground(picture, phrase, boxes, masks)
+    grounded = grounder.ground(image, phrase, boxes, masks)
     return (
         describe(grounded, phrase),
-        gr.update(value=draw_boxes(picture, boxes, best=grounded.order[0]), visible=True),
+        gr.update(value=draw_boxes(image, boxes, best=grounded.order[0]), visible=True),
         ranking(grounded),
         describe_prompt(grounded),
     )
 
 
-def checked(picture: Image.Image | None) -> Image.Image:
+def checked(image: Image.Image | None) -> Image.Image:
     """Return the image.
 
     Raises:
         ValueError: if there is none.
     """
-    if picture is None:
+    if image is None:
         raise ValueError("There is no image. Upload one first.")
-    return picture
+    return image
 
 
 def describe(grounded: Grounded, phrase: str) -> str:
@@ -194,7 +194,7 @@ def copies_strip(copies: list[ShownCopy]) -> str:
     for copy in copies:
         marks = ", ".join(f"{number + 1} {mark}" for number, mark in copy.marks.items())
         tiles.append(
-            f'<li><img src="{thumbnail(copy.picture, COPY_PIXELS)}" alt=""><span>{html.escape(marks)}</span></li>'
+            f'<li><img src="{thumbnail(copy.image, COPY_PIXELS)}" alt=""><span>{html.escape(marks)}</span></li>'
         )
     return f'<ol class="strip">{"".join(tiles)}</ol>'
 
@@ -213,12 +213,12 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
     has_proposer = grounder.proposer is not None
 
     def clicked(
-        picture: Image.Image, text: str, corner: tuple[int, int] | None, event: gr.SelectData
+        image: Image.Image, text: str, corner: tuple[int, int] | None, event: gr.SelectData
     ) -> tuple[Any, ...]:
-        return click(picture, text, corner, event.index)
+        return click(image, text, corner, event.index)
 
-    def proposed(picture: Image.Image | None) -> tuple[Any, ...]:
-        return propose(grounder, picture)
+    def proposed(image: Image.Image | None) -> tuple[Any, ...]:
+        return propose(grounder, image)
 
     def answered(*inputs: Any) -> tuple[Any, ...]:
         return answer(grounder, *inputs)
@@ -227,10 +227,10 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         f"Find the region of an image that a phrase refers to. {HOW_TO_DRAW}{(OR_FIND if has_proposer else '')}"
     )
     with look.frame("Visual grounding", what_to_do) as blocks:
-        picture, corner, proposal = gr.State(), gr.State(), gr.State()
+        image, corner, proposal = gr.State(), gr.State(), gr.State()
         with gr.Row():
             with gr.Column(min_width=300):
-                file = gr.File(file_types=sorted(IMAGE_SUFFIXES), label="Picture", height=120, elem_id="picture")
+                file = gr.File(file_types=sorted(IMAGE_SUFFIXES), label="Image", height=120, elem_id="picture")
                 with gr.Column(visible=False) as canvas:
                     view = gr.Image(
                         label="Regions",
@@ -278,19 +278,19 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         file.change(
             look.in_words(take, 10),
             file,
-            [picture, view, boxes, corner, proposal, canvas, *answers, said],
+            [image, view, boxes, corner, proposal, canvas, *answers, said],
             show_progress_on=file,
             api_visibility="private",
         )
-        view.select(look.in_words(clicked, 3), [picture, boxes, corner], drawing, **quiet)
+        view.select(look.in_words(clicked, 3), [image, boxes, corner], drawing, **quiet)
         # `blur` is needed because pasting text does not trigger `input`. `change` is not used because it is also
         # triggered by clicked boxes, and the redrawn view would hide the next corner.
-        gr.on([boxes.input, boxes.blur], redraw, [picture, boxes, corner], view, trigger_mode="always_last", **quiet)
-        undo_button.click(look.in_words(undo, 3), [picture, boxes, corner], drawing, **quiet)
-        clear_button.click(look.in_words(clear, 3), picture, drawing, **quiet)
+        gr.on([boxes.input, boxes.blur], redraw, [image, boxes, corner], view, trigger_mode="always_last", **quiet)
+        undo_button.click(look.in_words(undo, 3), [image, boxes, corner], drawing, **quiet)
+        clear_button.click(look.in_words(clear, 3), image, drawing, **quiet)
         find_button.click(
             look.in_words(proposed, 4),
-            picture,
+            image,
             [boxes, corner, view, proposal, said],
             show_progress_on=view,
             api_visibility="private",
@@ -298,7 +298,7 @@ def page(model_dir: Path, options: Options) -> gr.Blocks:
         gr.on(
             [button.click, phrase.submit],
             look.in_words(answered, 4),
-            [picture, boxes, phrase, proposal],
+            [image, boxes, phrase, proposal],
             [*answers, said],
             show_progress_on=words,
             api_visibility="private",

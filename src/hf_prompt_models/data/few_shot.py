@@ -147,12 +147,12 @@ def read_few_shot_shots(path: str | os.PathLike) -> int:
 
 def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
     match read_json(path, MAX_BYTES, "few-shot samples"):
-        case {"shots": int(shots), "classes": [*classes]} if all(map(_is_drawn, classes)):
+        case {"shots": int(shots), "classes": [*classes]} if all(map(_is_sampled, classes)):
             return {"shots": shots, "classes": {entry["class"]: entry["images"] for entry in classes}}
     raise ValueError(f"{path} is not a few-shot sample. Pass the file that was saved next to a trained model.")
 
 
-def _is_drawn(entry: Any) -> bool:
+def _is_sampled(entry: Any) -> bool:
     """Return whether an entry of a file holds the sampled images of a class."""
     match entry:
         case {"class": str(), "images": [*names]}:

@@ -56,7 +56,7 @@ def predicate_recall(predictions: Sequence[Sequence[Triple]], references: Sequen
     Raises:
         ValueError: if the numbers of images differ, no image has a relation, or k is less than 1.
     """
-    return float(np.mean([np.mean([found for _, found in picture]) for picture in _found(predictions, references, k)]))
+    return float(np.mean([np.mean([found for _, found in image]) for image in _found(predictions, references, k)]))
 
 
 def mean_predicate_recall(
@@ -73,9 +73,9 @@ def mean_predicate_recall(
         k: number of predictions per image that count.
     """
     shares: dict[int, list[float]] = defaultdict(list)
-    for picture in _found(predictions, references, k):
-        for predicate in {predicate for predicate, _ in picture}:
-            shares[predicate].append(float(np.mean([found for other, found in picture if other == predicate])))
+    for image in _found(predictions, references, k):
+        for predicate in {predicate for predicate, _ in image}:
+            shares[predicate].append(float(np.mean([found for other, found in image if other == predicate])))
     return float(np.mean([np.mean(values) for values in shares.values()]))
 
 

@@ -102,15 +102,15 @@ class CaptionedClip:
             RGB array of shape (frames, size, size, 3), uint8.
         """
         ground = _pale_ground(self.ground, size, self.ground_seed)
-        pictures = []
+        images = []
         for frame in range(self.frames) if frames is None else frames:
-            picture = ground
+            image = ground
             for each in self.performers:
                 x, y, diameter, angle, _ = (float(part[frame]) for part in each.track)
                 placement = Placement(x, y, diameter, each.tilt + angle, each.stretch)
-                picture = draw_object(picture, each.shape, each.colour, each.texture, placement)
-            pictures.append(np.asarray(to_image(picture)))
-        return np.stack(pictures)
+                image = draw_object(image, each.shape, each.colour, each.texture, placement)
+            images.append(np.asarray(to_image(image)))
+        return np.stack(images)
 
 
 def describe_clip(split: Split, seed: int, index: int) -> CaptionedClip:

@@ -66,7 +66,7 @@ def compare_runs(seeing: Sequence[str | Path], blind: Sequence[str | Path]) -> d
     return scores
 
 
-def plot_blind_beside_seeing(
+def plot_blind_and_seeing(
     seeing: str | Path, blind: str | Path, images: str | Path, output: str | Path, count: int = 8
 ) -> None:
     """Plot the first cards with the title above each image and the outputs of both models below it.

@@ -184,18 +184,18 @@ def _blend(
     return np.array(low) + (np.array(high) - np.array(low)) * amount[..., None]
 
 
-def contrast(colour: str, picture: np.ndarray) -> float:
+def contrast(colour: str, image: np.ndarray) -> float:
     """Return the L1 distance in RGB, from 0 to 3, between a colour in `COLOURS` and the mean colour of an image."""
-    return float(np.abs(np.array(COLOURS[colour]) - picture.mean(axis=(0, 1))).sum())
+    return float(np.abs(np.array(COLOURS[colour]) - image.mean(axis=(0, 1))).sum())
 
 
 def draw_object(
-    picture: np.ndarray, shape: str, colour: str, texture: str, placement: Placement, shading: float = 0.0
+    image: np.ndarray, shape: str, colour: str, texture: str, placement: Placement, shading: float = 0.0
 ) -> np.ndarray:
     """Draw an object on a copy of an image.
 
     Args:
-        picture: image of shape (height, width, 3), RGB from 0 to 1.
+        image: image of shape (height, width, 3), RGB from 0 to 1.
         shape: a name in `SHAPES`.
         colour: a name in `COLOURS`.
         texture: a name in `TEXTURES`. The second colour of the texture is a lighter or darker shade of `colour`, so
@@ -210,7 +210,7 @@ def draw_object(
         KeyError: if `shape` or `colour` is unknown.
         ValueError: if `texture` is unknown.
     """
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     mask = shape_mask(shape, placement, height, width)
     first = np.array(COLOURS[colour])
     second = first * 0.35 if first.mean() > 0.5 else first * 0.45 + 0.55
@@ -222,10 +222,10 @@ def draw_object(
         paint = np.clip(paint * (1 - 0.3 * shading * np.clip(across / radius, -1, 1))[..., None], 0, 1)
         offset = max(1, round(0.08 * placement.size * min(height, width)))
         shadow = np.pad(mask, ((offset, 0), (offset, 0)))[:height, :width]
-        picture = picture * (1 - 0.45 * shading * shadow)[..., None]
-    return picture + (paint - picture) * mask[..., None]
+        image = image * (1 - 0.45 * shading * shadow)[..., None]
+    return image + (paint - image) * mask[..., None]
 
 
-def to_image(picture: np.ndarray) -> Image.Image:
+def to_image(image: np.ndarray) -> Image.Image:
     """Convert an RGB array with values from 0 to 1 to a PIL image; values outside are clipped."""
-    return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))

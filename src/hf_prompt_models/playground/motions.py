@@ -71,26 +71,26 @@ def draw_opposites(
     count = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
     tracks = make_tracks(pair, count, rng)
     ground = draw_ground(str(rng.choice(GROUNDS if rng.random() < 0.3 else list(COLOURS))), size, size, rng)
-    pictures = [ground] * count
+    images = [ground] * count
     for track in tracks:
-        pictures = _with_object(pictures, shape or str(rng.choice(OBJECTS)), track, ground, rng)
-    frames = np.stack([np.asarray(to_image(picture)) for picture in pictures])
+        images = _with_object(images, shape or str(rng.choice(OBJECTS)), track, ground, rng)
+    frames = np.stack([np.asarray(to_image(image)) for image in images])
     order = np.argsort(~tracks[0].visible, kind="stable") if "vanishing" in pair else np.arange(count)[::-1]
     return frames, frames[order]
 
 
 def _with_object(
-    pictures: list[np.ndarray], shape: str, track: Track, ground: np.ndarray, rng: np.random.Generator
+    images: list[np.ndarray], shape: str, track: Track, ground: np.ndarray, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Draw an object of constant appearance on copies of the frames, at the positions of its track."""
     colour = str(rng.choice([name for name in COLOURS if contrast(name, ground) > 0.6]))
     texture = str(rng.choice(TEXTURES, p=(0.6, 0.1, 0.1, 0.1, 0.1)))
     tilt, stretch = rng.normal(0, 6), rng.uniform(0.85, 1.18)
     return [
-        draw_object(picture, shape, colour, texture, Placement(x, y, diameter, tilt + angle, stretch))
+        draw_object(image, shape, colour, texture, Placement(x, y, diameter, tilt + angle, stretch))
         if visible
-        else picture
-        for picture, x, y, diameter, angle, visible in zip(pictures, *track, strict=True)
+        else image
+        for image, x, y, diameter, angle, visible in zip(images, *track, strict=True)
     ]
 
 

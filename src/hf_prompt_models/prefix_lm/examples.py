@@ -24,7 +24,7 @@ class Scoring(Enum):
 
 
 @dataclass(frozen=True)
-class WritingExample:
+class GenerationExample:
     """An example with images, a text, and the text to generate.
 
     Attributes:
@@ -44,14 +44,14 @@ class WritingExample:
     scoring: Scoring = Scoring.TEXT
 
 
-class WritingDataset(Dataset):
+class GenerationDataset(Dataset):
     """A dataset of examples with decoded images, in the format that the collators in this module take.
 
     Args:
         examples: the examples.
     """
 
-    def __init__(self, examples: Sequence[WritingExample]):
+    def __init__(self, examples: Sequence[GenerationExample]):
         self.examples = examples
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class WritingDataset(Dataset):
 
 
 def training_collator(processor: PrefixLMProcessor, max_length: int | None = None) -> TrainingCollator:
-    """Return a collator that makes training batches from the items of a `WritingDataset`.
+    """Return a collator that makes training batches from the items of a `GenerationDataset`.
 
     Args:
         processor: the model's processor.
@@ -74,5 +74,5 @@ def training_collator(processor: PrefixLMProcessor, max_length: int | None = Non
 
 
 def prompt_collator(processor: PrefixLMProcessor) -> PromptCollator:
-    """Return a collator that makes batches for generation from the items of a `WritingDataset`."""
+    """Return a collator that makes batches for generation from the items of a `GenerationDataset`."""
     return PromptCollator(processor, text="prompt")

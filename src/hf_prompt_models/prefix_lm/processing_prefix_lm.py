@@ -133,7 +133,7 @@ class PrefixLMProcessor(PromptProcessor):
         """Return the text and the images of an example that the model reads."""
         return text, images
 
-    def _prepare_picture(self, image: Image.Image) -> Image.Image:
+    def _prepare_image(self, image: Image.Image) -> Image.Image:
         """Return an RGB image as the image processor is to get it."""
         return image
 
@@ -203,9 +203,9 @@ class PrefixLMProcessor(PromptProcessor):
         if suffix is not None:
             labels = [[IGNORED] * prompt + ids[prompt:] for ids, prompt in rows]
             data["labels"] = [_pad(row, IGNORED, length, side) for row in labels]
-        pictures = [self._read_picture(image) for _, own in examples for image in own]
+        pictures = [self._read_image(image) for _, own in examples for image in own]
         if pictures:
-            data["pixel_values"] = self._process_pictures(pictures, **image_options)
+            data["pixel_values"] = self._process_images(pictures, **image_options)
         return BatchFeature(data, tensor_type=options["return_tensors"])
 
     def _image_options(self) -> set[str]:
@@ -304,14 +304,14 @@ class PrefixLMProcessor(PromptProcessor):
 
     # -- images ------------------------------------------------------------------------------------------------------
 
-    def _read_picture(self, image: Any) -> Image.Image:
+    def _read_image(self, image: Any) -> Image.Image:
         try:
             image = load_image(image)
         except TypeError as error:
             raise ValueError(str(error)) from error
-        return self._prepare_picture(Image.new("RGB", image.size) if self.blind else image)
+        return self._prepare_image(Image.new("RGB", image.size) if self.blind else image)
 
-    def _process_pictures(self, pictures: list[Image.Image], **options: Any) -> Any:
+    def _process_images(self, pictures: list[Image.Image], **options: Any) -> Any:
         return self.image_processor(pictures, return_tensors="pt", **options)["pixel_values"]
 
 

@@ -17,11 +17,11 @@ from hf_prompt_models.configuration_utils import has_default_names, other_class_
 from hf_prompt_models.lora import CONFIG_FILE, WEIGHTS_FILE, move_lora_for_hub
 from hf_prompt_models.saving.peft_adapters import (
     active_adapters,
+    complete_model_saved,
     find_base,
     has_adapters,
     load_adapters,
     plain_name,
-    saved_whole,
     unwrap,
     without_adapters,
     write_adapters,
@@ -201,14 +201,14 @@ class CompleteCheckpoints(PreTrainedModel):
             with naming_what_fails(f"save the model to {str(directory)!r}"):
                 directory.mkdir(parents=True, exist_ok=True)
                 with staging(directory) as folder:
-                    with saved_whole(self):
+                    with complete_model_saved(self):
                         super().save_pretrained(folder, **kwargs)
                     if is_main_process:
                         if (processor := self._find_processor()) is not None:
                             processor.save_pretrained(folder)
                         if has_adapters(self):
                             write_adapters(self, folder, state_dict)
-                        self._save_beside(folder)
+                        self._save_extra_files(folder)
                     _move_into_place(folder, directory)
         finally:
             self.config.peft_adapters = None
@@ -239,7 +239,7 @@ class CompleteCheckpoints(PreTrainedModel):
         if not has_adapters(self):
             unwrap(self)
 
-    def _save_beside(self, folder: Path) -> None:
+    def _save_extra_files(self, folder: Path) -> None:
         """Write the files that a checkpoint has next to its weights."""
 
     def _arrange_for_hub(self, folder: Path) -> None:

@@ -82,7 +82,7 @@ def unwrap(model: PreTrainedModel) -> None:
 
 
 @contextmanager
-def saved_whole(model: PreTrainedModel) -> Iterator[None]:
+def complete_model_saved(model: PreTrainedModel) -> Iterator[None]:
     """Let transformers' `save_pretrained` write the complete model; by default, it writes only the adapters."""
     before = model._hf_peft_config_loaded
     model._hf_peft_config_loaded = False

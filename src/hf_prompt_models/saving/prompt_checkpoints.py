@@ -438,7 +438,7 @@ class PromptCheckpoints(CompleteCheckpoints):
         with self._saving(save_backbone, kwargs.get("state_dict")):
             super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
-    def _save_beside(self, folder: Path) -> None:
+    def _save_extra_files(self, folder: Path) -> None:
         if self.lora_updates is None:
             return
         if self.config.weights_scope == "full":

@@ -120,7 +120,7 @@ def _few_shot(results: Sequence[Result]) -> Section:
         table.append(_row(f"{label}, {_shots(shots, results[0].kind)}", row, averages[label, shots], several))
 
     backbone, kind = results[0].backbone, results[0].kind
-    pictures = []
+    images = []
     for title in titles:
         lines: dict[str, dict[int, tuple[float, float]]] = {}
         for label, shots in rows:
@@ -129,7 +129,7 @@ def _few_shot(results: Sequence[Result]) -> Section:
         if lines:
             stars = {name: by_title[title].zero_shot for name, by_title in zero_shot.items() if title in by_title}
             measure = "mean average precision" if tests[title][0].several_labels else "accuracy"
-            pictures.append(Curves(f"{title}, {backbone}", stars, lines, kind, chances[title], measure))
+            images.append(Curves(f"{title}, {backbone}", stars, lines, kind, chances[title], measure))
     lines = {}
     for label, shots in rows:
         if several and shots and (average := averages[label, shots]) is not None:
@@ -140,12 +140,12 @@ def _few_shot(results: Sequence[Result]) -> Section:
             mean = _average([by_title[title].zero_shot if title in by_title else None for title in titles])
             stars |= {} if mean is None else {name: mean}
         title = f"Average over {len(titles)} datasets, {backbone}"
-        pictures.append(Curves(title, stars, lines, kind, _average(list(chances.values()))))
+        images.append(Curves(title, stars, lines, kind, _average(list(chances.values()))))
     note = _note(results) + (
         " The average is over datasets, and only computed if all of them have a value." if several else ""
     )
     task = "Few-shot visual grounding" if kind == "expression" else "Few-shot classification"
-    return Section(_heading(task, results), table, _with_counts(note, tests, kind, repeated), tuple(pictures))
+    return Section(_heading(task, results), table, _with_counts(note, tests, kind, repeated), tuple(images))
 
 
 def _with_counts(note: str, tests: dict[str, list[TestResult]], kind: str, repeated: list[str]) -> str:
@@ -180,14 +180,14 @@ def _base_to_new(results: Sequence[Result]) -> Section:
         cells[labels[result.path]][result.dataset] = result
     # Base and new by dataset, for each group of columns.
     groups: dict[str, dict[str, tuple[Score, Score]]] = {}
-    by_hand = {
+    hand_written = {
         role: _zero_shot_rows(
             {title: [(r, r.tests[role]) for r in results if r.dataset == title] for title in titles}, labels
         )
         for role in ("base", "new")
     }
-    for name, of_base in by_hand["base"].items():
-        of_new = by_hand["new"].get(name, {})
+    for name, of_base in hand_written["base"].items():
+        of_new = hand_written["new"].get(name, {})
         groups[name] = {
             title: (Score(of_base[title].zero_shot, 0.0, 1), Score(of_new[title].zero_shot, 0.0, 1))
             for title in titles
@@ -238,8 +238,8 @@ def _cross_dataset(results: Sequence[Result]) -> Section:
     of_targets = {
         title: [(r, tests[str(r.path)][title]) for r in results if title in tests[str(r.path)]] for title in titles
     }
-    by_hand = _zero_shot_rows({source: [(r, r.tests["source"]) for r in results]} | of_targets, labels)
-    for name, by_title in by_hand.items():
+    hand_written = _zero_shot_rows({source: [(r, r.tests["source"]) for r in results]} | of_targets, labels)
+    for name, by_title in hand_written.items():
         values = [by_title[title].zero_shot if title in by_title else None for title in (source, *titles)]
         table.append([name, *map(percent, [*values, _average(values[1:])])])
     for label in dict.fromkeys(labels.values()):

@@ -15,7 +15,7 @@ from hf_prompt_models.utils.figures import BLUE, new_figure, save_figure, wrappe
 
 FRAMES_IN_A_ROW = 8
 TILE_INCHES = 1.7
-PICTURE_INCHES = 7.0
+FIGURE_INCHES = 7.0
 """Minimum width of the figure, which leaves space for names."""
 
 TILE_PIXELS = 480
@@ -98,7 +98,7 @@ def plot_frame_strip(
     predictions = predictions[:SHOWN_CLASSES]
     columns = min(len(frames), FRAMES_IN_A_ROW)
     rows = math.ceil(len(frames) / columns)
-    width = max(columns * TILE_INCHES, PICTURE_INCHES)
+    width = max(columns * TILE_INCHES, FIGURE_INCHES)
     tile_height = max(min(width / columns, 2 * TILE_INCHES) * frame.height / frame.width for frame in frames)
     tile_height = min(tile_height, 2 * TILE_INCHES) + 0.25  # space for the number of the frame
     labels = [wrapped(entry["label"], 40) for entry in predictions]

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from hf_prompt_models.data.grounding.referring_expressions import ReferringExpressions
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.text.captioned_videos import VideoText
-from hf_prompt_models.prefix_lm.examples import WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample
 
 
 def check_disjoint(train: Iterable[Hashable], test: Iterable[Hashable], allowed: bool, kind: str) -> None:
@@ -44,7 +44,7 @@ def phrases(expressions: ReferringExpressions) -> list[Hashable]:
     return [(same_file(os.path.join(expressions.source, picture)), text, *box) for _, text, box, picture in pairs]
 
 
-def generated_texts(examples: Iterable[WritingExample]) -> list[Hashable]:
+def generated_texts(examples: Iterable[GenerationExample]) -> list[Hashable]:
     """Return the identities of images with a prompt and the text to generate."""
     return [
         (tuple(same_file(image.name) for image in each.images), each.prompt, each.target or each.references)

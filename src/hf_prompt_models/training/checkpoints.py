@@ -15,9 +15,9 @@ from hf_prompt_models.utils.files import abandoned, discard, list_directory
 STATE_FILE = "trainer_state.json"
 
 
-def newest_whole_checkpoint(directory: str | os.PathLike) -> str | None:
+def newest_complete_checkpoint(directory: str | os.PathLike) -> str | None:
     """Return the newest complete `checkpoint-N` in a folder, or `None`."""
-    whole = (path for path in _checkpoints(Path(directory)) if _is_whole(path))
+    whole = (path for path in _checkpoints(Path(directory)) if _is_complete(path))
     newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
 
@@ -61,7 +61,7 @@ def _has_state(checkpoint: Path) -> bool:
     return isinstance(state, dict) and "global_step" in state
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_complete(checkpoint: Path) -> bool:
     """Return whether no file is missing or truncated, also for checkpoints of other programs."""
     weights = checkpoint / ADAPTER_SAFE_WEIGHTS_NAME  # PEFT models save only the adapter
     try:

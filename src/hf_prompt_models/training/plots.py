@@ -57,7 +57,7 @@ def plot_confusion_matrix(
     width = side + margin + 1.8
     figure = new_figure(width, side + margin + 1.4)
     axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if named:
         axes.set_xticks(range(size), names, rotation=90, fontsize=font)
         axes.set_yticks(range(size), names, fontsize=font)
@@ -73,7 +73,7 @@ def plot_confusion_matrix(
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=font)
-    figure.colorbar(picture, ax=axes, shrink=0.6, label="share of the true class")
+    figure.colorbar(image, ax=axes, shrink=0.6, label="share of the true class")
     save_figure(figure, path)
 
 

@@ -13,7 +13,7 @@ from hf_prompt_models.data.labelled import RUN_FILE as RUN_FILE
 from hf_prompt_models.training.checkpoints import (
     discard_checkpoints,
     is_checkpoint,
-    newest_whole_checkpoint,
+    newest_complete_checkpoint,
     restore_checkpoints,
 )
 from hf_prompt_models.training.foreign_checkpoints import check_trained
@@ -97,7 +97,7 @@ def _model_or_checkpoint(directory: Path) -> Path | None:
     """Return the folder itself if it holds a model, otherwise the newest complete checkpoint in it, or `None`."""
     if (directory / CONFIG_NAME).is_file():
         return directory
-    checkpoint = newest_whole_checkpoint(directory)
+    checkpoint = newest_complete_checkpoint(directory)
     return None if checkpoint is None else Path(checkpoint)
 
 
@@ -269,4 +269,4 @@ def wanted_checkpoint(training: TrainingArguments) -> str | None:
 
 def _newest_kept_checkpoint(directory: Path) -> str | None:
     restore_checkpoints(directory)
-    return newest_whole_checkpoint(directory)
+    return newest_complete_checkpoint(directory)

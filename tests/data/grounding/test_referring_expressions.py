@@ -14,9 +14,9 @@ from hf_prompt_models.data.grounding.referring_expressions import (
     coco_image_id,
     draw_expressions,
     read_annotations,
-    read_drawn_expressions,
     read_referring_expressions,
-    write_drawn_expressions,
+    read_sampled_expressions,
+    write_sampled_expressions,
 )
 from hf_prompt_models.data.grounding.region_proposals import read_proposals
 
@@ -112,7 +112,7 @@ def test_a_saved_data_set_gives_each_of_a_rows_phrases(tmp_path: Path) -> None:
     assert expressions.boxes == [(2, 3, 5, 7), (2, 3, 5, 7), (0, 0, 9, 5)]
     assert [len(regions) for regions in expressions.proposals] == [2, 2, 1]
     assert [expressions.load(place).getpixel((0, 0)) for place in range(3)] == [(255, 0, 0)] * 2 + [(0, 0, 255)]
-    with pytest.raises(ValueError, match="no split 'test'. Its splits are val"):
+    with pytest.raises(ValueError, match=r"no split 'test'. Its splits are val"):
         read_referring_expressions(tmp_path / "saved", "test")
     data.remove_columns("bbox").save_to_disk(tmp_path / "boxless")
     with pytest.raises(ValueError, match="needs one image column, bbox"):
@@ -204,15 +204,15 @@ def test_draws_are_those_of_shuffling_the_items_themselves() -> None:
         drawn = draw_expressions(50, 16, seed)
         assert [f"item {index}" for index in drawn] == items[:16]
         assert draw_expressions(50, 4, seed) == drawn[:4]
-    with pytest.raises(ValueError, match="between 1 and 50 expressions .* got shots=51"):
+    with pytest.raises(ValueError, match=r"between 1 and 50 expressions .* got shots=51"):
         draw_expressions(50, 51, 0)
 
 
 def test_a_written_draw_is_read_again(folder: Path) -> None:
     expressions = read_referring_expressions(folder, "train")
-    write_drawn_expressions(folder / "drawn.json", expressions, [1], 1, 3)
-    assert read_drawn_expressions(folder / "drawn.json", expressions) == [1]
+    write_sampled_expressions(folder / "drawn.json", expressions, [1], 1, 3)
+    assert read_sampled_expressions(folder / "drawn.json", expressions) == [1]
     with pytest.raises(ValueError, match=r"lacks 1 phrase\(s\)"):
-        read_drawn_expressions(folder / "drawn.json", expressions.select([0]))
+        read_sampled_expressions(folder / "drawn.json", expressions.select([0]))
     with pytest.raises(ValueError, match="not a sample of expressions"):
-        read_drawn_expressions(folder / "proposals.json", expressions)
+        read_sampled_expressions(folder / "proposals.json", expressions)

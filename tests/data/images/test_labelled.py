@@ -72,7 +72,7 @@ def test_a_saved_data_set_gives_what_the_folder_gives(tmp_path: Path) -> None:
     for index in range(len(read)):
         assert np.array_equal(np.asarray(read.load(index)), np.asarray(images.load(index)))
     assert list(read_labelled_images(tmp_path / "saved", "test").labels) == [0, 1]
-    with pytest.raises(ValueError, match="no split 'validation'. Its splits are train, test"):
+    with pytest.raises(ValueError, match=r"no split 'validation'. Its splits are train, test"):
         read_labelled_images(tmp_path / "saved", "validation")
 
 

@@ -43,7 +43,7 @@ def test_jsonl_json_and_csv_say_the_same(videos: Path, tmp_path: Path) -> None:
         writer.writerows(rows)
     read = [read_captioned_videos(path, videos).items for path in (lines, tmp_path / "a.json", tmp_path / "a.csv")]
     assert read[0] == read[1] == read[2]
-    assert [item.is_picture for item in read[0]] == [False, True]
+    assert [item.is_image for item in read[0]] == [False, True]
     assert [item.text for item in read[0]] == ["a dog, running", "a cat"]
 
 

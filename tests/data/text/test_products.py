@@ -109,7 +109,7 @@ def test_a_data_set_with_lists_of_images_gives_what_the_lines_give(folder: Path)
     assert [summary(product) for product in products] == EXPECTED
     assert summary(pickle.loads(pickle.dumps(products))[0]) == EXPECTED[0]
     assert [summary(product) for product in read_products(f"{path}:test")] == EXPECTED[1:2]
-    with pytest.raises(ValueError, match="no split 'validation'. Its splits are train, test"):
+    with pytest.raises(ValueError, match=r"no split 'validation'. Its splits are train, test"):
         read_products(path, "validation")
 
 

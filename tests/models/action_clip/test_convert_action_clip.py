@@ -367,7 +367,10 @@ def test_another_backbone_is_refused_with_its_sizes(
     backbone: Path, openai_clip: Path, siglip: Path, tmp_path: Path
 ) -> None:
     file = write_original(tmp_path / "vit.pt", Original(VOCABULARY))
-    message = r"vit\.pt was fine-tuned from another CLIP than '.*clip-vit-base-patch32': width of the image encoder 128 in the checkpoint, 48 in the backbone"
+    message = (
+        r"vit\.pt was fine-tuned from another CLIP than '.*clip-vit-base-patch32': "
+        "width of the image encoder 128 in the checkpoint, 48 in the backbone"
+    )
     with pytest.raises(
         ValueError,
         match=rf"{message}; image positions 5 in the checkpoint, 50 in the backbone; width of the text encoder 128",
@@ -376,12 +379,13 @@ def test_another_backbone_is_refused_with_its_sizes(
     deeper = write_backbone(tmp_path / "deeper", num_hidden_layers=3)
     with pytest.raises(
         ValueError,
-        match="layers of the image encoder 2 in the checkpoint, 3 in the backbone; layers of the text encoder 2 in the checkpoint, 3 in the backbone",
+        match="layers of the image encoder 2 in the checkpoint, 3 in the backbone; "
+        "layers of the text encoder 2 in the checkpoint, 3 in the backbone",
     ):
         convert_from_original(file, deeper, NAMES)
     with pytest.raises(TypeError, match="is of type 'siglip'"):
         convert_from_original(file, siglip, NAMES)
-    with pytest.raises(ValueError, match=r"clip_text_model of '.*gelu' computes with gelu"):
+    with pytest.raises(ValueError, match=r"clip_text_model of '.*gelu' uses gelu"):
         convert_from_original(file, write_backbone(tmp_path / "gelu", hidden_act="gelu"), NAMES)
     with pytest.raises(ValueError, match="is the folder of the backbone"):
         convert_from_original(file, backbone, NAMES, backbone)

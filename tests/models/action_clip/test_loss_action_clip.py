@@ -157,7 +157,7 @@ def test_videos_without_a_label_cannot_be_trained_with(openai_clip: Path) -> Non
 @pytest.mark.parametrize(
     ("labels", "several", "message"),
     [
-        (torch.tensor([0, 3]), False, "0 to 2 here; got 0 to 3"),
+        (torch.tensor([0, 3]), False, "0 to 2, got 0 to 3"),
         (torch.tensor([-100, 1]), False, "got -100 to 1"),
         (torch.tensor([[1.0, 0, 0], [0, 1, 0]]), False, "multi_label_classification"),
         (torch.tensor([0, 1]), True, r"\(batch, 3\)"),

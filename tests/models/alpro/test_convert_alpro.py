@@ -230,7 +230,7 @@ def test_answers_and_entities_get_their_names(tmp_path: Path) -> None:
         ("question_answering", "labels", "[1]", "a JSON object"),
         ("base", "entities", "a", "contains no prompter"),
         ("prompter", "entities", "a 3\nb 2", "lists 2 entities, but the prompter"),
-        ("prompter", "entities", "a\nb\nc\nd\nA", "is entity 0 again"),
+        ("prompter", "entities", "a\nb\nc\nd\nA", "has the same name as entity 0"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(layout: str, kind: str, content: str, message: str, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_text_longer_than_the_positions_is_refused() -> None:
         ({"pem_threshold": 1.0}, "a probability"),
         ({"num_entities": -1}, "0 or more"),
         ({"entities": ["dog", "cat"]}, "2 names in entities, but num_entities=1000"),
-        ({"entities": ["dog", "Dog "], "num_entities": 2}, "is entity 0 again"),
+        ({"entities": ["dog", "Dog "], "num_entities": 2}, "has the same name as entity 0"),
         ({"vision_config": {"num_frames": 0}}, "at least 1; got 0"),
         ({"vision_config": {"attention_type": "space_only"}}, "divided_space_time"),
         ({"vision_config": {"image_size": 30, "patch_size": 16}}, "not a multiple"),

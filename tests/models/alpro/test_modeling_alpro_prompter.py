@@ -120,8 +120,8 @@ def test_a_prompter_of_another_size_is_refused(prompter: AlproPrompter) -> None:
 @pytest.mark.parametrize(
     ("entities", "message"),
     [
-        (["dog", "cat", "dog"], "Entity 2, 'dog', is entity 0 again"),
-        (["Dog", "cat", " dog"], "is entity 0 again"),
+        (["dog", "cat", "dog"], "Entity 2, 'dog', has the same name as entity 0"),
+        (["Dog", "cat", " dog"], "has the same name as entity 0"),
         (["dog", "  "], "Entity 1 has no name"),
         ([], "empty"),
     ],

@@ -112,7 +112,11 @@ def test_files_that_are_no_index_are_refused(pipe: VideoTextRetrievalPipeline, c
 
 @pytest.mark.parametrize(
     ("sentence", "options", "message"),
-    [("a dog", {}, "Pass the videos to search"), ("  ", {}, "expects a sentence"), ("a dog", {"n": 3}, "knows no n")],
+    [
+        ("a dog", {}, "The videos to search are missing"),
+        ("  ", {}, "expects a sentence"),
+        ("a dog", {"n": 3}, "does not accept n"),
+    ],
 )
 def test_what_cannot_be_asked_is_refused(
     sentence: str, options: dict, message: str, pipe: VideoTextRetrievalPipeline

@@ -115,7 +115,7 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
         ({"image": random_image(), "text": "the horse", "boxes": []}, "no regions"),
         ({"image": random_image(), "boxes": [[0, 0, 9, 9]]}, "expects a dict such as"),
         ({"image": random_image(), "text": "a [MASK]", "boxes": [[0, 0, 9, 9]]}, "special token"),
-        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "knows no points"),
+        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "does not accept points"),
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes and 0 masks"),
         ({"image": "nowhere.jpg", "text": "a", "boxes": [[0, 0, 9, 9]]}, "nowhere.jpg"),
         ({"image": random_image(), "text": ["a", "b"], "boxes": [[0, 0, 9, 9]]}, "one phrase as text"),
@@ -132,7 +132,7 @@ def test_of_no_inputs_there_are_no_answers(pipe: VisualGroundingPipeline) -> Non
 
 
 def test_unknown_parameters_and_batches_are_refused(pipe: VisualGroundingPipeline) -> None:
-    with pytest.raises(ValueError, match="knows no boxes"):
+    with pytest.raises(ValueError, match="does not accept boxes"):
         pipe(asked(), boxes=BOXES)
     with pytest.raises(ValueError, match="Leave batch_size at 1"):
         pipe([asked(), asked()], batch_size=2)

@@ -223,7 +223,7 @@ def test_tags_give_way_to_the_sentence(processor: CptProcessor, caplog: pytest.L
 
 
 def test_tags_are_one_for_each_region(processor: CptProcessor) -> None:
-    with pytest.raises(ValueError, match="Example 0 has 1 tags and 2 regions"):
+    with pytest.raises(ValueError, match="Example 0 has 1 tags, but 2 regions"):
         processor(images=random_image(), text="the horse", boxes=random_boxes(2, SIZE), tags=["horse"])
 
 

@@ -71,7 +71,7 @@ def test_templates_come_from_files_and_published_lists(data: Path, tmp_path: Pat
     (tmp_path / "mine.txt").write_text("a sketch of a {}.\n\na {}.\n")
     given = task(data, templates=[str(tmp_path / "mine.txt"), "dtd_prompt"]).tests["test"].templates
     assert given == ["a sketch of a {}.", "a {}.", "{} texture."]
-    with pytest.raises(ValueError, match=r"'mine\.txt' must hold"):
+    with pytest.raises(ValueError, match=r"'mine\.txt' must contain"):
         task(data, templates=["mine.txt"])
 
 

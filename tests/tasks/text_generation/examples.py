@@ -3,7 +3,7 @@
 import io
 
 from hf_prompt_models.data.images.stored import StoredImage
-from hf_prompt_models.prefix_lm.examples import WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample
 from tests.tested_method import random_image
 
 
@@ -14,6 +14,6 @@ def picture(seed: int) -> StoredImage:
 
 
 EXAMPLES = [
-    WritingExample(str(n), tuple(picture(10 * n + k) for k in range(count)), title, "red", ("red",))
+    GenerationExample(str(n), tuple(picture(10 * n + k) for k in range(count)), title, "red", ("red",))
     for n, (count, title) in enumerate([(1, "a red mug"), (0, "the"), (2, ""), (1, "mug"), (1, "red red red")])
 ]

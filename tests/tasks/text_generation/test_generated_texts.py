@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
-from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
 from hf_prompt_models.tasks.text_generation.baselines import blind_baseline, most_frequent_answer
 from hf_prompt_models.tasks.text_generation.data import one_for_each_prompt
-from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts, rows_as_markdown, write_texts
+from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts, generate_texts, rows_as_markdown
 from tests.prefix_lm.backbones import made, make
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.tasks.text_generation.examples import EXAMPLES
@@ -36,7 +36,7 @@ def one_by_one(model: object, count: int) -> list[str]:
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_texts_are_those_written_one_by_one(batch_size: int) -> None:
     model = made("frozen", "llama")
-    written = write_texts(model, model.processor, EXAMPLES, {"max_new_tokens": 5}, batch_size, progress=False)
+    written = generate_texts(model, model.processor, EXAMPLES, {"max_new_tokens": 5}, batch_size, progress=False)
     assert written.texts == one_by_one(model, 5)
     assert len(set(written.texts)) > 2
 
@@ -45,11 +45,11 @@ def test_a_text_ends_where_the_end_token_stands() -> None:
     model = make("frozen", "llama")
     end = model.processor.tokenizer.eos_token_id
     force = {"max_new_tokens": 3, "forced_eos_token_id": end}
-    written = write_texts(model, model.processor, EXAMPLES, force, progress=False)
+    written = generate_texts(model, model.processor, EXAMPLES, force, progress=False)
     assert written.ended == [True] * 5
     assert written.texts == one_by_one(model, 2)
     never = {"max_new_tokens": 3, "min_new_tokens": 3}
-    assert write_texts(model, model.processor, EXAMPLES, never, progress=False).ended == [False] * 5
+    assert generate_texts(model, model.processor, EXAMPLES, never, progress=False).ended == [False] * 5
 
 
 def test_processes_that_share_the_weights_write_the_same(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_scores_are_those_that_the_examples_ask_for() -> None:
 def test_rows_can_be_read_by_people() -> None:
     text = rows_as_markdown(WrittenTexts(EXAMPLES[2:3], ["a\nred  mug"], [True]).rows(), "Written")
     assert text == (
-        "# Written\n\n- picture: `picture 20`\n- picture: `picture 21`\n- reference: red\n- **generated: a red mug**\n"
+        "# Written\n\n- image: `picture 20`\n- image: `picture 21`\n- reference: red\n- **generated: a red mug**\n"
     )
 
 
@@ -102,7 +102,7 @@ def test_the_blind_baseline_is_counted_on_the_same_examples_for_every_seed() -> 
     class Processor:
         blind = False
 
-    def write(examples: Sequence[WritingExample]) -> WrittenTexts:
+    def write(examples: Sequence[GenerationExample]) -> WrittenTexts:
         assert Processor.blind
         asked.append([example.id for example in examples])
         return WrittenTexts(examples, ["blue"] * len(examples), [True] * len(examples))
@@ -118,6 +118,6 @@ def test_the_blind_baseline_is_counted_on_the_same_examples_for_every_seed() -> 
 
 def test_one_answer_to_all_questions_is_the_most_frequent_one() -> None:
     answers = ["no", "yes", "yes", "two"]
-    asked = [WritingExample(str(n), (), "?", answer, (answer,), Scoring.ANSWER) for n, answer in enumerate(answers)]
+    asked = [GenerationExample(str(n), (), "?", answer, (answer,), Scoring.ANSWER) for n, answer in enumerate(answers)]
     assert most_frequent_answer(asked) == {"answer": "yes", "test": {"exact_match": 0.5}}
     assert most_frequent_answer(EXAMPLES) is None

@@ -74,7 +74,7 @@ def view_factor(size: tuple[int, int]) -> float:
 
 
 def draw_boxes(
-    picture: Image.Image,
+    image: Image.Image,
     boxes: Sequence[Sequence[float]],
     best: int | None = None,
     corner: tuple[float, float] | None = None,
@@ -82,7 +82,7 @@ def draw_boxes(
     """Draw boxes with their numbers, counted from 1, on an image.
 
     Args:
-        picture: the image at its original size.
+        image: the image at its original size.
         boxes: boxes in pixels of the image; the right column and the bottom row are excluded.
         best: index of the box that is the answer. It is drawn last and thicker, and the other boxes are grey.
         corner: first corner of a box that is being drawn, shown as a cross.
@@ -90,10 +90,10 @@ def draw_boxes(
     Returns:
         The image scaled by `view_factor`, with the boxes.
     """
-    factor = view_factor(picture.size)
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    factor = view_factor(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR
-    view = picture.convert("RGB").resize(size, how)
+    view = image.convert("RGB").resize(size, how)
     pen, font = ImageDraw.Draw(view), ImageFont.load_default(size=18)
     for number in sorted(range(len(boxes)), key=lambda number: number == best):
         color = OUTLINE if best is None else BEST if number == best else OTHER

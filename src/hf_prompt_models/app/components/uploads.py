@@ -7,7 +7,7 @@ from PIL import Image
 from hf_prompt_models.data.images.loading import UnreadableImageError, load_image, readable_formats
 
 
-def open_picture(path: str) -> Image.Image:
+def open_image(path: str) -> Image.Image:
     """Load an uploaded image in RGB.
 
     Raises:

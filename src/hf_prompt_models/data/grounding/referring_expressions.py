@@ -394,10 +394,10 @@ def draw_expressions(count: int, shots: int, seed: int) -> list[int]:
     return order[:shots]
 
 
-def write_drawn_expressions(
+def write_sampled_expressions(
     path: str | os.PathLike, expressions: ReferringExpressions, indices: Sequence[int], shots: int, seed: int
 ) -> None:
-    """Save the IDs and texts of the sampled phrases, so that the run can be reproduced (`read_drawn_expressions`).
+    """Save the IDs and texts of the sampled phrases, so that the run can be reproduced (`read_sampled_expressions`).
 
     Args:
         path: JSON file to write.
@@ -410,8 +410,8 @@ def write_drawn_expressions(
     write_json(path, {"source": expressions.source, "shots": shots, "seed": seed, "expressions": drawn})
 
 
-def read_drawn_expressions(path: str | os.PathLike, expressions: ReferringExpressions) -> list[int]:
-    """Return the indices of the phrases in a file written by `write_drawn_expressions`.
+def read_sampled_expressions(path: str | os.PathLike, expressions: ReferringExpressions) -> list[int]:
+    """Return the indices of the phrases in a file written by `write_sampled_expressions`.
 
     Args:
         path: the file.

@@ -73,24 +73,24 @@ def read_proposals(path: str | os.PathLike, box_format: str = "xywh") -> dict[st
         )
     proposals = {}
     masked = None
-    for picture, regions in content.items():
+    for image, regions in content.items():
         if not isinstance(regions, list):
-            raise ValueError(f"{path}: the regions of image {picture!r} are not a list.")
+            raise ValueError(f"{path}: the regions of image {image!r} are not a list.")
         boxes, masks = [], []
         for index, region in enumerate(regions):
             try:
                 box, mask = _region(region, box_format)
             except ValueError as error:
-                raise ValueError(f"{path}, image {picture!r}, region {index}: {error}") from error
+                raise ValueError(f"{path}, image {image!r}, region {index}: {error}") from error
             if masked not in (None, mask is not None):
                 raise ValueError(
-                    f"{path}, image {picture!r}, region {index}: either all regions of a file have a mask or "
+                    f"{path}, image {image!r}, region {index}: either all regions of a file have a mask or "
                     f"none has, but this one has {'one' if mask is not None else 'none'}."
                 )
             masked = mask is not None
             boxes.append(box)
             masks.append(mask)
-        proposals[picture] = RegionProposals(boxes, masks if masked else None)
+        proposals[image] = RegionProposals(boxes, masks if masked else None)
     return proposals
 
 

@@ -103,7 +103,7 @@ class AugmentedImageDataset(Epoch, Dataset):
         self.seed = seed
         self.min_crop_area = min_crop_area
         self._cache: dict[int, Image.Image] = {}
-        self._cache_room = CACHE_BYTES
+        self._cache_bytes_left = CACHE_BYTES
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,8 +124,8 @@ class AugmentedImageDataset(Epoch, Dataset):
         if image is None:
             image = self.images.load(index)
             size = 3 * image.width * image.height
-            if size <= self._cache_room:
-                self._cache_room -= size
+            if size <= self._cache_bytes_left:
+                self._cache_bytes_left -= size
                 self._cache[index] = image
         return image
 

@@ -12,7 +12,7 @@ from PIL import Image
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.data.readable import check_all, refuse, report_skipped, report_unread
 from hf_prompt_models.data.videos.loading import check_video, load_video_views
-from hf_prompt_models.data.videos.table import VideoFolder, columns_of, first_field, is_picture, read_rows
+from hf_prompt_models.data.videos.table import VideoFolder, columns_of, first_field, is_image, read_rows
 from hf_prompt_models.utils.files import UnreadableFileError, check_listed
 
 
@@ -26,12 +26,12 @@ class VideoText:
     Attributes:
         video: video file, folder of frames, or image file.
         text: caption or question.
-        is_picture: whether `video` is a still image.
+        is_image: whether `video` is a still image.
     """
 
     video: Path
     text: str
-    is_picture: bool = False
+    is_image: bool = False
 
     def load(self, choose: Callable[[int], Sequence[int]]) -> list[Image.Image]:
         """Decode frames to RGB. A still image is returned as a single frame.
@@ -43,7 +43,7 @@ class VideoText:
         Raises:
             UnreadableFileError: if the video or image cannot be decoded. The message names it.
         """
-        if self.is_picture:
+        if self.is_image:
             return [load_image(self.video)]
         return load_video_views(self.video, lambda count: [choose(count)])[0]
 
@@ -53,7 +53,7 @@ class VideoText:
         Raises:
             UnreadableFileError: if it cannot be read. The message names it.
         """
-        if self.is_picture:
+        if self.is_image:
             load_image(self.video, shrink=True)
         else:
             check_video(self.video)
@@ -163,7 +163,7 @@ def read_captioned_videos(
             name, video = first_field(row, VIDEO_FIELDS, where)
             check_listed(video, where)
             found = folder.find(video)
-            items.append(VideoText(found, caption, name == "image" or (found.is_file() and is_picture(found))))
+            items.append(VideoText(found, caption, name == "image" or (found.is_file() and is_image(found))))
     return VideoTexts(_named(lists), items)
 
 

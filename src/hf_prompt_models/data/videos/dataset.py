@@ -58,9 +58,9 @@ class VideoDataset(_Videos):
 
     def key(self, index: int) -> bytes:
         """Return a 32-byte key that identifies the pixels of an item before the image processor is applied."""
-        return hashlib.sha256(self.videos.digest(index) + self._drawn().encode()).digest()
+        return hashlib.sha256(self.videos.digest(index) + self._sampling_settings().encode()).digest()
 
-    def _drawn(self) -> str:
+    def _sampling_settings(self) -> str:
         """Return a description of the frames and crops of an item, which is part of its key."""
         return f"{self.num_frames} frames"
 
@@ -101,7 +101,7 @@ class VideoViewsDataset(VideoDataset):
         pixels = [crop for frames in views for crop in self._crops(frames)]
         return {"pixel_values": torch.stack(pixels), "labels": self._label(index)}
 
-    def _drawn(self) -> str:
+    def _sampling_settings(self) -> str:
         return f"{self.num_frames} frames, {self.temporal_views} x {self.spatial_views} views"
 
     def _crops(self, frames: list[Image.Image]) -> list[torch.Tensor]:

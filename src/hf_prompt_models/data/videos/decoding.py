@@ -93,12 +93,12 @@ class VideoFile:
         options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS)}
         try:
             with av.open(file, "r", options=options, **_ANY_METADATA) as container:
-                pictures = [
+                images = [
                     stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
                 ]
-                if not pictures:
+                if not images:
                     raise self.error("it has no video stream")
-                stream = pictures[0]
+                stream = images[0]
                 context = cast(Any, stream.codec_context)
                 if context is None:
                     raise self.error("there is no decoder for its video stream")
@@ -217,7 +217,7 @@ def open_video_file(file: VideoFile, from_start: bool = False) -> VideoReader:
     _check_claims(file)
     with file.open() as (container, stream):
         packets = _read_packets(file, container, stream)
-        if container.format.name == "gif" and not _gif_is_whole(file):
+        if container.format.name == "gif" and not _gif_is_complete(file):
             packets.torn = "it lacks the end marker of a GIF"
         seekable = container.format.name in SEEKABLE_CONTAINERS and stream.codec.canonical_name in SEEKABLE_CODECS
     if packets.torn:
@@ -246,7 +246,7 @@ def _check_claims_of(file: VideoFile, content: bytes | mmap.mmap) -> None:
         raise file.error(f"it claims {claimed} frames or audio samples in {len(content)} bytes")
 
 
-def _gif_is_whole(file: VideoFile) -> bool:
+def _gif_is_complete(file: VideoFile) -> bool:
     with io.BytesIO(file.source) if isinstance(file.source, bytes) else open(file.source, "rb") as stream:
         return reaches_end_mark(stream)
 
@@ -294,7 +294,7 @@ class _SequentialReader(VideoReader):
 
 
 class _SeekingReader(VideoReader):
-    """Reader that counts frames by their packets and decodes only the `groups of pictures` with requested frames."""
+    """Reader that counts frames by their packets and decodes only the `groups of images` with requested frames."""
 
     def __init__(self, file: VideoFile, packets: _Packets):
         self._file = file
@@ -354,15 +354,15 @@ class _SeekingReader(VideoReader):
 
 def _pictures(file: VideoFile, frames: Iterable[tuple[int, VideoFrame]], count: int) -> dict[int, Image.Image]:
     """Convert frames to PIL images."""
-    pictures = {}
+    images = {}
     for index, frame in frames:
         if 3 * frame.width * frame.height * count > MAX_BYTES:
             raise file.error(
                 f"{count} frames of {frame.width} x {frame.height} pixels need more than {MAX_BYTES} bytes "
                 "(MAX_BYTES); sample fewer frames, or scale it down"
             )
-        pictures[index] = _upright(file, frame)
-    return pictures
+        images[index] = _upright(file, frame)
+    return images
 
 
 TURNS: dict[tuple[int, int, int, int], Image.Transpose | None] = {
@@ -384,11 +384,11 @@ The pixel at (x, y) is displayed at (ax + cy, bx + dy).
 def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
     """Convert a frame to an image in display orientation, which phones store next to the video."""
     # With more threads, a process forked later that garbage-collects the converter would wait for them forever.
-    picture = frame.to_image(threads=1)
+    image = frame.to_image(threads=1)
     side_data: Any = frame.side_data
     data = side_data.get(SideDataType.DISPLAYMATRIX)  # `in` tests for a type since PyAV 19, for an entry before
     if data is None:
-        return picture
+        return image
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)
     signs = tuple(np.sign(matrix[:2, :2]).ravel().tolist())
     if signs not in TURNS:
@@ -396,4 +396,4 @@ def _upright(file: VideoFile, frame: VideoFrame) -> Image.Image:
             "it is rotated by an angle that is not a multiple of 90 degrees; encode it again without rotation"
         )
     turn = TURNS[signs]
-    return picture if turn is None else picture.transpose(turn)
+    return image if turn is None else image.transpose(turn)

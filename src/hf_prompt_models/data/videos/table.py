@@ -126,6 +126,6 @@ class VideoFolder:
         return path if path.suffix and path.exists() else self.stems.get(name, path)
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Return whether a file is a still image."""
     return is_frame(path)

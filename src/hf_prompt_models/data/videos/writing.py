@@ -36,6 +36,6 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
         stream.thread_count = 1  # the output depends on the number of threads, so otherwise on the machine
         for frame in frames:
             # With more threads, a process forked later that garbage-collects the converter would hang.
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=stream.pix_fmt, threads=1)
+            container.mux(stream.encode(image))
         container.mux(stream.encode())

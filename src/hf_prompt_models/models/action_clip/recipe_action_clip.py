@@ -42,7 +42,7 @@ class Arguments:
     in_network: str | None = field(
         default=None,
         metadata={
-            "help": "Visual prompt inside the image encoder. shift: exchange some channels between neighbouring frames.",
+            "help": "Visual prompt inside the image encoder. shift: exchange some channels of neighbouring frames.",
             "choices": ["shift"],
         },
     )

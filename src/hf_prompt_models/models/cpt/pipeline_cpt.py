@@ -14,7 +14,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_prompt_models.models.cpt.modeling_cpt import CptForVisualGrounding
-from hf_prompt_models.models.cpt.processing_cpt_base import as_picture, find_regions
+from hf_prompt_models.models.cpt.processing_cpt_base import as_pil_image, find_regions
 from hf_prompt_models.utils.boxes import check_box_format, check_inside_image, to_xyxy
 from hf_prompt_models.utils.describing import describe_value
 
@@ -129,7 +129,7 @@ class VisualGroundingPipeline(Pipeline):
             raise ValueError(
                 f"Expected one phrase as text, got {describe_value(inputs['text'])}. Pass one dict per phrase."
             )
-        picture = as_picture(inputs["image"], 0)
+        picture = as_pil_image(inputs["image"], 0)
         boxes, masks = inputs.get("boxes"), inputs.get("masks")
         if boxes is not None:
             boxes = check_boxes(boxes, picture.size, box_format)

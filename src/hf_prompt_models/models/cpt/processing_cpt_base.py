@@ -31,7 +31,7 @@ RegionFeatures = Callable[[Image.Image, list[PixelBox]], Any]
 # -- regions ---------------------------------------------------------------------------------------------------------
 
 
-def as_picture(image: Any, index: int) -> Image.Image:
+def as_pil_image(image: Any, index: int) -> Image.Image:
     """Return an RGB image from anything that `load_image` opens.
 
     Raises:
@@ -63,7 +63,7 @@ def find_regions(
     for name, given in (("images", images), ("boxes", boxes), ("masks", masks)):
         if given is not None and len(given) != count:
             raise ValueError(f"Expected {name} for {count} examples, got {len(given)}. Pass one entry per example.")
-    pictures = [as_picture(image, index) for index, image in enumerate(images)]
+    pictures = [as_pil_image(image, index) for index, image in enumerate(images)]
     all_regions: list[list[Region]] = []
     all_boxes: list[list[PixelBox]] = []
     for index, picture in enumerate(pictures):

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from hf_prompt_models.models.cpt.pipeline_cpt import VisualGroundingPipeline
 from hf_prompt_models.models.cpt.processing_cpt import CptProcessor
-from hf_prompt_models.models.cpt.processing_cpt_base import as_picture, clean_phrase, fill_template, find_regions
+from hf_prompt_models.models.cpt.processing_cpt_base import as_pil_image, clean_phrase, fill_template, find_regions
 from hf_prompt_models.processing_utils import refuse_long_text
 from hf_prompt_models.utils.figures import figure_image, new_figure, wrapped
 from hf_prompt_models.utils.files import replacing
@@ -96,7 +96,7 @@ def ground_and_draw(
         raise ValueError(
             f"Cannot write {os.fspath(output)!r}: {suffix or 'no suffix'} is not an image format. Use .png."
         )
-    picture = as_picture(image, 0)
+    picture = as_pil_image(image, 0)
     given = {name: value for name, value in (("boxes", boxes), ("masks", masks)) if value is not None}
     answers = pipe({"image": picture, "text": text, **given}, **parameters)
     with replacing(output) as beside:
@@ -112,11 +112,11 @@ class ShownCopy:
     """A painted copy of an image, for display.
 
     Attributes:
-        picture: the copy in a reduced size.
+        image: the copy in a reduced size.
         marks: regions by index, and how each is marked: the name of its colour or of another mark.
     """
 
-    picture: Image.Image
+    image: Image.Image
     marks: dict[int, str]
 
 

@@ -45,7 +45,7 @@ class FrozenProcessor(PrefixLMProcessor):
         """Load the tokenizer and the image processor, as in [`PrefixLMProcessor`]."""
         return super().from_backbone(language_model, vision_model, num_image_tokens, **kwargs)
 
-    def _prepare_picture(self, image: Image.Image) -> Image.Image:
+    def _prepare_image(self, image: Image.Image) -> Image.Image:
         side = max(image.size)
         square = ImageOps.pad(image, (side, side), color=(0, 0, 0))
         return square.resize((self._side, self._side), Image.Resampling.BICUBIC)
@@ -59,10 +59,10 @@ class FrozenProcessor(PrefixLMProcessor):
         return size.height or size.shortest_edge
 
     def _image_options(self) -> set[str]:
-        # Size settings are left out because `_prepare_picture` has already resized the image for the vision backbone.
+        # Size settings are left out because `_prepare_image` has already resized the image for the vision backbone.
         return super()._image_options() - {"do_resize", "size", "crop_size", "resample", "default_to_square"}
 
-    def _process_pictures(self, pictures: list[Image.Image], **options: Any) -> Any:
+    def _process_images(self, pictures: list[Image.Image], **options: Any) -> Any:
         return self.image_processor(pictures, do_resize=False, return_tensors="pt", **options)["pixel_values"]
 
 

@@ -12,7 +12,7 @@ from hf_prompt_models.data.text.visual_questions import INDUCTION, VisualQuestio
 from hf_prompt_models.models.frozen.few_shot_frozen import build_fewshot_prompt
 from hf_prompt_models.models.frozen.modeling_frozen import FrozenForConditionalGeneration
 from hf_prompt_models.models.frozen.processing_frozen import FrozenProcessor
-from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.utils.files import read_json
 
@@ -56,29 +56,29 @@ class Arguments:
     )
 
 
-def _caption_example(record: Caption) -> WritingExample:
-    return WritingExample(record.id, record.images, "", record.caption, references=(record.caption,))
+def _caption_example(record: Caption) -> GenerationExample:
+    return GenerationExample(record.id, record.images, "", record.caption, references=(record.caption,))
 
 
-def _captions_by_picture(records: Sequence[Caption]) -> list[WritingExample]:
-    by_picture: dict[str, list[Caption]] = {}
+def _captions_by_image(records: Sequence[Caption]) -> list[GenerationExample]:
+    by_image: dict[str, list[Caption]] = {}
     for record in records:
-        by_picture.setdefault(record.id, []).append(record)
+        by_image.setdefault(record.id, []).append(record)
     return [
         replace(_caption_example(first), references=tuple(each.caption for each in (first, *others)))
-        for first, *others in by_picture.values()
+        for first, *others in by_image.values()
     ]
 
 
-def _question_example(record: VisualQuestion) -> WritingExample:
-    return WritingExample(record.id, record.images, record.prompt, record.answer, record.answers, Scoring.VQA)
+def _question_example(record: VisualQuestion) -> GenerationExample:
+    return GenerationExample(record.id, record.images, record.prompt, record.answer, record.answers, Scoring.VQA)
 
 
-def _episode_example(arguments: Arguments, record: Episode, induction: str) -> WritingExample:
+def _episode_example(arguments: Arguments, record: Episode, induction: str) -> GenerationExample:
     *shots, (query, question) = zip(record.images, record.texts, strict=True)
     question = question if arguments.question is None else arguments.question
     prompt, images = build_fewshot_prompt(induction, shots, (query, question), arguments.repeats)
-    return WritingExample(record.id, tuple(images), prompt, record.answer, (record.answer,), Scoring.ANSWER)
+    return GenerationExample(record.id, tuple(images), prompt, record.answer, (record.answer,), Scoring.ANSWER)
 
 
 class FrozenRecipe(TextGenerationRecipe[Arguments]):
@@ -169,7 +169,7 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
             return read_episodes(path)
         return read_captions(source, split, images)
 
-    def training_examples(self, arguments: Arguments, records: Records[Any]) -> list[WritingExample]:
+    def training_examples(self, arguments: Arguments, records: Records[Any]) -> list[GenerationExample]:
         """Return images with captions, or with questions and their most frequent answers (the paper's Frozen-VQA).
 
         Args:
@@ -190,7 +190,7 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
 
     def test_examples(
         self, arguments: Arguments, records: Records[Any], shots_from: Records[Any] | None
-    ) -> list[WritingExample]:
+    ) -> list[GenerationExample]:
         """Return one example per captioned image, question, or episode, with the shots before each question.
 
         Args:
@@ -202,7 +202,7 @@ class FrozenRecipe(TextGenerationRecipe[Arguments]):
             ValueError: If examples are requested for questions without `shots_from`.
         """
         if all(isinstance(record, Caption) for record in records):
-            return _captions_by_picture(records.records)
+            return _captions_by_image(records.records)
         if all(isinstance(record, Episode) for record in records):
             return [_episode_example(arguments, record, arguments.induction or "") for record in records]
         if arguments.shots and shots_from is None:

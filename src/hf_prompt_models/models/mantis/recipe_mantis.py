@@ -9,7 +9,7 @@ from hf_prompt_models.data.text.products import Product, read_products
 from hf_prompt_models.data.text.records import Records
 from hf_prompt_models.models.mantis.modeling_mantis import MantisForConditionalGeneration
 from hf_prompt_models.models.mantis.processing_mantis import MantisProcessor
-from hf_prompt_models.prefix_lm.examples import WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 
 
@@ -50,8 +50,8 @@ class Arguments:
     )
 
 
-def _example(product: Product) -> WritingExample:
-    return WritingExample(
+def _example(product: Product) -> GenerationExample:
+    return GenerationExample(
         product.id, product.images, product.title, product.description, references=(product.description,)
     )
 
@@ -155,13 +155,13 @@ class MantisRecipe(TextGenerationRecipe[Arguments]):
             )
         return read_products(source, split)
 
-    def training_examples(self, arguments: Arguments, records: Records[Product]) -> list[WritingExample]:
+    def training_examples(self, arguments: Arguments, records: Records[Product]) -> list[GenerationExample]:
         """Return an example for each product."""
         return [_example(product) for product in records]
 
     def test_examples(
         self, arguments: Arguments, records: Records[Product], shots_from: Records[Product] | None
-    ) -> list[WritingExample]:
+    ) -> list[GenerationExample]:
         """Return an example for each product.
 
         Raises:

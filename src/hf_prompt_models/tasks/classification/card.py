@@ -83,8 +83,8 @@ def _tables(results: dict[str, Any], seed: str) -> list[str]:
         head = [METRICS[metric].title, *(_test_title(role, test) for role, test in of_metric.items())]
         tables.append(markdown(head, [[name, *cells] for name, cells in table.items()]))
     if "harmonic_mean" in results:
-        by_hand, learned = (f"{results['harmonic_mean'][name]:.2%}" for name in ("zero_shot", "learned"))
-        tables.append(f"Harmonic mean of both accuracies: zero-shot {by_hand}, trained {learned}.")
+        hand_written, learned = (f"{results['harmonic_mean'][name]:.2%}" for name in ("zero_shot", "learned"))
+        tables.append(f"Harmonic mean of both accuracies: zero-shot {hand_written}, trained {learned}.")
     return tables
 
 

@@ -58,12 +58,12 @@ def summarise(results: dict[str, Any]) -> str:
     for role, test in tests.items():
         if "top5_accuracy" in shown_metrics(test):
             top5 = [run["tests"][role]["top5_accuracy"] for run in results["seeds"].values()]
-            by_hand = test["zero_shot"]["top5_accuracy"]
+            hand_written = test["zero_shot"]["top5_accuracy"]
             of = "" if len(tests) == 1 else f", {role}"
             chance = f"chance {TOP / test['classes']:.2%}, " if test["classes"] else ""
             mean_of = f" (mean of {len(top5)} seeds)" if several else ""
             learned = sum(top5) / len(top5)
-            lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {by_hand:.2%}, {method} {learned:.2%}{mean_of}")
+            lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {hand_written:.2%}, {method} {learned:.2%}{mean_of}")
     lines += advise_class_names(results)
     data, again = results["data"], []
     if "split" in data:

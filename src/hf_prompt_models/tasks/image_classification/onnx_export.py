@@ -78,7 +78,7 @@ def export_onnx(
     model: ClipPromptModel,
     path: str | os.PathLike,
     image_processor: Any,
-    pictures: Sequence[Image.Image] = (),
+    images: Sequence[Image.Image] = (),
     opset: int | None = None,
     tolerance: float = 1e-4,
 ) -> OnnxExport:
@@ -89,14 +89,14 @@ def export_onnx(
     the class names by index as JSON. `preprocessor_config.json`, written next to the file, defines how images are
     prepared.
 
-    The file is compared with the model by onnxruntime on random pixels and on `pictures`, one at a time and in batches
+    The file is compared with the model by onnxruntime on random pixels and on `images`, one at a time and in batches
     of three, and moved into place if they agree.
 
     Args:
         model: The classifier, in float32 and on the CPU.
         path: File to write.
         image_processor: Image processor of the model.
-        pictures: Images to compare on, in addition to random pixels.
+        images: Images to compare on, in addition to random pixels.
         opset: Version of the ONNX operator set, at least 18. Default: the exporter's.
         tolerance: Maximum relative difference of logits, as defined in `OnnxExport`.
 
@@ -115,7 +115,7 @@ def export_onnx(
     settings_file = path.parent / IMAGE_PROCESSOR_NAME
     if settings_file.is_file() and json.loads(settings_file.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{settings_file} belongs to a model that takes other images. Export to another folder.")
-    pixels = _pixels(image_processor, pictures)
+    pixels = _pixels(image_processor, images)
 
     with replacing(path) as beside:
         program = _trace(PixelsToLogits(model).eval(), pixels[:2], opset)
@@ -158,9 +158,9 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
         )
 
 
-def _pixels(image_processor: Any, pictures: Sequence[Image.Image]) -> torch.Tensor:
+def _pixels(image_processor: Any, images: Sequence[Image.Image]) -> torch.Tensor:
     """Return pixels of shape (images, 3, height, width): four random images, then the given ones."""
-    inputs = image_processor([Image.new("RGB", (64, 64)), *pictures], return_tensors="pt")
+    inputs = image_processor([Image.new("RGB", (64, 64)), *images], return_tensors="pt")
     if set(inputs) != {"pixel_values"}:
         raise ValueError(
             f"The image processor returns {', '.join(inputs)}, but only models that take only pixel_values "

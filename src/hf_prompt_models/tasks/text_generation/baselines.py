@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
 from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
 
 
@@ -14,7 +14,7 @@ SAMPLE_SEED = 1
 """Seed of the sample, which is the same for all seeds of a run, so that they are compared on the same examples."""
 
 
-def sees_images(arguments: Any, examples: Sequence[WritingExample]) -> bool:
+def sees_images(arguments: Any, examples: Sequence[GenerationExample]) -> bool:
     """Return whether black images could change the generated texts.
 
     Args:
@@ -28,7 +28,7 @@ def sees_images(arguments: Any, examples: Sequence[WritingExample]) -> bool:
 
 
 def blind_baseline(
-    write: Callable[[Sequence[WritingExample]], WrittenTexts], processor: Any, seeing: WrittenTexts, count: int
+    write: Callable[[Sequence[GenerationExample]], WrittenTexts], processor: Any, seeing: WrittenTexts, count: int
 ) -> tuple[WrittenTexts, dict[str, Any]]:
     """Generate texts for test examples whose images are replaced with black ones.
 
@@ -57,7 +57,7 @@ def blind_baseline(
     return blind, {"examples": len(blind.examples), "test": blind.metrics(), "seeing": same.metrics()}
 
 
-def most_frequent_answer(examples: Sequence[WritingExample]) -> dict[str, Any] | None:
+def most_frequent_answer(examples: Sequence[GenerationExample]) -> dict[str, Any] | None:
     """Return the scores of the most frequent correct answer, given to all questions.
 
     Args:

@@ -28,7 +28,7 @@ PROTOCOLS = {
 }
 
 
-def writing_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
+def generation_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnCard:
     """Return the part of a seed's model card that describes the run.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hf_prompt_models.data.text.records import Records
-from hf_prompt_models.prefix_lm.examples import Scoring, WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.tasks.arguments import RunArguments
@@ -18,7 +18,7 @@ SPLIT_SEED = 1
 
 
 @dataclass(frozen=True)
-class WritingData:
+class GenerationData:
     """Examples to train on, to evaluate on during training, and to test on.
 
     Attributes:
@@ -28,13 +28,13 @@ class WritingData:
         sources: Source of the training and test examples, by split.
     """
 
-    train: list[WritingExample]
-    validation: list[WritingExample]
-    test: list[WritingExample]
+    train: list[GenerationExample]
+    validation: list[GenerationExample]
+    test: list[GenerationExample]
     sources: dict[str, str]
 
 
-def read_writing_data(recipe: TextGenerationRecipe[Any], arguments: RunArguments) -> WritingData:
+def read_generation_data(recipe: TextGenerationRecipe[Any], arguments: RunArguments) -> GenerationData:
     """Read and check all examples. Held-out examples share no id with training examples.
 
     Args:
@@ -64,7 +64,7 @@ def read_writing_data(recipe: TextGenerationRecipe[Any], arguments: RunArguments
         where = (data.test_file, data.test_images, data.test_annotations)
         shots = data.shots_file and (data.shots_file, data.shots_images, data.shots_annotations)
         test, source = read_test_examples(recipe, method, where, shots or None, data.on_unreadable, progress)
-    return WritingData(
+    return GenerationData(
         train=recipe.training_examples(method, learned),
         validation=[] if held_out is None else recipe.training_examples(method, held_out),
         test=test,
@@ -79,7 +79,7 @@ def read_test_examples(
     shots: tuple[str, str | None, str | None] | None,
     on_unreadable: str,
     progress: bool,
-) -> tuple[list[WritingExample], str]:
+) -> tuple[list[GenerationExample], str]:
     """Return the test examples and their source.
 
     Args:
@@ -106,7 +106,7 @@ def read_test_examples(
     return examples, records.source
 
 
-def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_tokens: int, source: str) -> None:
+def check_prompts(processor: Any, examples: Sequence[GenerationExample], max_new_tokens: int, source: str) -> None:
     """Check before training that every prompt fits into the language model.
 
     Args:
@@ -126,7 +126,7 @@ def check_prompts(processor: Any, examples: Sequence[WritingExample], max_new_to
 
 
 def report_cut_examples(
-    processor: Any, examples: Sequence[WritingExample], max_length: int | None, source: str
+    processor: Any, examples: Sequence[GenerationExample], max_length: int | None, source: str
 ) -> None:
     """Warn once about all training examples whose ends are truncated.
 
@@ -149,9 +149,9 @@ def report_cut_examples(
     report_cut_texts(lengths, min(limits), source)
 
 
-def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExample]:
+def one_for_each_prompt(examples: Sequence[GenerationExample]) -> list[GenerationExample]:
     """Return one example per prompt. All captions of an image become references of one text."""
-    by_prompt: dict[Any, WritingExample] = {}
+    by_prompt: dict[Any, GenerationExample] = {}
     for example in examples:
         key = (example.id, tuple(image.name for image in example.images), example.prompt)
         if (first := by_prompt.get(key)) is not None and example.scoring is Scoring.TEXT:
@@ -160,7 +160,7 @@ def one_for_each_prompt(examples: Sequence[WritingExample]) -> list[WritingExamp
     return list(by_prompt.values())
 
 
-def digest(examples: Sequence[WritingExample]) -> str:
+def digest(examples: Sequence[GenerationExample]) -> str:
     """Return a digest that changes if the examples or their order change."""
     told = [[each.id, [image.name for image in each.images], each.prompt, each.target] for each in examples]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

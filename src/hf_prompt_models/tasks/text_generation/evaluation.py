@@ -10,14 +10,14 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.tasks.text_generation.baselines import most_frequent_answer
 from hf_prompt_models.tasks.text_generation.data import check_prompts, read_test_examples
-from hf_prompt_models.tasks.text_generation.generated_texts import write_rows, write_texts
-from hf_prompt_models.tasks.text_generation.prediction import load_writer
+from hf_prompt_models.tasks.text_generation.generated_texts import generate_texts, write_rows
+from hf_prompt_models.tasks.text_generation.prediction import load_generator
 from hf_prompt_models.tasks.text_generation.summary import describe_metrics
 from hf_prompt_models.training.run_folder import RUN_FILE, predictions_file, seed_words
 from hf_prompt_models.utils.files import read_json
 
 
-def evaluate_writing(
+def evaluate_generation(
     directories: Mapping[str, Path],
     recipe: TextGenerationRecipe[Any],
     test: str,
@@ -47,7 +47,7 @@ def evaluate_writing(
         on_unreadable: As for `Records.readable`.
         batch_size: Number of prompts per batch.
         num_workers: Number of processes that decode images.
-        kwargs: Keyword arguments for `load_writer`.
+        kwargs: Keyword arguments for `load_generator`.
 
     Returns:
         What `hf-prompt evaluate --json` writes.
@@ -59,13 +59,13 @@ def evaluate_writing(
         examples, source = read_test_examples(
             recipe, arguments, (test, images, annotations), shots, on_unreadable, progress=False
         )
-        model, processor = load_writer(directory, **kwargs)
+        model, processor = load_generator(directory, **kwargs)
         processor.blind = processor.blind or arguments.blind
         limit = (
             decoding.get("max_new_tokens", model.generation_config.max_new_tokens) or recipe.decoding["max_new_tokens"]
         )
         check_prompts(processor, examples, limit, source)
-        written = write_texts(
+        written = generate_texts(
             model, processor, examples, {"max_new_tokens": limit} | decoding, batch_size, num_workers, progress=False
         )
         if predictions is not None:
@@ -89,7 +89,7 @@ def _arguments(recipe: TextGenerationRecipe[Any], directory: Path) -> Any:
     )
 
 
-def summarise_writing_evaluation(results: dict[str, Any]) -> str:
+def summarise_generation_evaluation(results: dict[str, Any]) -> str:
     """Return the lines that `hf-prompt evaluate` prints."""
     data = results["data"]
     lines = [f"{data['test_examples']} examples{', with black images' * data['blind']}"]

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from hf_prompt_models.metrics.exact_match import exact_match
 from hf_prompt_models.metrics.text_scores import text_scores
 from hf_prompt_models.metrics.vqa import vqa_accuracy
-from hf_prompt_models.prefix_lm.examples import Scoring, WritingDataset, WritingExample, prompt_collator
+from hf_prompt_models.prefix_lm.examples import GenerationDataset, GenerationExample, Scoring, prompt_collator
 from hf_prompt_models.utils.files import write_text
 
 
@@ -31,7 +31,7 @@ class WrittenTexts:
         ended: Whether the model generated the end token, for each example.
     """
 
-    examples: Sequence[WritingExample]
+    examples: Sequence[GenerationExample]
     texts: list[str]
     ended: list[bool]
 
@@ -70,10 +70,10 @@ class WrittenTexts:
 
 
 @torch.no_grad()
-def write_texts(
+def generate_texts(
     model: Any,
     processor: Any,
-    examples: Sequence[WritingExample],
+    examples: Sequence[GenerationExample],
     decoding: Mapping[str, Any],
     batch_size: int = 16,
     num_workers: int = 0,
@@ -102,7 +102,7 @@ def write_texts(
     # All processes get equally many, so that none waits forever. The surplus repeats the last one and is dropped.
     own = [min(state.process_index + state.num_processes * k, len(examples) - 1) for k in range(share)]
     loader = DataLoader(
-        WritingDataset([examples[index] for index in own]),
+        GenerationDataset([examples[index] for index in own]),
         batch_size,
         collate_fn=prompt_collator(processor),
         num_workers=num_workers,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from PIL import Image, ImageDraw
 
-from hf_prompt_models.prefix_lm.examples import WritingExample
+from hf_prompt_models.prefix_lm.examples import GenerationExample
 from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
 from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
 from hf_prompt_models.training.plots import draw_baselines
@@ -36,7 +36,7 @@ class _Panel:
         return sum(text.count("\n") + 1 for text, _, _ in self.texts) + len(self.texts)
 
 
-def plot_written(
+def plot_generated_texts(
     written: WrittenTexts, path: str | os.PathLike, count: int = 12, blind: WrittenTexts | None = None
 ) -> None:
     """Write a figure of examples: their images with the prompt, the generated text, and the reference below.
@@ -72,7 +72,7 @@ def plot_written(
     save_figure(figure, path, dpi=100)
 
 
-def _panel(example: WritingExample, text: str, blind: str | None) -> _Panel:
+def _panel(example: GenerationExample, text: str, blind: str | None) -> _Panel:
     images = [image.load() for image in example.images]
     prompt = example.prompt
     for number in range(1, prompt.count(IMAGE_TOKEN) + 1):
@@ -113,7 +113,7 @@ def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return strip
 
 
-def plot_writing_curve(
+def plot_generation_curve(
     log_history: Sequence[dict[str, Any]],
     path: str | os.PathLike,
     title: str = "Training",

@@ -10,7 +10,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from hf_prompt_models.data.images.loading import load_image
 
 
-def load_writer(directory: str | os.PathLike, language_model: str | None = None, **kwargs: Any) -> tuple[Any, Any]:
+def load_generator(directory: str | os.PathLike, language_model: str | None = None, **kwargs: Any) -> tuple[Any, Any]:
     """Load a model that generates text, in eval mode, and its processor.
 
     Args:
@@ -26,7 +26,7 @@ def load_writer(directory: str | os.PathLike, language_model: str | None = None,
     return model.eval(), AutoProcessor.from_pretrained(directory)
 
 
-def write_about(
+def generate_about(
     directory: str | os.PathLike,
     images: Sequence[str],
     text: str,
@@ -44,14 +44,14 @@ def write_about(
         decoding: Keyword arguments for `generate`.
         num_return_sequences: Number of texts: that many best beams, or sampled texts.
         blind: Whether the images are replaced with black ones.
-        kwargs: Keyword arguments for `load_writer`.
+        kwargs: Keyword arguments for `load_generator`.
 
     Raises:
         UnreadableImageError: If an image cannot be read; the message names the file.
         ValueError: If there are fewer beams than texts without sampling, or the text does not fit.
     """
     pictures = [load_image(image) for image in images]
-    model, processor = load_writer(directory, **kwargs)
+    model, processor = load_generator(directory, **kwargs)
     processor.blind = processor.blind or blind
     config = model.generation_config
     beams = decoding.get("num_beams", config.num_beams) or 1

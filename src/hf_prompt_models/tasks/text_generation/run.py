@@ -11,7 +11,7 @@ from hf_prompt_models.backbones.packaged import portable_name, vision_model_for
 from hf_prompt_models.data.splits import source_title
 from hf_prompt_models.lora import PREFIX as LORA_PREFIX
 from hf_prompt_models.lora import add_lora, remove_lora, take_lora
-from hf_prompt_models.prefix_lm.examples import WritingDataset, WritingExample, training_collator
+from hf_prompt_models.prefix_lm.examples import GenerationDataset, GenerationExample, training_collator
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.base import Run
@@ -28,18 +28,18 @@ from hf_prompt_models.tasks.text_generation.data import (
     check_prompts,
     digest,
     one_for_each_prompt,
-    read_writing_data,
+    read_generation_data,
     report_cut_examples,
 )
 from hf_prompt_models.tasks.text_generation.evaluation import mean_metrics
 from hf_prompt_models.tasks.text_generation.generated_texts import (
     WrittenTexts,
+    generate_texts,
     rows_as_markdown,
     write_rows,
-    write_texts,
 )
-from hf_prompt_models.tasks.text_generation.plots import plot_writing_curve, plot_written
-from hf_prompt_models.tasks.text_generation.summary import CURVE, PICTURE, PREDICTIONS_FILE
+from hf_prompt_models.tasks.text_generation.plots import plot_generated_texts, plot_generation_curve
+from hf_prompt_models.tasks.text_generation.summary import CURVE, FIGURE, PREDICTIONS_FILE
 from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.trainer import PromptTrainer
 from hf_prompt_models.utils.files import remove_unfinished, write_text
@@ -50,7 +50,7 @@ LOGGED = ("bleu_4", "rouge_l", "cider_d", "vqa_accuracy", "exact_match")
 """Scores that evaluations during training log."""
 
 
-class WritingTrainer(PromptTrainer):
+class GenerationTrainer(PromptTrainer):
     """`PromptTrainer` whose evaluations also generate texts, score them, and save them next to the run.
 
     Args:
@@ -62,7 +62,9 @@ class WritingTrainer(PromptTrainer):
 
     EMBEDS_TOKENS = True
 
-    def __init__(self, *, processor: Any, sample: Sequence[WritingExample], decoding: dict[str, Any], **kwargs: Any):
+    def __init__(
+        self, *, processor: Any, sample: Sequence[GenerationExample], decoding: dict[str, Any], **kwargs: Any
+    ):
         super().__init__(own_schedule=False, **kwargs)
         self.processor = processor
         self.sample = sample
@@ -80,10 +82,10 @@ class WritingTrainer(PromptTrainer):
             write_text(directory / SAMPLES_FILE, rows_as_markdown(written.rows(), f"Generated after {step} steps"))
         return metrics | scores
 
-    def write(self, examples: Sequence[WritingExample]) -> WrittenTexts:
+    def write(self, examples: Sequence[GenerationExample]) -> WrittenTexts:
         """Return the texts that the current model generates for examples."""
         self.model.eval()
-        return write_texts(
+        return generate_texts(
             self.model,
             self.processor,
             examples,
@@ -119,7 +121,7 @@ class TextGenerationRun(Run):
         self.recipe, self.arguments = recipe, arguments
         settings, first = arguments.data, next(iter(training.values()))
         self.language_model, self.vision_model = backbones(settings, recipe)
-        self.data = data = read_writing_data(recipe, arguments)
+        self.data = data = read_generation_data(recipe, arguments)
         self.examples = dict.fromkeys(training, len(data.train))
         check_batches(first, len(data.train), contrasts=False)
         if settings.test_file is not None:
@@ -189,11 +191,11 @@ class TextGenerationRun(Run):
                 model, settings.lora_r, settings.lora_alpha, settings.lora_dropout, settings.lora_target_modules
             )
             factors = {f"{LORA_PREFIX}{name}": factor for name, factor in factors.items()}
-        return WritingTrainer(
+        return GenerationTrainer(
             model=model,
             args=training,
-            train_dataset=WritingDataset(self.data.train),
-            eval_dataset=WritingDataset(self.data.validation) if self.data.validation else None,
+            train_dataset=GenerationDataset(self.data.train),
+            eval_dataset=GenerationDataset(self.data.validation) if self.data.validation else None,
             data_collator=training_collator(self.processor, settings.max_length),
             learning_rate_factors=factors,
             processor=self.processor,
@@ -203,7 +205,7 @@ class TextGenerationRun(Run):
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
         """Test the trained model, save it, write predictions and figures, and return the results of the seed."""
-        assert isinstance(trainer, WritingTrainer)
+        assert isinstance(trainer, GenerationTrainer)
         method, settings, data = self.arguments.method, self.arguments.data, self.data
         written = trainer.write(data.test)
         result: dict[str, Any] = {"test": written.metrics()}
@@ -221,8 +223,8 @@ class TextGenerationRun(Run):
             write_rows(directory / PREDICTIONS_FILE, written.rows())
             if blind is not None:
                 write_rows(directory / BLIND_FILE, blind.rows())
-            plot_written(written, directory / PICTURE, blind=blind)
-            plot_writing_curve(
+            plot_generated_texts(written, directory / FIGURE, blind=blind)
+            plot_generation_curve(
                 trainer.state.log_history,
                 directory / CURVE,
                 f"{self.recipe.title}, seed {trainer.args.seed}: training on {len(data.train)} examples",

@@ -12,11 +12,11 @@ from hf_prompt_models.tasks.text_generation.baselines import BLIND_FILE
 from hf_prompt_models.training.run_folder import seed_words
 
 
-PREDICTIONS_FILE, PICTURE, CURVE = "predictions.jsonl", "written.png", "learning_curve.png"
+PREDICTIONS_FILE, FIGURE, CURVE = "predictions.jsonl", "written.png", "learning_curve.png"
 WIDTH = 18
 
 
-def summarise_writing(results: dict[str, Any]) -> str:
+def summarise_generation(results: dict[str, Any]) -> str:
     """Return the table that `hf-prompt train` prints.
 
     It has the scores of each seed, with images and with black ones, then mean and population deviation.
@@ -44,7 +44,7 @@ def summarise_writing(results: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Generated texts: {model / PREDICTIONS_FILE}{blind_rows}; examples in {model / PICTURE}",
+            f"Generated texts: {model / PREDICTIONS_FILE}{blind_rows}; examples in {model / FIGURE}",
             f"Generate more with: hf-prompt predict {shlex.quote(str(model))} --image photo.jpg --title 'a mug'",
             f"Try it with: hf-prompt app {shlex.quote(str(model))}",
         ]

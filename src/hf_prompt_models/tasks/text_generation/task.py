@@ -23,11 +23,11 @@ from hf_prompt_models.tasks.text_generation.arguments import (
     check_data,
     given_decoding,
 )
-from hf_prompt_models.tasks.text_generation.card import writing_on_card
-from hf_prompt_models.tasks.text_generation.evaluation import evaluate_writing, summarise_writing_evaluation
-from hf_prompt_models.tasks.text_generation.prediction import write_about
+from hf_prompt_models.tasks.text_generation.card import generation_on_card
+from hf_prompt_models.tasks.text_generation.evaluation import evaluate_generation, summarise_generation_evaluation
+from hf_prompt_models.tasks.text_generation.prediction import generate_about
 from hf_prompt_models.tasks.text_generation.run import TextGenerationRun, backbones
-from hf_prompt_models.tasks.text_generation.summary import build_sections, summarise_writing
+from hf_prompt_models.tasks.text_generation.summary import build_sections, summarise_generation
 
 
 class TextGeneration(Task[TextGenerationRecipe[Any]]):
@@ -80,11 +80,11 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
 
     def summarise_run(self, results: dict[str, Any], arguments: RunArguments) -> str:
         """Return the text that `hf-prompt train` prints at the end."""
-        return summarise_writing(results)
+        return summarise_generation(results)
 
     def run_on_card(self, results: dict[str, Any], card_task: str, seed: str) -> RunOnCard:
         """Return the part of a seed's model card that describes the run."""
-        return writing_on_card(results, card_task, seed)
+        return generation_on_card(results, card_task, seed)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: TextGenerationRecipe[Any] | None
@@ -113,7 +113,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
         shots = None
         if given.get("shots_file") is not None:
             shots = (arguments.shots_file, arguments.shots_images, arguments.shots_annotations)
-        return evaluate_writing(
+        return evaluate_generation(
             directories,
             recipe,
             arguments.test_dir,
@@ -132,7 +132,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
         """Return the text that `hf-prompt evaluate` prints."""
-        return summarise_writing_evaluation(results)
+        return summarise_generation_evaluation(results)
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the task's flags of `hf-prompt predict`."""
@@ -167,7 +167,7 @@ class TextGeneration(Task[TextGenerationRecipe[Any]]):
             raise ValueError(
                 f"Expected --num_return_sequences to be at least 1, got {arguments.num_return_sequences}."
             )
-        texts = write_about(
+        texts = generate_about(
             directory,
             images,
             arguments.title or "",

@@ -121,8 +121,8 @@ def plot_found(text: str, videos: Sequence[VideoText], scores: Sequence[float], 
     save_figure(figure, path, dpi=100)
 
 
-def _show(axes: Axes, picture: Image.Image, color: str | None = None) -> None:
-    axes.imshow(picture)
+def _show(axes: Axes, image: Image.Image, color: str | None = None) -> None:
+    axes.imshow(image)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -29,7 +29,7 @@ from hf_prompt_models.training.run_folder import PREDICTIONS_FILE, predictions_f
 from hf_prompt_models.utils.files import replacing
 
 
-PICTURE = "answers.png"
+FIGURE = "answers.png"
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Tested:
         """Write tables and a figure to a folder; `beginning` is put before the file names."""
         self.write_tables(directory / f"{beginning}{PREDICTIONS_FILE}")
         if isinstance(self.found, Retrieved):
-            plot_retrieved(self.found, directory / f"{beginning}{PICTURE}")
+            plot_retrieved(self.found, directory / f"{beginning}{FIGURE}")
         else:
-            plot_answered(self.found, directory / f"{beginning}{PICTURE}")
+            plot_answered(self.found, directory / f"{beginning}{FIGURE}")
 
     def write_tables(self, path: Path) -> None:
         """Write the answers as CSV. Retrieval has a second file, `video_…`, with a row for each video."""

@@ -12,9 +12,9 @@ from hf_prompt_models.data.grounding.dataset import POSITIVE_IOU, GroundingColla
 from hf_prompt_models.data.grounding.referring_expressions import (
     ReferringExpressions,
     draw_expressions,
-    read_drawn_expressions,
     read_referring_expressions,
-    write_drawn_expressions,
+    read_sampled_expressions,
+    write_sampled_expressions,
 )
 from hf_prompt_models.data.splits import source_title
 from hf_prompt_models.metrics.classification import mean_and_deviation
@@ -36,7 +36,7 @@ from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.trainer import PromptTrainer
 
 
-ZERO_SHOT_PICTURE, PICTURE = "zero_shot_answers.png", "answers.png"
+ZERO_SHOT_FIGURE, FIGURE = "zero_shot_answers.png", "answers.png"
 
 
 class VisualGroundingRun(Run):
@@ -118,7 +118,7 @@ class VisualGroundingRun(Run):
     def write_baselines(self, directory: Path) -> None:
         """Write the zero-shot predictions to the folder of the run."""
         write_grounding_predictions(directory / ZERO_SHOT_FILE, self.zero_shot)
-        plot_groundings(self.test, self.zero_shot.chosen, directory / ZERO_SHOT_PICTURE)
+        plot_groundings(self.test, self.zero_shot.chosen, directory / ZERO_SHOT_FIGURE)
 
     def record(self, seed: int) -> dict[str, Any]:
         """Return the values that identify a seed's run."""
@@ -130,7 +130,7 @@ class VisualGroundingRun(Run):
     def prepare_folder(self, training: TrainingArguments, resumes: bool) -> None:
         """Write the few-shot sample to the folder of a seed."""
         sample, file = self._expressions(training.seed), Path(training.output_dir) / SAMPLE_FILE
-        write_drawn_expressions(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
+        write_sampled_expressions(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
 
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
         """Return the trainer of a seed, with a new model."""
@@ -159,7 +159,7 @@ class VisualGroundingRun(Run):
                 {"chance": grounded.chance},
             )
             write_grounding_predictions(directory / PREDICTIONS_FILE, grounded)
-            plot_groundings(self.test, grounded.chosen, directory / PICTURE)
+            plot_groundings(self.test, grounded.chosen, directory / FIGURE)
         metrics = grounded.metrics()
         return metrics | {"tests": {"test": metrics}}
 
@@ -171,7 +171,7 @@ class VisualGroundingRun(Run):
     def _sample(self, seed: int) -> list[int]:
         data = self.arguments.data
         if data.few_shot_sample is not None:
-            return read_drawn_expressions(data.few_shot_sample, self.train)
+            return read_sampled_expressions(data.few_shot_sample, self.train)
         every = list(range(len(self.train)))
         return draw_expressions(len(self.train), data.shots, seed) if data.shots else every
 
