@@ -129,12 +129,12 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """
     for name, most in (("num_classes", len(ACTION_NAMES)), ("num_templates", len(ACTION_TEMPLATES))):
         if not 1 <= getattr(arguments, name) <= most:
-            raise ValueError(f"--{name} is between 1 and {most}; got {getattr(arguments, name)}.")
+            raise ValueError(f"Expected --{name} from 1 to {most}, got {getattr(arguments, name)}.")
     for name in ("sampled_classes", "chunk", "num_frames", "clip_batch_size", "batch_size", "repeats"):
         if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+            raise ValueError(f"Expected --{name} to be at least 1, got {getattr(arguments, name)}.")
     if arguments.num_clips < 2:
-        raise ValueError(f"--num_clips is at least 2; got {arguments.num_clips}.")
+        raise ValueError(f"Expected --num_clips to be at least 2, got {arguments.num_clips}.")
     yield describe_machine()
     for part in arguments.parts:
         yield PARTS[part](arguments)
@@ -273,7 +273,7 @@ def measure_text(arguments: argparse.Namespace) -> str:
         f"{known:.4f}",
         relative_difference(features[:, sampled], expected),
     ]
-    header = ["classes", "templates", "tokens a sentence", "full-length s", "ours first s", "times faster"]
+    header = ["classes", "templates", "tokens per sentence", "full-length s", "ours first s", "times faster"]
     header += ["times fewer tokens", "ours later s", "features differ"]
 
     rows = []
@@ -300,9 +300,11 @@ def measure_text(arguments: argparse.Namespace) -> str:
     estimate = (
         "All sentences were encoded."
         if len(sample) == len(prompts)
-        else f"**Estimated:** {len(sample)} of {len(prompts)} sentences, those of evenly drawn classes, were encoded "
-        f"and their time multiplied by {len(prompts) / len(sample):g}; every row has {positions} tokens and costs the "
-        "same (--full encodes all)."
+        else (
+            f"**Estimated:** {len(sample)} of {len(prompts)} sentences, those of evenly sampled classes, were "
+            f"encoded, and their time was multiplied by {len(prompts) / len(sample):g}. Every row has {positions} "
+            "tokens and costs the same (--full encodes all)."
+        )
     )
     again = [
         "clips",
@@ -310,17 +312,18 @@ def measure_text(arguments: argparse.Namespace) -> str:
         "text again s",
         "ours s",
         "times faster",
-        "of it text",
+        "of this, text",
         "logits differ at most by",
     ]
     return (
-        "### Text side of the first prediction\n\nFeatures of all sentences. Full length: each sentence alone, padded "
-        f"to {positions} tokens, {arguments.chunk} at once. {estimate} Ours is all that the first prediction does for "
-        f"text, laying out the rows ({len(laid_out.input_ids)} of {laid_out.input_ids.shape[1]} tokens) too; then "
-        f"what a later one does.\n\n{markdown_table(header, [first])}\n\n"
-        f"### Prediction of further batches\n\nClips of {arguments.num_frames} frames. Text again: the image side, "
-        "and all sentences at full length for every batch as in mmaction2 (the sum of both times). Where sentences "
-        f"were drawn, the logits' reference has our features of the others.\n\n{markdown_table(again, rows)}"
+        "### Text side of the first prediction\n\nFeatures of all sentences. Full length: each sentence in "
+        f"its own row, padded to {positions} tokens, {arguments.chunk} at once. {estimate} Ours is everything "
+        "that the first prediction does for text, including the layout of the rows "
+        f"({len(laid_out.input_ids)} of {laid_out.input_ids.shape[1]} tokens); then what a later prediction "
+        f"does.\n\n{markdown_table(header, [first])}\n\n### Prediction of further batches\n\nClips of "
+        f"{arguments.num_frames} frames. Text again: the image side, and all sentences at full length for "
+        "every batch as in mmaction2 (the sum of both times). If only some sentences were sampled, the "
+        f"reference of the logits uses our features of the others.\n\n{markdown_table(again, rows)}"
     )
 
 
@@ -380,12 +383,12 @@ def measure_clips(arguments: argparse.Namespace) -> str:
         arms: dict[str, Callable[[], object]] = {
             "decoding": lambda: sum(1 for _ in load(FrameDataset(dataset))),
             "decoding, resizing, normalising": lambda: sum(1 for _ in load(dataset)),
-            "image tower": lambda: encode(pixels.split(arguments.clip_batch_size)),
+            "image encoder": lambda: encode(pixels.split(arguments.clip_batch_size)),
             "both in turn": partial(both, 0),
             **{f"both, {workers} decoding process(es)": partial(both, workers) for workers in arguments.num_workers},
         }
         measured = dict(zip(arms, fastest_in_turn([*arms.values()], arguments.repeats), strict=True))
-    tower = measured["image tower"][1]
+    tower = measured["image encoder"][1]
     rows = [
         [
             name,
@@ -400,11 +403,11 @@ def measure_clips(arguments: argparse.Namespace) -> str:
         else f"of {arguments.seconds:g} s, {CLIP_WIDTH} x {CLIP_HEIGHT} pixels, H.264"
     )
     return (
-        f"### Clips per second\n\n{len(dataset)} clips {source}; {arguments.num_frames} frames of each, the middles "
-        f"of as many segments, {arguments.clip_batch_size} clips at once. Decoding and the tower work at the same "
-        "time where processes decode; their start is counted.\n\n"
-        + markdown_table(["what", "clips a second", "features differ"], rows)
-    )
+        f"### Clips per second\n\n{len(dataset)} clips {source}; {arguments.num_frames} frames of each, the "
+        f"middles of as many segments, in batches of {arguments.clip_batch_size} clips. With decoding "
+        "processes, decoding and the encoder run at the same time; the start of the processes is "
+        "included.\n\n"
+    ) + markdown_table(["what", "clips per second", "features differ"], rows)
 
 
 # -- training a head -------------------------------------------------------------------------------------------------
@@ -441,12 +444,11 @@ def measure_training(arguments: argparse.Namespace) -> str:
         f"{abs(loss - expected) / max(abs(expected), math.ulp(1.0)):.1e}",
         relative_difference(our_gradient, gradient),
     ]
-    header = ["head", "clips", "with the tower s", "cached features s", "times faster", "losses differ"]
+    header = ["head", "clips", "with the encoder s", "cached features s", "times faster", "losses differ"]
     return (
-        f"### A training step of the head\n\nLoss and gradients of clips of {arguments.num_frames} frames over a "
-        "frozen CLIP; the features of all sentences are known in both arms.\n\n"
-        + markdown_table([*header, "gradients differ"], [row])
-    )
+        f"### Training step of the head\n\nLoss and gradients of clips of {arguments.num_frames} frames with "
+        "a frozen CLIP. The features of all sentences are precomputed in both cases.\n\n"
+    ) + markdown_table([*header, "gradients differ"], [row])
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], str]] = {

@@ -87,11 +87,14 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """
     for name in ("clips", "texts", "k", "batch_size", "repeats"):
         if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+            raise ValueError(f"Expected --{name} to be at least 1, got {getattr(arguments, name)}.")
     if (arguments.model is None) != (arguments.captions is None):
-        raise ValueError("--model and --captions go together: give both or neither.")
+        raise ValueError("Expected both --model and --captions, got only one of them. Pass both or neither.")
     if arguments.k >= arguments.clips:
-        raise ValueError(f"--k {arguments.k} of {arguments.clips} clips are all of them: there is nothing to compare.")
+        raise ValueError(
+            f"--k {arguments.k} covers all {arguments.clips} clips, so there is nothing to compare. Pass a "
+            "smaller --k."
+        )
     yield describe_machine()
     model = load_model(arguments)
     gallery = trained_gallery(model, arguments) if arguments.model else random_gallery(model, arguments)
@@ -119,11 +122,13 @@ def search_table(model: AlproForVideoTextRetrieval, gallery: Gallery, arguments:
             recalls.append(recall_at(ranks_of_any(scores.cpu().numpy(), right.numpy()), 1))
             row.append(f"{100 * recalls[-1]:.1f}")
         rows.append(row)
-    header = ["read together", "pairs", "s", "G floating point operations"] + ["R@1 %"] * (gallery.own is not None)
+    header = ["scored together", "pairs", "s", "G floating point operations"] + ["R@1 %"] * (gallery.own is not None)
     gain = f"{seconds[1] / seconds[0]:.1f} times less time, {work[1] / work[0]:.1f} times less work"
     if gallery.own is not None:
         gain += f"; R@1 changes by {100 * (recalls[0] - recalls[1]):+.1f} points, over {count} texts"
-    return f"### {count} texts search {arguments.clips} encoded clips\n\n{markdown_table(header, rows)}\n\n{gain}."
+    return (
+        f"### Search {arguments.clips} encoded clips with {count} texts\n\n{markdown_table(header, rows)}\n\n{gain}."
+    )
 
 
 def load_model(arguments: argparse.Namespace) -> AlproForVideoTextRetrieval:
@@ -169,7 +174,9 @@ def trained_gallery(model: AlproForVideoTextRetrieval, arguments: argparse.Names
     captions = read_captioned_videos(arguments.captions, arguments.videos)
     videos = captions.videos[: arguments.clips]
     if len(videos) < arguments.clips:
-        raise ValueError(f"{arguments.captions} names {len(videos)} clips; --clips is {arguments.clips}.")
+        raise ValueError(
+            f"{arguments.captions} has {len(videos)} clips, but --clips is {arguments.clips}. Pass this number."
+        )
     place = {video: index for index, video in enumerate(videos)}
     items = [item for item in captions.items if item.video in place]
     first = {item.video: item for item in reversed(items)}

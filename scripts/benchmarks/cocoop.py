@@ -63,13 +63,19 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     header = ["classes", "full-length s", "ours s", "times faster", "full-length MiB", "ours MiB", "times less"]
     header += ["logits differ", "gradients differ"]
     yield (
-        "### A training step\n\nOne image, all classes, the gradients of all trained tensors. Memory is what the "
-        "forward pass keeps for the backward pass.\n\n" + markdown_table(header, steps)
+        (
+            "### Training step\n\nOne image, all classes, the gradients of all trained tensors. Memory is what "
+            "the forward pass keeps for the backward pass.\n\n"
+        )
+        + markdown_table(header, steps)
     )
     header = ["classes", "full-length s", "ours s", "times faster", "logits differ"]
     yield (
-        f"### Evaluation\n\n{arguments.images} images in one batch. The full-length arm is measured on "
-        f"{arguments.measured_images} of them, times {arguments.images / arguments.measured_images:g}.\n\n"
+        (
+            f"### Evaluation\n\n{arguments.images} images in one batch. Full length is measured on "
+            f"{arguments.measured_images} of them and multiplied by "
+            f"{arguments.images / arguments.measured_images:g}.\n\n"
+        )
         + markdown_table(header, evaluations)
     )
 

@@ -287,12 +287,12 @@ def measure_text(arguments: argparse.Namespace) -> str:
     header = ["classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "times fewer tokens"]
     header += ["full-length MiB", "ours MiB", "times less", "features differ", "gradients differ", "of matmul rate"]
     return (
-        "### Text side of a training step\n\nFeatures of all classes and the gradient of the context. Memory is what "
-        f"the forward pass keeps for the backward pass. Beyond {arguments.chunk} classes the full-length arm runs in "
-        "chunks of so many, and its memory is that of one chunk times their number. The last column is the rate of "
-        "our counted multiplications (attention not counted) over the machine's own.\n\n"
-        + markdown_table(header, rows)
-    )
+        "### Text side of a training step\n\nFeatures of all classes and the gradient of the context. Memory "
+        f"is what the forward pass keeps for the backward pass. Beyond {arguments.chunk} classes, full length "
+        "runs in chunks of this size, and its memory is that of one chunk multiplied by their number. The "
+        "last column is the rate of our counted multiplications (without attention) relative to the rate of "
+        "the machine.\n\n"
+    ) + markdown_table(header, rows)
 
 
 def measure_step(arguments: argparse.Namespace) -> str:
@@ -322,9 +322,9 @@ def measure_step(arguments: argparse.Namespace) -> str:
     header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "cached features s"]
     header += ["times faster", "logits differ at most by", "gradients differ"]
     return (
-        f"### A whole training step\n\nBatches of {arguments.batch_size} pictures; ours with the image tower, and "
-        "with cached image features.\n\n" + markdown_table(header, rows)
-    )
+        f"### Complete training step\n\nBatches of {arguments.batch_size} images; ours with the image "
+        "encoder, and with cached image features.\n\n"
+    ) + markdown_table(header, rows)
 
 
 def measure_evaluation(arguments: argparse.Namespace) -> str:
@@ -356,13 +356,13 @@ def measure_evaluation(arguments: argparse.Namespace) -> str:
                     f"{(ours - logits).abs().max().item():.1e}",
                 ]
             )
-    header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "of it text"]
+    header = ["shapes", "classes", "n_ctx", "context", "full-length s", "ours s", "times faster", "of this, text"]
     header += ["cached features s", "times faster", "logits differ at most by"]
     return (
-        f"### Evaluation\n\n{count} batches of {arguments.eval_batch_size} pictures; ours with the image tower, and "
-        f"with cached image features. (The full-length arm is measured over one batch, times {count}.)\n\n"
-        + markdown_table(header, rows)
-    )
+        f"### Evaluation\n\n{count} batches of {arguments.eval_batch_size} images; ours with the image "
+        "encoder, and with cached image features. (Full length is measured on one batch and multiplied by "
+        f"{count}.)\n\n"
+    ) + markdown_table(header, rows)
 
 
 def measure_training(arguments: argparse.Namespace) -> str:
@@ -384,11 +384,19 @@ def measure_training(arguments: argparse.Namespace) -> str:
                 *(f"{loss:.5f}" for loss in losses),
             ]
         )
-    header = ["classes", "n_ctx", "context", "moved by", "contexts differ", "full-length loss", "our loss"]
+    header = [
+        "classes",
+        "n_ctx",
+        "context",
+        "context change",
+        "contexts differ",
+        "full-length loss",
+        "our loss",
+    ]
     return (
-        f"### {arguments.steps} steps of SGD\n\nFrom the same start on the same features: how far the context moved, "
-        "and how far both arms' contexts are apart, relative to their size.\n\n" + markdown_table(header, rows)
-    )
+        f"### {arguments.steps} steps of SGD\n\nFrom the same initialization, on the same features: how much "
+        "the context changed, and how much the contexts of both cases differ, relative to their size.\n\n"
+    ) + markdown_table(header, rows)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], str]] = {

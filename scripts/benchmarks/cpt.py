@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         ValueError: if a number is out of range.
     """
     if not 1 <= arguments.colors <= len(SEARCHED_COLORS):
-        raise ValueError(f"--colors is between 1 and {len(SEARCHED_COLORS)}; got {arguments.colors}.")
+        raise ValueError(f"Expected --colors from 1 to {len(SEARCHED_COLORS)}, got {arguments.colors}.")
     for name in ("regions", "size", "repeats"):
         if min(np.atleast_1d(getattr(arguments, name))) < 1:
-            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+            raise ValueError(f"Expected --{name} to be at least 1, got {getattr(arguments, name)}.")
     yield describe_machine()
     yield grounding_table(arguments)
 
@@ -115,8 +115,9 @@ def grounding_table(arguments: argparse.Namespace) -> str:
         )
     header = ["regions", "one by one", "one colour", f"{arguments.colors} colours", "gain", "gain", "difference"]
     return (
-        "Expressions a second: a forward for each region and phrase; all copies in one batch in one colour, and in "
-        f"several; the gain of each, and how far scores in one colour differ.\n\n{markdown_table(header, rows)}"
+        "Expressions per second: one forward pass per region and phrase; all copies in one batch with one "
+        "colour, and with several; the speedup of each, and how much scores with one colour "
+        f"differ.\n\n{markdown_table(header, rows)}"
     )
 
 
@@ -129,7 +130,7 @@ def load_parts(backbone: str | None) -> tuple[PreTrainedModel, ViltImageProcesso
     if backbone is not None:
         tower = CptForVisualGrounding.load_backbone(backbone)
         if not isinstance(tower, ViltForMaskedLM):
-            raise ValueError(f"--backbone is a ViLT; {backbone!r} is a {type(tower).__name__}.")
+            raise ValueError(f"Expected a ViLT as --backbone, got {backbone!r}, a {type(tower).__name__}.")
         image_processor = AutoImageProcessor.from_pretrained(backbone, backend="pil")
         return tower.eval(), image_processor, AutoTokenizer.from_pretrained(backbone)
     torch.manual_seed(0)

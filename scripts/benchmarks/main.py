@@ -48,7 +48,7 @@ def parser_of(subject: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the benchmark that the first argument names, and return the exit status."""
-    help_text = f"{__doc__}\nTo measure: {', '.join(MODULES)}"
+    help_text = f"{__doc__}\nBenchmarks: {', '.join(MODULES)}"
     subject, flags = chosen(PROGRAM, "benchmark", argv, list(MODULES), help_text), argv[1:]
 
     import torch  # slow to import, and not needed for the help
@@ -63,7 +63,9 @@ def main(argv: Sequence[str]) -> int:
     logging.set_verbosity_error()
     written = ["# Performance", f"```bash\n{PROGRAM} {shlex.join(argv)}\n```"]
     with ending(
-        lambda: "What was printed is measured" + (f", and in {arguments.output}." if arguments.output else ".")
+        lambda: (
+            "The printed results are valid" + (f", and are also in {arguments.output}." if arguments.output else ".")
+        )
     ):
         for part in printed(benchmark_of(subject).run(arguments)):
             written.append(part)

@@ -21,7 +21,7 @@ from hf_prompt_models.models.mantis.modeling_mantis import MantisForConditionalG
 from .measuring import describe_machine, fastest, markdown_table, random_tensor
 
 
-DRAWN_STEPS = 4
+SAMPLED_STEPS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +55,11 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """
     for name in ("batch_size", "images", "title_tokens", "new_tokens", "repeats"):
         if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} is at least 1; got {getattr(arguments, name)}.")
+            raise ValueError(f"Expected --{name} to be at least 1, got {getattr(arguments, name)}.")
     if (arguments.language_model is None) != (arguments.vision_model is None):
-        raise ValueError("--language_model and --vision_model go together: give both or neither.")
+        raise ValueError(
+            "Expected both --language_model and --vision_model, got only one of them. Pass both or neither."
+        )
     yield describe_machine()
     yield generation_table(arguments)
 
@@ -83,26 +85,27 @@ def generation_table(arguments: argparse.Namespace) -> str:
         return chosen(model, torch.cat([ids, written[:, :step]], dim=1), pixel_values=pixels)
 
     seconds, written = fastest(cached, arguments.repeats)
-    steps = range(new_tokens) if arguments.full else drawn_steps(new_tokens)
+    steps = range(new_tokens) if arguments.full else sampled_steps(new_tokens)
     tokens = arguments.batch_size * new_tokens
     rows = [["cached", f"{tokens / seconds:.2f}", "", ""]]
-    for name, arm in (("text again", prefix_again), ("pictures and text again", all_again)):
+    for name, arm in (("text again", prefix_again), ("images and text again", all_again)):
         slow, agreement = time_steps(arm, steps, written, arguments.repeats)
         slow *= new_tokens / len(steps)
         rows.append([name, f"{tokens / slow:.2f}", f"{slow / seconds:.1f} x", f"{agreement:.0%}"])
     estimated = (
-        "" if arguments.full else f" **Estimated** from {len(steps)} of the {new_tokens} tokens in the slow arms."
+        "" if arguments.full else f" **Estimated** from {len(steps)} of the {new_tokens} tokens in the slow cases."
     )
+    header = ["per token", "tokens per second", "times longer", "same token"]
     return (
-        f"Tokens a second, {arguments.batch_size} products at once, {new_tokens} new tokens each behind "
-        f"{ids.shape[1]}; how many times longer than with the cache, and how often the same token is chosen."
-        f"{estimated}\n\n{markdown_table(['for each token', 'tokens a second', 'times longer', 'same token'], rows)}"
+        f"Tokens per second, {arguments.batch_size} products at once, {new_tokens} new tokens after "
+        f"{ids.shape[1]}; how many times longer than with the cache, and how often the same token is "
+        f"chosen.{estimated}\n\n{markdown_table(header, rows)}"
     )
 
 
-def drawn_steps(count: int) -> list[int]:
-    """Return the middle of each of at most `DRAWN_STEPS` equal parts of the steps."""
-    parts = min(DRAWN_STEPS, count)
+def sampled_steps(count: int) -> list[int]:
+    """Return the middle of each of at most `SAMPLED_STEPS` equal parts of the steps."""
+    parts = min(SAMPLED_STEPS, count)
     return [(2 * part + 1) * count // (2 * parts) for part in range(parts)]
 
 

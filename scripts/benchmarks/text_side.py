@@ -87,8 +87,11 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     header = ["classes", "full-length s", "ours s", "times faster", "times fewer tokens", "full-length MiB"]
     header += ["ours MiB", "times less", "features differ", "gradients differ"]
     yield (
-        "### Text side of a training step\n\nFeatures of all classes, and the gradients of all trained tensors. "
-        "Memory is what the forward pass keeps for the backward pass. The teacher's features are computed before.\n\n"
+        (
+            "### Text side of a training step\n\nFeatures of all classes, and the gradients of all trained "
+            "tensors. Memory is what the forward pass keeps for the backward pass. The features of the teacher "
+            "are precomputed.\n\n"
+        )
         + markdown_table(header, rows)
     )
 

@@ -249,7 +249,7 @@ def measure_alpro(directory: str, seeds: Sequence[int], questions: bool = True) 
     processor = AlproProcessor.from_pretrained(directory)
     pretrained = AlproForPreTraining.from_pretrained(directory)
     retrieval = AlproForVideoTextRetrieval.from_pretrained(directory)
-    print("Captions that find their clip first among 200; objects named right in crops that hold one:\n")
+    print("Captions that find their clip first among 200; objects named correctly in crops that contain one:\n")
     print("| seed | R@1 | crops | entity head | prompter | crops of clips with two objects | entity head |")
     print("|---|---|---|---|---|---|---|")
     for seed in seeds:

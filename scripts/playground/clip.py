@@ -127,8 +127,8 @@ def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pict
     # the position of patches is learned late.
     torch.nn.init.normal_(model.vision_model.embeddings.position_embedding.weight, std=0.2)
     print(
-        f"{pictures} pictures after {time.monotonic() - start:.0f} s; "
-        f"{len(tokenizer)} tokens; {model.num_parameters()} parameters"
+        f"{pictures} images after {time.monotonic() - start:.0f} s; {len(tokenizer)} tokens; "
+        f"{model.num_parameters()} parameters"
     )
 
     decayed = [weight for weight in model.parameters() if weight.ndim > 1]
@@ -162,8 +162,8 @@ def pretrain_clip(output_dir: str | Path, seed: int = 0, steps: int = 3500, pict
         running = 0.98 * running + 0.02 * np.array([loss.item(), question.item()])
         if step % 100 == 99:
             print(
-                f"step {step + 1}: loss {running[0]:.3f}, of it shapes {running[1]:.3f}, "
-                f"scale {model.logit_scale.exp().item():.1f}, {time.monotonic() - start:.0f} s",
+                f"step {step + 1}: loss {running[0]:.3f} (shapes {running[1]:.3f}), scale "
+                f"{model.logit_scale.exp().item():.1f}, {time.monotonic() - start:.0f} s",
                 flush=True,
             )
     model.save_pretrained(output_dir)

@@ -45,7 +45,7 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
         assert float(row["gradients differ"]) < 1e-5
         assert float(row["full-length MiB"]) > float(row["ours MiB"])
     for row in rows(markdown, "3 steps"):
-        assert float(row["moved by"]) > 0.01
+        assert float(row["context change"]) > 0.01
         assert float(row["contexts differ"]) < 1e-5
 
 
@@ -85,12 +85,12 @@ def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixtur
     if not full:
         return
     clips = rows(markdown, "Clips per second")
-    assert all(float(row["clips a second"]) > 0 for row in clips)
+    assert all(float(row["clips per second"]) > 0 for row in clips)
     assert [row["features differ"] for row in clips if row["what"].startswith(("image", "both"))] == ["0.0e+00"] * 3
-    (step,) = rows(markdown, "A training step")
+    (step,) = rows(markdown, "Training step")
     assert float(step["losses differ"]) < 1e-5
     assert float(step["gradients differ"]) < 1e-4
-    assert min(float(step["cached features s"]), float(step["with the tower s"])) >= 0
+    assert min(float(step["cached features s"]), float(step["with the encoder s"])) >= 0
 
 
 def test_stand_in_tokens_are_pieces_of_words() -> None:
@@ -138,7 +138,7 @@ def test_a_stopped_benchmark_reports_what_is_measured(
     monkeypatch.setattr("scripts.benchmarks.main.printed", lambda _: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit, match=str(code)):
         main(["coop", "--output", "p.md"])
-    assert capsys.readouterr().err.startswith("\ninterrupted. What was printed is measured, and in p.md.")
+    assert capsys.readouterr().err.startswith("\ninterrupted. The printed results are valid, and are also in p.md.")
 
 
 def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
@@ -152,7 +152,7 @@ def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if "again |" in line]
     assert [line.split("|")[-2].strip() for line in lines] == ["100%", "100%"]
-    assert "6 new tokens each behind 10;" in printed
+    assert "6 new tokens after 10;" in printed
     assert "Estimated" not in printed
     with pytest.raises(SystemExit, match="give both or neither"):
         main(["mantis", *flags[:2]])

@@ -40,8 +40,8 @@ def check_ensemble(
     bare = [str(name) for name, own in zip(class_names, sentences, strict=True) if not own]
     if bare and not templates:
         raise ValueError(
-            f"{len(bare)} class(es) without sentences in class_prompts: {_some(bare)}. Write at least one for each, "
-            "or pass templates, which are prompts of all classes."
+            f"class_prompts has no sentences for {len(bare)} class(es): {_some(bare)}. Write at least one for "
+            "each, or pass templates, which are prompts for all classes."
         )
     return templates, sentences if any(sentences) else None
 
@@ -64,8 +64,8 @@ def sentences_of_classes(class_prompts: ClassPrompts, class_names: Sequence[str]
     if not isinstance(class_prompts, Mapping):
         if isinstance(class_prompts, str) or len(class_prompts) != len(names):
             raise ValueError(
-                f"class_prompts is a list with the sentences of each of the {len(names)} classes, or a dictionary "
-                f'{{"class name": ["A sentence.", …]}}; got {describe_value(class_prompts)}.'
+                f"class_prompts must be a list with the sentences of each of the {len(names)} classes, or a "
+                f'dictionary {{"class name": ["A sentence.", …]}}, got {describe_value(class_prompts)}.'
             )
         return [_checked(sentences, name) for sentences, name in zip(class_prompts, names, strict=True)]
     sentences_of: dict[str, list[str]] = {}
@@ -75,7 +75,7 @@ def sentences_of_classes(class_prompts: ClassPrompts, class_names: Sequence[str]
             raise ValueError(f"class_prompts has the class {name!r} twice. Put all of its sentences into one list.")
         sentences_of[key] = _checked(sentences, name)
     if surplus := sorted(set(sentences_of) - set(names)):
-        logger.warning(f"{len(surplus)} name(s) in class_prompts are no classes and are ignored: {_some(surplus)}.")
+        logger.warning(f"Ignored {len(surplus)} name(s) in class_prompts that are not classes: {_some(surplus)}.")
     return [sentences_of.get(name, []) for name in names]
 
 
@@ -96,7 +96,7 @@ def tokenize_sentences(
     longest = clip_config.text_config.max_position_embeddings
     for sentence, ids in zip(sentences, prompts, strict=True):
         if len(ids) == find_backbone(clip_config).start_tokens + 1:  # SigLIP's tokenizer removes punctuation
-            raise ValueError(f"The tokenizer leaves nothing of the sentence {sentence!r}: write it in words.")
+            raise ValueError(f"The tokenizer turns the sentence {sentence!r} into no tokens. Write it in words.")
     cut = [ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in prompts]
     return cut, [len(ids) for ids in prompts]
 
@@ -104,11 +104,11 @@ def tokenize_sentences(
 def _checked(sentences: Sequence[str], name: str) -> list[str]:
     if isinstance(sentences, str) or not isinstance(sentences, Sequence):
         raise ValueError(
-            f"The sentences of the class {name!r} are a list of strings; got {describe_value(sentences)}."
+            f"The sentences of the class {name!r} must be a list of strings, got {describe_value(sentences)}."
         )
     for sentence in sentences:
         if not isinstance(sentence, str) or not sentence.strip():
-            raise ValueError(f"A sentence of the class {name!r} is {describe_value(sentence)}: write a text.")
+            raise ValueError(f"A sentence of the class {name!r} is {describe_value(sentence)}. Write a text.")
     return list(sentences)
 
 

@@ -133,7 +133,7 @@ def test_without_sentences_the_template_is_the_default_one(openai_clip: Path) ->
 
 def test_a_class_without_sentences_is_refused_by_name_or_has_the_templates(openai_clip: Path) -> None:
     names = ["cat", "emu", "kite_(bird)"]
-    with pytest.raises(ValueError, match=r"2 class\(es\) without sentences in class_prompts: 'emu', 'kite_\(bird\)'"):
+    with pytest.raises(ValueError, match=r"no sentences for 2 class\(es\): 'emu', 'kite_\(bird\)'"):
         zero_shot(openai_clip, names, class_prompts={"cat": ["A cat."], "kite (bird)": []})
     model = zero_shot(openai_clip, names, templates=["the {}"], class_prompts={"cat": ["A cat."]})
     expected = zero_shot(openai_clip, names, templates=["the {}"])
@@ -143,22 +143,22 @@ def test_a_class_without_sentences_is_refused_by_name_or_has_the_templates(opena
 def test_names_that_are_no_classes_are_counted(openai_clip: Path, caplog: pytest.LogCaptureFixture) -> None:
     zero_shot(openai_clip, ["cat"], class_prompts=SENTENCES)
     (record,) = caplog.records
-    assert record.getMessage() == "2 name(s) in class_prompts are no classes and are ignored: 'dog', 'sea or lake'."
+    assert record.getMessage() == "Ignored 2 name(s) in class_prompts that are not classes: 'dog', 'sea or lake'."
 
 
 @pytest.mark.parametrize(
     ("class_prompts", "message"),
     [
-        ({"cat": "A cat."}, "are a list of strings; got 'A cat.'"),
-        ({"cat": ["A cat.", " "]}, "class 'cat' is ' ': write a text"),
-        ({"cat": ["A cat.", 3]}, "class 'cat' is 3: write a text"),
-        ({"cat": None}, "are a list of strings"),
+        ({"cat": "A cat."}, "must be a list of strings, got 'A cat.'"),
+        ({"cat": ["A cat.", " "]}, "class 'cat' is ' '. Write a text"),
+        ({"cat": ["A cat.", 3]}, "class 'cat' is 3. Write a text"),
+        ({"cat": None}, "must be a list of strings"),
         ({"cat": ["A cat."], "_cat ": ["Purrs."]}, "has the class '_cat ' twice"),
         ({3: ["A cat."]}, "The name of class .* 3"),
         ([["A cat."], ["Another."]], "each of the 1 classes"),
         ("A", "each of the 1 classes"),
-        (["A cat."], "are a list of strings"),
-        ([[]], "1 class\\(es\\) without sentences in class_prompts: 'cat'"),
+        (["A cat."], "must be a list of strings"),
+        ([[]], "no sentences for 1 class\\(es\\): 'cat'"),
         ({"cat": ["A cat. <|endoftext|> It purrs."]}, "special token"),
     ],
 )
@@ -168,7 +168,7 @@ def test_malformed_sentences_are_refused(openai_clip: Path, class_prompts: Any, 
 
 
 def test_a_sentence_of_which_the_tokenizer_leaves_nothing_is_refused(siglip: Path) -> None:
-    with pytest.raises(ValueError, match=r"leaves nothing of the sentence '\.\.\.'"):
+    with pytest.raises(ValueError, match=r"turns the sentence '\.\.\.' into no tokens"):
         zero_shot(siglip, ["cat"], class_prompts={"cat": ["A cat.", "..."]})
 
 
@@ -221,7 +221,7 @@ def test_new_classes_keep_the_sentences_of_their_names(openai_clip: Path) -> Non
             )
         ),
     )
-    with pytest.raises(ValueError, match=r"1 class\(es\) without sentences in class_prompts: 'emu'"):
+    with pytest.raises(ValueError, match=r"no sentences for 1 class\(es\): 'emu'"):
         model.set_classes(["dog", "emu"])
     model.set_classes(["dog", "emu"], class_prompts={"dog": ["It barks."], "emu": ["It runs.", "It is tall."]})
     expected = zero_shot(openai_clip, ["dog", "emu"], class_prompts=[["It barks."], ["It runs.", "It is tall."]])
