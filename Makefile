@@ -59,6 +59,7 @@ quality: $(VENV)/installed
 	$(BIN)/mypy scripts  # apart: scripts/evaluate.py would hide the library evaluate
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.wording
+	$(BIN)/codespell
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

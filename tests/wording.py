@@ -1,7 +1,8 @@
 """Check that documentation and docstrings use the words of transformers' documentation: `python -m tests.wording`.
 
-It reads the prose of Markdown pages, without code, and the docstrings and comments of the package. A line that needs
-one of the words is exempt where it ends with `wording: REASON`, in an HTML or a Python comment.
+It reads the prose of Markdown pages, without code, and the docstrings, comments and messages of the package: the text
+in `raise` statements and in calls that warn, print, log or end the program. A line that needs one of the words is
+exempt where it ends with `wording: REASON`, in an HTML or a Python comment.
 """
 
 import ast
@@ -9,7 +10,7 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -29,6 +30,17 @@ WORDS = {
 }
 """Words that prose must not contain, with what to write instead."""
 
+MESSAGE_WORDS = {
+    r"(?<!there )(?:is|are) no(?! longer)": "is not a",
+    r"; (?:got|it is|they are|it has)": "Expected …, got …",
+    r"^(?:say|name) |say so|give (?:both|one)": "Pass …",
+    r"as it was|nothing is|not there": "was not changed, does not exist",
+}
+"""Words that messages must not contain either, with what to write instead."""
+
+SPEAKING = {"debug", "error", "exit", "info", "print", "warn", "warning", "warning_once"}
+"""Calls whose strings are messages."""
+
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "model_cards/*.md", "examples/*.md")
 EXEMPT = "wording: "
 
@@ -36,7 +48,9 @@ EXEMPT = "wording: "
 def main() -> int:
     """Print each word that is found with its place and what to write, and return the exit code."""
     found = [line for page in pages(*PAGES) for line in check(page, prose(page.read_text("utf-8")))]
-    found += [line for file in pages("src/**/*.py") for line in check(file, texts(file.read_text("utf-8")))]
+    for file in pages("src/**/*.py"):
+        code = file.read_text("utf-8")
+        found += [*check(file, texts(code)), *check(file, messages(code), WORDS | MESSAGE_WORDS)]
     print("\n".join(found) or "The wording is that of transformers.")
     return 1 if found else 0
 
@@ -46,13 +60,13 @@ def pages(*patterns: str) -> list[Path]:
     return sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
 
 
-def check(file: Path, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
+def check(file: Path, lines: Iterator[tuple[int, str]], words: Mapping[str, str] = WORDS) -> Iterator[str]:
     """Yield a message for each word that is found in numbered lines."""
     for number, line in lines:
         if EXEMPT in line:
             continue
-        for word, instead in WORDS.items():
-            for match in re.finditer(rf"\b(?:{word})\b", line, re.IGNORECASE):
+        for word, instead in words.items():
+            for match in re.finditer(rf"(?<!\w)(?:{word})(?!\w)", line, re.IGNORECASE):
                 yield f"{file.relative_to(ROOT)}:{number}: write {instead} in place of {match[0]!r}"
 
 
@@ -73,6 +87,28 @@ def texts(code: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], re.sub(r"`[^`]*`", "", token.string)
+
+
+def messages(code: str) -> Iterator[tuple[int, str]]:
+    """Yield the strings of messages with their lines, each with the comment at the end of its line."""
+    lines = code.splitlines()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Raise(exc=ast.Call() as call):
+                pass
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in SPEAKING:
+                call = node
+            case _:
+                continue
+        parts = {id(part) for text in ast.walk(call) if isinstance(text, ast.JoinedStr) for part in text.values}
+        for text in ast.walk(call):
+            if isinstance(text, ast.JoinedStr):
+                shown = "".join(part.value if isinstance(part, ast.Constant) else "…" for part in text.values)
+            elif isinstance(text, ast.Constant) and isinstance(text.value, str) and id(text) not in parts:
+                shown = text.value
+            else:
+                continue
+            yield text.lineno, f"{shown} {lines[text.lineno - 1].partition('  # ')[2]}".rstrip()
 
 
 if __name__ == "__main__":
