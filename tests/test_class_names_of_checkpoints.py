@@ -100,7 +100,7 @@ def test_class_specific_context_keeps_its_classes(openai_clip: Path, tmp_path: P
         CoOpForImageClassification.from_pretrained(tmp_path, **names(["fox", "cow"]))
 
 
-def test_the_pipeline_says_the_new_classes(openai_clip: Path, tmp_path: Path) -> None:
+def test_the_pipeline_reports_the_new_classes(openai_clip: Path, tmp_path: Path) -> None:
     CoOpForImageClassification.from_backbone(openai_clip, ["cat", "dog"]).save_pretrained(tmp_path)
     pipe = pipeline("image-classification", model=str(tmp_path), model_kwargs=names(NEW))
     assert {answer["label"] for answer in pipe(random_image())} == set(NEW)

@@ -26,7 +26,7 @@ def test_python_warnings_are_errors() -> None:
         warnings.warn("careful", stacklevel=1)
 
 
-def test_the_openai_stand_in_says_another_end_token_than_its_tokenizer_writes(openai_clip: Path) -> None:
+def test_the_openai_stand_in_gives_another_end_token_than_its_tokenizer_writes(openai_clip: Path) -> None:
     text_config = json.loads((openai_clip / "config.json").read_text())["text_config"]
     assert [text_config[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [0, 2, 1]
     tokenizer = AutoTokenizer.from_pretrained(openai_clip)
@@ -43,6 +43,6 @@ def test_the_openai_stand_in_says_another_end_token_than_its_tokenizer_writes(op
     assert files == {"config.json", "model.safetensors", "preprocessor_config.json"} | tokenizer_files
 
 
-def test_the_modern_stand_in_says_its_tokenizers_end_token(modern_clip: Path) -> None:
+def test_the_modern_stand_in_gives_its_tokenizers_end_token(modern_clip: Path) -> None:
     text_config = json.loads((modern_clip / "config.json").read_text())["text_config"]
     assert text_config["eos_token_id"] == AutoTokenizer.from_pretrained(modern_clip).eos_token_id

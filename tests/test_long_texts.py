@@ -85,7 +85,7 @@ def test_grounding_evaluation_counts_what_is_cut(
     assert json.loads(results.read_text())["data"]["cut_texts"] == 2
 
 
-def test_alpro_refuses_a_long_question_and_cuts_it_when_told(transformers_records: list[str]) -> None:
+def test_alpro_refuses_a_long_question_and_cuts_it_when_set(transformers_records: list[str]) -> None:
     model = AlproForVideoQuestionAnswering.from_pretrained(
         ALPRO_DIR, id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1}
     )

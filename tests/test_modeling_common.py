@@ -119,7 +119,9 @@ def test_a_full_checkpoint_needs_no_backbone_folder(method: MethodUnderTest, bat
     assert torch.equal(logits(method.auto_class.from_pretrained(tmp_path / "again"), batch), expected)
 
 
-def test_a_prompt_checkpoint_without_its_backbone_says_where_it_was(method: MethodUnderTest, tmp_path: Path) -> None:
+def test_a_prompt_checkpoint_without_its_backbone_reports_where_it_was(
+    method: MethodUnderTest, tmp_path: Path
+) -> None:
     backbone = method.write_backbone(tmp_path / "backbone")
     method.build(backbone).save_pretrained(tmp_path / "saved")
     shutil.rmtree(backbone)
@@ -145,7 +147,7 @@ def test_a_moved_backbone_is_found_where_the_user_says(
     assert config["base_model_name_or_path"] == str(moved)
 
 
-def test_a_backbone_moved_to_a_relative_path_is_written_down_as_absolute(
+def test_a_backbone_moved_to_a_relative_path_is_recorded_as_absolute(
     method: MethodUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = method.write_backbone(tmp_path / "backbone")

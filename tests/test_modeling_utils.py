@@ -89,7 +89,7 @@ def test_a_backbone_that_is_nowhere_is_named(tmp_path: Path) -> None:
         CoOpForImageClassification.from_backbone(tmp_path / "no-such-backbone", class_names=NAMES)
 
 
-def test_a_prompt_that_names_no_backbone_asks_for_one(saved: Path) -> None:
+def test_a_prompt_that_names_no_backbone_requests_one(saved: Path) -> None:
     config = json.loads((saved / "config.json").read_text())
     del config["base_model_name_or_path"]
     (saved / "config.json").write_text(json.dumps(config))
@@ -117,7 +117,7 @@ def test_a_missing_weights_file_is_named(saved: Path) -> None:
         AutoModelForImageClassification.from_pretrained(saved)
 
 
-def test_a_pickle_in_place_of_the_weights_is_not_read(saved: Path) -> None:
+def test_a_pickle_instead_of_the_weights_is_not_read(saved: Path) -> None:
     torch.save(load_file(saved / "model.safetensors"), saved / "pytorch_model.bin")
     (saved / "model.safetensors").unlink()
     with pytest.raises(OSError, match=r"model\.safetensors"):
@@ -162,7 +162,7 @@ def test_saving_into_a_file_is_refused(coop: CoOpForImageClassification, tmp_pat
         coop.save_pretrained(tmp_path / "file")
 
 
-def test_the_configuration_says_where_the_prompt_comes_from(
+def test_the_configuration_gives_where_the_prompt_comes_from(
     saved: Path, openai_clip: Path, coop: CoOpForImageClassification
 ) -> None:
     config = json.loads((saved / "config.json").read_text())

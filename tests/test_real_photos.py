@@ -36,7 +36,7 @@ def test_zero_shot_predictions_are_those_of_the_clip_itself() -> None:
     assert (theirs == torch.tensor(images.labels)).float().mean() > 0.08  # chance is 0.017
 
 
-def test_a_few_steps_of_learning_lower_the_loss_on_photos() -> None:
+def test_a_few_training_steps_lower_the_loss_on_photos() -> None:
     images = read_labelled_images(PHOTOS / "train", "train")
     images = images.select(sample_few_shot(images, 2, seed=1))
     torch.manual_seed(0)

@@ -61,7 +61,7 @@ def test_special_tokens_can_be_left_out_and_unknown_settings_are_refused(kind: A
             processor(**inputs, **settings)
 
 
-def test_settings_of_pictures_and_phrases_reach_cpt() -> None:
+def test_settings_of_images_and_phrases_reach_cpt() -> None:
     processor = CptProcessor.from_backbone(VILT_DIR)
     inputs = {"images": [IMAGE], "text": ["the red circle"], "boxes": [[[1, 1, 20, 20], [22, 5, 50, 30]]]}
     plain = processor(**inputs)

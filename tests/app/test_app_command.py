@@ -14,7 +14,7 @@ from hf_prompt_models.app import Options
 from tests.programs import run_program
 
 
-def test_the_page_is_shown_at_this_machine_alone_unless_told_otherwise(
+def test_the_page_is_shown_at_this_machine_alone_unless_set_otherwise(
     learned_prompt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -52,7 +52,7 @@ def test_an_unknown_device_ends_with_words(learned_prompt: Path) -> None:
         main([str(learned_prompt), "--device", "gpu7"])
 
 
-def test_an_exported_space_says_how_to_go_on(
+def test_an_exported_space_reports_how_to_resume(
     learned_prompt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_this_machine = tmp_path / "prompt"
@@ -71,7 +71,7 @@ def test_an_exported_space_says_how_to_go_on(
     assert "hf upload --repo-type space USER/NAME space" in printed
 
 
-def test_without_gradio_the_error_says_what_to_install() -> None:
+def test_without_gradio_the_error_reports_what_to_install() -> None:
     code = (
         "import sys; sys.modules['gradio'] = None\n"
         "from hf_prompt_cli.commands.app import main\nsys.exit(main(['anything']))"

@@ -57,7 +57,7 @@ def test_broken_files_are_named_without_their_folder_and_the_others_are_answered
     assert not any("/" in text for text in problems)
 
 
-def test_a_picture_that_is_on_the_page_is_not_encoded_again(
+def test_an_image_that_is_on_the_page_is_not_encoded_again(
     learned_prompt: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = ImageClassifier(learned_prompt, CPU)
@@ -68,7 +68,7 @@ def test_a_picture_that_is_on_the_page_is_not_encoded_again(
     assert next(iter(both.values())) is first[files[0]]
 
 
-def test_more_pictures_than_a_page_takes_are_left_out_with_a_word(
+def test_more_images_than_a_page_takes_are_left_out_with_a_word(
     learned_prompt: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_classification, "MAX_IMAGES", 1)

@@ -45,7 +45,7 @@ def expected(model_dir: Path, images: list[Image.Image], title: str, **settings:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_text_grows_to_what_the_model_writes(writer: TextGenerator, model_dir: Path) -> None:
+def test_a_text_grows_to_what_the_model_generates(writer: TextGenerator, model_dir: Path) -> None:
     grown = list(writer.write([CARD], PRODUCT.title, Decoding(GREEDY, max_new_tokens=12)))
     assert grown[-1] == expected(model_dir, [CARD], PRODUCT.title, max_new_tokens=12, num_beams=1, do_sample=False)
     assert len(grown) > 3
@@ -59,7 +59,7 @@ def test_beams_come_at_once_the_best_of_them(writer: TextGenerator, model_dir: P
     assert grown == [expected(model_dir, [CARD], PRODUCT.title, max_new_tokens=8, **settings)]
 
 
-def test_drawn_texts_are_written_one_after_another(writer: TextGenerator) -> None:
+def test_sampled_texts_are_generated_one_after_another(writer: TextGenerator) -> None:
     decoding = Decoding(SAMPLING, texts=3, max_new_tokens=6, temperature=1.5)
     grown = list(writer.write([CARD], PRODUCT.title, decoding))
     assert [len(texts) for texts in grown] == sorted(len(texts) for texts in grown)
@@ -80,7 +80,9 @@ def test_a_text_that_nobody_reads_on_is_stopped(writer: TextGenerator) -> None:
     assert set(threading.enumerate()) <= before  # another test's thread may end meanwhile
 
 
-def test_what_fails_while_a_text_is_written_is_raised(writer: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_while_a_text_is_generated_is_raised(
+    writer: TextGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(**settings: Any) -> None:
         raise RuntimeError("no memory left")
 
@@ -89,26 +91,26 @@ def test_what_fails_while_a_text_is_written_is_raised(writer: TextGenerator, mon
         list(writer.write([CARD], PRODUCT.title, Decoding()))
 
 
-def test_a_title_alone_and_pictures_alone_will_do(writer: TextGenerator, model_dir: Path) -> None:
+def test_a_title_alone_and_images_alone_will_do(writer: TextGenerator, model_dir: Path) -> None:
     for images, title in (([], PRODUCT.title), ([CARD, CARD], "")):
         (text,) = expected(model_dir, images, title, max_new_tokens=6, num_beams=1, do_sample=False)
         *_, (shown, _) = page.write(writer, images, title, False, Decoding(max_new_tokens=6))
         assert f"<p>{text}</p>" in shown
 
 
-def test_blind_texts_are_those_about_black_pictures(writer: TextGenerator, model_dir: Path) -> None:
+def test_blind_texts_are_those_about_black_images(writer: TextGenerator, model_dir: Path) -> None:
     black = [Image.new("RGB", CARD.size)]
     (text,) = expected(model_dir, black, PRODUCT.title, max_new_tokens=8, num_beams=1, do_sample=False)
     *_, (shown, _) = page.write(writer, [CARD], PRODUCT.title, True, Decoding(max_new_tokens=8))
     assert f"<p>{text}</p>" in shown
 
 
-def test_of_beams_the_page_says_first_that_they_come_at_the_end(writer: TextGenerator) -> None:
+def test_of_beams_the_page_reports_first_that_they_come_at_the_end(writer: TextGenerator) -> None:
     (first, _), *_ = page.write(writer, [CARD], "", False, Decoding(BEAMS, max_new_tokens=4))
     assert page.AT_THE_END in first
 
 
-def test_pictures_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None:
+def test_images_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None:
     model_dir = page_models.question_reader(tmp_path)
     text = "this is a <image> and this is a <image>"
     with pytest.raises(ValueError, match="The text has 1 images and 2 placeholders <image>"):
@@ -122,7 +124,7 @@ def test_pictures_go_where_the_text_has_a_place_for_them(tmp_path: Path) -> None
 # -- what is refused, and what is shown ------------------------------------------------------------------------------
 
 
-def test_nothing_to_write_about_is_refused(writer: TextGenerator) -> None:
+def test_an_empty_input_is_refused(writer: TextGenerator) -> None:
     with pytest.raises(ValueError, match="Upload an image, or write a title"):
         list(page.write(writer, [], "  ", False, Decoding()))
 
@@ -134,7 +136,7 @@ def test_a_title_that_the_model_cannot_read_is_refused_in_words(writer: TextGene
         list(page.write(writer, [CARD], "an <sep> anchor", False, Decoding()))
 
 
-def test_broken_pictures_are_named_and_the_others_taken(tmp_path: Path) -> None:
+def test_broken_images_are_named_and_the_others_taken(tmp_path: Path) -> None:
     CARD.save(tmp_path / "card.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "card.png").read_bytes()[:300])
     pictures, strip, problem = page.take([str(tmp_path / "torn.png"), str(tmp_path / "card.png")])
@@ -144,7 +146,7 @@ def test_broken_pictures_are_named_and_the_others_taken(tmp_path: Path) -> None:
     assert page.take(None) == ([], "")
 
 
-def test_more_pictures_than_the_page_takes_are_left_out_with_a_word(
+def test_more_images_than_the_page_takes_are_left_out_with_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "MAX_IMAGES", 1)
@@ -154,13 +156,13 @@ def test_more_pictures_than_the_page_takes_are_left_out_with_a_word(
     assert "2 images are too many" in problem
 
 
-def test_large_pictures_are_kept_small(tmp_path: Path) -> None:
+def test_large_images_are_kept_small(tmp_path: Path) -> None:
     Image.new("RGB", (3000, 1500)).save(tmp_path / "large.png")
     pictures, *_ = page.take([str(tmp_path / "large.png")])
     assert pictures[0].size == (page.IMAGE_PIXELS, page.IMAGE_PIXELS // 2)
 
 
-def test_what_is_written_is_no_markup() -> None:
+def test_generated_text_is_no_markup() -> None:
     assert "<b>" not in page.texts_list(["<b>bold</b>"])
     assert "generated no text" in page.texts_list(["", "a mug"])
 

@@ -41,7 +41,7 @@ def test_the_space_starts_with_its_own_copy_of_the_model(whole: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == [tmp_path / "space"]
 
 
-def test_what_a_run_says_of_the_training_data_is_not_exported(whole: Path, tmp_path: Path) -> None:
+def test_what_a_run_records_of_the_training_data_is_not_exported(whole: Path, tmp_path: Path) -> None:
     export_space(whole, tmp_path / "space")
     exported = files(tmp_path / "space")
     assert {"app.py", "requirements.txt", "README.md", "model/config.json", "model/model.safetensors"} <= exported

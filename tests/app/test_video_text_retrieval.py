@@ -90,7 +90,7 @@ def test_clips_that_cannot_be_read_are_named_on_the_page(
     assert len(search.search(SENTENCE, index, 10)[0]) == 6
 
 
-def test_a_clip_that_has_gone_since_is_said_to_be_gone(search: ClipSearch, clips: Path) -> None:
+def test_a_clip_that_has_gone_since_is_reported_to_be_gone(search: ClipSearch, clips: Path) -> None:
     index = search.index()
     (clips / "00002.mp4").unlink()
     found, problems = search.search(SENTENCE, index, 3)
@@ -106,7 +106,7 @@ def test_sentences_that_are_not_read_whole_are_refused(search: ClipSearch, sente
         search.search(sentence, search.index(), 3)
 
 
-def test_a_page_without_clips_says_which_flag_names_them(tmp_path: Path) -> None:
+def test_a_page_without_clips_reports_which_flag_names_them(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Pass --clips FOLDER"):
         build(MODEL, Options(device="cpu"))
     with pytest.raises(ValueError, match="There is no folder of clips"):

@@ -123,7 +123,7 @@ def test_what_cannot_be_answered_is_refused_in_words(
         answer(grounder, picture, text, phrase)
 
 
-def test_a_broken_file_is_named_and_nothing_of_the_earlier_picture_stays(tmp_path: Path) -> None:
+def test_a_broken_file_is_named_and_nothing_of_the_earlier_image_stays(tmp_path: Path) -> None:
     SCENE.image.save(tmp_path / "scene.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "scene.png").read_bytes()[:400])
     picture, view, text, corner, proposal, canvas, *_ = page.take(str(tmp_path / "scene.png"))
@@ -139,7 +139,7 @@ def test_a_broken_file_is_named_and_nothing_of_the_earlier_picture_stays(tmp_pat
 # -- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_clicks_make_a_box_in_the_pictures_pixels_whichever_corner_comes_first() -> None:
+def test_two_clicks_make_a_box_in_the_images_pixels_whichever_corner_comes_first() -> None:
     picture = Image.new("RGB", (48, 48))  # ten times as large on the page
     text, corner, _ = page.click(picture, "1 2 3 4", None, (402, 98))
     assert (text, corner) == ("1 2 3 4", (40, 10))

@@ -155,7 +155,7 @@ def test_a_model_that_is_split_over_devices_keeps_the_backbones_blocks_whole(sig
     assert {"SiglipEncoderLayer", "SiglipTextEmbeddings"} <= set(model._no_split_modules)
 
 
-def test_a_configuration_without_padding_says_how_to_get_it(siglip: Path) -> None:
+def test_a_configuration_without_padding_reports_how_to_get_it(siglip: Path) -> None:
     model = build(CoOpForImageClassification, siglip)
     model.config.pad_token_id = None
     with pytest.raises(ValueError, match="set_classes"):

@@ -55,7 +55,7 @@ def test_tensors_and_plain_values_are_those_that_were_saved(tmp_path: Path) -> N
     assert read["plain"] == dict(value["plain"])
 
 
-def test_newer_files_and_others_are_told_apart(tmp_path: Path) -> None:
+def test_newer_files_and_others_are_distinguished(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "new.pt")
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps([1] * 40))
     for name in ("new.pt", "bare.pkl"):

@@ -38,7 +38,7 @@ def test_the_makefile_runs_the_same_demos() -> None:
     assert re.findall(r"hf-prompt demo (\w+) --output_dir \$\(DEMO\)\n", makefile) == list(demo.KINDS)
 
 
-def test_a_demo_shows_its_commands_and_says_what_to_look_at_and_to_type(
+def test_a_demo_shows_its_commands_and_reports_what_to_look_at_and_to_type(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = demo.KINDS["images"].replace("--seed 1", "--seed 1 --train_per_class 2 --test_per_class 1")

@@ -55,7 +55,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
         (make_playground, "make", ["make_playground", "images", "x"], "Run the same command again to start over."),
     ],
 )
-def test_a_stopped_command_says_what_is_kept(
+def test_a_stopped_command_reports_what_is_kept(
     module: Any,
     name: str,
     argv: list[str],

@@ -62,7 +62,7 @@ def stop_at(picture: int, action: Callable[[], None], monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_how_to_go_on_and_ends_the_same(
+def test_a_stopped_run_reports_how_to_resume_and_ends_the_same(
     number: signal.Signals,
     code: int,
     modern_clip: Path,
@@ -110,7 +110,7 @@ def test_a_run_that_saves_no_checkpoints_stops_after_the_step(
     assert newest_complete_checkpoint(tmp_path / "run") is None
 
 
-def test_a_full_disk_ends_in_a_line_that_says_what_is_kept_and_how_to_go_on(
+def test_a_full_disk_ends_in_a_line_that_reports_what_is_kept_and_how_to_resume(
     modern_clip: Path,
     data: Path,
     undisturbed: torch.Tensor,
@@ -136,7 +136,7 @@ def test_a_full_disk_ends_in_a_line_that_says_what_is_kept_and_how_to_go_on(
     assert torch.equal(prompt_of(output), undisturbed)
 
 
-def test_bad_input_says_that_nothing_is_lost(modern_clip: Path, data: Path, tmp_path: Path) -> None:
+def test_bad_input_reports_that_nothing_is_lost(modern_clip: Path, data: Path, tmp_path: Path) -> None:
     message = ended(["train", *flags(modern_clip, data, tmp_path / "run", "--train_dir", tmp_path / "absent")])
     assert message.startswith("error: ")
     assert message.endswith("No training step was run. Fix the problem above and rerun the same command.")
@@ -202,7 +202,7 @@ def test_a_run_resumes_with_more_epochs_and_smaller_batches_of_the_same_step(
     transformers_records.clear()  # the Trainer names the other batch size
 
 
-def test_what_cannot_be_resumed_is_refused_and_a_finished_run_says_so(
+def test_what_cannot_be_resumed_is_refused_and_a_finished_run_reports_it(
     modern_clip: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = ["train", *flags(modern_clip, data, tmp_path / "run"), "--resume_from_checkpoint", "true"]
@@ -339,7 +339,7 @@ def test_files_that_hold_no_flags_are_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("method", methods_with("recipe"))
-def test_help_has_our_flags_first_and_says_whose_each_default_is(method: str) -> None:
+def test_help_has_our_flags_first_and_reports_whose_each_default_is(method: str) -> None:
     parser = parsers()[f"train {method}"]
     text = parser.format_help()
     ours = {action.dest for group in parser._action_groups[1:-1] for action in group._group_actions} - {"help"}
@@ -382,7 +382,7 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
 # -- advice ----------------------------------------------------------------------------------------------------------
 
 
-def test_advice_names_every_method_and_only_figures_that_stand_where_it_says(capsys: pytest.CaptureFixture) -> None:
+def test_advice_names_every_method_and_only_figures_that_are_where_it_says(capsys: pytest.CaptureFixture) -> None:
     assert main(["train"]) == 0
     printed = capsys.readouterr().out
     assert printed.strip() == advice(methods_with("recipe")).strip()

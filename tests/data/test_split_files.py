@@ -64,7 +64,7 @@ def test_a_folder_or_a_split_file_may_say_its_split(pets: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [".", "photos"])
-def test_an_unknown_split_file_finds_its_images_beside_it_or_in_the_one_folder_that_has_them(
+def test_an_unknown_split_file_finds_its_images_next_to_it_or_in_the_one_folder_that_has_them(
     tmp_path: Path, folder: str
 ) -> None:
     write_images(tmp_path / folder, "x/1.png", "y/1.png")

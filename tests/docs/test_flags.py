@@ -64,7 +64,7 @@ def test_flags_named_in_sentences_exist(known: dict[str, argparse.ArgumentParser
     assert not wrong
 
 
-def test_every_flag_stands_in_the_generated_reference() -> None:
+def test_every_flag_is_in_the_generated_reference() -> None:
     reference = runpy.run_path(str(ROOT / "docs" / "hooks" / "command_reference.py"))
     page = reference["reference"]()
     trainers = {f"--{no}{name}" for name in reference["TRAINERS"] for no in ("", "no_")}

@@ -90,7 +90,7 @@ def test_learning_helps(executed: tuple[str, Executed]) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_pulled_says_what_was_pushed(executed: tuple[str, Executed]) -> None:
+def test_what_is_pulled_reports_what_was_pushed(executed: tuple[str, Executed]) -> None:
     name, run = executed
     assert run.values["same"]
     assert run.values["spread"] > 0.01
@@ -99,7 +99,7 @@ def test_what_is_pulled_says_what_was_pushed(executed: tuple[str, Executed]) -> 
 
 
 @pytest.mark.slow
-def test_nothing_is_said_on_stderr(executed: tuple[str, Executed]) -> None:
+def test_nothing_is_reported_on_stderr(executed: tuple[str, Executed]) -> None:
     """Warnings, progress bars, and what transformers logs."""
     _, run = executed
     outputs = [output for cell in code_cells(run.notebook) for output in cell.outputs]
@@ -107,7 +107,7 @@ def test_nothing_is_said_on_stderr(executed: tuple[str, Executed]) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_cells_draw_pictures_as_in_the_stored_notebook(executed: tuple[str, Executed]) -> None:
+def test_the_same_cells_draw_images_as_in_the_stored_notebook(executed: tuple[str, Executed]) -> None:
     name, run = executed
     drawn, stored = pictures(run.notebook), pictures(read(name))
     assert len(drawn) == len(stored) >= 3

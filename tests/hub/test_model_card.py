@@ -79,7 +79,7 @@ def test_a_methods_text_has_code_limits_and_citation(name: str) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_a_method_without_a_text_is_told_where_to_write_one() -> None:
+def test_a_method_without_a_text_is_informed_where_to_write_one() -> None:
     with pytest.raises(FileNotFoundError, match=r"model_cards/nothing\.md"):
         card_text("nothing")
 
@@ -136,7 +136,7 @@ def test_the_text_tells_protocol_and_results_and_no_path() -> None:
     assert "a b" in card.text
 
 
-def test_several_test_sets_are_told_apart() -> None:
+def test_several_test_sets_are_distinguished() -> None:
     test, scores = results()["tests"]["test"], {"accuracy": 0.5, "mean_class_accuracy": 0.5}
     of = results(protocol="base-to-new", harmonic_mean={"zero_shot": 0.6, "learned": 0.5})
     of["tests"] = {"base": test, "new": test}
@@ -149,7 +149,7 @@ def test_several_test_sets_are_told_apart() -> None:
     assert names == ["Oxford Pets (base)", "Oxford Pets (new)"]
 
 
-def test_what_a_card_says_of_a_run_can_be_read_from_it() -> None:
+def test_what_a_card_reports_of_a_run_can_be_read_from_it() -> None:
     run = run_on_card(results(), "image-classification", "2")
     card = ModelCard(make_card(CHECKPOINT, "user/repository", run).content)
     found = RunOnCard.from_card(card)

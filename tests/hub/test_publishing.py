@@ -85,7 +85,7 @@ def test_a_coop_prompt_is_small(published: Path, local_hub: LocalHub) -> None:
     assert sum(len(data) for path, data in files.items() if path.endswith(".safetensors")) < 100_000
 
 
-def test_the_backbones_commit_is_written_down(published: Path, local_hub: LocalHub) -> None:
+def test_the_backbones_commit_is_recorded(published: Path, local_hub: LocalHub) -> None:
     for name, repository in repositories(local_hub).items():
         if name == "alpro-full":
             continue
@@ -199,7 +199,7 @@ if len(sys.argv) > 3:
 
 
 @pytest.mark.slow
-def test_updates_of_a_language_model_are_published_beside_what_was_learned(tmp_path: Path) -> None:
+def test_updates_of_a_language_model_are_published_next_to_what_was_trained(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     gpt2(tmp_path / "gpt2")
     resnet_152(tmp_path / "resnet")

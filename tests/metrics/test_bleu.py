@@ -33,5 +33,5 @@ def test_a_repeated_word_counts_as_often_as_one_reference_has_it() -> None:
     assert bleu(["the the the the"], [["the cat the dog", "the bird sings on"]])[0] == 2 / 4
 
 
-def test_nothing_written_has_score_zero() -> None:
+def test_an_empty_text_has_score_zero() -> None:
     assert bleu([""], ["a cat"]) == [0, 0, 0, 0]

@@ -66,7 +66,7 @@ def compute(name: str, *batches: dict[str, Any], **settings: Any) -> dict[str, f
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_is_loaded_by_its_name_and_says_what_it_is(name: str) -> None:
+def test_every_metric_is_loaded_by_its_name_and_reports_what_it_is(name: str) -> None:
     metric = load_metric(name)
     assert isinstance(metric, evaluate.Metric)
     assert metric.name == name

@@ -22,7 +22,7 @@ def test_recall_equals_a_hand_count() -> None:
     assert mean_predicate_recall(PREDICTIONS, REFERENCES, 3) == pytest.approx(((1 + 0) / 2 + (0 + 1) / 2) / 2)
 
 
-def test_pictures_without_relations_do_not_count() -> None:
+def test_images_without_relations_do_not_count() -> None:
     assert predicate_recall([*PREDICTIONS, []], [*REFERENCES, []], 3) == predicate_recall(PREDICTIONS, REFERENCES, 3)
 
 

@@ -67,7 +67,7 @@ def test_merges_join_the_most_frequent_neighbours_first() -> None:
     assert merges == [("a", "t</w>"), ("h", "e</w>"), ("t", "he</w>")]
 
 
-def test_zero_shot_knows_pre_training_pictures_of_an_unseen_seed(model: CLIPModel, processor) -> None:
+def test_zero_shot_knows_pre_training_images_of_an_unseen_seed(model: CLIPModel, processor) -> None:
     names = list(SHAPES)
     pictures = [draw_image(12345, index) for index in range(200)]
     labels = [names.index(traits.shape) for _, traits in pictures]

@@ -178,7 +178,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_files_hold_the_clips_and_what_is_said_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_hold_the_clips_and_what_is_reported_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["--seed", "4", "--train", "3", "--test", "4", "--questions", "2", "--size", "32"]
     for name in ("one", "two"):
         monkeypatch.setattr(sys, "argv", ["make_playground.py", "captioned_clips", str(tmp_path / name), *flags])

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "make_playground.py"
 LAMP, CUP = "this is a small red lamp made of wood.", "this is a large blue cup made of wool."
 
 
-def test_an_attribute_is_right_if_its_word_is_said_and_no_other_one_for_it() -> None:
+def test_an_attribute_is_right_if_its_word_is_reported_and_no_other_one_for_it() -> None:
     written = ["This is a large red lamp made of stone.", "a blue and red cup, made of wool: large, large!"]
     scores = score_cards(written, [LAMP, CUP])
     assert scores == {
@@ -46,7 +46,7 @@ def test_the_scores_of_seeds_are_averaged(tmp_path: Path) -> None:
     assert (scores["seeing"]["colour"], scores["blind"]["colour"]) == (0.5, 0.0)
 
 
-def test_the_script_prints_scores_and_writes_a_picture(
+def test_the_script_prints_scores_and_writes_an_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_card_folder(tmp_path, seed=0, train=0, test=3)

@@ -52,7 +52,7 @@ def test_a_card_depends_on_split_seed_and_index_alone() -> None:
     assert len(drawn) == 8
 
 
-def test_the_title_leaves_out_what_only_the_picture_shows_and_the_description_names_it() -> None:
+def test_the_title_leaves_out_what_only_the_image_shows_and_the_description_names_it() -> None:
     seen = set()
     for index in range(60):
         _, product = draw_card("train", 0, index)
@@ -65,13 +65,13 @@ def test_the_title_leaves_out_what_only_the_picture_shows_and_the_description_na
 
 
 @pytest.mark.parametrize("colour", CARD_COLOURS)
-def test_the_picture_shows_the_colour_that_the_description_names(colour: str) -> None:
+def test_the_image_shows_the_colour_that_the_description_names(colour: str) -> None:
     image = draw_product(ProductTraits("square", colour, "plastic", "large"), np.random.default_rng(0))
     middle = np.asarray(image, dtype=float)[20:28, 20:28].mean(axis=(0, 1)) / 255
     assert min(COLOURS, key=lambda name: np.abs(middle - COLOURS[name]).sum()) == colour
 
 
-def test_materials_and_sizes_are_told_apart_by_the_picture_alone() -> None:
+def test_materials_and_sizes_are_distinguished_by_the_image_alone() -> None:
     def pixels(material: str, size: str) -> np.ndarray:
         product = ProductTraits("circle", "red", material, size)
         return np.asarray(draw_product(product, np.random.default_rng(1)), dtype=float)
@@ -99,7 +99,7 @@ def test_the_answer_is_the_name_of_the_product_that_the_question_shows() -> None
     assert 10 < sum(answers) < 30
 
 
-def test_nothing_but_the_pictures_tells_the_answer() -> None:
+def test_nothing_but_the_images_tells_the_answer() -> None:
     for index in range(20):
         _, episode = draw_episode(0, index)
         assert set(episode.words) == {"dax", "blicket"}
@@ -109,14 +109,14 @@ def test_nothing_but_the_pictures_tells_the_answer() -> None:
     assert 8 < firsts.count("dax") < 32
 
 
-def test_the_question_shows_another_picture_of_a_product() -> None:
+def test_the_question_shows_another_image_of_a_product() -> None:
     for index in range(10):
         images, _ = draw_episode(1, index)
         assert len({image.tobytes() for image in images}) == 3
     assert draw_episode(1, 2)[0][2].tobytes() == draw_episode(1, 2)[0][2].tobytes()
 
 
-def test_in_words_each_picture_is_its_caption() -> None:
+def test_in_words_each_image_is_its_caption() -> None:
     lamp, cup = ProductTraits("lamp", "red", "wood", "small"), ProductTraits("cup", "blue", "wool", "large")
     assert prompt_in_words(WordEpisode((lamp, cup), ("dax", "blicket"), 0)) == (
         "answer with blicket or dax. red lamp this is a dax. blue cup this is a blicket. "
@@ -186,7 +186,7 @@ def test_the_script_writes_the_same_bytes_again_and_fewer_are_the_first_of_more(
         assert json.loads(one[file]) == json.loads(more[file])[:2]
 
 
-def test_pictures_are_as_large_as_asked(tmp_path: Path) -> None:
+def test_images_are_as_large_as_asked(tmp_path: Path) -> None:
     write_card_folder(tmp_path, seed=0, train=0, test=1, size=64)
     with Image.open(tmp_path / "test" / "00000.png") as image:
         assert image.size == (64, 64)

@@ -60,7 +60,7 @@ def _middle_of_box(mask: np.ndarray) -> np.ndarray:
     ("motion", "down", "right"),
     [("moving right", 0, 1), ("moving left", 0, -1), ("moving down", 1, 0), ("moving up", -1, 0)],
 )
-def test_moving_objects_cross_the_picture_the_way_that_their_class_says(motion: str, down: int, right: int) -> None:
+def test_moving_objects_cross_the_image_the_way_that_their_class_says(motion: str, down: int, right: int) -> None:
     for masks in _silhouettes(motion, "tree"):
         course = (_centre(masks[-1]) - _centre(masks[0])) / 64
         assert course @ (down, right) > 0.35
@@ -182,7 +182,7 @@ def test_a_seed_names_the_clips_and_fewer_are_the_first_of_more(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("encoders", "codec"), [({"libx264"}, "h264"), (set(), "mpeg4")])
-def test_videos_hold_every_frame_in_the_encoder_at_hand(
+def test_videos_hold_every_frame_in_the_available_encoder(
     encoders: set[str], codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not encoders <= av.codecs_available:

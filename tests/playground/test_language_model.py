@@ -29,7 +29,7 @@ from scripts.playground.language_model import (
 # -- what it reads ---------------------------------------------------------------------------------------------------
 
 
-def test_a_name_is_told_before_it_is_asked_and_always_goes_with_the_same_product() -> None:
+def test_a_name_is_given_before_it_is_asked_and_always_goes_with_the_same_product() -> None:
     for index in range(60):
         pieces = binding_text(np.random.default_rng(index))
         names: dict[str, str] = {}
@@ -45,7 +45,7 @@ def test_a_name_is_told_before_it_is_asked_and_always_goes_with_the_same_product
         assert (pieces[-2].text, pieces[-1].told) == ("what is this? this is a", 1)
 
 
-def test_a_caption_says_again_what_stands_before_it() -> None:
+def test_a_caption_repeats_what_is_before_it() -> None:
     for index in range(20):
         pieces = caption_text(np.random.default_rng(index))
         names, carriers, said = pieces[::3], pieces[1::3], pieces[2::3]
@@ -66,7 +66,7 @@ def test_stories_never_hold_a_name() -> None:
         assert not set(piece.text.split()) & set(NONSENSE_WORDS)
 
 
-def test_tokens_are_those_of_the_whole_text_and_what_was_told_is_marked() -> None:
+def test_tokens_are_those_of_the_whole_text_and_what_was_given_is_marked() -> None:
     tokenizer = AutoTokenizer.from_pretrained(LM_DIR)
     texts = [write_text(np.random.default_rng(index)) for index in range(20)]
     tokens, told = encode_texts(texts, tokenizer)

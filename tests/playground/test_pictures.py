@@ -33,7 +33,7 @@ def test_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: Path)
     assert not set(one.values()) & set(other.values())
 
 
-def test_train_and_test_pictures_are_disjoint() -> None:
+def test_train_and_test_images_are_disjoint() -> None:
     train = {draw_example("fish", "train", 0, index).tobytes() for index in range(8)}
     test = {draw_example("fish", "test", 0, index).tobytes() for index in range(8)}
     assert len(train) == len(test) == 8
@@ -46,7 +46,7 @@ def test_fewer_examples_are_the_first_of_more(tmp_path: Path) -> None:
     assert _files(tmp_path / "few").items() < _files(tmp_path / "more").items()
 
 
-def test_a_pre_training_picture_depends_on_seed_and_index_alone() -> None:
+def test_a_pre_training_image_depends_on_seed_and_index_alone() -> None:
     assert draw_image(3, 4)[0].tobytes() == draw_image(3, 4)[0].tobytes()
     pictures = {draw_image(seed, index)[0].tobytes() for seed in (3, 4) for index in range(4)}
     assert len(pictures) == 8

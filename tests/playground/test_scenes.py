@@ -160,7 +160,7 @@ def test_captions_are_true_and_never_ask_a_colour_that_the_phrase_says() -> None
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_files_hold_pictures_phrases_and_all_boxes(tmp_path: Path) -> None:
+def test_the_files_hold_images_phrases_and_all_boxes(tmp_path: Path) -> None:
     write_scene_folder(tmp_path, seed=2, train=3, test=5, size=64)
     annotations = json.loads((tmp_path / "test" / "annotations.json").read_text())
     proposals = json.loads((tmp_path / "test" / "proposals.json").read_text())

@@ -34,7 +34,7 @@ def test_a_training_batch_is_what_the_processor_makes_of_the_records() -> None:
     assert batch["attention_mask"][1, -1] == 0
 
 
-def test_a_prompt_batch_ends_where_writing_begins() -> None:
+def test_a_prompt_batch_ends_where_generation_begins() -> None:
     model = made("mantis", "gpt2")
     batch = PromptCollator(model.processor)(RECORDS)
     assert "labels" not in batch

@@ -28,7 +28,7 @@ def alone(model: PreTrainedModel, **arguments: object) -> list[list[int]]:
 
 @pytest.mark.parametrize("language_model", [*LANGUAGE_MODELS, "bloom"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_is_written_as_its_examples_alone(method: str, language_model: str) -> None:
+def test_a_batch_is_generated_as_its_examples_alone(method: str, language_model: str) -> None:
     """With 1, 3, 0 and 1 images."""
     model = made(method, language_model)
     batch = examples(model, [0, 1, 2, 3])
@@ -42,7 +42,7 @@ def test_a_batch_is_written_as_its_examples_alone(method: str, language_model: s
 
 @pytest.mark.parametrize("language_model", LANGUAGE_MODELS)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_kind_of_cache_writes_the_same(method: str, language_model: str) -> None:
+def test_every_kind_of_cache_generates_the_same(method: str, language_model: str) -> None:
     model = made(method, language_model)
     batch = examples(model, [0, 1, 2, 3])
     for arguments in ({}, {"num_beams": 2}):
@@ -52,7 +52,7 @@ def test_every_kind_of_cache_writes_the_same(method: str, language_model: str) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_vectors_in_place_of_tokens_and_images_write_the_same(method: str) -> None:
+def test_vectors_instead_of_tokens_and_images_generate_the_same(method: str) -> None:
     model = made(method, "llama")
     inputs = examples(model, [1])
     pixels = inputs.pop("pixel_values")
@@ -113,7 +113,7 @@ def test_images_and_their_order_matter(method: str) -> None:
 
 @pytest.mark.parametrize("language_model", ["gpt2", "opt"])  # without and with spare rows in the vocabulary
 @pytest.mark.parametrize("method", METHODS)
-def test_the_methods_own_tokens_are_never_written(method: str, language_model: str) -> None:
+def test_the_methods_own_tokens_are_never_generated(method: str, language_model: str) -> None:
     model = make(method, language_model)
     own = set(model.own_token_ids)
     head = model.get_output_embeddings()
@@ -141,7 +141,7 @@ def test_penalties_that_look_at_the_prompt_work(method: str, language_model: str
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_transition_scores_are_the_log_probabilities_of_what_was_written(method: str) -> None:
+def test_transition_scores_are_the_log_probabilities_of_what_was_generated(method: str) -> None:
     model = made(method, "gpt2")
     batch = examples(model, [0])
     for num_beams in (1, 3):

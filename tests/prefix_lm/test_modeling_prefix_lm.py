@@ -180,7 +180,7 @@ def test_an_input_longer_than_the_positions_is_refused(language_model: str) -> N
 
 @pytest.mark.parametrize("language_model", LANGUAGE_MODELS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_checkpoint_writes_what_the_model_did(method: str, language_model: str, tmp_path: Path) -> None:
+def test_a_checkpoint_generates_what_the_model_did(method: str, language_model: str, tmp_path: Path) -> None:
     model = make(method, language_model)
     batch = examples(model, [0, 1, 2, 3])
     expected = model.generate(**batch, max_new_tokens=6)
@@ -329,7 +329,7 @@ def test_half_precision_leaves_the_vision_side_in_full(method: str, tmp_path: Pa
         assert torch.equal(loaded_one, one)
 
 
-def test_two_pictures_of_different_sizes_share_a_batch() -> None:
+def test_two_images_of_different_sizes_share_a_batch() -> None:
     model = made("mantis", "gpt2")
     images = [[random_image(0, (50, 90)), random_image(1, (300, 20))]]
     inputs = model.processor(images=images, text=TITLES[:1], return_tensors="pt")

@@ -208,7 +208,7 @@ def test_a_saved_processor_is_the_same(processor: ProcessorMixin, tmp_path: Path
 # -- images ----------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_come_in_many_forms(processor: ProcessorMixin, tmp_path: Path) -> None:
+def test_images_come_in_many_forms(processor: ProcessorMixin, tmp_path: Path) -> None:
     A.save(tmp_path / "a.png")
     array = np.asarray(A)
     expected = pixels(processor, A)
@@ -218,7 +218,7 @@ def test_pictures_come_in_many_forms(processor: ProcessorMixin, tmp_path: Path) 
         assert pixels(processor, A.convert(mode)).shape == expected.shape
 
 
-def test_an_unreadable_picture_is_named(processor: ProcessorMixin, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named(processor: ProcessorMixin, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     for path in (tmp_path / "a.png", tmp_path / "missing.png"):
         with pytest.raises(UnreadableImageError, match=path.name):

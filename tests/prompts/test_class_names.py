@@ -82,7 +82,7 @@ def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
         check_prompt_lengths(["cat", "dog"], [58, 59], 77, [19, 19])
 
 
-def test_a_name_too_long_for_several_templates_is_said_once() -> None:
+def test_a_name_too_long_for_several_templates_is_reported_once() -> None:
     with pytest.raises(
         ValueError, match=r"^1 class name.*positions of the text encoder: 'dog' has 59 tokens, but only 57 fit\."
     ):

@@ -85,7 +85,7 @@ def test_overlapping_regions_blend_in_order() -> None:
     assert not np.array_equal(both, paint_regions(image, [second, first], [(0, 10, 255), (240, 0, 30)]))
 
 
-def test_painting_leaves_the_picture_as_it_was() -> None:
+def test_painting_leaves_the_image_as_it_was() -> None:
     image = noise()
     before = np.asarray(image).copy()
     paint_regions(image, [(0, 0, 5, 5)], [RED])
@@ -111,7 +111,7 @@ def test_a_box_that_is_not_four_numbers_is_refused_by_its_index(box: list[float]
         clip_boxes([box], (30, 20))
 
 
-def test_masks_are_arrays_or_pictures() -> None:
+def test_masks_are_arrays_or_images() -> None:
     inside = np.zeros((20, 30), dtype=np.uint8)
     inside[2:5, 3:9] = 1
     for mask in (inside, inside.astype(bool), inside * 0.7, Image.fromarray(inside * 255), inside.tolist()):

@@ -32,7 +32,7 @@ def test_every_published_template_can_be_filled() -> None:
         assert check_templates(templates) == list(templates)
 
 
-def test_an_action_templates_kind_says_where_the_label_stands() -> None:
+def test_an_action_templates_kind_reports_where_the_label_is() -> None:
     for text, kind in ACTION_TEMPLATES:
         before, after = text.split("{}")
         expected = {(False, False): "bare", (False, True): "prefix", (True, False): "suffix", (True, True): "cloze"}

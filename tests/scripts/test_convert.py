@@ -96,7 +96,7 @@ def test_the_playgrounds_clip_goes_by_its_name(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
-def test_mistakes_are_said_in_one_line(original: tuple[Path, Any], openai_clip: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(original: tuple[Path, Any], openai_clip: Path, tmp_path: Path) -> None:
     run, _ = original
     flags = ("--backbone", openai_clip, "--class_names", tmp_path / "names.txt", "--output_dir", tmp_path / "out")
     checkpoint = ("--checkpoint", run)

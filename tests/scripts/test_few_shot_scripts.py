@@ -66,7 +66,7 @@ def run(modern_clip: Path, data: Path, tmp_path_factory: pytest.TempPathFactory)
     return output_dir
 
 
-def test_one_seed_leaves_a_model_folder_with_results_and_pictures(run: Path, modern_clip: Path, data: Path) -> None:
+def test_one_seed_leaves_a_model_folder_with_results_and_images(run: Path, modern_clip: Path, data: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert set(results["seeds"]) == {"1"}
     assert results["accuracy"] == {"mean": results["seeds"]["1"]["accuracy"], "std": 0.0}
@@ -268,7 +268,7 @@ def test_the_backbones_own_folder_is_not_trained_into(modern_clip: Path, data: P
     CLIPModel.from_pretrained(backbone)
 
 
-def test_a_sample_says_its_own_shots(modern_clip: Path, data: Path, tmp_path: Path, run: Path) -> None:
+def test_a_sample_gives_its_own_shots(modern_clip: Path, data: Path, tmp_path: Path, run: Path) -> None:
     settings = flags(modern_clip, data, tmp_path, "--few_shot_sample", run / "few_shot.json", "--num_train_epochs", 1)
     place = settings.index("--shots")
     script("train.py")(settings[:place] + settings[place + 2 :])
@@ -316,7 +316,7 @@ def test_a_push_that_could_not_be_made_is_refused_before_training(
     assert not (tmp_path / "run.json").exists()
 
 
-def test_a_run_says_what_its_folder_holds_and_may_leave_the_tokenizer_out(
+def test_a_run_reports_what_its_folder_holds_and_may_leave_the_tokenizer_out(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

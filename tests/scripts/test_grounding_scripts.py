@@ -131,7 +131,7 @@ def test_training_changes_the_backbone_and_zero_shot_is_the_backbone_as_it_is(
     assert results["zero_shot"]["accuracy"] == sum(int(row["right"]) for row in rows) / 5
 
 
-def test_files_may_lie_apart_and_regions_may_be_masks(data: Path, vilt: Path, tmp_path: Path) -> None:
+def test_files_may_be_apart_and_regions_may_be_masks(data: Path, vilt: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         content = json.loads((data / split / "annotations.json").read_text())
         (tmp_path / f"{split}.json").write_text(json.dumps(content[:2]))
@@ -167,7 +167,7 @@ def test_the_last_line_of_training_is_a_command_that_tests_again(
     assert printed.split("CPT, 2 expressions, seed 0")[1].split()[0] == f"{accuracy:.2%}"
 
 
-def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, vilt: Path, tmp_path: Path) -> None:
+def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(data: Path, vilt: Path, tmp_path: Path) -> None:
     settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10)
     script("train.py")(flags(data, vilt, tmp_path / "whole", *settings))
     script("train.py")(flags(data, vilt, tmp_path / "cut", *settings))
@@ -253,7 +253,7 @@ def test_predict_grounds_a_phrase_as_the_pipeline_and_draws_the_answer(
     assert "answer.png" in printed
 
 
-def test_predict_says_what_grounding_needs(data: Path, vilt: Path, tmp_path: Path) -> None:
+def test_predict_reports_what_grounding_needs(data: Path, vilt: Path, tmp_path: Path) -> None:
     CptForVisualGrounding.from_backbone(vilt).save_pretrained(tmp_path / "model", save_backbone=True)
     image = data / "test" / "0.png"
     assert "--text" in refused("predict.py", tmp_path / "model", image)

@@ -60,7 +60,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_folders_predictions_are_what_the_pipeline_says_of_each_image(
+def test_a_folders_predictions_are_what_the_pipeline_reports_of_each_image(
     workers: int, model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     table = tmp_path / "new" / "predictions.csv"

@@ -67,7 +67,7 @@ def test_class_specific_context_is_shown_by_class(
     assert "no class 'cow'" in refused(tmp_path / "model", "--class_name", "cow", "cat")
 
 
-def test_mistakes_are_said_in_one_line(openai_clip: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(openai_clip: Path, tmp_path: Path) -> None:
     CoOpForImageClassification.from_backbone(openai_clip, NAMES).save_pretrained(tmp_path / "shared")
     ClipZeroShotForImageClassification.from_backbone(openai_clip, NAMES).save_pretrained(tmp_path / "words")
     assert "all classes of this model share one" in refused(tmp_path / "shared", "--class_name", "cat")

@@ -152,7 +152,7 @@ def test_views_train_without_the_image_tower_and_repeat(
     assert torch.equal(one.context, two.context)
 
 
-def test_pictures_as_in_testing_are_a_choice_and_a_negative_number_is_not(
+def test_images_as_in_testing_are_a_choice_and_a_negative_number_is_not(
     modern_clip: Path, data: Path, tmp_path: Path
 ) -> None:
     script("train.py")(flags(modern_clip, data, tmp_path, "--augmented_views", 0, "--feature_cache", "off"))

@@ -12,7 +12,7 @@ from tests.tasks.test_report import few_shot, write
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
 
 
-def test_the_report_is_printed_and_lies_beside_the_first_run(
+def test_the_report_is_printed_and_is_next_to_the_first_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path, {"pets": few_shot("OxfordPets", 4, 0.9), "dtd": few_shot("DTD", 4, 0.5)})

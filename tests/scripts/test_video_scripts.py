@@ -297,7 +297,7 @@ def test_a_strip_shows_the_sampled_frames(
     assert sorted(path.name for path in (tmp_path / "strips").iterdir()) == ["CLIP-2.png", "clip.png"]
 
 
-def test_pictures_have_no_strip_of_frames(tmp_path: Path, data: Path) -> None:
+def test_images_have_no_strip_of_frames(tmp_path: Path, data: Path) -> None:
     CoOpForImageClassification.from_backbone(CLIP_DIR, list(COLOURS), n_ctx=2).save_pretrained(tmp_path)
     assert "classifies images" in refused("predict.py", tmp_path, "a.png", "--frame_strip", tmp_path / "a.png")
 
@@ -320,7 +320,7 @@ def mixed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_a_models_accuracies_are_counted_from_what_the_pipeline_says(
+def test_a_models_accuracies_are_counted_from_what_the_pipeline_reports(
     model: Path, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     evaluate(model, "--test_dir", mixed, "--json", tmp_path / "e.json", "--confusion_matrix", tmp_path / "c.png")

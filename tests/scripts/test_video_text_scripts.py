@@ -284,7 +284,7 @@ def test_a_new_model_begins_from_the_words_of_the_captions(data: Path, backbone:
     assert "white" in AutoModel.from_pretrained(tmp_path / "run")._find_processor().tokenizer.get_vocab()
 
 
-def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(data: Path, backbone: Path, tmp_path: Path) -> None:
+def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(data: Path, backbone: Path, tmp_path: Path) -> None:
     settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10)
     script("train.py")(flags(data, backbone, "pretraining", tmp_path / "whole", *settings))
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
@@ -427,7 +427,7 @@ def test_defaults_are_the_released_settings(
         assert changes.crop == (task != "question-answering")
 
 
-def test_what_a_model_does_not_do_is_said(backbone: Path, data: Path) -> None:
+def test_what_a_model_does_not_do_is_reported(backbone: Path, data: Path) -> None:
     clip = str(data / "test0.mp4")
     assert "Pass --text to search the videos, or --question" in refused("predict.py", backbone, clip)
     assert "does not answer questions" in refused("predict.py", backbone, clip, "--question", "what is it")

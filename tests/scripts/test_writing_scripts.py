@@ -105,7 +105,7 @@ def results_of(directory: Path) -> dict[str, Any]:
     return json.loads((directory / "results.json").read_text())
 
 
-def test_a_run_leaves_a_model_that_writes_what_is_reported(
+def test_a_run_leaves_a_model_that_generates_what_is_reported(
     backbones: dict[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     script("train.py")(flags("mantis", backbones, data, tmp_path, "--num_image_tokens", 2, "--eval_samples", 3))
@@ -165,7 +165,7 @@ def test_a_run_leaves_a_model_that_writes_what_is_reported(
     assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
-def test_evaluations_write_samples_and_log_scores(backbones: dict[str, Path], data: Path, tmp_path: Path) -> None:
+def test_evaluations_generate_samples_and_log_scores(backbones: dict[str, Path], data: Path, tmp_path: Path) -> None:
     settings = ("--eval_samples", 3, "--num_beams", 1, "--save_strategy", "epoch")
     script("train.py")(flags("mantis", backbones, data, tmp_path, *settings))
     samples = sorted((tmp_path / "samples").iterdir())
@@ -220,7 +220,7 @@ def predictions(run: Path, test_file: Path, output: Path, *more: object) -> list
 
 
 @pytest.mark.parametrize("more", [("--blind", "true"), ("--condition_on", "title")], ids=["blind", "title"])
-def test_models_without_pictures_write_the_same_for_all_of_them(
+def test_models_without_images_generate_the_same_for_all_of_them(
     more: tuple[str, ...], backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     script("train.py")(flags("mantis", backbones, data, tmp_path / "run", *more, "--projection_rate_factor", 20))
@@ -229,7 +229,7 @@ def test_models_without_pictures_write_the_same_for_all_of_them(
     assert [len(texts) for texts in by_title] == [1, 1]
 
 
-def test_a_seeing_model_tells_pictures_apart_and_can_be_blindfolded(
+def test_a_seeing_model_tells_images_apart_and_can_be_blindfolded(
     backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     settings = ("--num_train_epochs", 15, "--condition_on", "images", "--eval_strategy", "no")
@@ -370,7 +370,7 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     return AutoModelForImageTextToText.from_pretrained(directory).state_dict()
 
 
-def test_a_run_is_repeated_exactly_and_goes_on_after_a_crash(
+def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(
     backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10, "--num_beams", 1)
@@ -524,7 +524,7 @@ def test_predict_and_evaluate_say_what_is_missing(backbones: dict[str, Path], da
     assert "--shots does not apply to " in message
 
 
-def test_defaults_are_the_papers_where_it_says_them() -> None:
+def test_defaults_are_the_papers_where_it_gives_them() -> None:
     given = ["--language_model", "g", "--train_file", "t", "--output_dir", "o"]
     frozen = task_named("image-text-to-text").parse_training(recipe_frozen.RECIPE, given, "train.py frozen")
     training = TrainingArguments(**frozen.training)

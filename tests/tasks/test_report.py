@@ -285,7 +285,7 @@ def test_runs_of_other_settings_are_no_points_of_one_curve(tmp_path: Path, flags
     assert any(name.startswith(f"CoOp ({label} ") and name.endswith("4 shots") for name in names)
 
 
-def test_a_run_without_class_names_is_told_from_one_with_them(tmp_path: Path) -> None:
+def test_a_run_without_class_names_is_distinguished_from_one_with_them(tmp_path: Path) -> None:
     named = few_shot("DTD", 4, 0.6) | {"command": "hf-prompt train coop --class_names names.csv"}
     (table,) = tables(tmp_path, {"a": few_shot("DTD", 4, 0.5), "b": named}).values()
     names = [row[0] for row in table[2:]]
@@ -293,7 +293,7 @@ def test_a_run_without_class_names_is_told_from_one_with_them(tmp_path: Path) ->
     assert "CoOp (class_names names.csv), 4 shots" in names
 
 
-def test_runs_of_other_lengths_are_told_apart_by_their_steps(tmp_path: Path) -> None:
+def test_runs_of_other_lengths_are_distinguished_by_their_steps(tmp_path: Path) -> None:
     runs = {
         name: few_shot("DTD", 4, 0.5) | {"seeds": {"1": {"steps": steps}}} for name, steps in (("a", 10), ("b", 500))
     }
@@ -301,7 +301,7 @@ def test_runs_of_other_lengths_are_told_apart_by_their_steps(tmp_path: Path) -> 
     assert [row[0] for row in table[2:]] == ["CoOp (10 steps), 4 shots", "CoOp (500 steps), 4 shots"]
 
 
-def test_runs_trained_on_other_data_are_told_apart(tmp_path: Path) -> None:
+def test_runs_trained_on_other_data_are_distinguished(tmp_path: Path) -> None:
     runs = {"a": few_shot("DTD", 4, 0.5), "b": few_shot("DTD", 4, 0.6)}
     for name, result in runs.items():
         result["data"] |= {"train": f"/data/{name}/train", "train_digest": name}
@@ -383,7 +383,7 @@ def test_names_cannot_break_a_table() -> None:
     assert markdown_table([["", "a|b\nc"], ["*x*", "1"]]) == "|  | a\\|b c |\n| --- | ---: |\n| \\*x\\* | 1 |"
 
 
-def test_data_sets_whose_files_would_have_one_name_keep_their_pictures(tmp_path: Path) -> None:
+def test_data_sets_whose_files_would_have_one_name_keep_their_images(tmp_path: Path) -> None:
     tables(tmp_path, {"a": few_shot("my/birds", 4, 0.5), "b": few_shot("my birds", 4, 0.6)})
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
 

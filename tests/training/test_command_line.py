@@ -18,7 +18,7 @@ from hf_prompt_models.training.command_line import for_strangers, without_tokens
         ["--run_name=hf_secretsecretsecret"],
     ],
 )
-def test_a_token_is_never_written_down(flags: list[str]) -> None:
+def test_a_token_is_never_recorded(flags: list[str]) -> None:
     command = shlex.join(["python", "scripts/train.py", "coop", *flags])
     for written in (without_tokens(command), for_strangers(command)):
         assert "secret" not in written

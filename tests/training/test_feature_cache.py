@@ -147,7 +147,7 @@ def removing(key, file: Path, calls: int):
     return of
 
 
-def test_equal_pictures_are_computed_once(model, images: LabelledImages, cache: FeatureCache) -> None:
+def test_equal_images_are_computed_once(model, images: LabelledImages, cache: FeatureCache) -> None:
     twice, computed = features(model, images.select([2, 2, 1, 2]), cache)
     assert computed == 2
     assert torch.equal(twice[0], twice[3])
@@ -254,7 +254,7 @@ def test_a_damaged_file_is_repaired_not_trusted(
     assert features(model, images, cache)[1] == 0
 
 
-def test_a_stopped_run_goes_on_where_it_was(
+def test_a_stopped_run_resumes_where_it_was(
     model, images: LabelledImages, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hf_prompt_models.training.feature_cache.CACHED_AT_A_TIME", 2)
@@ -298,7 +298,7 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/.*"))
 
 
-def test_a_full_disk_is_said_once_and_the_run_goes_on(
+def test_a_full_disk_is_reported_once_and_the_run_continues(
     model,
     images: LabelledImages,
     cache: FeatureCache,
@@ -377,7 +377,7 @@ def test_a_cache_that_is_emptied_while_it_is_written_is_made_again(
     assert not caplog.records
 
 
-def test_a_cache_that_cannot_be_listed_is_said_and_its_features_are_computed(
+def test_a_cache_that_cannot_be_listed_is_reported_and_its_features_are_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(path: Path) -> list[str]:
@@ -389,7 +389,7 @@ def test_a_cache_that_cannot_be_listed_is_said_and_its_features_are_computed(
     assert caplog.messages == [f"Cannot read the feature cache {cache.directory} (Permission denied)."]
 
 
-def test_a_setting_is_written_down_for_people(cache: FeatureCache, model, images: LabelledImages) -> None:
+def test_a_setting_is_recorded_for_people(cache: FeatureCache, model, images: LabelledImages) -> None:
     features(model, images, cache)
     setting = json.loads((cache.directory / "setting.json").read_text())
     assert setting["image_processor"]["crop_size"] == {"height": 224, "width": 224}
@@ -402,7 +402,7 @@ def test_off_means_no_cache(model) -> None:
 # -- augmented views -------------------------------------------------------------------------------------------------
 
 
-def test_views_are_drawn_once_and_differ(model, images: LabelledImages) -> None:
+def test_views_are_sampled_once_and_differ(model, images: LabelledImages) -> None:
     dataset = AugmentedViewDataset(3, images, model.processor.image_processor, seed=1, min_crop_area=0.3)
     assert len(dataset) == 21
     assert dataset.labels.tolist() == [label for label in images.labels for _ in range(3)]
@@ -413,7 +413,7 @@ def test_views_are_drawn_once_and_differ(model, images: LabelledImages) -> None:
     assert torch.equal(one, reordered[4]["pixel_values"])  # whatever its place in a sample
 
 
-def test_views_have_a_key_for_everything_that_is_drawn(model, images: LabelledImages) -> None:
+def test_views_have_a_key_for_everything_that_is_sampled(model, images: LabelledImages) -> None:
     def keys(views: int = 2, seed: int = 1, area: float = 0.3) -> list[bytes]:
         dataset = AugmentedViewDataset(views, images, model.processor.image_processor, seed, area)
         return [dataset.key(index) for index in range(len(dataset))]

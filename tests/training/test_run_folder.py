@@ -46,7 +46,7 @@ def test_a_checkpoint_whose_state_is_none_is_passed_over(state: str, tmp_path: P
     assert newest_complete_checkpoint(tmp_path) == str(whole)
 
 
-def test_a_checkpoint_whose_archive_says_that_it_goes_on_elsewhere_is_passed_over(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_archive_reports_that_it_continues_elsewhere_is_passed_over(tmp_path: Path) -> None:
     whole, broken = write_checkpoint(tmp_path / "checkpoint-1"), write_checkpoint(tmp_path / "checkpoint-2")
     content = bytearray((broken / "rng_state.pth").read_bytes())
     locator = content.rfind(b"PK\x06\x07")  # of the directory's end, which torch writes in the 64-bit form

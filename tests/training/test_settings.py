@@ -120,7 +120,7 @@ def test_single_examples_pass_where_nothing_is_compared() -> None:
         check_batches(batches(size=4, drop_last=True), 3, contrasts=False)
 
 
-def test_a_run_says_its_steps_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_reports_its_steps_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_train_epochs": 3}
     arguments = recipe_arguments(settings, str(tmp_path), use_cpu=True)
     announce({1: arguments, 2: arguments}, {1: 18, 2: 17})

@@ -87,7 +87,7 @@ def write_checkpoint(folder: Path, step: int) -> None:
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
 
 
-def test_a_checkpoint_that_made_room_for_one_that_never_came_is_put_back(tmp_path: Path) -> None:
+def test_a_checkpoint_that_made_space_for_one_that_never_came_is_put_back(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "checkpoint-4", 4)
     write_checkpoint(tmp_path / "written" / "checkpoint-4", 4)
 

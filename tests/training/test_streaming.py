@@ -203,7 +203,7 @@ def check_same(writing: Path, other: Path) -> None:
     assert max((one[name] - before[name]).abs().max() for name in one) > 1e-3
 
 
-def test_a_resumed_run_goes_on_in_the_middle_of_a_later_pass(writing: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_continues_in_the_middle_of_a_later_pass(writing: Path, tmp_path: Path) -> None:
     """Three batches of 4 end in the second pass of 7."""
     where = (str(writing / "model"), str(writing / "rows"), str(tmp_path / "run"), "4")
     train_from_stream.train(*where)

@@ -150,7 +150,7 @@ def entries(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_from_which_the_run_goes_on(
+def test_a_full_disk_leaves_the_checkpoint_before_from_which_the_run_continues(
     modern_clip: Path, folder: Path, tmp_path: Path
 ) -> None:
     unbroken = trainer_of(modern_clip, folder, tmp_path / "unbroken")

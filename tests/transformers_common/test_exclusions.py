@@ -23,7 +23,7 @@ test_classes.__test__ = False  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("pattern", EXCLUSIONS)
-def test_an_exclusion_names_a_class_and_says_why(pattern: str) -> None:
+def test_an_exclusion_names_a_class_and_reports_why(pattern: str) -> None:
     assert any(fnmatch(name, pattern) for name in test_classes())
     for test, reason in EXCLUSIONS[pattern].items():
         assert test.startswith("test_")

@@ -34,7 +34,7 @@ def upload(page: Page, files: list[Path]) -> None:
     page.locator("#pictures input[type=file]").set_input_files(files)
 
 
-def test_pictures_are_answered_and_other_classes_can_be_asked_for(
+def test_images_are_answered_and_other_classes_can_be_asked_for(
     open_page: OpenPage, address: str, pictures: list[Path], width: int
 ) -> None:
     page = open_page(address)
@@ -69,7 +69,7 @@ def test_pictures_are_answered_and_other_classes_can_be_asked_for(
     expect(answers.first.locator(".name")).to_have_count(2)
 
 
-def test_a_broken_picture_is_named_in_words_beside_the_others(
+def test_a_broken_image_is_named_in_words_next_to_the_others(
     open_page: OpenPage, address: str, pictures: list[Path], tmp_path: Path, width: int
 ) -> None:
     broken = tmp_path / "a-picture-that-was-cut-off.png"
@@ -94,7 +94,7 @@ def test_the_keyboard_alone_suffices(open_page: OpenPage, address: str, pictures
     assert names.input_value() == "an umbrella\na sailing ship"
 
 
-def test_a_prompt_learned_for_each_class_says_why_its_names_are_locked(
+def test_a_prompt_trained_for_each_class_gives_why_its_names_are_locked(
     open_page: OpenPage,
     served: Callable[..., str],
     pictures: list[Path],

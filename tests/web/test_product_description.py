@@ -36,7 +36,7 @@ def address(model_dir: Path, served: Callable[..., str]) -> str:
     return served(build(model_dir, Options(device="cpu")))
 
 
-def test_a_description_is_written(
+def test_a_description_is_generated(
     open_page: Callable[[str], Page], address: str, model_dir: Path, picture: Path, width: int
 ) -> None:
     page = open_page(address)
@@ -53,7 +53,7 @@ def test_a_description_is_written(
     keep_picture(page, "product-description", width)
 
 
-def test_several_descriptions_are_drawn_or_searched_for(
+def test_several_descriptions_are_sampled_or_searched_for(
     open_page: Callable[[str], Page], address: str, picture: Path, width: int
 ) -> None:
     page = open_page(address)
@@ -93,7 +93,7 @@ def test_the_keyboard_alone_suffices(open_page: Callable[[str], Page], address: 
     expect(page.locator("#answers article")).to_have_count(1)
 
 
-def test_what_is_wrong_is_said_in_words(
+def test_what_is_wrong_is_reported_in_words(
     open_page: Callable[[str], Page], address: str, picture: Path, tmp_path: Path, width: int
 ) -> None:
     page = open_page(address)

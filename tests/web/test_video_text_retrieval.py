@@ -60,7 +60,7 @@ def test_clips_are_found_and_play(
     keep_picture(page, "video-text-retrieval", width)
 
 
-def test_what_is_wrong_with_a_sentence_is_said_in_words(
+def test_what_is_wrong_with_a_sentence_is_reported_in_words(
     open_page: Callable[[str], Page], address: str, transformers_may_warn: list[str], width: int
 ) -> None:
     page = open_page(address)
@@ -75,7 +75,7 @@ def test_what_is_wrong_with_a_sentence_is_said_in_words(
     check_looks(page)
 
 
-def test_of_an_empty_folder_the_page_says_so(
+def test_of_an_empty_folder_the_page_reports_it(
     open_page: Callable[[str], Page], served: Callable[..., str], tmp_path: Path, width: int
 ) -> None:
     options = Options(clips=tmp_path, device="cpu")

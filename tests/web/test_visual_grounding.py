@@ -91,7 +91,7 @@ def test_the_keyboard_alone_suffices(
     expect(page.locator("#answer")).to_contain_text(f"is region {PHRASE.target + 1}")
 
 
-def test_what_is_wrong_is_said_in_words(
+def test_what_is_wrong_is_reported_in_words(
     open_page: Callable[[str], Page], address: str, picture: Path, tmp_path: Path, width: int
 ) -> None:
     page = open_page(address)

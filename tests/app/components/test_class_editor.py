@@ -16,7 +16,7 @@ def test_names_stand_one_a_line_without_the_space_around_them() -> None:
     assert typed.remark == ""
 
 
-def test_a_repeated_name_counts_once_and_the_reader_is_told_in_which_lines_it_stands() -> None:
+def test_a_repeated_name_counts_once_and_the_reader_is_told_which_lines_have_it() -> None:
     typed = read_names("cat\ndog\n\ncat \nfox\ncat\ndog")
     assert typed.names == ("cat", "dog", "fox")
     assert (

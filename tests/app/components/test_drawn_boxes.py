@@ -38,7 +38,7 @@ def test_a_box_a_line_is_read_however_its_numbers_are_parted_and_its_corners_ord
         ("1 2 3 4\n" * (MAX_BOXES + 1), f"There are {MAX_BOXES + 1} boxes, but at most {MAX_BOXES} are compared"),
     ],
 )
-def test_lines_that_are_no_boxes_of_the_picture_are_named(text: str, words: str) -> None:
+def test_lines_that_are_no_boxes_of_the_image_are_named(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_boxes(text, SIZE)
 
@@ -53,7 +53,7 @@ def test_the_last_box_is_taken_away_whatever_empty_lines_follow() -> None:
     assert without_last_line("") == ""
 
 
-def test_small_pictures_are_enlarged_by_whole_numbers_and_large_ones_shrunk() -> None:
+def test_small_images_are_enlarged_by_whole_numbers_and_large_ones_shrunk() -> None:
     assert view_factor((48, 30)) == 10
     assert view_factor((600, 500)) == 1
     assert view_factor((30, 4 * LARGEST_VIEW)) == 0.25

@@ -95,7 +95,7 @@ def test_polygons_fill_their_pixels_and_several_are_united(nested: bool) -> None
     assert (fill_polygons(polygons, (10, 7)) == expected).all()
 
 
-def test_a_triangle_is_half_of_its_square_and_is_cut_at_the_pictures_edge() -> None:
+def test_a_triangle_is_half_of_its_square_and_is_cut_at_the_images_edge() -> None:
     mask = fill_polygons([[0, 0, 99, 0, 0, 99]], (100, 100))
     assert mask.mean() == pytest.approx(0.5, abs=0.02)
     assert fill_polygons([[-50, -50, 500, -50, 500, 500, -50, 500]], (6, 4)).all()

@@ -55,7 +55,7 @@ def test_an_image_id_of_another_type_is_refused_by_name(image: Any, tmp_path: Pa
         read_annotations(file)
 
 
-def test_a_folder_says_all_by_itself(folder: Path) -> None:
+def test_a_folder_gives_all_by_itself(folder: Path) -> None:
     expressions = read_referring_expressions(folder, "train")
     assert list(expressions.names) == ["7", "9"]
     assert list(expressions.texts) == ["the cat.", "left dog"]
@@ -71,7 +71,7 @@ def test_a_folder_may_have_a_folder_for_each_split(folder: Path) -> None:
     assert len(read_referring_expressions(folder.parent, folder.name)) == 2
 
 
-def test_files_may_lie_apart_from_the_pictures(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_files_may_be_apart_from_the_images(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     apart = tmp_path_factory.mktemp("apart")
     source = written(apart / "finetune_refcoco_val.json", ITEMS)
     proposals = written(apart / "dets.json", PROPOSALS)
@@ -123,7 +123,7 @@ def test_a_saved_data_set_gives_each_of_a_rows_phrases(tmp_path: Path) -> None:
     ("name", "expected"),
     [("COCO_train2014_000000581857.jpg", ["581857"]), ("a/b_12.png", ["12"]), ("x.jpg", []), ("7.jpg", ["7"])],
 )
-def test_pictures_are_known_by_cocos_id(name: str, expected: list[str]) -> None:
+def test_images_are_known_by_cocos_id(name: str, expected: list[str]) -> None:
     assert coco_image_id(name) == expected
 
 
@@ -159,7 +159,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
 # -- proposals -------------------------------------------------------------------------------------------------------
 
 
-def test_masks_come_as_run_lengths_or_polygons_and_give_boxes_where_none_are_said(tmp_path: Path) -> None:
+def test_masks_come_as_run_lengths_or_polygons_and_give_boxes_where_none_are_reported(tmp_path: Path) -> None:
     rle = {"size": [4, 6], "counts": [5, 2, 2, 2, 13]}  # rows 1 and 2 of columns 1 and 2
     square = [[1, 1, 3, 1, 3, 2, 1, 2]]
     content = {"a": [{"rle": rle}, {"polygons": square}, {"box": [0, 0, 2, 2], "rle": rle}]}
@@ -188,7 +188,7 @@ def test_masks_come_as_run_lengths_or_polygons_and_give_boxes_where_none_are_sai
         ({"a": [{"rle": {"size": [2, 2], "counts": [5]}}]}, "cover 5 pixels"),
     ],
 )
-def test_wrong_proposals_are_refused_by_picture_and_region(content: Any, message: str, tmp_path: Path) -> None:
+def test_wrong_proposals_are_refused_by_image_and_region(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         read_proposals(written(tmp_path / "p.json", content))
 
@@ -208,7 +208,7 @@ def test_draws_are_those_of_shuffling_the_items_themselves() -> None:
         draw_expressions(50, 51, 0)
 
 
-def test_a_written_draw_is_read_again(folder: Path) -> None:
+def test_a_written_sample_of_expressions_is_read_again(folder: Path) -> None:
     expressions = read_referring_expressions(folder, "train")
     write_sampled_expressions(folder / "drawn.json", expressions, [1], 1, 3)
     assert read_sampled_expressions(folder / "drawn.json", expressions) == [1]

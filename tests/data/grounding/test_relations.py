@@ -30,7 +30,7 @@ def written(path: Path, content: Any) -> Path:
     return path
 
 
-def test_pictures_and_vocabulary_are_read(tmp_path: Path) -> None:
+def test_images_and_vocabulary_are_read(tmp_path: Path) -> None:
     names = {"idx_to_label": {"2": "horse", "1": "man"}, "idx_to_predicate": {"1": "riding", "2": "near"}}
     assert read_relation_vocabulary(written(tmp_path / "v.json", names)) == VOCABULARY
     (picture,) = read_relations(written(tmp_path / "r.json", [PICTURE]), VOCABULARY)
@@ -52,7 +52,7 @@ def test_pictures_and_vocabulary_are_read(tmp_path: Path) -> None:
         {"img_path": None},
     ],
 )
-def test_wrong_pictures_are_refused_by_place(change: dict[str, Any], tmp_path: Path) -> None:
+def test_wrong_images_are_refused_by_place(change: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"r\.json, image 1: expected"):
         read_relations(written(tmp_path / "r.json", [PICTURE, {**PICTURE, **change}]), VOCABULARY)
 

@@ -28,7 +28,7 @@ def test_what_is_hidden_above_the_folder_does_not_count(folder: Path) -> None:
     assert find_images(folder / ".cache") == [folder / ".cache" / "2.png"]
 
 
-def test_named_files_stay_as_they_are_beside_folders(folder: Path) -> None:
+def test_named_files_stay_as_they_are_next_to_folders(folder: Path) -> None:
     named, inner = str(folder / "notes.txt"), str(folder / "a" / "deep")
     assert list_images([named, inner, named]) == [named, f"{inner}/er/1.webp", named]
 

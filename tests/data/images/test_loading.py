@@ -73,7 +73,7 @@ def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_the_largest_pictures_take_less_than_a_gibibyte(mode: str, tmp_path: Path) -> None:
+def test_the_largest_images_take_less_than_a_gibibyte(mode: str, tmp_path: Path) -> None:
     side = math.isqrt((Image.MAX_IMAGE_PIXELS or 0) // 4)  # and a quarter of the memory
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned

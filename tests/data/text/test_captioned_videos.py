@@ -117,7 +117,7 @@ def test_the_most_frequent_answers_come_first(videos: Path, tmp_path: Path) -> N
     assert frequent_answers(questions, 2) == ["a", "c"]
 
 
-def test_frames_are_drawn_by_seed_epoch_and_place_alone(videos: Path, tmp_path: Path) -> None:
+def test_frames_are_sampled_by_seed_epoch_and_place_alone(videos: Path, tmp_path: Path) -> None:
     rows = [{"video": "video7", "caption": "a"}, {"video": "video7", "caption": "b"}]
     items = read_captioned_videos(write_lines(tmp_path / "a.jsonl", rows), videos).items
 

@@ -22,7 +22,7 @@ def test_nouns_are_counted_and_plurals_with_their_singular() -> None:
     assert not {"dogs", "red", "the", "two", "ga", "."} & set(counts)
 
 
-def test_without_the_tagger_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_tagger_the_way_out_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "textblob.en", None)
     with pytest.raises(ImportError, match=r"hf_prompt_models\[nouns\]"):
         count_nouns(["a dog"])

@@ -33,7 +33,7 @@ ENTRIES: list[dict[str, Any]] = [
 ]
 
 
-def test_each_colour_is_a_record_with_its_pictures_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_each_colour_is_a_record_with_its_images_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number, name in enumerate(["r0", "r2", "r10", "b0", "h0"]):
         write_image(tmp_path / "pictures" / f"{name}.png", red=number)
     products = read_facad(write_json(tmp_path / "meta_all_129927.json", ENTRIES), tmp_path / "pictures")
@@ -52,7 +52,7 @@ def test_colours_of_a_product_are_never_parted(tmp_path: Path) -> None:
     assert not {product.id for product in parts["train"]} & {product.id for product in parts["test"]}
 
 
-def test_pictures_that_were_not_fetched_are_left_out_if_asked(tmp_path: Path) -> None:
+def test_images_that_were_not_fetched_are_left_out_if_asked(tmp_path: Path) -> None:
     write_image(tmp_path / "r2.png")
     products = read_facad(write_json(tmp_path / "meta.json", ENTRIES), tmp_path).readable("skip", progress=False)
     assert [image.name for product in products for image in product.images] == [str(tmp_path / "r2.png")]

@@ -36,7 +36,7 @@ def test_examples_come_in_their_order_and_the_question_last(tmp_path: Path) -> N
     assert asked.texts[-1] == "Q: What is this? A: This is a"
 
 
-def test_a_question_without_one_of_its_pictures_is_of_no_use(tmp_path: Path) -> None:
+def test_a_question_without_one_of_its_images_is_of_no_use(tmp_path: Path) -> None:
     for name in ("image_2", "question_image"):
         write_image(tmp_path / ENTRY[name])
     episodes = read_episodes(write_json(tmp_path / NAME, [ENTRY]))

@@ -68,7 +68,7 @@ def test_a_line_that_is_no_product_is_named(folder: Path, change: dict[str, Any]
         read_products(path)
 
 
-def test_pictures_are_needed_as_a_list_or_as_one_but_may_be_none(folder: Path) -> None:
+def test_images_are_needed_as_a_list_or_as_one_but_may_be_none(folder: Path) -> None:
     without = {name: value for name, value in GOOD.items() if name != "image"}
     with pytest.raises(ValueError, match="line 1: 'images' must be a list"):
         read_products(write_json_lines(folder / "products.jsonl", [without]))

@@ -37,7 +37,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return write_json(tmp_path / "questions.json", QUESTIONS), write_json(tmp_path / "annotations.json", ANNOTATIONS)
 
 
-def test_questions_meet_their_answers_and_pictures_by_their_ids(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_questions_meet_their_answers_and_images_by_their_ids(files: tuple[Path, Path], tmp_path: Path) -> None:
     write_image(tmp_path / "val2014" / "COCO_val2014_000000000042.jpg", red=200)
     questions = read_visual_questions(*files, tmp_path / "val2014")
     assert [(question.id, question.question_id) for question in questions] == [
@@ -58,7 +58,7 @@ def test_questions_may_come_without_answers(files: tuple[Path, Path], tmp_path: 
         _ = question.answer
 
 
-def test_examples_are_drawn_by_the_seed_from_other_pictures(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_examples_are_sampled_by_the_seed_from_other_images(files: tuple[Path, Path], tmp_path: Path) -> None:
     questions = read_visual_questions(*files, tmp_path)
     episode = with_shots(questions[0], questions, shots=1, seed=0)
     assert episode.texts == ("Question: Is it? Answer: yes", "Question: What colour? Answer:")

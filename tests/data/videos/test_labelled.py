@@ -201,7 +201,7 @@ def test_what_is_broken_in_several_sets_is_listed_at_once(directory: Path, tmp_p
         whole.select([1]).readable("skip")
 
 
-def test_all_broken_videos_that_would_be_drawn_are_listed(directory: Path) -> None:
+def test_all_broken_videos_that_would_be_sampled_are_listed(directory: Path) -> None:
     for name in ("jump/c.avi", "run/deep/d.mp4"):
         (directory / name).write_bytes(b"")
     with pytest.raises(UnreadableVideoError, match=r"(?s)2 files.*c\.avi.*d\.mp4"):

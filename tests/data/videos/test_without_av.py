@@ -61,7 +61,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_images_and_frames_work_and_each_video_file_says_what_to_install(said: list[str]) -> None:
+def test_images_and_frames_work_and_each_video_file_reports_what_to_install(said: list[str]) -> None:
     assert len(said) == 4
     assert all("pip install av" in line for line in said)
     assert ["clip.mp4" in line for line in said] == [True, False, True, False]

@@ -159,7 +159,7 @@ def test_a_converted_folder_is_complete_for_a_pipeline(backbone: Path, tmp_path:
 
 
 @pytest.mark.parametrize("head", ["meanP", "Conv_1D", "LSTM", "Transf"])
-def test_the_number_of_frames_can_be_said(head: str, backbone: Path, tmp_path: Path) -> None:
+def test_the_number_of_frames_can_be_set(head: str, backbone: Path, tmp_path: Path) -> None:
     file = write_original(tmp_path / "vit.pt", Original(VOCABULARY, head))
     model, report = convert_from_original(file, backbone, NAMES, num_frames=16)
     assert model.config.num_frames == 16
@@ -209,7 +209,7 @@ def test_a_model_of_mmaction2_gives_its_probabilities(backbone: Path, tmp_path: 
         convert_from_original(file, backbone, NAMES, num_frames=4)
 
 
-def test_what_mmengine_keeps_beside_the_weights_is_left_out(backbone: Path, tmp_path: Path) -> None:
+def test_what_mmengine_keeps_next_to_the_weights_is_left_out(backbone: Path, tmp_path: Path) -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()
@@ -349,7 +349,7 @@ def test_other_files_are_refused(content: Any, message: str, backbone: Path, tmp
         convert_from_original(tmp_path / "other.pt", backbone, NAMES)
 
 
-def test_an_attack_beside_the_tensors_does_nothing(backbone: Path, tmp_path: Path) -> None:
+def test_an_attack_next_to_the_tensors_does_nothing(backbone: Path, tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:
             return os.mkdir, (str(tmp_path / "mark"),)
@@ -394,7 +394,7 @@ def test_another_backbone_is_refused_with_its_sizes(
     assert (backbone / "config.json").is_file()
 
 
-def test_other_attention_heads_than_the_originals_are_said(tmp_path: Path) -> None:
+def test_other_attention_heads_than_the_originals_are_reported(tmp_path: Path) -> None:
     folder = write_backbone(tmp_path / "clip", num_attention_heads=4)
     file = write_original(tmp_path / "vit.pt", Original(VOCABULARY, "meanP"))
     _, report = convert_from_original(file, folder, NAMES)
@@ -439,7 +439,7 @@ def test_one_class_is_enough(backbone: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"), [("id,name\n1,dog\n0,cat\n", "class 0 has the id '1'"), ("id,name\n0,dog\n2,cat\n", "class 1")]
 )
-def test_rows_and_not_ids_are_the_order_and_a_difference_is_said(
+def test_rows_and_not_ids_are_the_order_and_a_difference_is_reported(
     table: str, said: str, backbone: Path, tmp_path: Path
 ) -> None:
     names, report = run(tmp_path, backbone, table)

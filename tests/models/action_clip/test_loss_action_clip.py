@@ -64,7 +64,7 @@ def test_the_target_of_a_row_is_spread_over_its_matches() -> None:
 # -- in the model ----------------------------------------------------------------------------------------------------
 
 
-def test_training_compares_videos_with_the_sentences_that_were_drawn(openai_clip: Path) -> None:
+def test_training_compares_videos_with_the_sentences_that_were_sampled(openai_clip: Path) -> None:
     model = build(openai_clip).double().train()
     frames = torch.randn(6, 2, 24, dtype=torch.float64)
     torch.manual_seed(5)
@@ -117,7 +117,7 @@ def test_a_frozen_text_tower_is_trained_against_with_the_same_loss(openai_clip: 
 # -- several labels a video ------------------------------------------------------------------------------------------
 
 
-def test_with_several_labels_a_row_is_spread_over_those_that_were_drawn(openai_clip: Path) -> None:
+def test_with_several_labels_a_row_is_spread_over_those_that_were_sampled(openai_clip: Path) -> None:
     model = build(openai_clip, problem_type="multi_label_classification").double().train()
     frames = torch.randn(4, 2, 24, dtype=torch.float64)
     torch.manual_seed(1)
@@ -186,7 +186,7 @@ def test_draws_say_the_sentences_whatever_else_is_in_the_batch(openai_clip: Path
             model(frame_embeds=frames, labels=SEVERAL, draws=wrong)
 
 
-def test_each_of_a_videos_labels_is_drawn(openai_clip: Path) -> None:
+def test_each_of_a_videos_labels_is_sampled(openai_clip: Path) -> None:
     labels = torch.tensor([[1.0, 0, 1]]).expand(40, 3)
     draws = torch.randint(2**31, (40, 2), generator=torch.Generator().manual_seed(0))
     classes = ActionClipForVideoClassification._draw_classes(labels, draws[:, 1]).tolist()

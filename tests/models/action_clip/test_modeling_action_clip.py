@@ -178,7 +178,7 @@ def test_in_eval_mode_text_is_encoded_once(guard: Callable, model: ActionClipFor
     assert torch.equal(logits[0], logits[2])
 
 
-def test_in_train_mode_only_the_drawn_sentences_are_encoded_and_equal_ones_once(openai_clip: Path) -> None:
+def test_in_train_mode_only_the_sampled_sentences_are_encoded_and_equal_ones_once(openai_clip: Path) -> None:
     model = build(openai_clip, templates=["a photo of {}"]).train()
     with counting(model) as calls:
         for labels in ([0, 0, 0, 0], [0, 1, 2, 2]):
@@ -272,7 +272,7 @@ def trained(model: ActionClipForVideoClassification) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def test_the_configuration_says_what_is_trained(openai_clip: Path, tmp_path: Path) -> None:
+def test_the_configuration_gives_what_is_trained(openai_clip: Path, tmp_path: Path) -> None:
     for trainable, text, image in (("all", True, True), ("image", False, True), ("head", False, False)):
         built = build(openai_clip, trainable=trainable, post_network="conv1d")
         built.save_pretrained(tmp_path / trainable)
@@ -416,7 +416,7 @@ def test_attention_heads_that_do_not_divide_the_features_are_refused(openai_clip
         build(openai_clip, post_network="transf", head_num_attention_heads=5)
 
 
-def test_a_model_without_classes_asks_for_them(model: ActionClipForVideoClassification) -> None:
+def test_a_model_without_classes_requests_them(model: ActionClipForVideoClassification) -> None:
     model.config.prompt_token_ids = None
     model._classes_changed()
     with pytest.raises(ValueError, match="set_classes"):

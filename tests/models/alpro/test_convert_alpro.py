@@ -95,7 +95,7 @@ def inputs() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @torch.no_grad()
-def test_a_converted_model_says_what_the_original_would(layout: str, tmp_path: Path) -> None:
+def test_a_converted_model_reports_what_the_original_would(layout: str, tmp_path: Path) -> None:
     tensors = original(layout)
     file = write(tmp_path, tensors)
     _, report = convert_from_original(file, little.tokenizer(), tmp_path / "out")

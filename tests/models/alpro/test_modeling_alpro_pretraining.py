@@ -244,7 +244,7 @@ def test_a_loss_without_its_inputs_is_none(training: bool) -> None:
     assert found("input_ids", "crop", "mlm") == set()
 
 
-def test_a_batch_of_one_has_no_negatives_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_batch_of_one_has_no_negatives_and_reports_it(caplog: pytest.LogCaptureFixture) -> None:
     model = pretraining()
     batch = inputs(1)
     output = model(**batch)

@@ -126,7 +126,7 @@ def test_a_prompter_of_another_size_is_refused(prompter: AlproPrompter) -> None:
         ([], "empty"),
     ],
 )
-def test_lists_that_cannot_be_told_apart_are_refused(
+def test_lists_that_cannot_be_distinguished_are_refused(
     entities: list[str], message: str, model: AlproForPreTraining
 ) -> None:
     with pytest.raises(ValueError, match=message):

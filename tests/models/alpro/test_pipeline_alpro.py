@@ -88,7 +88,7 @@ def test_an_index_of_another_model_is_refused(pipe: VideoTextRetrievalPipeline, 
         ("empty", "There are no videos in"),
     ],
 )
-def test_where_there_is_no_video_it_says_so(
+def test_where_there_is_no_video_this_is_reported(
     videos: Any, message: str, pipe: VideoTextRetrievalPipeline, clips: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -73,7 +73,7 @@ def test_a_converted_folder_is_complete_for_a_pipeline(openai_clip: Path, tmp_pa
     assert {prediction["label"] for prediction in predictions} == set(NAMES[:3])
 
 
-def test_the_report_says_what_was_read(openai_clip: Path, tmp_path: Path) -> None:
+def test_the_report_lists_what_was_read(openai_clip: Path, tmp_path: Path) -> None:
     file = write_original(tmp_path / "run", openai_clip, NAMES, new_context(4), extra=torch.zeros(1))
     _, report = convert_from_original(file, openai_clip, NAMES)
     text = "\n".join(report)
@@ -101,7 +101,7 @@ def test_a_model_in_parallel_is_read_without_its_prefix(openai_clip: Path, tmp_p
     assert any("token_suffix: fits" in line for line in report)
 
 
-def test_without_buffers_the_report_says_that_nothing_could_be_checked(openai_clip: Path, tmp_path: Path) -> None:
+def test_without_buffers_the_report_lists_that_nothing_could_be_checked(openai_clip: Path, tmp_path: Path) -> None:
     file = write_original(tmp_path, openai_clip, NAMES, new_context(3), token_prefix=None, token_suffix=None)
     _, report = convert_from_original(file, openai_clip, NAMES)
     assert sum("it cannot be checked" in line for line in report) == 2
@@ -151,7 +151,7 @@ def test_another_backbone_is_refused_though_its_width_agrees(
     assert not (tmp_path / "converted").exists()
 
 
-def test_other_classes_are_said_of_shared_context_and_refused_of_class_specific(
+def test_other_classes_are_reported_for_shared_context_and_refused_of_class_specific(
     openai_clip: Path, tmp_path: Path
 ) -> None:
     shared = write_original(tmp_path / "shared", openai_clip, NAMES, new_context(3))
@@ -196,7 +196,7 @@ def test_what_is_no_prompt_of_coop_is_refused(
     assert not (tmp_path / "converted").exists()
 
 
-def test_an_attack_in_place_of_a_tensor_does_nothing(openai_clip: Path, tmp_path: Path) -> None:
+def test_an_attack_instead_of_a_tensor_does_nothing(openai_clip: Path, tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> Any:
             return os.mkdir, (str(tmp_path / "mark"),)

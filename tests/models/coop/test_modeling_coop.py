@@ -114,7 +114,7 @@ def test_the_longest_name_that_fits_is_taken_and_a_longer_one_named(position: st
     coop(openai_clip, ["cat", long], n_ctx=15, class_token_position=position).get_text_features()
 
 
-def test_a_full_stop_merged_into_the_name_leaves_room_for_one_token_more(openai_clip: Path) -> None:
+def test_a_full_stop_merged_into_the_name_leaves_space_for_one_token_more(openai_clip: Path) -> None:
     coop(openai_clip, [" ".join("x" * 58) + ")"]).get_text_features()
     with pytest.raises(ValueError, match="60 tokens, 59 fit"):
         coop(openai_clip, [" ".join("x" * 59) + ")"])
@@ -207,7 +207,7 @@ def test_names_may_repeat(openai_clip: Path, tmp_path: Path) -> None:
     assert not torch.equal(text_features(loaded)[0], text_features(loaded)[2])
 
 
-def test_a_model_without_classes_says_so(openai_clip: Path) -> None:
+def test_a_model_without_classes_reports_it(openai_clip: Path) -> None:
     clip_config = coop(openai_clip).config.clip_config
     model = CoOpForImageClassification(CoOpConfig(clip_config=clip_config))
     with pytest.raises(ValueError, match="set_classes"):

@@ -322,7 +322,7 @@ def test_the_same_input_gives_the_same_output_and_draws_nothing(vilt: Path) -> N
         assert torch.equal(model(**inputs).proposal_logits, first)
 
 
-def test_a_picture_taller_than_the_pre_training_s_has_interpolated_positions(tmp_path: Path) -> None:
+def test_an_image_taller_than_the_pre_training_s_has_interpolated_positions(tmp_path: Path) -> None:
     folder = dandelin_vilt_b32_mlm(tmp_path, image_size=64)
     image, box = random_image(size=(50, 82)), [5, 5, 30, 60]
     found = proposal_logits(*parts(folder, "logit"), image, PHRASE, [box])
@@ -543,7 +543,7 @@ def test_colours_are_searched_with_a_backbone(vilt: Path) -> None:
     CptProcessor.from_backbone(vilt, mode="multi_color", colors=[(name, rgb) for name, rgb, _ in found])
 
 
-def test_words_about_whole_pictures_need_a_blank_and_pixels(vilt: Path, lxmert: Path) -> None:
+def test_words_about_whole_images_need_a_blank_and_pixels(vilt: Path, lxmert: Path) -> None:
     with pytest.raises(ValueError, match=r"has one \[MASK\]"):
         CptProcessor.from_backbone(vilt).for_words([random_image()], "a photo", ["red"])
     with pytest.raises(ValueError, match="instead of complete images"):
@@ -553,7 +553,7 @@ def test_words_about_whole_pictures_need_a_blank_and_pixels(vilt: Path, lxmert: 
 # -- refusals and the answer -----------------------------------------------------------------------------------------
 
 
-def test_a_backbone_that_fills_in_no_blanks_about_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_backbone_that_fills_in_no_blanks_about_images_is_refused(tmp_path: Path) -> None:
     config = BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1, intermediate_size=8, vocab_size=9)
     BertForMaskedLM(config).save_pretrained(tmp_path)
     with pytest.raises(TypeError, match=r"bert.*ViltForMaskedLM"):

@@ -118,7 +118,7 @@ def test_a_predicate_is_scored_in_both_directions(vilt: Path) -> None:
             assert logits[0, pair, direction, 1:].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_training_says_the_predicate_where_it_fits_and_negative_words_elsewhere(vilt: Path) -> None:
+def test_training_reports_the_predicate_where_it_fits_and_negative_words_elsewhere(vilt: Path) -> None:
     model = CptForRelationDetection.from_backbone(vilt, PREDICATES)
     assert model.config.id2label[0] == "no relation"
     image, boxes = random_image(0, SIZE), random_boxes(3, SIZE)

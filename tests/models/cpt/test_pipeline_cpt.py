@@ -62,13 +62,13 @@ def test_files_arrays_and_lists_of_inputs_are_taken(pipe: VisualGroundingPipelin
     assert pipe([asked(), asked(boxes=BOXES[:2])]) == [answers, pipe(asked(boxes=BOXES[:2]))]
 
 
-def test_boxes_are_cut_to_whole_pixels_of_the_picture(pipe: VisualGroundingPipeline) -> None:
+def test_boxes_are_cut_to_whole_pixels_of_the_image(pipe: VisualGroundingPipeline) -> None:
     (answer,) = pipe(asked(boxes=[[-0.5, 3.9, 70.9, 20.2]]))
     assert answer["score"] == 1.0
     assert list(answer["box"].values()) == [0, 3, 70, 20]
 
 
-def test_masks_stand_in_place_of_boxes(pipe: VisualGroundingPipeline) -> None:
+def test_masks_replace_boxes(pipe: VisualGroundingPipeline) -> None:
     mask = np.zeros((50, 70), dtype=bool)
     mask[10:20, 5:30] = True
     mask[15:40, 5:10] = True
@@ -186,7 +186,7 @@ def test_proposals_of_a_model_that_proposes_none_are_refused(pipe: VisualGroundi
 # -- the plot of the answer ------------------------------------------------------------------------------------------
 
 
-def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:
+def test_the_answer_is_drawn_on_the_image(pipe: VisualGroundingPipeline, tmp_path: Path) -> None:
     random_image(size=(140, 100)).save(tmp_path / "photo.jpg")
     boxes = [[10, 60, 50, 90], [60, 40, 130, 95]]
     answers = ground_and_draw(pipe, tmp_path / "photo.jpg", "the horse", tmp_path / "out" / "answer.png", boxes=boxes)
@@ -201,12 +201,12 @@ def test_the_answer_is_drawn_on_the_picture(pipe: VisualGroundingPipeline, tmp_p
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["answer.png"]
 
 
-def test_a_picture_of_no_known_format_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_an_image_of_no_known_format_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not an image format"):
         ground_and_draw(None, "nowhere.jpg", "the horse", tmp_path / "answer.txt")  # type: ignore[arg-type]
 
 
-def test_drawing_leaves_the_picture_as_it_was() -> None:
+def test_drawing_leaves_the_image_as_it_was() -> None:
     image = random_image(size=SIZE)
     box = {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
     drawn = draw_grounding(image, [{"score": 0.5, "label": "ein Pferd – schön", "box": box}])

@@ -86,7 +86,7 @@ def test_the_regions_of_a_copy_are_painted_and_no_others(vilt: Path) -> None:
     assert pixels[1, 48, 80].tolist() == [240, 0, 30]
 
 
-def test_masks_are_painted_in_place_of_boxes(processor: CptProcessor) -> None:
+def test_masks_are_painted_instead_of_boxes(processor: CptProcessor) -> None:
     image, box = random_image(), [5, 6, 40, 30]
     full, part = np.zeros((2, 40, 60), dtype=bool)
     full[6:30, 5:40] = True
@@ -124,7 +124,7 @@ def test_regions_that_do_not_fit_are_refused_by_example(processor: CptProcessor)
 # -- sentences -------------------------------------------------------------------------------------------------------
 
 
-def test_the_phrase_stands_in_the_template_without_full_stops(processor: CptProcessor) -> None:
+def test_the_phrase_is_in_the_template_without_full_stops(processor: CptProcessor) -> None:
     inputs = processor(images=random_image(), text=" the  horse. watched by the woman. ", boxes=[[0, 0, 9, 9]])
     assert sentence(processor, inputs) == "[CLS] the horse watched by the woman is in [MASK] color. [SEP]"
     (place,) = inputs["mask_positions"].flatten().tolist()
@@ -270,7 +270,7 @@ def test_choices_survive_saving_in_order(vilt: Path, tmp_path: Path) -> None:
         assert torch.equal(loaded(**inputs)[name], tensor), name
 
 
-def test_a_processor_without_pictures_is_saved_and_loaded(visualbert: Path, tmp_path: Path) -> None:
+def test_a_processor_without_images_is_saved_and_loaded(visualbert: Path, tmp_path: Path) -> None:
     CptProcessor.from_backbone(visualbert).save_pretrained(tmp_path)
     loaded = AutoProcessor.from_pretrained(tmp_path)
     assert loaded.image_processor is None
@@ -292,7 +292,7 @@ def test_reference_phrases_are_phrases(vilt: Path) -> None:
         CptProcessor.from_backbone(vilt, reference_phrases=["[MASK]"])
 
 
-def test_a_picture_of_which_no_patch_is_left_is_refused(processor: CptProcessor) -> None:
+def test_an_image_of_which_no_patch_is_left_is_refused(processor: CptProcessor) -> None:
     with pytest.raises(ValueError, match="a picture of 900 x 10 pixels"):
         processor(images=random_image(size=(900, 10)), text="the horse", boxes=[[0, 0, 9, 9]])
 

@@ -119,7 +119,7 @@ def test_a_vision_side_from_scratch_has_new_weights_and_trains_its_batch_norms(t
 
 @pytest.mark.parametrize("size", [(60, 30), (30, 60), (64, 64), (200, 100)])
 @pytest.mark.parametrize("vision", ["resnet", "clip"])
-def test_pictures_are_padded_with_black_to_a_square_and_none_of_them_is_cut(
+def test_images_are_padded_with_black_to_a_square_and_none_of_them_is_cut(
     vision: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     folder = resnet_folder() if vision == "resnet" else openai_clip_vit_base_patch32(tmp_path / "clip")

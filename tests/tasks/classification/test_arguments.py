@@ -58,7 +58,7 @@ def test_a_flag_about_the_schedule_turns_the_recipes_off(flags: tuple[str, str])
     assert not parse(*flags).own_schedule
 
 
-def test_one_seed_may_be_said_either_way() -> None:
+def test_one_seed_may_be_written_either_way() -> None:
     assert parse().data.seeds == [1]
     assert parse("--seed", "7").data.seeds == [7]
     assert parse("--seeds", "1", "2", "3").data.seeds == [1, 2, 3]
@@ -74,14 +74,14 @@ def test_one_seed_may_be_said_either_way() -> None:
         (("--unheard_of", "1"), "--unheard_of"),
     ],
 )
-def test_wrong_flags_are_said(flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture) -> None:
+def test_wrong_flags_are_reported(flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         parse(*flags)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_missing_flags_are_said(capsys: pytest.CaptureFixture) -> None:
+def test_missing_flags_are_reported(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         task_named("image-classification").parse_training(recipe_coop.RECIPE, REQUIRED[:6], "train.py coop")
     assert "required: --output_dir" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_logits_are_the_models_for_any_batch(images: int, exported: tuple[PreTra
     assert report.relative_difference < 1e-5
 
 
-def test_the_file_says_what_is_needed_to_use_it(exported: tuple[PreTrainedModel, Path, OnnxExport]) -> None:
+def test_the_file_reports_what_is_needed_to_use_it(exported: tuple[PreTrainedModel, Path, OnnxExport]) -> None:
     model, path, report = exported
     metadata = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     assert json.loads(metadata["id2label"]) == {str(index): name for index, name in enumerate(NAMES)}

@@ -34,7 +34,7 @@ def one_by_one(model: object, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_texts_are_those_written_one_by_one(batch_size: int) -> None:
+def test_texts_are_those_generated_one_by_one(batch_size: int) -> None:
     model = made("frozen", "llama")
     written = generate_texts(model, model.processor, EXAMPLES, {"max_new_tokens": 5}, batch_size, progress=False)
     assert written.texts == one_by_one(model, 5)
@@ -52,7 +52,7 @@ def test_a_text_ends_where_the_end_token_stands() -> None:
     assert generate_texts(model, model.processor, EXAMPLES, never, progress=False).ended == [False] * 5
 
 
-def test_processes_that_share_the_weights_write_the_same(tmp_path: Path) -> None:
+def test_processes_that_share_the_weights_generate_the_same(tmp_path: Path) -> None:
     model = make("mantis", "llama")
     model.save_pretrained(tmp_path / "model", save_backbone=True)
     done = run_program(
@@ -88,7 +88,7 @@ def test_rows_can_be_read_by_people() -> None:
     )
 
 
-def test_captions_of_a_picture_are_references_for_one_text() -> None:
+def test_captions_of_an_image_are_references_for_one_text() -> None:
     first, second = EXAMPLES[0], EXAMPLES[2]
     again = replace(first, target="a mug", references=("a mug",))
     grouped = one_for_each_prompt([first, second, again])
