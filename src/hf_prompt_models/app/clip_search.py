@@ -59,7 +59,7 @@ class ClipSearch:
     def __init__(self, model_dir: Path, options: Options, index_directory: Path = INDEX_DIRECTORY):
         if options.clips is None:
             raise ValueError(
-                f"{model_dir} retrieves videos from a folder of yours, but no folder was passed. Pass --clips FOLDER."
+                f"{model_dir} retrieves videos from a folder, but no folder was passed. Pass --clips FOLDER."
             )
         if not options.clips.is_dir():
             raise ValueError(

@@ -173,14 +173,14 @@ def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list
     classes = _read_sample(path)["classes"]
     if list(classes) != list(images.class_names):
         raise ValueError(
-            f"The few-shot sample {path} has other classes than {images.source}. Pass the data that the sample "
-            "was drawn from."
+            f"The few-shot sample {path} has other classes than {images.source}. Pass the data that it "
+            "was sampled from."
         )
     index = {name: place for place, name in enumerate(images.names)}
     names = [name for drawn in classes.values() for name in drawn]
     if missing := [name for name in names if name not in index]:
         raise ValueError(
             f"{images.source} lacks {len(missing)} {images.kind}(s) of the few-shot sample {path}: "
-            f"{', '.join(missing[:5])}. Restore these files, or pass the data that the sample was drawn from."
+            f"{', '.join(missing[:5])}. Restore these files, or pass the data that it was sampled from."
         )
     return [index[name] for name in names]

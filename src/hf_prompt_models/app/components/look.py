@@ -36,7 +36,7 @@ THEME = gr.themes.Default(
 
 CSS = """
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
-/* A clip stands below its label. Gradio's trimming would fetch a program from elsewhere. */
+/* A video is below its label. The trimming of Gradio would load code from elsewhere. */
 .block > .video-container { margin-top: 32px; height: calc(100% - 32px) !important; }
 [aria-label="Trim video to selection"], [aria-label="Reset video to initial value"] { display: none !important; }
 .plain > .html-container { padding: 0 !important; }

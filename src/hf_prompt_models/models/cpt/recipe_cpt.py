@@ -100,7 +100,7 @@ class CptRecipe(VisualGroundingRecipe[Arguments]):
     examples = (
         "--backbone dandelin/vilt-b32-mlm --train_dir train --test_dir test --shots 16 --output_dir mine",
         "--backbone playground --train_dir scenes/train --test_dir scenes/test --shots 4 --seeds 0 --output_dir mine",
-        "--backbone dandelin/vilt-b32-mlm --train_dir train.json --train_images pictures --train_proposals boxes.json "
+        "--backbone dandelin/vilt-b32-mlm --train_dir train.json --train_images images --train_proposals boxes.json "
         "--test_dir test.json --output_dir mine",
     )
 
