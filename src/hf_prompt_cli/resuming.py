@@ -13,14 +13,14 @@ from hf_prompt_models.utils.files import list_directory
 RESUME, OVERWRITE = "--resume_from_checkpoint", "--overwrite_output_dir"
 
 
-def how_to_resume(command: str, flags: Sequence[str], began: float, cured: bool = True) -> str:
+def how_to_resume(command: str, flags: Sequence[str], began: float, fixed: bool = True) -> str:
     """Return the sentences that report what was kept and how to resume.
 
     Args:
         command: The command line that was run.
         flags: The command line after the method, with the flags of a file.
         began: Start time in seconds since the epoch. Older files in the folder are not from this run.
-        cured: Whether the same command can continue without a fix.
+        fixed: Whether the same command can continue without a fix.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--output_dir", "--output-dir")
@@ -31,13 +31,13 @@ def how_to_resume(command: str, flags: Sequence[str], began: float, cured: bool 
         return "Nothing was written. Fix the problem above and rerun the same command."
     kept = checkpoints_since(Path(given.output_dir), began)
     begun = began_since(Path(given.output_dir), began)
-    if not begun or not (kept or cured):
+    if not begun or not (kept or fixed):
         return "No training step was run. Fix the problem above and rerun the same command."
     resume = command if given.resume_from_checkpoint == "true" else f"{command} {RESUME} true"
     if given.overwrite_output_dir not in (None, "false"):
         resume = f"{resume} {OVERWRITE} false"  # true would remove the run that is to be resumed
     said = f"Kept: {', '.join(kept)}." if kept else "No checkpoint was written yet."
-    return f"{said} {'Resume with' if cured else 'Fix the problem, then resume with'}: {resume}"
+    return f"{said} {'Resume with' if fixed else 'Fix the problem, then resume with'}: {resume}"
 
 
 def began_since(output_dir: Path, began: float) -> list[Path]:

@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     typed_command = shlex.join(["hf-prompt", "train", method, *typed])
     with ending(
         lambda: how_to_resume(typed_command, flags, began),
-        fix=lambda: how_to_resume(typed_command, flags, began, cured=False),
+        fix=lambda: how_to_resume(typed_command, flags, began, fixed=False),
     ):
         parser = parser_of(method)
         flags = with_flags_of_file(parser, typed)

@@ -60,8 +60,8 @@ def test_both_forms_mean_the_same(tmp_path: Path) -> None:
     [
         (corners, r"extends beyond the image of 60 x 40 pixels.*pass box_format xyxy"),
         (shares, r"relative coordinates, but the image has 60 x 40 pixels.* multiply"),
-        (lambda box: [box[0] - 8, *box[1:]], "leaves the image"),
-        (lambda box: [box[0], box[1] + 20, *box[2:]], "leaves the image"),
+        (lambda box: [box[0] - 8, *box[1:]], "extends beyond the image"),
+        (lambda box: [box[0], box[1] + 20, *box[2:]], "extends beyond the image"),
     ],
 )
 def test_boxes_that_leave_the_image_are_refused_by_image_and_box(
@@ -106,7 +106,7 @@ def test_the_pipeline_takes_either_form_and_refuses_boxes_past_the_edge() -> Non
     asked: dict[str, Any] = {"image": image, "text": "the key"}
     expected = ground(asked | {"boxes": [corners(box) for box in BOXES]})
     assert ground(asked | {"boxes": BOXES}, box_format="xywh") == expected
-    for box, reason in (([5, 5, 90, 30], "leaves the image"), ([0.1, 0.1, 0.5, 0.5], "shares"), ([30, 2, 30, 38], "")):
+    for box, reason in (([5, 5, 90, 30], "extends beyond the image"), ([0.1, 0.1, 0.5, 0.5], "relative coordinates"), ([30, 2, 30, 38], "")):
         with pytest.raises(ValueError, match=f"Box 1: .*{reason}"):
             ground(asked | {"boxes": [corners(BOXES[0]), box]})
     with pytest.raises(ValueError, match="as box_format"):
