@@ -129,7 +129,7 @@ def test_a_converted_prompt_is_the_original(case: str, folder: Path, tmp_path: P
 def test_a_file_of_another_method_is_refused(folder: Path, tmp_path: Path) -> None:
     state = original("kgcoop", dict(build(folder, "kgcoop").prompt_learner.named_parameters()))
     file = write(tmp_path / "model.pth.tar-5", state)
-    with pytest.raises(ValueError, match=r"holds no 'prompt_learner.ctx'.*It holds ctx"):
+    with pytest.raises(ValueError, match=r"contains no 'prompt_learner.ctx'.*It contains ctx"):
         convert("maple", file, folder, tmp_path / "converted")
     with pytest.raises(ValueError, match="contains no prompts"):
         convert("ivlp", file, folder, tmp_path / "converted")

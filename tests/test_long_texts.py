@@ -120,7 +120,7 @@ def test_a_long_entity_is_refused_by_its_prompt() -> None:
 def test_a_long_few_shot_prompt_is_refused() -> None:
     text, images = build_fewshot_prompt("", [(PICTURE, LONG)] * 30, (PICTURE, "it is"))
     processor = FrozenProcessor.from_backbone(LM_DIR, CLIP_DIR)
-    with pytest.raises(ValueError, match="of the language model"):
+    with pytest.raises(ValueError, match="but the language model has"):
         processor(images=[images], text=[text])
 
 

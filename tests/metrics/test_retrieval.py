@@ -69,10 +69,10 @@ def test_the_whole_dictionary_by_hand() -> None:
         (np.zeros(3), None, "with at least one of each"),
         (np.zeros((2, 3)), None, "2 queries and 3 candidates"),
         (np.full((2, 2), np.nan), None, "contain NaN"),
-        (np.zeros((2, 3)), [0], "2 candidate indices"),
+        (np.zeros((2, 3)), [0], "candidate indices of 2 targets"),
         (np.zeros((2, 3)), [0.0, 1.0], "candidate indices of 2 targets, got dtype float64"),
         (np.zeros((2, 3)), [0, 3], "0 to 2, got 0 to 3"),
-        (np.zeros((2, 3)), [-1, 1], "0 to 2; they are -1 to 1"),
+        (np.zeros((2, 3)), [-1, 1], "0 to 2, got -1 to 1"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(scores: np.ndarray, targets: list[int] | None, message: str) -> None:

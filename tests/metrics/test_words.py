@@ -26,7 +26,7 @@ def test_one_reference_is_a_list_of_one() -> None:
     ("predictions", "references", "message"),
     [
         ([], [], "and at least one, got 0 predictions"),
-        (["a", "b"], ["a"], "2 predictions, 1 references"),
+        (["a", "b"], ["a"], "2 predictions and 1 references"),
         (["a"], [[]], "Prediction 0 has no reference"),
         ("ab", ["a", "b"], "Expected lists of texts"),
         (["a", "b"], "ab", "Expected lists of texts"),

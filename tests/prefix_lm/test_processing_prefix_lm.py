@@ -123,7 +123,7 @@ def test_an_empty_suffix_is_named(suffix: str, processor: ProcessorMixin) -> Non
 def test_other_wrong_suffixes_are_named(processor: ProcessorMixin) -> None:
     with pytest.raises(ValueError, match="1 suffixes for 2 examples"):
         processor(text=["a", "b"], suffix=["red"])
-    with pytest.raises(ValueError, match="holds <image>"):
+    with pytest.raises(ValueError, match="contains <image>"):
         processor(text=["a"], suffix=["a <image>"])
 
 

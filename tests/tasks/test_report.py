@@ -339,8 +339,8 @@ def test_targets_of_one_name_are_refused(tmp_path: Path) -> None:
         ("[]", "expected a dict, got list"),
         ('{"seeds": {}}', "data is missing"),
         ({"protocol": "zero"}, "the protocol 'zero' is not one of few-shot, base-to-new, cross-dataset"),
-        ({"shots": "16"}, "shots must be of type int, not str"),
-        ({"shots": True}, "shots must be of type int, not bool"),
+        ({"shots": "16"}, "shots must be of type int, got str"),
+        ({"shots": True}, "shots must be of type int, got bool"),
         ({"seeds": {}}, "there are no seeds"),
         ({"protocol": "base-to-new"}, "the test on base and new is missing"),
         ({"tests": {"test": entry("DTD", 0.5, 50.0)}}, "mean must be a number from 0 to 1, got 50.0"),
@@ -352,7 +352,7 @@ def test_other_json_is_refused_by_name(tmp_path: Path, text: str | dict[str, Any
     path = tmp_path / "results.json"
     path.write_text(text if isinstance(text, str) else json.dumps(few_shot("DTD", 4, 0.5) | text))
     with pytest.raises(
-        ValueError, match=rf"{re.escape(str(path))} is not a result that `hf-prompt train` wrote:  .*{message}"
+        ValueError, match=rf"{re.escape(str(path))} is not a result that `hf-prompt train` wrote: .*{message}"
     ):
         accuracies_of(read_result(path))
 

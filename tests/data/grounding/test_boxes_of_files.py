@@ -106,7 +106,11 @@ def test_the_pipeline_takes_either_form_and_refuses_boxes_past_the_edge() -> Non
     asked: dict[str, Any] = {"image": image, "text": "the key"}
     expected = ground(asked | {"boxes": [corners(box) for box in BOXES]})
     assert ground(asked | {"boxes": BOXES}, box_format="xywh") == expected
-    for box, reason in (([5, 5, 90, 30], "extends beyond the image"), ([0.1, 0.1, 0.5, 0.5], "relative coordinates"), ([30, 2, 30, 38], "")):
+    for box, reason in (
+        ([5, 5, 90, 30], "extends beyond the image"),
+        ([0.1, 0.1, 0.5, 0.5], "relative coordinates"),
+        ([30, 2, 30, 38], ""),
+    ):
         with pytest.raises(ValueError, match=f"Box 1: .*{reason}"):
             ground(asked | {"boxes": [corners(BOXES[0]), box]})
     with pytest.raises(ValueError, match="as box_format"):

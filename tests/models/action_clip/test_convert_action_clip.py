@@ -174,7 +174,7 @@ def test_the_number_of_frames_can_be_set(head: str, backbone: Path, tmp_path: Pa
         ({"head": "Transf_cls"}, 4, r"transformer\.pos_embed' of fusion_model_state_dict in .* 3 frames, not for 4"),
         ({"head": "meanP", "joint": True}, 2, r"time_embedding' of model_state_dict in .* for 3 frames, not for 2"),
         ({"head": "Transf"}, 78, "at most 77 frames, but --num_frames is 78"),
-        ({"head": "Transf"}, 0, "at least 1; got 0"),
+        ({"head": "Transf"}, 0, "at least 1, got 0"),
     ],
 )
 def test_a_number_of_frames_that_the_head_does_not_take_is_refused(
@@ -233,7 +233,7 @@ def test_what_mmengine_keeps_next_to_the_weights_is_left_out(backbone: Path, tmp
     assert (
         "left out, because they are not weights of the model: meta, message_hub, optimizer, param_schedulers" in text
     )
-    assert "dropped: 'data_preprocessor.mean' (3 x 1 x 1): the processor" in text
+    assert "dropped: 'data_preprocessor.mean' (3 x 1 x 1): equal to the image settings of the processor" in text
     state["data_preprocessor.std"] = torch.full((3, 1, 1), 57.0)
     write_mmaction2(file, original, state_dict=state)
     with pytest.raises(ValueError, match=r"data_preprocessor\.std in .*epoch_3\.pth is \[57\.0"):
@@ -256,22 +256,25 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], Any]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda clip, head: clip.pop("visual.ln_post.bias"), r"lacks 'visual\.ln_post\.bias' of model_state_dict\."),
+        (
+            lambda clip, head: clip.pop("visual.ln_post.bias"),
+            r"missing tensors: 'visual\.ln_post\.bias' of model_state_dict\.",
+        ),
         (
             lambda clip, head: head.pop("transformer.resblocks.1.attn.in_proj_bias"),
-            r"lacks 'transformer\.resblocks\.1\.attn\.in_proj_bias' of fusion_model_state_dict",
+            r"missing tensors: 'transformer\.resblocks\.1\.attn\.in_proj_bias' of fusion_model_state_dict",
         ),
-        (lambda clip, head: head.pop(DEAD), f"lacks '{DEAD}' of fusion_model_state_dict"),
+        (lambda clip, head: head.pop(DEAD), f"missing tensors: '{DEAD}' of fusion_model_state_dict"),
         (lambda clip, head: clip.update(extra=torch.ones(1)), "unknown tensors: 'extra' of model_state_dict"),
         (lambda clip, head: head.update(extra=torch.ones(1)), "unknown tensors: 'extra' of fusion_model_state_dict"),
         (lambda clip, head: head.update({"shift.weight": torch.ones(DIM, 1, 3)}), r"unknown .*resblocks"),
         (
             lambda clip, head: clip.update({"visual.proj": clip["visual.proj"].T.contiguous()}),
-            r"'visual\.proj' of model_state_dict is \(24, 128\), not \(128, 24\)",
+            r"'visual\.proj' of model_state_dict has the shape \(24, 128\) instead of \(128, 24\)",
         ),
         (
             lambda clip, head: clip.update({"visual.transformer.resblocks.0.mlp.c_fc.bias": torch.ones(7)}),
-            r"mlp\.c_fc\.bias' of model_state_dict is \(7,\), not \(512,\)",
+            r"mlp\.c_fc\.bias' of model_state_dict has the shape \(7,\) instead of \(512,\)",
         ),
         (lambda clip, head: clip["ln_final.weight"].fill_(torch.nan), r"'ln_final\.weight' .* NaN"),
         (lambda clip, head: clip.update(logit_scale=torch.tensor(4)), "'logit_scale' of .* is not a tensor of float"),
@@ -304,7 +307,7 @@ def test_a_shift_in_some_blocks_alone_is_refused(backbone: Path, tmp_path: Path)
     clip = {name.replace("resblocks.0.net.", "resblocks.0."): value for name, value in original.clip_state().items()}
     file = write_original(tmp_path / "vit.pt", original, model_state_dict=clip)
     with pytest.raises(
-        ValueError, match=r"lacks 'visual\.transformer\.resblocks\.0\.net\.\S+.* and 2 more; .*unknown"
+        ValueError, match=r"missing tensors: 'visual\.transformer\.resblocks\.0\.net\.\S+.* and 2 more; .*unknown"
     ):
         convert_from_original(file, backbone, NAMES)
 
@@ -320,7 +323,7 @@ def test_dead_weights_alone_are_no_head(backbone: Path, tmp_path: Path) -> None:
 def test_an_mmaction2_model_without_its_adapter_is_refused(backbone: Path, tmp_path: Path) -> None:
     original = mmaction2_model()
     file = write_mmaction2(tmp_path / "vit.pth", original, state_dict=original.clip_state("clip."))
-    with pytest.raises(ValueError, match=r"lacks 'adapter\.frame_position_embeddings\.weight'"):
+    with pytest.raises(ValueError, match=r"missing tensors: 'adapter\.frame_position_embeddings\.weight'"):
         convert_from_original(file, backbone, NAMES)
     state = {**original.clip_state("clip."), **original.head_state("adapter."), "cls_head.fc.bias": torch.ones(2)}
     write_mmaction2(file, original, state_dict=state)
@@ -337,10 +340,10 @@ def test_an_mmaction2_model_without_its_adapter_is_refused(backbone: Path, tmp_p
         ),
         ({"epoch": 3}, "It has epoch"),
         ({}, "It has nothing"),
-        ([1], "holds a list"),
+        ([1], "contains a list"),
         ({"model_state_dict": {}}, "no fusion_model_state_dict, but model_state_dict"),
         ({"model_state_dict": {1: torch.ones(1)}, "fusion_model_state_dict": {}}, "not a dict of named tensors"),
-        ({"model_state_dict": {}, "fusion_model_state_dict": {}}, "0 there, 2 here"),
+        ({"model_state_dict": {}, "fusion_model_state_dict": {}}, "0 in the checkpoint, 2 in the backbone"),
     ],
 )
 def test_other_files_are_refused(content: Any, message: str, backbone: Path, tmp_path: Path) -> None:
@@ -401,7 +404,8 @@ def test_other_attention_heads_than_the_originals_are_reported(tmp_path: Path) -
     warnings = [line for line in report if "warning" in line]
     assert len(warnings) == 2
     assert (
-        "clip_text_model has 4 attention heads, but the original code uses one head per 64 of its 128" in warnings[0]
+        "clip_text_model of the backbone has 4 attention heads, but the original code uses one head per 64 of its 128"
+        in warnings[0]
     )
 
 

@@ -82,7 +82,7 @@ def test_an_index_of_another_model_is_refused(pipe: VideoTextRetrievalPipeline, 
 @pytest.mark.parametrize(
     ("videos", "message"),
     [
-        ("missing", "is no folder of videos"),
+        ("missing", "is not a folder of videos"),
         ([], "list of videos is empty"),
         (["torn.mp4", "notes.txt"], "None of the 2 videos can be read"),
         ("empty", "There are no videos in"),

@@ -181,9 +181,12 @@ def test_other_classes_are_reported_for_shared_context_and_refused_of_class_spec
         ({"ctx": torch.zeros(0)}, "n_ctx, width"),
         ({"ctx": torch.zeros(3, WIDTH, dtype=torch.long)}, "floating-point"),
         ({"ctx": torch.zeros(70, WIDTH)}, "too long"),
-        ({"ctx": torch.zeros(4, WIDTH)}, "'token_suffix' in .* is .6, 73, 32., not .classes, 72, 32."),
-        ({"token_prefix": torch.zeros(6, 2, WIDTH)}, "'token_prefix' in .* is"),
-        ({"token_suffix": torch.zeros(6, WIDTH)}, "'token_suffix' in .* is"),
+        (
+            {"ctx": torch.zeros(4, WIDTH)},
+            "'token_suffix' in .* has the shape .6, 73, 32. instead of .classes, 72, 32.",
+        ),
+        ({"token_prefix": torch.zeros(6, 2, WIDTH)}, "'token_prefix' in .* has the shape"),
+        ({"token_suffix": torch.zeros(6, WIDTH)}, "'token_suffix' in .* has the shape"),
         ({"ctx": "no tensor"}, "no state_dict of tensors"),
     ],
 )

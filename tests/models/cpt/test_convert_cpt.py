@@ -130,7 +130,7 @@ def without(state: dict[str, torch.Tensor], start: str) -> dict[str, torch.Tenso
             "has 2 layers, but the config.json next to it describes 1000000000",
         ),
         (original_state("oscar"), {"vocab_size": 10**9}, "has another vocab_size"),
-        (original_state("oscar"), {"img_feature_dim": 11}, r"bert.img_embedding.weight is \(16, 10\)"),
+        (original_state("oscar"), {"img_feature_dim": 11}, r"bert.img_embedding.weight has the shape \(16, 10\)"),
         (original_state("oscar"), {"hidden_act": 7}, "config.json is not a configuration of Oscar"),
         ({}, {}, "contains no named tensors"),
     ],

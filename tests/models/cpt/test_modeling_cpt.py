@@ -544,7 +544,7 @@ def test_colours_are_searched_with_a_backbone(vilt: Path) -> None:
 
 
 def test_words_about_whole_images_need_a_blank_and_pixels(vilt: Path, lxmert: Path) -> None:
-    with pytest.raises(ValueError, match=r"has one \[MASK\]"):
+    with pytest.raises(ValueError, match=r"one \[MASK\] in a sentence"):
         CptProcessor.from_backbone(vilt).for_words([random_image()], "a photo", ["red"])
     with pytest.raises(ValueError, match="instead of complete images"):
         CptProcessor.from_backbone(lxmert).for_words([random_image()], "a [MASK] photo", ["red"])

@@ -165,7 +165,7 @@ def test_long_names_are_cut_and_the_template_is_not(vilt: Path) -> None:
         ({"pairs": [[(0, 0), (1, 0)]]}, r"\(0, 0\) is not a pair"),
         ({"pairs": [[(0, 3)]]}, r"\(0, 3\) is not a pair"),
         ({"pairs": [[]]}, "Example 0 has no pairs"),
-        ({"names": [["horse"]]}, "Example 0 has 1 names and 3 regions"),
+        ({"names": [["horse"]]}, "Example 0 has 1 names, but 3 regions"),
         ({"names": [["horse", "[MASK]", "dog"]]}, "special token"),
         ({"colors": ("red", "orange")}, "no colour 'orange' in the palette"),
         ({"template": "{object} is [MASK] {subject}"}, "then {object} once"),

@@ -116,7 +116,7 @@ def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_pa
         ({"image": random_image(), "boxes": [[0, 0, 9, 9]]}, "expects a dict such as"),
         ({"image": random_image(), "text": "a [MASK]", "boxes": [[0, 0, 9, 9]]}, "special token"),
         ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "points": []}, "does not accept points"),
-        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes and 0 masks"),
+        ({"image": random_image(), "text": "a", "boxes": [[0, 0, 9, 9]], "masks": []}, "1 boxes, but 0 masks"),
         ({"image": "nowhere.jpg", "text": "a", "boxes": [[0, 0, 9, 9]]}, "nowhere.jpg"),
         ({"image": random_image(), "text": ["a", "b"], "boxes": [[0, 0, 9, 9]]}, "one phrase as text"),
         ("photo.jpg", "expects a dict such as"),

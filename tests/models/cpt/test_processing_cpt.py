@@ -111,7 +111,7 @@ def test_regions_that_do_not_fit_are_refused_by_example(processor: CptProcessor)
         prepare(boxes=[good, []])
     with pytest.raises(ValueError, match="Example 1: Box 1 is empty"):
         prepare(boxes=[good, [*good, [70, 0, 80, 9]]])
-    with pytest.raises(ValueError, match="Example 1 has 1 boxes and 2 masks"):
+    with pytest.raises(ValueError, match="Example 1 has 1 boxes, but 2 masks"):
         prepare(boxes=[good, good], masks=[[mask], [mask, mask]])
     with pytest.raises(ValueError, match=r"Example 0: Mask 0 has the shape \(60, 40\)"):
         prepare(masks=[[mask.T], [mask]])
@@ -359,7 +359,7 @@ def test_features_that_are_missing_or_do_not_fit_are_refused(lxmert: Path) -> No
     inputs = {"images": random_image(), "text": "the horse", "boxes": random_boxes(2, SIZE)}
     with pytest.raises(ValueError, match="Pass region_features="):
         processor(**inputs)
-    with pytest.raises(ValueError, match="expected 2, one for each copy"):
+    with pytest.raises(ValueError, match="Expected 2 arrays of region features"):
         processor(**inputs, region_features=np.zeros((1, 2, 12)))
     with pytest.raises(ValueError, match="region features for example 0"):
         processor(**inputs, region_features=lambda picture, boxes: np.zeros((1, 12)))

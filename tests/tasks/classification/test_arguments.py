@@ -69,7 +69,7 @@ def test_one_seed_may_be_written_either_way() -> None:
     [
         (("--seed", "1", "--seeds", "1", "2"), "--seed n is the same as --seeds n"),
         (("--seeds", "1", "1"), "expected different --seeds"),
-        (("--shots", "0"), "at least 1; got 0"),
+        (("--shots", "0"), "at least 1, got 0"),
         (("--class_token_position", "back"), "invalid choice: 'back'"),
         (("--unheard_of", "1"), "--unheard_of"),
     ],

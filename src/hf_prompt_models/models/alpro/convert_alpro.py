@@ -388,7 +388,9 @@ def _match_tensors(
         if names
     ]
     if problems:
-        raise ValueError(f"{read.file} is not a {model_class.__name__} of ALPRO: {'; '.join(problems)}.")
+        raise ValueError(
+            f"{read.file} is not a checkpoint of ALPRO for {model_class.__name__}: {'; '.join(problems)}."
+        )
     for name, tensor in taken.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{sources[name]!r} in {read.file} contains NaN or infinity, so training had diverged.")
