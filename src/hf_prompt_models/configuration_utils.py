@@ -86,9 +86,8 @@ class PromptConfig(PreTrainedConfig):
         found = config_dict.get("model_type", cls.model_type)
         if cls is not PromptConfig and found != cls.model_type:
             raise ValueError(
-                f"{str(place)!r} contains a model of type {str(found)[:80]!r}, not {cls.model_type!r}. Load "
-                "it with the class of its type, or create a prompt model from a backbone with "
-                "from_backbone(...)."
+                f"{str(place)!r} contains a model of type {str(found)[:80]!r}, not {cls.model_type!r}. Load it with "
+                "the class of its type, or create a prompt model from a backbone with from_backbone(...)."
             )
         return config_dict, kwargs
 

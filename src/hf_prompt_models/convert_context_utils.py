@@ -149,9 +149,8 @@ def read_prompt(
         found, expected = (tuple(each[name].shape) if name in each else None for each in (tensors, own))
         if found != expected:
             raise ValueError(
-                f"{name} of {read.file} has the shape {found}, but the model with the backbone "
-                f"{str(backbone)!r} has {expected}. Pass a backbone of the size and depth that the checkpoint "
-                "was trained with."
+                f"{name} of {read.file} has the shape {found}, but the model with the backbone {str(backbone)!r} has "
+                f"{expected}. Pass a backbone of the size and depth that the checkpoint was trained with."
             )
     with torch.no_grad():
         for name, parameter in own.items():

@@ -69,9 +69,8 @@ class ClassNames:
         for line, name in enumerate(self.names, start=1):
             if comparable(re.split(f"[{DELIMITERS}]", name)[0]) in place and comparable(name) not in place:
                 raise ValueError(
-                    f"Line {line} of {self.source}, {name!r}, starts with a class folder, but other lines do "
-                    "not have the form folder,name. Write all lines in this form and put names that contain "
-                    "commas in quotes."
+                    f"Line {line} of {self.source}, {name!r}, starts with a class folder, but other lines do not have "
+                    "the form folder,name. Write all lines in this form and put names that contain commas in quotes."
                 )
         if len(self.names) != len(classes):
             raise ValueError(

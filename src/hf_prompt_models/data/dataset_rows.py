@@ -35,9 +35,8 @@ def load_split(source: Any, split: str) -> Any:
         data = data[find_split(data, split, name)]
     if isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise TypeError(
-            "Cannot select rows of a streaming dataset. Train on it with hf_prompt_models.data.streaming, or "
-            "convert a part of it to a dataset: Dataset.from_list(list(stream.take(1000)), "
-            "features=stream.features)."
+            "Cannot select rows of a streaming dataset. Train on it with hf_prompt_models.data.streaming, or convert "
+            "a part of it to a dataset: Dataset.from_list(list(stream.take(1000)), features=stream.features)."
         )
     if not isinstance(data, datasets.Dataset):
         raise TypeError(f"Expected a datasets.Dataset or the name of a dataset, got {type(data).__name__}.")

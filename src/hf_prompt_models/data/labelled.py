@@ -125,9 +125,8 @@ class LabelledFiles(ABC):
             raise ValueError(
                 f"{self.source} has {len(unknown)} class(es) that the model does not have: "
                 f"{', '.join(unknown[:5])}{(' …' if len(unknown) > 5 else '')}. The classes of the model are "
-                f"{', '.join(list(class_names)[:5])}{(' …' if len(class_names) > 5 else '')}. If these are "
-                "other names for the same classes, pass --class_names FILE with rows of the form "
-                "folder,name."
+                f"{', '.join(list(class_names)[:5])}{(' …' if len(class_names) > 5 else '')}. If these are other "
+                "names for the same classes, pass --class_names FILE with rows of the form folder,name."
             )
         place = {label: index[name] for label, name in enumerate(own)}
         labels = [_relabelled(label, place) for label in self.labels]

@@ -129,8 +129,7 @@ def _image_folder(path: Path, image: str) -> Path:
     if len(found) > 1:
         raise ValueError(
             f"{path}: {image!r} is in several folders next to the file "
-            f"({', '.join(folder.name for folder in found[:5])}). Start the paths with the name of the "
-            "folder."
+            f"({', '.join(folder.name for folder in found[:5])}). Start the paths with the name of the folder."
         )
     return found[0] if found else path.parent
 

@@ -76,9 +76,8 @@ class ImageCollator:
         label = row[self.label]
         if not isinstance(label, int | np.integer) or isinstance(label, bool) or label < 0:
             raise ValueError(
-                f"The column {self.label!r} contains {label!r}, which is not a class index. Leave such rows "
-                f"out with dataset.filter(lambda row: row[{self.label!r}] is not None and row[{self.label!r}] "
-                ">= 0)."
+                f"The column {self.label!r} contains {label!r}, which is not a class index. Leave such rows out with "
+                f"dataset.filter(lambda row: row[{self.label!r}] is not None and row[{self.label!r}] >= 0)."
             )
         return int(label)
 

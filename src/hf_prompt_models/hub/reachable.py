@@ -50,6 +50,5 @@ def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
             raise
         raise OSError(
             f"There is no folder {name!r}, the model is not in the cache of the Hub, and offline mode "
-            "(HF_HUB_OFFLINE) forbids downloading it. Pass a local folder or 'playground', or unset "
-            "HF_HUB_OFFLINE."
+            "(HF_HUB_OFFLINE) forbids downloading it. Pass a local folder or 'playground', or unset HF_HUB_OFFLINE."
         ) from error

@@ -126,9 +126,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise TypeError(
-                f"{str(name_or_path)!r} is of type {config.model_type!r}, which is not a causal language "
-                f"model. {cls.__name__} needs a model that AutoModelForCausalLM loads, such as GPT-2, OPT or "
-                "Llama."
+                f"{str(name_or_path)!r} is of type {config.model_type!r}, which is not a causal language model. "
+                f"{cls.__name__} needs a model that AutoModelForCausalLM loads, such as GPT-2, OPT or Llama."
             )
         try:
             return AutoModelForCausalLM.from_pretrained(name_or_path, **cls._for_backbone(kwargs))
@@ -339,9 +338,8 @@ class PrefixLMModel(PromptPreTrainedModel):
         features = None if encoded is None else encoded.pooler_output
         if inputs_embeds is not None and features is not None:
             raise ValueError(
-                "Images cannot be combined with inputs_embeds, in which placeholders are not marked. Pass "
-                "input_ids with the images, or inputs_embeds that include the image embeddings "
-                "(get_image_features)."
+                "Images cannot be combined with inputs_embeds, in which placeholders are not marked. Pass input_ids "
+                "with the images, or inputs_embeds that include the image embeddings (get_image_features)."
             )
         if inputs_embeds is None:
             if input_ids is None:

@@ -227,10 +227,9 @@ class PrefixLMProcessor(PromptProcessor):
         ids = self._example_ids(index, text, num_images)
         if self.max_positions is not None and len(ids) + max_new_tokens > self.max_positions:
             raise ValueError(
-                f"Example {index} has {len(ids)} tokens, of which {ids.count(self.image_token_id)} are image "
-                f"slots. With {max_new_tokens} new tokens, this exceeds the {self.max_positions} positions of "
-                "the language model: shorten its text, pass fewer images or examples, or lower "
-                "max_new_tokens."
+                f"Example {index} has {len(ids)} tokens, of which {ids.count(self.image_token_id)} are image slots. "
+                f"With {max_new_tokens} new tokens, this exceeds the {self.max_positions} positions of the language "
+                "model: shorten its text, pass fewer images or examples, or lower max_new_tokens."
             )
 
     def example_length(self, index: int, text: str, num_images: int, suffix: str | None = None) -> int:
@@ -332,9 +331,8 @@ def _arrange(images: Any, text: str | Sequence[str] | None) -> tuple[list[str], 
         for index, each in enumerate(texts):
             if Path(each).suffix.lower() in IMAGE_SUFFIXES and not re.search(r"\s", each):
                 raise ValueError(
-                    f"Text {index}, {each!r}, is the name of an image, but no images were passed. Pass "
-                    "images=... with a text, which may be empty; call pipelines as pipe(images=..., "
-                    "text='')."
+                    f"Text {index}, {each!r}, is the name of an image, but no images were passed. Pass images=... "
+                    "with a text, which may be empty; call pipelines as pipe(images=..., text='')."
                 )
         return texts, [[] for _ in texts]
     if nested:

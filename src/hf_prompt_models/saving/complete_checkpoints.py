@@ -227,10 +227,9 @@ class CompleteCheckpoints(PreTrainedModel):
                 continue
             described = "does not describe" if shape is None else f"describes as {shape}"
             raise ValueError(
-                f"This model has a tensor {name} of shape {tuple(tensor.shape)} that its configuration "
-                f"{described}, so loading could not restore it. Save a PeftModel with "
-                "hf_prompt_models.lora.save_with_lora or merge it, and resize embeddings with "
-                "resize_token_embeddings."
+                f"This model has a tensor {name} of shape {tuple(tensor.shape)} that its configuration {described}, "
+                "so loading could not restore it. Save a PeftModel with hf_prompt_models.lora.save_with_lora or "
+                "merge it, and resize embeddings with resize_token_embeddings."
             )
 
     def delete_adapter(self, adapter_names: list[str] | str) -> None:

@@ -112,14 +112,12 @@ def _refusal(root: Path, seeds: Sequence[int], within: bool) -> str | None:
                 return None
             return (
                 f"--output_dir {root} contains files that this run would replace and that belong to no run "
-                f"({_some(files, root)}). Choose another folder, or pass --overwrite_output_dir true to "
-                "replace them."
+                f"({_some(files, root)}). Choose another folder, or pass --overwrite_output_dir true to replace them."
             )
         resume = ", or --resume_from_checkpoint true to resume it" if any(map(_is_run, folders)) else ""
         return (
-            f"--output_dir {root} already contains {('a run' if resume else 'a model')} "
-            f"({_some(kept, root)}). Choose another folder, or pass --overwrite_output_dir true to replace "
-            f"it{resume}."
+            f"--output_dir {root} already contains {('a run' if resume else 'a model')} ({_some(kept, root)}). Choose "
+            f"another folder, or pass --overwrite_output_dir true to replace it{resume}."
         )
     theirs = {int(folder.name.removeprefix("seed-")) for folder in folders[1:] if _is_run(folder)}
     one = (root / RUN_FILE).is_file()

@@ -183,9 +183,8 @@ def check_batches(training: TrainingArguments, num_examples: int, contrasts: boo
     together = training.per_device_train_batch_size * training.world_size
     if training.dataloader_drop_last and num_examples < together:
         raise ValueError(
-            f"--dataloader_drop_last true would drop the only batch, because there are {num_examples} "
-            f"training examples and the batch size is {together}. Lower --per_device_train_batch_size, or "
-            "remove the flag."
+            f"--dataloader_drop_last true would drop the only batch, because there are {num_examples} training "
+            f"examples and the batch size is {together}. Lower --per_device_train_batch_size, or remove the flag."
         )
     if not contrasts:
         return
@@ -196,9 +195,8 @@ def check_batches(training: TrainingArguments, num_examples: int, contrasts: boo
         )
     if together == 1:
         raise ValueError(
-            "--per_device_train_batch_size 1 makes batches of a single example, for which the loss is "
-            "constant because it compares the examples of a batch. Pass at least 2; accumulating gradients "
-            "does not help."
+            "--per_device_train_batch_size 1 makes batches of a single example, for which the loss is constant "
+            "because it compares the examples of a batch. Pass at least 2; accumulating gradients does not help."
         )
     if training.world_size == 1 and not training.dataloader_drop_last and num_examples % together == 1:
         raise ValueError(

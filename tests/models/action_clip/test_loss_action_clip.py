@@ -182,7 +182,7 @@ def test_draws_say_the_sentences_whatever_else_is_in_the_batch(openai_clip: Path
     torch.testing.assert_close(texts, features[[1, 0, 3, 15], [2, 1, 2, 2]], rtol=0, atol=1e-9)
     model.train()
     for wrong in (draws[:2], draws[:, :1], draws.double(), -draws):
-        with pytest.raises(ValueError, match="Expected draws of shape"):
+        with pytest.raises(ValueError, match="draws must be"):
             model(frame_embeds=frames, labels=SEVERAL, draws=wrong)
 
 

@@ -580,5 +580,5 @@ def test_regions_come_back_best_first(vilt: Path) -> None:
         torch.testing.assert_close(result["scores"], chances.sort(descending=True).values)
     corner = results[1]["index"].tolist().index(1)
     assert results[1]["boxes"][corner].tolist() == [60, 40, 70, 50]  # clipped to the image
-    with pytest.raises(ValueError, match="Example 0 has 2 boxes, but its outputs are for 3"):
+    with pytest.raises(ValueError, match="Example 0 has 2 boxes, but outputs for 3"):
         processor.post_process_visual_grounding(outputs, [boxes[0][:2], boxes[1]])

@@ -113,8 +113,7 @@ def _picture(path: Path, place: int, entry: Any, vocabulary: RelationVocabulary)
                 return PictureRelations(picture, [tuple(box) for box in boxes], labels, [tuple(r) for r in relations])
     raise ValueError(
         f"{path}, image {place}: expected img_path, boxes [x1, y1, x2, y2], one label per box, and relations "
-        "[subject, object, predicate] between the boxes, with indices of the vocabulary; got "
-        f"{str(entry)[:120]}."
+        f"[subject, object, predicate] between the boxes, with indices of the vocabulary; got {str(entry)[:120]}."
     )
 
 

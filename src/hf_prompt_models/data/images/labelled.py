@@ -191,9 +191,8 @@ def _read_listed(source: Path, split: str) -> LabelledImages | None:
         images = read_image_folder(source / "images" / ("val" if kind == "test" else kind))
         if unnamed := [folder for folder in images.class_names if folder not in names]:
             raise ValueError(
-                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of "
-                f"{images.source}: {', '.join(unnamed[:5])}{(' …' if len(unnamed) > 5 else '')}. Add a line "
-                "for each."
+                f"{source / 'classnames.txt'} has no names for {len(unnamed)} class folder(s) of {images.source}: "
+                f"{', '.join(unnamed[:5])}{(' …' if len(unnamed) > 5 else '')}. Add a line for each."
             )
         return replace(images, class_names=[names[folder] for folder in images.class_names])
     listed = read_listed_images(source, split)

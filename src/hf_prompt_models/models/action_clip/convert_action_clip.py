@@ -157,9 +157,8 @@ def _load_clip_config(backbone: str | os.PathLike) -> CLIPConfig:
         if (part.hidden_act, part.layer_norm_eps) != (HIDDEN_ACT, LAYER_NORM_EPS):
             raise ValueError(
                 f"The {part.model_type} of {str(backbone)!r} uses {part.hidden_act} and layer_norm_eps "
-                f"{part.layer_norm_eps}, but the original ActionCLIP uses {HIDDEN_ACT} and {LAYER_NORM_EPS}, "
-                "so this is not the CLIP that was fine-tuned. Pass the repository or folder of the CLIP of "
-                "OpenAI."
+                f"{part.layer_norm_eps}, but the original ActionCLIP uses {HIDDEN_ACT} and {LAYER_NORM_EPS}, so this "
+                "is not the CLIP that was fine-tuned. Pass the repository or folder of the CLIP of OpenAI."
             )
     config.name_or_path = ""  # the converted folder does not depend on the backbone
     return config
@@ -247,9 +246,8 @@ def _check_pixels(read: OriginalCheckpoint, processor: ActionClipProcessor) -> N
         wanted = 255 * torch.tensor(getattr(processor.image_processor, f"image_{kind}"))
         if values.numel() != len(wanted) or (values.flatten() - wanted).abs().max() > MAX_PIXEL_DIFFERENCE:
             raise ValueError(
-                f"data_preprocessor.{kind} in {read.file} is {values.flatten().tolist()[:3]}, but the "
-                f"backbone uses {wanted.tolist()}, so it was trained on images that were prepared in another "
-                "way."
+                f"data_preprocessor.{kind} in {read.file} is {values.flatten().tolist()[:3]}, but the backbone uses "
+                f"{wanted.tolist()}, so it was trained on images that were prepared in another way."
             )
 
 

@@ -256,9 +256,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         """
         if pixel_values.dim() != 5:
             raise ValueError(
-                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the "
-                f"processor, got {tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the "
-                "frames of one video."
+                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the processor, got "
+                f"{tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the frames of one video."
             )
         self.config.check_num_frames(pixel_values.shape[1])
         if self.pre_network is not None:
@@ -344,10 +343,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         loss = logits = None
         if self.training:
             if labels is None:
-                raise ValueError(
-                    "In train mode the model returns a loss, which needs labels. Pass labels, or call eval() for "
-                    "logits."
-                )
+                raise ValueError("The loss in train mode needs labels. Pass labels, or call eval() for logits.")
             text_embeds, classes = self._draw_sentences(labels, draws)
             with torch.autocast(video_embeds.device.type, enabled=False):
                 loss = self._training_loss(video_embeds, text_embeds, labels, classes)
@@ -376,14 +372,11 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
                 )
         elif labels.dim() != 1 or labels.is_floating_point():
             raise ValueError(
-                f"Expected class indices of shape (batch,) as labels, got {tuple(labels.shape)} of "
-                f"{labels.dtype}. For several labels per video set config.problem_type = "
-                "'multi_label_classification'."
+                f"Expected class indices of shape (batch,) as labels, got {tuple(labels.shape)} of {labels.dtype}. "
+                "For several labels per video set config.problem_type = 'multi_label_classification'."
             )
         elif not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise ValueError(
-                f"Expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}."
-            )
+            raise ValueError(f"Labels must be 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}.")
 
     def _temperature(self) -> torch.Tensor:
         return at_least_float32(self.clip.logit_scale).exp()
@@ -394,9 +387,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             # On the CPU: the Trainer saves its generator, and the result does not depend on the device.
             draws = torch.randint(2**31, (len(labels), 2))
         elif draws.shape != (len(labels), 2) or draws.is_floating_point() or draws.min() < 0:
-            raise ValueError(
-                f"Expected draws of shape ({len(labels)}, 2) with non-negative integers, got {tuple(draws.shape)}."
-            )
+            raise ValueError(f"draws must be ({len(labels)}, 2) integers >= 0, got {tuple(draws.shape)}.")
         template_draws, class_draws = draws.cpu().unbind(dim=1)
         templates = template_draws % self.num_templates
         classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()

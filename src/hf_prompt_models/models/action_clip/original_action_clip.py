@@ -181,9 +181,8 @@ def infer_visual_prompts(read: OriginalCheckpoint, num_frames: int | None = None
         choices["pre_network"] = "joint"
         if choices["post_network"] != "mean" or "in_network" in choices:
             raise ValueError(
-                f"{read.file} has {read.shown('clip.visual.time_embedding')}, which combines all frames into "
-                "one vector, together with a head over frames or a shift between frames. These exclude each "
-                "other."
+                f"{read.file} has {read.shown('clip.visual.time_embedding')}, which combines all frames into one "
+                "vector, together with a head over frames or a shift between frames. These exclude each other."
             )
     text_width = read.size("clip.ln_final.weight", 0) or 0
     match choices["post_network"]:

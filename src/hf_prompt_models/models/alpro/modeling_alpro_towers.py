@@ -93,15 +93,13 @@ class AlproVideoModel(TimesformerModel):
         size, frames = self.config.image_size, self.config.num_frames
         if pixel_values.dim() != 5:
             raise ValueError(
-                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the "
-                f"processor, got {tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the "
-                "frames of one video."
+                "Expected pixel_values of shape (batch, frames, 3, height, width), as returned by the processor, got "
+                f"{tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the frames of one video."
             )
         if pixel_values.shape[1] != frames:
             raise ValueError(
-                f"The model has time embeddings for {frames} frames, got {pixel_values.shape[1]}. Sample "
-                f"{frames} frames from each video, or call "
-                f"model.resize_time_embeddings({pixel_values.shape[1]})."
+                f"The model has time embeddings for {frames} frames, got {pixel_values.shape[1]}. Sample {frames} "
+                f"frames from each video, or call model.resize_time_embeddings({pixel_values.shape[1]})."
             )
         if tuple(pixel_values.shape[-2:]) != (size, size):
             raise ValueError(f"Expected frames of {size} x {size} pixels, got {tuple(pixel_values.shape[-2:])}.")

@@ -188,9 +188,8 @@ def _context(read: DasslCheckpoint, num_classes: int) -> torch.Tensor:
     context = read.state_dict["ctx"]
     if not context.is_floating_point() or context.dim() not in (2, 3) or not context.numel():
         raise ValueError(
-            f"Expected 'ctx' in {read.file} to have the shape (n_ctx, width), or (classes, n_ctx, width) if "
-            f"it is class-specific, and a floating-point dtype, got {tuple(context.shape)} of "
-            f"{context.dtype}."
+            f"Expected 'ctx' in {read.file} to have the shape (n_ctx, width), or (classes, n_ctx, width) if it is "
+            f"class-specific, and a floating-point dtype, got {tuple(context.shape)} of {context.dtype}."
         )
     if not context.isfinite().all():
         raise ValueError(f"'ctx' in {read.file} contains NaN or infinity, so training had diverged.")
@@ -215,9 +214,8 @@ def _check_prefix(model: CoOpForImageClassification, read: DasslCheckpoint, back
     start = ids_from_string(_class_token_ids(model)[0])[:1]
     if not _close(prefix, _embed(model, start).expand(prefix.shape)):
         raise ValueError(
-            f"The prompt in {read.file} was trained with another backbone than {backbone!r}: the widths are "
-            "equal, but the embeddings of the start token differ. Pass the backbone that it was trained "
-            "with."
+            f"The prompt in {read.file} was trained with another backbone than {backbone!r}: the widths are equal, "
+            "but the embeddings of the start token differ. Pass the backbone that it was trained with."
         )
     return ["  token_prefix: fits the backbone"]
 

@@ -135,9 +135,8 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         """
         if self.config.class_specific_context:
             raise ValueError(
-                "This prompt has a class-specific context: each vector was trained for one class, so it "
-                "cannot be used for other classes. Train a prompt with class_specific_context=False to change "
-                "classes."
+                "This prompt has a class-specific context: each vector was trained for one class, so it cannot be "
+                "used for other classes. Train a prompt with class_specific_context=False to change classes."
             )
         fields = _tokenized_classes(
             class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx

@@ -190,8 +190,7 @@ def read_oscar_checkpoint(checkpoint: str | os.PathLike) -> OscarCheckpoint:
         heads = ", ".join(sorted({name for name in tensors if not name.startswith("bert.")})[:5])
         raise ValueError(
             f"{file} has no head for masked words, but {heads or 'none at all'}, so it was fine-tuned for another "
-            "task (the FT baseline of CPT, or VCR). Pass a pretrained checkpoint, or one that few-shot CPT "
-            "saved."
+            "task (the FT baseline of CPT, or VCR). Pass a pretrained checkpoint, or one that few-shot CPT saved."
         )
     layout = layouts[0]
     state_dict, unused = {}, {}

@@ -425,17 +425,12 @@ class CptProcessor(CptWordProcessor):
         """
         logits = outputs.proposal_logits
         if len(boxes) != len(logits) or (target_sizes is not None and len(target_sizes) != len(logits)):
-            raise ValueError(
-                f"Expected boxes and target_sizes for {len(logits)} examples, as many as the outputs have."
-            )
+            raise ValueError(f"Pass boxes and target_sizes for all {len(logits)} examples of the outputs.")
         results = []
         for index, of_example in enumerate(boxes):
             count = int(logits[index].isfinite().sum())
             if count != len(of_example):
-                raise ValueError(
-                    f"Example {index} has {len(of_example)} boxes, but its outputs are for {count} regions. Pass "
-                    "the boxes that the outputs were computed for."
-                )
+                raise ValueError(f"Example {index} has {len(of_example)} boxes, but outputs for {count} regions.")
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
                 of_example = clip_boxes(of_example, (width, height))

@@ -389,9 +389,8 @@ class CptBaseProcessor(PromptProcessor):
             return self.image_processor(picture, return_tensors="pt", **options)["pixel_values"]
         except ValueError as error:
             raise ValueError(
-                f"The image processor cannot prepare an image of {picture.width} x {picture.height} pixels "
-                f"({error}). If the image is much longer than wide, it has no patch left after resizing; crop "
-                "it."
+                f"The image processor cannot prepare an image of {picture.width} x {picture.height} pixels ({error}). "
+                "If the image is much longer than wide, it has no patch left after resizing; crop it."
             ) from error
 
     def _region_features(
@@ -411,9 +410,8 @@ class CptBaseProcessor(PromptProcessor):
             shapes = {tuple(tensor.shape) for tensor in tensors}
             if len(tensors) != len(copies) or len(shapes) != 1 or next(iter(shapes))[:-1] != (len(of_example),):
                 raise ValueError(
-                    f"Expected {len(copies)} arrays of region features for example {index}, one per copy, of "
-                    f"shape ({len(of_example)} regions, dim), got {len(tensors)} arrays of the shapes "
-                    f"{sorted(shapes)}."
+                    f"Expected {len(copies)} arrays of region features for example {index}, one per copy, of shape "
+                    f"({len(of_example)} regions, dim), got {len(tensors)} arrays of the shapes {sorted(shapes)}."
                 )
             features.append(torch.stack(tensors))
         return features

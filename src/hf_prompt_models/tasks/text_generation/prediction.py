@@ -57,9 +57,8 @@ def generate_about(
     beams = decoding.get("num_beams", config.num_beams) or 1
     if num_return_sequences > beams and not decoding.get("do_sample", config.do_sample):
         raise ValueError(
-            f"{num_return_sequences} texts cannot be generated with {beams} beam(s) and without sampling, "
-            "which would repeat the same text. Add --do_sample, or raise --num_beams to at least "
-            f"{num_return_sequences}."
+            f"{num_return_sequences} texts cannot be generated with {beams} beam(s) and without sampling, which would "
+            f"repeat the same text. Add --do_sample, or raise --num_beams to at least {num_return_sequences}."
         )
     new_tokens = decoding.get("max_new_tokens", config.max_new_tokens) or 1
     processor.check_prompt(0, text, len(pictures), new_tokens)

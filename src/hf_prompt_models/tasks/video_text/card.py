@@ -51,9 +51,8 @@ def video_texts_on_card(results: dict[str, Any], task: str, seed: str) -> RunOnC
 def _answering(results: dict[str, Any], seed: str) -> str:
     return (
         f"the model chooses one of {results['answers']} answers; the right answers of "
-        f"{results['seeds'][seed]['outside']} test questions are not among them and count as wrong. Choosing "
-        "the most frequent answer to the same question without the videos reaches "
-        f"{results['answer_prior']:.2%}"
+        f"{results['seeds'][seed]['outside']} test questions are not among them and count as wrong. Choosing the most "
+        f"frequent answer to the same question without the videos reaches {results['answer_prior']:.2%}"
     )
 
 
