@@ -238,8 +238,9 @@ def spread(model: PreTrainedModel) -> None:
             parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
-def targets(model: PreTrainedModel) -> list[str]:
-    return [f"{model.backbone_name}.{name}" for name in linear_layers(model.backbone)[:3]]
+def targets(method: MethodUnderTest, model: PreTrainedModel) -> list[str]:
+    used = [name for name in linear_layers(model.backbone) if name.startswith(method.used_part)]
+    return [f"{model.backbone_name}.{name}" for name in used[:3]]
 
 
 def check_loaded(
@@ -261,7 +262,7 @@ def test_adapters_are_saved_with_the_model(
     active: str | None, method: MethodUnderTest, model: PreTrainedModel, batch: dict, tmp_path: Path
 ) -> None:
     peft = pytest.importorskip("peft")
-    plain, layers = logits(model, batch), targets(model)
+    plain, layers = logits(model, batch), targets(method, model)
     for rank, name in enumerate(("default", "other"), start=2):
         config = peft.LoraConfig(r=rank, target_modules=layers[rank - 2 :])
         model.add_adapter(config, adapter_name=name)
@@ -286,7 +287,7 @@ def test_adapters_are_saved_from_a_state_dict_which_stays_whole(
 ) -> None:
     """As `accelerator.get_state_dict` makes it."""
     peft = pytest.importorskip("peft")
-    model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(model)))
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(method, model)))
     spread(model)
     state_dict = dict(model.state_dict())
     ignored = model._keys_to_ignore_on_save
@@ -305,7 +306,7 @@ def test_a_model_whose_adapters_were_deleted_is_saved_as_it_was(
     peft = pytest.importorskip("peft")
     if changed:
         _one_value(model)
-    expected, names, layers = logits(model, batch), model.state_dict().keys(), targets(model)
+    expected, names, layers = logits(model, batch), model.state_dict().keys(), targets(method, model)
     parts = sorted({name.split(".")[0] for name in method.learned})[:1] or None
     for name in ("default", "other"):
         model.add_adapter(peft.LoraConfig(r=2, target_modules=layers, modules_to_save=parts), name)
@@ -325,7 +326,9 @@ def test_an_adapter_of_another_kind_with_trained_parts_is_saved(
 ) -> None:
     peft = pytest.importorskip("peft")
     parts = sorted({name.split(".")[0] for name in method.learned})[:1] or None
-    model.add_adapter(peft.IA3Config(target_modules=targets(model), feedforward_modules=[], modules_to_save=parts))
+    model.add_adapter(
+        peft.IA3Config(target_modules=targets(method, model), feedforward_modules=[], modules_to_save=parts)
+    )
     spread(model)
     for name, parameter in model.named_parameters():
         if ".modules_to_save." in name:
@@ -340,7 +343,7 @@ def test_an_adapter_over_a_changed_backbone_is_saved(
 ) -> None:
     peft = pytest.importorskip("peft")
     _one_value(model)
-    model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(model)))
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(method, model)))
     spread(model)
     expected = logits(model.eval(), batch)
     model.save_pretrained(tmp_path)
@@ -354,7 +357,7 @@ def test_a_folder_with_an_adapter_alone_brings_its_base(
     peft = pytest.importorskip("peft")
     model.save_pretrained(tmp_path / "base")
     base = method.auto_class.from_pretrained(tmp_path / "base")
-    wrapped = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=targets(model)))
+    wrapped = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=targets(method, model)))
     spread(wrapped)
     expected = wrapped.eval()(**batch)[method.logits_name].detach()
     wrapped.save_pretrained(tmp_path / "adapter")
@@ -376,7 +379,7 @@ def test_a_trainer_resumes_with_an_adapter(
 
     def train(model: PreTrainedModel, **resume: str) -> None:
         torch.manual_seed(0)
-        model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(model)))
+        model.add_adapter(peft.LoraConfig(r=2, target_modules=targets(method, model)))
         arguments = TrainingArguments(
             str(tmp_path),
             max_steps=3,

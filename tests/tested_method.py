@@ -37,6 +37,7 @@ class MethodUnderTest:
         logits_name: field of the model output that the tests compare.
         kept: names of the tensors that are saved with the learned parameters although they are not trained with
             gradients: statistics of batch norms, a frozen tower that is part of the prompt.
+        used_part: prefix of the modules of the backbone that the logits depend on, if they do not depend on all.
         variants: other variants of the method, by name, that are tested in the same way.
     """
 
@@ -50,6 +51,7 @@ class MethodUnderTest:
     check_pipeline: Callable[[Pipeline, PreTrainedModel], None]
     logits_name: str = "logits"
     kept: frozenset[str] = frozenset()
+    used_part: str = ""
     variants: "dict[str, MethodUnderTest]" = field(default_factory=dict)
 
 

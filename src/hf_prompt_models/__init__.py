@@ -49,6 +49,11 @@ from hf_prompt_models.models.cpt import (
     OscarModel,
     VisualGroundingPipeline,
 )
+from hf_prompt_models.models.feature_adapter import (
+    FeatureAdapterConfig,
+    FeatureAdapterForImageClassification,
+    FeatureAdapterProcessor,
+)
 from hf_prompt_models.models.frozen import (
     FrozenConfig,
     FrozenForConditionalGeneration,
@@ -139,6 +144,9 @@ __all__ = [
     "OscarForMaskedLM",
     "OscarModel",
     "VisualGroundingPipeline",
+    "FeatureAdapterConfig",
+    "FeatureAdapterForImageClassification",
+    "FeatureAdapterProcessor",
     "FrozenConfig",
     "FrozenForConditionalGeneration",
     "FrozenProcessor",

@@ -63,6 +63,8 @@ class ClipPromptModel(TextPromptModel):
     """Whether the logits are an affine function of `image_embeds`, so that an exported model needs no text side."""
     accepts_image_embeds: ClassVar[bool] = True
     """Whether `forward` accepts image features instead of pixels."""
+    fits_features: ClassVar[bool] = False
+    """Whether the model is trained by its method `fit_features`, on stored image features."""
 
     @property
     def has_fixed_image_features(self) -> bool:
@@ -73,6 +75,11 @@ class ClipPromptModel(TextPromptModel):
     def compares_fixed_features(self) -> bool:
         """Whether logits depend only on the backbone's feature of the image and on one feature per class."""
         return self.has_fixed_image_features
+
+    @property
+    def image_feature(self) -> str:
+        """Which features of an image the model reads, as part of the key of cached features."""
+        return "projected"
 
     @forward_options
     def forward(
@@ -112,7 +119,7 @@ class ClipPromptModel(TextPromptModel):
                     "Hidden states and attentions come from the image encoder, which image_embeds skip. Pass "
                     "pixel_values instead."
                 )
-            images = BaseModelOutputWithPooling(pooler_output=F.normalize(at_least_float32(image_embeds), dim=-1))
+            images = BaseModelOutputWithPooling(pooler_output=self.given_image_features(image_embeds))
         else:
             raise ValueError("Expected either pixel_values or image_embeds. Pass exactly one of them.")
         image_embeds = images.pooler_output
@@ -127,6 +134,14 @@ class ClipPromptModel(TextPromptModel):
         output.text_embeds = text_embeds
         output.loss_terms = terms
         return output
+
+    def given_image_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
+        """Return image features that a caller passes instead of pixels, as `get_image_features` returns them.
+
+        Args:
+            image_embeds: (batch, dim) image features, normalised or not.
+        """
+        return F.normalize(at_least_float32(image_embeds), dim=-1)
 
     def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
         """Return the class features that images are compared with, (classes, dim), L2-normalised.

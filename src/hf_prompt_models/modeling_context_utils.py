@@ -282,12 +282,6 @@ class ContextPromptModel(ClipPromptModel):
         """
         return F.normalize(at_least_float32(self.clip.visual_projection(pooled)), dim=-1)
 
-    @property
-    def image_feature_size(self) -> int:
-        """Size of image and class features."""
-        text_config = self.clip.config.text_config
-        return self.clip.config.projection_dim if self.backbone_type.packs_prompts else text_config.projection_size
-
     def _embed_words(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the token embeddings of words, (tokens, hidden size), in full precision."""
         embedding = self.clip.text_model.embeddings.token_embedding

@@ -106,6 +106,11 @@ class TextPromptModel(PromptPreTrainedModel):
             )
         super().save_pretrained(save_directory, *args, **kwargs)
 
+    @property
+    def fixed_classes(self) -> str | None:
+        """Reason why the classes cannot be replaced, or `None` if they can."""
+        return None
+
     def set_classes(self, class_names: Sequence[str], tokenizer: Any = None) -> None:
         """Replace the classes.
 
@@ -159,6 +164,12 @@ class TextPromptModel(PromptPreTrainedModel):
     def text_chunk_size(self) -> int | None:
         """Number of prompts to encode at a time in training, or `None` for all; chunks save memory, not time."""
         return CHECKPOINTED_CHUNK_SIZE if self.clip.text_model.encoder.gradient_checkpointing else None
+
+    @property
+    def image_feature_size(self) -> int:
+        """Size of image and class features."""
+        text_config = self.clip.config.text_config
+        return self.clip.config.projection_dim if self.backbone_type.packs_prompts else text_config.projection_size
 
     # -- features ----------------------------------------------------------------------------------------------------
 
@@ -358,6 +369,28 @@ class TextPromptModel(PromptPreTrainedModel):
         Raises:
             ValueError: if these are not the inputs of the backbone.
         """
+        outputs = self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
+        outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
+        return outputs
+
+    def encode_images(
+        self,
+        pixel_values: torch.Tensor | None,
+        pixel_attention_mask: torch.Tensor | None = None,
+        spatial_shapes: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the output of the frozen image tower; `.pooler_output`, (batch, dim), is not normalised.
+
+        Args:
+            pixel_values: as in `get_image_features`.
+            pixel_attention_mask: as in `get_image_features`.
+            spatial_shapes: as in `get_image_features`.
+            kwargs: `output_hidden_states`, `output_attentions`.
+
+        Raises:
+            ValueError: if these are not the inputs of the backbone.
+        """
         inputs = {
             "pixel_values": pixel_values,
             "pixel_attention_mask": pixel_attention_mask,
@@ -370,9 +403,13 @@ class TextPromptModel(PromptPreTrainedModel):
                 f"A {type(self.clip).__name__} needs {', '.join(expected)} for images, got "
                 f"{', '.join(inputs)}. Pass everything that the processor returns for them."
             )
-        outputs: Any = self.clip.get_image_features(**inputs, return_dict=True, **kwargs)
-        outputs.pooler_output = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)
+        outputs = self.run_image_tower(**inputs, **kwargs)
+        outputs.pooler_output = at_least_float32(outputs.pooler_output)
         return outputs
+
+    def run_image_tower(self, **inputs: Any) -> Any:
+        """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""
+        return self.clip.get_image_features(return_dict=True, **inputs)
 
 
 def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:

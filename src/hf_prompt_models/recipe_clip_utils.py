@@ -13,16 +13,9 @@ from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 
 
 @dataclass
-class ClipPromptArguments:
-    """Arguments of every method that trains a prompt for a CLIP."""
+class CropArguments:
+    """Arguments of every method that trains on random crops of images."""
 
-    text_chunk_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "Number of prompts to encode at a time in training. Lower values use less memory if there are "
-            "thousands of classes; gradients do not change."
-        },
-    )
     min_crop_area: float = field(
         default=0.08,
         metadata={
@@ -32,12 +25,28 @@ class ClipPromptArguments:
     )
 
     def __post_init__(self) -> None:
+        if not 0 < self.min_crop_area <= 1:
+            raise ValueError(f"Expected --min_crop_area to be above 0 and at most 1, got {self.min_crop_area}.")
+
+
+@dataclass
+class ClipPromptArguments(CropArguments):
+    """Arguments of every method that trains a prompt for a CLIP."""
+
+    text_chunk_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Number of prompts to encode at a time in training. Lower values use less memory if there are "
+            "thousands of classes; gradients do not change."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
             raise ValueError(
                 f"Expected --text_chunk_size, a number of prompts, to be at least 1, got {self.text_chunk_size}."
             )
-        if not 0 < self.min_crop_area <= 1:
-            raise ValueError(f"Expected --min_crop_area to be above 0 and at most 1, got {self.min_crop_area}.")
 
 
 @dataclass
@@ -64,7 +73,7 @@ class FixedImageArguments(ClipPromptArguments):
             )
 
 
-ArgumentsT = TypeVar("ArgumentsT", bound=ClipPromptArguments)
+ArgumentsT = TypeVar("ArgumentsT", bound=CropArguments)
 
 
 class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
@@ -73,10 +82,12 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
     Attributes:
         model_class: Model class of the method.
         not_of_the_model: Names of the arguments that `from_backbone` does not take.
+        uses_templates: Whether the model is made from the hand-written prompts of the zero-shot result.
     """
 
     model_class: ClassVar[type[Any]]
     not_of_the_model: ClassVar[frozenset[str]] = frozenset({"min_crop_area", "augmented_views"})
+    uses_templates: ClassVar[bool] = False
 
     def read_examples(self, source: str, split: str, **columns: Any) -> LabelledImages:
         """Read the labelled images of a source."""
@@ -87,12 +98,19 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
         return self.model_class.processor_class.from_backbone(backbone)
 
     def build_model(
-        self, arguments: ArgumentsT, backbone: str, class_names: Sequence[str], processor: ClipPromptProcessor
+        self,
+        arguments: ArgumentsT,
+        backbone: str,
+        class_names: Sequence[str],
+        processor: ClipPromptProcessor,
+        templates: Sequence[str] | None = None,
     ) -> ClipPromptModel:
         """Return a new, untrained model."""
         choices = {name: value for name, value in vars(arguments).items() if name not in self.not_of_the_model}
         if "teacher_templates" in choices:  # `--templates` sets the prompts of the zero-shot result
             choices["templates"] = choices.pop("teacher_templates")
+        if self.uses_templates:
+            choices["templates"] = templates
         return self.model_class.from_backbone(backbone, class_names, tokenizer=processor, **choices)
 
     def build_train_dataset(

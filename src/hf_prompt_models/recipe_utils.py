@@ -5,7 +5,7 @@ the name of the method, or by the `model_type` of a checkpoint.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -96,6 +96,21 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
         """Return the keyword arguments for `TrainingArguments`."""
 
+    def method_settings(self, protocol: Protocol, arguments: ArgumentsT) -> dict[str, Any]:
+        """Return keyword arguments for `TrainingArguments` that depend on the method's own flags."""
+        return {}
+
+    def check_flags(self, arguments: ArgumentsT, given: Collection[str]) -> None:
+        """Refuse flags that have no effect on the method.
+
+        Args:
+            arguments: The method's own flags.
+            given: Names of the flags that the command line gives.
+
+        Raises:
+            ValueError: If a flag has no effect; the message names it.
+        """
+
     @abstractmethod
     def read_examples(self, source: str, split: str, **columns: Any) -> LabelledFiles:
         """Read the labelled files of a source.
@@ -126,9 +141,14 @@ class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
 
     @abstractmethod
     def build_model(
-        self, arguments: ArgumentsT, backbone: str, class_names: Sequence[str], processor: Any
+        self,
+        arguments: ArgumentsT,
+        backbone: str,
+        class_names: Sequence[str],
+        processor: Any,
+        templates: Sequence[str] | None = None,
     ) -> PreTrainedModel:
-        """Return a new, untrained model."""
+        """Return a new, untrained model; `templates` are the hand-written prompts of the zero-shot result."""
 
     @abstractmethod
     def build_test_dataset(self, files: Any, processor: Any) -> Dataset:

@@ -43,9 +43,9 @@ class CountedModel:
         self.device = model.device
         self.seen = 0
 
-    def get_image_features(self, pixel_values: torch.Tensor):
+    def encode_images(self, pixel_values: torch.Tensor):
         self.seen += len(pixel_values)
-        return self.model.get_image_features(pixel_values)
+        return self.model.encode_images(pixel_values)
 
 
 def features(model, images: LabelledImages, cache: FeatureCache | None) -> tuple[torch.Tensor, int]:
@@ -67,7 +67,7 @@ def alone(model, images: LabelledImages) -> torch.Tensor:
     rows = []
     for index in range(len(images)):
         pixels = model.processor(images=images.load(index), return_tensors="pt")
-        rows.append(model.get_image_features(**pixels).pooler_output)
+        rows.append(model.encode_images(**pixels).pooler_output)
     return torch.cat(rows).detach()
 
 
@@ -445,7 +445,7 @@ def test_kept_features_of_crops_are_those_of_each_images_crops(model, images: La
     assert (len(dataset), dataset.labels.tolist(), dataset.seed) == (7, list(images.labels), 1)
     for image, view in ((0, 2), (5, 1)):
         with torch.no_grad():
-            expected = model.get_image_features(crops[3 * image + view]["pixel_values"][None]).pooler_output[0]
+            expected = model.encode_images(crops[3 * image + view]["pixel_values"][None]).pooler_output[0]
         torch.testing.assert_close(dataset.view_embeds[image, view], expected)
 
 

@@ -18,8 +18,8 @@ from transformers import TrainingArguments
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.images.loading import UnreadableImageError
 from hf_prompt_models.data.streaming import EndlessStream, ImageCollator, decoded, undecoded
-from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.schedule import epoch_cosine_learning_rate
 from tests.prefix_lm.backbones import make
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.tested_method import random_image

@@ -18,8 +18,8 @@ from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset
 from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
-from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.schedule import epoch_cosine_learning_rate
 from tests.full_disk import full_disk
 from tests.pictures import write_pictures
 

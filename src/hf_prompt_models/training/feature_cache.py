@@ -39,7 +39,7 @@ from hf_prompt_models.utils.files import (
 logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path(HF_HOME) / "hf_prompt_models" / "features"
-FORMAT = 1
+FORMAT = 2
 """Part of every setting. It is increased when the computation of features changes."""
 TRIES = 5
 """Number of attempts to write into a folder that other processes may remove."""
@@ -149,6 +149,7 @@ def open_feature_cache(
         "attention": str(model.clip.config.vision_config._attn_implementation),
         "image_tower": _digest_image_tower(model),
         "dtype": str(model.clip.dtype),
+        "feature": model.image_feature,
     }
     return FeatureCache(DEFAULT_DIRECTORY if directory is None else directory, setting)
 

@@ -34,10 +34,10 @@ from hf_prompt_models.training.checkpoints import (
     remove_torn_checkpoints,
     restore_checkpoints,
 )
-from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
 from hf_prompt_models.training.stopping import StopCallback
 from hf_prompt_models.utils.distributed import as_on_main_process
 from hf_prompt_models.utils.files import move_folder, naming_what_fails, remove_unfinished, staging
+from hf_prompt_models.utils.schedule import epoch_cosine_learning_rate
 
 
 logger = logging.getLogger(__name__)

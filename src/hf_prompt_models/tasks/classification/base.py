@@ -116,7 +116,10 @@ class ClassificationTask(Task[RecipeT]):
         check_data(parser, data, given, least=min(recipe.default_shots, 1))
         protocol, method = protocol_of(data), fields_of(recipe.arguments_class, given)
         defaults = recipe.argument_defaults(protocol, method)
-        arguments = run_arguments(recipe, given, data, recipe.training_defaults(protocol), defaults)
+        own = recipe.arguments_class(**defaults | method)
+        recipe.check_flags(own, given)
+        settings = recipe.training_defaults(protocol) | recipe.method_settings(protocol, own)
+        arguments = run_arguments(recipe, given, data, settings, defaults)
         arguments.own_schedule = not SCHEDULER_FLAGS & set(arguments.training)
         return arguments
 

@@ -194,7 +194,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         """Return the trainer of a seed, with a new model."""
         sample = self.samples[training.seed]
         model = self._new_model(sample.class_names)
-        return PromptTrainer(
+        return self.trainer_class(model)(
             model=model,
             args=training,
             train_dataset=self.train_dataset(model, sample, training.seed),
@@ -204,6 +204,10 @@ class ClassificationRun(Run, Generic[RecipeT]):
             own_schedule=self.arguments.own_schedule,
             callbacks=self.recipe.callbacks(self.arguments.method),
         )
+
+    def trainer_class(self, model: Any) -> type[PromptTrainer]:
+        """Return the class of the trainer of a model."""
+        return PromptTrainer
 
     def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
         """Test the trained model, save it, write predictions and figures, and return the results of the seed."""

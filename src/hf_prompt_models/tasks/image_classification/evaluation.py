@@ -29,7 +29,8 @@ def evaluate_images(
     """
 
     def run(test: LabelledImages) -> dict[str, Tested]:
-        tested, features = {}, None
+        tested: dict[str, Tested] = {}
+        features = None
         for seed, model, processor, images in models.load(AutoModelForImageClassification, test):
             dataset = ImageDataset(images, processor.image_processor)
             if not model.has_fixed_image_features:

@@ -15,7 +15,9 @@ from hf_prompt_models.training.feature_cache import compute_features
 def compute_image_features(
     model: ClipPromptModel, dataset: ImageDataset | AugmentedViewDataset, batch_size: int = 100, **settings: Any
 ) -> FeatureDataset:
-    """Compute the features of a dataset once with the frozen image tower, for all prompts that are compared with them.
+    """Compute the features of a dataset once with the frozen image tower, for all models that read them.
+
+    The features are not normalised.
 
     Args:
         model: Model with the image tower.
@@ -25,7 +27,7 @@ def compute_image_features(
     """
 
     def encode(**inputs: torch.Tensor) -> torch.Tensor:
-        return model.get_image_features(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
+        return model.encode_images(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
 
     return compute_features(encode, dataset, "image_embeds", batch_size, **settings)
 

@@ -1,6 +1,7 @@
 """Training run of image classifiers, which computes the features of a frozen image tower once."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from hf_prompt_models.tasks.image_classification.features import (
     compute_view_features,
     image_logits,
 )
-from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
+from hf_prompt_models.training.feature_trainer import FeatureTrainer
+from hf_prompt_models.training.trainer import PromptTrainer
 
 
 class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
@@ -38,11 +41,15 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def compute_test_features(self) -> None:
         """Compute the features of the test sets."""
         self.features = {role: self._features(self.zero_shot, self._images(role)) for role in self.tests}
+        self._own_features: dict[str, Any] = {}
 
     def build_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model."""
         arguments = self.arguments
-        return self.recipe.build_model(arguments.method, arguments.data.backbone, class_names, self.processor)
+        templates = self.first_test.templates
+        return self.recipe.build_model(
+            arguments.method, arguments.data.backbone, class_names, self.processor, templates
+        )
 
     def score_zero_shot(self, role: str) -> np.ndarray:
         """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
@@ -53,7 +60,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def score(self, model: Any, role: str) -> np.ndarray:
         """Return the scores of a model on a test set, of shape (examples, classes)."""
         if model.has_fixed_image_features:
-            return class_logits(model, self.features[role])
+            return class_logits(model, self.features_for(model, role))
         settings = self.settings
         return image_logits(
             model,
@@ -62,6 +69,23 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
             settings.dataloader_num_workers,
             not settings.disable_tqdm,
         )
+
+    def features_for(self, model: Any, role: str) -> Any:
+        """Return the features of a test set that a model with a frozen image tower reads."""
+        if model.image_feature == self.zero_shot.image_feature:
+            return self.features[role]
+        if role not in self._own_features:
+            self._own_features[role] = self._features(model, self._images(role))
+        return self._own_features[role]
+
+    def trainer_class(self, model: Any) -> type[PromptTrainer]:
+        """Return the class of the trainer of a model, which depends on how it is trained."""
+        return FeatureTrainer if model.fits_features else PromptTrainer
+
+    def finish(self, trainer: PromptTrainer, directory: Path) -> dict[str, Any]:
+        """Test and save the model as for every classifier, and report the settings that were searched."""
+        results = super().finish(trainer, directory)
+        return results | {"settings": trainer.settings} if isinstance(trainer, FeatureTrainer) else results
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
         """Return the metrics of scores, from 0 to 1."""
@@ -81,7 +105,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def eval_dataset(self, model: Any) -> Any:
         """Return the data of the Trainer's own evaluations: the first test set, or its features."""
         role = next(iter(self.tests))
-        return self.features[role] if model.has_fixed_image_features else self._images(role)
+        return self.features_for(model, role) if model.has_fixed_image_features else self._images(role)
 
     def _images(self, role: str) -> Any:
         return self.recipe.build_test_dataset(self.tests[role].images, self.processor)
@@ -93,5 +117,11 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
             dataset,
             num_workers=self.settings.dataloader_num_workers,
             progress=not self.settings.disable_tqdm,
-            cache=self.cache,
+            cache=self.cache_of(model),
         )
+
+    def cache_of(self, model: Any) -> FeatureCache | None:
+        """Return the cache for the features that a model reads."""
+        if model.image_feature == self.zero_shot.image_feature:
+            return self.cache
+        return open_feature_cache(self.arguments.data.feature_cache, model, self.processor.image_processor)

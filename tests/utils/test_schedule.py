@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hf_prompt_models.training.schedule import epoch_cosine_learning_rate
+from hf_prompt_models.utils.schedule import epoch_cosine_learning_rate
 
 
 @pytest.mark.parametrize("num_epochs", [10, 50, 100, 200])
