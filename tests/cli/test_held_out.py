@@ -125,6 +125,6 @@ def test_evaluate_names_the_files_that_it_writes(
     argv = ["evaluate", run, "--test_dir", run / "split.json", "--feature_cache", "off"]
     argv += ["--predictions", tmp_path / "p.csv", "--json", tmp_path / "r.json"]
     assert main([str(word) for word in argv]) == 0
-    listed = capsys.readouterr().out.splitlines()[-1].removeprefix("Written: ").split(", ")
+    listed = capsys.readouterr().out.splitlines()[-1].removeprefix("Saved: ").split(", ")
     assert sorted(listed) == sorted(str(file) for file in tmp_path.iterdir())
     assert len(listed) == 3

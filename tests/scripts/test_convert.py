@@ -50,7 +50,7 @@ def test_there_and_back(
     printed = capsys.readouterr().out
     assert "epoch 50" in printed
     assert "3 x 32, float16" in printed
-    assert printed.endswith(f"wrote {tmp_path / 'a'}\n")
+    assert printed.endswith(f"saved {tmp_path / 'a'}\n")
     convert("coop", "--checkpoint", run, *flags, "--output_dir", tmp_path / "b", "--class_token_position", "front")
     convert("coop", "--checkpoint", run, *flags, "--output_dir", tmp_path / "c", "--epoch", 10)
     models = [AutoModelForImageClassification.from_pretrained(tmp_path / folder) for folder in "abc"]
@@ -62,7 +62,7 @@ def test_there_and_back(
     capsys.readouterr()
     convert("coop", "--to_original", "--checkpoint", tmp_path / "c", "--output_dir", tmp_path / "back")
     back = tmp_path / "back" / "prompt_learner"
-    assert capsys.readouterr().out == f"wrote {back / 'model.pth.tar-10'}\n"
+    assert capsys.readouterr().out == f"saved {back / 'model.pth.tar-10'}\n"
     convert("coop", "--to_original", "--checkpoint", tmp_path / "c", "--output_dir", tmp_path / "back", "--epoch", 3)
     assert (back / "checkpoint").read_text() == "model.pth.tar-3\n"
     for epoch in (3, 10):
@@ -79,7 +79,7 @@ def test_a_video_classifier_of_the_original_code(tmp_path: Path, capsys: pytest.
     convert("action_clip", "--checkpoint", file, *flags, "--num_frames", 5)
     printed = capsys.readouterr().out
     assert "dropped: 'frame_position_embeddings.weight'" in printed
-    assert printed.endswith(f"wrote {tmp_path / 'out'}\n")
+    assert printed.endswith(f"saved {tmp_path / 'out'}\n")
     model = AutoModelForVideoClassification.from_pretrained(tmp_path / "out")
     assert (model.config.post_network, model.config.num_frames) == ("lstm", 5)
     assert model.config.class_names == ["cat", "the dog, of the cat"]

@@ -270,11 +270,11 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, torch.Tensor]], Any]
         (lambda clip, head: head.update({"shift.weight": torch.ones(DIM, 1, 3)}), r"unknown .*resblocks"),
         (
             lambda clip, head: clip.update({"visual.proj": clip["visual.proj"].T.contiguous()}),
-            r"'visual\.proj' of model_state_dict has the shape \(24, 128\) instead of \(128, 24\)",
+            r"'visual\.proj' of model_state_dict is \(24, 128\) instead of \(128, 24\)",
         ),
         (
             lambda clip, head: clip.update({"visual.transformer.resblocks.0.mlp.c_fc.bias": torch.ones(7)}),
-            r"mlp\.c_fc\.bias' of model_state_dict has the shape \(7,\) instead of \(512,\)",
+            r"mlp\.c_fc\.bias' of model_state_dict is \(7,\) instead of \(512,\)",
         ),
         (lambda clip, head: clip["ln_final.weight"].fill_(torch.nan), r"'ln_final\.weight' .* NaN"),
         (lambda clip, head: clip.update(logit_scale=torch.tensor(4)), "'logit_scale' of .* is not a tensor of float"),
@@ -432,7 +432,7 @@ def test_labels_are_taken_as_they_are(backbone: Path, tmp_path: Path) -> None:
     names, report = run(tmp_path, backbone, table)
     assert names == ["ApplyEyeMakeup", "cat, the dog", 'a "high" dog', "dog_cat", " CAT ", "dog_cat"]
     assert f"  classes: 6, from {tmp_path / 'labels.csv'}" in report
-    assert report[-1] == f"wrote {tmp_path / 'out'}"
+    assert report[-1] == f"saved {tmp_path / 'out'}"
     assert not any("warning" in line for line in report)
 
 

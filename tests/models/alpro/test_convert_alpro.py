@@ -249,7 +249,7 @@ def change(name: str, tensor: Any) -> Any:
         (lambda tensors: tensors.pop("itm_head.bias"), "missing tensors: itm_head.bias"),
         (lambda tensors: tensors.pop("visual_encoder.model.pos_embed"), "no 'visual_encoder.model.pos_embed'"),
         (change("surprise", torch.zeros(1)), "unknown tensors: surprise"),
-        (change("temp", torch.tensor([0.2])), r"'temp' has the shape \(1,\) instead of \(\)"),
+        (change("temp", torch.tensor([0.2])), r"'temp' is \(1,\) instead of \(\)"),
         (change("temp", torch.tensor(float("nan"))), "NaN or infinity"),
         (change("temp", 0.2), "'temp' in .* is not a named tensor"),
         (change("text_encoder.bert.encoder.layer.99.x", torch.zeros(1)), "instead of 0, 1, 2"),
@@ -291,7 +291,7 @@ def test_the_command_line_converts(tmp_path: Path, capsys: pytest.CaptureFixture
     }
     main = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "convert.py"))["main"]
     main(["alpro", *(str(each) for pair in flags.items() for each in pair)])
-    assert capsys.readouterr().out.endswith(f"wrote {tmp_path / 'out'}\n")
+    assert capsys.readouterr().out.endswith(f"saved {tmp_path / 'out'}\n")
     assert AutoModel.from_pretrained(tmp_path / "out").config.num_frames == 3
     flags["--labels"] = tmp_path / "missing.json"
     with pytest.raises(SystemExit, match=r"error: .*not for question answering"):

@@ -159,10 +159,10 @@ def test_other_classes_are_reported_for_shared_context_and_refused_of_class_spec
     swapped = [*NAMES[:1], NAMES[2], NAMES[1], *NAMES[3:]]
     model, report = convert_from_original(shared, openai_clip, swapped)
     assert model.config.class_names == swapped
-    assert any("class 1 reads 'dog .' in the file, 'sea or lake .' here" in line for line in report)
+    assert any("class 1 is 'dog .' in the file, but 'sea or lake .' here" in line for line in report)
     _, report = convert_from_original(shared, openai_clip, NAMES[:2])
-    assert any("the file has 6 classes, 2 are named" in line for line in report)
-    with pytest.raises(ValueError, match=r"class 1 reads 'dog \.' in the file, 'sea or lake \.' here"):
+    assert any("the file has 6 classes, got 2 class names" in line for line in report)
+    with pytest.raises(ValueError, match=r"class 1 is 'dog \.' in the file, but 'sea or lake \.' here"):
         convert_from_original(specific, openai_clip, swapped)
     with pytest.raises(ValueError, match="for 6 classes, got 5"):
         convert_from_original(specific, openai_clip, NAMES[:5])

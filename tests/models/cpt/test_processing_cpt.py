@@ -117,7 +117,7 @@ def test_regions_that_do_not_fit_are_refused_by_example(processor: CptProcessor)
         prepare(masks=[[mask.T], [mask]])
     with pytest.raises(ValueError, match="boxes for 2 examples, got 1"):
         prepare(boxes=[good])
-    with pytest.raises(TypeError, match="Image 0: An image is a path"):
+    with pytest.raises(TypeError, match="Image 0: Expected a path"):
         processor(images={}, text="the horse", boxes=good)
 
 

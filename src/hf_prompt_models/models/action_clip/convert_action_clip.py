@@ -215,7 +215,7 @@ def _check_tensors(
     missing = [name for name in expected if name not in read.tensors]
     unknown = [name for name in read.tensors if name not in expected and name not in dropped]
     wrong = [
-        f"{read.shown(name)} has the shape {tuple(read.tensors[name].shape)} instead of {shape}"
+        f"{read.shown(name)} is {tuple(read.tensors[name].shape)} instead of {shape}"
         for name, shape in expected.items()
         if name in read.tensors and read.tensors[name].shape != shape
     ]

@@ -378,7 +378,7 @@ def _match_tensors(
     dropped = {name: reason for name in left for rule, reason in UNREAD.items() if re.fullmatch(rule, name)}
     unknown = [name for name in left if name not in dropped]
     wrong = [
-        f"{sources[name]!r} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
+        f"{sources[name]!r} is {tuple(tensor.shape)} instead of {expected[name]}"
         for name, tensor in taken.items()
         if tuple(tensor.shape) != expected[name]
     ]
