@@ -132,7 +132,7 @@ def test_an_empty_input_is_refused(writer: TextGenerator) -> None:
 def test_a_title_that_the_model_cannot_read_is_refused_in_words(writer: TextGenerator) -> None:
     with pytest.raises(ValueError, match=r"^The text has \d+ tokens, of which 4 are image slots.* shorten its text"):
         list(page.write(writer, [CARD], "large anchor " * 1000, False, Decoding()))
-    with pytest.raises(ValueError, match=r"^The title holds <sep>"):
+    with pytest.raises(ValueError, match=r"^The title contains <sep>"):
         list(page.write(writer, [CARD], "an <sep> anchor", False, Decoding()))
 
 

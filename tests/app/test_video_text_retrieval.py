@@ -113,7 +113,7 @@ def test_a_page_without_clips_reports_which_flag_names_them(tmp_path: Path) -> N
         build(MODEL, Options(clips=tmp_path / "none", device="cpu"))
     (tmp_path / "empty").mkdir()
     search = ClipSearch(MODEL, Options(clips=tmp_path / "empty", device="cpu"), tmp_path / "kept")
-    with pytest.raises(ValueError, match="holds no videos"):
+    with pytest.raises(ValueError, match="contains no videos"):
         search.index()
 
 

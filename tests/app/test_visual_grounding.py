@@ -113,7 +113,7 @@ def test_what_is_typed_is_no_markup(grounder: Grounder) -> None:
         (SCENE.image, TEXT, "  ", "The phrase is empty"),
         (SCENE.image, TEXT, "...", "Phrase 0 is empty"),
         (SCENE.image, TEXT, "the [MASK]", "special token"),
-        (SCENE.image, TEXT, "the ring " * 40, r"is too long: it has \d+ tokens, and the model reads 40"),
+        (SCENE.image, TEXT, "the ring " * 40, r"is too long: it has \d+ tokens, but the model has 40"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_words(

@@ -154,7 +154,7 @@ def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
     assert [line.split("|")[-2].strip() for line in lines] == ["100%", "100%"]
     assert "6 new tokens after 10;" in printed
     assert "Estimated" not in printed
-    with pytest.raises(SystemExit, match="give both or neither"):
+    with pytest.raises(SystemExit, match="Pass both or neither"):
         main(["mantis", *flags[:2]])
 
 

@@ -216,7 +216,7 @@ def test_bad_input_is_refused_before_training_and_leaves_the_output_untouched(
     shutil.copytree(data, long)
     for part in ("train", "test"):
         (long / part / "cat").rename(long / part / ("cat " * 20))
-    assert "has 20 tokens, 4 fit" in message("--n_ctx", 70, data=long)
+    assert "has 20 tokens, but only 4 fit" in message("--n_ctx", 70, data=long)
     assert not output.exists()
 
 

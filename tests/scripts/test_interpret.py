@@ -43,7 +43,7 @@ def test_a_prompt_that_started_from_words_finds_them(
         [str(number), word, f"{itself:.4f}"] for number, word in enumerate(["the", "photo", "of"], start=1)
     ]
     assert f"to its nearest other token: {result['typical_nearest']:.4f}" in " ".join(lines)
-    assert lines[-1].endswith("do not explain what the prompt does: ")
+    assert lines[-1].endswith("hard to interpret.")
 
 
 def test_class_specific_context_is_shown_by_class(

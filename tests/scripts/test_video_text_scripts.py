@@ -229,7 +229,7 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     assert list(model.config.id2label.values()) == ["red", "green", "blue", "a ball", "tree"]
     test = ["--test_file", str(data / "test_questions.jsonl"), "--json", str(tmp_path / "e.json")]
     script("evaluate.py")([str(tmp_path / "run"), *test])
-    assert "1 right answers are not in the model's list" in capsys.readouterr().out
+    assert "1 right answers are not in the answer list of the model" in capsys.readouterr().out
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"]["mean"] == result["accuracy"]
     ask = [str(tmp_path / "run"), str(data / "test0.mp4"), "--question", "what is it", "--top_k", "2"]
     script("predict.py")([*ask, "--frame_strip", str(tmp_path / "strip.png")])
@@ -378,7 +378,7 @@ def test_wrong_input_is_refused_before_training(
         (("--task", "retrieval", "--answers", "a"), "--answers applies to --task question-answering"),
         (("--task", "retrieval", "--vision", "v"), "the model to start from is missing"),
         (("--task", "pretraining", "--entities", "e"), "pass --prompter too"),
-        (("--task", "retrieval", "--num_frames", "0"), "--num_frames is at least 1"),
+        (("--task", "retrieval", "--num_frames", "0"), "--num_frames to be at least 1"),
         (
             (
                 "--task",
@@ -451,5 +451,5 @@ def test_entities_are_built_from_captions(tmp_path: Path, capsys: pytest.Capture
     assert "only stop words" in refused("build_entities.py", tmp_path / "stop.json", *files[1:], tmp_path / "list.txt")
     (tmp_path / "other.json").write_text('["a tree"]')
     message = refused("build_entities.py", tmp_path / "other.json", *files[1:], tmp_path / "list.txt")
-    assert "names an entity" in message
+    assert "contains an entity" in message
     assert (tmp_path / "out.txt").read_text() == "dog 3\ncat 2\n"

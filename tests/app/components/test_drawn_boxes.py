@@ -35,7 +35,7 @@ def test_a_box_a_line_is_read_however_its_numbers_are_parted_and_its_corners_ord
         ("1 2 3 inf", "Line 1 of the boxes does not contain four numbers"),
         ("1 2 3 4\n\n200 10 300 20", "Line 3 of the boxes, 200 10 300 20, does not overlap the image of 100"),
         ("5 5 5 9", "Line 1 of the boxes, 5 5 5 9, does not overlap"),
-        ("1 2 3 4\n" * (MAX_BOXES + 1), f"There are {MAX_BOXES + 1} boxes, but at most {MAX_BOXES} are compared"),
+        ("1 2 3 4\n" * (MAX_BOXES + 1), f"There are {MAX_BOXES + 1} boxes, but at most {MAX_BOXES} can be compared"),
     ],
 )
 def test_lines_that_are_no_boxes_of_the_image_are_named(text: str, words: str) -> None:

@@ -58,7 +58,7 @@ def test_a_prompt_is_slots_title_separator_and_then_the_description() -> None:
     assert text == "<image><image>a red mug<sep>it is red<|endoftext|>"
     assert processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True) == "a red mugit is red"
     for title in ("a <sep> mug", "<sep>"):
-        with pytest.raises(ValueError, match="holds <sep>"):
+        with pytest.raises(ValueError, match="contains <sep>"):
             processor(text=title)
 
 

@@ -6,7 +6,7 @@ from hf_prompt_models.hub.model_card import RUN_TITLE, RunOnCard, one_line
 from hf_prompt_models.tasks.cards import Metric, Scores, TestedOn, backbone_title, dataset_type, facts, hub_id
 
 
-DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features only"}
+DIRECTIONS = {"text_to_video": "text to video", "video_to_text": "video to text", "contrast": "features alone"}
 RANKS = {
     **{f"recall_at_{k}": Metric(f"R@{k}", f"recall_at_{k}") for k in (1, 5, 10)},
     "median_rank": Metric("Median rank", "median_rank", ".1f"),
