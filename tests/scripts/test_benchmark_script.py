@@ -93,6 +93,21 @@ def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixtur
     assert min(float(step["cached features s"]), float(step["with the encoder s"])) >= 0
 
 
+def test_feature_adapters_are_measured_against_the_passes_of_the_released_codes(capsys: pytest.CaptureFixture) -> None:
+    main(["feature_adapter", *["--classes", "3", "--shots", "2", "--views", "1", "--measured_images", "1"]])
+    found = {row["type"]: row for row in rows(capsys.readouterr().out, "Heads over stored features")}
+    assert {name: row["released passes"] for name, row in found.items()} == {
+        "clap": "20",
+        "linear": "20",
+        "lp++": "1",
+        "taskres": "100",
+        "tip_adapter": "10",
+        "tip_adapter_f": "20",
+        "clip_adapter": "100",
+    }
+    assert all(float(row["head s"]) > 0 for row in found.values())
+
+
 def test_stand_in_tokens_are_pieces_of_words() -> None:
     first, second = token_ids(["Playing guitar", "the playing, somersaulting"])
     assert first[0] == second[0] == 49406
