@@ -31,6 +31,7 @@ from hf_prompt_models.models.alpro import (
     VideoQuestionAnsweringPipeline,
     VideoTextRetrievalPipeline,
 )
+from hf_prompt_models.models.clip_lora import ClipLoraConfig, ClipLoraForImageClassification, ClipLoraProcessor
 from hf_prompt_models.models.clip_zero_shot import (
     ClipZeroShotConfig,
     ClipZeroShotForImageClassification,
@@ -129,6 +130,9 @@ __all__ = [
     "AlproPrompter",
     "AlproVideoIndex",
     "AlproVisionConfig",
+    "ClipLoraConfig",
+    "ClipLoraForImageClassification",
+    "ClipLoraProcessor",
     "ClipZeroShotConfig",
     "ClipZeroShotForImageClassification",
     "ClipZeroShotProcessor",

@@ -268,6 +268,14 @@ class TextPromptModel(PromptPreTrainedModel):
         """Return whether PEFT has added layers to the text side, whose scale and state the cache cannot track."""
         return set(self._text_tensors()) != self._own_text_names
 
+    def encoding_backbone(self, tower: str) -> PreTrainedModel:
+        """Return the model that encodes prompts or images: the backbone, or it with the changes that a method makes.
+
+        Args:
+            tower: tower that encodes, "text_model" or "vision_model".
+        """
+        return self.clip
+
     def _encode_classes(self) -> torch.Tensor:
         _, prompts, _ = self._laid_out_prompts()
         return self.class_features(self._encode_prompts(prompts, self.context, self.layer_context, self.first_layer))
@@ -297,13 +305,12 @@ class TextPromptModel(PromptPreTrainedModel):
         first_layer: int = 0,
     ) -> torch.Tensor:
         """Return the projected features of prompts, (prompts, dim). The arguments are those of `encode_prompts`."""
+        tower = self.encoding_backbone("text_model").text_model
         if isinstance(prompts, PackedPrompts):
-            pooled = encode_prompts(
-                self.clip.text_model, prompts, context, self.text_chunk_size, layer_context, first_layer
-            )
+            pooled = encode_prompts(tower, prompts, context, self.text_chunk_size, layer_context, first_layer)
             features = self.clip.text_projection(pooled)
         else:
-            features = encode_padded_prompts(self.clip.text_model, prompts, context, self.text_chunk_size)
+            features = encode_padded_prompts(tower, prompts, context, self.text_chunk_size)
         # Full precision from here on: at CLIP's temperature 16 bits would round logits to multiples of a half.
         return at_least_float32(features)
 
@@ -318,7 +325,7 @@ class TextPromptModel(PromptPreTrainedModel):
         self, rows: PackedPrompts | torch.Tensor, context: torch.Tensor | None, options: dict[str, Any]
     ) -> BaseModelOutputWithPooling:
         """Return the complete output of the text tower for prompts in separate rows, with projected pooled output."""
-        tower = self.clip.text_model
+        tower = self.encoding_backbone("text_model").text_model
         if not isinstance(rows, PackedPrompts):
             return run_padded_prompts(tower, rows, context, return_dict=True, **options)
         deep = (self.layer_context, self.first_layer)
@@ -409,7 +416,8 @@ class TextPromptModel(PromptPreTrainedModel):
 
     def run_image_tower(self, **inputs: Any) -> Any:
         """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""
-        return self.clip.get_image_features(return_dict=True, **inputs)
+        encoder: Any = self.encoding_backbone("vision_model")
+        return encoder.get_image_features(return_dict=True, **inputs)
 
 
 def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:

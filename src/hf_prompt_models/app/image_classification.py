@@ -17,7 +17,7 @@ from hf_prompt_models.app.components.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.components.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
@@ -75,17 +75,19 @@ class ImageClassifier:
             templates = config.templates or []
             self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
             self._sides = [TextSide(self.model, self.processor, self.class_names)]
+            self._frozen = self.model
             return
         self.locked = LOCKED if isinstance(config, CoOpConfig) and config.class_specific_context else None
         self._own_features = self.model.get_text_features().pooler_output if self.locked else None
         hand_written = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
         hand_written.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
-        zero_shot = ClipZeroShotForImageClassification(hand_written, self.model.clip).eval()
-        self.series_names = ["Learned prompt", f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
+        self._frozen = ClipZeroShotForImageClassification(hand_written, self.model.clip).eval()
+        trained = "Trained model" if isinstance(self.model, TemplatePromptModel) else "Learned prompt"
+        self.series_names = [trained, f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
         own = () if self.locked or not self.model.compares_fixed_features else self.class_names
         self._sides = [
             TextSide(self.model, self.processor, own),
-            TextSide(zero_shot, self.processor, self.class_names),
+            TextSide(self._frozen, self.processor, self.class_names),
         ]
 
     @torch.inference_mode()
@@ -119,7 +121,7 @@ class ImageClassifier:
         inputs = self.processor.image_processor(image, return_tensors="pt").to(self.model.device)
         for name, tensor in inputs.items():
             inputs[name] = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
-        features = ClipPromptModel.get_image_features(self.model, **inputs).pooler_output
+        features = self._frozen.get_image_features(**inputs).pooler_output
         return Picture(Path(path).name, thumbnail(image, THUMBNAIL_PIXELS), features, inputs)
 
     @torch.inference_mode()

@@ -167,6 +167,10 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
     }
     if "optim" in explicit:
         defaults.pop("optim_args", None)  # they belong to the recipe's optimizer
+    if "lr_scheduler_type" in explicit:
+        defaults.pop("lr_scheduler_kwargs", None)
+    if "num_train_epochs" in explicit:
+        defaults.pop("max_steps", None)  # it would take precedence
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
     return defaults | implied_strategies(explicit) | explicit
