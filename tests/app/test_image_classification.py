@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, AutoProcessor
 
-from hf_prompt_models import ClipZeroShotForImageClassification
+from hf_prompt_models import ClipLoraForImageClassification, ClipZeroShotForImageClassification
 from hf_prompt_models.app import Options, build, image_classification
 from hf_prompt_models.app.image_classification import ImageClassifier
 from hf_prompt_models.data.images.loading import load_image
@@ -110,6 +110,28 @@ def test_a_zero_shot_model_has_bars_of_its_own_templates_alone(tmp_path: Path, f
     pictures, _ = classifier.read(files[:1], {})
     ((series,),) = classifier.classify(list(pictures.values()), ["boat", "fish"])
     assert sum(series.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_that_updates_the_image_tower_is_compared_with_the_backbone_as_it_is(
+    tmp_path: Path, files: list[str]
+) -> None:
+    names = ["a small boat", "boat", "ship"]
+    model = ClipLoraForImageClassification.from_backbone(CLIP_DIR, names)
+    with torch.no_grad():
+        for parameter in model.low_rank.parameters():
+            parameter.normal_(std=0.5)
+    model.save_pretrained(tmp_path / "model")
+    classifier = ImageClassifier(tmp_path / "model", CPU)
+    assert classifier.series_names[0] == "Trained model"
+    pictures, _ = classifier.read(files[:1], {})
+    ((trained, by_hand),) = classifier.classify(list(pictures.values()), names)
+    zero_shot = ClipZeroShotForImageClassification.from_backbone(CLIP_DIR, names)
+    inputs = classifier.processor.image_processor(load_image(files[0]), return_tensors="pt")
+    with torch.no_grad():
+        expected = [each.eval()(**inputs).logits.softmax(-1)[0].tolist() for each in (model, zero_shot)]
+    assert trained.probabilities == pytest.approx(expected[0], abs=1e-5)
+    assert by_hand.probabilities == pytest.approx(expected[1], abs=1e-5)
+    assert trained.probabilities != pytest.approx(by_hand.probabilities, abs=1e-2)
 
 
 def test_a_file_name_is_no_markup(learned_prompt: Path, files: list[str], tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_what_is_our_own_error_keeps_its_traceback(error: type[Exception]) -> No
 
 def test_a_method_without_an_original_format_is_named() -> None:
     assert ended(["convert", "mantis"]) == "error: mantis has no original format to convert from."
-    prompted = {"kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
+    prompted = {"clip_lora", "kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
     assert convert.parsers().keys() == {
         f"convert {each}" for each in {"action_clip", "alpro", "coop", "cpt"} | prompted
     }

@@ -350,7 +350,7 @@ def test_help_has_our_flags_first_and_reports_whose_each_default_is(method: str)
     assert max(text.index(f"  --{name} ") for name in ours) < text.index("training (transformers'")
     plain = " ".join(text.split())
     assert "--max_steps MAX_STEPS" in text
-    assert re.search(r"--max_steps .*?\(default: -1; Trainer\)", plain)
+    assert re.search(r"--max_steps .*?\(default: (-1; Trainer|\d+; --recipe laptop; .* recipe: \d+)\)", plain)
     assert re.search(r"--save_total_limit .*?\(default: 1; hf-prompt\)", plain)
     for action in parser._actions:
         if action.default not in (None, "==SUPPRESS==") and not action.required and action.nargs != 0:

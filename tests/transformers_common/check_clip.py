@@ -9,6 +9,8 @@ from transformers import CLIPConfig, PreTrainedConfig, Siglip2Config, SiglipConf
 from hf_prompt_models import (
     ActionClipConfig,
     ActionClipForVideoClassification,
+    ClipLoraConfig,
+    ClipLoraForImageClassification,
     ClipZeroShotConfig,
     ClipZeroShotForImageClassification,
     CoCoOpConfig,
@@ -163,6 +165,17 @@ class ZeroShotForm(ImageForm):
         )
 
 
+class ClipLoraForm(ImageForm):
+    def get_config(self) -> ClipLoraConfig:
+        return ClipLoraConfig(
+            clip_config=clip(),
+            templates=["a {}.", "the {}."],
+            prompt_token_ids=PROMPTS * 2,
+            lora_dropout=0.0,
+            **CLASSES,
+        )
+
+
 class ActionClipForm(Form):
     num_frames = 2
     choices: ClassVar[dict[str, Any]] = {}
@@ -263,6 +276,12 @@ class ClipZeroShotTest(CommonTests, unittest.TestCase):
     form = ZeroShotForm
     all_model_classes = (ClipZeroShotForImageClassification,)
     config_fields: ClassVar[dict[str, Any]] = {"templates": ["a {}."]}
+
+
+class ClipLoraTest(CommonTests, unittest.TestCase):
+    form = ClipLoraForm
+    all_model_classes = (ClipLoraForImageClassification,)
+    config_fields: ClassVar[dict[str, Any]] = {"rank": 2}
 
 
 class ActionClipTest(CommonTests, unittest.TestCase):

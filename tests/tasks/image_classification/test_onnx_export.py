@@ -14,7 +14,11 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, PreTrainedModel
 
-from hf_prompt_models import ClipZeroShotForImageClassification, CoOpForImageClassification
+from hf_prompt_models import (
+    ClipLoraForImageClassification,
+    ClipZeroShotForImageClassification,
+    CoOpForImageClassification,
+)
 from hf_prompt_models.tasks.image_classification.onnx_export import OnnxExport, PixelsToLogits, export_onnx
 from tests.tested_method import random_image
 
@@ -30,7 +34,19 @@ def zero_shot(backbone: Path, **kwargs: Any) -> ClipZeroShotForImageClassificati
     return ClipZeroShotForImageClassification.from_backbone(backbone, NAMES, ["a photo of a {}.", "{}"], **kwargs)
 
 
-@pytest.fixture(scope="module", params=[(coop, "eager"), (zero_shot, "sdpa")], ids=["coop", "zero-shot"])
+def clip_lora(backbone: Path, **kwargs: Any) -> ClipLoraForImageClassification:
+    model = ClipLoraForImageClassification.from_backbone(backbone, NAMES, **kwargs)
+    with torch.no_grad():
+        for parameter in model.low_rank.parameters():
+            parameter.normal_(std=0.2)
+    return model.eval()
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(coop, "eager"), (zero_shot, "sdpa"), (clip_lora, "sdpa")],
+    ids=["coop", "zero-shot", "clip-lora"],
+)
 def exported(
     request: pytest.FixtureRequest, modern_clip: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PreTrainedModel, Path, OnnxExport]:
