@@ -9,7 +9,11 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, AutoProcessor
 
-from hf_prompt_models import ClipLoraForImageClassification, ClipZeroShotForImageClassification
+from hf_prompt_models import (
+    ClipLoraForImageClassification,
+    ClipZeroShotForImageClassification,
+    FeatureAdapterForImageClassification,
+)
 from hf_prompt_models.app import Options, build, image_classification
 from hf_prompt_models.app.image_classification import ImageClassifier
 from hf_prompt_models.data.images.loading import load_image
@@ -153,7 +157,24 @@ def test_a_backbone_that_moved_is_named_by_the_options(learned_prompt: Path, tmp
     config = json.loads((moved / "config.json").read_text())
     config["base_model_name_or_path"] = str(tmp_path / "gone")
     (moved / "config.json").write_text(json.dumps(config))
-    with pytest.raises(OSError, match="is not there"):
+    with pytest.raises(OSError, match="does not exist"):
         ImageClassifier(moved, Options())
     found = ImageClassifier(moved, Options(backbone="playground"))
     assert found.class_names == ImageClassifier(learned_prompt, Options()).class_names
+
+
+def test_feature_adapter_answers_for_its_own_classes_beside_zero_shot(files: list[str], tmp_path: Path) -> None:
+    names = ["a red ring", "a blue star"]
+    model = FeatureAdapterForImageClassification.from_backbone("playground", names)
+    features = torch.randn(8, model.image_feature_size, generator=torch.Generator().manual_seed(0))
+    model.fit_features(features, torch.arange(8) % 2)
+    model.save_pretrained(tmp_path)
+    classifier = ImageClassifier(tmp_path, CPU)
+    assert "new classes need images" in (classifier.locked or "")
+    pictures, _ = classifier.read(files[:1], {})
+    ((trained, zero_shot),) = classifier.classify(list(pictures.values()), classifier.typed("other\nnames").names)
+    inputs = model.processor.image_processor(load_image(files[0]), return_tensors="pt")
+    with torch.no_grad():
+        expected = model(**inputs).logits.softmax(-1)[0]
+    torch.testing.assert_close(torch.tensor(trained.probabilities), expected, rtol=1e-4, atol=1e-5)
+    assert zero_shot.probabilities != trained.probabilities

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, AutoProcessor
 
-from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification, CoOpConfig
+from hf_prompt_models import ClipZeroShotConfig, ClipZeroShotForImageClassification
 from hf_prompt_models.app.components import look
 from hf_prompt_models.app.components.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.components.class_editor import TextSide, TypedNames, names_box, read_names
@@ -23,11 +23,6 @@ from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 MAX_IMAGES = 24
 THUMBNAIL_PIXELS = 256
-
-LOCKED = (
-    "This prompt has a class-specific context (class_specific_context), so it works only with its own class "
-    "names. Train with --class_specific_context false to edit them."
-)
 
 
 @dataclass(frozen=True)
@@ -70,21 +65,20 @@ class ImageClassifier:
         self.processor = AutoProcessor.from_pretrained(model_dir)
         config = self.model.config
         self.class_names: list[str] = config.class_names
+        self.locked = self.model.fixed_classes
         if isinstance(config, ClipZeroShotConfig):
-            self.locked = None
             templates = config.templates or []
             self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
             self._sides = [TextSide(self.model, self.processor, self.class_names)]
-            self._frozen = self.model
+            self._frozen, self._runs_model = self.model, False
             return
-        self.locked = LOCKED if isinstance(config, CoOpConfig) and config.class_specific_context else None
-        self._own_features = self.model.get_text_features().pooler_output if self.locked else None
         hand_written = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
         hand_written.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
         self._frozen = ClipZeroShotForImageClassification(hand_written, self.model.clip).eval()
         trained = "Trained model" if isinstance(self.model, TemplatePromptModel) else "Learned prompt"
         self.series_names = [trained, f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
-        own = () if self.locked or not self.model.compares_fixed_features else self.class_names
+        self._runs_model = self.locked is not None or not self.model.compares_fixed_features
+        own = () if self._runs_model else self.class_names
         self._sides = [
             TextSide(self.model, self.processor, own),
             TextSide(self._frozen, self.processor, self.class_names),
@@ -130,13 +124,11 @@ class ImageClassifier:
         embeds = torch.cat([picture.embeds for picture in pictures])
         tables = []
         for side in self._sides:
-            if side is self._sides[0] and not self.model.compares_fixed_features:
+            if side is self._sides[0] and self._runs_model:
                 rows = [side.logits(picture.inputs, names) for picture in pictures]
                 tables.append(torch.cat(rows).softmax(dim=-1).tolist())
                 continue
-            locked = self.locked is not None and side is self._sides[0]
-            features = self._own_features if locked else side.features(names)
-            tables.append(self.model.class_logits(embeds, features).softmax(dim=-1).tolist())
+            tables.append(self.model.class_logits(embeds, side.features(names)).softmax(dim=-1).tolist())
         return [
             [Series(name, row) for name, row in zip(self.series_names, rows, strict=True)]
             for rows in zip(*tables, strict=True)

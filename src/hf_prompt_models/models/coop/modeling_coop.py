@@ -133,16 +133,23 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         Raises:
             ValueError: if the context is class-specific, because it belongs to the classes that it was trained on.
         """
-        if self.config.class_specific_context:
-            raise ValueError(
-                "This prompt has a class-specific context: each vector was trained for one class, so it cannot be "
-                "used for other classes. Train a prompt with class_specific_context=False to change classes."
-            )
+        if (reason := self.fixed_classes) is not None:
+            raise ValueError(reason)
         fields = _tokenized_classes(
             class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx
         )
         self.config.update(fields)
         self._prompted_classes = self._named_classes()
+
+    @property
+    def fixed_classes(self) -> str | None:
+        """Reason why the classes cannot be replaced, or `None` if they can."""
+        if not self.config.class_specific_context:
+            return None
+        return (
+            "This prompt has a class-specific context, so it works only with its own class names. Train a prompt with "
+            "class_specific_context=False to change classes."
+        )
 
     @property
     def context(self) -> torch.Tensor:
