@@ -63,6 +63,8 @@ def test_run_of_every_type_tests_the_saved_model(
     settings = results["seeds"]["1"]["settings"]
     assert settings == {name: getattr(model.config, name) for name in settings}
     assert results["arguments"]["adapter_type"] == adapter_type
+    steps = {"lp++": 300, "tip_adapter": 0}  # the others: one batch in each of three epochs
+    assert results["seeds"]["1"]["steps"] == steps.get(adapter_type, 3)
     assert (tmp_path / "learning_curve.png").is_file()
     assert f"{results['accuracy']['mean']:.2%}" in capsys.readouterr().out
 

@@ -34,14 +34,20 @@ class FeatureTrainer(PromptTrainer):
         dataset = self.train_dataset
         features = dataset.view_embeds.transpose(0, 1) if isinstance(dataset, ViewFeatureDataset) else dataset.features
         model: Any = self._plain_model()
-        state = self.state
-        with tqdm(desc="Fitting", leave=False, disable=self.args.disable_tqdm, file=sys.stderr) as bar:
+        state, steps = self.state, self.steps_per_epoch()
+        with tqdm(
+            total=int(self.args.num_train_epochs),
+            desc="Fitting",
+            leave=False,
+            disable=self.args.disable_tqdm,
+            file=sys.stderr,
+        ) as bar:
 
             def log(epoch: int, loss: float, learning_rate: float) -> None:
                 bar.update()
-                state.global_step = epoch
-                values = {"loss": loss, "learning_rate": learning_rate, "epoch": float(epoch), "step": epoch}
-                state.log_history.append(values)
+                state.global_step = epoch * steps
+                values = {"loss": loss, "learning_rate": learning_rate, "epoch": float(epoch)}
+                state.log_history.append(values | {"step": state.global_step})
 
             self.settings = model.fit_features(
                 features,
