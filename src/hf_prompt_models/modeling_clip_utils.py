@@ -300,24 +300,25 @@ class EnsemblePromptModel(TemplatePromptModel):
         templates: Sequence[str] | None = None,
         class_prompts: ClassPrompts | None = None,
     ) -> None:
-        """Replace the classes, and the templates and sentences if new ones are given.
+        """Replace the classes, and their prompts if templates, sentences or both are given, as in `from_backbone`.
 
         Args:
             class_names: the new class names, in the order of the labels.
             tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the processor that was saved
                 with the model.
-            templates: new templates; `[]` for none. Default: those of the model.
-            class_prompts: new sentences, by class name or in the order of the labels; `{}` for none. Default: those of
-                the model's classes that are among the new ones.
+            templates: new templates.
+            class_prompts: new sentences, by class name or in the order of the labels. Default, also for `templates`:
+                without either, the model keeps its templates, and the sentences of its classes by their names.
 
         Raises:
-            ValueError: if the model has no templates and a class no sentences; the message names it.
+            ValueError: if a class has no template and no sentence; the message names it.
         """
         class_names = check_class_names(class_names)
-        if class_prompts is None and self.config.class_prompts is not None:
-            class_prompts = self._sentences_by_name(class_names)
-        templates = self.config.templates if templates is None else templates
-        templates, sentences = check_ensemble(class_names, templates or (), class_prompts)
+        if templates is None and class_prompts is None:
+            templates = self.config.templates or ()
+            if self.config.class_prompts is not None:
+                class_prompts = self._sentences_by_name(class_names)
+        templates, sentences = check_ensemble(class_names, templates, class_prompts)
         tokenizer = self._tokenizer_or_own(tokenizer)
         self.config.update(
             self._ensemble_fields(class_names, templates, sentences, tokenizer, self.config.clip_config)
@@ -382,9 +383,9 @@ class EnsemblePromptModel(TemplatePromptModel):
         tokenizer: PreTrainedTokenizerBase,
         clip_config: PreTrainedConfig,
     ) -> dict[str, Any]:
-        """Return the configuration fields with classes, templates and sentences; a warning counts those that are cut.
+        """Return the configuration fields with classes, templates and sentences, which `check_ensemble` returns.
 
-        `templates` and `sentences` are those that `check_ensemble` returns.
+        A warning counts the sentences that are too long.
         """
         fields = cls._tokenized_classes(class_names, templates, tokenizer, clip_config) | {"class_prompts": sentences}
         if sentences is None:

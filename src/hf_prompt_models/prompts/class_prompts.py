@@ -57,8 +57,8 @@ def sentences_of_classes(class_prompts: ClassPrompts, class_names: Sequence[str]
         class_names: class names, in the order of the labels.
 
     Raises:
-        ValueError: if these are not lists of sentences, a name is there twice, or a list has another length than
-            `class_names`.
+        ValueError: if these are not lists of sentences, a name is there twice with other sentences, or a list has
+            another length than `class_names`.
     """
     names = clean_class_names(class_names)
     if not isinstance(class_prompts, Mapping):
@@ -71,9 +71,9 @@ def sentences_of_classes(class_prompts: ClassPrompts, class_names: Sequence[str]
     sentences_of: dict[str, list[str]] = {}
     for name, sentences in class_prompts.items():
         (key,) = clean_class_names([name])
-        if key in sentences_of:
+        own = _checked(sentences, name)
+        if sentences_of.setdefault(key, own) != own:
             raise ValueError(f"class_prompts has the class {name!r} twice. Put all of its sentences into one list.")
-        sentences_of[key] = _checked(sentences, name)
     if surplus := sorted(set(sentences_of) - set(names)):
         logger.warning(f"Ignored {len(surplus)} name(s) in class_prompts that are not classes: {_some(surplus)}.")
     return [sentences_of.get(name, []) for name in names]
@@ -90,13 +90,15 @@ def tokenize_sentences(
         clip_config: configuration of the backbone.
 
     Raises:
-        ValueError: as `tokenize_prompts` does, or if the tokenizer removes a complete sentence.
+        ValueError: as `tokenize_prompts` does.
     """
     prompts = tokenize_prompts(tokenizer, sentences, clip_config)
     longest = clip_config.text_config.max_position_embeddings
-    for sentence, ids in zip(sentences, prompts, strict=True):
-        if len(ids) == find_backbone(clip_config).start_tokens + 1:  # SigLIP's tokenizer removes punctuation
-            raise ValueError(f"The tokenizer turns the sentence {sentence!r} into no tokens. Write it in words.")
+    shortest = find_backbone(clip_config).start_tokens + 1
+    # SigLIP's tokenizer removes punctuation, and CuPL's released files have sentences that are only a full stop.
+    if empty := [text for text, ids in zip(sentences, prompts, strict=True) if len(ids) <= shortest]:
+        shown = _some(empty)
+        logger.warning(f"The tokenizer turns {len(empty)} sentence(s) in class_prompts into no tokens: {shown}.")
     cut = [ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in prompts]
     return cut, [len(ids) for ids in prompts]
 

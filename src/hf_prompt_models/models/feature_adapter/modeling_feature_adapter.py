@@ -218,9 +218,9 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
             class_names: the new class names, in the order of the labels.
             tokenizer: the backbone's tokenizer, or a processor. Default: the tokenizer of the processor that was saved
                 with the model.
-            templates: new templates; `[]` for none. Default: those of the model.
-            class_prompts: new sentences, by class name or in the order of the labels; `{}` for none. Default: those of
-                the model's classes that are among the new ones.
+            templates: new templates.
+            class_prompts: new sentences, by class name or in the order of the labels. Default, also for `templates`:
+                without either, the model keeps its templates, and the sentences of its classes by their names.
 
         Raises:
             ValueError: if the head belongs to the classes that it was trained on.
