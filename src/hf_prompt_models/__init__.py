@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.data.class_prompts_file import read_class_prompts
 from hf_prompt_models.modeling_utils import PromptPreTrainedModel
 from hf_prompt_models.models.action_clip import (
     ActionClipConfig,
@@ -162,4 +163,5 @@ __all__ = [
     "__version__",
     "build_fewshot_prompt",
     "read_class_names",
+    "read_class_prompts",
 ]

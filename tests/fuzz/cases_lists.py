@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from hf_prompt_models.data.class_names_file import read_class_names
+from hf_prompt_models.data.class_prompts_file import read_class_prompts
 from hf_prompt_models.data.few_shot import read_few_shot_sample, read_few_shot_shots
 from hf_prompt_models.data.grounding import region_features
 from hf_prompt_models.data.grounding.referring_expressions import (
@@ -348,6 +349,10 @@ CASES: dict[str, Case] = {
     "class names": Case(
         lambda folder: write_text(folder / "names.txt", "n01440764 tench", "n01443537 goldfish"),
         lambda folder: read_class_names(folder / "names.txt"),
+    ),
+    "class prompts": Case(
+        lambda folder: write_text(folder / "a.json", '{"cat": ["A cat.", "It purrs."], "a_dog": ["Barks \\u00e9."]}'),
+        lambda folder: read_class_prompts(folder / "a.json"),
     ),
     "few_shot.json": Case(write_sample, read_sample),
     "results.json": Case(write_results, read_all_results, ("*/results.json",)),

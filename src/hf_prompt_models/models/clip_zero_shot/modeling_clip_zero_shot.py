@@ -69,7 +69,7 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
                 Default: "a photo of a {}.", or none with `class_prompts`.
             tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
             class_prompts: sentences about each class, by class name (`{"ring": ["A ring is round.", …]}`, as
-                `hf_prompt_models.data.read_class_prompts` returns them), or a list with those of each class. With
+                `hf_prompt_models.read_class_prompts` returns them), or a list with those of each class. With
                 `templates` both form one ensemble. The end of a sentence that is too long is cut, with a warning.
             kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, `device_map`,
                 ….
