@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hf_prompt_models.prompts.colors import search_color_prompts as search_color_prompts
     from hf_prompt_models.prompts.templates import DATASET_TEMPLATES as DATASET_TEMPLATES
     from hf_prompt_models.prompts.templates import IMAGENET_TEMPLATES as IMAGENET_TEMPLATES
+    from hf_prompt_models.prompts.waffle import waffle_prompts as waffle_prompts
 
 
 _MODULES = {
@@ -19,6 +20,7 @@ _MODULES = {
     "clip_boxes": "hf_prompt_models.prompts.colors",
     "paint_regions": "hf_prompt_models.prompts.colors",
     "search_color_prompts": "hf_prompt_models.prompts.colors",
+    "waffle_prompts": "hf_prompt_models.prompts.waffle",
 }
 
 __all__ = list(_MODULES)
