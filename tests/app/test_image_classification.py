@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -136,6 +137,26 @@ def test_a_model_that_updates_the_image_tower_is_compared_with_the_backbone_as_i
     assert trained.probabilities == pytest.approx(expected[0], abs=1e-5)
     assert by_hand.probabilities == pytest.approx(expected[1], abs=1e-5)
     assert trained.probabilities != pytest.approx(by_hand.probabilities, abs=1e-2)
+
+
+@pytest.mark.parametrize("model_class", [ClipZeroShotForImageClassification, FeatureAdapterForImageClassification])
+def test_classes_with_sentences_of_their_own_keep_their_names(
+    model_class: Any, tmp_path: Path, files: list[str]
+) -> None:
+    class_prompts = {"boat": ["a small boat", "a boat."], "fish": ["the fish"]}
+    kind = {} if model_class is ClipZeroShotForImageClassification else {"adapter_type": "clip_adapter"}
+    model = model_class.from_backbone(CLIP_DIR, ["boat", "fish"], class_prompts=class_prompts, **kind)
+    model.save_pretrained(tmp_path / "model")
+    classifier = ImageClassifier(tmp_path / "model", CPU)
+    assert "sentences" in str(classifier.locked)
+    assert classifier.series_names[0] == ("Trained model" if kind else "3 sentences")
+    names = classifier.typed("cat").names
+    assert list(names) == ["boat", "fish"]
+    pictures, _ = classifier.read(files[:1], {})
+    ((own, *_),) = classifier.classify(list(pictures.values()), names)
+    inputs = classifier.processor.image_processor(load_image(files[0]), return_tensors="pt")
+    expected = model(**inputs).logits.softmax(-1)[0].tolist()
+    assert own.probabilities == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_file_name_is_no_markup(learned_prompt: Path, files: list[str], tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from hf_prompt_models.app.components.bars import Series, bars, legend, thumbnail
 from hf_prompt_models.app.components.class_editor import TextSide, TypedNames, names_box, read_names
 from hf_prompt_models.app.options import Options
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES, UnreadableImageError, load_image, readable_formats
-from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
+from hf_prompt_models.modeling_clip_utils import EnsemblePromptModel, TemplatePromptModel
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
 MAX_IMAGES = 24
 THUMBNAIL_PIXELS = 256
+DESCRIBED = "Each class of this model has its own sentences (class_prompts), which other names would not have."
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,19 @@ class ImageClassifier:
         self.processor = AutoProcessor.from_pretrained(model_dir)
         config = self.model.config
         self.class_names: list[str] = config.class_names
-        self.locked = self.model.fixed_classes
+        described = isinstance(self.model, EnsemblePromptModel) and config.class_prompts is not None
+        self.locked = self.model.fixed_classes or (DESCRIBED if described else None)
+        self._runs_model = self.locked is not None or not self.model.compares_fixed_features
+        own = TextSide(self.model, self.processor, () if self._runs_model else self.class_names)
         if isinstance(config, ClipZeroShotConfig):
-            templates = config.templates or []
-            self.series_names = [f"“{templates[0]}”" if len(templates) == 1 else f"{len(templates)} templates"]
-            self._sides = [TextSide(self.model, self.processor, self.class_names)]
-            self._frozen, self._runs_model = self.model, False
+            self.series_names, self._sides, self._frozen = [_prompts_in_words(config)], [own], self.model
             return
         hand_written = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
         hand_written.clip_config = self.model.clip.config  # set late: a new configuration resets its parts' attention
         self._frozen = ClipZeroShotForImageClassification(hand_written, self.model.clip).eval()
         trained = "Trained model" if isinstance(self.model, TemplatePromptModel) else "Learned prompt"
         self.series_names = [trained, f"Zero-shot, “{DEFAULT_TEMPLATE}”"]
-        self._runs_model = self.locked is not None or not self.model.compares_fixed_features
-        own = () if self._runs_model else self.class_names
-        self._sides = [
-            TextSide(self.model, self.processor, own),
-            TextSide(self._frozen, self.processor, self.class_names),
-        ]
+        self._sides = [own, TextSide(self._frozen, self.processor, self.class_names)]
 
     @torch.inference_mode()
     def read(self, paths: Sequence[str], kept: Mapping[str, Picture]) -> tuple[Pictures, list[str]]:
@@ -148,6 +144,14 @@ class ImageClassifier:
             for picture, series in zip(pictures, self.classify(pictures, names), strict=True)
         )
         return f'{legend(self.series_names)}<div class="answers">{"".join(cards)}</div>'
+
+
+def _prompts_in_words(config: ClipZeroShotConfig) -> str:
+    templates, sentences = config.templates or [], sum(map(len, config.class_prompts or []))
+    if len(templates) == 1 and not sentences:
+        return f"“{templates[0]}”"
+    numbers = {"templates": len(templates), "sentences": sentences}
+    return " and ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
 
 
 def _why_unreadable(name: str, error: UnreadableImageError) -> str:
