@@ -83,8 +83,9 @@ def predict(named: argparse.Namespace, argv: Sequence[str]) -> Entries | str:
     Raises:
         ValueError: If flags do not go together, or do not apply to the model.
     """
-    if named.templates is not None and named.class_names is None:
-        raise ValueError("--templates needs --class_names. Pass both.")
+    for flag in ("templates", "class_prompts"):
+        if vars(named)[flag] is not None and named.class_names is None:
+            raise ValueError(f"--{flag} needs --class_names. Pass both.")
     if (backbone := raw_backbone(named)) is not None:
         task = task_named(f"{kind_of_files(named.files)}-classification")
         assert isinstance(task, ClassificationTask)

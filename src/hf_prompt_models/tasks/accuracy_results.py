@@ -35,7 +35,7 @@ class TestResult:
     Attributes:
         title: Title of the test set.
         test_set: Numbers of classes and of examples, which must be equal if two runs are compared.
-        templates: Templates of the zero-shot result.
+        templates: Templates of the zero-shot result, and the source of its sentences about each class.
         zero_shot: Accuracy of hand-written prompts, from 0 to 1; with several labels, the mean average precision.
         learned: Accuracy of the method, in the same metric.
         several_labels: Whether examples have several labels.
@@ -158,11 +158,15 @@ def _result(path: Path, value: Any) -> Result:
 def _test(value: Any, seeds: int, kind: str) -> TestResult:
     zero_shot = _take(value, "zero_shot", dict)
     top5 = "top5_accuracy" in zero_shot and (value.get("classes") or TOP + 1) > TOP
-    templates = value if "templates" in value else zero_shot
+    templates = _take(value if "templates" in value else zero_shot, "templates", list)
+    if "class_prompts" in value:
+        sentences = _take(value, "class_prompts", dict)
+        source, digest = (_take(sentences, name, str) for name in ("source", "digest"))
+        templates = [*templates, f"sentences of {Path(source).name} ({digest[:6]})"]
     return TestResult(
         _title(_take(value, "title", str)),
         (value.get("classes"), value.get(f"test_{kind}s")),
-        tuple(str(template) for template in _take(templates, "templates", list)),
+        tuple(map(str, templates)),
         _share(zero_shot, "accuracy"),
         _score(_take(value, "accuracy", dict), seeds),
         "mean_average_precision" in zero_shot,

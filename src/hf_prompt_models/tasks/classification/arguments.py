@@ -162,6 +162,13 @@ class ImageClassificationArguments(ClassificationArguments):
     image_column: str | None = field(
         default=None, metadata={"help": "Column of the images, if a dataset or a list has several."}
     )
+    class_prompts: str | None = field(
+        default=None,
+        metadata={
+            "help": "Sentences about each class for the zero-shot result, instead of --templates or, with both flags, "
+            'as one ensemble: a JSON file {"class name": ["A sentence.", …]}, or waffle for random descriptors.'
+        },
+    )
 
 
 @dataclass

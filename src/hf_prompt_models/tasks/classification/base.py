@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, HfArgumentParser, Pipeline, Trainin
 
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.hub.model_card import RunOnCard
+from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.recipe_utils import ClassificationRecipe
 from hf_prompt_models.tasks.accuracy_tables import accuracy_sections
 from hf_prompt_models.tasks.arguments import (
@@ -33,6 +34,7 @@ from hf_prompt_models.tasks.classification.arguments import (
     shown_defaults,
 )
 from hf_prompt_models.tasks.classification.card import run_on_card
+from hf_prompt_models.tasks.classification.class_prompts import backbone_tokenizer, read_sentences
 from hf_prompt_models.tasks.classification.evaluation import (
     ModelsToTest,
     Tested,
@@ -67,13 +69,23 @@ class ClassificationTask(Task[RecipeT]):
     # -- methods that differ between images and videos ---------------------------------------------------------------
 
     @abstractmethod
-    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+    def build_zero_shot(
+        self,
+        backbone: str,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None,
+        class_prompts: ClassPrompts | None = None,
+    ) -> Any:
         """Return a classifier of a backbone and class names, without training.
 
         Args:
             backbone: Hub id, folder, or "playground".
             class_names: Names of the classes.
             templates: Hand-written prompts, sentences with `{}`.
+            class_prompts: Sentences about each class.
+
+        Raises:
+            ValueError: If there are sentences, and the task has none.
         """
 
     @abstractmethod
@@ -175,7 +187,10 @@ class ClassificationTask(Task[RecipeT]):
         self, directories: Mapping[str, Path], recipe: RecipeT | None, arguments: argparse.Namespace
     ) -> dict[str, Any]:
         """Test saved models and return what `--json` writes."""
-        models = ModelsToTest(directories, arguments.set_classes, arguments.backbone, arguments.feature_cache)
+        class_prompts = vars(arguments).get("class_prompts")
+        models = ModelsToTest(
+            directories, arguments.set_classes, arguments.backbone, arguments.feature_cache, class_prompts
+        )
         tested = self.test(models, arguments)
         write_tested(tested, arguments)
         return results_of(tested, directories)
@@ -225,7 +240,9 @@ class ClassificationTask(Task[RecipeT]):
         arguments: argparse.Namespace,
     ) -> Entries | str:
         """Classify files with a backbone, like `predict`; other arguments are as for `build_zero_shot`."""
-        model = self.build_zero_shot(backbone, class_names, templates)
+        source = vars(arguments).get("class_prompts")
+        class_prompts = None if source is None else read_sentences(source, class_names, backbone_tokenizer(backbone))
+        model = self.build_zero_shot(backbone, class_names, templates, class_prompts)
         return classify(self, self.classifier_of(model, model.processor.image_processor), arguments)
 
     def classifier_of(self, model: Any, image_processor: Any) -> Pipeline:

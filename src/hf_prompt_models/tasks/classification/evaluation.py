@@ -12,6 +12,7 @@ from transformers import AutoProcessor
 from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.labelled import Files, LabelledFiles
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.tasks.classification.class_prompts import check_takes_sentences, read_sentences
 from hf_prompt_models.tasks.classification.predictions import write_predictions
 from hf_prompt_models.tasks.classification.protocols import TestSet
 from hf_prompt_models.tasks.classification.scores import guessing
@@ -37,19 +38,32 @@ class ModelsToTest:
         set_classes: Whether to classify into the classes of the test set instead of those of the prompt.
         backbone: Current location of the backbone, if it moved since training.
         feature_cache: Folder for the features of a frozen tower, as for `open_feature_cache`.
+        class_prompts: Sentences about the classes of the test set, as for `read_sentences`.
+
+    Raises:
+        ValueError: If there are sentences, and the model keeps its classes.
     """
 
     directories: Mapping[str, Path]
     set_classes: bool = False
     backbone: str | None = None
     feature_cache: str | None = None
+    class_prompts: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.class_prompts is not None and not self.set_classes:
+            raise ValueError("--class_prompts needs --set_classes. Pass both.")
 
     def load(self, auto_class: Any, test: LabelledFiles) -> Iterator[tuple[str, Any, Any, Any]]:
         """Yield each seed, its model, its processor, and the test set labelled with the model's classes."""
         for seed, directory in self.directories.items():
             model = load_model(auto_class, directory, self.backbone)
             processor = AutoProcessor.from_pretrained(directory)
-            if self.set_classes:
+            if self.class_prompts is not None:
+                check_takes_sentences(model, directory)
+                sentences = read_sentences(self.class_prompts, test.class_names, processor.tokenizer)
+                model.set_classes(test.class_names, tokenizer=processor, class_prompts=sentences)
+            elif self.set_classes:
                 model.set_classes(test.class_names, tokenizer=processor)
             yield seed, model, processor, test.with_classes(model.config.class_names)
 

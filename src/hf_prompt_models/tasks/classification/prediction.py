@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm.auto import tqdm
-from transformers import BatchFeature, Pipeline
+from transformers import AutoProcessor, BatchFeature, Pipeline
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.data.readable import logger, refuse, report_skipped
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.tasks.arguments import DEFAULT_TOP_K
+from hf_prompt_models.tasks.classification.class_prompts import check_takes_sentences, read_sentences
 from hf_prompt_models.tasks.classification.templates import read_templates
 from hf_prompt_models.utils.files import UnreadableFileError, replacing
 
@@ -86,25 +87,32 @@ def classify(
 
 
 def set_classes(classifier: Pipeline, arguments: argparse.Namespace) -> None:
-    """Set the classes of `--class_names` and the hand-written prompts of `--templates` on a trained classifier.
+    """Set the classes of `--class_names`, with the prompts of `--templates` and `--class_prompts`.
 
     Args:
         classifier: Pipeline of the classifier.
         arguments: The flags.
 
     Raises:
-        ValueError: If templates are given for a model with a learned prompt.
+        ValueError: If hand-written prompts are given for a model with a learned prompt.
     """
     if arguments.class_names is None:
         return
-    templates = {} if arguments.templates is None else {"templates": read_templates(arguments.templates)}
-    if templates and not isinstance(classifier.model, TemplatePromptModel):
-        raise ValueError(
-            f"--templates applies to hand-written prompts, but {arguments.model} has a learned prompt. Remove the "
-            "flag."
-        )
     model: Any = classifier.model
-    model.set_classes(read_class_names(arguments.class_names), **templates)
+    names = read_class_names(arguments.class_names)
+    prompts: dict[str, Any] = {}
+    if arguments.templates is not None:
+        prompts["templates"] = read_templates(arguments.templates)
+        if not isinstance(model, TemplatePromptModel):
+            raise ValueError(
+                f"--templates applies to hand-written prompts, but {arguments.model} has a learned prompt. Remove the "
+                "flag."
+            )
+    if (source := vars(arguments).get("class_prompts")) is not None:
+        check_takes_sentences(model, arguments.model)
+        tokenizer = AutoProcessor.from_pretrained(arguments.model).tokenizer
+        prompts["class_prompts"] = read_sentences(source, names, tokenizer)
+    model.set_classes(names, **prompts)
 
 
 class _Attempts(Dataset):

@@ -28,11 +28,13 @@ class TestSet:
         title: Title of the dataset.
         images: The images or videos, with their own classes.
         templates: Hand-written prompts of the zero-shot result.
+        class_prompts: Sentences about each class, for the zero-shot result.
     """
 
     title: str
     images: LabelledFiles
     templates: list[str]
+    class_prompts: list[list[str]] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.base import Run
 from hf_prompt_models.tasks.cards import check_publishing
 from hf_prompt_models.tasks.classification.predictions import confusion_matrix_file, write_predictions
-from hf_prompt_models.tasks.classification.protocols import TestSet, read_protocol
+from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet, read_protocol
 from hf_prompt_models.tasks.classification.scores import guessing, least_recognised
 from hf_prompt_models.tasks.shared_files import check_disjoint, labelled_files
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
@@ -68,8 +68,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.recipe, self.arguments = recipe, arguments
         self.settings = next(iter(training.values()))
         few_shot = arguments.data
-        reading = few_shot.reading()
-        self.data = read_protocol(few_shot, partial(recipe.read_examples, **reading), recipe.default_templates)
+        self.data = self.read_data()
         self._split_file = Path(arguments.training["output_dir"]) / SPLIT_FILE
         if self.data.split is None:
             tested = [file for test in self.data.tests.values() for file in labelled_files(test.images)]
@@ -97,6 +96,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.zero_shot_scores = {role: self.score_zero_shot(role) for role in self.tests}
 
     # -- methods that differ between images and videos ---------------------------------------------------------------
+
+    def read_data(self) -> ProtocolData:
+        """Return the data of the protocol."""
+        few_shot, recipe = self.arguments.data, self.recipe
+        return read_protocol(few_shot, partial(recipe.read_examples, **few_shot.reading()), recipe.default_templates)
 
     @abstractmethod
     def load_zero_shot(self) -> None:

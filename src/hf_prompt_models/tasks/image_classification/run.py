@@ -12,6 +12,8 @@ from hf_prompt_models.data.images.dataset import AugmentedImageDataset, Augmente
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
+from hf_prompt_models.tasks.classification.class_prompts import with_class_prompts
+from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet
 from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.classification.scores import classification_metrics
 from hf_prompt_models.tasks.image_classification.features import (
@@ -22,20 +24,29 @@ from hf_prompt_models.tasks.image_classification.features import (
 )
 from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
 from hf_prompt_models.training.feature_trainer import FeatureTrainer
+from hf_prompt_models.training.run_folder import digest_of
 from hf_prompt_models.training.trainer import PromptTrainer
 
 
 class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     """Training run of an image classifier."""
 
+    def read_data(self) -> ProtocolData:
+        """Return the data of the protocol, with the sentences of `--class_prompts`."""
+        data, few_shot = super().read_data(), self.arguments.data
+        if few_shot.class_prompts is None:
+            return data
+        return with_class_prompts(data, few_shot.class_prompts, few_shot.templates is not None, few_shot.backbone)
+
     def load_zero_shot(self) -> None:
         """Load the zero-shot classifier, and open the feature cache of its tower."""
         first, few_shot = self.first_test, self.arguments.data
         self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
-            few_shot.backbone, first.images.class_names, first.templates, tokenizer=self.processor
+            few_shot.backbone, first.images.class_names, first.templates, self.processor, first.class_prompts
         ).to(self.settings.device)
+        self._zero_shot_test = first
         for test in self.tests.values():
-            self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+            self._ask_zero_shot(test)
         self.cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
 
     def compute_test_features(self) -> None:
@@ -53,8 +64,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def score_zero_shot(self, role: str) -> np.ndarray:
         """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
-        test = self.tests[role]
-        self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
+        self._ask_zero_shot(self.tests[role])
         return class_logits(self.zero_shot, self.features[role])
 
     def score(self, model: Any, role: str) -> np.ndarray:
@@ -106,6 +116,22 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         """Return the data of the Trainer's own evaluations: the first test set, or its features."""
         role = next(iter(self.tests))
         return self.features_for(model, role) if model.has_fixed_image_features else self._images(role)
+
+    def _ask_zero_shot(self, test: TestSet) -> None:
+        """Give the zero-shot classifier the classes and prompts of a test set, unless it has them."""
+        if test is not self._zero_shot_test:
+            self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates, test.class_prompts)
+            self._zero_shot_test = test
+
+    def _zero_shot_results(self, role: str) -> dict[str, Any]:
+        results, sentences = super()._zero_shot_results(role), self.tests[role].class_prompts
+        if sentences is not None:
+            results["class_prompts"] = {
+                "source": self.arguments.data.class_prompts,
+                "sentences": sum(map(len, sentences)),
+                "digest": digest_of([test.class_prompts for test in self.tests.values()]),
+            }
+        return results
 
     def _images(self, role: str) -> Any:
         return self.recipe.build_test_dataset(self.tests[role].images, self.processor)

@@ -12,11 +12,12 @@ from hf_prompt_models.data.images.files import ImageFiles, list_images, readable
 from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
-from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
+from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 from hf_prompt_models.tasks.base import task_of_saved
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
 from hf_prompt_models.tasks.classification.base import ClassificationTask
+from hf_prompt_models.tasks.classification.class_prompts import add_class_prompts_argument
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
 from hf_prompt_models.tasks.image_classification.evaluation import evaluate_images
 from hf_prompt_models.tasks.image_classification.run import ImageClassificationRun
@@ -40,10 +41,17 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
         "openai/clip-vit-base-patch32 photos/ --class_names names.txt",
     )
 
-    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+    def build_zero_shot(
+        self,
+        backbone: str,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None,
+        class_prompts: ClassPrompts | None = None,
+    ) -> Any:
         """Return a classifier of a backbone and class names, without training."""
-        sentences = [DEFAULT_TEMPLATE] if templates is None else templates
-        return ClipZeroShotForImageClassification.from_backbone(backbone, class_names, sentences).eval()
+        return ClipZeroShotForImageClassification.from_backbone(
+            backbone, class_names, templates, class_prompts=class_prompts
+        ).eval()
 
     def list_files(self, paths: Iterable[str]) -> list[str]:
         """Return paths, with each folder replaced by the files in it."""
@@ -75,6 +83,12 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
             choices=PUBLISHED_DATASETS,
             help="published dataset whose class folders --test_dir holds; sets the class names",
         )
+        add_class_prompts_argument(parser, "sentences about the classes of a zero-shot model, with --set_classes")
+
+    def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the task's flags of `hf-prompt predict`."""
+        super().add_prediction_arguments(parser)
+        add_class_prompts_argument(parser, "sentences about the classes of a zero-shot classifier")
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
         """Test saved models on the data that the flags name, by seed."""

@@ -10,6 +10,7 @@ from transformers import AutoModelForVideoClassification, Pipeline
 from hf_prompt_models.data.videos.files import VideoFiles, list_videos, readable_videos
 from hf_prompt_models.data.videos.labelled import read_labelled_videos
 from hf_prompt_models.models.action_clip import ActionClipForVideoClassification
+from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.recipe_utils import VideoClassificationRecipe
 from hf_prompt_models.tasks.arguments import positive
 from hf_prompt_models.tasks.classification.arguments import VideoClassificationArguments
@@ -38,11 +39,19 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
     evaluation_examples = ("runs/action_clip --test_dir D/test --temporal_views 10 --spatial_views 3",)
     prediction_examples = ("runs/action_clip clip.mp4 --frame_strip clip.png",)
 
-    def build_zero_shot(self, backbone: str, class_names: Sequence[str], templates: Sequence[str] | None) -> Any:
+    def build_zero_shot(
+        self,
+        backbone: str,
+        class_names: Sequence[str],
+        templates: Sequence[str] | None,
+        class_prompts: ClassPrompts | None = None,
+    ) -> Any:
         """Return a classifier of a backbone and class names, without training.
 
         It applies CLIP to each frame and averages the frame features. The default templates are ActionCLIP's 16.
         """
+        if class_prompts is not None:
+            raise ValueError("--class_prompts applies to images. Remove the flag, or pass --templates.")
         return ActionClipForVideoClassification.from_backbone(
             backbone, class_names, templates=templates, post_network="mean", trainable="head"
         ).eval()
