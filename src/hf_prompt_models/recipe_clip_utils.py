@@ -6,8 +6,9 @@ from typing import Any, ClassVar, TypeVar
 
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset, AugmentedViewDataset, ImageDataset
 from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel, EnsemblePromptModel
 from hf_prompt_models.processing_utils import ClipPromptProcessor
+from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.prompts.templates import DATASET_TEMPLATES, DEFAULT_TEMPLATE
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 
@@ -104,13 +105,16 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
         class_names: Sequence[str],
         processor: ClipPromptProcessor,
         templates: Sequence[str] | None = None,
+        class_prompts: ClassPrompts | None = None,
     ) -> ClipPromptModel:
         """Return a new, untrained model."""
         choices = {name: value for name, value in vars(arguments).items() if name not in self.not_of_the_model}
         if "teacher_templates" in choices:  # `--templates` sets the prompts of the zero-shot result
             choices["templates"] = choices.pop("teacher_templates")
         if self.uses_templates:
-            choices["templates"] = templates
+            choices["templates"] = templates or None  # there are none with sentences alone
+            if issubclass(self.model_class, EnsemblePromptModel):
+                choices["class_prompts"] = class_prompts
         return self.model_class.from_backbone(backbone, class_names, tokenizer=processor, **choices)
 
     def build_train_dataset(

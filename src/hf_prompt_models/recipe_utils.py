@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.data.text.captioned_videos import VideoTexts
 from hf_prompt_models.data.text.records import Records
+from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 
 
@@ -147,8 +148,9 @@ class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
         class_names: Sequence[str],
         processor: Any,
         templates: Sequence[str] | None = None,
+        class_prompts: ClassPrompts | None = None,
     ) -> PreTrainedModel:
-        """Return a new, untrained model; `templates` are the hand-written prompts of the zero-shot result."""
+        """Return a new, untrained model; `templates` and `class_prompts` are the prompts of the zero-shot result."""
 
     @abstractmethod
     def build_test_dataset(self, files: Any, processor: Any) -> Dataset:

@@ -76,6 +76,20 @@ def test_training_compares_with_the_sentences_of_each_test_set(
     assert shown == {(f"sentences of more.json ({digest[:6]})",)}
 
 
+def test_a_feature_adapter_has_the_sentences_of_each_test_set(data: Path, tmp_path: Path) -> None:
+    flags = ["train", "feature_adapter", "--adapter_type", "clip_adapter", "--backbone", "playground", "--shots", 1]
+    flags += ["--train_dir", data / "train", "--test_dir", data / "test", "--feature_cache", "off"]
+    flags += ["--augmented_views", 0, "--disable_tqdm", "true", "--output_dir", tmp_path / "run"]
+    flags += ["--ratio", 0, "--protocol", "base-to-new", "--class_prompts", data / "a.json"]
+    assert main([str(flag) for flag in flags]) == 0
+    for test in json.loads((tmp_path / "run" / "results.json").read_text())["tests"].values():
+        assert test["accuracy"]["mean"] == test["zero_shot"]["accuracy"]  # as the ratio is 0
+    config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
+    assert config.class_names == NAMES[:2]
+    assert config.class_prompts == [SENTENCES[name] for name in NAMES[:2]]
+    assert config.templates == []
+
+
 def test_a_malformed_file_and_other_tasks_are_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text('{"boat": "a boat"}')
     assert "expected a list of sentences" in refused(
@@ -138,6 +152,6 @@ def test_a_learned_prompt_takes_no_sentences(data: Path, tmp_path: Path) -> None
     CoOpForImageClassification.from_backbone("playground", NAMES, n_ctx=1).save_pretrained(tmp_path)
     prompts = ("--class_prompts", data / "a.json")
     said = refused("predict", tmp_path, data / "test", "--class_names", data / "names.txt", *prompts)
-    assert "applies to zero-shot models" in said
+    assert "is neither" in said
     said = refused("evaluate", tmp_path, "--test_dir", data / "test", "--set_classes", *prompts)
-    assert "applies to zero-shot models" in said
+    assert "is neither" in said

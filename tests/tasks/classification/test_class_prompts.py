@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hf_prompt_models.models import recipe_of
 from hf_prompt_models.prompts import waffle_prompts
 from hf_prompt_models.tasks.classification.class_prompts import with_class_prompts
 from hf_prompt_models.tasks.classification.protocols import ProtocolData
@@ -65,3 +66,10 @@ def test_random_descriptors_are_those_of_each_test_set(data: Path) -> None:
     tests = described(task(data, protocol="base-to-new"), "waffle")
     assert tests["base"].class_prompts == list(waffle_prompts(["ant", "bee", "cat"]).values())
     assert tests["new"].class_prompts == list(waffle_prompts(["dog", "elk"]).values())
+
+
+def test_methods_without_sentences_keep_their_template() -> None:
+    recipe = recipe_of("clip_lora")
+    processor = recipe.build_processor("playground")
+    model = recipe.build_model(recipe.arguments_class(), "playground", ["ant"], processor, [], [["the ant"]])
+    assert model.config.templates == ["a photo of a {}."]

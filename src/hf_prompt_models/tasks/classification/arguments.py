@@ -166,7 +166,8 @@ class ImageClassificationArguments(ClassificationArguments):
         default=None,
         metadata={
             "help": "Sentences about each class for the zero-shot result, instead of --templates or, with both flags, "
-            'as one ensemble: a JSON file {"class name": ["A sentence.", …]}, or waffle for random descriptors.'
+            'as one ensemble: a JSON file {"class name": ["A sentence.", …]}, or waffle for random descriptors. '
+            "Feature adapters use these, too."
         },
     )
 

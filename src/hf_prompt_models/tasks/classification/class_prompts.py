@@ -68,11 +68,12 @@ def check_takes_sentences(model: Any, name: str | Path) -> None:
     """Check that a model takes sentences about its classes.
 
     Raises:
-        ValueError: If its prompt is learned. The message has the name of the model.
+        ValueError: If it does not. The message has the name of the model.
     """
     if not isinstance(model, EnsemblePromptModel):
         raise ValueError(
-            f"--class_prompts applies to zero-shot models, but {name} has a learned prompt. Remove the flag."
+            f"--class_prompts applies to zero-shot models and feature adapters, but {name} is neither. Remove the "
+            "flag."
         )
 
 

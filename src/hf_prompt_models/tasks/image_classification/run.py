@@ -10,6 +10,7 @@ from transformers import EvalPrediction
 
 from hf_prompt_models.data.images.dataset import AugmentedImageDataset, AugmentedViewDataset
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.modeling_clip_utils import EnsemblePromptModel
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
 from hf_prompt_models.tasks.classification.class_prompts import with_class_prompts
@@ -56,10 +57,14 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def build_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model."""
-        arguments = self.arguments
-        templates = self.first_test.templates
+        arguments, first = self.arguments, self.first_test
         return self.recipe.build_model(
-            arguments.method, arguments.data.backbone, class_names, self.processor, templates
+            arguments.method,
+            arguments.data.backbone,
+            class_names,
+            self.processor,
+            first.templates,
+            first.class_prompts,
         )
 
     def score_zero_shot(self, role: str) -> np.ndarray:
@@ -122,6 +127,12 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         if test is not self._zero_shot_test:
             self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates, test.class_prompts)
             self._zero_shot_test = test
+
+    def _set_classes(self, model: Any, test: TestSet) -> None:
+        if test.class_prompts is None or not isinstance(model, EnsemblePromptModel):
+            super()._set_classes(model, test)
+        elif list(test.images.class_names) != model.config.class_names:
+            model.set_classes(test.images.class_names, self.processor, test.templates, test.class_prompts)
 
     def _zero_shot_results(self, role: str) -> dict[str, Any]:
         results, sentences = super()._zero_shot_results(role), self.tests[role].class_prompts
