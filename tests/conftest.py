@@ -22,7 +22,7 @@ import torch
 from hypothesis import settings
 from transformers.utils import logging as transformers_logging
 
-from tests import stand_ins
+from tests import stand_ins, stand_ins_bert
 
 
 ALLOWED_RECORDS: dict[str, str] = {
@@ -142,3 +142,22 @@ def naflex(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def metaclip2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight checkpoint in the format of facebook/metaclip-2-worldwide-*."""
     return stand_ins.facebook_metaclip_2_worldwide(tmp_path_factory.mktemp("hub") / "metaclip-2-worldwide")
+
+
+@pytest.fixture(scope="session")
+def chinese_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random-weight checkpoint in the format of OFA-Sys/chinese-clip-vit-base-patch16."""
+    folder = tmp_path_factory.mktemp("hub") / "chinese-clip-vit-base-patch16"
+    return stand_ins_bert.ofa_sys_chinese_clip_vit_base_patch16(folder)
+
+
+@pytest.fixture(scope="session")
+def altclip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random-weight checkpoint in the format of BAAI/AltCLIP."""
+    return stand_ins_bert.baai_altclip(tmp_path_factory.mktemp("hub") / "AltCLIP")
+
+
+@pytest.fixture(scope="session")
+def align(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random-weight checkpoint in the format of kakaobrain/align-base."""
+    return stand_ins_bert.kakaobrain_align_base(tmp_path_factory.mktemp("hub") / "align-base")

@@ -49,11 +49,11 @@ def _tokenize(clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, text: str) ->
     return ids
 
 
-def _encode(clip: PreTrainedModel, ids: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
-    """The tower reads the place of the end token from `ids`, and sees `embedded`."""
-    hook = clip.text_model.embeddings.token_embedding.register_forward_hook(lambda *_: embedded)
+def _encode(clip: PreTrainedModel, ids: torch.Tensor, embedded: torch.Tensor, **mask: torch.Tensor) -> torch.Tensor:
+    """The tower reads the place of the end token, or positions, from `ids`, and sees `embedded`."""
+    hook = clip.text_model.get_input_embeddings().register_forward_hook(lambda *_: embedded)
     try:
-        return clip.get_text_features(input_ids=ids).pooler_output
+        return clip.get_text_features(input_ids=ids, **mask).pooler_output
     finally:
         hook.remove()
 
@@ -68,16 +68,16 @@ def coop_text_features_by_offsets(
     """As `coop_text_features`, for backbones whose tokenizers have no placeholder of one token.
 
     The name is tokenised as it stands after a space and before the full stop, and ends with the token that holds its
-    last character.
+    last character. Tokenizers that return an attention mask are those of towers that need one.
     """
     features = []
     for index, name in enumerate(names):
         vectors = context[index] if context.dim() == 3 else context
         n_ctx, text = len(vectors), " " + name.replace("_", " ")
-        length = model.config.text_config.max_position_embeddings - n_ctx
+        length = tokenizer.model_max_length - n_ctx
         encoding = tokenizer(text + ".", padding="max_length", max_length=length, return_offsets_mapping=True)
         ids = torch.tensor(encoding["input_ids"])
-        start = int(ids[0] == tokenizer.bos_token_id) if tokenizer.bos_token_id is not None else 0
+        start = int(ids[0] in (tokenizer.bos_token_id, tokenizer.cls_token_id))
         spans = enumerate(encoding["offset_mapping"])  # special tokens have empty ones
         end = 1 + max(place for place, (first, last) in spans if first < last and first < len(text))
         before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
@@ -85,9 +85,13 @@ def coop_text_features_by_offsets(
         def put(parts: torch.Tensor, extra: torch.Tensor, start: int, end: int, before: int) -> torch.Tensor:
             return torch.cat([parts[:start], extra[:before], parts[start:end], extra[before:], parts[end:]])
 
-        embedded = put(model.text_model.embeddings.token_embedding(ids), vectors, start, end, before)
+        embedded = put(model.text_model.get_input_embeddings()(ids), vectors, start, end, before)
         placed = put(ids, ids.new_full((n_ctx,), 4), start, end, before)
-        features.append(_encode(model, placed[None], embedded[None]))
+        mask = {}
+        if "attention_mask" in encoding:
+            attended = torch.tensor(encoding["attention_mask"])
+            mask["attention_mask"] = put(attended, attended.new_ones(n_ctx), start, end, before)[None]
+        features.append(_encode(model, placed[None], embedded[None], **mask))
     return F.normalize(torch.cat(features), dim=-1)
 
 

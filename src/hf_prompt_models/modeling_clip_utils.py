@@ -12,6 +12,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.backbones.two_tower import find_backbone
 from hf_prompt_models.configuration_utils import class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel
 from hf_prompt_models.modeling_utils import at_least_float32
@@ -191,7 +192,7 @@ class ClipPromptModel(TextPromptModel):
             text_embeds: (classes, dim), as returned by `get_text_features`.
         """
         with torch.autocast(image_embeds.device.type, enabled=False):
-            logits = at_least_float32(self.clip.logit_scale).exp() * image_embeds @ text_embeds.T
+            logits = self.similarity_scale() * image_embeds @ text_embeds.T
         return logits + at_least_float32(self.clip.logit_bias) if self.backbone_type.has_logit_bias else logits
 
 
@@ -392,7 +393,7 @@ class EnsemblePromptModel(TemplatePromptModel):
             return fields
         texts = [sentence for own in sentences for sentence in own]
         prompts, lengths = tokenize_sentences(tokenizer, texts, clip_config)
-        longest = clip_config.text_config.max_position_embeddings
+        longest = find_backbone(clip_config).num_positions(clip_config)
         report_cut_texts(zip(texts, lengths, strict=True), longest, "class_prompts")
         return fields | {"prompt_token_ids": fields["prompt_token_ids"] + [ids_to_string(ids) for ids in prompts]}
 

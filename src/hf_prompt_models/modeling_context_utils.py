@@ -99,8 +99,8 @@ class ContextPromptModel(ClipPromptModel):
         ):
             if needed and not has:
                 raise TypeError(
-                    f"{type(self).__name__} needs {what}, but that of a {kind.model_class.__name__} is "
-                    f"{found}. Pass a CLIP or MetaCLIP 2 as the backbone."
+                    f"{type(self).__name__} needs {what}, but that of {kind.model_class.__name__} is {found}. Pass a "
+                    "CLIP or MetaCLIP 2 as the backbone."
                 )
 
     @classmethod
@@ -197,11 +197,6 @@ class ContextPromptModel(ClipPromptModel):
             raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=...).")
         return [ids_from_string(ids) for ids in self.config.class_token_ids]
 
-    @property
-    def vocab_size(self) -> int:
-        """Vocabulary size of the text tower, which is also the first id of context vectors."""
-        return self.clip.text_model.embeddings.token_embedding.num_embeddings
-
     def prompt_fields(self) -> tuple[Any, ...]:
         """Return the configuration fields that the prompts and the class features depend on."""
         config = self.config
@@ -284,7 +279,7 @@ class ContextPromptModel(ClipPromptModel):
 
     def _embed_words(self, ids: Sequence[int]) -> torch.Tensor:
         """Return the token embeddings of words, (tokens, hidden size), in full precision."""
-        embedding = self.clip.text_model.embeddings.token_embedding
+        embedding = self.token_embedding
         return embedding(torch.tensor(ids, device=embedding.weight.device)).detach().float()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -18,7 +19,13 @@ from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, a
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import get_tokenizer
 from hf_prompt_models.prompts.packing import PackedPrompts, lay_out_apart, pack_prompts
-from hf_prompt_models.prompts.padded_encoding import encode_padded_prompts, pad_prompts, run_padded_prompts
+from hf_prompt_models.prompts.padded_encoding import (
+    PaddedPrompts,
+    encode_padded_prompts,
+    pad_and_mask_prompts,
+    pad_prompts,
+    run_padded_prompts,
+)
 from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_apart
 from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
 
@@ -50,7 +57,7 @@ class TextPromptModel(PromptPreTrainedModel):
         super().__init__(config)
         self.backbone_type = find_backbone(config.clip_config)
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
-        self._prompts: tuple[Any, PackedPrompts | torch.Tensor, list[int]] | None = None
+        self._prompts: tuple[Any, PackedPrompts | PaddedPrompts, list[int]] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
         self._own_text_names = set(self._text_tensors())
         self._prompted_classes = self._named_classes()
@@ -163,13 +170,30 @@ class TextPromptModel(PromptPreTrainedModel):
     @property
     def text_chunk_size(self) -> int | None:
         """Number of prompts to encode at a time in training, or `None` for all; chunks save memory, not time."""
-        return CHECKPOINTED_CHUNK_SIZE if self.clip.text_model.encoder.gradient_checkpointing else None
+        encoder = self.clip.text_model.base_model.encoder
+        return CHECKPOINTED_CHUNK_SIZE if encoder.gradient_checkpointing else None
+
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        """Token embedding of the text tower."""
+        return self.clip.text_model.get_input_embeddings()
+
+    @property
+    def vocab_size(self) -> int:
+        """Vocabulary size of the text tower, which is also the first id of context vectors."""
+        return self.token_embedding.num_embeddings
+
+    def similarity_scale(self) -> torch.Tensor:
+        """Return the factor of cosine similarities in the logits, a scalar in full precision."""
+        if self.backbone_type.has_temperature:
+            return 1 / at_least_float32(self.clip.temperature)
+        return at_least_float32(self.clip.logit_scale).exp()
 
     @property
     def image_feature_size(self) -> int:
         """Size of image and class features."""
-        text_config = self.clip.config.text_config
-        return self.clip.config.projection_dim if self.backbone_type.packs_prompts else text_config.projection_size
+        config, is_siglip = self.clip.config, self.backbone_type.text_pooling == "last position"
+        return config.text_config.projection_size if is_siglip else config.projection_dim
 
     # -- features ----------------------------------------------------------------------------------------------------
 
@@ -251,7 +275,7 @@ class TextPromptModel(PromptPreTrainedModel):
         parts = [part for name, part in clip.named_children() if name.startswith("text_")]
         modules = [module for part in parts for module in part.modules()]
         setting = (setting, clip.dtype, autocast, modules, dict(vars(clip.text_model.config)))
-        embeddings = clip.text_model.embeddings.token_embedding.weight
+        embeddings = self.token_embedding.weight
         tensors = [tensor for tensor in self._text_tensors().values() if tensor is not embeddings]
         tensors += others
         if not embeddings.is_meta:
@@ -281,9 +305,9 @@ class TextPromptModel(PromptPreTrainedModel):
         return self.class_features(self._encode_prompts(prompts, self.context, self.layer_context, self.first_layer))
 
     @torch.compiler.disable
-    def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | torch.Tensor, list[int]]:
+    def _laid_out_prompts(self) -> tuple[Any, PackedPrompts | PaddedPrompts, list[int]]:
         """Return the settings of the prompts, the prompts laid out as rows, and the vocabulary tokens in them."""
-        vocabulary = self.clip.text_model.embeddings.token_embedding.num_embeddings
+        vocabulary = self.vocab_size
         pad_token_id = self.config.pad_token_id
         setting = (self.clip.device, self.text_chunk_size, vocabulary, pad_token_id, self.prompt_fields())
         if self._prompts is not None and self._prompts[0] == setting:
@@ -299,7 +323,7 @@ class TextPromptModel(PromptPreTrainedModel):
 
     def _encode_prompts(
         self,
-        prompts: PackedPrompts | torch.Tensor,
+        prompts: PackedPrompts | PaddedPrompts,
         context: torch.Tensor | None = None,
         layer_context: Mapping[int, torch.Tensor] | None = None,
         first_layer: int = 0,
@@ -308,13 +332,17 @@ class TextPromptModel(PromptPreTrainedModel):
         tower = self.encoding_backbone("text_model").text_model
         if isinstance(prompts, PackedPrompts):
             pooled = encode_prompts(tower, prompts, context, self.text_chunk_size, layer_context, first_layer)
-            features = self.clip.text_projection(pooled)
         else:
-            features = encode_padded_prompts(tower, prompts, context, self.text_chunk_size)
+            pooled = encode_padded_prompts(tower, prompts, context, self.text_chunk_size)
         # Full precision from here on: at CLIP's temperature 16 bits would round logits to multiples of a half.
-        return at_least_float32(features)
+        return at_least_float32(self._project(pooled))
 
-    def _prompts_apart(self) -> PackedPrompts | torch.Tensor:
+    def _project(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return text features, (prompts, dim), from the pooled output of the text tower."""
+        projected_by_tower = self.backbone_type.text_pooling == "last position"
+        return pooled if projected_by_tower else self.clip.text_projection(pooled)
+
+    def _prompts_apart(self) -> PackedPrompts | PaddedPrompts:
         """Return all prompts, each in its own row."""
         prompts = self.prompt_token_ids()
         if not self.backbone_type.packs_prompts:
@@ -322,26 +350,29 @@ class TextPromptModel(PromptPreTrainedModel):
         return self._placed(lay_out_apart(prompts)).to(self.clip.device)
 
     def _run_prompts_apart(
-        self, rows: PackedPrompts | torch.Tensor, context: torch.Tensor | None, options: dict[str, Any]
+        self, rows: PackedPrompts | PaddedPrompts, context: torch.Tensor | None, options: dict[str, Any]
     ) -> BaseModelOutputWithPooling:
         """Return the complete output of the text tower for prompts in separate rows, with projected pooled output."""
         tower = self.encoding_backbone("text_model").text_model
-        if not isinstance(rows, PackedPrompts):
-            return run_padded_prompts(tower, rows, context, return_dict=True, **options)
-        deep = (self.layer_context, self.first_layer)
-        outputs = run_prompts_apart(tower, rows, context, *deep, return_dict=True, **options)
-        outputs.pooler_output = self.clip.text_projection(outputs.pooler_output)
+        if isinstance(rows, PackedPrompts):
+            deep = (self.layer_context, self.first_layer)
+            outputs = run_prompts_apart(tower, rows, context, *deep, return_dict=True, **options)
+        else:
+            outputs = run_padded_prompts(tower, rows, context, **options)
+        outputs.pooler_output = self._project(outputs.pooler_output)
         return outputs
 
     def _placed(self, prompts: PackedPrompts) -> PackedPrompts:
         """Return prompts with the position ids of the method; by default the place of each token in its prompt."""
         return prompts
 
-    def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | torch.Tensor:
-        """Lay prompts out as few packed rows if the text tower allows it, else padded to all of its positions."""
+    def _lay_out_prompts(self, prompts: list[list[int]]) -> PackedPrompts | PaddedPrompts:
+        """Lay prompts out as few packed rows if the text tower allows it, else padded."""
         pad_token_id = self.config.pad_token_id
         if self.backbone_type.packs_prompts:
             return self._placed(pack_prompts(prompts, prompts_per_row=self.text_chunk_size)).to(self.clip.device)
+        if self.backbone_type.text_pooling == "first position":
+            return pad_and_mask_prompts(prompts).to(self.clip.device)
         if pad_token_id is None:
             raise ValueError(
                 "The configuration of this model has no pad_token_id to pad its prompts with. Call "
@@ -374,7 +405,8 @@ class TextPromptModel(PromptPreTrainedModel):
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
-            ValueError: if these are not the inputs of the backbone.
+            ValueError: if these are not the inputs of the backbone, or attentions are requested from an image tower
+                that has none.
         """
         outputs = self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
         outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
@@ -407,12 +439,22 @@ class TextPromptModel(PromptPreTrainedModel):
         expected = self.backbone_type.image_inputs
         if tuple(inputs) != expected:
             raise ValueError(
-                f"A {type(self.clip).__name__} needs {', '.join(expected)} for images, got "
-                f"{', '.join(inputs)}. Pass everything that the processor returns for them."
+                f"{type(self.clip).__name__} needs {', '.join(expected)} for images, got {', '.join(inputs)}. Pass "
+                "everything that the processor returns for them."
             )
         outputs = self.run_image_tower(**inputs, **kwargs)
-        outputs.pooler_output = at_least_float32(outputs.pooler_output)
-        return outputs
+        attentions = outputs.get("attentions")
+        if kwargs.get("output_attentions") and attentions is None:
+            raise ValueError(
+                f"The image encoder of {type(self.clip).__name__} returned no attentions. Leave output_attentions out "
+                "for images."
+            )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=at_least_float32(outputs.pooler_output),
+            hidden_states=outputs.hidden_states,
+            attentions=attentions,
+        )
 
     def run_image_tower(self, **inputs: Any) -> Any:
         """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""

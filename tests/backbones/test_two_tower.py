@@ -27,12 +27,12 @@ from hf_prompt_models import (
 )
 from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
 from hf_prompt_models.modeling_context_utils import ContextPromptModel
-from tests import stand_ins
+from tests import stand_ins, stand_ins_bert
 from tests.tested_method import check_image_classification, random_image
 
 
 METHODS = (CoOpForImageClassification, ClipZeroShotForImageClassification)
-OTHERS = ("siglip", "siglip2", "naflex", "metaclip2")
+OTHERS = ("siglip", "siglip2", "naflex", "metaclip2", "chinese_clip", "altclip", "align")
 NAMES = ["cat", "dog", "the photo"]
 Model = CoOpForImageClassification | ClipZeroShotForImageClassification
 
@@ -89,6 +89,9 @@ def test_checkpoints_load_with_the_auto_classes_and_run_in_the_pipeline(
         ("siglip", stand_ins.google_siglip_base_patch16_224),
         ("naflex", stand_ins.google_siglip2_base_patch16_naflex),
         ("metaclip2", stand_ins.facebook_metaclip_2_worldwide),
+        ("chinese_clip", stand_ins_bert.ofa_sys_chinese_clip_vit_base_patch16),
+        ("altclip", stand_ins_bert.baai_altclip),
+        ("align", stand_ins_bert.kakaobrain_align_base),
     ],
 )
 def test_another_backbone_of_the_same_type_is_refused(

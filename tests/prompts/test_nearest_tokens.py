@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from transformers import BertTokenizer, PreTrainedTokenizerBase
 
 from hf_prompt_models.prompts import nearest_tokens as module
 from hf_prompt_models.prompts.nearest_tokens import Metric, nearest_tokens, typical_nearest_score
-from tests.stand_ins import clip_tokenizer
+from tests.stand_ins import clip_tokenizer, siglip_tokenizer
+from tests.stand_ins_bert import vocabulary_with
 
 
 TOKENIZER = clip_tokenizer()
@@ -62,6 +64,21 @@ def test_tokens_are_readable() -> None:
     ids = TOKENIZER.convert_tokens_to_ids(["cat</w>", "ca", ").</w>", "Ã", "©</w>"])
     texts = [tokens[0].text for tokens in nearest_tokens(table[ids], table, TOKENIZER, top_k=1)]
     assert texts == ["cat", "ca…", ").", "Ã…", "©"]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "tokens", "expected"),
+    [
+        (BertTokenizer(vocab=vocabulary_with()), ["photo", "##ing", "##s", "."], ["photo", "…ing", "…s", "."]),
+        (siglip_tokenizer(), ["▁photo", "photo", "ing", "▁of"], ["photo", "…photo", "…ing", "of"]),
+    ],
+)
+def test_parts_of_words_are_marked_where_the_vocabulary_marks_them(
+    tokenizer: PreTrainedTokenizerBase, tokens: list[str], expected: list[str]
+) -> None:
+    table = torch.randn(max(tokenizer.get_vocab().values()) + 1, 8)
+    vectors = table[tokenizer.convert_tokens_to_ids(tokens)]
+    assert [found[0].text for found in nearest_tokens(vectors, table, tokenizer, top_k=1)] == expected
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

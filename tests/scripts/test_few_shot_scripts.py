@@ -168,8 +168,8 @@ def test_a_fresh_process_in_another_folder_predicts(run: Path, data: Path, tmp_p
     assert "Traceback" not in printed.stderr
 
 
-@pytest.mark.parametrize("backbone", ["siglip", "naflex"])
-def test_a_siglip_is_trained_tested_and_predicts(
+@pytest.mark.parametrize("backbone", ["siglip", "naflex", "align"])
+def test_another_backbone_is_trained_tested_and_predicts(
     backbone: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture
 ) -> None:
     folder = request.getfixturevalue(backbone)

@@ -4,7 +4,15 @@ import unittest
 from typing import Any, ClassVar
 
 import torch
-from transformers import CLIPConfig, PreTrainedConfig, Siglip2Config, SiglipConfig
+from transformers import (
+    AlignConfig,
+    AltCLIPConfig,
+    ChineseCLIPConfig,
+    CLIPConfig,
+    PreTrainedConfig,
+    Siglip2Config,
+    SiglipConfig,
+)
 
 from hf_prompt_models import (
     ActionClipConfig,
@@ -59,6 +67,21 @@ def naflex() -> dict[str, Any]:
     return Siglip2Config(text_config=text, vision_config=vision).to_dict()
 
 
+def chinese_clip() -> dict[str, Any]:
+    text = {**TOWER, **TEXT}
+    return ChineseCLIPConfig(text_config=text, vision_config={**TOWER, **VISION}, projection_dim=16).to_dict()
+
+
+def altclip() -> dict[str, Any]:
+    text = {**TOWER, **TEXT, "project_dim": 24}
+    return AltCLIPConfig(text_config=text, vision_config={**TOWER, **VISION}, projection_dim=16).to_dict()
+
+
+def align() -> dict[str, Any]:
+    vision = {"hidden_dim": 32, "image_size": 32, "depth_coefficient": 0.1, "width_coefficient": 0.1}
+    return AlignConfig(text_config={**TOWER, **TEXT}, vision_config=vision, projection_dim=32).to_dict()
+
+
 class ImageForm(Form):
     def get_inputs(self, config: PreTrainedConfig) -> dict[str, Any]:
         return {"pixel_values": torch.rand(self.batch_size, 3, self.image_size, self.image_size)}
@@ -91,6 +114,21 @@ class CoOpSiglipForm(CoOpForm):
 
     def clip_config(self) -> dict[str, Any]:
         return siglip()
+
+
+class CoOpChineseClipForm(CoOpForm):
+    def clip_config(self) -> dict[str, Any]:
+        return chinese_clip()
+
+
+class CoOpAltClipForm(CoOpForm):
+    def clip_config(self) -> dict[str, Any]:
+        return altclip()
+
+
+class CoOpAlignForm(CoOpForm):
+    def clip_config(self) -> dict[str, Any]:
+        return align()
 
 
 class CoOpNaflexForm(CoOpForm):
@@ -220,6 +258,18 @@ class CoOpCscTest(CoOpTest):
 
 class CoOpSiglipTest(CoOpTest):
     form = CoOpSiglipForm
+
+
+class CoOpChineseClipTest(CoOpTest):
+    form = CoOpChineseClipForm
+
+
+class CoOpAltClipTest(CoOpTest):
+    form = CoOpAltClipForm
+
+
+class CoOpAlignTest(CoOpTest):
+    form = CoOpAlignForm
 
 
 class CoOpNaflexTest(CoOpTest):

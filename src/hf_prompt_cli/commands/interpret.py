@@ -95,7 +95,7 @@ def interpret(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"{directory} has no class {', '.join(map(repr, unknown))}. Pass a class of the model.")
         chosen = [index for index, name in enumerate(names) if name in arguments.class_name]
         context, names = context[chosen], [names[index] for index in chosen]
-    embeddings = model.clip.text_model.embeddings.token_embedding.weight
+    embeddings = model.token_embedding.weight
     tokenizer = AutoProcessor.from_pretrained(directory).tokenizer
     nearest = nearest_tokens(context, embeddings, tokenizer, arguments.top_k, arguments.metric)
     n_ctx = context.shape[1]

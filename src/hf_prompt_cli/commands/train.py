@@ -46,9 +46,9 @@ How many examples? Accuracy in %, mean ± deviation over seeds, measured with sm
 
 Which backbone? These results are not from full-size backbones. A prompt cannot add detail that its backbone does not
 see: start with openai/clip-vit-base-patch32, and use openai/clip-vit-base-patch16 for the final model, or any CLIP,
-MetaCLIP 2 or SigLIP; `--backbone playground` is the tiny model that ships with the package. For cpt, use
-dandelin/vilt-b32-mlm. For mantis and frozen, use any causal language model with any image model. A prompt works only
-with the backbone that it was trained for.
+MetaCLIP 2, SigLIP, Chinese-CLIP, AltCLIP or ALIGN; `--backbone playground` is the tiny model that ships with the
+package. For cpt, use dandelin/vilt-b32-mlm. For mantis and frozen, use any causal language model with any image model.
+A prompt works only with the backbone that it was trained for.
 
 Too slow? coop --augmented_views 16 trains without the image encoder: 56.4 ± 0.4 instead of 58.3 ± 2.9 on the drawn
 images, and 21.3 ± 0.2 instead of 21.2 ± 0.2 on the photos of groceries (docs/coop.md). A step of 32 images and 100

@@ -44,7 +44,8 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     parser.add_argument(
         "--backbone",
         required=True,
-        help="Hub id or folder of a CLIP or SigLIP; `playground`: the tiny model that ships with the package",
+        help="Hub id or folder of a CLIP, SigLIP or similar model (docs/choosing.md lists the types); `playground`: "
+        "the tiny model that ships with the package",
     )
     parser.add_argument("--class_names", required=True, metavar="FILE", help="file with the class names")
     parser.add_argument(

@@ -89,31 +89,32 @@ def tokenize_prompts(
         texts: the prompts.
         clip_config: configuration of the backbone. In a `CLIPTextConfig` an `eos_token_id` of 2 marks OpenAI's
             checkpoints, for which transformers reads the tower at the largest token id. For any other value it reads
-            the tower at the first token with that id. SigLIP's tower is read at its last position, so its
-            `eos_token_id` has no meaning.
+            the tower at the first token with that id. Bidirectional towers do not read their `eos_token_id`: the end
+            token is the tokenizer's, for the BERT of a Chinese-CLIP, AltCLIP or ALIGN its separator.
 
     Raises:
         ValueError: if a text contains a special token of the tokenizer, or the tokenizer does not fit the text tower.
     """
-    text_config = clip_config.text_config
+    kind, text_config = find_backbone(clip_config), clip_config.text_config
     legacy = isinstance(text_config, CLIPTextConfig) and text_config.eos_token_id == 2
-    by_tokenizer = legacy or not find_backbone(clip_config).packs_prompts
-    end = tokenizer.eos_token_id if by_tokenizer else text_config.eos_token_id
+    end = tokenizer.eos_token_id if legacy or not kind.packs_prompts else text_config.eos_token_id
+    start, special = None, {end}
+    if kind.text_pooling == "first position":
+        start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+        special = {start, end, tokenizer.pad_token_id}
     prompts: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
-    trimmed = []
     for text, ids in zip(texts, prompts, strict=True):
-        if end not in ids or max(ids) >= text_config.vocab_size or (legacy and end != max(ids)):
+        ends_well = end is not None and ids[-1:] == [end] and (not legacy or end == max(ids))
+        if not ends_well or max(ids) >= text_config.vocab_size or start not in (None, ids[0]):
             raise ValueError(
                 f"The tokenizer turns {text!r} into {ids}, which does not fit a text encoder with "
                 f"{text_config.vocab_size} tokens and prompts that end with the token {end}. Pass the "
                 "tokenizer of this backbone."
             )
-        if ids.index(end) != len(ids) - 1:
-            raise ValueError(
-                f"{text!r} contains the special token {tokenizer.decode([end])!r}. Remove it from the text."
-            )
-        trimmed.append(ids)
-    return trimmed
+        if held := special.intersection(ids[kind.start_tokens : -1]):
+            names = ", ".join(repr(tokenizer.decode([token])) for token in sorted(held))
+            raise ValueError(f"{text!r} contains the special token {names}. Remove it from the text.")
+    return prompts
 
 
 def tokenize_class_prompts(
@@ -135,9 +136,9 @@ def tokenize_class_prompts(
     Raises:
         ValueError: as `tokenize_prompts` and `check_prompt_lengths` do, or if the tokenizer removes a complete name.
     """
-    text_config = clip_config.text_config
     prompts = tokenize_prompts(tokenizer, texts, clip_config)
-    start_tokens = find_backbone(clip_config).start_tokens
+    kind = find_backbone(clip_config)
+    start_tokens, num_positions = kind.start_tokens, kind.num_positions(clip_config)
     distinct = list(dict.fromkeys(names))  # an ensemble has each class once per template
     alone = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
     ids_of = dict(zip(distinct, alone, strict=True))
@@ -148,8 +149,9 @@ def tokenize_class_prompts(
             )
     lengths = [len(ids_of[name]) for name in names]
     surroundings = [len(ids) - length + n_ctx for ids, length in zip(prompts, lengths, strict=True)]
-    check_prompt_lengths([name.strip() for name in names], lengths, text_config.max_position_embeddings, surroundings)
-    if not isinstance(text_config, CLIPTextConfig):  # for CLIP the tokens are only counted, as in CoOp's released code
+    check_prompt_lengths([name.strip() for name in names], lengths, num_positions, surroundings)
+    # For CLIP the tokens are only counted, as in the released code of CoOp.
+    if not isinstance(clip_config.text_config, CLIPTextConfig):
         for index, (name, ids) in enumerate(zip(names, prompts, strict=True)):
             if ids[start_tokens : start_tokens + lengths[index]] != ids_of[name]:
                 lengths[index] = len(ids) - start_tokens - 1  # the next token was merged with the name

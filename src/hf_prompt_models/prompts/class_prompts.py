@@ -93,9 +93,10 @@ def tokenize_sentences(
         ValueError: as `tokenize_prompts` does.
     """
     prompts = tokenize_prompts(tokenizer, sentences, clip_config)
-    longest = clip_config.text_config.max_position_embeddings
-    shortest = find_backbone(clip_config).start_tokens + 1
+    kind = find_backbone(clip_config)
+    longest = kind.num_positions(clip_config)
     # SigLIP's tokenizer removes punctuation, and CuPL's released files have sentences that are only a full stop.
+    shortest = kind.start_tokens + 1
     if empty := [text for text, ids in zip(sentences, prompts, strict=True) if len(ids) <= shortest]:
         shown = _some(empty)
         logger.warning(f"The tokenizer turns {len(empty)} sentence(s) in class_prompts into no tokens: {shown}.")

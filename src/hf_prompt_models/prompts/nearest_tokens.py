@@ -22,7 +22,8 @@ class NearToken:
     """Token near to a context vector.
 
     Args:
-        text: readable text of the token, followed by "…" if it does not end a word.
+        text: readable text of the token. CLIP's vocabulary marks the ends of words: "…" follows a token that does not
+            end a word. Other vocabularies mark where words begin: "…" precedes a token that does not begin a word.
         id: token id.
         score: its distance ("euclidean") or similarity ("cosine").
     """
@@ -63,11 +64,12 @@ def nearest_tokens(
     if not 1 <= top_k <= len(ids):
         raise ValueError(f"Expected top_k from 1 to {len(ids)}, got {top_k}.")
     scores, places = _nearest(context.reshape(-1, context.shape[-1]), embeddings[ids], top_k, metric)
+    mark = _word_mark(tokenizer)
     texts: dict[int, str] = {}
     result = []
     for vector_scores, vector_ids in zip(scores.tolist(), ids[places].tolist(), strict=True):
         for token_id in vector_ids:
-            texts.setdefault(token_id, _readable(tokenizer, token_id))
+            texts.setdefault(token_id, _readable(tokenizer, token_id, mark))
         result.append([NearToken(texts[i], i, score) for i, score in zip(vector_ids, vector_scores, strict=True)])
     return result
 
@@ -116,9 +118,19 @@ def _nearest(
     return torch.cat(all_scores), torch.cat(all_places)
 
 
-def _readable(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
+def _word_mark(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the mark of a vocabulary: "</w>" at the end of words, "▁" at their beginning, or "##" inside words."""
+    tokens = [token for token in tokenizer.get_vocab() if len(token) > 1]
+    if any(token.endswith("</w>") for token in tokens):
+        return "</w>"
+    return "▁" if any(token.startswith("▁") for token in tokens) else "##"
+
+
+def _readable(tokenizer: PreTrainedTokenizerBase, token_id: int, mark: str) -> str:
     token, text = str(tokenizer.convert_ids_to_tokens(token_id)), str(tokenizer.decode([token_id])).strip()
-    ends_word = token.endswith("</w>")
     if not text or "\N{REPLACEMENT CHARACTER}" in text:  # part of a character: use the vocabulary entry
         text = token.removesuffix("</w>")
-    return text if ends_word else f"{text}…"
+    if mark == "</w>":
+        return text if token.endswith(mark) else f"{text}…"
+    begins_word = token.startswith(mark) if mark == "▁" else not token.startswith(mark)
+    return text if begins_word else f"…{text.removeprefix('##')}"

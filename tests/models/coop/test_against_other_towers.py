@@ -1,4 +1,4 @@
-"""CoOp over SigLIP, SigLIP 2 and MetaCLIP 2: logits and gradients against the models themselves on padded prompts."""
+"""CoOp over backbones other than CLIP: logits and gradients against the models themselves on padded prompts."""
 
 import itertools
 from pathlib import Path
@@ -22,7 +22,8 @@ NAMES = [
     "a b c d e f g h i j k l m n o p q r s t",
 ]
 POSITIONS = ("end", "middle", "front")
-BACKBONES = ("siglip", "siglip2", "naflex", "metaclip2")
+SDPA = ("siglip", "siglip2", "naflex", "metaclip2", "chinese_clip", "altclip")
+BACKBONES = (*SDPA, "align")
 
 
 def new_coop(folder: Path, **kwargs: object) -> CoOpForImageClassification:
@@ -36,8 +37,9 @@ def new_coop(folder: Path, **kwargs: object) -> CoOpForImageClassification:
 @pytest.mark.parametrize(
     ("backbone", "attention", "position", "class_specific", "n_ctx"),
     [
-        *itertools.product(BACKBONES, ["sdpa"], POSITIONS, [False, True], [3, 16]),
-        *itertools.product(BACKBONES, ["eager"], ["middle"], [False], [4]),
+        *itertools.product(SDPA, ["sdpa"], POSITIONS, [False, True], [3, 16]),
+        *itertools.product(["align"], ["eager"], POSITIONS, [False, True], [3, 16]),
+        *itertools.product(SDPA, ["eager"], ["middle"], [False], [4]),
     ],
 )
 def test_logits_and_gradients_equal_the_models_on_padded_prompts(
@@ -58,8 +60,9 @@ def test_logits_and_gradients_equal_the_models_on_padded_prompts(
 
     reference = context.detach().clone().requires_grad_()
     text_features = coop_text_features_by_offsets(model.clip, model.processor.tokenizer, NAMES, reference, position)
-    expected = model.clip.logit_scale.exp() * image_features @ text_features.T
-    if backbone != "metaclip2":
+    scale = 1 / model.clip.temperature if backbone == "align" else model.clip.logit_scale.exp()
+    expected = scale * image_features @ text_features.T
+    if backbone in ("siglip", "siglip2", "naflex"):
         expected = expected + model.clip.logit_bias
     F.cross_entropy(expected, labels).backward()
 
@@ -74,8 +77,9 @@ def test_words_before_the_name_are_the_zero_shot_prompt(backbone: str, request: 
         request.getfixturevalue(backbone), class_names=NAMES, context_init="a photo of a"
     )
     prompts = [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]
-    ids = model.processor.tokenizer(prompts, padding="max_length", return_tensors="pt").input_ids
-    expected = F.normalize(model.clip.get_text_features(input_ids=ids).pooler_output, dim=-1)
+    inputs = model.processor.tokenizer(prompts, padding="max_length", return_tensors="pt")
+    inputs.pop("token_type_ids", None)
+    expected = F.normalize(model.clip.get_text_features(**inputs).pooler_output, dim=-1)
     torch.testing.assert_close(model.get_text_features().pooler_output, expected, rtol=0, atol=1e-6)
 
 

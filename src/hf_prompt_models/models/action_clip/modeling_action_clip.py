@@ -105,7 +105,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         backbone_class = find_backbone(config.clip_config).model_class
         if backbone_class not in self.backbone_classes:
             known = " or ".join(known.__name__ for known in self.backbone_classes)
-            raise TypeError(f"ActionCLIP needs a {known} as its backbone, got a {backbone_class.__name__}.")
+            raise TypeError(f"ActionCLIP needs {known} as its backbone, got {backbone_class.__name__}.")
         super().__init__(config, backbone)
         vision_width = self.clip.vision_model.config.hidden_size
         joint = config.pre_network == "joint"
@@ -378,9 +378,6 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         elif not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise ValueError(f"Labels must be 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}.")
 
-    def _temperature(self) -> torch.Tensor:
-        return at_least_float32(self.clip.logit_scale).exp()
-
     def _draw_sentences(self, labels: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Sample a sentence for each example; return its features, (batch, dim), and its class, (batch,)."""
         if draws is None:
@@ -406,7 +403,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         """Return the loss over the examples of all processes."""
         matches = find_matches(gather_examples(labels), gather_examples(classes))
         videos, texts = gather_examples(video_embeds), gather_examples(text_embeds)
-        return bidirectional_kl(videos, texts, matches, self._temperature())
+        return bidirectional_kl(videos, texts, matches, self.similarity_scale())
 
     @staticmethod
     def _draw_classes(labels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
@@ -425,7 +422,9 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         """Return the loss of this batch, averaged over the templates, with the sentences of all classes of a video."""
         classes = labels.nonzero()[:, 1] if self._multi_label else labels
         matches = find_matches(labels, classes)
-        losses = [bidirectional_kl(video_embeds, each[classes], matches, self._temperature()) for each in text_embeds]
+        losses = [
+            bidirectional_kl(video_embeds, each[classes], matches, self.similarity_scale()) for each in text_embeds
+        ]
         return torch.stack(losses).mean()
 
     def class_logits(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
@@ -435,7 +434,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             video_embeds: (batch, dim), as returned by `get_video_features`.
             text_embeds: (templates, classes, dim), as returned by `get_text_features`.
         """
-        scale = self._temperature() if self.config.eval_logit_scale is None else self.config.eval_logit_scale
+        scale = self.similarity_scale() if self.config.eval_logit_scale is None else self.config.eval_logit_scale
         similarities = scale * torch.einsum("bd,kcd->bkc", video_embeds, text_embeds)
         log_sum = similarities.log_softmax(dim=-1).logsumexp(dim=1)
         log_mean = log_sum - torch.tensor(len(text_embeds), dtype=log_sum.dtype, device=log_sum.device).log()

@@ -16,7 +16,6 @@ from hf_prompt_models.modeling_context_utils import ContextPromptModel, MetaNetP
 from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.cocoop.configuration_cocoop import CoCoOpConfig
 from hf_prompt_models.models.cocoop.processing_cocoop import CoCoOpProcessor
-from hf_prompt_models.prompts.packing import PackedPrompts
 from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
 
 
@@ -111,21 +110,14 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
         context = self.prompt_learner.context + shifts[:, None]
         count = len(image_embeds)
         if asks_for_states(kwargs):
-            rows = self._for_each_image(self._prompts_apart(), count)
+            rows = self._prompts_apart().repeat(count, self.vocab_size, self.config.n_ctx)
             outputs: Any = self._run_prompts_apart(rows, context, captured(kwargs))
         else:
-            rows = self._for_each_image(self._laid_out_prompts()[1], count)
+            rows = self._laid_out_prompts()[1].repeat(count, self.vocab_size, self.config.n_ctx)
             outputs = BaseModelOutputWithPooling(pooler_output=self._encode_prompts(rows, context))
         features = F.normalize(at_least_float32(outputs.pooler_output), dim=-1)
         outputs.pooler_output = features.unflatten(0, (count, -1))
         return outputs
-
-    def _for_each_image(self, prompts: PackedPrompts | torch.Tensor, count: int) -> PackedPrompts | torch.Tensor:
-        """Repeat prompts `count` times, each time with different virtual tokens."""
-        if isinstance(prompts, PackedPrompts):
-            return prompts.repeat(count, self.vocab_size, self.config.n_ctx)
-        offsets = torch.arange(count, device=prompts.device)[:, None, None] * self.config.n_ctx
-        return torch.where(prompts >= self.vocab_size, prompts + offsets, prompts).flatten(0, 1)
 
     def image_text_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
         """Return the class features of each image, (batch, classes, dim), L2-normalised."""
@@ -141,9 +133,7 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
             text_embeds: (batch, classes, dim) class features of each image, L2-normalised.
         """
         with torch.autocast(image_embeds.device.type, enabled=False):
-            logits = at_least_float32(self.clip.logit_scale).exp() * torch.einsum(
-                "bd,bcd->bc", image_embeds, text_embeds
-            )
+            logits = self.similarity_scale() * torch.einsum("bd,bcd->bc", image_embeds, text_embeds)
         return logits + at_least_float32(self.clip.logit_bias) if self.backbone_type.has_logit_bias else logits
 
 

@@ -142,6 +142,7 @@ def convert_from_original(
         class_token_position=class_token_position,
         class_specific_context=context.dim() == 3,
     )
+    _check_backbone(model)
     width = model.context.shape[-1]
     if context.shape[-1] != width:
         raise ValueError(
@@ -322,6 +323,7 @@ def convert_to_original(
             f"{checkpoint} is of type {config.get('model_type')!r} instead of CoOp. Pass a CoOp checkpoint."
         )
     model = CoOpForImageClassification.from_pretrained(checkpoint)
+    _check_backbone(model)
     epoch = epoch or _recorded_epoch(Path(checkpoint) / RECORD_FILE) or DEFAULT_EPOCH
     prompts = [ids_from_string(ids) for ids in _class_token_ids(model)]
     length = model.clip.text_model.config.max_position_embeddings - model.config.n_ctx
@@ -346,6 +348,14 @@ def _recorded_epoch(file: Path) -> int | None:
 # -- common functions ------------------------------------------------------------------------------------------------
 
 
+def _check_backbone(model: CoOpForImageClassification) -> None:
+    if not model.backbone_type.packs_prompts:
+        raise ValueError(
+            f"Prompts for {type(model.clip).__name__} cannot be converted, because the original code of CoOp prompts "
+            "a CLIP. Pass a prompt or a backbone with a causal text tower."
+        )
+
+
 def _class_token_ids(model: CoOpForImageClassification) -> list[str]:
     if model.config.class_token_ids is None:
         raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=...).")
@@ -353,11 +363,11 @@ def _class_token_ids(model: CoOpForImageClassification) -> list[str]:
 
 
 def _table(model: CoOpForImageClassification) -> torch.Tensor:
-    return model.clip.text_model.embeddings.token_embedding.weight.detach().float().cpu()
+    return model.token_embedding.weight.detach().float().cpu()
 
 
 def _embed(model: CoOpForImageClassification, ids: list[int]) -> torch.Tensor:
-    weight = model.clip.text_model.embeddings.token_embedding.weight
+    weight = model.token_embedding.weight
     return weight[torch.tensor(ids, device=weight.device)].detach().float().cpu()
 
 

@@ -61,11 +61,12 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Make a new, untrained prompt for a pretrained CLIP or SigLIP.
+        """Make a new, untrained prompt for a pretrained CLIP, SigLIP or similar model.
 
         Args:
-            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP or SigLIP 2 (see
-                `hf_prompt_models.backbones`). "playground" is the tiny CLIP that ships with this package.
+            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP, SigLIP 2,
+                Chinese-CLIP, AltCLIP or ALIGN (see `hf_prompt_models.backbones`). "playground" is the tiny CLIP that
+                ships with this package.
             class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
             n_ctx: number of context vectors.
             class_token_position: position of the class name: "end", "middle" or "front" of the prompt.
@@ -114,7 +115,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         model = cls._from_parts(config, clip, {}, kwargs.get("attn_implementation"))
         model.processor = processor
         if init_ids is not None:
-            embedding = clip.text_model.embeddings.token_embedding
+            embedding = model.token_embedding
             words = embedding(torch.tensor(init_ids, device=embedding.weight.device))
             with torch.no_grad():
                 model.prompt_learner.context.copy_(words)
@@ -172,10 +173,9 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         config = self.config
         if config.class_token_ids is None or config.class_name_lengths is None:
             raise ValueError("This model has no classes yet. Call set_classes(names, tokenizer=...).")
-        vocab_size = self.clip.text_model.embeddings.token_embedding.num_embeddings
         prompts = []
         for index, (ids, length) in enumerate(zip(config.class_token_ids, config.class_name_lengths, strict=True)):
-            first = vocab_size + (index * config.n_ctx if config.class_specific_context else 0)
+            first = self.vocab_size + (index * config.n_ctx if config.class_specific_context else 0)
             context_ids = range(first, first + config.n_ctx)
             prompts.append(
                 insert_context(

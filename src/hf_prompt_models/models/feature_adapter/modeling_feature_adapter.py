@@ -201,7 +201,7 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
         elif isinstance(adapter, TextWeightedProbe):  # with the temperature as the weight, this is zero-shot
             adapter.weight.zero_()
             adapter.bias.zero_()
-            adapter.text_weight.fill_(at_least_float32(self.clip.logit_scale).exp().item())
+            adapter.text_weight.fill_(self.similarity_scale().item())
         else:
             adapter.start(self.text_base())
 
