@@ -32,6 +32,7 @@ ALLOWED_RECORDS: dict[str, str] = {
     "\x1b[1mResNetModel LOAD REPORT": "the checkpoint is an image classifier, whose last layer is left behind",
     "\x1b[1mCLIPVisionModel LOAD REPORT": "the text tower is left behind",
     "\x1b[1mSiglipVisionModel LOAD REPORT": "the text tower is left behind",
+    "\x1b[1mClipResNetVisionModel LOAD REPORT": "the text tower is left behind",
     "mtime may not be reliable": "checkpoints of a test are written within one tick of the file system's clock",
 }
 """Beginnings of `transformers` records that may pass, each with its reason."""

@@ -7,6 +7,12 @@ do the classes and pipelines for videos, and `pipeline("image-text-to-text", mod
 
 from typing import TYPE_CHECKING
 
+from hf_prompt_models.backbones.clip_resnet import (
+    ClipResNetConfig,
+    ClipResNetModel,
+    ClipResNetVisionConfig,
+    ClipResNetVisionModel,
+)
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.data.class_prompts_file import read_class_prompts
@@ -134,6 +140,10 @@ __all__ = [
     "ClipLoraConfig",
     "ClipLoraForImageClassification",
     "ClipLoraProcessor",
+    "ClipResNetConfig",
+    "ClipResNetModel",
+    "ClipResNetVisionConfig",
+    "ClipResNetVisionModel",
     "ClipZeroShotConfig",
     "ClipZeroShotForImageClassification",
     "ClipZeroShotProcessor",

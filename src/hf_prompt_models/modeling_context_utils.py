@@ -83,8 +83,6 @@ class ContextPromptModel(ClipPromptModel):
     """Whether the training loss uses the class features of a frozen teacher."""
     needs_causal_text: ClassVar[bool] = False
     """Whether the method puts prompts into layers of a causal text tower."""
-    needs_class_token: ClassVar[bool] = False
-    """Whether the method puts prompts next to the class token of the image tower."""
     # Trained tensors are small, so they stay in full precision, whatever the precision of the backbone.
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["prompt_learner"]
 
@@ -176,6 +174,11 @@ class ContextPromptModel(ClipPromptModel):
         """
         self.config.update(self._tokenize_classes(self.config, class_names, self._tokenizer_or_own(tokenizer)))
         self._prompted_classes = self._named_classes()
+
+    @property
+    def needs_class_token(self) -> bool:
+        """Whether the model puts prompts next to the class token of the image tower."""
+        return False
 
     @property
     def context(self) -> torch.Tensor | None:

@@ -54,7 +54,6 @@ class DeepPromptModel(ContextPromptModel):
 
     config: DeepPromptConfig
     needs_causal_text = True
-    needs_class_token = True
 
     def build_prompt_learner(
         self, text_depth: int, n_vision_ctx: int, vision_depth: int, names: tuple[str, str], least: int = 0
@@ -111,6 +110,11 @@ class DeepPromptModel(ContextPromptModel):
         frozen = self.config.frozen_context_ids or []
         context = [*range(self.vocab_size, self.vocab_size + self.config.n_ctx), *frozen]
         return [[ids[0], *context, *ids[1:]] for ids in self.class_token_ids()]
+
+    @property
+    def needs_class_token(self) -> bool:
+        """Whether the model puts prompts next to the class token of the image tower."""
+        return self.config.vision_prompt_depth > 0
 
     # -- prompts by layer --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ NO_BASE = "there is no base model apart from the language model, whose prefix is
 CONVOLUTIONAL = "ALIGN's image tower has no attentions, and says so; its hidden states are maps, one for each block"
 RESNET = "a ResNet has no attentions, and says so"
 NO_WORDS = "no token ids go in, so that there are no input embeddings, as with transformers' CLIPModel"
+TWO_TOWERS = "hidden states and attentions are those of the outputs of both towers, as with transformers' CLIPModel"
 PLACEHOLDER = (
     "embeds the placeholder, which lies behind the vocabulary and has no vector; images with vectors are refused"
 )
@@ -25,7 +26,29 @@ CLIP_PROMPTS = {
     "test_model_get_set_embeddings": NO_WORDS,
 }
 
+FOUR_STAGES = "the four stages of the image tower count as layers, each of another size, and the pool alone attends"
+
 EXCLUSIONS: dict[str, dict[str, str]] = {
+    "ClipResNetVisionTest": {
+        "test_config": "passes problem_type with one label, which transformers' own validation refuses",
+        "test_attention_outputs": FOUR_STAGES,
+        "test_hidden_states_output": FOUR_STAGES,
+        "test_model_get_set_embeddings": "the first layer is a convolution, not an embedding",
+        "test_num_layers_is_small": FOUR_STAGES,
+        "test_retain_grad_hidden_states_attentions": "the pool attends to the last hidden state, which the test reads",
+        "test_training": "a tower has no loss, as with transformers' CLIPVisionModel",
+    },
+    "ClipResNetTest": {
+        "test_attention_outputs": TWO_TOWERS,
+        "test_hidden_states_output": TWO_TOWERS,
+        "test_retain_grad_hidden_states_attentions": TWO_TOWERS,
+        "test_eager_matches_sdpa_inference_*": "passes texts alone, and the model compares them with images",
+        "test_get_image_features_attentions": FOUR_STAGES,
+        "test_get_text_features_attentions": "counts the layers of the image tower",
+        "test_get_text_features_hidden_states": "counts the layers of the image tower",
+        "test_model_get_set_embeddings": "each tower has its own, as with transformers' CLIPModel",
+        "test_num_layers_is_small": FOUR_STAGES,
+    },
     "CoOp*": CLIP_PROMPTS | {RETAIN: FROZEN},
     "CoOpAltClip*": {
         "test_reverse_loading_mapping": "checkpoints hold the names of today, never the older names of a backbone",

@@ -15,6 +15,8 @@ from transformers import (
     SiglipModel,
 )
 
+from hf_prompt_models.backbones.clip_resnet import ClipResNetModel
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -111,6 +113,17 @@ _CHINESE_CLIP = replace(
 
 BACKBONES: dict[str, Backbone] = {
     "clip": _CLIP,
+    "clip_resnet": replace(
+        _CLIP,
+        model_class=ClipResNetModel,
+        image_tokens="none",
+        fingerprint_weights=(
+            "text_model.final_layer_norm.weight",
+            "vision_model.embeddings.conv3.normalization.weight",
+            "text_projection.weight",
+            "vision_model.attention_pool.out_proj.weight",
+        ),
+    ),
     "metaclip_2": replace(_CLIP, model_class=MetaClip2Model),
     "siglip": _SIGLIP,
     # For NaFlex checkpoints. SigLIP 2 with a fixed resolution is a SiglipModel.

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import AutoModel, CLIPTokenizer
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def original_buffers(
     backbone: Path, names: Sequence[str], n_ctx: int, words: str | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`token_prefix` and `token_suffix` as views into the embedded prompts, padded with 0 as OpenAI does."""
-    clip, tokenizer = CLIPModel.from_pretrained(backbone), CLIPTokenizer.from_pretrained(backbone)
+    clip, tokenizer = AutoModel.from_pretrained(backbone), CLIPTokenizer.from_pretrained(backbone)
     placeholder = " ".join(["x"] * n_ctx) if words is None else words
     rows = []
     for name in names:

@@ -1,5 +1,6 @@
 """CoOp for the common tests."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from transformers import AutoModelForImageClassification
 
 from hf_prompt_models import CoOpForImageClassification
+from tests.backbones.clip_resnet.stand_in import openai_rn50
 from tests.stand_ins import openai_clip_vit_base_patch32
 from tests.tested_method import MethodUnderTest, check_image_classification, image_answers, image_batch
 
@@ -19,7 +21,7 @@ def build(backbone: Path, **choices: Any) -> CoOpForImageClassification:
     return model
 
 
-METHOD = MethodUnderTest(
+CLIP = MethodUnderTest(
     auto_class=AutoModelForImageClassification,
     pipeline_task="image-classification",
     learned=frozenset({"prompt_learner.context"}),
@@ -29,3 +31,4 @@ METHOD = MethodUnderTest(
     answers=image_answers,
     check_pipeline=check_image_classification,
 )
+METHOD = replace(CLIP, variants={"resnet": replace(CLIP, write_backbone=openai_rn50)})

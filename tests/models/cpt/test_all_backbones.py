@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hf_prompt_models import CptForVisualGrounding, CptProcessor
+from tests.backbones.clip_resnet.stand_in import openai_rn50
 from tests.models.cpt.oscar import write_backbone
 from tests.stand_ins import openai_clip_vit_base_patch32
 from tests.tested_method import random_image
@@ -52,6 +53,7 @@ WRITERS = {
     "lxmert": unc_nlp_lxmert_base_uncased,
     "oscar": write_backbone,
     "clip": openai_clip_vit_base_patch32,
+    "clip_resnet": openai_rn50,
 }
 
 
@@ -62,7 +64,7 @@ def test_every_trained_parameter_gets_a_gradient(name: str, tmp_path: Path) -> N
     model = CptForVisualGrounding.from_backbone(
         tmp_path / "backbone", trainable="all", loss="listwise", score="logit", attn_implementation="eager"
     )
-    choices = {"mode": ["circle"]} if name == "clip" else {}
+    choices = {"mode": ["circle"]} if name.startswith("clip") else {}
     batch = any_batch(model, CptProcessor.from_backbone(tmp_path / "backbone", **choices))
     with torch.no_grad():
         plain = model(**batch)

@@ -15,7 +15,7 @@ class ActionClipConfig(PromptConfig):
 
     Attributes:
         clip_config (`PreTrainedConfig` or `dict`, *optional*):
-            Configuration of the backbone: a `CLIPConfig` or a `MetaClip2Config`.
+            Configuration of the backbone: a `CLIPConfig`, a `MetaClip2Config` or a `ClipResNetConfig`.
         templates (`list[str]`, *optional*):
             Textual prompts: sentences with one `{}` for the class name.
         prompt_token_ids (`list[str]`, *optional*):
@@ -29,7 +29,7 @@ class ActionClipConfig(PromptConfig):
         in_network (`"shift"`, *optional*):
             Visual prompt inside the image tower: before each block an eighth of the channels comes from the next frame
             and an eighth from the previous frame. It shifts channels between the sequences of frames, so it cannot be
-            combined with `"joint"`.
+            combined with `"joint"`. Neither of them works over a `ClipResNetConfig`.
         post_network (`str`, *optional*, defaults to `"transf"`):
             Visual prompt after the image tower: the head that turns the frame features into one vector, one of
             `"mean"`, `"conv1d"`, `"lstm"`, `"transf"` and `"transf_cls"`.

@@ -8,21 +8,14 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import (
-    CLIPModel,
-    MetaClip2Model,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    ProcessorMixin,
-)
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.backbones.two_tower import find_backbone
+from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
 from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
@@ -69,7 +62,7 @@ class ActionClipPreTrainedModel(TemplatePromptModel):
 
     config: ActionClipConfig
     processor_class = ActionClipProcessor
-    backbone_classes = (CLIPModel, MetaClip2Model)
+    backbone_classes = tuple(BACKBONES[name].model_class for name in ("clip", "metaclip_2", "clip_resnet"))
     input_modalities = ("video",)
     pipeline_task = "video-classification"
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["pre_network", "post_network"]
@@ -102,10 +95,15 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     """
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
-        backbone_class = find_backbone(config.clip_config).model_class
-        if backbone_class not in self.backbone_classes:
-            known = " or ".join(known.__name__ for known in self.backbone_classes)
-            raise TypeError(f"ActionCLIP needs {known} as its backbone, got {backbone_class.__name__}.")
+        kind = find_backbone(config.clip_config)
+        if kind.model_class not in self.backbone_classes:
+            known = ", ".join(known.__name__ for known in self.backbone_classes)
+            raise TypeError(f"ActionCLIP needs one of {known} as its backbone, got a {kind.model_class.__name__}.")
+        if (config.pre_network or config.in_network) and not kind.has_class_token:
+            raise TypeError(
+                "pre_network and in_network change the tokens of an image encoder, but that of a "
+                f"{kind.model_class.__name__} has none. Leave both out, or pass a CLIP or MetaCLIP 2 as the backbone."
+            )
         super().__init__(config, backbone)
         vision_width = self.clip.vision_model.config.hidden_size
         joint = config.pre_network == "joint"
@@ -139,8 +137,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         first.
 
         Args:
-            name_or_path: Hub id or folder of the backbone, a checkpoint of a `CLIPModel` or `MetaClip2Model`.
-                "playground" is the tiny CLIP that ships with this package.
+            name_or_path: Hub id or folder of the backbone, a checkpoint of a `CLIPModel`, `MetaClip2Model` or
+                `ClipResNetModel`. "playground" is the tiny CLIP that ships with this package.
             class_names: class names, in the order of the labels. They are not changed; names may repeat.
             templates: sentences with one `{}`. Default: the 16 of ActionCLIP, which are listed with their kinds in
                 `hf_prompt_models.prompts.templates.ACTION_TEMPLATES`.
@@ -207,9 +205,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         if trainable == "all":
             yield from self.clip.parameters()
         elif trainable == "image":
-            yield from self.clip.vision_model.parameters()
-            yield from self.clip.visual_projection.parameters()
-            yield self.clip.logit_scale
+            named = self.clip.named_parameters()
+            yield from (parameter for name, parameter in named if not name.startswith("text_"))
 
     def _wants_text_gradient(self) -> bool:
         # Not in eval mode, where a missing `no_grad` would keep the activations of all templates of all classes.
@@ -260,13 +257,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
                 f"{tuple(pixel_values.shape)}. Use pixel_values[None] to make a batch of the frames of one video."
             )
         self.config.check_num_frames(pixel_values.shape[1])
+        if self.pre_network is None and self.config.in_network is None:
+            outputs = self.clip.get_image_features(pixel_values.flatten(0, 1), return_dict=True, **kwargs)
+            outputs.pooler_output = outputs.pooler_output.unflatten(0, pixel_values.shape[:2])
+            return outputs
         if self.pre_network is not None:
             outputs = self.pre_network(self.clip.vision_model, pixel_values, **kwargs)
-        elif self.config.in_network == "shift":
-            outputs = encode_with_shift(self.clip.vision_model, pixel_values, return_dict=True, **kwargs)
         else:
-            outputs = self.clip.vision_model(pixel_values=pixel_values.flatten(0, 1), return_dict=True, **kwargs)
-            outputs.pooler_output = outputs.pooler_output.unflatten(0, pixel_values.shape[:2])
+            outputs = encode_with_shift(self.clip.vision_model, pixel_values, return_dict=True, **kwargs)
         outputs.pooler_output = self.clip.visual_projection(outputs.pooler_output)
         return outputs
 

@@ -62,9 +62,9 @@ class ClipZeroShotForImageClassification(ClipZeroShotPreTrainedModel):
         """Make a classifier from a pretrained CLIP, SigLIP or similar model, class names and templates.
 
         Args:
-            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP, SigLIP 2,
-                Chinese-CLIP, AltCLIP or ALIGN (see `hf_prompt_models.backbones`). "playground" is the tiny CLIP that
-                ships with this package.
+            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP (also `ClipResNetModel`), MetaCLIP 2,
+                SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP or ALIGN. "playground" is the tiny CLIP that ships with this
+                package.
             class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
             templates: sentences with one `{}`. The published lists are in `hf_prompt_models.prompts.templates`.
                 Default: "a photo of a {}.", or none with `class_prompts`.

@@ -64,9 +64,9 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         """Make a new, untrained prompt for a pretrained CLIP, SigLIP or similar model.
 
         Args:
-            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP, MetaCLIP 2, SigLIP, SigLIP 2,
-                Chinese-CLIP, AltCLIP or ALIGN (see `hf_prompt_models.backbones`). "playground" is the tiny CLIP that
-                ships with this package.
+            name_or_path: Hub id or folder of the backbone: a checkpoint of CLIP (also `ClipResNetModel`), MetaCLIP 2,
+                SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP or ALIGN. "playground" is the tiny CLIP that ships with this
+                package.
             class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
             n_ctx: number of context vectors.
             class_token_position: position of the class name: "end", "middle" or "front" of the prompt.

@@ -21,6 +21,8 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput
 
+from hf_prompt_models.backbones.clip_resnet import ClipResNetModel
+from hf_prompt_models.backbones.two_tower import BACKBONES
 from hf_prompt_models.backbones.vilt import embed_patches
 from hf_prompt_models.models.cpt.modeling_oscar import OscarForMaskedLM
 from hf_prompt_models.utils.padding import run_in_chunks, unpadded_indices
@@ -367,14 +369,9 @@ class OscarAdapter(MaskedLanguageAdapter):
 class ClipAdapter(Adapter):
     """CLIP: no blank. Its "vocabulary" is the sentence with each word filled in, its logits are the similarities."""
 
-    model_class = CLIPModel
+    model_class: ClassVar[type[PreTrainedModel]] = CLIPModel
     matches_sentences = True
-    fingerprint_weights = (
-        "text_model.final_layer_norm.weight",
-        "vision_model.post_layernorm.weight",
-        "text_projection.weight",
-        "visual_projection.weight",
-    )
+    fingerprint_weights = BACKBONES["clip"].fingerprint_weights
 
     def image_side(self, config: PreTrainedConfig) -> int:
         """Return the image size of the vision configuration."""
@@ -407,6 +404,13 @@ class ClipAdapter(Adapter):
         return images
 
 
+class ClipResNetAdapter(ClipAdapter):
+    """A CLIP with a ResNet as image tower."""
+
+    model_class = ClipResNetModel
+    fingerprint_weights = BACKBONES["clip_resnet"].fingerprint_weights
+
+
 ADAPTERS: dict[str, Adapter] = {
     adapter.model_class.config_class.model_type: adapter
     for adapter in (
@@ -417,6 +421,7 @@ ADAPTERS: dict[str, Adapter] = {
         LxmertAdapter(),
         OscarAdapter(),
         ClipAdapter(),
+        ClipResNetAdapter(),
     )
 }
 """Adapters by the backbone's `model_type`."""

@@ -79,7 +79,11 @@ class MMRLPreTrainedModel(ContextPromptModel):
     processor_class = MMRLProcessor
     uses_teacher = True
     needs_causal_text = True
-    needs_class_token = True
+
+    @property
+    def needs_class_token(self) -> bool:
+        """Whether the model puts prompts next to the class token of the image tower."""
+        return True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
