@@ -83,7 +83,7 @@ def test_a_video_classifier_of_the_original_code(tmp_path: Path, capsys: pytest.
     model = AutoModelForVideoClassification.from_pretrained(tmp_path / "out")
     assert (model.config.post_network, model.config.num_frames) == ("lstm", 5)
     assert model.config.class_names == ["cat", "the dog, of the cat"]
-    assert "error: --num_frames is" in refused("action_clip", "--checkpoint", file, *flags, "--num_frames", 0)
+    assert "error: Expected --num_frames" in refused("action_clip", "--checkpoint", file, *flags, "--num_frames", 0)
     assert "zip format" in refused("action_clip", "--checkpoint", tmp_path / "labels.csv", *flags)
 
 

@@ -153,10 +153,10 @@ def test_retrieval_is_trained_tested_and_asked(
     before = results["seeds"]["2"]["before"]["contrast"]
     assert f"| seed 2, before training | {before['recall_at_1']:.2%} | {before['recall_at_5']:.2%} |" in text
     assert "| seed 2 (this checkpoint) |" in text
-    assert f"- **Began from**: {backbone.name}" in text
+    assert f"- **Initialized from**: {backbone.name}" in text
     assert "8 texts" in text
     assert "4 texts on 4 videos: test_captions.jsonl" in text
-    assert "all are read together with the query" in text
+    assert "all candidates are scored together with the query" in text
 
     capsys.readouterr()
     script("report.py")([str(run)])

@@ -58,17 +58,17 @@ def test_a_converted_model_has_the_logits_of_the_original_code(
 
 def deeper(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_5"] = weights["layer_4"]
-    return "updates of 6 layers, and encoder 'both' .* 2 text and 3 vision layers"
+    return "updates of 6 layers, but encoder 'both' .* 2 text and 3 vision layers"
 
 
 def of_one_encoder(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["encoder"] = "vision"
-    return "updates of 5 layers, and encoder 'vision' .* 3 vision layers"
+    return "updates of 5 layers, but encoder 'vision' .* 3 vision layers"
 
 
 def other_rank(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["r"] = 3
-    return r"layer_0, q_proj, w_lora_A .* is \(2, 32\); rank 3 over .* has \(3, 32\)"
+    return r"layer_0, q_proj, w_lora_A .* is \(2, 32\), but rank 3 with .* needs \(3, 32\)"
 
 
 def other_order(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
@@ -99,17 +99,19 @@ def a_missing_projection(weights: dict[str, Any], metadata: dict[str, Any]) -> s
 
 def not_finite(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_3"]["v_proj"]["w_lora_B"][0, 0] = float("nan")
-    return "layer_3, v_proj, w_lora_B .* holds no finite"
+    return "layer_3, v_proj, w_lora_B .* contains no finite"
 
 
 def no_numbers(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["alpha"] = "1"
-    return "an integer r, a number alpha, and an encoder of vision, text, both; got 2, '1' and 'both'"
+    return (
+        "an integer r, a number alpha, and an encoder of vision, text, both in the metadata .* got 2, '1' and 'both'"
+    )
 
 
 def other_contents(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_0"] = [1]
-    return "not those of layers with projections"
+    return "not layers with projections"
 
 
 def enormous(weights: dict[str, Any], metadata: dict[str, Any]) -> str:

@@ -335,7 +335,7 @@ def test_a_tower_without_the_projections_is_refused_with_the_way_out(
 ) -> None:
     clip_config = CLIPConfig.from_pretrained(folder).to_dict()
     for encoder in ("both", {"text": "vision", "vision": "text"}[other]):
-        with pytest.raises(TypeError, match=rf"{kind} tower of a CLIPModel has none. Pass encoder='{other}'"):
+        with pytest.raises(TypeError, match=rf"{kind} encoder of a CLIPModel has none. Pass encoder='{other}'"):
             ClipLoraForImageClassification(
                 ClipLoraConfig(clip_config=clip_config, encoder=encoder),
                 fused(CLIPModel.from_pretrained(folder), tower),
@@ -347,14 +347,14 @@ def test_a_tower_without_the_projections_is_refused_with_the_way_out(
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"rank": 0}, "rank is the rank of the updates, at least 1; got 0"),
+        ({"rank": 0}, "Expected rank, .* at least 1, got 0"),
         ({"rank": 33}, "rank=33 does not fit layers of width 32"),
-        ({"lora_alpha": 0}, "lora_alpha is the scale of the updates, above 0; got 0"),
-        ({"lora_alpha": math.inf}, "above 0; got inf"),
-        ({"lora_dropout": 1.0}, "lora_dropout is a probability, at least 0 and below 1; got 1"),
-        ({"lora_dropout": math.nan}, "lora_dropout is a probability"),
+        ({"lora_alpha": 0}, "Expected lora_alpha, .* above 0, got 0"),
+        ({"lora_alpha": math.inf}, "above 0, got inf"),
+        ({"lora_dropout": 1.0}, "lora_dropout, a probability, to be at least 0 and below 1, got 1"),
+        ({"lora_dropout": math.nan}, "lora_dropout, a probability"),
         ({"encoder": "image"}, "encoder"),
-        ({"text_chunk_size": 0}, "text_chunk_size is a number of prompts"),
+        ({"text_chunk_size": 0}, "text_chunk_size, a number of prompts"),
         ({"templates": ["a photo"]}, "a photo"),
     ],
 )

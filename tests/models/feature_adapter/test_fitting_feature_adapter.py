@@ -310,12 +310,12 @@ def test_text_driven_types_accept_classes_without_images(adapter_type: str) -> N
     ("change", "message"),
     [
         (lambda images, labels: (images[:, :-1], labels), "must be of shape"),
-        (lambda images, labels: (images, labels[:-1]), "as many class indices"),
-        (lambda images, labels: (images, labels.float()), "as many class indices"),
+        (lambda images, labels: (images, labels[:-1]), "one class index per image"),
+        (lambda images, labels: (images, labels.float()), "one class index per image"),
         (lambda images, labels: (images, labels + 1), "Labels must be from 0 to 3"),
         (lambda images, labels: (images, labels - 1), "Labels must be from 0 to 3"),
         (lambda images, labels: (images * float("nan"), labels), "not finite"),
-        (lambda images, labels: (images[:0], labels[:0]), "as many class indices"),
+        (lambda images, labels: (images[:0], labels[:0]), "one class index per image"),
     ],
 )
 def test_wrong_features_are_refused(change, message: str) -> None:

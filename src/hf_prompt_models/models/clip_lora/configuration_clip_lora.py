@@ -54,13 +54,17 @@ class ClipLoraConfig(PromptConfig):
     def validate_architecture(self) -> None:
         """Check the fields; `@strict` calls this method."""
         if self.rank < 1:
-            raise ValueError(f"rank is the rank of the updates, at least 1; got {self.rank}.")
+            raise ValueError(f"Expected rank, the rank of the updates, to be at least 1, got {self.rank}.")
         if not 0 < self.lora_alpha < math.inf:
-            raise ValueError(f"lora_alpha is the scale of the updates, above 0; got {self.lora_alpha}.")
+            raise ValueError(f"Expected lora_alpha, the scale of the updates, to be above 0, got {self.lora_alpha}.")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"lora_dropout is a probability, at least 0 and below 1; got {self.lora_dropout}.")
+            raise ValueError(
+                f"Expected lora_dropout, a probability, to be at least 0 and below 1, got {self.lora_dropout}."
+            )
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
-            raise ValueError(f"text_chunk_size is a number of prompts, at least 1; got {self.text_chunk_size}.")
+            raise ValueError(
+                f"Expected text_chunk_size, a number of prompts, to be at least 1, got {self.text_chunk_size}."
+            )
 
     @property
     def towers(self) -> tuple[str, ...]:

@@ -145,13 +145,14 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
         if not updated or len(widths) < len(updated):
             kind, other = ("text", "vision") if tower == "text_model" else ("image", "text")
             raise TypeError(
-                f"{type(self).__name__} updates the linear layers q_proj, k_proj and v_proj of a transformer, and the "
-                f"{kind} tower of a {type(self.clip).__name__} has none. Pass encoder={other!r}, which leaves that "
-                "tower as it is, or another backbone."
+                f"{type(self).__name__} updates the linear layers q_proj, k_proj and v_proj of a transformer, "
+                f"but the {kind} encoder of a {type(self.clip).__name__} has none. Pass encoder={other!r}, "
+                "which does not change this encoder, or another backbone."
             )
         if self.config.rank > min(widths):
             raise ValueError(
-                f"rank={self.config.rank} does not fit layers of width {min(widths)}: pass a rank of at most that."
+                f"rank={self.config.rank} does not fit layers of width {min(widths)}. Pass a rank of at most "
+                "this width."
             )
         return [f"{tower}.{name}" for name in names]
 

@@ -38,15 +38,18 @@ class Arguments(FixedImageArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rank < 1:
-            raise ValueError(f"--rank is the rank of the updates, at least 1; got {self.rank}.")
+            raise ValueError(f"Expected --rank, the rank of the updates, to be at least 1, got {self.rank}.")
         if not self.lora_alpha > 0:
-            raise ValueError(f"--lora_alpha is the scale of the updates, above 0; got {self.lora_alpha}.")
+            raise ValueError(f"Expected --lora_alpha, the scale of the updates, to be above 0, got {self.lora_alpha}.")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"--lora_dropout is a probability, at least 0 and below 1; got {self.lora_dropout}.")
+            raise ValueError(
+                f"Expected --lora_dropout, a probability, to be at least 0 and below 1, got {self.lora_dropout}."
+            )
         if self.augmented_views is not None and self.encoder != "text":
             raise ValueError(
-                f"--augmented_views trains on image features that are computed once, and --encoder {self.encoder} "
-                "changes them in every step. Leave --augmented_views out, or pass --encoder text."
+                "--augmented_views trains on image features that are computed once, but --encoder "
+                f"{self.encoder} changes them in every step. Remove --augmented_views, or pass --encoder "
+                "text."
             )
 
 
@@ -57,10 +60,10 @@ class ClipLoraRecipe(ClipPromptRecipe[Arguments]):
     arguments_class = Arguments
     model_class = ClipLoraForImageClassification
     uses_templates = True
-    use_case = "images into the classes that are trained, as accurately as possible; with a GPU"
+    use_case = "classifies images into the trained classes, as accurately as possible; with a GPU"
     source = "CLIP-LoRA recipe"
     sources = dict.fromkeys(
-        ("encoder", "rank", "lora_alpha", "lora_dropout", "min_crop_area", "shots"), "CLIP-LoRA's released code"
+        ("encoder", "rank", "lora_alpha", "lora_dropout", "min_crop_area", "shots"), "the released code of CLIP-LoRA"
     )
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --bf16 true --output_dir mine",

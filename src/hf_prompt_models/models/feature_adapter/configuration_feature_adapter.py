@@ -97,7 +97,7 @@ class FeatureAdapterConfig(PromptConfig):
         """Check the fields; `@strict` calls this method."""
         check_settings(self.alpha, self.beta, self.ratio, self.regularization)
         if self.key_labels and not 0 <= min(self.key_labels) <= max(self.key_labels) < self.num_labels:
-            raise ValueError(f"key_labels holds class indices, which must be below {self.num_labels}.")
+            raise ValueError(f"Expected class indices below {self.num_labels} in key_labels.")
 
 
 __all__ = ["FeatureAdapterConfig"]

@@ -328,8 +328,8 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
         """
         if not self.backbone_type.has_class_token:
             raise TypeError(
-                f"prolip trains the projection of the image tower, which a {type(self.clip).__name__} does not have. "
-                "Choose another adapter_type."
+                f"prolip trains the projection of the image encoder, but a {type(self.clip).__name__} has "
+                "none. Choose another adapter_type."
             )
         return self.clip.visual_projection
 
@@ -422,11 +422,11 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
                 f"{name} must be of shape (images, {width}) or (views, images, {width}), got {tuple(features.shape)}."
             )
         if labels.shape != views.shape[1:2] or labels.is_floating_point() or not len(labels):
-            raise ValueError(f"{name} holds {views.shape[1]} images, which need as many class indices as labels.")
+            raise ValueError(f"{name} has {views.shape[1]} images. Pass as labels one class index per image.")
         if not 0 <= int(labels.min()) <= int(labels.max()) < self.config.num_labels:
             raise ValueError(f"Labels must be from 0 to {self.config.num_labels - 1}, got {labels.unique().tolist()}.")
         if not views.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite. Compute the features again.")
+            raise ValueError(f"{name} contains values that are not finite. Compute the features again.")
         dtype = torch.promote_types(self.clip.dtype, torch.float32)
         return views.detach().clone().to(self.device, dtype), labels.clone().to(self.device).long()
 

@@ -107,8 +107,8 @@ class FeatureAdapterRecipe(ClipPromptRecipe[Arguments]):
     arguments_class = Arguments
     model_class = FeatureAdapterForImageClassification
     uses_templates = True
-    use_case = "images into classes in seconds, from any number of labelled images of each class"
-    source = "paper of the adapter type"
+    use_case = "classifies images, trained in seconds on any number of labelled images per class"
+    source = "the paper of the adapter type"
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",
         "--backbone playground --train_dir train --test_dir test --adapter_type tip_adapter --output_dir mine",

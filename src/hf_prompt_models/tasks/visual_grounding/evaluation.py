@@ -184,7 +184,7 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
         ),
         *(
             (
-                f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, upper bound of the regions "
+                f"{seed_words(seed):<13} accuracy {metrics['accuracy']:.2%}, proposal oracle "
                 f"{metrics['proposal_oracle']:.2%}"
             )
             for seed, metrics in results["seeds"].items()
