@@ -178,7 +178,7 @@ def test_retrieval_is_trained_tested_and_asked(
     picture = ["--drawing", str(tmp_path / "found.png")]
     script("predict.py")([*search, "a big green ball", *picture])
     printed = capsys.readouterr().out
-    assert "among 4 videos" in printed
+    assert "best of 4 videos" in printed
     assert "Skipped 1 videos that cannot be read" in printed
     assert printed.count(".mp4") == 3
     with Image.open(tmp_path / "found.png") as found:
