@@ -7,12 +7,14 @@ head (`utils/saving.py`, `modules/Visual_Prompt.py`). mmaction2 saves a `state_d
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hf_prompt_models.backbones import openai_names
+from hf_prompt_models.backbones.openai_names import Source
 from hf_prompt_models.checkpoints.torch_checkpoints import read_torch_checkpoint
 
 
@@ -23,41 +25,15 @@ TRANSF_CLS_HEADS = 8
 MAX_HEAD_LAYERS = 100
 
 WHOLE_NAMES = {
-    "clip.logit_scale": "clip.logit_scale",
-    "clip.vision_model.embeddings.class_embedding": "clip.visual.class_embedding",
-    "clip.vision_model.embeddings.patch_embedding.weight": "clip.visual.conv1.weight",
-    "clip.vision_model.embeddings.position_embedding.weight": "clip.visual.positional_embedding",
-    "clip.visual_projection.weight": "clip.visual.proj",
-    "clip.text_model.embeddings.token_embedding.weight": "clip.token_embedding.weight",
-    "clip.text_model.embeddings.position_embedding.weight": "clip.positional_embedding",
-    "clip.text_projection.weight": "clip.text_projection",
     "pre_network.time_embedding": "clip.visual.time_embedding",
     "post_network.frame_position_embeddings.weight": "adapter.frame_position_embeddings.weight",
     "post_network.conv.weight": "adapter.shift.weight",
     "post_network.cls_token": "adapter.transformer.cls_token",
     "post_network.pos_embed": "adapter.transformer.pos_embed",
 }
-TRANSPOSED = ("clip.visual_projection.weight", "clip.text_projection.weight")
-PREFIXES = {
-    "clip.vision_model.pre_layrnorm.": "clip.visual.ln_pre.",
-    "clip.vision_model.post_layernorm.": "clip.visual.ln_post.",
-    "clip.text_model.final_layer_norm.": "clip.ln_final.",
-    "post_network.lstm.": "adapter.lstm_visual.",
-}
-BLOCKS = {
-    "clip.vision_model.encoder.layers.": "clip.visual.transformer.resblocks.",
-    "clip.text_model.encoder.layers.": "clip.transformer.resblocks.",
-    "post_network.encoder.layers.": "adapter.transformer.resblocks.",
-}
-BLOCK_PARTS = {
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "self_attn.out_proj": "attn.out_proj",
-}
-ATTENTION_THIRDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-"""Projections in the order in which the original stacks them in one matrix."""
+CLIP = "clip."
+HEAD_LAYERS, LSTM = "post_network.encoder.layers.", "post_network.lstm."
+VISION_BLOCKS = "clip.visual.transformer.resblocks."
 
 
 @dataclass(frozen=True)
@@ -250,33 +226,6 @@ def _infer_num_frames(read: OriginalCheckpoint, choices: dict[str, Any], num_fra
     return most if read.is_mmaction2 else min(DEFAULT_NUM_FRAMES, most)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Place of one of our tensors in a checkpoint: a complete tensor, maybe transposed, or a third of its rows.
-
-    Attributes:
-        name: name of the tensor in the checkpoint.
-        transposed: whether that tensor is transposed.
-        third: which third of its rows it is, from 0; `None` for all rows.
-    """
-
-    name: str
-    transposed: bool = False
-    third: int | None = None
-
-    def original_shape(self, tensor: torch.Tensor) -> tuple[int, ...]:
-        """Return the shape in the checkpoint of the tensor that contains one of ours."""
-        shape = tuple(tensor.shape[::-1] if self.transposed else tensor.shape)
-        return shape if self.third is None else (3 * shape[0], *shape[1:])
-
-    def take(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return our tensor, in float32, from the tensors of the checkpoint."""
-        tensor = tensors[self.name]
-        if self.third is not None:
-            tensor = tensor.chunk(3)[self.third]
-        return (tensor.T if self.transposed else tensor).float()
-
-
 def find_source(name: str, choices: dict[str, Any]) -> Source:
     """Return the place of a parameter in checkpoints with these visual prompts.
 
@@ -285,16 +234,16 @@ def find_source(name: str, choices: dict[str, Any]) -> Source:
         choices: the visual prompts, as `infer_visual_prompts` returns them.
     """
     if name in WHOLE_NAMES:
-        return Source(WHOLE_NAMES[name], transposed=name in TRANSPOSED)
-    if choices["post_network"] == "transf_cls" and name.startswith("post_network."):
+        return Source(WHOLE_NAMES[name])
+    if name.startswith(CLIP):
+        source = openai_names.find_source(name.removeprefix(CLIP))
+        place = CLIP + source.name
+        if choices.get("in_network") and place.startswith(VISION_BLOCKS):  # the shift wraps each block
+            layer, _, rest = place.removeprefix(VISION_BLOCKS).partition(".")
+            place = f"{VISION_BLOCKS}{layer}.net.{rest}"
+        return replace(source, name=place)
+    if choices["post_network"] == "transf_cls":
         return Source(name.replace("post_network.encoder.", "adapter.transformer.transformer_enc."))
-    for prefix, original in PREFIXES.items():
-        if name.startswith(prefix):
-            return Source(original + name.removeprefix(prefix))
-    prefix = next(prefix for prefix in BLOCKS if name.startswith(prefix))
-    layer, _, rest = name.removeprefix(prefix).partition(".")
-    net = ".net" if choices.get("in_network") and prefix.startswith("clip.vision_model.") else ""
-    part, _, kind = rest.rpartition(".")
-    if part in ATTENTION_THIRDS:
-        return Source(f"{BLOCKS[prefix]}{layer}{net}.attn.in_proj_{kind}", third=ATTENTION_THIRDS.index(part))
-    return Source(f"{BLOCKS[prefix]}{layer}{net}.{BLOCK_PARTS[part]}.{kind}")
+    if name.startswith(LSTM):
+        return Source(f"adapter.lstm_visual.{name.removeprefix(LSTM)}")
+    return openai_names.find_block_source(name.removeprefix(HEAD_LAYERS), "adapter.transformer.resblocks.")
