@@ -150,14 +150,14 @@ def read_torch_checkpoint(path: str | os.PathLike) -> Any:
 class _Records:
     """The files in the archive, and the tensors that use them."""
 
-    def __init__(self, archive: zipfile.ZipFile, size: int):
-        infos = archive.infolist()
+    def __init__(self, archive: zipfile.ZipFile, size: int, infos: list[zipfile.ZipInfo] | None = None):
+        infos = archive.infolist() if infos is None else infos
         self.archive = archive
         self.infos = {info.filename: info for info in infos}
         self.storages: dict[str, bytearray] = {}
         # torch stores records without compression, so that memory is bounded by the size of the file.
         if any(info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size for info in infos):
-            raise ValueError("it contains compressed records, which torch.save does not write.")
+            raise ValueError("it contains compressed records, which PyTorch does not write.")
         if any(info.flag_bits & 1 for info in infos):
             raise ValueError("it contains encrypted records.")
         if len(self.infos) != len(infos) or sum(info.file_size for info in infos) > size:
