@@ -13,6 +13,7 @@ from hf_prompt_models.backbones.clip_resnet import (
     ClipResNetVisionConfig,
     ClipResNetVisionModel,
 )
+from hf_prompt_models.backbones.image_processing_open_clip import OpenClipImageProcessor
 from hf_prompt_models.configuration_utils import PromptConfig
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.data.class_prompts_file import read_class_prompts
@@ -109,6 +110,7 @@ __all__ = [
     "MMRLConfig",
     "MMRLForImageClassification",
     "MMRLProcessor",
+    "OpenClipImageProcessor",
     "PromptAveragingCallback",
     "PromptConfig",
     "PromptPreTrainedModel",

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 
+from hf_prompt_models.backbones.clip_checkpoints import is_open_clip, read_clip_checkpoint
 from hf_prompt_models.backbones.packaged import PLAYGROUND, locate_backbone
 from hf_prompt_models.checkpoints.untrusted import check_config, reading
 from hf_prompt_models.hub.model_card import (
@@ -215,7 +216,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         """Load the pretrained backbone.
 
         Args:
-            name_or_path: Hub id, folder, or "playground" for the one that ships with the package.
+            name_or_path: Hub id, folder, or "playground" for the one that ships with the package. It may also be a
+                folder or repository of open_clip.
             kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, ….
 
         Raises:
@@ -226,16 +228,23 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         check_reachable(name_or_path, **hub_kwargs)
         known = {model_class.config_class.model_type: model_class for model_class in cls.backbone_classes}
-        config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
-        with reading(name_or_path, "config.json"):
-            check_config(config_dict)
-        model_type = config_dict.get("model_type", next(iter(known)))
+        checkpoint = None
+        if is_open_clip(name_or_path, **hub_kwargs):
+            checkpoint = read_clip_checkpoint(name_or_path, **hub_kwargs)
+            model_type = checkpoint.config.model_type
+        else:
+            config_dict, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_kwargs)
+            with reading(name_or_path, "config.json"):
+                check_config(config_dict)
+            model_type = config_dict.get("model_type", next(iter(known)))
         if model_type not in known:
             listed = ", ".join(f"{name!r} ({model_class.__name__})" for name, model_class in known.items())
             raise TypeError(
                 f"The backbone {str(name_or_path)!r} is of type {model_type!r}, which {cls.__name__} does not "
                 f"support. Pass a checkpoint of {listed}."
             )
+        if checkpoint is not None:
+            return checkpoint.build(**cls._for_backbone(kwargs))
         try:
             return known[model_type].from_pretrained(name_or_path, **cls._for_backbone(kwargs))
         except SafetensorError as error:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
 
+from hf_prompt_models.backbones.clip_checkpoints import is_open_clip, load_tokenizer, read_image_processor
 from hf_prompt_models.backbones.packaged import CLIP_DIR, locate_backbone
 from hf_prompt_models.checkpoints.untrusted import reading
 from hf_prompt_models.data.images.loading import load_images
@@ -243,11 +244,21 @@ class ClipPromptProcessor(PromptProcessor):
 
         Args:
             name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
+                Folders and repositories of open_clip are read, too.
             tokenizer: tokenizer to use instead of the backbone's.
             kwargs: keyword arguments for loading: `revision`, `token`, `cache_dir`, ….
         """
         name_or_path = locate_backbone(name_or_path, CLIP_DIR)
         check_reachable(name_or_path, **kwargs)
+        if is_open_clip(name_or_path, **kwargs):
+            image_processor = read_image_processor(name_or_path, **kwargs)
+            tokenizer = load_tokenizer(name_or_path, **kwargs) if tokenizer is None else tokenizer
+            if tokenizer is None:
+                raise OSError(
+                    f"{str(name_or_path)!r} has no tokenizer files. Convert it with `hf-prompt convert clip "
+                    "--tokenizer …`, or copy the files of its tokenizer into it."
+                )
+            return cls(image_processor, tokenizer)
         image_processor = AutoImageProcessor.from_pretrained(name_or_path, backend="pil", **kwargs)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)

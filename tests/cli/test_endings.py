@@ -190,7 +190,7 @@ def test_a_method_without_an_original_format_is_named() -> None:
     assert ended(["convert", "mantis"]) == "error: mantis has no original format to convert from."
     prompted = {"clip_lora", "kgcoop", "prograd", "ivlp", "maple", "promptsrc", "cocoop", "tcp", "mmrl"}
     assert convert.parsers().keys() == {
-        f"convert {each}" for each in {"action_clip", "alpro", "coop", "cpt"} | prompted
+        f"convert {each}" for each in {"action_clip", "alpro", "clip", "coop", "cpt"} | prompted
     }
 
 

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from PIL import Image
 
+from hf_prompt_models.backbones.clip_checkpoints import read_clip_checkpoint
 from hf_prompt_models.checkpoints.dassl_checkpoints import find_dassl_file, read_dassl_checkpoint
 from hf_prompt_models.checkpoints.legacy_checkpoints import read_legacy_checkpoint
 from hf_prompt_models.checkpoints.torch_checkpoints import read_torch_checkpoint
+from hf_prompt_models.checkpoints.torchscript_archives import read_torchscript_archive
 from hf_prompt_models.data.images.files import find_images
 from hf_prompt_models.data.images.loading import load_image
 from hf_prompt_models.data.videos.loading import check_video, load_video
 from hf_prompt_models.models.alpro.video_index_alpro import AlproVideoIndex
 from hf_prompt_models.training.checkpoints import newest_complete_checkpoint
 from hf_prompt_models.training.feature_cache import FeatureCache
+from tests.backbones.original_clip import TEXT, VISION, random_clip, write_archive, write_open_clip
 from tests.fuzz.cases import Case, refusing, write_json, write_text
 from tests.tested_method import random_image
 from tests.videos import write_video
@@ -113,6 +116,23 @@ def write_legacy(folder: Path) -> None:
     (folder / "bare.bin").write_bytes(pickle.dumps(Attack()))
 
 
+def write_archives(folder: Path) -> None:
+    weights = {"a.weight": torch.ones(4), "a.b.bias": torch.zeros(2, 2), "numbers": torch.arange(3)}
+    write_archive(folder / "model.pt", weights, context_length=20)
+
+
+def write_open_clip_folder(folder: Path) -> None:
+    vision, text = VISION | {"layers": 1, "width": 64}, TEXT | {"layers": 1, "vocab_size": 8}
+    model = {"embed_dim": 4, "vision_cfg": vision, "text_cfg": text, "quick_gelu": True}
+    write_open_clip(folder, random_clip(vision, text, embed_dim=4), model, {"resize_mode": "longest"})
+
+
+def read_open_clip_folder(folder: Path) -> None:
+    read = read_clip_checkpoint(folder)
+    read.build()
+    read.image_processor(Image.new("RGB", (5, 4)))
+
+
 def read_each(read: Any, folder: Path) -> None:
     for file in sorted(folder.iterdir()):
         with refusing(file.name):
@@ -175,6 +195,8 @@ CASES: dict[str, Case] = {
     **{f"videos, {Path(name).suffix[1:]} {options['codec']}": video(name) for name, options in VIDEO_FORMATS.items()},
     "checkpoints of torch.save": Case(write_checkpoints, lambda folder: read_each(read_torch_checkpoint, folder)),
     "checkpoints before PyTorch 1.6": Case(write_legacy, lambda folder: read_each(read_legacy_checkpoint, folder)),
+    "TorchScript archives": Case(write_archives, lambda folder: read_each(read_torchscript_archive, folder)),
+    "folders of open_clip": Case(write_open_clip_folder, read_open_clip_folder),
     "Dassl's folders": Case(
         write_dassl, lambda folder: read_dassl_checkpoint(find_dassl_file(folder, "prompt_learner"))
     ),

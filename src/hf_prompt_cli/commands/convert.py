@@ -1,10 +1,13 @@
 r"""Convert checkpoints of a method's original code to this package's format; CoOp's also back.
 
+`clip` is no method: it converts CLIPs of OpenAI's code and of open_clip to models of transformers.
+
     hf-prompt convert coop --checkpoint prompt_learner/model.pth.tar-50 \
         --backbone openai/clip-vit-base-patch16 --class_names names.txt --output_dir my-prompt
     hf-prompt convert coop --to_original --checkpoint my-prompt --output_dir original
     hf-prompt convert action_clip --checkpoint vit-b-16-8f.pt --backbone openai/clip-vit-base-patch16 \
         --labels kinetics_400_labels.csv --output_dir actionclip-k400
+    hf-prompt convert clip --checkpoint ViT-B-32.pt --tokenizer openai/clip-vit-base-patch32 --output_dir vit-b-32
 
 No code in a checkpoint is run.
 
@@ -21,14 +24,23 @@ from hf_prompt_cli.methods import methods, methods_with, packages
 from hf_prompt_cli.parsing import chosen, examples_parser, parse
 
 
+BACKBONES = {"clip": "hf_prompt_models.backbones.convert_clip"}
+"""Conversion modules of backbones, which are no methods."""
+
+
+def convertible() -> list[str]:
+    """Return the methods and the backbones that can be converted."""
+    return sorted([*methods_with("convert"), *BACKBONES])
+
+
 def conversion_of(method: str) -> ModuleType:
-    """Return the conversion module of a method."""
-    return import_module(f"{packages()[method]}.convert_{method}")
+    """Return the conversion module of a method, or of a backbone."""
+    return import_module(BACKBONES[method] if method in BACKBONES else f"{packages()[method]}.convert_{method}")
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each method by the words that call it."""
-    return {f"convert {method}": parser_of(method) for method in methods_with("convert")}
+    return {f"convert {method}": parser_of(method) for method in convertible()}
 
 
 def parser_of(method: str) -> argparse.ArgumentParser:
@@ -40,11 +52,11 @@ def parser_of(method: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run this command and return its exit code."""
-    convertible = methods_with("convert")
-    if argv and argv[0] in methods() and argv[0] not in convertible:
+    known = convertible()
+    if argv and argv[0] in methods() and argv[0] not in known:
         sys.exit(f"error: {argv[0]} has no original format to convert from.")
-    help_text = f"{__doc__}\nMethods: {', '.join(convertible)}"
-    method, flags = chosen("hf-prompt convert", "method", argv, convertible, help_text), argv[1:]
+    help_text = f"{__doc__}\nMethods: {', '.join(known)}"
+    method, flags = chosen("hf-prompt convert", "method", argv, known, help_text), argv[1:]
 
     from transformers.utils import logging
 

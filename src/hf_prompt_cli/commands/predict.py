@@ -22,6 +22,7 @@ import hf_prompt_models  # noqa: F401  registers the methods with the Auto class
 from hf_prompt_cli.console import print_json
 from hf_prompt_cli.ending import AGAIN, ending
 from hf_prompt_cli.for_models import ModelCommand
+from hf_prompt_models.backbones.clip_checkpoints import has_open_clip_config
 from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.data.class_names_file import read_class_names
 from hf_prompt_models.recipe_utils import Recipe
@@ -125,7 +126,10 @@ def raw_backbone(named: argparse.Namespace) -> str | None:
     if named.backbone is not None and not holds_model(model):
         named.files.insert(0, model)
         named.model = named.backbone
-    elif model != PLAYGROUND and (not holds_model(model) if os.path.exists(model) else not is_hub_id(model)):
+    elif model != PLAYGROUND and os.path.exists(model):
+        if not holds_model(model) and not has_open_clip_config(model):
+            return None
+    elif model != PLAYGROUND and not is_hub_id(model):
         return None
     return named.model if is_backbone(named.model) else None
 

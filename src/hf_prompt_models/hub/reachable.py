@@ -7,6 +7,7 @@ from huggingface_hub import is_offline_mode
 from transformers.utils import CONFIG_NAME
 from transformers.utils.hub import cached_file
 
+from hf_prompt_models.backbones.clip_checkpoints import has_open_clip_config
 from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.utils.describing import describe_value
 
@@ -25,7 +26,7 @@ def check_name(name_or_path: Any) -> None:
 
 
 def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
-    """Check that the `config.json` of a model is in a folder, in the cache of the Hub or on the Hub.
+    """Check that the configuration of a model is in a folder, in the cache of the Hub or on the Hub.
 
     Args:
         name_or_path: Hub id, folder, or "playground".
@@ -40,12 +41,18 @@ def check_reachable(name_or_path: str | os.PathLike, /, **kwargs: Any) -> None:
     if name == PLAYGROUND or os.path.isdir(name):
         return
     if os.path.isfile(name):
-        raise OSError(f"{name!r} is a file. Pass the folder of a model, which contains a {CONFIG_NAME}, or a Hub id.")
+        raise OSError(
+            f"{name!r} is a file. Pass the folder of a model, which contains a {CONFIG_NAME}, or a Hub id. "
+            "`hf-prompt convert clip` makes such a folder of OpenAI's CLIP files."
+        )
     if os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1 or (os.sep != "/" and os.sep in name):
         raise OSError(f"There is no folder {name!r}. Pass the folder of a model, or a Hub id such as 'user/model'.")
+    where = {key: value for key, value in kwargs.items() if key in LOCATING}
     try:
-        cached_file(name, CONFIG_NAME, **{key: value for key, value in kwargs.items() if key in LOCATING})
+        cached_file(name, CONFIG_NAME, **where)
     except OSError as error:
+        if has_open_clip_config(name, **where):
+            return
         if not is_offline_mode():
             raise
         raise OSError(

@@ -8,6 +8,7 @@ from huggingface_hub import CommitInfo, HfApi, ModelCard
 from huggingface_hub.errors import EntryNotFoundError
 from transformers.utils.hub import cached_file, extract_commit_hash
 
+from hf_prompt_models.backbones.open_clip import CONFIG_FILE as OPEN_CLIP_CONFIG
 from hf_prompt_models.hub.model_card import CARD_FILE, is_generated
 from hf_prompt_models.hub.shim import SHIM_FILE
 
@@ -34,7 +35,13 @@ def cached_commit(name_or_path: str | os.PathLike, hub_kwargs: dict[str, Any]) -
     if os.path.isdir(name_or_path):
         return None
     where = {name: hub_kwargs[name] for name in ("cache_dir", "revision", "subfolder") if name in hub_kwargs}
-    return extract_commit_hash(cached_file(name_or_path, "config.json", local_files_only=True, **where), None)
+    for file in ("config.json", OPEN_CLIP_CONFIG):
+        found = cached_file(
+            name_or_path, file, local_files_only=True, _raise_exceptions_for_missing_entries=False, **where
+        )
+        if found is not None:
+            return extract_commit_hash(found, None)
+    return None
 
 
 def newest_commit(repo_id: str, token: str | bool | None = None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
+from hf_prompt_models.backbones.clip_checkpoints import is_open_clip
 from hf_prompt_models.backbones.packaged import PLAYGROUND
 from hf_prompt_models.backbones.two_tower import BACKBONES
 from hf_prompt_models.data.images.loading import IMAGE_SUFFIXES
@@ -17,7 +18,7 @@ def is_backbone(name_or_path: str) -> bool:
     Raises:
         OSError: If it is neither a folder with a `config.json` nor an accessible repository.
     """
-    if name_or_path == PLAYGROUND:
+    if name_or_path == PLAYGROUND or is_open_clip(name_or_path):
         return True
     config, _ = PreTrainedConfig.get_config_dict(name_or_path)
     return config.get("model_type") in BACKBONES
