@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-matrix test-transformers test-web docs quality bench style notebooks clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-hub test-matrix test-transformers test-web docs quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,11 @@ demo-alpro: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Published checkpoints, some GB from the Hub, against published values; it skips all and says what it would have checked
+# where no Hub answers.
+test-hub: $(VENV)/installed
+	HF_PROMPT_TEST_HUB=1 $(BIN)/python -m pytest tests/hub_checkpoints -m hub -rsP
 
 # Other versions of Python, transformers, …: CELLS="floors bare --fresh" for some of tests/matrix.py, made again.
 test-matrix:

@@ -8,8 +8,11 @@ import tempfile
 
 
 # Read when huggingface_hub and torch are imported, so set before anything is.
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-prompt-models-tests-")  # features of a test are kept for no other
+os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+if "HF_PROMPT_TEST_HUB" not in os.environ:  # `make test-hub` needs the Hub, and the cache of what it downloaded before
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    home = os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-prompt-models-tests-")  # features are for one test run
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ["OMP_NUM_THREADS"] = "1"  # models this small run slower on more, above all on a busy machine
 
 import logging
@@ -38,7 +41,6 @@ ALLOWED_RECORDS: dict[str, str] = {
 """Beginnings of `transformers` records that may pass, each with its reason."""
 
 torch.set_num_threads(1)
-atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 # The same examples each time: a failure on one machine is a failure on all.
 settings.register_profile("tests", deadline=None, max_examples=15, database=None, derandomize=True)
 settings.load_profile("tests")
@@ -77,7 +79,7 @@ collect_ignore = [] if find_spec("playwright") else ["web"]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("hub"):
             item.add_marker(pytest.mark.timeout(0))
 
 

@@ -37,7 +37,7 @@ VIDEO_TESTS = (
     "tests/data/videos/test_loading.py",
     "tests/hub/test_publishing.py::test_strangers_load_every_method_in_both_scopes_to_equal_outputs",
 )
-MARKERS = "not slow and not web and not variant"
+MARKERS = "not slow and not web and not hub and not variant"
 RUNNERS = ("pytest", "pytest-timeout", "hypothesis")
 SHOWN = ("transformers", "huggingface_hub", "datasets", "accelerate", "safetensors", "peft", "av", "torchvision")
 
