@@ -1,0 +1,1 @@
+"""Commands that make published tables, and their numbers."""
