@@ -69,6 +69,23 @@ def test_coop(modern_clip: Path, pictures_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_clip_lora(modern_clip: Path, pictures_data: Path, tmp_path: Path) -> None:
+    """Without dropout, which each process samples for its own images."""
+
+    def flags(name: str, batch_size: int) -> list[str]:
+        more = (*PLAIN, "--learning_rate", 0.05, "--lora_dropout", 0, "--max_steps", 6, "--feature_cache", "off")
+        coop = pictures.flags(
+            modern_clip, pictures_data, tmp_path / name, *more, "--per_device_train_batch_size", batch_size
+        )
+        without = coop.index("--n_ctx")
+        return ["clip_lora", *coop[1:without], *coop[without + 2 :]]
+
+    script("train.py")(flags("one", 4))
+    assert two(flags("two", 2)).count("Predict with") == 1
+    check_same(tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["all", "head"])
 def test_action_clip(trainable: str, clips_data: Path, tmp_path: Path) -> None:
     """Frames, crops, colours and sentences of a clip depend only on seed, epoch and position."""

@@ -58,65 +58,63 @@ def test_a_converted_model_has_the_logits_of_the_original_code(
 
 def deeper(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_5"] = weights["layer_4"]
-    return "updates of 6 layers, but encoder 'both' .* 2 text and 3 vision layers"
+    return "updates of 2 text and 3 vision layers, as encoder 'both' .* got 6 layers"
 
 
 def of_one_encoder(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["encoder"] = "vision"
-    return "updates of 5 layers, but encoder 'vision' .* 3 vision layers"
+    return "updates of 3 vision layers, as encoder 'vision' .* got 5 layers"
 
 
 def other_rank(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["r"] = 3
-    return r"layer_0, q_proj, w_lora_A .* is \(2, 32\), but rank 3 with .* needs \(3, 32\)"
+    return r"layer_0, q_proj, w_lora_A .* to be \(3, 32\), as for rank 3 .* got \(2, 32\)"
 
 
 def other_order(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_0"], weights["layer_4"] = weights["layer_4"], weights["layer_0"]
-    return r"layer_0, q_proj, w_lora_A .* is \(2, 48\)"
+    return r"layer_0, q_proj, w_lora_A .* to be \(2, 32\), .* got \(2, 48\)"
 
 
 def half_of_the_layers(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["position"] = "half-up"
-    return "at position 'half-up'. Only files with q_proj, k_proj and v_proj of all layers"
+    return "q_proj, k_proj and v_proj in all layers .* at position 'half-up'"
 
 
 def output_projections(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     for layer in weights.values():
         layer["proj"] = layer["q_proj"]
-    return "updates of k_proj, proj, q_proj, v_proj"
+    return "those of k_proj, proj, q_proj, v_proj at position 'all'"
 
 
 def a_missing_matrix(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     del weights["layer_3"]["k_proj"]["w_lora_B"]
-    return "layer_3, k_proj, w_lora_B .* is missing"
+    return "layer_3, k_proj, w_lora_B .* got missing"
 
 
 def a_missing_projection(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     del weights["layer_3"]["k_proj"]
-    return "layer_3, k_proj, w_lora_A .* is missing"
+    return "layer_3, k_proj, w_lora_A .* got missing"
 
 
 def not_finite(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_3"]["v_proj"]["w_lora_B"][0, 0] = float("nan")
-    return "layer_3, v_proj, w_lora_B .* contains no finite"
+    return "layer_3, v_proj, w_lora_B .* to hold finite"
 
 
 def no_numbers(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["alpha"] = "1"
-    return (
-        "an integer r, a number alpha, and an encoder of vision, text, both in the metadata .* got 2, '1' and 'both'"
-    )
+    return "an integer r, a number alpha and an encoder out of vision, text, both, got 2, '1' and 'both'"
 
 
 def other_contents(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     weights["layer_0"] = [1]
-    return "not layers with projections"
+    return "to be dictionaries of layers"
 
 
 def enormous(weights: dict[str, Any], metadata: dict[str, Any]) -> str:
     metadata["r"] = 10**9
-    return "rank=1000000000 does not fit"
+    return "rank must be at most 32, .* got 1000000000"
 
 
 CHANGES = [
@@ -148,7 +146,7 @@ def test_what_does_not_fit_is_refused_with_the_place(
 @pytest.mark.parametrize("content", [[1], {"state_dict": {}}, {"weights": {}, "metadata": 3}])
 def test_other_files_are_refused(content: object, folder: Path, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "file.pt")
-    with pytest.raises(ValueError, match="not a file of CLIP-LoRA"):
+    with pytest.raises(ValueError, match="is not a file of CLIP-LoRA"):
         convert_from_original(tmp_path / "file.pt", folder, NAMES)
 
 

@@ -71,7 +71,7 @@ def test_flags_take_precedence_over_the_length_and_the_schedule_of_the_recipe() 
 
 @pytest.mark.parametrize("encoder", ["both", "vision"])
 def test_features_that_are_computed_once_are_refused_if_images_are_updated(encoder: str) -> None:
-    with pytest.raises(ValueError, match=f"--encoder {encoder} changes them in every step.* --encoder text"):
+    with pytest.raises(ValueError, match=f"--encoder {encoder} changes in every step.* --encoder text"):
         Arguments(encoder=encoder, augmented_views=2)
     Arguments(encoder="text", augmented_views=2)
 
@@ -81,7 +81,7 @@ def test_features_that_are_computed_once_are_refused_if_images_are_updated(encod
     [({"rank": 0}, "--rank"), ({"lora_alpha": 0.0}, "--lora_alpha"), ({"lora_dropout": 1.0}, "--lora_dropout")],
 )
 def test_settings_out_of_range_are_refused_by_their_flag(setting: dict[str, Any], flag: str) -> None:
-    with pytest.raises(ValueError, match=f"{flag} is"):
+    with pytest.raises(ValueError, match=f"{flag} must be"):
         Arguments(**setting)
 
 

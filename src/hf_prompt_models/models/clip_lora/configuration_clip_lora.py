@@ -33,8 +33,11 @@ class ClipLoraConfig(PromptConfig):
             change.
         templates (`list[str]`, *optional*):
             Sentences with one `{}` for the class name. Several templates form an ensemble.
+        class_prompts (`list[list[str]]`, *optional*):
+            Sentences about each class, by the index of the class. They and the templates form an ensemble.
         prompt_token_ids (`list[str]`, *optional*):
-            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, ….
+            Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, …,
+            then the sentences of each class.
     """
 
     task = "image-classification"
@@ -49,22 +52,19 @@ class ClipLoraConfig(PromptConfig):
     lora_dropout: float = 0.25
     text_chunk_size: int | None = None
     templates: list[str] | None = None
+    class_prompts: list[list[str]] | None = None
     prompt_token_ids: list[str] | None = None
 
     def validate_architecture(self) -> None:
         """Check the fields; `@strict` calls this method."""
         if self.rank < 1:
-            raise ValueError(f"Expected rank, the rank of the updates, to be at least 1, got {self.rank}.")
+            raise ValueError(f"rank must be at least 1, got {self.rank}.")
         if not 0 < self.lora_alpha < math.inf:
-            raise ValueError(f"Expected lora_alpha, the scale of the updates, to be above 0, got {self.lora_alpha}.")
+            raise ValueError(f"lora_alpha must be a number above 0, got {self.lora_alpha}.")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(
-                f"Expected lora_dropout, a probability, to be at least 0 and below 1, got {self.lora_dropout}."
-            )
+            raise ValueError(f"lora_dropout must be at least 0 and below 1, got {self.lora_dropout}.")
         if self.text_chunk_size is not None and self.text_chunk_size < 1:
-            raise ValueError(
-                f"Expected text_chunk_size, a number of prompts, to be at least 1, got {self.text_chunk_size}."
-            )
+            raise ValueError(f"text_chunk_size must be at least 1, got {self.text_chunk_size}.")
 
     @property
     def towers(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ ENCODERS = ("vision", "text", "both")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments of `hf-prompt convert clip_lora`."""
     parser.add_argument(
-        "--checkpoint", required=True, help="lora_weights.pt of the original code; the file may have another name"
+        "--checkpoint", required=True, help="lora_weights.pt of the original code, or another name that it was given"
     )
     parser.add_argument(
         "--backbone", required=True, help="Hub id or folder of the CLIP that the updates were trained for"
@@ -49,7 +49,7 @@ def convert(arguments: argparse.Namespace) -> list[str]:
     names = read_class_names(arguments.class_names)
     model, report = convert_from_original(arguments.checkpoint, arguments.backbone, names, arguments.templates)
     model.save_pretrained(arguments.output_dir)
-    return [*report, f"  classes: {len(names)}, from {arguments.class_names}", f"saved {arguments.output_dir}"]
+    return [*report, f"  classes: {len(names)}, from {arguments.class_names}", f"wrote {arguments.output_dir}"]
 
 
 def convert_from_original(
@@ -91,8 +91,8 @@ def convert_from_original(
     own = [updates for tower in model.config.towers for updates in getattr(model.low_rank, tower)]
     if set(layers) != {f"layer_{index}" for index in range(len(own))}:
         raise ValueError(
-            f"{checkpoint} contains updates of {len(layers)} layers, but encoder {settings['encoder']!r} of "
-            f"{str(backbone)!r} has {depths} layers. Pass the backbone that they were trained for."
+            f"Expected {checkpoint} to hold updates of {depths} layers, as encoder {settings['encoder']!r} of "
+            f"{str(backbone)!r} has, got {len(layers)} layers. Pass the backbone that the updates were trained for."
         )
     with torch.no_grad():
         for index, updates in enumerate(own):
@@ -104,12 +104,11 @@ def convert_from_original(
                     if not isinstance(tensor, torch.Tensor) or tensor.shape != parameter.shape:
                         found = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else "missing"
                         raise ValueError(
-                            f"{name} is {found}, but rank {settings['r']} with the backbone "
-                            f"{str(backbone)!r} needs {tuple(parameter.shape)}. The file is damaged, or for a "
-                            "backbone of another width."
+                            f"Expected {name} to be {tuple(parameter.shape)}, as for rank {settings['r']} and "
+                            f"{str(backbone)!r}, got {found}. Pass the backbone that the updates were trained for."
                         )
                     if not tensor.is_floating_point() or not tensor.isfinite().all():
-                        raise ValueError(f"{name} contains no finite floating-point numbers.")
+                        raise ValueError(f"Expected {name} to hold finite floating-point numbers.")
                     parameter.copy_(tensor)
     return model, [
         f"read {checkpoint}",
@@ -124,23 +123,22 @@ def _read(checkpoint: str | os.PathLike) -> tuple[dict[str, dict[str, dict[str, 
     content = read_torch_checkpoint(file)
     layers, settings = (content.get(name) if isinstance(content, dict) else None for name in ("weights", "metadata"))
     if not isinstance(settings, dict) or not isinstance(layers, dict):
-        raise ValueError(f"{file} contains no weights and metadata, so it is not a file of CLIP-LoRA.")
+        raise ValueError(f"{file} is not a file of CLIP-LoRA, which has weights and metadata.")
     if not all(
         isinstance(layer, dict) and all(isinstance(matrices, dict) for matrices in layer.values())
         for layer in layers.values()
     ):
-        raise ValueError(f"The weights in {file} are not layers with projections, as CLIP-LoRA writes them.")
+        raise ValueError(f"Expected the weights in {file} to be dictionaries of layers and of their projections.")
     rank, alpha, encoder = (settings.get(name) for name in ("r", "alpha", "encoder"))
     if type(rank) is not int or type(alpha) not in (int, float) or encoder not in ENCODERS:
         raise ValueError(
-            f"Expected an integer r, a number alpha, and an encoder of {', '.join(ENCODERS)} in the metadata "
-            f"of {file}, got {rank!r:.40}, {alpha!r:.40} and {encoder!r:.40}."
+            f"Expected the metadata of {file} to have an integer r, a number alpha and an encoder out of "
+            f"{', '.join(ENCODERS)}, got {rank!r:.40}, {alpha!r:.40} and {encoder!r:.40}."
         )
     position, updated = settings.get("position", "all"), {name for layer in layers.values() for name in layer}
     if position != "all" or updated != {f"{each}_proj" for each in PROJECTIONS}:
         raise ValueError(
-            f"{file} contains updates of {', '.join(sorted(map(str, updated)))[:80]} at position "
-            f"{position!r:.40}. Only files with q_proj, k_proj and v_proj of all layers (position 'all') can "
-            "be converted."
+            f"Expected updates of q_proj, k_proj and v_proj in all layers (position 'all'), got {file} with those of "
+            f"{', '.join(sorted(map(str, updated)))[:80]} at position {position!r:.40}. This model has no others."
         )
     return layers, settings

@@ -108,8 +108,8 @@ def replace_submodules(module: nn.Module, replacements: Mapping[str, nn.Module])
         inner.setdefault(child, {})[rest] = replacement
     if "forward" in vars(module) or inner.keys() - children.keys():
         raise ValueError(
-            f"A {type(module).__name__} that is split over devices or wrapped runs without the low-rank updates. Load "
-            "the model on one device (device_map='cuda:0'), and train on several with torchrun."
+            f"The {type(module).__name__} is split over devices or wrapped, so that it would run without the low-rank "
+            "updates. Load the model on one device (device_map='cuda:0'); torchrun trains on several."
         )
     for child, below in inner.items():
         setattr(copied, child, below[""] if "" in below else replace_submodules(children[child], below))

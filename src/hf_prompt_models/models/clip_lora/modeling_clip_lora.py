@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers import initialization as init
 
 from hf_prompt_models.lora import PREFIX, LoraUpdates
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel, TemplatePromptModel
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel, EnsemblePromptModel
 from hf_prompt_models.models.clip_lora.configuration_clip_lora import ClipLoraConfig, Encoder
 from hf_prompt_models.models.clip_lora.low_rank_clip_lora import (
     PROJECTIONS,
@@ -24,14 +24,15 @@ from hf_prompt_models.models.clip_lora.low_rank_clip_lora import (
     replace_submodules,
 )
 from hf_prompt_models.models.clip_lora.processing_clip_lora import ClipLoraProcessor
-from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE, check_templates
+from hf_prompt_models.prompts.class_names import check_class_names
+from hf_prompt_models.prompts.class_prompts import ClassPrompts, check_ensemble
 
 
 ATTENTION = re.compile(r"encoder\.layers\.\d+\.self_attn")
 """Names of the attention layers in a tower that is a transformer."""
 
 
-class ClipLoraPreTrainedModel(TemplatePromptModel, ClipPromptModel):
+class ClipLoraPreTrainedModel(EnsemblePromptModel, ClipPromptModel):
     """Base class of CLIP-LoRA models, with weight initialisation and the processor class."""
 
     config: ClipLoraConfig
@@ -78,6 +79,7 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
         lora_alpha: float = 1.0,
         lora_dropout: float = 0.25,
         text_chunk_size: int | None = None,
+        class_prompts: ClassPrompts | None = None,
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         **kwargs: Any,
     ) -> Self:
@@ -86,8 +88,8 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
         Args:
             name_or_path: Hub id or folder of the backbone; "playground" is the tiny CLIP that ships with this package.
             class_names: class names, in the order of the labels. Underscores are read as spaces; names may repeat.
-            templates: sentences with one `{}` for the class name; with several, their mean is used. Default:
-                "a photo of a {}.".
+            templates: sentences with one `{}` for the class name. Default: "a photo of a {}.", or none with
+                `class_prompts`.
             encoder: towers to update. With "text" the image features stay those of the backbone, with "vision" the
                 class features do.
             rank: rank of the updates.
@@ -95,6 +97,8 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
             lora_dropout: dropout probability of the input of the updates in training.
             text_chunk_size: number of prompts to encode at a time in training, to save memory. Default: all at once,
                 or 64 with gradient checkpointing.
+            class_prompts: sentences about each class, by class name, or a list with those of each class. With
+                `templates` both form one ensemble.
             tokenizer: the backbone's tokenizer or processor. Default: the one in the backbone's folder.
             kwargs: keyword arguments of the backbone's `from_pretrained`: `revision`, `token`, `dtype`, ….
 
@@ -113,7 +117,8 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
 
             ```
         """
-        templates = check_templates([DEFAULT_TEMPLATE] if templates is None else templates)
+        class_names = check_class_names(class_names)
+        templates, sentences = check_ensemble(class_names, templates, class_prompts)
         clip, processor, tokenizer = cls._load_parts(name_or_path, tokenizer, kwargs)
         config = ClipLoraConfig(
             clip_config=clip.config.to_dict(),
@@ -122,7 +127,7 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
             lora_alpha=float(lora_alpha),
             lora_dropout=float(lora_dropout),
             text_chunk_size=text_chunk_size,
-            **cls._tokenized_classes(class_names, templates, tokenizer, clip.config),
+            **cls._ensemble_fields(class_names, templates, sentences, tokenizer, clip.config),
             **cls._base_model_fields(name_or_path, clip, kwargs),
         )
         model = cls._from_parts(config, clip, {}, kwargs.get("attn_implementation"))
@@ -145,15 +150,12 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
         if not updated or len(widths) < len(updated):
             kind, other = ("text", "vision") if tower == "text_model" else ("image", "text")
             raise TypeError(
-                f"{type(self).__name__} updates the linear layers q_proj, k_proj and v_proj of a transformer, "
-                f"but the {kind} encoder of a {type(self.clip).__name__} has none. Pass encoder={other!r}, "
-                "which does not change this encoder, or another backbone."
+                f"{type(self).__name__} updates the layers q_proj, k_proj and v_proj of a transformer, which the "
+                f"{kind} encoder of a {type(self.clip).__name__} does not have. Pass encoder={other!r} to update the "
+                "other encoder alone, or use another backbone."
             )
         if self.config.rank > min(widths):
-            raise ValueError(
-                f"rank={self.config.rank} does not fit layers of width {min(widths)}. Pass a rank of at most "
-                "this width."
-            )
+            raise ValueError(f"rank must be at most {min(widths)}, the width of the layers, got {self.config.rank}.")
         return [f"{tower}.{name}" for name in names]
 
     def named_updates(self, tower: str) -> dict[str, LowRankUpdate]:
@@ -214,9 +216,8 @@ class ClipLoraForImageClassification(ClipLoraPreTrainedModel):
         return self.config.text_chunk_size or super().text_chunk_size
 
     def class_features(self, prompt_features: torch.Tensor) -> torch.Tensor:
-        """Return the normalised mean of the normalised features over the templates, (classes, dim)."""
-        features = F.normalize(prompt_features, dim=-1).unflatten(0, (-1, self.config.num_labels))
-        return F.normalize(features.mean(dim=0), dim=-1)
+        """Return the normalised mean of the normalised features of each class's prompts, (classes, dim)."""
+        return F.normalize(self.prompt_means(prompt_features), dim=-1)
 
     # -- other programs ----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Recipe of CLIP-LoRA: its arguments and the paper's settings (arXiv 2405.18541; MaxZanella/CLIP-LoRA)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,18 +39,15 @@ class Arguments(FixedImageArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rank < 1:
-            raise ValueError(f"Expected --rank, the rank of the updates, to be at least 1, got {self.rank}.")
-        if not self.lora_alpha > 0:
-            raise ValueError(f"Expected --lora_alpha, the scale of the updates, to be above 0, got {self.lora_alpha}.")
+            raise ValueError(f"--rank must be at least 1, got {self.rank}.")
+        if not 0 < self.lora_alpha < math.inf:
+            raise ValueError(f"--lora_alpha must be a number above 0, got {self.lora_alpha}.")
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(
-                f"Expected --lora_dropout, a probability, to be at least 0 and below 1, got {self.lora_dropout}."
-            )
+            raise ValueError(f"--lora_dropout must be at least 0 and below 1, got {self.lora_dropout}.")
         if self.augmented_views is not None and self.encoder != "text":
             raise ValueError(
-                "--augmented_views trains on image features that are computed once, but --encoder "
-                f"{self.encoder} changes them in every step. Remove --augmented_views, or pass --encoder "
-                "text."
+                f"--augmented_views trains on stored image features, which --encoder {self.encoder} changes in every "
+                "step. Leave --augmented_views out, or pass --encoder text."
             )
 
 
@@ -60,7 +58,7 @@ class ClipLoraRecipe(ClipPromptRecipe[Arguments]):
     arguments_class = Arguments
     model_class = ClipLoraForImageClassification
     uses_templates = True
-    use_case = "classifies images into the trained classes, as accurately as possible; with a GPU"
+    use_case = "classifies images into the classes of the training data, with updates of both encoders; needs a GPU"
     source = "CLIP-LoRA recipe"
     sources = dict.fromkeys(
         ("encoder", "rank", "lora_alpha", "lora_dropout", "min_crop_area", "shots"), "the released code of CLIP-LoRA"
