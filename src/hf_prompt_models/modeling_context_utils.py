@@ -54,7 +54,7 @@ class ContextPromptConfig(PromptConfig):
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 
-    clip_config: dict | PreTrainedConfig | None = None
+    clip_config: PreTrainedConfig | dict | None = None
     n_ctx: int = 4
     context_init: str | None = None
     text_chunk_size: int | None = None

@@ -34,8 +34,8 @@ class PrefixLMConfig(PromptConfig):
     }
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
+    text_config: PreTrainedConfig | dict | None = None
+    vision_config: PreTrainedConfig | dict | None = None
     num_image_tokens: int = 1
     image_token_id: int | None = None
     freeze_vision: bool = False

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoProcessor, GenerationConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import initialization as init
 from transformers.utils import CONFIG_NAME
 
 from hf_prompt_models.checkpoints.untrusted import check_weights, reading, weight_files
@@ -151,7 +152,7 @@ class CompleteCheckpoints(PreTrainedModel):
     @classmethod
     def _shapes(cls, path: str | os.PathLike, config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors that a configuration describes, by name, without allocating memory."""
-        with reading(path, "config.json"), torch.device("meta"):
+        with reading(path, "config.json"), torch.device("meta"), init.no_init_weights():
             # Use a copy, because building a model writes its attention implementation into the configuration, and
             # the class of the backbone may have to choose one later.
             model = cls(copy.deepcopy(config))

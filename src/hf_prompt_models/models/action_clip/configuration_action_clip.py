@@ -58,7 +58,7 @@ class ActionClipConfig(PromptConfig):
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["video_embeds"]
 
-    clip_config: dict | PreTrainedConfig | None = None
+    clip_config: PreTrainedConfig | dict | None = None
     templates: list[str] | None = None
     prompt_token_ids: list[str] | None = None
     num_frames: int = 8

@@ -92,8 +92,8 @@ class AlproConfig(PromptConfig):
         *("video_embeds", "text_embeds", "entity_logits", "entity_labels"),
     ]
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    vision_config: PreTrainedConfig | dict | None = None
+    text_config: PreTrainedConfig | dict | None = None
     fusion_layer: int = 6
     projection_dim: int = 256
     num_entities: int = 1000

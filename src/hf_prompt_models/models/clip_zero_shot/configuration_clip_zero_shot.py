@@ -31,7 +31,7 @@ class ClipZeroShotConfig(PromptConfig):
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 
-    clip_config: dict | PreTrainedConfig | None = None
+    clip_config: PreTrainedConfig | dict | None = None
     templates: list[str] | None = None
     class_prompts: list[list[str]] | None = None
     prompt_token_ids: list[str] | None = None

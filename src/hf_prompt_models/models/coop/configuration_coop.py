@@ -42,7 +42,7 @@ class CoOpConfig(PromptConfig):
     sub_configs_defaults: ClassVar[dict] = {"clip_config": SubConfigSpec(AutoConfig, model_type="clip")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["image_embeds"]
 
-    clip_config: dict | PreTrainedConfig | None = None
+    clip_config: PreTrainedConfig | dict | None = None
     n_ctx: int = 16
     class_token_position: Literal["end", "middle", "front"] = "end"
     class_specific_context: bool = False

@@ -41,7 +41,7 @@ class CptConfig(PromptConfig):
     sub_configs_defaults: ClassVar[dict] = {"tower_config": SubConfigSpec(AutoConfig, model_type="vilt")}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["mask_logits"]
 
-    tower_config: dict | PreTrainedConfig | None = None
+    tower_config: PreTrainedConfig | dict | None = None
     score: Literal["log_odds", "logit", "logit_ratio", "prob"] = "log_odds"
     loss: Literal["vocab_ce", "palette_ce", "listwise"] = "vocab_ce"
     max_copies_per_forward: int | None = None
