@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-hub test-matrix test-transformers test-web docs quality bench style notebooks clean
+.PHONY: demo demo-clips demo-scenes demo-cards demo-alpro test test-slow test-hub test-matrix test-transformers test-web docs quality bench style notebooks clean
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,7 +28,11 @@ demo-alpro: $(VENV)/installed
 	$(BIN)/hf-prompt demo captioned_clips --output_dir $(DEMO)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What takes minutes, and the rarer forms of what `make test` runs: TESTS="tests/docs tests/hub" for some of it.
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow and not web and not hub' $(TESTS)
 
 # Published checkpoints, some GB from the Hub, against published values; it skips all and says what it would have checked
 # where no Hub answers.

@@ -1,6 +1,7 @@
 """Settings for all tests: no Hub, few threads, and a test fails if transformers logs an unexpected warning."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -75,6 +76,12 @@ def transformers_records() -> Iterator[list[str]]:
 
 
 collect_ignore = [] if find_spec("playwright") else ["web"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections, of which the Trainer makes a full one in each run."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,8 @@ from tests.tested_method import MethodUnderTest, find_methods
 
 SCOPES = ("prompt", "full")
 TESTED = find_methods()
-FORMS = [name if name in PACKAGES else pytest.param(name, marks=pytest.mark.variant) for name in TESTED]
+VARIANT = (pytest.mark.variant, pytest.mark.slow)
+FORMS = [name if name in PACKAGES else pytest.param(name, marks=VARIANT) for name in TESTED]
 
 
 @pytest.fixture(scope="module", params=FORMS)

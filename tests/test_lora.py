@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,49 @@ def nbytes(adapted: nn.Module) -> int:
     return sum(parameter.nbytes for parameter in adapted.parameters() if parameter.requires_grad)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A method's model with trained updates, which were saved.
+
+    Attributes:
+        folder: the folder that they were saved to.
+        model: the model before `add_lora`.
+        adapted: the model with the updates.
+        trained: names of the trained parameters.
+        batch: the inputs.
+        before: outputs of the model for the inputs before training.
+        expected: outputs of the model after training.
+    """
+
+    folder: Path
+    model: PreTrainedModel
+    adapted: nn.Module
+    trained: set[str]
+    batch: dict[str, torch.Tensor]
+    before: torch.Tensor
+    expected: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
+    """All methods, by name."""
+    torch.manual_seed(0)
+    found = {}
+    for name, method in TESTED.items():
+        folder = tmp_path_factory.mktemp("saved")
+        model = method.build(method.write_backbone(folder / "backbone"))
+        batch = method.batch(model, 4)
+        before = outputs(model, method, batch)
+        adapted = add_lora(model, rank=2)
+        trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
+        train(adapted, batch)
+        save_with_lora(adapted, folder / "saved")
+        save_file(batch, folder / "batch.safetensors")
+        expected = outputs(adapted, method, batch)
+        found[name] = Saved(folder / "saved", model, adapted, trained, batch, before, expected)
+    return found
+
+
 FRESH_PROCESS = """
 import sys
 from pathlib import Path
@@ -71,48 +115,48 @@ import torch
 torch.set_num_threads(1)
 import hf_prompt_models, transformers
 from safetensors.torch import load_file, save_file
-folder = Path({folder!r})
-model = transformers.{auto_class}.from_pretrained(folder)
-output = model(**load_file(folder / "batch.safetensors"))
-save_file({{"logits": output[{logits!r}].detach().contiguous()}}, folder / "answer.safetensors")
+for folder, auto_class, logits in {jobs!r}:
+    model = getattr(transformers, auto_class).from_pretrained(folder)
+    output = model(**load_file(Path(folder).parent / "batch.safetensors"))
+    save_file({{"logits": output[logits].detach().contiguous()}}, Path(folder).parent / "answer.safetensors")
 """
 
 
-def test_prompt_and_updates_are_saved_small_and_loaded_in_a_fresh_process(
-    method: MethodUnderTest, tmp_path: Path
-) -> None:
-    model = method.build(method.write_backbone(tmp_path / "backbone"))
-    batch = method.batch(model, 4)
-    before = outputs(model, method, batch)
-    adapted = add_lora(model, rank=2)
-    trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
-    beside = {name.removeprefix("base_model.model.").replace(".modules_to_save.default", "") for name in trained}
-    assert {name for name in beside if ".lora_" not in name} == method.learned
-    train(adapted, batch)
-    expected, size = outputs(adapted, method, batch), nbytes(adapted)
-    assert not torch.allclose(expected, before, atol=1e-2)
-
-    folder = tmp_path / "saved"
-    save_with_lora(adapted, folder)
-    written = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    kept = sum(tensor.nbytes for name, tensor in model.state_dict().items() if name in method.kept)
-    tensors = len(trained) + len(method.kept)
-    assert written < size + kept + 2_000 + 200 * tensors
-    save_file(batch, folder / "batch.safetensors")
-    script = FRESH_PROCESS.format(folder=str(folder), auto_class=method.auto_class.__name__, logits=method.logits_name)
+def test_prompt_and_updates_are_loaded_in_a_fresh_process(saved: dict[str, Saved]) -> None:
+    """All methods in one process, because starting one takes seconds."""
+    jobs = [
+        (str(each.folder), TESTED[name].auto_class.__name__, TESTED[name].logits_name) for name, each in saved.items()
+    ]
+    script = FRESH_PROCESS.format(jobs=jobs)
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    answer = load_file(folder / "answer.safetensors")["logits"]
-    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)  # W x + B A x against (W + B A) x
+    for each in saved.values():
+        answer = load_file(each.folder.parent / "answer.safetensors")["logits"]
+        torch.testing.assert_close(answer, each.expected, rtol=1e-4, atol=1e-4)  # W x + B A x against (W + B A) x
 
-    loaded = method.auto_class.from_pretrained(folder)
+
+@pytest.mark.parametrize("name", TESTED)
+def test_prompt_and_updates_are_saved_small_and_load_in_the_pipeline(
+    name: str, saved: dict[str, Saved], tmp_path: Path
+) -> None:
+    method, here = TESTED[name], saved[name]
+    beside = {name.removeprefix("base_model.model.").replace(".modules_to_save.default", "") for name in here.trained}
+    assert {name for name in beside if ".lora_" not in name} == method.learned
+    assert not torch.allclose(here.expected, here.before, atol=1e-2)
+
+    written = sum(file.stat().st_size for file in here.folder.glob("*.safetensors"))
+    kept = sum(tensor.nbytes for name, tensor in here.model.state_dict().items() if name in method.kept)
+    tensors = len(here.trained) + len(method.kept)
+    assert written < nbytes(here.adapted) + kept + 2_000 + 200 * tensors
+
+    loaded = method.auto_class.from_pretrained(here.folder)
     assert {name for name, parameter in loaded.named_parameters() if parameter.requires_grad} == method.learned
     loaded._find_processor()
-    method.check_pipeline(pipeline(method.pipeline_task, model=str(folder)), loaded)
+    method.check_pipeline(pipeline(method.pipeline_task, model=str(here.folder)), loaded)
     # Saved again, it is complete, because its backbone now differs from its base.
-    loaded.save_pretrained(tmp_path / "again")
-    again = method.auto_class.from_pretrained(tmp_path / "again")
-    assert torch.equal(outputs(again, method, batch), outputs(loaded, method, batch))
+    loaded.save_pretrained(tmp_path)
+    again = method.auto_class.from_pretrained(tmp_path)
+    assert torch.equal(outputs(again, method, here.batch), outputs(loaded, method, here.batch))
 
 
 def test_pefts_own_files_bring_both_back(method: MethodUnderTest, tmp_path: Path) -> None:

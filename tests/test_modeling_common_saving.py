@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments, pipeline
 from hf_prompt_models.lora import linear_layers
 from hf_prompt_models.models import PACKAGES
 from tests.modeling_common import TESTED, backbone, batch, built, folders, logits
-from tests.tested_method import MethodUnderTest
+from tests.tested_method import MethodUnderTest, few_by_default
 
 
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 LOGGER = "hf_prompt_models.saving.prompt_checkpoints"
 
 
-@pytest.fixture(scope="module", params=[name for name in PACKAGES if name in TESTED])
+@pytest.fixture(scope="module", params=few_by_default(name for name in PACKAGES if name in TESTED))
 def method(request: pytest.FixtureRequest) -> MethodUnderTest:
     return TESTED[request.param]
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, Pipeline, PreTrainedModel
@@ -66,6 +67,15 @@ def find_methods() -> dict[str, MethodUnderTest]:
         tested[name] = method
         tested |= {f"{name} {variant}": each for variant, each in method.variants.items()}
     return tested
+
+
+REPRESENTATIVES = ("action_clip", "alpro", "coop", "cpt", "mantis")
+"""One method for each task that models are published for; ALPRO is without a pretrained backbone."""
+
+
+def few_by_default(names: Iterable[str]) -> list[Any]:
+    """Return methods as parameters of tests that take long: those that represent no task are marked `slow`."""
+    return [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:

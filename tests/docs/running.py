@@ -9,22 +9,33 @@ import io
 import re
 import shlex
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from transformers import TrainingArguments
 
 from hf_prompt_cli.main import main
 from tests.docs.pages import ROOT, Block, blocks
 
 
-SHORT = ["--max_steps", "2", "--disable_tqdm", "true"]
-"""Given to every training, which is otherwise as it is written."""
+STEPS = 2
+"""Number of steps of every training, which is otherwise as it is written."""
+SHORT = ["--max_steps", str(STEPS), "--disable_tqdm", "true"]
 PRINTED = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
 """What a page shows behind a call of `print`."""
 
 
-def run_page(page: Path) -> None:
+def run_page(page: Path, with_commands: bool = True) -> None:
     """Write the files that a page shows, and then run its blocks.
+
+    Args:
+        page: the page.
+        with_commands: whether to run the commands. Otherwise the blocks of Python that read what they write are left
+            out, too.
 
     Raises:
         RuntimeError: with a command and its output, if it ends badly; if a block prints something else than the
@@ -34,16 +45,38 @@ def run_page(page: Path) -> None:
         if block.title is not None:
             Path(block.title).write_text(block.code, encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__"}
+    missing: set[str] = set()
     for block in filter(lambda each: each.is_run, blocks(page)):
-        if block.language == "python":
+        if block.language == "bash" and with_commands:
+            _run_commands(block)
+        elif block.language == "bash":
+            missing |= _outputs(block)
+        elif not any(output in block.code for output in missing):
             output = io.StringIO()
-            with redirect_stdout(output):
+            with redirect_stdout(output), short_trainings():
                 exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)
             shown = PRINTED.findall(block.code)
             if shown and output.getvalue().splitlines() != shown:
                 raise RuntimeError(f"{block}: the page shows {shown}, and printed was {output.getvalue()!r}")
-        else:
-            _run_commands(block)
+
+
+@contextmanager
+def short_trainings() -> Iterator[None]:
+    """Give every `TrainingArguments` the number of steps that `SHORT` gives to commands."""
+    finish = TrainingArguments.__post_init__
+
+    def shorten(arguments: TrainingArguments) -> None:
+        arguments.max_steps = STEPS
+        finish(arguments)
+
+    with patch.object(TrainingArguments, "__post_init__", shorten):
+        yield
+
+
+def _outputs(block: Block) -> set[str]:
+    """Return the files and folders that the commands of a block write."""
+    pairs = (pair for command in block.ours() for pair in pairwise(command))
+    return {value for flag, value in pairs if flag in ("--output_dir", "--output")}
 
 
 def _run_commands(block: Block) -> None:

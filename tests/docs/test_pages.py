@@ -1,4 +1,7 @@
-"""Every code block of README.md and docs/ is run, page by page from top to bottom, as a reader would."""
+"""Code blocks of README.md and docs/ are run, page by page from top to bottom, as a reader would.
+
+By default, most pages run without their commands, which take minutes; `tests/docs/test_flags.py` checks their flags.
+"""
 
 import shutil
 import subprocess
@@ -22,6 +25,14 @@ pytestmark = [
 
 PUBLISHING = ROOT / "docs" / "publish.md"
 RUN_HERE = [page for page in PAGES if page != PUBLISHING and any(block.is_run for block in blocks(page))]
+FIRST = (ROOT / "README.md", ROOT / "docs" / "index.md")
+"""Pages that run with all of their commands by default."""
+SLOW = [page for page in RUN_HERE if page not in FIRST]
+WITH_PYTHON = [page for page in SLOW if any(block.is_run and block.language == "python" for block in blocks(page))]
+
+
+def path(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +46,22 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("checkpoints")
-@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_all_blocks_of_a_page_run(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def here(place: Path, checkpoints: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(place, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("page", [*FIRST, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW)], ids=path)
+def test_all_blocks_of_a_page_run(page: Path) -> None:
     run_page(page)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=path)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    run_page(page, with_commands=False)
 
 
 def test_all_blocks_about_publishing_run_with_a_hub(place: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Publish models of all methods and both scopes, and their backbones, in a program that knows only a local Hub.
+"""Publish models of methods in both scopes, and their backbones, in a program that knows only a local Hub.
 
 The expected results are written to a folder: the inputs and the model outputs for each repository.
 """
@@ -13,7 +13,6 @@ from huggingface_hub import HfApi
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from hf_prompt_models.models import PACKAGES
 from tests.tested_method import find_methods
 
 
@@ -57,5 +56,5 @@ def push_complete(name: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for each in PACKAGES:
+    for each in sys.argv[2:]:
         (push_method if each in find_methods() else push_complete)(each, Path(sys.argv[1]))

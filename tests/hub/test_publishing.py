@@ -19,7 +19,7 @@ from tests.pictures import write_pictures
 from tests.programs import run_program
 from tests.stand_ins import openai_clip_vit_base_patch32
 from tests.stand_ins_language import gpt2, resnet_152
-from tests.tested_method import find_methods
+from tests.tested_method import REPRESENTATIVES, find_methods
 
 
 WARNINGS = ("-W", "error", "-W", "ignore:Use 'content=")  # of httpx, about how huggingface_hub uploads large files
@@ -33,8 +33,19 @@ HUB_CASES = [
 ]
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(REPRESENTATIVES, id="a few methods"),
+        pytest.param(tuple(PACKAGES), id="all methods", marks=pytest.mark.slow),
+    ],
+)
+def methods(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def local_hub() -> Iterator[LocalHub]:
+def local_hub(methods: tuple[str, ...]) -> Iterator[LocalHub]:
     with serve() as hub:
         yield hub
 
@@ -47,11 +58,11 @@ def run(hub: LocalHub, home: Path, *command: str, token: str | None = TOKEN) -> 
 
 
 @pytest.fixture(scope="module")
-def published(local_hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of models of all methods, whose repositories are on the Hub and whose local folders are removed."""
+def published(local_hub: LocalHub, methods: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of models of the methods, whose repositories are on the Hub and whose local folders are removed."""
     folder = tmp_path_factory.mktemp("published")
-    run(local_hub, folder, "-m", "tests.hub.push_methods", str(folder))
-    expected = folder.parent / "expected"
+    run(local_hub, folder, "-m", "tests.hub.push_methods", str(folder), *methods)
+    expected = tmp_path_factory.mktemp("expected") / "outputs"
     shutil.move(folder / "expected", expected)
     shutil.rmtree(folder)
     return expected
@@ -63,13 +74,13 @@ def repositories(hub: LocalHub) -> dict[str, Repository]:
     return {name: each for name, each in pushed.items() if name.endswith(("-prompt", "-full", "-folder"))}
 
 
-def test_strangers_load_every_method_in_both_scopes_to_equal_outputs(
-    published: Path, local_hub: LocalHub, tmp_path: Path
+def test_strangers_load_methods_in_both_scopes_to_equal_outputs(
+    published: Path, methods: tuple[str, ...], local_hub: LocalHub, tmp_path: Path
 ) -> None:
     """In a fresh process with an empty cache and no token, the backbones on the Hub, too."""
     pushed = {each.name for each in published.iterdir()}
-    assert pushed >= {f"{method}-full" for method in PACKAGES}
-    assert pushed >= {f"{method}-prompt" for method in PACKAGES if method in find_methods()}
+    assert pushed >= {f"{method}-full" for method in methods}
+    assert pushed >= {f"{method}-prompt" for method in methods if method in find_methods()}
     run(local_hub, tmp_path, "-m", "tests.hub.pull_methods", str(published), token=None)
 
 

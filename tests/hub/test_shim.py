@@ -22,13 +22,13 @@ from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.models import PACKAGES
 from tests.models.alpro import little
 from tests.programs import run_program
-from tests.tested_method import find_methods
+from tests.tested_method import few_by_default, find_methods
 
 
 TESTED = {name: method for name, method in find_methods().items() if name in PACKAGES}
 
 
-@pytest.fixture(scope="module", params=PACKAGES)
+@pytest.fixture(scope="module", params=few_by_default(PACKAGES))
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
     if request.param == "alpro":  # it has no backbone of its own
         alpro = little.lively(hf_prompt_models.AlproForVideoTextRetrieval(little.config()))
@@ -112,7 +112,7 @@ loaded.save_pretrained(folder + "-again")
 """
 
 
-@pytest.mark.parametrize("first", ["model", "processor"])
+@pytest.mark.parametrize("first", ["model", pytest.param("processor", marks=pytest.mark.slow)])
 def test_strangers_who_trust_it_get_the_installed_class_or_the_way_to_it(
     first: str, openai_clip: Path, tmp_path: Path
 ) -> None:

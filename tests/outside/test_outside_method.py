@@ -66,6 +66,7 @@ def test_an_installed_method_has_all_commands(tmp_path: Path) -> None:
     assert "context: 3 x 64" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_installed_method_passes_the_common_tests(tmp_path: Path) -> None:
     environment = install(tmp_path / "site", "anchored = anchored_prompts.anchored")
     tests = ["tests/test_modeling_common.py", "-k", "anchored", "-q", "-p", "no:cacheprovider"]
