@@ -310,14 +310,14 @@ def test_prompts_inside_the_layers_of_the_text_tower_are_refused(method: Any, to
 
 @pytest.mark.parametrize("encoder", ["text", "both"])
 def test_lora_of_the_text_tower_is_refused(encoder: str, tower: Path) -> None:
-    with pytest.raises(TypeError, match=r"the text tower of a .*Model has none"):
+    with pytest.raises(TypeError, match=r"text encoder of a .*Model does not have"):
         ClipLoraForImageClassification.from_backbone(tower, NAMES, encoder=encoder)
 
 
 def test_a_convolutional_image_tower_has_no_projection_and_no_attention_to_train(align: Path) -> None:
-    with pytest.raises(TypeError, match="prolip trains the projection of the image tower, which a AlignModel"):
+    with pytest.raises(TypeError, match="projection of the image encoder, but a AlignModel has none"):
         FeatureAdapterForImageClassification.from_backbone(align, NAMES, adapter_type="prolip")
-    with pytest.raises(TypeError, match="the image tower of a AlignModel has none"):
+    with pytest.raises(TypeError, match="image encoder of a AlignModel does not have"):
         ClipLoraForImageClassification.from_backbone(align, NAMES, encoder="vision")
 
 

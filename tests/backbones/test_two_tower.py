@@ -232,6 +232,6 @@ def test_methods_over_a_class_token_refuse_an_image_tower_without_tokens(
     method: type[ContextPromptModel], openai_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "clip", dataclasses.replace(BACKBONES["clip"], image_tokens="none"))
-    with pytest.raises(TypeError, match=r"needs an image tower with a class token.*CLIPModel is convolutional"):
+    with pytest.raises(TypeError, match=r"needs an image encoder with a class token.*CLIPModel is convolutional"):
         method.from_backbone(openai_clip, NAMES)
     build(CoOpForImageClassification, openai_clip)

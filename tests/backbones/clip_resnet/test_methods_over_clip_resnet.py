@@ -152,7 +152,7 @@ def test_feature_adapters_fit_its_features(folder: Path, pixels: torch.Tensor, i
     model.fit_features(features, labels)
     with torch.no_grad():
         assert F.cross_entropy(model(pixels).logits, labels) < before
-    with pytest.raises(TypeError, match="the projection of the image tower, which a ClipResNetModel does not have"):
+    with pytest.raises(TypeError, match="projection of the image encoder, but a ClipResNetModel has none"):
         FeatureAdapterForImageClassification.from_backbone(folder, NAMES, adapter_type="prolip")
 
 
