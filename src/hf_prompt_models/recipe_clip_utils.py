@@ -133,6 +133,10 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
         """Return the images without augmentation."""
         return ImageDataset(files, processor.image_processor)
 
+    def learning_rate_factors(self, arguments: ArgumentsT) -> dict[str, float]:
+        """Return one factor for all parameters, so that weight decay applies to biases, too, as in Dassl."""
+        return {"": 1.0}
+
 
 def dassl_defaults(learning_rate: float, epochs: int, batch_size: int, **settings: Any) -> dict[str, Any]:
     """Return the `TrainingArguments` that released code based on Dassl shares: SGD with weight decay and no clipping.

@@ -14,7 +14,15 @@ import torch
 from huggingface_hub import CommitInfo
 from torch.utils.data import IterableDataset
 from tqdm.auto import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
@@ -317,6 +325,19 @@ class PromptTrainer(Trainer):
         """Issue the warnings of `Trainer`, except for tied weights, which checkpoints store once."""
         missing = [name for name in load_result.missing_keys if name not in self.model.all_tied_weights_keys]
         super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: TrainingArguments, model: PreTrainedModel | None = None) -> tuple[Any, Any]:
+        """Return the optimizer class and its arguments, as `Trainer` does, but Adam instead of AdamW if requested.
+
+        With `decoupled_weight_decay=false` in `optim_args`, weight decay is an L2 penalty, whose gradient is added to
+        that of the loss, as in the released code of some methods.
+        """
+        optimizer_class, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)
+        choices = (args.optim_args or "").replace(" ", "").split(",")
+        if optimizer_class is torch.optim.AdamW and "decoupled_weight_decay=false" in choices:
+            optimizer_class = torch.optim.Adam
+        return optimizer_class, settings
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create the optimizer; with `learning_rate_factors`, one parameter group per factor."""

@@ -72,14 +72,12 @@ class TCPRecipe(ClipPromptRecipe[Arguments]):
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
         """Return the released settings: Adam, batches of 32, and 50 epochs, or 25 on ImageNet and SUN397.
 
-        The L2 penalty is Adam's weight decay. The released eps=1e-3 prevents NaN in fp16. Prompts are trained in full
+        Weight decay is an L2 penalty. The released eps=1e-3 prevents NaN in fp16. Prompts are trained in full
         precision here, where eps still determines the steps.
         """
         epochs = 25 if protocol.dataset in ("imagenet", "sun397") else 50
-        settings = {"optim": "adamw_torch", "adam_epsilon": 1e-3}
-        defaults = dassl_defaults(2e-3, epochs, 32, **settings)
-        del defaults["optim_args"]
-        return defaults
+        adam = {"optim": "adamw_torch", "optim_args": "decoupled_weight_decay=false", "adam_epsilon": 1e-3}
+        return dassl_defaults(2e-3, epochs, 32, **adam)
 
 
 RECIPE = TCPRecipe()
