@@ -31,7 +31,8 @@ def test_the_paper_trains_500_steps_per_shot_on_every_dataset(shots: int, steps:
             assert RECIPE.training_defaults(Protocol(protocol, shots, dataset))["max_steps"] == steps
     run = parsed("--recipe", "paper", "--shots", str(shots))
     assert run.training["max_steps"] == steps
-    assert parsed("--shots", str(shots)).training["max_steps"] == steps // 10
+    laptop = parsed("--shots", str(shots)).training
+    assert (laptop["max_steps"], laptop["learning_rate"]) == (steps // 10, pytest.approx(2e-3))
     assert not run.own_schedule
 
 
@@ -65,7 +66,8 @@ def test_flags_take_precedence_over_the_length_and_the_schedule_of_the_recipe() 
         by_epochs = parsed("--recipe", recipe, "--num_train_epochs", "5").training
         assert "max_steps" not in by_epochs
         assert by_epochs["num_train_epochs"] == 5
-        assert parsed("--recipe", recipe, "--max_steps", "7").training["max_steps"] == 7
+        few = parsed("--recipe", recipe, "--max_steps", "7").training
+        assert (few["max_steps"], few["learning_rate"], by_epochs["learning_rate"]) == (7, 2e-4, 2e-4)
     assert "lr_scheduler_kwargs" not in parsed("--lr_scheduler_type", "linear").training
 
 

@@ -11,7 +11,8 @@ from hf_prompt_models.recipe_utils import Protocol
 
 
 STEPS_PER_SHOT = 500
-LAPTOP_STEPS_PER_SHOT = 50
+LEARNING_RATE = 2e-4
+LAPTOP_FACTOR = 10
 
 
 @dataclass
@@ -74,7 +75,7 @@ class ClipLoraRecipe(ClipPromptRecipe[Arguments]):
         """Return the paper's settings: AdamW, a cosine per step to 1e-6, and 500 steps per shot on any dataset."""
         return {
             "optim": "adamw_torch",
-            "learning_rate": 2e-4,
+            "learning_rate": LEARNING_RATE,
             "weight_decay": 1e-2,
             "max_grad_norm": 0.0,
             "max_steps": STEPS_PER_SHOT * protocol.shots,
@@ -85,10 +86,11 @@ class ClipLoraRecipe(ClipPromptRecipe[Arguments]):
         }
 
     def laptop_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a tenth of the steps, unless the length of training is given."""
-        if "num_train_epochs" in given:
+        """Return a tenth of the steps with ten times the learning rate, unless the length of training is given."""
+        if given.keys() & {"num_train_epochs", "max_steps"}:
             return {}
-        return {"max_steps": LAPTOP_STEPS_PER_SHOT * given.get("shots", self.default_shots)}
+        steps = STEPS_PER_SHOT * given.get("shots", self.default_shots)
+        return {"max_steps": steps // LAPTOP_FACTOR, "learning_rate": LEARNING_RATE * LAPTOP_FACTOR}
 
 
 RECIPE = ClipLoraRecipe()
