@@ -141,4 +141,4 @@ def test_more_answers_than_classes_are_reported(model: str, capsys: pytest.Captu
     main(["predict", model, f"{model}/photos/a.png", "--top_k", "9", "--json"])
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)[0]["predictions"]) == 2
-    assert "--top_k is 9, and the model has 2 classes" in captured.err
+    assert "--top_k is 9, but the model has only 2 classes" in captured.err

@@ -72,13 +72,13 @@ def test_another_towers_tokenizer_is_refused(kind: str, text: str, config: CLIPC
 def test_a_tokenizer_or_its_processor_is_asked_for() -> None:
     tokenizer = clip_tokenizer(CLIP_MERGES)
     assert get_tokenizer(tokenizer) is tokenizer
-    with pytest.raises(TypeError, match=r"not str.*AutoTokenizer"):
+    with pytest.raises(TypeError, match=r"got str.*AutoTokenizer"):
         get_tokenizer("openai/clip-vit-base-patch32")
 
 
 def test_names_too_long_are_named_with_their_length_and_what_fits() -> None:
     check_prompt_lengths(["cat", "dog"], [58, 1], 77, [19, 19])
-    with pytest.raises(ValueError, match=r"1 class name.* 77 .*'dog' has 59 tokens, 58 fit"):
+    with pytest.raises(ValueError, match=r"1 class name.* 77 .*'dog' has 59 tokens, but only 58 fit"):
         check_prompt_lengths(["cat", "dog"], [58, 59], 77, [19, 19])
 
 

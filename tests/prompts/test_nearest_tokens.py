@@ -93,7 +93,7 @@ def test_the_typical_score_is_the_median_of_tokens_to_their_nearest_other(metric
 
 def test_what_does_not_fit_is_refused() -> None:
     table = torch.randn(532, 8)
-    with pytest.raises(ValueError, match="7 wide"):
+    with pytest.raises(ValueError, match="7 dimensions"):
         nearest_tokens(torch.randn(2, 7), table, TOKENIZER)
     for top_k in (0, 531):
         with pytest.raises(ValueError, match="from 1 to 530"):

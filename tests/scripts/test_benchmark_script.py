@@ -61,7 +61,7 @@ def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytes
 def test_both_arms_of_cocoop_agree(capsys: pytest.CaptureFixture) -> None:
     main(["cocoop", *["--classes", "3", "--repeats", "1", "--images", "2", "--measured_images", "1"]])
     markdown = capsys.readouterr().out
-    (step,), (evaluation,) = rows(markdown, "A training step"), rows(markdown, "Evaluation")
+    (step,), (evaluation,) = rows(markdown, "Training step"), rows(markdown, "Evaluation")
     assert max(float(step["logits differ"]), float(step["gradients differ"])) < 1e-4
     assert float(step["times less"]) > 2
     assert float(evaluation["logits differ"]) < 1e-4
@@ -126,7 +126,7 @@ def test_sizes_that_make_no_sense_are_refused(flag: str) -> None:
 def test_what_can_be_measured_is_listed(tmp_path: Path) -> None:
     shown = run_program([sys.executable, str(SCRIPT), "--help"], cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert f"To measure: {', '.join(MODULES)}\n" in shown.stdout
+    assert f"Benchmarks: {', '.join(MODULES)}\n" in shown.stdout
     assert set(TEXT_SIDE) == MODELS.keys()
 
 
@@ -177,7 +177,7 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
     flags = "alpro --clips 40 --texts 3 --k 2 --hidden_size 32 --num_layers 2 --image_size 32 --batch_size 8"
     main(flags.split())
     markdown = capsys.readouterr().out
-    best, every = rows(markdown, "3 texts search 40")
+    best, every = rows(markdown, "Search 40 encoded clips with 3 texts")
     assert (best["pairs"], every["pairs"]) == ("6", "120")
     less = float(re.search(r"([\d.]+) times less work", markdown)[1])
     assert 12 < less < 20  # 20 if texts alone cost nothing
@@ -192,7 +192,7 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
     (tmp_path / "list.jsonl").write_text("\n".join(lines))
     trained = f"alpro --model {tmp_path}/model --captions {tmp_path}/list.jsonl --clips 6 --k 2 --texts 6"
     main(trained.split())
-    found = rows(capsys.readouterr().out, "6 texts search 6")
+    found = rows(capsys.readouterr().out, "Search 6 encoded clips with 6 texts")
     captions = read_captioned_videos(tmp_path / "list.jsonl")
     for row, rerank in zip(found, (2, 0), strict=True):
         expected = retrieve(model, model.processor, captions, rerank).metrics()["text_to_video"]["recall_at_1"]
@@ -202,9 +202,9 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--clips 0", "--clips is at least 1"),
+        ("--clips 0", "--clips to be at least 1"),
         ("--clips 16", "nothing to compare"),
-        ("--model m", "go together"),
+        ("--model m", "Pass both or neither"),
     ],
 )
 def test_searches_that_make_no_sense_are_refused(flags: str, message: str) -> None:
@@ -223,9 +223,9 @@ def test_both_arms_of_cpt_agree(tmp_path: Path, capsys: pytest.CaptureFixture) -
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--colors 7", "between 1 and 6"),
-        ("--regions 0", "--regions is at least 1"),
-        (f"--backbone {CLIP_DIR}", "is a CLIPModel"),
+        ("--colors 7", "from 1 to 6"),
+        ("--regions 0", "--regions to be at least 1"),
+        (f"--backbone {CLIP_DIR}", "a CLIPModel"),
     ],
 )
 def test_grounding_that_makes_no_sense_is_refused(flags: str, message: str) -> None:

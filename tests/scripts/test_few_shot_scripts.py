@@ -312,7 +312,7 @@ def test_a_push_that_could_not_be_made_is_refused_before_training(
         "train.py", *flags(modern_clip, data, tmp_path, "--push_to_hub", "true", "--hub_model_id", "user/pets")
     )
     assert message.startswith("error: --push_to_hub:")
-    assert "give --backbone its Hub id" in message
+    assert "pass its Hub id with --backbone" in message
     assert not (tmp_path / "run.json").exists()
 
 

@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_sentence_is_reported_in_words(
     expect(problem).to_contain_text("The sentence is empty")
     page.get_by_label("Sentence").fill("red " * 100)
     page.get_by_role("button", name="Find videos").click()
-    expect(problem).to_contain_text("The sentence is too long: it has 102 tokens, and the model reads 40")
+    expect(problem).to_contain_text("The sentence is too long: it has 102 tokens, but the model has 40 positions")
     check_looks(page)
 
 

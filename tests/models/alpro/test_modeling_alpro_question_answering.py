@@ -44,7 +44,7 @@ def test_questions_with_other_answers_are_left_out_of_the_loss(model: AlproForVi
 
 
 def test_an_answer_outside_the_list_is_refused(model: AlproForVideoQuestionAnswering) -> None:
-    with pytest.raises(ValueError, match="'three' is none of the 3 answers"):
+    with pytest.raises(ValueError, match="'three' is not one of the 3 answers"):
         model.answer_labels(["dog", "three"])
     for wrong in (3, -1):
         with pytest.raises(ValueError, match=f"0 to 2, .* got {wrong}"):

@@ -46,7 +46,7 @@ def test_one_video_or_several_and_still_images_repeated() -> None:
 def test_long_sentences_are_refused_or_cut_with_truncation() -> None:
     processor = little.processor()
     assert processor(text=["dog " * 28, "cat"], return_tensors="pt").input_ids.shape == (2, 30)
-    with pytest.raises(ValueError, match="has 31 tokens, and the model reads 30: 'dog dog"):
+    with pytest.raises(ValueError, match="has 31 tokens, but the model has 30 positions: 'dog dog"):
         processor(text=["cat", "dog " * 29], return_tensors="pt")
     inputs = processor(text=["dog " * 50, "cat"], truncation=True, return_tensors="pt")
     assert inputs.input_ids.shape == (2, 30)

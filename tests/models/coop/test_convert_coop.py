@@ -300,7 +300,7 @@ def test_a_written_file_loads_as_the_original_code_loads_it(openai_clip: Path, t
 
 def test_only_a_coop_checkpoint_goes_to_the_original(openai_clip: Path, tmp_path: Path) -> None:
     ClipZeroShotForImageClassification.from_backbone(openai_clip, NAMES).save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="'clip_zero_shot', not a CoOp checkpoint"):
+    with pytest.raises(ValueError, match="'clip_zero_shot' instead of CoOp"):
         convert_to_original(tmp_path / "other", tmp_path / "out")
     with pytest.raises(OSError, match="missing"):
         convert_to_original(tmp_path / "missing", tmp_path / "out")

@@ -147,7 +147,7 @@ def test_long_names_are_cut_and_the_template_is_not(vilt: Path) -> None:
         "num_blanks": model.num_blanks,
         "boxes": [random_boxes(2, SIZE)],
     }
-    with pytest.raises(ValueError, match="and the model reads 40: 'horse horse"):
+    with pytest.raises(ValueError, match="but the model has 40 positions: 'horse horse"):
         processor.for_relation_detection([random_image(0, SIZE)], **settings)
     inputs = processor.for_relation_detection([random_image(0, SIZE)], **settings, truncation=True)
     said = processor.tokenizer.batch_decode(inputs["input_ids"][0, 0], skip_special_tokens=False)
@@ -189,11 +189,11 @@ def test_inputs_for_other_labels_are_refused(vilt: Path) -> None:
 
 
 def test_words_that_do_not_fit_are_refused(vilt: Path) -> None:
-    with pytest.raises(ValueError, match=r"'in front of' is .* pieces"):
+    with pytest.raises(ValueError, match=r"'in front of' has .* tokens"):
         CptForRelationDetection.from_backbone(vilt, ["on", "in front of"])
-    with pytest.raises(ValueError, match="'not' are 2 pieces"):
+    with pytest.raises(ValueError, match="'not' have 2 tokens"):
         CptForRelationDetection.from_backbone(vilt, ["on"], negatives={1: "not"})
-    with pytest.raises(ValueError, match="negatives= has no words of 2 pieces"):
+    with pytest.raises(ValueError, match="negatives= has no words of 2 tokens"):
         CptForRelationDetection.from_backbone(vilt, ["on", "riding"], negatives={1: "irrelevant"})
     with pytest.raises(ValueError, match="does not know the word 'ß'"):
         CptForRegionClassification.from_backbone(vilt, ["dog", "ß"])

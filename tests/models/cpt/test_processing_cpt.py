@@ -155,7 +155,7 @@ def test_a_phrase_is_read_whole_up_to_the_last_token_and_refused_beyond(processo
     longest = " ".join(["dog"] * (40 - template))
     inputs = processor(images=random_image(), text=longest, boxes=[[0, 0, 9, 9]])
     assert inputs["input_ids"].shape[-1] == 40
-    with pytest.raises(ValueError, match=r"it has 41 tokens, and the model reads 40: 'dog dog.*truncation=True"):
+    with pytest.raises(ValueError, match=r"it has 41 tokens, but the model has 40 positions: 'dog dog.*truncation=True"):
         processor(images=[random_image()] * 2, text=["cat", f"{longest} dog"], boxes=[[[0, 0, 9, 9]]] * 2)
 
 
@@ -293,7 +293,7 @@ def test_reference_phrases_are_phrases(vilt: Path) -> None:
 
 
 def test_an_image_of_which_no_patch_is_left_is_refused(processor: CptProcessor) -> None:
-    with pytest.raises(ValueError, match="a picture of 900 x 10 pixels"):
+    with pytest.raises(ValueError, match="an image of 900 x 10 pixels"):
         processor(images=random_image(size=(900, 10)), text="the horse", boxes=[[0, 0, 9, 9]])
 
 
