@@ -35,7 +35,9 @@ PICTURE = Image.effect_noise((48, 48), 80).convert("RGB")
 
 def test_a_text_is_refused_from_one_token_above_the_limit() -> None:
     refuse_long_text("The title", "a mug", 7, 7)
-    with pytest.raises(ValueError, match=r"The title is too long: it has 8 tokens, but the model has 7 positions: 'a mug'"):
+    with pytest.raises(
+        ValueError, match=r"The title is too long: it has 8 tokens, but the model has 7 positions: 'a mug'"
+    ):
         refuse_long_text("The title", "a mug", 8, 7)
 
 

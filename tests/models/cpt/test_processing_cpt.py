@@ -155,7 +155,9 @@ def test_a_phrase_is_read_whole_up_to_the_last_token_and_refused_beyond(processo
     longest = " ".join(["dog"] * (40 - template))
     inputs = processor(images=random_image(), text=longest, boxes=[[0, 0, 9, 9]])
     assert inputs["input_ids"].shape[-1] == 40
-    with pytest.raises(ValueError, match=r"it has 41 tokens, but the model has 40 positions: 'dog dog.*truncation=True"):
+    with pytest.raises(
+        ValueError, match=r"it has 41 tokens, but the model has 40 positions: 'dog dog.*truncation=True"
+    ):
         processor(images=[random_image()] * 2, text=["cat", f"{longest} dog"], boxes=[[[0, 0, 9, 9]]] * 2)
 
 
