@@ -109,7 +109,7 @@ def test_the_longest_name_that_fits_is_taken_and_a_longer_one_named(siglip: Path
     """64 positions less 16 of context and the end are 47; each " x" is two tokens here, "▁" and "x"."""
     CoOpForImageClassification.from_backbone(siglip, ["cat", " ".join("x" * 23)]).get_text_features()
     long = " ".join("x" * 24)
-    with pytest.raises(ValueError, match=f"'{long}' has 48 tokens, 47 fit"):
+    with pytest.raises(ValueError, match=f"'{long}' has 48 tokens, but only 47 fit"):
         CoOpForImageClassification.from_backbone(siglip, ["cat", long])
 
 
