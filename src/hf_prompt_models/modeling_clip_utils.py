@@ -62,6 +62,8 @@ class ClipPromptModel(TextPromptModel):
     pipeline_task = "image-classification"
     is_linear_in_image_embeds: ClassVar[bool] = True
     """Whether the logits are an affine function of `image_embeds`, so that an exported model needs no text side."""
+    compares_fixed_text: ClassVar[bool] = True
+    """Whether the class features do not depend on the image, so that an exported model holds them as constants."""
     accepts_image_embeds: ClassVar[bool] = True
     """Whether `forward` accepts image features instead of pixels."""
     fits_features: ClassVar[bool] = False

@@ -18,6 +18,7 @@ from hf_prompt_models import (
     ClipLoraForImageClassification,
     ClipZeroShotForImageClassification,
     CoOpForImageClassification,
+    FeatureAdapterForImageClassification,
 )
 from hf_prompt_models.tasks.image_classification.onnx_export import OnnxExport, PixelsToLogits, export_onnx
 from tests.tested_method import random_image
@@ -161,3 +162,23 @@ def test_missing_packages_are_named(modern_clip: Path, tmp_path: Path, monkeypat
     model = coop(modern_clip)
     with pytest.raises(ImportError, match=r"onnxruntime: pip install 'hf_prompt_models\[onnx\]'"):
         export_onnx(model, tmp_path / "model.onnx", model.processor.image_processor)
+
+
+@pytest.mark.parametrize(
+    "adapter_type",
+    [
+        "clap",
+        "tip_adapter",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("taskres", "lp++", "clip_adapter", "prolip")),
+    ],
+)
+def test_feature_adapters_are_exported_with_their_head(modern_clip: Path, tmp_path: Path, adapter_type: str) -> None:
+    model = FeatureAdapterForImageClassification.from_backbone(modern_clip, NAMES, adapter_type=adapter_type)
+    width = model.clip.visual_projection.in_features if adapter_type == "prolip" else model.image_feature_size
+    features = torch.randn(15, width, generator=torch.Generator().manual_seed(0))
+    model.fit_features(features, torch.arange(15) % len(NAMES), validation=None)
+    export_onnx(model, tmp_path / "model.onnx", model.processor.image_processor, [random_image(1)])
+    pixels = model.processor(images=[random_image(2), random_image(3)], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        expected = model(pixels).logits.numpy()
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", pixels), expected, rtol=1e-3, atol=1e-3)

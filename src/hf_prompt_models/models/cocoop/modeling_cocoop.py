@@ -86,6 +86,7 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
 
     compares_fixed_features = False
     is_linear_in_image_embeds = False
+    compares_fixed_text = False
 
     @forward_options
     def get_text_features(

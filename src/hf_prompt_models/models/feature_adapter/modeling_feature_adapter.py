@@ -93,6 +93,7 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
     """
 
     fits_features = True
+    is_linear_in_image_embeds = False
     compares_fixed_features = False
 
     def __init__(self, config: FeatureAdapterConfig, backbone: PreTrainedModel | None = None):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ class PixelsToLogits(nn.Module):
     temperature, plus a bias with some backbones. The weights of the layer are computed from the model's logits for the
     unit vectors `e` and `-e`, which are `w + b` and `-w + b`.
 
+    Other heads, such as most feature adapters, are exported as they are, with the class features as constants.
+
     Args:
         model: The classifier, in eval mode.
     """
@@ -59,6 +61,10 @@ class PixelsToLogits(nn.Module):
     def __init__(self, model: ClipPromptModel):
         super().__init__()
         self.model = model
+        self.head: nn.Linear | None = None
+        if not model.is_linear_in_image_embeds:
+            self.register_buffer("text_embeds", model.get_text_features().pooler_output.detach())
+            return
         with torch.no_grad():
             classes, dim = model.get_text_features().pooler_output.shape
             axes = torch.eye(dim)
@@ -71,7 +77,10 @@ class PixelsToLogits(nn.Module):
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (batch, classes) for pixels of shape (batch, 3, height, width)."""
-        return self.head(self.model.get_image_features(pixel_values).pooler_output)
+        images: Any = self.model.get_image_features(pixel_values)
+        if self.head is None:
+            return self.model.image_logits(images, cast(torch.Tensor, self.text_embeds))
+        return self.head(images.pooler_output)
 
 
 def export_onnx(
@@ -139,10 +148,10 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LOWEST_OPSET <= opset <= newest:
         raise ValueError(f"Expected an opset from {LOWEST_OPSET} to {newest}, got {opset}.")
-    if not model.is_linear_in_image_embeds:
+    if not model.compares_fixed_text:
         raise ValueError(
-            f"A {type(model).__name__} cannot be exported, because its logits are not a linear function of "
-            "one image feature. Export a method with fixed class features, such as CoOp or KgCoOp."
+            f"A {type(model).__name__} cannot be exported, because it does not compare images with fixed class "
+            "features. Export a method that does, such as CoOp or KgCoOp."
         )
     backbone = model.backbone
     if backbone.device.type != "cpu" or backbone.dtype != torch.float32:
