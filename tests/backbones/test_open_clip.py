@@ -126,7 +126,7 @@ def test_fields_that_change_nothing_are_accepted(tmp_path: Path) -> None:
         ({"init_logit_bias": -10}, "init_logit_bias of model_cfg is -10"),
         ({"vision": {"future": 1}}, "future of vision_cfg is not a field of open_clip"),
         ({"vision": {"layers": [1, 1, 1]}}, "four stages"),
-        ({"vision": {"layers": [1, 1, 1, 1], "image_size": 65}}, "a multiple of 32"),
+        ({"vision": {"layers": [1, 1, 1, 1], "image_size": 65}}, "multiple of 32"),
         ({"vision": {"layers": [1, 1, 1, 1]}, "text": {"pool_type": "eos"}}, "pool_type of text_cfg is 'eos'"),
         ({"vision": {"image_size": [224, 160]}}, "Expected one number for both sides of image_size"),
         ({"vision": {"head_width": 200}}, "is not divisible into 0 attention heads"),
