@@ -333,7 +333,7 @@ def test_updates_that_do_not_fit_are_refused(
 
 
 def test_what_cannot_be_updated_is_refused(coop: CoOpForImageClassification, openai_clip: Path) -> None:
-    with pytest.raises(ValueError, match=r"named key or nothing; it has \["):
+    with pytest.raises(ValueError, match=r"named key or nothing. Its linear layers are \["):
         add_lora(coop, rank=2, targets=["key", "nothing"])
     coop.clip.visual_projection.requires_grad_(True)
     with pytest.raises(ValueError, match="trainable='head'"):

@@ -79,11 +79,6 @@ class ClipPromptModel(TextPromptModel):
         """Whether logits depend only on the backbone's feature of the image and on one feature per class."""
         return self.has_fixed_image_features
 
-    @property
-    def image_feature(self) -> str:
-        """Which features of an image the model reads, as part of the key of cached features."""
-        return "projected"
-
     @forward_options
     def forward(
         self,

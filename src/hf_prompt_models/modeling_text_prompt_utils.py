@@ -114,6 +114,11 @@ class TextPromptModel(PromptPreTrainedModel):
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @property
+    def image_feature(self) -> str:
+        """Which features of an image the model reads, as part of the key of cached features."""
+        return "projected"
+
+    @property
     def fixed_classes(self) -> str | None:
         """Reason why the classes cannot be replaced, or `None` if they can."""
         return None

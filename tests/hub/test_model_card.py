@@ -143,7 +143,7 @@ def test_several_test_sets_are_distinguished() -> None:
     of["seeds"] = {"1": {"model": "m", "steps": 9, "tests": {"base": scores, "new": scores}}}
     run = run_on_card(of, "image-classification", "1")
     assert "| Accuracy | base, Oxford Pets | new, Oxford Pets |" in run.text
-    assert "Harmonic mean of both accuracies: zero-shot 60.00%, learned 50.00%." in run.text
+    assert "Harmonic mean of both accuracies: zero-shot 60.00%, trained 50.00%." in run.text
     data = metadata(make_card(CHECKPOINT, "me/pets", run))
     names = [result["dataset"]["name"] for result in data["model-index"][0]["results"]]
     assert names == ["Oxford Pets (base)", "Oxford Pets (new)"]

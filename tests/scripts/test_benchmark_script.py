@@ -105,7 +105,7 @@ def test_feature_adapters_are_measured_against_the_passes_of_the_released_codes(
         "tip_adapter_f": "20",
         "clip_adapter": "100",
     }
-    assert all(float(row["head s"]) > 0 for row in found.values())
+    assert all(float(row["next run"]) >= 1 for row in found.values())
 
 
 def test_stand_in_tokens_are_pieces_of_words() -> None:

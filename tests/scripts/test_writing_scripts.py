@@ -308,7 +308,7 @@ def test_frozen_learns_captions_and_is_tested_on_questions_and_episodes(
     assert "--shots_file" in message
     # The model reads 64 tokens, and a byte is one token.
     message = refused("evaluate.py", run, *questions, *out, *shots)
-    assert "more than the 64" in message
+    assert "exceeds the 64" in message
     capsys.readouterr()
     episode = [
         run,
@@ -519,7 +519,7 @@ def test_predict_and_evaluate_say_what_is_missing(backbones: dict[str, Path], da
     assert "--image" in refused("predict.py", tmp_path)
     assert "--do_sample" in refused("predict.py", tmp_path, picture, "--num_return_sequences", 9)
     assert "nowhere.png" in refused("predict.py", tmp_path, "--image", "nowhere.png")
-    assert "more than the 64" in refused("predict.py", tmp_path, "--image", picture, "--title", "x" * 60)
+    assert "exceeds the 64" in refused("predict.py", tmp_path, "--image", picture, "--title", "x" * 60)
     message = refused("evaluate.py", tmp_path, "--test_file", data / "test.jsonl", "--shots", 1)
     assert "--shots does not apply to " in message
 

@@ -384,7 +384,7 @@ def test_the_trainer_tunes_the_whole_model_and_resumes_it(
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"pre_network": "joint", "in_network": "shift", "post_network": "mean"}, "choose one"),
+        ({"pre_network": "joint", "in_network": "shift", "post_network": "mean"}, "Choose only one"),
         ({"pre_network": "joint", "post_network": "transf"}, "post_network='mean'"),
         ({"pre_network": "joint"}, "post_network='mean'"),
         ({"post_network": "mean", "legacy_conv1d_layout": True}, "legacy_conv1d_layout"),

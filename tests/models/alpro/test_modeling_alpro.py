@@ -135,7 +135,7 @@ def test_time_embeddings_are_resized_to_the_nearest() -> None:
     )
     model.resize_time_embeddings(2)
     assert torch.equal(model.alpro.video_model.embeddings.time_embeddings, before[:, [0, 2]].double())
-    with pytest.raises(ValueError, match="at least one frame"):
+    with pytest.raises(ValueError, match="num_frames >= 1"):
         model.resize_time_embeddings(0)
 
 

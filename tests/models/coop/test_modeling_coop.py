@@ -108,7 +108,7 @@ def test_the_longest_name_that_fits_is_taken_and_a_longer_one_named(position: st
     """77 positions less start, 16 of context, full stop and end are 58."""
     coop(openai_clip, ["cat", " ".join("x" * 58)], class_token_position=position).get_text_features()
     long = " ".join("x" * 59)
-    with pytest.raises(ValueError, match=f"'{long}' has 59 tokens, 58 fit") as error:
+    with pytest.raises(ValueError, match=f"'{long}' has 59 tokens, but only 58 fit") as error:
         coop(openai_clip, ["cat", long], class_token_position=position)
     assert "'cat'" not in str(error.value)
     coop(openai_clip, ["cat", long], n_ctx=15, class_token_position=position).get_text_features()
@@ -116,7 +116,7 @@ def test_the_longest_name_that_fits_is_taken_and_a_longer_one_named(position: st
 
 def test_a_full_stop_merged_into_the_name_leaves_space_for_one_token_more(openai_clip: Path) -> None:
     coop(openai_clip, [" ".join("x" * 58) + ")"]).get_text_features()
-    with pytest.raises(ValueError, match="60 tokens, 59 fit"):
+    with pytest.raises(ValueError, match="60 tokens, but only 59 fit"):
         coop(openai_clip, [" ".join("x" * 59) + ")"])
 
 
