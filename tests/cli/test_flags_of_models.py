@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_predict_refuses_a_flag_of_other_models(does: str, flags: str, models: Path) -> None:
     flag = flags.split()[0]
-    with pytest.raises(SystemExit, match=f"error: {flag} does not apply to .*{does}, which {does}.*Leave it out"):
+    with pytest.raises(SystemExit, match=f"error: {flag} does not apply to .*{does}, which {does}.*Remove it"):
         main(["predict", str(models / does), str(models / "a.png"), *flags.split()])
 
 
@@ -63,7 +63,7 @@ def test_predict_refuses_a_flag_of_other_models(does: str, flags: str, models: P
 )
 def test_evaluate_refuses_a_flag_of_other_models(does: str, flags: str, models: Path) -> None:
     flag = flags.split()[0]
-    with pytest.raises(SystemExit, match=f"error: {flag} does not apply to .*{does}, which {does}.*Leave it out"):
+    with pytest.raises(SystemExit, match=f"error: {flag} does not apply to .*{does}, which {does}.*Remove it"):
         main(["evaluate", str(models / does), "--test_dir", str(models), *flags.split()])
 
 

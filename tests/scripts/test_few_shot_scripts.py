@@ -295,7 +295,7 @@ def test_each_seeds_folder_has_a_card_with_its_results_and_no_path(
         assert mean.metric_value == round(results["accuracy"]["mean"], 4)
         assert own.task_type == card.data.pipeline_tag == "image-classification"
         assert "## Training and results" in card.text
-        assert "4 images of each class" in card.text
+        assert "4 images per class" in card.text
         assert str(tmp_path) not in card.content
         assert str(modern_clip) not in card.content
         assert str(data) not in card.content
