@@ -85,7 +85,7 @@ def test_clips_that_cannot_be_read_are_named_on_the_page(
     index = search.index()
     transformers_records.clear()  # each is named in a warning, too
     said = page.describe_index(search, index)
-    assert "6 clips of clips can be searched" in said
+    assert "6 videos of clips can be searched" in said
     assert "broken0.mp4, broken1.mp4, broken2.mp4 and 1 more" in said
     assert len(search.search(SENTENCE, index, 10)[0]) == 6
 
