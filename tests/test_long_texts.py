@@ -134,5 +134,5 @@ def test_training_examples_that_are_cut_are_counted(caplog: pytest.LogCaptureFix
 
 
 def test_long_class_names_and_templates_are_refused() -> None:
-    with pytest.raises(ValueError, match="class name\\(s\\) too long"):
+    with pytest.raises(ValueError, match="class name\\(s\\) are too long"):
         CoOpForImageClassification.from_backbone(CLIP_DIR, ["ring", LONG])

@@ -102,7 +102,7 @@ def test_exactly_one_test_set_is_needed(
 def test_the_error_for_too_few_images_counts_those_that_are_held_out(photos: Path, tmp_path: Path) -> None:
     said = refused(flags(photos, tmp_path / "run", "--test_fraction", 0.4, "--shots", 4))
     assert "boat (3), cup (3), fish (3)" in said
-    assert "6 more images are held out for testing" in said
+    assert "Another 6 images are held out for testing" in said
 
 
 def test_the_command_that_tests_again_repeats_how_the_data_is_read(

@@ -140,7 +140,7 @@ def test_unreadable_files_are_refused_by_name_or_skipped(
 
 
 def test_a_folder_without_images_and_bad_numbers_are_refused(model: Path, photos: Path, tmp_path: Path) -> None:
-    assert "holds no images" in refused("predict.py", model, tmp_path)
+    assert "contains no images" in refused("predict.py", model, tmp_path)
     for flag, value in (("--top_k", 0), ("--batch_size", 0), ("--num_workers", -1)):
         assert refused("predict.py", model, photos, flag, value) == "2"
     assert "is a folder" in refused("predict.py", model, photos, "--csv", tmp_path)
