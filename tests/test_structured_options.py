@@ -57,7 +57,7 @@ def test_special_tokens_can_be_left_out_and_unknown_settings_are_refused(kind: A
     started, bare = processor(**inputs), processor(**inputs, add_special_tokens=False)
     assert started["input_ids"][0] == [0, *bare["input_ids"][0]]
     for settings in ({"paddding": True}, {"text_kwargs": {"do_rescale": True}}, {"images_kwargs": {"padding": True}}):
-        with pytest.raises(TypeError, match="does not take"):
+        with pytest.raises(TypeError, match="does not accept"):
             processor(**inputs, **settings)
 
 
@@ -70,7 +70,7 @@ def test_settings_of_images_and_phrases_reach_cpt() -> None:
     assert raw["pixel_values"].abs().max() > 50 * plain["pixel_values"].abs().max()
     cut = processor(**inputs | {"text": ["red " * 60]}, text_kwargs={"truncation": True})
     assert cut["input_ids"].shape[-1] <= processor.max_length
-    with pytest.raises(TypeError, match="does not take size"):
+    with pytest.raises(TypeError, match="does not accept size"):
         processor(**inputs, images_kwargs={"size": {"shortest_edge": 30}})
 
 

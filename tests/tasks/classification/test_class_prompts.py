@@ -68,8 +68,9 @@ def test_random_descriptors_are_those_of_each_test_set(data: Path) -> None:
     assert tests["new"].class_prompts == list(waffle_prompts(["dog", "elk"]).values())
 
 
-def test_methods_without_sentences_keep_their_template() -> None:
+def test_clip_lora_is_made_from_the_sentences_of_the_classes() -> None:
     recipe = recipe_of("clip_lora")
     processor = recipe.build_processor("playground")
     model = recipe.build_model(recipe.arguments_class(), "playground", ["ant"], processor, [], [["the ant"]])
-    assert model.config.templates == ["a photo of a {}."]
+    assert model.config.templates == []
+    assert model.config.class_prompts == [["the ant"]]
