@@ -181,6 +181,6 @@ def test_an_exported_file_predicts_as_predict_does(
 def test_export_refuses_by_name(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "model.onnx"
     assert "no trained model" in refused("export.py", tmp_path, "--output", output)
-    assert "one from 18" in refused("export.py", model, "--output", output, "--opset", 3)
+    assert "an opset from 18" in refused("export.py", model, "--output", output, "--opset", 3)
     assert refused("export.py", "--help") == "0"
     assert list(tmp_path.iterdir()) == []

@@ -238,7 +238,7 @@ def test_folders_of_clips_and_of_frames_are_predicted(
     predict(model, tmp_path / "folder" / "a")  # which is a video itself
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'folder' / 'a'}\n")
     (tmp_path / "empty").mkdir()
-    assert "holds no videos" in refused("predict.py", model, tmp_path / "empty")
+    assert "contains no videos" in refused("predict.py", model, tmp_path / "empty")
 
 
 def test_each_class_of_a_model_of_several_labels_has_its_own_probability(

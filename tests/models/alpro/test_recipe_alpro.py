@@ -24,7 +24,7 @@ def test_a_prompter_is_made_of_any_alpro_and_keeps_its_own_entities(tmp_path: Pa
     assert (kept.config.entities, kept.config.num_frames) == (["dog", "cat"], 4)
     with pytest.raises(ValueError, match="--entities"):
         load_prompter(directory, None, 2)
-    with pytest.raises(ValueError, match="again"):
+    with pytest.raises(ValueError, match="the same name as entity 0"):
         load_prompter(directory, ["dog", "Dog"], 2)
 
 
