@@ -69,7 +69,12 @@ def test_accuracy_is_the_mean_over_questions() -> None:
 
 @pytest.mark.parametrize(
     ("predictions", "answers", "message"),
-    [([], [], "at least one"), (["a"], [], "1 predictions"), (["a"], [[]], "question 0"), (["a"], ["yes"], "got 'yes'")],
+    [
+        ([], [], "at least one"),
+        (["a"], [], "1 predictions"),
+        (["a"], [[]], "question 0"),
+        (["a"], ["yes"], "got 'yes'"),
+    ],
 )
 def test_what_does_not_fit_together_is_refused(predictions: list[str], answers: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
