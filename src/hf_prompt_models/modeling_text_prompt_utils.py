@@ -2,21 +2,18 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
-from hf_prompt_models.backbones.packaged import CLIP_DIR
-from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
 from hf_prompt_models.checkpoints.fingerprint import value_marks
-from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, at_least_float32
-from hf_prompt_models.processing_utils import ClipPromptProcessor
+from hf_prompt_models.modeling_two_tower_utils import TwoTowerModel
+from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.prompts.class_names import get_tokenizer
 from hf_prompt_models.prompts.packing import PackedPrompts, lay_out_apart, pack_prompts
 from hf_prompt_models.prompts.padded_encoding import (
@@ -34,59 +31,21 @@ CHECKPOINTED_CHUNK_SIZE = 64
 """Default number of prompts to encode at a time with gradient checkpointing."""
 
 
-class TextPromptModel(PromptPreTrainedModel):
+class TextPromptModel(TwoTowerModel):
     """Base class of methods that encode prompts with the text tower of a backbone in `backbones.BACKBONES`.
 
     A subclass defines the prompts and how class features are made from their features.
     """
 
-    backbone_classes = tuple(backbone.model_class for backbone in BACKBONES.values())
-    backbone_name = "clip"
-    packaged_backbone = CLIP_DIR
-    processor_class: ClassVar[type[ClipPromptProcessor]]
-    main_input_name = "pixel_values"
     names_its_classes = True
     supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-
-    clip: PreTrainedModel
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
-        super().__init__(config)
-        self.backbone_type = find_backbone(config.clip_config)
-        self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
+        super().__init__(config, backbone)
         self._prompts: tuple[Any, PackedPrompts | PaddedPrompts, list[int]] | None = None
         self._text_cache: tuple[Any, list[torch.Tensor], torch.Tensor] | None = None
         self._own_text_names = set(self._text_tensors())
         self._prompted_classes = self._named_classes()
-
-    @classmethod
-    def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
-        """Return the names of the weights that identify the backbone."""
-        return find_backbone(backbone.config).fingerprint_weights
-
-    @classmethod
-    def _load_parts(
-        cls,
-        name_or_path: str | os.PathLike,
-        tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None,
-        kwargs: dict[str, Any],
-    ) -> tuple[PreTrainedModel, ClipPromptProcessor | None, PreTrainedTokenizerBase]:
-        """Load what `from_backbone` needs; the processor is `None` only if the backbone has no image processor."""
-        clip = cls.load_backbone(name_or_path, **kwargs)
-        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        if isinstance(tokenizer, ProcessorMixin):
-            return clip, cls.processor_class(tokenizer.image_processor, tokenizer.tokenizer), tokenizer.tokenizer
-        if tokenizer is None:
-            processor = cls.processor_class.from_backbone(name_or_path, **hub_kwargs)
-            return clip, processor, processor.tokenizer
-        get_tokenizer(tokenizer)
-        try:
-            return clip, cls.processor_class.from_backbone(name_or_path, tokenizer, **hub_kwargs), tokenizer
-        except OSError:
-            return clip, None, tokenizer
 
     def _change_classes(self, class_names: list[str]) -> None:
         self.set_classes(class_names)
@@ -112,11 +71,6 @@ class TextPromptModel(PromptPreTrainedModel):
                 "prompts. Call set_classes(names) on the model instead of changing the configuration."
             )
         super().save_pretrained(save_directory, *args, **kwargs)
-
-    @property
-    def image_feature(self) -> str:
-        """Which features of an image the model reads, as part of the key of cached features."""
-        return "projected"
 
     @property
     def fixed_classes(self) -> str | None:
@@ -187,18 +141,6 @@ class TextPromptModel(PromptPreTrainedModel):
     def vocab_size(self) -> int:
         """Vocabulary size of the text tower, which is also the first id of context vectors."""
         return self.token_embedding.num_embeddings
-
-    def similarity_scale(self) -> torch.Tensor:
-        """Return the factor of cosine similarities in the logits, a scalar in full precision."""
-        if self.backbone_type.has_temperature:
-            return 1 / at_least_float32(self.clip.temperature)
-        return at_least_float32(self.clip.logit_scale).exp()
-
-    @property
-    def image_feature_size(self) -> int:
-        """Size of image and class features."""
-        config, is_siglip = self.clip.config, self.backbone_type.text_pooling == "last position"
-        return config.text_config.projection_size if is_siglip else config.projection_dim
 
     # -- features ----------------------------------------------------------------------------------------------------
 
@@ -297,14 +239,6 @@ class TextPromptModel(PromptPreTrainedModel):
         """Return whether PEFT has added layers to the text side, whose scale and state the cache cannot track."""
         return set(self._text_tensors()) != self._own_text_names
 
-    def encoding_backbone(self, tower: str) -> PreTrainedModel:
-        """Return the model that encodes prompts or images: the backbone, or it with the changes that a method makes.
-
-        Args:
-            tower: tower that encodes, "text_model" or "vision_model".
-        """
-        return self.clip
-
     def _encode_classes(self) -> torch.Tensor:
         _, prompts, _ = self._laid_out_prompts()
         return self.class_features(self._encode_prompts(prompts, self.context, self.layer_context, self.first_layer))
@@ -390,81 +324,6 @@ class TextPromptModel(PromptPreTrainedModel):
         """Clear the caches of prompts and features, such as for benchmarks; changes are detected without it."""
         self._prompts = None
         self._text_cache = None
-
-    @forward_options
-    def get_image_features(
-        self,
-        pixel_values: torch.Tensor | None,
-        pixel_attention_mask: torch.Tensor | None = None,
-        spatial_shapes: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutputWithPooling:
-        """Return the image features: `.pooler_output`, (batch, dim), L2-normalised.
-
-        The processor returns all tensors that are needed.
-
-        Args:
-            pixel_values: (batch, 3, height, width); for NaFlex backbones (batch, patches, 3 * patch size ** 2).
-            pixel_attention_mask: (batch, patches), 0 for padding patches; only for NaFlex backbones.
-            spatial_shapes: (batch, 2) rows and columns of patches; only for NaFlex backbones.
-            kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
-
-        Raises:
-            ValueError: if these are not the inputs of the backbone, or attentions are requested from an image tower
-                that has none.
-        """
-        outputs = self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
-        outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
-        return outputs
-
-    def encode_images(
-        self,
-        pixel_values: torch.Tensor | None,
-        pixel_attention_mask: torch.Tensor | None = None,
-        spatial_shapes: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Return the output of the frozen image tower; `.pooler_output`, (batch, dim), is not normalised.
-
-        Args:
-            pixel_values: as in `get_image_features`.
-            pixel_attention_mask: as in `get_image_features`.
-            spatial_shapes: as in `get_image_features`.
-            kwargs: `output_hidden_states`, `output_attentions`.
-
-        Raises:
-            ValueError: if these are not the inputs of the backbone.
-        """
-        inputs = {
-            "pixel_values": pixel_values,
-            "pixel_attention_mask": pixel_attention_mask,
-            "spatial_shapes": spatial_shapes,
-        }
-        inputs = {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        expected = self.backbone_type.image_inputs
-        if tuple(inputs) != expected:
-            raise ValueError(
-                f"{type(self.clip).__name__} needs {', '.join(expected)} for images, got {', '.join(inputs)}. Pass "
-                "everything that the processor returns for them."
-            )
-        outputs = self.run_image_tower(**inputs, **kwargs)
-        attentions = outputs.get("attentions")
-        if kwargs.get("output_attentions") and attentions is None:
-            raise ValueError(
-                f"The image encoder of {type(self.clip).__name__} returned no attentions. Leave output_attentions out "
-                "for images."
-            )
-        return BaseModelOutputWithPooling(
-            last_hidden_state=outputs.last_hidden_state,
-            pooler_output=at_least_float32(outputs.pooler_output),
-            hidden_states=outputs.hidden_states,
-            attentions=attentions,
-        )
-
-    def run_image_tower(self, **inputs: Any) -> Any:
-        """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""
-        encoder: Any = self.encoding_backbone("vision_model")
-        return encoder.get_image_features(return_dict=True, **inputs)
 
 
 def same_tensors(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
