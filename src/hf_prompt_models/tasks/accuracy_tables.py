@@ -34,6 +34,8 @@ from hf_prompt_models.tasks.sections import Curves, Section, escape
 
 NO_VALUE = "–"
 ZERO_SHOT = "zero-shot"
+Halves = tuple[Score, Score]
+"""Accuracy of the base classes, and of the new ones."""
 
 
 def accuracy_sections(runs: Sequence[RunResults]) -> list[Section]:
@@ -170,16 +172,16 @@ def _heading(text: str, results: Sequence[Result]) -> str:
 def _base_to_new(results: Sequence[Result]) -> Section:
     """Return the base-to-new table.
 
-    The rows are the datasets and their average; the columns are base, new and harmonic mean, for zero-shot and each
-    variant.
+    The rows are zero-shot and each variant, for each dataset and the average of several; the columns are base, new and
+    harmonic mean.
     """
     labels, repeated = run_labels(results)
     titles = in_the_papers_order(result.dataset for result in results)
     cells: dict[str, dict[str, Result]] = {label: {} for label in labels.values()}
     for result in results:
         cells[labels[result.path]][result.dataset] = result
-    # Base and new by dataset, for each group of columns.
-    groups: dict[str, dict[str, tuple[Score, Score]]] = {}
+    # Base and new by dataset, for each method.
+    groups: dict[str, dict[str, Halves]] = {}
     hand_written = {
         role: _zero_shot_rows(
             {title: [(r, r.tests[role]) for r in results if r.dataset == title] for title in titles}, labels
@@ -196,20 +198,31 @@ def _base_to_new(results: Sequence[Result]) -> Section:
     for label, of_label in cells.items():
         groups[label] = {t: (r.tests["base"].learned, r.tests["new"].learned) for t, r in of_label.items()}
 
-    table = [["", *(column for label in groups for column in (f"{label}: Base", "New", "H"))]]
-    table += [[title, *(cell for group in groups.values() for cell in _halves(group.get(title)))] for title in titles]
+    rows = {title: {name: group.get(title) for name, group in groups.items()} for title in titles}
     if len(titles) > 1:
-        row = ["Average"]
-        for group in groups.values():
-            averages = [_average([group[t][half].mean if t in group else None for t in titles]) for half in (0, 1)]
-            row += [*map(percent, averages), percent(harmonic_mean_or_gap(*averages))]
-        table.append(row)
-    note = _note(results) + " H is the harmonic mean of base and new; in the row of averages, of the averages."
+        rows["Average"] = {
+            name: _average_halves([group.get(title) for title in titles]) for name, group in groups.items()
+        }
+    table = [["", "Base", "New", "H"]]
+    table += [[name, *_halves(scores)] for of_title in rows.values() for name, scores in of_title.items()]
+    if len(titles) > 1:
+        datasets = ["Dataset", *(title for title, of_title in rows.items() for _ in of_title)]
+        table = [[dataset, *row] for dataset, row in zip(datasets, table, strict=True)]
+    note = _note(results) + " H is the harmonic mean of base and new; for the average, of the averages."
     note = "\n\n".join([note, *map(escape, repeated)])
     return Section(f"{_heading('Base-to-new', results)}, {_shots(results[0].shots)}", table, note)
 
 
-def _halves(scores: tuple[Score, Score] | None) -> list[str]:
+def _average_halves(scores: Sequence[Halves | None]) -> Halves | None:
+    """Return the averages over datasets, without a deviation, or `None` if a dataset has no value."""
+    known = [each for each in scores if each is not None]
+    if len(known) < len(scores):
+        return None
+    base, new = (sum(each[half].mean for each in known) / len(known) for half in (0, 1))
+    return Score(base, 0.0, 1), Score(new, 0.0, 1)
+
+
+def _halves(scores: Halves | None) -> list[str]:
     if scores is None:
         return [NO_VALUE] * 3
     base, new = scores
