@@ -80,7 +80,7 @@ def encode_with_inserted_prompts(
 
 
 def _expand(prompts: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
-    return prompts.to(hidden_states.dtype).expand(len(hidden_states), -1, -1)
+    return prompts.to(hidden_states.dtype).expand(hidden_states.shape[0], -1, -1)
 
 
 def _run_layer(vision_model: CLIPVisionModel, layer: torch.nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:

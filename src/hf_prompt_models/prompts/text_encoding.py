@@ -43,12 +43,14 @@ def encode_prompts(
     """
     if text_model.config._attn_implementation not in ("eager", "sdpa"):
         text_model.set_attn_implementation("sdpa")  # packed rows need a 4D mask, which flash attention lacks
+    deep = (layer_context or {}, first_layer)
+    if torch.compiler.is_exporting():  # the number of rows may depend on the batch
+        return _encode_rows(text_model, prompts, context, *deep)
     num_rows, rows = len(prompts.input_ids), ROWS_PER_FORWARD
     if chunk_size is not None:
         rows = max(chunk_size // int(prompts.prompt_rows.bincount().max()), 1)
     elif torch.is_grad_enabled():
         rows = num_rows
-    deep = (layer_context or {}, first_layer)
     if rows >= num_rows and chunk_size is None:
         return _encode_rows(text_model, prompts, context, *deep)
     chunks = []

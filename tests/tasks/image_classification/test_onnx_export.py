@@ -17,8 +17,10 @@ from transformers import AutoImageProcessor, PreTrainedModel
 from hf_prompt_models import (
     ClipLoraForImageClassification,
     ClipZeroShotForImageClassification,
+    CoCoOpForImageClassification,
     CoOpForImageClassification,
     FeatureAdapterForImageClassification,
+    MMRLForImageClassification,
 )
 from hf_prompt_models.tasks.image_classification.onnx_export import OnnxExport, PixelsToLogits, export_onnx
 from tests.tested_method import random_image
@@ -182,3 +184,25 @@ def test_feature_adapters_are_exported_with_their_head(modern_clip: Path, tmp_pa
     with torch.no_grad():
         expected = model(pixels).logits.numpy()
     np.testing.assert_allclose(run(tmp_path / "model.onnx", pixels), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(CoCoOpForImageClassification, {}), (MMRLForImageClassification, {"first_layer": 1, "rep_dim": 8})],
+    ids=["cocoop", "mmrl"],
+)
+def test_methods_that_compare_more_than_one_image_feature_are_exported(
+    modern_clip: Path, tmp_path: Path, method: Any, settings: dict[str, Any]
+) -> None:
+    model = method.from_backbone(modern_clip, NAMES, attn_implementation="eager", **settings)
+    with torch.no_grad():
+        for parameter in model.prompt_learner.parameters():
+            parameter.normal_(std=0.2)
+    export_onnx(model.eval(), tmp_path / "model.onnx", model.processor.image_processor, [random_image(1)])
+    for images in (1, 4):
+        pixels = model.processor(images=[random_image(seed) for seed in range(images)], return_tensors="pt")
+        with torch.no_grad():
+            expected = model(pixels["pixel_values"]).logits.numpy()
+        logits = run(tmp_path / "model.onnx", pixels["pixel_values"])
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
+    assert np.ptp(logits, axis=0).max() > 0.1  # they depend on the image

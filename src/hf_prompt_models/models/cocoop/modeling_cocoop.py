@@ -109,7 +109,7 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
             )
         shifts = self.prompt_learner.meta_net(F.normalize(image_embeds.to(self.prompt_learner.context.dtype), dim=-1))
         context = self.prompt_learner.context + shifts[:, None]
-        count = len(image_embeds)
+        count = image_embeds.shape[0]  # not len(), which would fix the batch size of an exported model
         if asks_for_states(kwargs):
             rows = self._prompts_apart().repeat(count, self.vocab_size, self.config.n_ctx)
             outputs: Any = self._run_prompts_apart(rows, context, captured(kwargs))

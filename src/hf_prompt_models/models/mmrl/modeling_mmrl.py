@@ -244,7 +244,6 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
 
     has_fixed_image_features = False
     is_linear_in_image_embeds = False
-    compares_fixed_text = False  # it has two features per class
     accepts_image_embeds = False
 
     @forward_options

@@ -1,4 +1,4 @@
-"""Export an image classifier, from pixels to logits, as one ONNX file. The text features become constants."""
+"""Export an image classifier, from pixels to logits, as one ONNX file. Fixed text features become constants."""
 
 import json
 import logging
@@ -52,7 +52,8 @@ class PixelsToLogits(nn.Module):
     temperature, plus a bias with some backbones. The weights of the layer are computed from the model's logits for the
     unit vectors `e` and `-e`, which are `w + b` and `-w + b`.
 
-    Other heads, such as most feature adapters, are exported as they are, with the class features as constants.
+    Other heads, such as most feature adapters, are exported as they are, with the class features as constants. Where
+    the class features depend on the image, as with CoCoOp, the text tower is exported as well.
 
     Args:
         model: The classifier, in eval mode.
@@ -62,21 +63,31 @@ class PixelsToLogits(nn.Module):
         super().__init__()
         self.model = model
         self.head: nn.Linear | None = None
-        if not model.is_linear_in_image_embeds:
+        if not model.compares_fixed_text:
+            self.register_buffer("text_embeds", None)
+        elif not model.is_linear_in_image_embeds:
             self.register_buffer("text_embeds", model.get_text_features().pooler_output.detach())
-            return
-        with torch.no_grad():
-            classes, dim = model.get_text_features().pooler_output.shape
-            axes = torch.eye(dim)
-            ahead, behind = model(image_embeds=axes).logits, model(image_embeds=-axes).logits
-            bias = (ahead + behind).mean(dim=0) / 2
-            self.head = nn.Linear(dim, classes, bias=bool(bias.any()))
-            self.head.weight.copy_((ahead - behind).T / 2)
-            if self.head.bias is not None:
-                self.head.bias.copy_(bias)
+        else:
+            self.head = self._linear_head(model)
+
+    @staticmethod
+    @torch.no_grad()
+    def _linear_head(model: ClipPromptModel) -> nn.Linear:
+        """Return the layer from normalised image features to logits."""
+        classes, dim = model.get_text_features().pooler_output.shape
+        axes = torch.eye(dim)
+        ahead, behind = model(image_embeds=axes).logits, model(image_embeds=-axes).logits
+        bias = (ahead + behind).mean(dim=0) / 2
+        head = nn.Linear(dim, classes, bias=bool(bias.any()))
+        head.weight.copy_((ahead - behind).T / 2)
+        if head.bias is not None:
+            head.bias.copy_(bias)
+        return head
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (batch, classes) for pixels of shape (batch, 3, height, width)."""
+        if not self.model.compares_fixed_text:
+            return self.model(pixel_values).logits
         images: Any = self.model.get_image_features(pixel_values)
         if self.head is None:
             return self.model.image_logits(images, cast(torch.Tensor, self.text_embeds))
@@ -148,21 +159,17 @@ def _check(model: ClipPromptModel, opset: int | None) -> None:
     newest = onnx.defs.onnx_opset_version()
     if opset is not None and not LOWEST_OPSET <= opset <= newest:
         raise ValueError(f"Expected an opset from {LOWEST_OPSET} to {newest}, got {opset}.")
-    if not model.compares_fixed_text:
-        raise ValueError(
-            f"A {type(model).__name__} cannot be exported, because it does not compare images with fixed class "
-            "features. Export a method that does, such as CoOp or KgCoOp."
-        )
     backbone = model.backbone
     if backbone.device.type != "cpu" or backbone.dtype != torch.float32:
         raise ValueError(
             f"The model is on {backbone.device} in {backbone.dtype}, but exporting needs float32 on the CPU. "
             "Load it with dtype=torch.float32 on the CPU."
         )
-    size = sum(parameter.nbytes for parameter in backbone.vision_model.parameters())
+    towers = [backbone.vision_model] if model.compares_fixed_text else [backbone.vision_model, backbone.text_model]
+    size = sum(parameter.nbytes for tower in towers for parameter in tower.parameters())
     if size > MAX_BYTES:
         raise ValueError(
-            f"The image encoder has {size / 2**30:.1f} GiB of weights, but only {MAX_BYTES / 2**30} GiB "
+            f"The exported part of the model has {size / 2**30:.1f} GiB of weights, but only {MAX_BYTES / 2**30} GiB "
             "fit into one file. Export a smaller model."
         )
 
