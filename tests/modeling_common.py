@@ -11,13 +11,17 @@ import torch
 from transformers import PreTrainedModel
 
 from hf_prompt_models.models import PACKAGES
-from tests.tested_method import MethodUnderTest, find_methods
+from tests.tested_method import MethodUnderTest, few_by_default, find_methods
 
 
 SCOPES = ("prompt", "full")
 TESTED = find_methods()
 VARIANT = (pytest.mark.variant, pytest.mark.slow)
-FORMS = [name if name in PACKAGES else pytest.param(name, marks=VARIANT) for name in TESTED]
+FORMS = [
+    each
+    for name in TESTED
+    for each in (few_by_default([name]) if name in PACKAGES else [pytest.param(name, marks=VARIANT)])
+]
 
 
 @pytest.fixture(scope="module", params=FORMS)

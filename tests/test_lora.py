@@ -24,7 +24,7 @@ from hf_prompt_models import (
 from hf_prompt_models.lora import CONFIG_FILE, WEIGHTS_FILE, add_lora, linear_layers, merge_lora, save_with_lora
 from hf_prompt_models.models import PACKAGES
 from tests.models.alpro import little
-from tests.tested_method import MethodUnderTest, find_methods
+from tests.tested_method import MethodUnderTest, few_by_default, find_methods
 
 
 peft = pytest.importorskip("peft")
@@ -38,7 +38,7 @@ TESTED = {name: method for name, method in find_methods().items() if name in PAC
 ATTENTION_OF_VISION = r"vision_model\..*\.(q|v)_proj"
 
 
-@pytest.fixture(scope="module", params=TESTED)
+@pytest.fixture(scope="module", params=few_by_default(TESTED))
 def method(request: pytest.FixtureRequest) -> MethodUnderTest:
     return TESTED[request.param]
 
@@ -122,6 +122,7 @@ for folder, auto_class, logits in {jobs!r}:
 """
 
 
+@pytest.mark.slow
 def test_prompt_and_updates_are_loaded_in_a_fresh_process(saved: dict[str, Saved]) -> None:
     """All methods in one process, because starting one takes seconds."""
     jobs = [

@@ -5,6 +5,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 import hf_prompt_models
 from hf_prompt_models.models import PACKAGES
 from tests.programs import run_program
@@ -19,6 +21,7 @@ def test_every_methods_public_names_can_be_imported_from_the_package() -> None:
         assert all(getattr(hf_prompt_models, name) is getattr(module, name) for name in public)
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_training_and_no_plotting() -> None:
     code = (
         "import sys, hf_prompt_models; print([m for m in ('matplotlib', 'datasets', 'sklearn') if m in sys.modules])"

@@ -17,6 +17,7 @@ ACTIONS = ("press", "curl", "squat", "raise", "stretch", "row", "extension")
 pytestmark = pytest.mark.skipif(not CLIP.is_dir(), reason="needs photos and a model that are not part of the project")
 
 
+@pytest.mark.slow
 def test_a_head_learns_exercises_from_a_few_clips_of_two_frames(tmp_path: Path) -> None:
     write_clips(tmp_path)
     flags = ["--backbone", CLIP, "--train_dir", tmp_path / "train", "--test_dir", tmp_path / "test", "--num_frames", 2]

@@ -20,6 +20,7 @@ PHOTOS, CLIP = SHARED / "data" / "grocery", SHARED / "models" / "clip-photos-tin
 pytestmark = pytest.mark.skipif(not CLIP.is_dir(), reason="needs photos and a model that are not part of the project")
 
 
+@pytest.mark.slow
 def test_zero_shot_predictions_are_those_of_the_clip_itself() -> None:
     images = read_labelled_images(PHOTOS / "val", "val")
     model = ClipZeroShotForImageClassification.from_backbone(CLIP, images.class_names)

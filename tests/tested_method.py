@@ -69,13 +69,21 @@ def find_methods() -> dict[str, MethodUnderTest]:
     return tested
 
 
-REPRESENTATIVES = ("action_clip", "alpro", "coop", "cpt", "mantis")
-"""One method for each task that models are published for; ALPRO is without a pretrained backbone."""
+REPRESENTATIVES = ("action_clip", "alpro", "coop", "cpt", "feature_adapter", "mantis", "promptsrc")
+"""One method for each task that models are published for, one with deep prompts, and one over stored features.
+
+ALPRO is without a pretrained backbone.
+"""
 
 
 def few_by_default(names: Iterable[str]) -> list[Any]:
     """Return methods as parameters of tests that take long: those that represent no task are marked `slow`."""
     return [name if name in REPRESENTATIVES else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def assert_same(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    """Compare outputs of equal weights: some kernels round differently where weights are at other addresses."""
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def random_image(seed: int = 0, size: tuple[int, int] = (60, 40)) -> Image.Image:

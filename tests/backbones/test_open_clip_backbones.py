@@ -17,6 +17,7 @@ from tests.backbones.original_clip import EMBED_DIM, TEXT, VISION, random_clip, 
 from tests.local_hub import Repository, serve
 from tests.pictures import write_pictures
 from tests.programs import run_program
+from tests.tested_method import assert_same
 
 
 NAMES = ["cat", "dog"]
@@ -59,7 +60,7 @@ def test_a_folder_gives_the_outputs_of_the_converted_one(open_clip: Path, conver
     for backbone in (open_clip, converted):
         torch.manual_seed(0)
         models.append(CoOpForImageClassification.from_backbone(str(backbone), NAMES, n_ctx=2))
-    assert torch.equal(scores(models[0]), scores(models[1]))
+    assert_same(scores(models[0]), scores(models[1]))
     assert models[0].config.base_model_name_or_path == str(open_clip)
     processor = AutoProcessor.from_pretrained(converted)
     assert isinstance(processor.image_processor, OpenClipImageProcessor)
@@ -79,10 +80,10 @@ def test_a_saved_prompt_finds_the_folder_again(open_clip: Path, tmp_path: Path) 
     model = CoOpForImageClassification.from_backbone(open_clip, NAMES, n_ctx=2)
     model.save_pretrained(tmp_path / "prompt")
     loaded = CoOpForImageClassification.from_pretrained(tmp_path / "prompt")
-    assert torch.equal(scores(loaded), scores(model))
+    assert_same(scores(loaded), scores(model))
     assert loaded.config.weights_scope == "prompt"
     model.save_pretrained(tmp_path / "full", save_backbone=True)
-    assert torch.equal(scores(CoOpForImageClassification.from_pretrained(tmp_path / "full")), scores(model))
+    assert_same(scores(CoOpForImageClassification.from_pretrained(tmp_path / "full")), scores(model))
 
 
 def test_a_folder_that_also_has_a_model_of_transformers_is_read_as_that(
@@ -95,7 +96,7 @@ def test_a_folder_that_also_has_a_model_of_transformers_is_read_as_that(
     for backbone in (both, modern_clip):
         torch.manual_seed(0)
         models.append(CoOpForImageClassification.from_backbone(backbone, NAMES, n_ctx=2))
-    assert torch.equal(scores(models[0]), scores(models[1]))
+    assert_same(scores(models[0]), scores(models[1]))
 
 
 def test_what_cannot_be_a_backbone_is_refused_by_name(open_clip: Path, tmp_path: Path) -> None:

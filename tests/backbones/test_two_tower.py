@@ -28,7 +28,7 @@ from hf_prompt_models import (
 from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
 from hf_prompt_models.modeling_context_utils import ContextPromptModel
 from tests import stand_ins, stand_ins_bert
-from tests.tested_method import check_image_classification, random_image
+from tests.tested_method import assert_same, check_image_classification, random_image
 
 
 METHODS = (CoOpForImageClassification, ClipZeroShotForImageClassification)
@@ -66,7 +66,7 @@ def test_checkpoints_load_with_the_auto_classes_and_run_in_the_pipeline(
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert type(loaded) is method
     assert type(loaded.clip) is type(model.clip)
-    assert torch.equal(logits(loaded, inputs), logits(model, inputs))
+    assert_same(logits(loaded, inputs), logits(model, inputs))
     assert {name for name, parameter in loaded.named_parameters() if parameter.requires_grad} == (
         set() if model.context is None else {"prompt_learner.context"}
     )

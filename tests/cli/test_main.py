@@ -28,6 +28,7 @@ def test_general_help_loads_no_torch_and_no_transformers(line: str) -> None:
     assert not loaded & {"torch", "transformers", "numpy", "hf_prompt_models"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_adds_no_library_that_few_need() -> None:
     before = "import torch; from transformers import AutoConfig, AutoModel, AutoProcessor, CLIPModel"
     added = loaded_after(f"{before}; import hf_prompt_models") - loaded_after(before)

@@ -382,6 +382,7 @@ def test_defaults_in_the_help_are_those_of_the_run() -> None:
 # -- advice ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_advice_names_every_method_and_only_figures_that_are_where_it_says(capsys: pytest.CaptureFixture) -> None:
     assert main(["train"]) == 0
     printed = capsys.readouterr().out

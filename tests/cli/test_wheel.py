@@ -78,6 +78,7 @@ def test_the_wheel_has_the_tiny_models_but_neither_their_training_nor_benchmarks
     assert {path.name for path in files if "pretraining" in path.name} == {"modeling_alpro_pretraining.py"}
 
 
+@pytest.mark.slow
 def test_help_training_and_prediction_work(hf_prompt: HfPrompt) -> None:
     shown = hf_prompt("--help")
     assert shown.returncode == 0

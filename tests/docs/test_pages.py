@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hf_prompt_models.models import PACKAGES
 from hf_prompt_models.playground import CLIP_DIR
 from tests.docs.pages import PAGES, ROOT, blocks
 from tests.docs.place import fetched_checkpoints, write_place
 from tests.docs.running import run_page
 from tests.local_hub import Repository, serve
+from tests.tested_method import REPRESENTATIVES
 
 
 pytestmark = [
@@ -29,6 +31,7 @@ FIRST = (ROOT / "README.md", ROOT / "docs" / "index.md")
 """Pages that run with all of their commands by default."""
 SLOW = [page for page in RUN_HERE if page not in FIRST]
 WITH_PYTHON = [page for page in SLOW if any(block.is_run and block.language == "python" for block in blocks(page))]
+OF_METHODS = set(PACKAGES) - set(REPRESENTATIVES)
 
 
 def path(page: Path) -> str:
@@ -59,11 +62,16 @@ def test_all_blocks_of_a_page_run(page: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=path)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page.stem in OF_METHODS)) for page in WITH_PYTHON],
+    ids=path,
+)
 def test_the_python_of_a_page_runs(page: Path) -> None:
     run_page(page, with_commands=False)
 
 
+@pytest.mark.slow
 def test_all_blocks_about_publishing_run_with_a_hub(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place, tmp_path / "here")
     files = {file.name: file.read_bytes() for file in Path(CLIP_DIR).iterdir()}

@@ -62,6 +62,7 @@ def test_pages_name_no_folder_of_this_machine() -> None:
         assert not re.search(r"/(?:home|work|tmp|root|Users)/", page.read_text(encoding="utf-8")), page
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """The build checks all links, their sections, and the docstrings of all public names."""
     done = subprocess.run(

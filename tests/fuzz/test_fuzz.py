@@ -42,7 +42,7 @@ def attacked(inputs: int, *readers: str, seconds: float | None = 600) -> dict[st
 
 @functools.cache
 def quick() -> dict[str, dict[str, Any]]:
-    return attacked(25, *FILES, *VIDEOS, *QUICK_MODELS)
+    return attacked(8, *FILES, *VIDEOS, *QUICK_MODELS)
 
 
 @pytest.mark.parametrize("reader", [*FILES, *VIDEOS, *QUICK_MODELS])

@@ -74,6 +74,7 @@ def repositories(hub: LocalHub) -> dict[str, Repository]:
     return {name: each for name, each in pushed.items() if name.endswith(("-prompt", "-full", "-folder"))}
 
 
+@pytest.mark.slow
 def test_strangers_load_methods_in_both_scopes_to_equal_outputs(
     published: Path, methods: tuple[str, ...], local_hub: LocalHub, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_hub(case: str, cases: dict[str, str | None]) -> None:
 # -- from the command line -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_training_run_publishes_each_seeds_model(tmp_path: Path) -> None:
     openai_clip_vit_base_patch32(tmp_path / "clip")
     for split in ("train", "test"):

@@ -84,6 +84,7 @@ def test_training_looks_for_the_backbone_before_it_reads_data(
         main(["train", method, flag, "nobody/model", *data, *task, "--output_dir", str(tmp_path / "run")])
 
 
+@pytest.mark.slow
 def test_commands_call_the_backbone_by_its_flag(tmp_path: Path) -> None:
     clip, model, photo = tmp_path / "clip", tmp_path / "model", tmp_path / "a.png"
     shutil.copytree(CLIP_DIR, clip)

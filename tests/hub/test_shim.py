@@ -112,7 +112,8 @@ loaded.save_pretrained(folder + "-again")
 """
 
 
-@pytest.mark.parametrize("first", ["model", pytest.param("processor", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["model", "processor"])
 def test_strangers_who_trust_it_get_the_installed_class_or_the_way_to_it(
     first: str, openai_clip: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_loading_a_folder_runs_nothing_from_it(model: PreTrainedModel, trap: Pat
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 def test_a_trap_works_for_those_who_trust_it(openai_clip: Path, tmp_path: Path) -> None:
     """Otherwise the test above would prove nothing."""
     folder = save_with_shim(TESTED["coop"].build(openai_clip), tmp_path / "coop")

@@ -5,9 +5,12 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.programs import run_program
 
 
+@pytest.mark.slow
 def test_everything_is_skipped_and_named(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "tests/hub_checkpoints", "-m", "hub", "-rsP", "-p", "no:cacheprovider"]
     hidden = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

@@ -75,6 +75,7 @@ def test_an_installed_method_passes_the_common_tests(tmp_path: Path) -> None:
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["anchored = anchored_prompts.missing", "coop = anchored_prompts.anchored"])
 def test_a_method_that_cannot_be_used_is_reported_and_the_others_work(entry: str, tmp_path: Path) -> None:
     environment = install(tmp_path / "site", entry)

@@ -80,6 +80,7 @@ def test_zero_shot_is_poor_but_above_chance_on_the_shifted_task(model: CLIPModel
     assert 0.15 < _accuracy(model, processor, images, labels, list(CLASS_NAMES)) < 0.6  # chance is 1/12
 
 
+@pytest.mark.slow
 def test_the_script_writes_a_folder_that_loads(tmp_path: Path) -> None:
     flags = ["clip", str(tmp_path / "clip"), "--steps", "1", "--pictures", "130"]
     done = run_program([sys.executable, str(SCRIPT), *flags], cwd=tmp_path)

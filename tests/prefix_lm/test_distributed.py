@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -14,6 +15,7 @@ from tests.programs import IN_TWO_PROCESSES, run_program
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     make("frozen", "llama").save_pretrained(tmp_path / "model")
     train_few_steps.main(str(tmp_path / "model"), str(tmp_path / "one"), "4")

@@ -33,6 +33,7 @@ def rows(markdown: str, heading: str) -> list[dict[str, str]]:
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
+@pytest.mark.slow
 def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     flags = "--classes 3 --n_ctx 2 --layouts end class-specific --repeats 1 --chunk 2 --steps 3 --batch_size 4"
     output = tmp_path / "performance.md"
@@ -49,7 +50,9 @@ def test_both_arms_of_coop_agree_and_the_tables_are_written(tmp_path: Path, caps
         assert float(row["contexts differ"]) < 1e-5
 
 
-@pytest.mark.parametrize("method", TEXT_SIDE)
+@pytest.mark.parametrize(
+    "method", [name if name == "kgcoop" else pytest.param(name, marks=pytest.mark.slow) for name in TEXT_SIDE]
+)
 def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytest.CaptureFixture) -> None:
     main([method, *["--classes", "3", "--repeats", "1"]])
     (row,) = rows(capsys.readouterr().out, "Text side")
@@ -58,6 +61,7 @@ def test_both_arms_of_prompts_in_the_text_tower_agree(method: str, capsys: pytes
     assert float(row["times less"]) > 5
 
 
+@pytest.mark.slow
 def test_both_arms_of_cocoop_agree(capsys: pytest.CaptureFixture) -> None:
     main(["cocoop", *["--classes", "3", "--repeats", "1", "--images", "2", "--measured_images", "1"]])
     markdown = capsys.readouterr().out
@@ -67,6 +71,7 @@ def test_both_arms_of_cocoop_agree(capsys: pytest.CaptureFixture) -> None:
     assert float(evaluation["logits differ"]) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [True, False], ids=["full", "estimated"])
 def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixture) -> None:
     flags = f"--backbone {CLIP_DIR} --num_classes 5 --num_templates 3 --chunk 4 --num_frames 2 --num_clips 2"
@@ -93,6 +98,7 @@ def test_both_arms_of_action_clip_agree(full: bool, capsys: pytest.CaptureFixtur
     assert min(float(step["cached features s"]), float(step["with the encoder s"])) >= 0
 
 
+@pytest.mark.slow
 def test_feature_adapters_are_measured_against_the_passes_of_the_released_codes(capsys: pytest.CaptureFixture) -> None:
     main(["feature_adapter", *["--classes", "3", "--shots", "2", "--views", "1", "--measured_images", "1"]])
     found = {row["type"]: row for row in rows(capsys.readouterr().out, "Heads over stored features")}
@@ -173,6 +179,7 @@ def test_generation_with_the_cache_chooses_the_tokens_of_both_slow_arms(
         main(["mantis", *flags[:2]])
 
 
+@pytest.mark.slow
 def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     flags = "alpro --clips 40 --texts 3 --k 2 --hidden_size 32 --num_layers 2 --image_size 32 --batch_size 8"
     main(flags.split())

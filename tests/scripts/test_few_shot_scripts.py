@@ -99,6 +99,7 @@ def test_reported_accuracies_are_counts_of_right_answers(run: Path, modern_clip:
     assert results["accuracy"]["mean"] == learned / 12
 
 
+@pytest.mark.slow
 def test_several_seeds_have_a_folder_each_and_are_evaluated_each(
     modern_clip: Path, data: Path, tmp_path: Path, run: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_fresh_process_in_another_folder_predicts(run: Path, data: Path, tmp_p
     assert "Traceback" not in printed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["siglip", "naflex", "align"])
 def test_another_backbone_is_trained_tested_and_predicts(
     backbone: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture
@@ -248,6 +250,7 @@ def test_an_unreadable_image_is_named(run: Path, tmp_path: Path) -> None:
     assert f"Cannot read the image {tmp_path / 'absent.png'}" in refused("predict.py", run, tmp_path / "absent.png")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_not_resumed(modern_clip: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     script("train.py")(flags(modern_clip, data, output, "--num_train_epochs", 1))
@@ -281,6 +284,7 @@ def test_odd_class_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "matrix.png").convert("L")).std() > 5
 
 
+@pytest.mark.slow
 def test_each_seeds_folder_has_a_card_with_its_results_and_no_path(
     modern_clip: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_run_leaves_models_whose_predictions_are_those_reported(
     assert "CPT" in (tmp_path / "report" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_training_changes_the_backbone_and_zero_shot_is_the_backbone_as_it_is(
     data: Path, vilt: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_the_last_line_of_training_is_a_command_that_tests_again(
     assert printed.split("CPT, 2 expressions, seed 0")[1].split()[0] == f"{accuracy:.2%}"
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(data: Path, vilt: Path, tmp_path: Path) -> None:
     settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10)
     script("train.py")(flags(data, vilt, tmp_path / "whole", *settings))

@@ -146,7 +146,7 @@ def test_a_folder_without_images_and_bad_numbers_are_refused(model: Path, photos
     assert "is a folder" in refused("predict.py", model, photos, "--csv", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["predict.py", "export.py"])
+@pytest.mark.parametrize("name", ["predict.py", pytest.param("export.py", marks=pytest.mark.slow)])
 def test_a_moved_backbone_is_found_where_the_user_says(name: str, model: Path, photos: Path, tmp_path: Path) -> None:
     moved, picture, output = tmp_path / "model", photos / "red" / "000.png", tmp_path / "model.onnx"
     shutil.copytree(model, moved)
@@ -158,6 +158,7 @@ def test_a_moved_backbone_is_found_where_the_user_says(name: str, model: Path, p
     script(name, *arguments, "--backbone", "playground")
 
 
+@pytest.mark.slow
 def test_an_exported_file_predicts_as_predict_does(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -73,6 +73,7 @@ def check(report: dict[str, Any], kills: int) -> None:
     assert not [name for name in names if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_training_killed_twice_ends_as_an_undisturbed_one(
     modern_clip: Path, pictures_data: Path, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_base_to_new_is_what_counting_by_hand_gives(
     assert f"{100 * results['harmonic_mean']['zero_shot']:.2f}" in table
 
 
+@pytest.mark.slow
 def test_cross_dataset_carries_the_prompt_to_other_classes(
     modern_clip: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -130,6 +131,7 @@ def test_what_cannot_be_carried_is_refused_before_training(modern_clip: Path, da
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_views_train_without_the_image_tower_and_repeat(
     modern_clip: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_run_leaves_a_model_whose_predictions_are_those_reported(
         assert classify(str(data / "test" / row["video"]), top_k=1)[0]["label"] == row["predicted_class"]
 
 
+@pytest.mark.slow
 def test_several_views_are_averaged(data: Path, tmp_path: Path) -> None:
     settings = ("--trainable", "head", "--post_network", "lstm", "--temporal_views", 2, "--spatial_views", 3)
     script("train.py")(flags(data, tmp_path, *settings, "--learning_rate", 1e-3))
@@ -111,6 +112,7 @@ def test_several_views_are_averaged(data: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["on", "off"])
 def test_a_frozen_tower_sees_each_clip_once_for_all_epochs(
     cache: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -427,6 +429,7 @@ def average_precision(scores: Sequence[float], relevant: Sequence[bool]) -> floa
     return sum(precisions) / len(precisions)
 
 
+@pytest.mark.slow
 def test_videos_with_several_labels_from_training_to_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     truth = {"train": [["red"], ["green", "red"], ["blue"], ["blue", "green"]], "test": [["red", "blue"], ["green"]]}
     truth["test"] += [["red", "green"], ["blue"]]

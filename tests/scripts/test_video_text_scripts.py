@@ -194,6 +194,7 @@ def test_retrieval_is_trained_tested_and_asked(
     assert AlproVideoIndex.load(file).skipped == {}
 
 
+@pytest.mark.slow
 def test_questions_are_learned_counted_by_kind_and_answered(
     data: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -237,6 +238,7 @@ def test_questions_are_learned_counted_by_kind_and_answered(
     assert (tmp_path / "strip.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_prompter_is_trained_and_teaches_entities_in_pretraining(
     data: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -272,6 +274,7 @@ def test_a_prompter_is_trained_and_teaches_entities_in_pretraining(
     assert AutoModel.from_pretrained(tmp_path / "on").config.entities == ["ball", "dog", "picture"]
 
 
+@pytest.mark.slow
 def test_a_new_model_begins_from_the_words_of_the_captions(data: Path, backbone: Path, tmp_path: Path) -> None:
     made = flags(data, backbone, "retrieval", tmp_path / "run", "--from_scratch", "true", "--hidden_size", 32)
     place = made.index("--backbone")
@@ -284,6 +287,7 @@ def test_a_new_model_begins_from_the_words_of_the_captions(data: Path, backbone:
     assert "white" in AutoModel.from_pretrained(tmp_path / "run")._find_processor().tokenizer.get_vocab()
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(data: Path, backbone: Path, tmp_path: Path) -> None:
     settings = ("--num_train_epochs", 4, "--save_strategy", "epoch", "--save_total_limit", 10)
     script("train.py")(flags(data, backbone, "pretraining", tmp_path / "whole", *settings))
@@ -303,6 +307,7 @@ def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(data: Path, backbon
     assert "belongs to another run: its texts differ" in refused("train.py", *given)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, backbone: Path, tmp_path: Path) -> None:
     # Plain gradient descent: Adam divides by the gradient's size, and would make steps of its rounding errors.
     settings: tuple[object, ...] = ("--optim", "sgd", "--learning_rate", 0.05, "--lr_scheduler_type", "constant")
@@ -325,6 +330,7 @@ def test_two_processes_train_the_model_of_one_with_the_whole_batch(data: Path, b
     assert [result["seeds"]["1"]["steps"] for result in results] == [4, 4]
 
 
+@pytest.mark.slow
 def test_broken_videos_are_counted_and_refused_before_training(
     data: Path, backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -165,6 +165,7 @@ def test_a_run_leaves_a_model_that_generates_what_is_reported(
     assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
+@pytest.mark.slow
 def test_evaluations_generate_samples_and_log_scores(backbones: dict[str, Path], data: Path, tmp_path: Path) -> None:
     settings = ("--eval_samples", 3, "--num_beams", 1, "--save_strategy", "epoch")
     script("train.py")(flags("mantis", backbones, data, tmp_path, *settings))
@@ -219,7 +220,12 @@ def predictions(run: Path, test_file: Path, output: Path, *more: object) -> list
     return [row["generated"] for row in read_rows(output)]
 
 
-@pytest.mark.parametrize("more", [("--blind", "true"), ("--condition_on", "title")], ids=["blind", "title"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more",
+    [("--blind", "true"), ("--condition_on", "title")],
+    ids=["blind", "title"],
+)
 def test_models_without_images_generate_the_same_for_all_of_them(
     more: tuple[str, ...], backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -229,6 +235,7 @@ def test_models_without_images_generate_the_same_for_all_of_them(
     assert [len(texts) for texts in by_title] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_seeing_model_tells_images_apart_and_can_be_blindfolded(
     backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +247,7 @@ def test_a_seeing_model_tells_images_apart_and_can_be_blindfolded(
     assert len(set(predictions(tmp_path / "run", data / "test.jsonl", tmp_path / "p.jsonl", "--blind"))) == 1
 
 
+@pytest.mark.slow
 def test_frozen_learns_captions_and_is_tested_on_questions_and_episodes(
     backbones: dict[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -370,6 +378,7 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     return AutoModelForImageTextToText.from_pretrained(directory).state_dict()
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(
     backbones: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
@@ -386,6 +395,7 @@ def test_a_run_is_repeated_exactly_and_resumes_after_a_crash(
     assert "belongs to another run: its arguments differ" in message
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_write_as_one(
     backbones: dict[str, Path], openai_clip: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -411,6 +421,7 @@ def test_two_processes_train_and_write_as_one(
         assert [row["generated"] for row in rows[0]] == [row["generated"] for row in rows[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("language_model", ["gpt2", "llama"])
 def test_low_rank_updates_are_saved_small_found_by_the_pipeline_and_resumed(

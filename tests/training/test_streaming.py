@@ -203,6 +203,7 @@ def check_same(writing: Path, other: Path) -> None:
     assert max((one[name] - before[name]).abs().max() for name in one) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_in_the_middle_of_a_later_pass(writing: Path, tmp_path: Path) -> None:
     """Three batches of 4 end in the second pass of 7."""
     where = (str(writing / "model"), str(writing / "rows"), str(tmp_path / "run"), "4")
@@ -219,6 +220,7 @@ def test_a_resumed_run_continues_in_the_middle_of_a_later_pass(writing: Path, tm
     assert all(torch.equal(two[name], tensor) for name, tensor in one.items())
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(writing: Path, tmp_path: Path) -> None:
     script = [train_from_stream.__file__, str(writing / "model"), str(writing / "rows"), str(tmp_path / "two"), "2"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}

@@ -72,7 +72,7 @@ def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "P"])
+@pytest.mark.parametrize("mode", ["RGB", pytest.param("P", marks=pytest.mark.slow)])
 def test_the_largest_images_take_less_than_a_gibibyte(mode: str, tmp_path: Path) -> None:
     side = math.isqrt((Image.MAX_IMAGE_PIXELS or 0) // 4)  # and a quarter of the memory
     exif = Image.Exif()

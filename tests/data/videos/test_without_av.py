@@ -61,6 +61,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_images_and_frames_work_and_each_video_file_reports_what_to_install(said: list[str]) -> None:
     assert len(said) == 4
     assert all("pip install av" in line for line in said)
@@ -68,6 +69,7 @@ def test_images_and_frames_work_and_each_video_file_reports_what_to_install(said
     assert "out.mp4" in said[-1]
 
 
+@pytest.mark.slow
 def test_the_decoder_alone_cannot_be_imported() -> None:
     program = """
 import sys

@@ -208,6 +208,7 @@ def _train_in_one_of_two(rank: int, folder: Path, backbone: Path, frames: torch.
         torch.save({"loss": loss.detach(), **gradients}, folder / f"{trainable}-{rank}.pt")
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(
     openai_clip: Path, tmp_path: Path
 ) -> None:

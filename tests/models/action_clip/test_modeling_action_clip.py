@@ -333,6 +333,7 @@ def test_a_head_learned_on_a_frozen_backbone_can_be_tuned_with_it_afterwards(
     assert torch.equal(loaded.clip.visual_projection.weight, model.clip.visual_projection.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_trainer_tunes_the_whole_model_and_resumes_it(
     checkpointing: bool, openai_clip: Path, tmp_path: Path

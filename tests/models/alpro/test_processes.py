@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -43,6 +44,7 @@ def save_one_of_two(rank: int, folder: Path) -> None:
         (folder / f"{rank}.txt").write_text(str(error))
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_and_gradients_of_one_with_the_whole_batch(tmp_path: Path) -> None:
     lengths = {batch(slice(start, start + 3))["input_ids"].shape[1] for start in (0, 3)}
     assert len(lengths) == 2

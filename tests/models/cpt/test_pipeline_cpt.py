@@ -96,6 +96,7 @@ def test_it_survives_saving_and_loading_with_the_backbone_gone(tmp_path: Path) -
     assert pipeline("visual-grounding", model=str(tmp_path / "again"))(asked()) == expected
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_enough_in_a_fresh_process(folder: Path, tmp_path: Path) -> None:
     random_image(size=SIZE).save(tmp_path / "photo.png")
     code = (

@@ -47,7 +47,7 @@ def clip_lora(backbone: Path, **kwargs: Any) -> ClipLoraForImageClassification:
 
 @pytest.fixture(
     scope="module",
-    params=[(coop, "eager"), (zero_shot, "sdpa"), (clip_lora, "sdpa")],
+    params=[(coop, "eager"), (zero_shot, "sdpa"), pytest.param((clip_lora, "sdpa"), marks=pytest.mark.slow)],
     ids=["coop", "zero-shot", "clip-lora"],
 )
 def exported(
@@ -116,6 +116,7 @@ def test_a_bias_of_the_models_logits_is_kept(modern_clip: Path) -> None:
         torch.testing.assert_close(PixelsToLogits(model)(pixels), model(pixels).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_left_behind(
     modern_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,8 +171,10 @@ def test_missing_packages_are_named(modern_clip: Path, tmp_path: Path, monkeypat
     "adapter_type",
     [
         "clap",
-        "tip_adapter",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("taskres", "lp++", "clip_adapter", "prolip")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("tip_adapter", "taskres", "lp++", "clip_adapter", "prolip")
+        ),
     ],
 )
 def test_feature_adapters_are_exported_with_their_head(modern_clip: Path, tmp_path: Path, adapter_type: str) -> None:
@@ -188,7 +191,10 @@ def test_feature_adapters_are_exported_with_their_head(modern_clip: Path, tmp_pa
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [(CoCoOpForImageClassification, {}), (MMRLForImageClassification, {"first_layer": 1, "rep_dim": 8})],
+    [
+        (CoCoOpForImageClassification, {}),
+        pytest.param(MMRLForImageClassification, {"first_layer": 1, "rep_dim": 8}, marks=pytest.mark.slow),
+    ],
     ids=["cocoop", "mmrl"],
 )
 def test_methods_that_compare_more_than_one_image_feature_are_exported(

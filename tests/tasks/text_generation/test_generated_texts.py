@@ -52,6 +52,7 @@ def test_a_text_ends_where_the_end_token_stands() -> None:
     assert generate_texts(model, model.processor, EXAMPLES, never, progress=False).ended == [False] * 5
 
 
+@pytest.mark.slow
 def test_processes_that_share_the_weights_generate_the_same(tmp_path: Path) -> None:
     model = make("mantis", "llama")
     model.save_pretrained(tmp_path / "model", save_backbone=True)
