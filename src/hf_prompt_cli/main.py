@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "convert checkpoints of the original code of the methods",
     "app": "try a trained model on a web page",
     "demo": "see a method train on generated data, offline",
+    "compare": "compare methods on your own images in one table",
     "report": "create tables and curves of many runs",
     "export": "export an image classifier to ONNX",
     "interpret": "show the words nearest to a learned prompt",

@@ -1,9 +1,12 @@
 """Base classes of the models of all prompt methods: freezing, publishing, and (in their bases) saving and loading."""
 
+import copy
 import inspect
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -37,6 +40,23 @@ from hf_prompt_models.hub.repository import (
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.saving.complete_checkpoints import HUB_KWARGS, CompleteCheckpoints
 from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints
+
+
+_LOADED: ContextVar[dict[Hashable, PreTrainedModel] | None] = ContextVar("loaded backbones", default=None)
+
+
+@contextmanager
+def loaded_backbones(kept: dict[Hashable, PreTrainedModel]) -> Iterator[None]:
+    """Load every backbone once: further models in this context get a copy of what was loaded.
+
+    Args:
+        kept: Loaded backbones of earlier contexts, to which new ones are added.
+    """
+    token = _LOADED.set(kept)
+    try:
+        yield
+    finally:
+        _LOADED.reset(token)
 
 
 class CompletePreTrainedModel(CompleteCheckpoints):
@@ -224,6 +244,16 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
             OSError: if there is no such backbone, or its weights are damaged.
             TypeError: if the method does not support the type of the backbone.
         """
+        if (kept := _LOADED.get()) is None:
+            return cls._read_backbone(name_or_path, **kwargs)
+        key = (cls.backbone_classes, str(name_or_path), repr(sorted(kwargs.items())))
+        if key not in kept:
+            kept[key] = cls._read_backbone(name_or_path, **kwargs)
+        return copy.deepcopy(kept[key])
+
+    @classmethod
+    def _read_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:
+        """Load the backbone as `load_backbone` does, also if it was loaded before."""
         name_or_path = locate_backbone(name_or_path, cls.packaged_backbone)
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         check_reachable(name_or_path, **hub_kwargs)

@@ -75,6 +75,8 @@ class FixedImageArguments(ClipPromptArguments):
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=CropArguments)
+STORED_VIEWS = 4
+"""Number of views of each image in comparisons, as for feature adapters on a laptop, with which they share them."""
 
 
 class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
@@ -128,6 +130,10 @@ class ClipPromptRecipe(ImageClassificationRecipe[ArgumentsT]):
         if views == 0:
             return ImageDataset(files, image_processor)
         return AugmentedViewDataset(views, files, image_processor, seed, arguments.min_crop_area)
+
+    def stored_views(self) -> dict[str, Any]:
+        """Return a number of stored views for methods with `augmented_views`."""
+        return {"augmented_views": STORED_VIEWS} if issubclass(self.arguments_class, FixedImageArguments) else {}
 
     def build_test_dataset(self, files: LabelledImages, processor: ClipPromptProcessor) -> ImageDataset:
         """Return the images without augmentation."""

@@ -136,9 +136,19 @@ class ClassificationRecipe(Recipe[ArgumentsT]):
 
 
 class ImageClassificationRecipe(ClassificationRecipe[ArgumentsT]):
-    """Base class of the recipes of image classifiers."""
+    """Base class of the recipes of image classifiers.
+
+    Attributes:
+        variants: Types of the method that `hf-prompt compare` compares as methods of their own, by name, with their
+            flags. The first one is the default.
+    """
 
     task = "image-classification"
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def stored_views(self) -> dict[str, Any]:
+        """Return flags that train on stored image features, if the method leaves the image encoder unchanged."""
+        return {}
 
     @abstractmethod
     def build_model(

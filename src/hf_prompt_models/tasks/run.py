@@ -1,7 +1,7 @@
 """Training run of every task: checks, baselines, training and test for each seed, results and model cards."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,34 @@ def run_training(task: Task[Any], recipe: Recipe[Any], arguments: RunArguments, 
         OSError: If a backbone cannot be found or a folder cannot be written to.
         ValueError: For data or settings that cannot be used, or an output folder that holds another run.
     """
-    directory, seeds = Path(arguments.training["output_dir"]), arguments.data.seeds
+    seeds = arguments.data.seeds
     # These are built first, because TrainingArguments refuses flags that contradict each other.
     training = arguments_by_seed(arguments.training, seeds, task.backbones(recipe, arguments), arguments.run)
-    is_main = next(iter(training.values())).process_index == 0
     run = task.prepare(recipe, arguments, training)
+    announce(training, run.examples)
+    return train_seeds(task, recipe, arguments, run, training, command)
+
+
+def train_seeds(
+    task: Task[Any],
+    recipe: Recipe[Any],
+    arguments: RunArguments,
+    run: Run,
+    training: Mapping[int, TrainingArguments],
+    command: str,
+) -> dict[str, Any]:
+    """Train and test a method whose run is prepared, once for each seed, and return what `run_training` returns.
+
+    Args:
+        task: Task of the recipe.
+        recipe: Recipe of the method.
+        arguments: Result of `task.parse_training`.
+        run: The prepared run.
+        training: Training arguments, by seed.
+        command: The command line, for the results.
+    """
+    directory, seeds = Path(arguments.training["output_dir"]), arguments.data.seeds
+    is_main = next(iter(training.values())).process_index == 0
     results: dict[str, Any] = {
         "method": recipe.title,
         "task": task.name,
@@ -80,7 +103,6 @@ def run_training(task: Task[Any], recipe: Recipe[Any], arguments: RunArguments, 
     }
     cards = RunCards(results, run.card_task, task.run_on_card)
     with only_run(directory, is_main):
-        announce(training, run.examples)
         clear_output_dir(arguments.training, seeds, arguments.run.overwrite_output_dir)
         if is_main:
             run.write_baselines(directory)

@@ -137,6 +137,20 @@ def with_laptop_defaults(recipe: Recipe[Any], given: Mapping[str, Any]) -> dict[
     return {**recipe.laptop_defaults(given), **given}
 
 
+def number_of_steps(training: TrainingArguments, num_examples: int) -> int:
+    """Return the number of optimiser steps of a run.
+
+    Args:
+        training: the `TrainingArguments` of the run.
+        num_examples: number of training examples.
+    """
+    if training.max_steps > 0:
+        return training.max_steps
+    batches = num_examples / (training.train_batch_size * training.world_size)
+    batches = math.floor(batches) if training.dataloader_drop_last else math.ceil(batches)
+    return math.ceil(training.num_train_epochs * max(math.ceil(batches / training.gradient_accumulation_steps), 1))
+
+
 def announce(training: Mapping[int, TrainingArguments], examples: Mapping[int, int]) -> None:
     """Print the length of a run in steps before the first one.
 
@@ -147,15 +161,7 @@ def announce(training: Mapping[int, TrainingArguments], examples: Mapping[int, i
     first = next(iter(training.values()))
     if first.process_index:
         return
-    steps = {}
-    for seed, settings in training.items():
-        together = settings.train_batch_size * settings.world_size
-        batches = examples[seed] / together
-        batches = math.floor(batches) if settings.dataloader_drop_last else math.ceil(batches)
-        per_epoch = max(math.ceil(batches / settings.gradient_accumulation_steps), 1)
-        steps[seed] = (
-            settings.max_steps if settings.max_steps > 0 else math.ceil(settings.num_train_epochs * per_epoch)
-        )
+    steps = {seed: number_of_steps(settings, examples[seed]) for seed, settings in training.items()}
     each = " each" if len(steps) > 1 else ""
     epochs = "" if first.max_steps > 0 else f" ({first.num_train_epochs:g} epochs)"
     print(

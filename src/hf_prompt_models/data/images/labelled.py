@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -26,6 +26,25 @@ from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, Publish
 from hf_prompt_models.data.split_files import read_class_names, read_listed_images
 from hf_prompt_models.data.splits import named_folder, named_split, split_folder, split_of
 from hf_prompt_models.utils.files import UnreadableFileError
+
+
+REMEMBERED = 2**18
+"""Number of files whose check and digest are remembered within a process, until they change."""
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    """Return values that change when a file is replaced or written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _check_file(path: str, name: str, version: tuple[int, ...]) -> None:
+    load_image(path, name, shrink=True)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _digest_file(path: str, version: tuple[int, ...]) -> bytes:
+    return hashlib.sha256(Path(path).read_bytes()).digest()
 
 
 @dataclass(frozen=True)
@@ -60,12 +79,22 @@ class LabelledImages(LabelledFiles):
                 message names the image.
         """
         self.check_label(index)
-        self.load(index, shrink=True)
+        try:
+            source = self.read(index)
+            status = None if isinstance(source, bytes) else os.stat(source)
+        except (UnreadableFileError, OSError):  # which `load` reports
+            source, status = b"", None
+        if isinstance(source, bytes) or status is None:
+            self.load(index, shrink=True)
+        else:
+            _check_file(os.fspath(source), self.path(index), _version(status))
 
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 digest (32 bytes) of the file of image `index`."""
         source = self.read(index)
-        return hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes()).digest()
+        if isinstance(source, bytes):
+            return hashlib.sha256(source).digest()
+        return _digest_file(os.fspath(source), _version(os.stat(source)))
 
     def named_as(self, dataset: PublishedDataset) -> "LabelledImages":
         """Return the images with the class names that published results use.

@@ -71,6 +71,10 @@ class ClipLoraRecipe(ClipPromptRecipe[Arguments]):
         "--backbone playground --train_dir train --test_dir test --shots 4 --output_dir mine",
     )
 
+    def stored_views(self) -> dict[str, Any]:
+        """Return no flags, because the image encoder is updated by default."""
+        return {}
+
     def training_defaults(self, protocol: Protocol) -> dict[str, Any]:
         """Return the paper's settings: AdamW, a cosine per step to 1e-6, and 500 steps per shot on any dataset."""
         return {

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import TrainingArguments
 
@@ -108,6 +108,7 @@ class FeatureAdapterRecipe(ClipPromptRecipe[Arguments]):
     model_class = FeatureAdapterForImageClassification
     uses_templates = True
     use_case = "classifies images, trained in seconds on any number of labelled images per class"
+    variants: ClassVar = {each: {"adapter_type": each} for each in ADAPTER_TYPES}
     source = "the paper of the adapter type"
     examples = (
         "--backbone openai/clip-vit-base-patch16 --train_dir train --test_dir test --output_dir mine",

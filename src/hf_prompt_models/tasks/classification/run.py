@@ -15,14 +15,16 @@ from hf_prompt_models.backbones.packaged import portable_name
 from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot, write_few_shot_sample
 from hf_prompt_models.data.held_out import check_same_split
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
-from hf_prompt_models.metrics.classification import confusion_counts, harmonic_mean, mean_and_deviation
+from hf_prompt_models.metrics.classification import confusion_counts
+from hf_prompt_models.modeling_utils import loaded_backbones
 from hf_prompt_models.recipe_utils import ClassificationRecipe
 from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.base import Run
 from hf_prompt_models.tasks.cards import check_publishing
 from hf_prompt_models.tasks.classification.predictions import confusion_matrix_file, write_predictions
 from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet, read_protocol
-from hf_prompt_models.tasks.classification.scores import guessing, least_recognised
+from hf_prompt_models.tasks.classification.scores import guessing, least_recognised, summarise_seeds
+from hf_prompt_models.tasks.classification.shared import Shared
 from hf_prompt_models.tasks.shared_files import check_disjoint, labelled_files
 from hf_prompt_models.training.plots import plot_confusion_matrix, plot_learning_curve
 from hf_prompt_models.training.run_folder import (
@@ -56,19 +58,25 @@ class ClassificationRun(Run, Generic[RecipeT]):
         recipe: Recipe of the method.
         arguments: Arguments of the run.
         training: Training arguments, by seed.
+        shared: What runs on the same data and backbone share. Default: this run shares with no other.
     """
+
+    draws_figures: bool = True
+    """Whether `finish` writes figures."""
 
     def __init__(
         self,
         recipe: RecipeT,
         arguments: RunArguments,
         training: Mapping[int, TrainingArguments],
+        shared: Shared | None = None,
     ):
+        self.shared = Shared() if shared is None else shared
         self.card_task = recipe.task
         self.recipe, self.arguments = recipe, arguments
         self.settings = next(iter(training.values()))
         few_shot = arguments.data
-        self.data = self.read_data()
+        self.data = self.shared.once("data", self.read_data)
         self._split_file = Path(arguments.training["output_dir"]) / SPLIT_FILE
         if self.data.split is None:
             tested = [file for test in self.data.tests.values() for file in labelled_files(test.images)]
@@ -86,14 +94,17 @@ class ClassificationRun(Run, Generic[RecipeT]):
             settings.dataloader_drop_last &= self.examples[seed] >= settings.train_batch_size * settings.world_size
             check_batches(settings, self.examples[seed], recipe.contrasts_batch)
         self.processor = recipe.build_processor(few_shot.backbone)
-        self.load_zero_shot()
-        model = self._new_model(self.data.train.class_names)
+        with loaded_backbones(self.shared.backbones):
+            self.load_zero_shot()
+            model = self._new_model(self.data.train.class_names)
         for test in self.tests.values():
             self._set_classes(model, test)
         check_publishing(model, self.settings)
         del model
         self.compute_test_features()
-        self.zero_shot_scores = {role: self.score_zero_shot(role) for role in self.tests}
+        self.zero_shot_scores = self.shared.once(
+            "zero-shot scores", lambda: {role: self.score_zero_shot(role) for role in self.tests}
+        )
 
     # -- methods that differ between images and videos ---------------------------------------------------------------
 
@@ -197,7 +208,8 @@ class ClassificationRun(Run, Generic[RecipeT]):
     def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
         """Return the trainer of a seed, with a new model."""
         sample = self.samples[training.seed]
-        model = self._new_model(sample.class_names)
+        with loaded_backbones(self.shared.backbones):
+            model = self._new_model(sample.class_names)
         return self.trainer_class(model)(
             model=model,
             args=training,
@@ -222,6 +234,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         if is_main:
             model.save_pretrained(directory)
             saved = {"bytes": saved_bytes(directory)}
+        if is_main and self.draws_figures:
             first, sample = self._zero_shot_results(next(iter(self.tests))), self.samples[seed]
             plot_learning_curve(
                 trainer.state.log_history,
@@ -236,7 +249,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
             self._set_classes(model, test)
             scores[role] = self.score(model, role)
             tested[role] = self.metrics(scores[role], role)
-            if is_main and not self.multi_label:
+            if is_main and self.draws_figures and not self.multi_label:
                 names = test.images.class_names
                 counts = confusion_counts(scores[role].argmax(axis=-1), test.images.labels, len(names))
                 figure = directory / confusion_matrix_file(role, self.tests)
@@ -248,17 +261,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
 
     def summarise(self, results: dict[str, Any]) -> None:
         """Add the means over the seeds so far to the results."""
-        runs = results["seeds"].values()
-        results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
-        for role, test in results["tests"].items():
-            for name in test["zero_shot"]:
-                test[name] = mean_and_deviation([run["tests"][role][name] for run in runs])
-        if results["protocol"] == "base-to-new":
-            base, new = results["tests"]["base"], results["tests"]["new"]
-            results["harmonic_mean"] = {
-                "zero_shot": harmonic_mean(base["zero_shot"]["accuracy"], new["zero_shot"]["accuracy"]),
-                "learned": harmonic_mean(base["accuracy"]["mean"], new["accuracy"]["mean"]),
-            }
+        summarise_seeds(results)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -308,8 +311,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
                 indices = sample_few_shot(data.train, few_shot.shots, seed, few_shot.on_unreadable, held_out)
                 samples[seed] = data.train.select(indices)
         sets = [*same, *(test.images for test in data.tests.values())]
-        sets = readable_sets(sets, few_shot.on_unreadable, not self.settings.disable_tqdm)
+        sets = self.shared.once(
+            ("readable", bool(same)),
+            lambda: readable_sets(sets, few_shot.on_unreadable, not self.settings.disable_tqdm),
+        )
         if same:
-            samples = dict.fromkeys(few_shot.seeds, sets.pop(0))
+            samples, sets = dict.fromkeys(few_shot.seeds, sets[0]), sets[1:]
         tests = {role: replace(test, images=each) for (role, test), each in zip(data.tests.items(), sets, strict=True)}
         return samples, tests

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.metrics.classification import accuracy, mean_class_accuracy
+from hf_prompt_models.metrics.classification import accuracy, harmonic_mean, mean_and_deviation, mean_class_accuracy
 from hf_prompt_models.metrics.guessing import chance_of_classes, most_frequent_class
 
 
@@ -28,6 +28,21 @@ def guessing(files: LabelledFiles) -> dict[str, Any]:
         "chance": chance_of_classes(files.labels, len(files.class_names)),
         "most_frequent_class": most_frequent_class(files.labels),
     }
+
+
+def summarise_seeds(results: dict[str, Any]) -> None:
+    """Add the means over the seeds to the results of a run, as in `results.json`."""
+    runs = results["seeds"].values()
+    results["accuracy"] = mean_and_deviation([run["accuracy"] for run in runs])
+    for role, test in results["tests"].items():
+        for name in test["zero_shot"]:
+            test[name] = mean_and_deviation([run["tests"][role][name] for run in runs])
+    if results["protocol"] == "base-to-new":
+        base, new = results["tests"]["base"], results["tests"]["new"]
+        results["harmonic_mean"] = {
+            "zero_shot": harmonic_mean(base["zero_shot"]["accuracy"], new["zero_shot"]["accuracy"]),
+            "learned": harmonic_mean(base["accuracy"]["mean"], new["accuracy"]["mean"]),
+        }
 
 
 def least_recognised(scores: np.ndarray, files: LabelledFiles) -> list[tuple[str, float]]:

@@ -42,18 +42,23 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def load_zero_shot(self) -> None:
         """Load the zero-shot classifier, and open the feature cache of its tower."""
         first, few_shot = self.first_test, self.arguments.data
-        self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
-            few_shot.backbone, first.images.class_names, first.templates, self.processor, first.class_prompts
-        ).to(self.settings.device)
-        self._zero_shot_test = first
-        for test in self.tests.values():
-            self._ask_zero_shot(test)
-        self.cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
+
+        def load() -> tuple[ClipZeroShotForImageClassification, FeatureCache | None]:
+            self.zero_shot = ClipZeroShotForImageClassification.from_backbone(
+                few_shot.backbone, first.images.class_names, first.templates, self.processor, first.class_prompts
+            ).to(self.settings.device)
+            self._zero_shot_test = first
+            for test in self.tests.values():
+                self._ask_zero_shot(test)
+            cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
+            return self.zero_shot, cache
+
+        self.zero_shot, self.cache = self.shared.once("zero-shot", load)
 
     def compute_test_features(self) -> None:
         """Compute the features of the test sets."""
-        self.features = {role: self._features(self.zero_shot, self._images(role)) for role in self.tests}
-        self._own_features: dict[str, Any] = {}
+        for role in self.tests:
+            self.features_for(self.zero_shot, role)
 
     def build_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model."""
@@ -70,7 +75,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def score_zero_shot(self, role: str) -> np.ndarray:
         """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
         self._ask_zero_shot(self.tests[role])
-        return class_logits(self.zero_shot, self.features[role])
+        return class_logits(self.zero_shot, self.features_for(self.zero_shot, role))
 
     def score(self, model: Any, role: str) -> np.ndarray:
         """Return the scores of a model on a test set, of shape (examples, classes)."""
@@ -79,7 +84,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         settings = self.settings
         return image_logits(
             model,
-            self._images(role),
+            self.test_images(role),
             settings.per_device_eval_batch_size,
             settings.dataloader_num_workers,
             not settings.disable_tqdm,
@@ -87,11 +92,9 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def features_for(self, model: Any, role: str) -> Any:
         """Return the features of a test set that a model with a frozen image tower reads."""
-        if model.image_feature == self.zero_shot.image_feature:
-            return self.features[role]
-        if role not in self._own_features:
-            self._own_features[role] = self._features(model, self._images(role))
-        return self._own_features[role]
+        return self.shared.once(
+            ("test features", model.image_feature, role), lambda: self.stored_features(model, self.test_images(role))
+        )
 
     def trainer_class(self, model: Any) -> type[PromptTrainer]:
         """Return the class of the trainer of a model, which depends on how it is trained."""
@@ -115,12 +118,12 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
             return dataset
-        return self._features(model.to(self.settings.device), dataset)
+        return self.stored_features(model.to(self.settings.device), dataset)
 
     def eval_dataset(self, model: Any) -> Any:
         """Return the data of the Trainer's own evaluations: the first test set, or its features."""
         role = next(iter(self.tests))
-        return self.features_for(model, role) if model.has_fixed_image_features else self._images(role)
+        return self.features_for(model, role) if model.has_fixed_image_features else self.test_images(role)
 
     def _ask_zero_shot(self, test: TestSet) -> None:
         """Give the zero-shot classifier the classes and prompts of a test set, unless it has them."""
@@ -144,10 +147,12 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
             }
         return results
 
-    def _images(self, role: str) -> Any:
+    def test_images(self, role: str) -> Any:
+        """Return the dataset of a test set."""
         return self.recipe.build_test_dataset(self.tests[role].images, self.processor)
 
-    def _features(self, model: Any, dataset: Any) -> Any:
+    def stored_features(self, model: Any, dataset: Any) -> Any:
+        """Return the features of a dataset's images or views under a model's image tower, from the cache if known."""
         compute = compute_view_features if isinstance(dataset, AugmentedViewDataset) else compute_image_features
         return compute(
             model,
