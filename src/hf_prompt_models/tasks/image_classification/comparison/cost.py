@@ -70,7 +70,7 @@ def estimate(
     bar = tqdm(methods, "Timing methods", leave=False, disable=runner.arguments.disable_tqdm, file=sys.stderr)
     for method in bar:
         try:
-            with quiet():
+            with quiet(), one_thread():
                 costs[method.name] = estimate_method(runner, method, shots, seeds)
         except (TypeError, ValueError) as error:
             refused[method.name] = error
@@ -96,26 +96,25 @@ def estimate_method(runner: CellRunner, method: Method, shots: Sequence[int], se
         prepared = runner.prepare(method, least, seeds[:1], folder)
         training = prepared.training[seeds[0]]
         training.disable_tqdm = True
-        with one_thread():
-            trainer = prepared.run.build_trainer(training)
-            fixed = time.perf_counter() - began
-            if trainer.model.fits_features:
-                began = time.perf_counter()
-                trainer.train()
-                steps = number_of_steps(training, prepared.run.examples[seeds[0]])
-                step = (time.perf_counter() - began) / max(steps, 1)
-            else:
-                training.max_steps = 1 + STEPS
-                trainer.add_callback(timer := StepTimer())
-                trainer.train()
-                step = timer.seconds
-            trainer.model.eval()
+        trainer = prepared.run.build_trainer(training)
+        fixed = time.perf_counter() - began
+        if trainer.model.fits_features:
             began = time.perf_counter()
-            if trainer.model.has_fixed_image_features:
-                prepared.run.finish(trainer, Path(folder))
-                fixed += time.perf_counter() - began
-            else:
-                fixed += _seconds_to_test(prepared, trainer.model)
+            trainer.train()
+            steps = number_of_steps(training, prepared.run.examples[seeds[0]])
+            step = (time.perf_counter() - began) / max(steps, 1)
+        else:
+            training.max_steps = 1 + STEPS
+            trainer.add_callback(timer := StepTimer())
+            trainer.train()
+            step = timer.seconds
+        trainer.model.eval()
+        began = time.perf_counter()
+        if trainer.model.has_fixed_image_features:
+            prepared.run.finish(trainer, Path(folder))
+            fixed += time.perf_counter() - began
+        else:
+            fixed += _seconds_to_test(prepared, trainer.model)
         images = prepared.run.examples[seeds[0]] / least
         cells = {}
         for k in shots:
@@ -186,7 +185,7 @@ def _features(runner: CellRunner, method: Method, shots: int, seeds: Sequence[in
         missing += len(keys) - (0 if cache is None else len(cache.read(list(keys))))
     if not missing:
         return name, 0.0
-    with torch.no_grad(), one_thread():
+    with torch.no_grad():
         began = time.perf_counter()
         items = [dataset[index] for index in np.linspace(0, len(dataset) - 1, min(IMAGES, len(dataset))).astype(int)]
         inputs = {key: torch.stack([item[key] for item in items]) for key in items[0] if key != "labels"}

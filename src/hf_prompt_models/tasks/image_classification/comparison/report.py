@@ -242,7 +242,7 @@ def accuracy_section(
     seeds = len(next(iter(scores.seeds[test].values())))
     deviation = f", mean ± population deviation over {seeds} seeds" if seeds > 1 else ", one seed"
     note = f"{what} in %{deviation}. ≈: the best of the column, and all that cannot be told apart from it (see below)."
-    return Section(f"{'Harmonic mean' if test == H else 'Accuracy'}{_of(scores, test)}", table, note)
+    return Section(f"Accuracy{_of(scores, test)}", table, note)
 
 
 def _of(scores: Scores, test: str) -> str:
@@ -266,9 +266,7 @@ def significance_section(
         "the choice of test images, not that of training images, which the deviation over seeds shows; it is not "
         "corrected for the number of comparisons."
     )
-    return Section(
-        f"Which differences are more than noise{_of(scores, test)}{' (H)' if test == H else ''}", table, note
-    )
+    return Section(f"Which differences are more than noise{_of(scores, test)}", table, note)
 
 
 def cost_section(plan: Plan, seconds: dict[Cell, float], weights: dict[Cell, int]) -> Section:
