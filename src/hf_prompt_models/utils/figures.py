@@ -48,17 +48,24 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None
         path: file to write.
         dpi: pixels per inch.
     """
-    _set_fonts(figure)
     with replacing(path) as beside:
-        figure.savefig(beside, format=Path(path).suffix[1:] or "png", dpi=dpi)
+        _draw(figure, beside, Path(path).suffix[1:] or "png", dpi)
 
 
 def figure_image(figure: Figure, dpi: float = 120) -> Image.Image:
     """Return a figure as an image. Arguments are as for `save_figure`."""
-    _set_fonts(figure)
     pixels = io.BytesIO()
-    figure.savefig(pixels, format="png", dpi=dpi)
+    _draw(figure, pixels, "png", dpi)
     return Image.open(pixels).convert("RGB")
+
+
+def _draw(figure: Figure, target: Path | io.BytesIO, form: str, dpi: float) -> None:
+    _set_fonts(figure)
+    if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):  # `savefig` would draw everything twice
+        figure.set_dpi(dpi)
+        figure.canvas.print_png(target)
+    else:
+        figure.savefig(target, format=form, dpi=dpi)
 
 
 def _set_fonts(figure: Figure) -> None:
