@@ -18,6 +18,8 @@ from hf_prompt_models.tasks.classification.arguments import ImageClassificationA
 SHOTS = (1, 2, 4, 8, 16)
 TIME_BUDGET = "30m"
 RESAMPLES = 10_000
+WORTH_A_PROCESS = 30.0
+"""Seconds of work from which on further processes are started, each of which imports all libraries first."""
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -101,12 +103,17 @@ class CompareArguments(ImageClassificationArguments):
         given = {name: getattr(self, name) for name in sorted(names)}
         return {name: value for name, value in given.items() if value != defaults[name] or name == "recipe"}
 
-    def workers(self, cells: int) -> int:
-        """Return the number of processes for a number of cells."""
-        if self.num_workers is None:
-            number = 1 if torch.accelerator.is_available() else usable_cores()
-        else:
-            number = self.num_workers
+    def workers(self, cells: int, seconds: float = math.inf) -> int:
+        """Return the number of processes for cells.
+
+        Args:
+            cells: Number of cells.
+            seconds: Time that they take in one process. For a short time no further process is started by default.
+        """
+        number = self.num_workers
+        if number is None:
+            alone = torch.accelerator.is_available() or seconds < WORTH_A_PROCESS
+            number = 1 if alone else usable_cores()
         return max(min(number, cells), 1)
 
 

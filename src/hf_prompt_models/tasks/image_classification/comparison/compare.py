@@ -24,7 +24,7 @@ from hf_prompt_models.tasks.image_classification.comparison.cost import (
     within_budget,
 )
 from hf_prompt_models.tasks.image_classification.comparison.methods import Method, all_methods, methods_named
-from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, check_folder, request_of
+from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, check_folder, flag_of, request_of
 from hf_prompt_models.tasks.image_classification.comparison.report import write_report
 from hf_prompt_models.training.run_folder import digest_of
 from hf_prompt_models.training.run_lock import only_run
@@ -68,9 +68,10 @@ def compare(arguments: CompareArguments, command: str) -> str:
         first.run.write_baselines(directory)
         cells = plan.cells(arguments.seeds)
         left = [cell for cell in cells if cell.seconds(directory) is None]
-        announce(plan, arguments, cells, left)
-        compute_features(runner, plan, left)
-        run_all(runner, plan, left)
+        workers = arguments.workers(len(left), sum(plan.seconds_of(cell) for cell in left))
+        announce(plan, arguments, cells, left, workers)
+        compute_features(runner, plan, left, workers)
+        run_all(runner, plan, left, workers)
         return write_report(plan, arguments, cells, first.run.results(), command)
 
 
@@ -163,7 +164,7 @@ def make_plan(
             if name not in methods:
                 alone = total_seconds([cost], len(seeds), workers)
                 left_out[name] = f"about {in_words(alone)} alone, more than is left of --time_budget"
-        left_out |= {name: " ".join(str(error).split()) for name, error in refused.items()}
+        left_out |= {name: " ".join(str(error).split()).rstrip(".") for name, error in refused.items()}
         if not methods:
             raise ValueError(
                 f"No method fits --time_budget {arguments.time_budget}. Pass more time, fewer --shots, or --methods."
@@ -171,17 +172,18 @@ def make_plan(
     return Plan(settings, request_of(arguments), methods, list(shots), left_out, {}, costs)
 
 
-def announce(plan: Plan, arguments: CompareArguments, cells: Sequence[Cell], left: Sequence[Cell]) -> None:
+def announce(
+    plan: Plan, arguments: CompareArguments, cells: Sequence[Cell], left: Sequence[Cell], workers: int
+) -> None:
     """Print what is compared, what was left out, and how long it will take."""
     lines = [f"Comparing {', '.join(['zero_shot', *plan.methods])}."]
     if arguments.methods is not None and arguments.time_budget != CompareArguments.time_budget:
         lines.append("--time_budget has no effect on methods that --methods names.")
-    lines += [f"Left out {name}: {reason}. Add it with --methods." for name, reason in plan.left_out.items()]
+    lines += [f"Left out {name}: {reason}. {flag_of(name, plan)}" for name, reason in plan.left_out.items()]
     lines += [f"Left out {shots} shots: {reason}." for shots, reason in plan.left_out_shots.items()]
     if not left:
         lines.append(f"All {len(cells)} cells are complete.")
     else:
-        workers = arguments.workers(len(left))
         seconds = total_seconds([plan.costs[name] for name in plan.methods], len(arguments.seeds), workers)
         done = len(cells) - len(left)
         lines.append(
@@ -192,17 +194,17 @@ def announce(plan: Plan, arguments: CompareArguments, cells: Sequence[Cell], lef
     print("\n".join(lines), file=sys.stderr)
 
 
-def compute_features(runner: CellRunner, plan: Plan, left: Sequence[Cell]) -> None:
+def compute_features(runner: CellRunner, plan: Plan, left: Sequence[Cell], workers: int) -> None:
     """Compute the features that cells train on, once for all of them. Those of fewer shots are among them.
 
     Args:
         runner: Runner of this process.
         plan: The plan.
         left: Cells that are not complete.
+        workers: Number of processes.
     """
     names = {cell.method for cell in left}
     groups = {plan.costs[name].views: name for name in plan.methods if name in names}
-    workers = runner.arguments.workers(len(left))
     for views, name in groups.items():
         if not views:
             continue
@@ -216,15 +218,16 @@ def compute_features(runner: CellRunner, plan: Plan, left: Sequence[Cell]) -> No
             prepared.run.stored_features(prepared.run.zero_shot, stored_views(prepared, seed))
 
 
-def run_all(runner: CellRunner, plan: Plan, left: Sequence[Cell]) -> None:
+def run_all(runner: CellRunner, plan: Plan, left: Sequence[Cell], workers: int) -> None:
     """Run cells, the longest first, with a bar of the estimated time.
 
     Args:
         runner: Runner of this process.
         plan: The plan.
         left: Cells that are not complete.
+        workers: Number of processes.
     """
-    seconds = {cell: plan.costs[cell.method].cells[cell.shots] for cell in left}
+    seconds = {cell: plan.seconds_of(cell) for cell in left}
     order = sorted(left, key=lambda cell: -seconds[cell])
     total = sum(seconds.values())
     form = "{l_bar}{bar}| {postfix[0]}/{postfix[1]} cells [{elapsed}<{remaining}]"
@@ -236,7 +239,7 @@ def run_all(runner: CellRunner, plan: Plan, left: Sequence[Cell]) -> None:
         disable=runner.arguments.disable_tqdm,
         file=sys.stderr,
     ) as bar:
-        for cell in run_cells(runner, order, runner.arguments.workers(len(left))):
+        for cell in run_cells(runner, order, workers):
             if not bar.disable:
                 bar.postfix[0] += 1
             bar.update(seconds[cell])

@@ -38,6 +38,10 @@ class Plan:
     left_out_shots: dict[int, str] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
 
+    def seconds_of(self, cell: Cell) -> float:
+        """Return the estimated time of a cell."""
+        return self.costs[cell.method].cells[cell.shots]
+
     def cells(self, seeds: list[int]) -> list[Cell]:
         """Return all cells, by method, shots and seed."""
         return [Cell(method, shots, seed) for method in self.methods for shots in self.shots for seed in seeds]
@@ -64,6 +68,13 @@ def read_plan(output_dir: str | os.PathLike) -> Plan | None:
         return Plan(**value | {"costs": costs, "left_out_shots": left_out_shots})
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the plan of a comparison. Choose another --output_dir.") from error
+
+
+def flag_of(name: str, plan: Plan) -> str:
+    """Return how to run a method that was left out."""
+    return (
+        f"Add it with --methods {name}." if name in plan.costs else f"`hf-prompt train {name} --help` shows its flags."
+    )
 
 
 def request_of(arguments: CompareArguments) -> dict[str, Any]:

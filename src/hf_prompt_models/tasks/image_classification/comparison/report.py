@@ -26,7 +26,7 @@ from hf_prompt_models.tasks.image_classification.comparison.arguments import Com
 from hf_prompt_models.tasks.image_classification.comparison.bootstrap import interval, is_noise, resampled_means
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell
 from hf_prompt_models.tasks.image_classification.comparison.methods import ZERO_SHOT
-from hf_prompt_models.tasks.image_classification.comparison.plan import Plan
+from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, flag_of
 from hf_prompt_models.tasks.report import REPORT_FILE
 from hf_prompt_models.tasks.sections import Section, escape, markdown_table
 from hf_prompt_models.training.command_line import without_tokens
@@ -335,8 +335,8 @@ def settings_words(plan: Plan, arguments: CompareArguments, used: dict[str, dict
                 said += "; --recipe paper uses the number of the paper, or new crops in each epoch"
         blocks.append(escape(f"{', '.join(methods)}: {said}."))
     if plan.left_out:
-        table = [["Left out", "Reason", "Flag"]]
-        table += [[name, reason, f"--methods {name}"] for name, reason in plan.left_out.items()]
+        table = [["Left out", "Reason", "How to run it"]]
+        table += [[name, reason, flag_of(name, plan)] for name, reason in plan.left_out.items()]
         blocks.append(markdown_table(table))
     blocks += [escape(f"Left out {shots} shots: {reason}.") for shots, reason in plan.left_out_shots.items()]
     blocks.append(
