@@ -67,7 +67,9 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
     results = []
     for path in sorted(paths.values()):
         with suppress(FileNotFoundError):  # removed since it was listed
-            results.append(read_result(path))
+            result = read_result(path)
+            if not result.value.get("comparison"):  # a table of `hf-prompt compare`, whose runs are read one by one
+                results.append(result)
     return results
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from hf_prompt_models.tasks.image_classification.comparison.arguments import par
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell, CellRunner
 from hf_prompt_models.tasks.image_classification.comparison.cost import Cost, total_seconds, within_budget
 from hf_prompt_models.tasks.image_classification.comparison.methods import all_methods, methods_named
+from hf_prompt_models.tasks.report import write_report
+from hf_prompt_models.tasks.results import read_results
 from tests.docs.running import short_trainings
 from tests.pictures import write_pictures
 
@@ -180,13 +183,28 @@ def test_a_comparison_that_was_killed_and_repeated_gives_the_same_table(
     assert (compared / "report.md").read_text(encoding="utf-8").startswith(accuracy)
 
 
-def test_another_setting_is_refused_and_shots_can_be_added(
-    compared: Path, command: Callable[..., list[str]], capsys: pytest.CaptureFixture
-) -> None:
+def test_another_setting_is_refused(compared: Path, command: Callable[..., list[str]]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(command(compared, "--templates", "a drawing of a {}."))
     assert "contains a comparison with other settings: templates the default then" in str(stop.value)
-    capsys.readouterr()
+
+
+def test_methods_can_be_added_without_running_complete_cells_again(
+    compared: Path, command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(compared, tmp_path / "more")
+    kept = (tmp_path / "more/runs/clap/shots-1/seed-1/cell.json").stat().st_mtime_ns
+    assert main(command(tmp_path / "more", "--feature_cache", "off", methods=("clap", "taskres"))) == 0
+    assert "4 are complete from an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "more/runs/clap/shots-1/seed-1/cell.json").stat().st_mtime_ns == kept
+    assert list(results(tmp_path / "more")["methods"]) == ["clap", "taskres"]
+    assert not (tmp_path / "more/features").exists()
+
+
+def test_a_report_reads_the_runs_of_a_comparison_and_not_its_table(compared: Path, tmp_path: Path) -> None:
+    runs = read_results([compared])
+    assert len(runs) == len(METHODS) * len(SHOTS) * len(SEEDS)
+    assert "adapter_type=tip_adapter" in write_report(runs, tmp_path).replace(" ", "=")
 
 
 def test_base_to_new_reports_both_halves_and_their_harmonic_mean(

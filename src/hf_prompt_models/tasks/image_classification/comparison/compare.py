@@ -1,5 +1,6 @@
 """Run a comparison: choose methods, compute what they share, run their cells, and write the report."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,8 @@ def compare(arguments: CompareArguments, command: str) -> str:
         announce(plan, arguments, cells, left, workers)
         compute_features(runner, plan, left, workers)
         run_all(runner, plan, left, workers)
+        if (directory / FEATURES).is_dir():
+            shutil.rmtree(directory / FEATURES)
         return write_report(plan, arguments, cells, first.run.results(), command)
 
 
