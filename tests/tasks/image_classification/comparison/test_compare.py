@@ -244,7 +244,7 @@ def test_methods_that_do_not_fit_the_time_are_left_out_and_named(
     assert "Left out coop: about 17 min alone, more than is left of --time_budget. Add it with --methods coop." in said
     assert "Left out maple: MaPLe needs other data. `hf-prompt train maple --help` shows its flags." in said
     assert "Left out 4 shots: a class has 3 training images." in said
-    assert "| coop | about 17 min alone, more than is left of --time_budget | Add it with --methods coop. |" in report
+    assert "- coop: about 17 min alone, more than is left of --time_budget. Add it with --methods coop." in report
 
 
 def test_the_methods_that_fit_are_the_cheapest_which_share_features() -> None:

@@ -28,7 +28,7 @@ from hf_prompt_models.tasks.image_classification.comparison.cells import Cell
 from hf_prompt_models.tasks.image_classification.comparison.methods import ZERO_SHOT
 from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, flag_of
 from hf_prompt_models.tasks.report import REPORT_FILE
-from hf_prompt_models.tasks.sections import Section, escape, markdown_table
+from hf_prompt_models.tasks.sections import Section, escape
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
 from hf_prompt_models.training.run_folder import RESULTS_FILE
@@ -157,7 +157,7 @@ def write_report(
             method: {k: (scores.score(test, method, k).mean, scores.score(test, method, k).std) for k in shots}
             for method in methods
         }
-        title = f"{run['data']['name']}{_of(scores, test)}, {Path(plan.settings['backbone']).name}"
+        title = f"{run['data']['name']}{_of(scores, test)}, {name_of(plan)}"
         plot_accuracy_by_shots(lines, scores.zero_shot[test], title, directory / name)
         figures.append(f"![{escape(f'Accuracy by shots, {title}')}]({name})")
     sections = [
@@ -213,13 +213,19 @@ def write_report(
     return "\n\n".join([*shown, f"Saved: {directory / REPORT_FILE}"])
 
 
+def name_of(plan: Plan) -> str:
+    """Return the Hub id of the backbone, or the name of its folder."""
+    path = Path(plan.settings["backbone"])
+    return path.name if path.is_absolute() else str(path)
+
+
 def data_words(run: dict[str, Any], arguments: CompareArguments, plan: Plan) -> str:
     """Return the paragraph about the data."""
     tests = "; ".join(
         f"{test['test_images']} test images of {test['classes']} classes" for test in run["tests"].values()
     )
     return escape(
-        f"Backbone {plan.settings['backbone']}, protocol {arguments.protocol}, {tests}. Each seed "
+        f"Backbone {name_of(plan)}, protocol {arguments.protocol}, {tests}. Each seed "
         f"({', '.join(map(str, arguments.seeds))}) is one sample of training images, the same for all methods. "
         "Samples with fewer shots are part of those with more."
     )
@@ -335,9 +341,10 @@ def settings_words(plan: Plan, arguments: CompareArguments, used: dict[str, dict
                 said += "; --recipe paper uses the number of the paper, or new crops in each epoch"
         blocks.append(escape(f"{', '.join(methods)}: {said}."))
     if plan.left_out:
-        table = [["Left out", "Reason", "How to run it"]]
-        table += [[name, reason, flag_of(name, plan)] for name, reason in plan.left_out.items()]
-        blocks.append(markdown_table(table))
+        left_out = [
+            f"- {escape(f'{name}: {reason}.')} {flag_of(name, plan)}" for name, reason in plan.left_out.items()
+        ]
+        blocks.append("Left out:\n\n" + "\n".join(left_out))
     blocks += [escape(f"Left out {shots} shots: {reason}.") for shots, reason in plan.left_out_shots.items()]
     blocks.append(
         f"Each run is in `runs/METHOD/shots-K/seed-N`, with its `predictions.csv`.\n\n    {without_tokens(command)}"
