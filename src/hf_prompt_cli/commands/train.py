@@ -5,6 +5,7 @@ r"""Train a method on your labelled examples, and compare it with the zero-shot 
     hf-prompt train action_clip --backbone openai/clip-vit-base-patch16 --train_dir D/train --test_dir D/test \
         --output_dir runs/action_clip
     hf-prompt train coop run.yaml --shots 4
+    hf-prompt train auto --backbone openai/clip-vit-base-patch16 --train_dir D/train --output_dir runs/auto
 
 The first argument names the method. `hf-prompt train coop --help` lists its flags, and `hf-prompt train` without
 arguments helps choosing a method. The second argument can be a .yaml or .json file of flags, with one line per flag
@@ -21,6 +22,9 @@ from collections.abc import Mapping, Sequence
 from hf_prompt_cli.methods import methods, methods_with
 from hf_prompt_cli.parsing import check_flags, chosen
 
+
+AUTO = "auto"
+AUTO_USE_CASE = "finds the best image classifier by cross-validation, without test images"
 
 CHOOSING = """\
 No labelled examples? `hf-prompt predict BACKBONE photos --class_names names.txt` classifies images and videos by
@@ -60,11 +64,15 @@ Try it first, offline: hf-prompt demo"""
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each method by the words that call it."""
-    return {f"train {method}": parser_of(method) for method in methods_with("recipe")}
+    return {f"train {method}": parser_of(method) for method in [AUTO, *methods_with("recipe")]}
 
 
 def parser_of(method: str) -> argparse.ArgumentParser:
-    """Return the parser of a method."""
+    """Return the parser of a method, or of the search for the best one."""
+    if method == AUTO:
+        from hf_prompt_models.tasks.image_classification.auto.arguments import auto_parser
+
+        return auto_parser(f"hf-prompt train {AUTO}")
     from hf_prompt_models.models import recipe_of
     from hf_prompt_models.tasks.base import task_named
 
@@ -83,8 +91,10 @@ def main(argv: Sequence[str]) -> int:
             f"error: {argv[0]} cannot be trained, because its prompts are hand-written. Run `hf-prompt train` "
             "for the methods that can."
         )
-    help_text = f"{__doc__}\nMethods: {', '.join(trained)}"
-    method, typed = chosen("hf-prompt train", "method", argv, trained, help_text), list(argv[1:])
+    help_text = f"{__doc__}\n{AUTO}: {AUTO_USE_CASE}\nMethods: {', '.join(trained)}"
+    method, typed = chosen("hf-prompt train", "method", argv, [AUTO, *trained], help_text), list(argv[1:])
+    if method == AUTO:
+        return search_for_best(typed)
 
     from accelerate import PartialState
     from transformers.utils import logging
@@ -111,6 +121,30 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def search_for_best(typed: Sequence[str]) -> int:
+    """Run `hf-prompt train auto` and return its exit code.
+
+    Args:
+        typed: The command line after `auto`.
+    """
+    began = time.monotonic()  # before torch is imported, which is part of the time budget
+    from transformers.utils import logging
+
+    from hf_prompt_cli.ending import AGAIN, ending
+    from hf_prompt_cli.flag_files import with_flags_of_file
+    from hf_prompt_models.tasks.image_classification.auto.arguments import NOT_TAKEN, parse_auto
+    from hf_prompt_models.tasks.image_classification.auto.run import train_auto
+
+    logging.disable_progress_bar()
+    with ending(lambda: "No model was saved. Computed features are in the feature cache.", AGAIN):
+        parser = parser_of(AUTO)
+        flags = with_flags_of_file(parser, typed)
+        check_flags(parser, flags, NOT_TAKEN)
+        command = shlex.join(["hf-prompt", "train", AUTO, *flags])
+        print(train_auto(parse_auto(flags, parser.prog), command, began))
+    return 0
+
+
 def flags_of_other_tasks(method: str) -> Mapping[str, str]:
     """Return the data flags of tasks other than a method's, with the reason why they do not apply."""
     from dataclasses import fields
@@ -132,6 +166,7 @@ def advice(trained: Sequence[str]) -> str:
     from hf_prompt_models.models import recipe_of
 
     lines = [
+        f"Only a folder of images? `hf-prompt train {AUTO}` {AUTO_USE_CASE}.",
         "Run a method with `hf-prompt train METHOD …`. `hf-prompt train METHOD --help` shows its flags and examples.",
         "",
         *(f"  {method:<11}  {recipe_of(method).use_case}" for method in trained),

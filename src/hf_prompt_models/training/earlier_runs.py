@@ -32,6 +32,8 @@ WRITTEN = (
     "answers.png",
     "written.png",
     "learning_curve.png",
+    "candidates.csv",
+    "candidates.png",
     "confusion_matrix*.png",
     "samples/step-*.jsonl",
     "samples.md",

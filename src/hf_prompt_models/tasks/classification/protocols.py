@@ -74,10 +74,10 @@ def read_protocol(
     """
     published = find_dataset(arguments.train_dir)
     named = None if arguments.dataset is None else PUBLISHED_DATASETS[arguments.dataset]
-    train = _read(read_examples, arguments.train_dir, "train", named)
+    train = read_source(read_examples, arguments.train_dir, "train", named)
     split = None
     if arguments.test_dir is not None:
-        test = _read(read_examples, arguments.test_dir, "test", named).with_classes(train.class_names)
+        test = read_source(read_examples, arguments.test_dir, "test", named).with_classes(train.class_names)
     elif arguments.test_fraction is not None:
         held_out = hold_out(train, arguments.test_fraction, arguments.split_seed)
         report_untested(train, held_out)
@@ -89,13 +89,11 @@ def read_protocol(
         )
     names = None
     if arguments.class_names is not None:
-        folders = list(train.class_names)
-        given = read_class_names_file(arguments.class_names)
-        names = ClassNames(given.source, given.of_classes(folders, train.source), folders)
+        names = class_names_of(arguments.class_names, train)
         train, test = (replace(files, class_names=names.names) for files in (train, test))
     published = named or published
     title = published.title if published else source_title(arguments.train_dir)
-    templates = _templates(arguments, published, default_templates)
+    templates = templates_of(arguments, published, default_templates)
 
     if arguments.protocol == "few-shot":
         return ProtocolData(title, train, {"test": TestSet(title, test, templates)}, names, split)
@@ -116,19 +114,29 @@ def read_protocol(
     for target in arguments.target_dirs or []:
         name, _, source = target.rpartition("=")
         target_published = PUBLISHED_DATASETS[name] if name else find_dataset(source)
-        images = _read(read_examples, source, "test", PUBLISHED_DATASETS[name] if name else None)
+        images = read_source(read_examples, source, "test", PUBLISHED_DATASETS[name] if name else None)
         target_title = target_published.title if target_published else source_title(source)
         role, number = target_title, 2
         while role in tests:
             role, number = f"{target_title} ({number})", number + 1
-        tests[role] = TestSet(role, images, _templates(arguments, target_published, default_templates))
+        tests[role] = TestSet(role, images, templates_of(arguments, target_published, default_templates))
     return ProtocolData(title, train, tests, names, split)
 
 
-def _read(
+def read_source(
     read_examples: Callable[[str, str], LabelledFiles], source: str, split: str, named: PublishedDataset | None
 ) -> LabelledFiles:
-    """Return labelled files, with the published class names if `named` is given."""
+    """Return labelled files, with the published class names if `named` is given.
+
+    Args:
+        read_examples: The recipe's function, called with a source and a split.
+        source: The source.
+        split: "train" or "test".
+        named: The published dataset that `--dataset` names.
+
+    Raises:
+        ValueError: If the source cannot be read, or holds videos and `named` is given.
+    """
     files = read_examples(source, split)
     if named is None or find_dataset(source) is not None:
         return files
@@ -137,9 +145,31 @@ def _read(
     return files.named_as(named)
 
 
-def _templates(
+def class_names_of(path: str, train: LabelledFiles) -> ClassNames:
+    """Return the class names of `--class_names` for the class folders of the training data.
+
+    Args:
+        path: The file.
+        train: The training data, whose classes are named like the folders.
+
+    Raises:
+        ValueError: If the file does not fit the folders.
+    """
+    folders = list(train.class_names)
+    given = read_class_names_file(path)
+    return ClassNames(given.source, given.of_classes(folders, train.source), folders)
+
+
+def templates_of(
     arguments: ClassificationArguments, published: PublishedDataset | None, default_templates: Sequence[str]
 ) -> list[str]:
+    """Return the templates of `--templates`, else of the published dataset, else the default ones.
+
+    Args:
+        arguments: The flags.
+        published: The published dataset, or `None`.
+        default_templates: Templates of datasets without their own.
+    """
     if arguments.templates is not None:
         return read_templates(arguments.templates)
     return [DATASET_TEMPLATES[published.name]] if published else list(default_templates)
