@@ -22,7 +22,10 @@ PROGRAM = "python scripts/benchmark.py"
 TEXT_SIDE = ("ivlp", "kgcoop", "maple", "mmrl", "prograd", "promptsrc", "tcp")
 
 MODULES = {
-    **{method: method for method in ("action_clip", "alpro", "cocoop", "coop", "cpt", "feature_adapter", "mantis")},
+    **{
+        method: method
+        for method in ("action_clip", "alpro", "auto", "cocoop", "coop", "cpt", "feature_adapter", "mantis")
+    },
     **dict.fromkeys(TEXT_SIDE, "text_side"),
     "import": "importing",
 }

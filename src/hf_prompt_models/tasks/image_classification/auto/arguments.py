@@ -11,6 +11,7 @@ from transformers import HfArgumentParser
 
 from hf_prompt_models.tasks.arguments import NOT_GIVEN, SourcedDefaultsFormatter
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
+from hf_prompt_models.tasks.image_classification.auto.candidates import KINDS
 from hf_prompt_models.training.settings import RunOptions
 
 
@@ -61,6 +62,13 @@ class AutoArguments:
         metadata={
             "help": "Time in which the run has to end, such as 90s, 5m or 1h. Candidates that do not fit are left out "
             "and listed with the reason."
+        },
+    )
+    methods: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": f"Kinds of candidates to compare, to save time. Default: all: {', '.join(KINDS)}.",
+            "choices": list(KINDS),
         },
     )
     shots: int = field(default=0, metadata={"help": "Number of training images per class to sample. 0: all images."})

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_prompt_models.models import recipe_of
+from hf_prompt_models.models.feature_adapter.configuration_feature_adapter import ADAPTER_TYPES
 from hf_prompt_models.prompts.class_prompts import ClassPrompts
 from hf_prompt_models.tasks.classification.templates import TEMPLATE_LISTS
 
 
 ZERO_SHOT, ADAPTER, COOP = "clip_zero_shot", "feature_adapter", "coop"
+TITLES = {ZERO_SHOT: "zero-shot", COOP: "coop"}
+KINDS = (TITLES[ZERO_SHOT], *ADAPTER_TYPES, TITLES[COOP])
+"""Kinds of candidates."""
 VIEWS = 4
 """Number of random crops of each image, for candidates that train on crops."""
 MIN_CROP_AREA = 0.5
@@ -54,15 +58,16 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        """The method, or the type of the adapter."""
-        return self.arguments.adapter_type if self.method == ADAPTER else self.method
+        """Type of the adapter, "zero-shot" or "coop"."""
+        if self.method == ADAPTER:
+            return self.arguments.adapter_type
+        return TITLES[self.method]
 
     @property
     def name(self) -> str:
         """Name in tables, such as "linear, 4 crops, imagenet_7"."""
-        kind = {ZERO_SHOT: "zero-shot"}.get(self.kind, self.kind)
         views = f"{self.views} crops" if self.views else ""
-        return ", ".join(filter(None, [kind, views, "" if self.method == COOP else self.prompts.name]))
+        return ", ".join(filter(None, [self.kind, views, "" if self.method == COOP else self.prompts.name]))
 
 
 def adapter(kind: str, prompts: Prompts, views: int = 0) -> Candidate:
@@ -73,13 +78,12 @@ def adapter(kind: str, prompts: Prompts, views: int = 0) -> Candidate:
     return Candidate(ADAPTER, prompts, arguments)
 
 
-def candidates(own: Prompts, others: Sequence[Prompts], coop: bool = True) -> Iterator[Candidate]:
+def candidates(own: Prompts, others: Sequence[Prompts]) -> Iterator[Candidate]:
     """Yield the candidates, those first that are quick and often good, because the time may end.
 
     Args:
         own: The prompts of the user, of the published dataset, or the default.
         others: Ensembles that are also tried.
-        coop: Whether CoOp is a candidate.
     """
     ensembles = [own, *others]
     yield from (Candidate(ZERO_SHOT, prompts) for prompts in ensembles)
@@ -88,11 +92,10 @@ def candidates(own: Prompts, others: Sequence[Prompts], coop: bool = True) -> It
         yield from (adapter(kind, prompts) for kind in ("linear", "tip_adapter_f"))
     yield from (adapter(kind, own, VIEWS) for kind in (SAFE, "linear", "tip_adapter_f"))
     yield from (adapter(kind, own) for kind in ("taskres", "clip_adapter", "prolip"))
-    if coop:
-        arguments = recipe_of(COOP).arguments_class
-        yield from (
-            Candidate(COOP, own, arguments(augmented_views=views, min_crop_area=MIN_CROP_AREA)) for views in (0, VIEWS)
-        )
+    arguments = recipe_of(COOP).arguments_class
+    yield from (
+        Candidate(COOP, own, arguments(augmented_views=views, min_crop_area=MIN_CROP_AREA)) for views in (0, VIEWS)
+    )
 
 
 def published_ensembles(class_prompts: ClassPrompts | None) -> list[Prompts]:

@@ -17,8 +17,12 @@ from hf_prompt_models.tasks.image_classification.auto.learners import Learner
 NUM_FOLDS = 5
 CLEARLY_WORSE = 3.0
 """A candidate this many standard errors below the best one is not trained for the inner choices."""
-NEAR = 0.02
-"""Images count as one if their cosine distance is below this share of the median distance between images."""
+NEAR = 0.03
+"""Images count as one if their cosine distance is below this share of the median distance within a class.
+
+Copies of photos as JPEG files of quality 60 differ by up to 0.02, different photos of a class by 0.05 and more.
+"""
+SMALLEST_DISTANCE = 1e-9
 SAMPLE = 1000
 """Number of images whose median distance is computed."""
 
@@ -58,21 +62,21 @@ class Budget:
             raise OutOfTimeError(f"needs about {max(needed, 1):.0f} s more, of which {left:.0f} s were left")
 
 
-def near_identical(features: torch.Tensor) -> np.ndarray:
+def near_identical(features: torch.Tensor, labels: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return the group of each image. Identical and near-identical images, and chains of them, are in one group.
 
     Args:
         features: (images, dim) features of the images.
+        labels: Class index of each image.
 
     Returns:
         Integers of shape (images,).
     """
-    images = F.normalize(features.double(), dim=-1)
-    if len(images) < 2:
-        return np.zeros(len(images), dtype=int)
-    sample = images[torch.linspace(0, len(images) - 1, min(len(images), SAMPLE)).long()]
-    distances = (1 - sample @ sample.T)[~torch.eye(len(sample), dtype=torch.bool)]
-    limit = max(NEAR * distances.median().item(), 1e-9)
+    images, classes = F.normalize(features.double(), dim=-1), torch.as_tensor(labels)
+    sample = torch.linspace(0, len(images) - 1, min(len(images), SAMPLE)).long()
+    pairs = classes[sample][:, None] == classes[sample]
+    distances = (1 - images[sample] @ images[sample].T)[pairs.fill_diagonal_(False)]
+    limit = max(NEAR * distances.median().item() if len(distances) else 0.0, SMALLEST_DISTANCE)
     # The squared Euclidean distance of unit vectors is twice the cosine distance.
     return DBSCAN(eps=(2 * limit) ** 0.5, min_samples=1).fit_predict(images.numpy())
 

@@ -40,7 +40,7 @@ def wilson(share: float, number: float, level: float = LEVEL) -> tuple[float, fl
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (share + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number) * (share * (1 - share) / number + z * z / (4 * number * number)) ** 0.5
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 @dataclass(frozen=True)

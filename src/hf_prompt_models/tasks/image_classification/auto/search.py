@@ -17,6 +17,7 @@ from hf_prompt_models.tasks.classification.class_prompts import WAFFLE, backbone
 from hf_prompt_models.tasks.classification.protocols import ProtocolData
 from hf_prompt_models.tasks.image_classification.auto.arguments import AutoArguments
 from hf_prompt_models.tasks.image_classification.auto.candidates import (
+    KINDS,
     SAFE,
     ZERO_SHOT,
     Candidate,
@@ -144,7 +145,7 @@ def find_best(
     del zero_shot
     build = partial(Learner, backbone=arguments.backbone, features=features, device=device)
     labels = np.asarray(images.labels)
-    groups = near_identical(plain)
+    groups = near_identical(plain, labels)
     folds = stratified_folds(labels, NUM_FOLDS, seed, groups.tolist())
     search = Search(images, folds, groups, adapter(SAFE, own))
     rows = np.arange(len(images))
@@ -154,7 +155,9 @@ def find_best(
         search.seconds = time.monotonic() - budget.began
         return search, learner
     validation = CrossValidation(labels, folds, budget)
-    _validate_all(validation, list(candidates(own, others)), build, search, budget, progress)
+    kinds = arguments.methods or KINDS
+    tried = [each for each in candidates(own, others) if each.kind in kinds]
+    _validate_all(validation, tried, build, search, budget, progress)
     if not validation.outcomes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(search.left_out.items())[:3])
         raise ValueError(f"No candidate fits into --time_budget {arguments.time_budget} ({reasons}). Allow more time.")
