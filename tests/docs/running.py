@@ -90,7 +90,7 @@ def _run_commands(block: Block) -> None:
 
 def _run_command(command: list[str], block: Block) -> None:
     # The heads of feature adapters are fitted in seconds, without steps of the Trainer.
-    short = QUIET if command[2:3] == ["feature_adapter"] else SHORT
+    short = QUIET if command[2:3] in (["auto"], ["feature_adapter"]) else SHORT
     arguments = command[1:] + (short if command[1] == "train" else [])
     output = io.StringIO()
     try:

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ sys.addaudithook(record)
 
 
 @pytest.fixture(scope="module")
-def trained(data: Path) -> Iterator[tuple[Path, str]]:
+def trained(data: Path) -> tuple[Path, str]:
     """Output folder of a run, and what it printed."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +65,7 @@ def trained(data: Path) -> Iterator[tuple[Path, str]]:
             assert main(flags(data, *QUICK)) == 0
         finally:
             RECORDS.clear()
-    yield data / "auto", printed.getvalue()
+    return data / "auto", printed.getvalue()
 
 
 def test_the_model_is_an_ordinary_checkpoint_of_the_winner_trained_on_all_images(

@@ -88,9 +88,9 @@ def candidates(own: Prompts, others: Sequence[Prompts]) -> Iterator[Candidate]:
     ensembles = [own, *others]
     yield from (Candidate(ZERO_SHOT, prompts) for prompts in ensembles)
     yield from (adapter(kind, own) for kind in (SAFE, "linear", "tip_adapter", "lp++", "tip_adapter_f"))
-    for prompts in others:
-        yield from (adapter(kind, prompts) for kind in ("linear", "tip_adapter_f"))
-    yield from (adapter(kind, own, VIEWS) for kind in (SAFE, "linear", "tip_adapter_f"))
+    yield from (adapter("linear", prompts) for prompts in others)
+    yield from (adapter("tip_adapter_f", prompts) for prompts in others[:1])
+    yield from (adapter(kind, own, VIEWS) for kind in ("linear", "tip_adapter_f"))
     yield from (adapter(kind, own) for kind in ("taskres", "clip_adapter", "prolip"))
     arguments = recipe_of(COOP).arguments_class
     yield from (

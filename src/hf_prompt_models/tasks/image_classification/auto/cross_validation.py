@@ -15,7 +15,7 @@ from hf_prompt_models.tasks.image_classification.auto.learners import Learner
 
 
 NUM_FOLDS = 5
-CLEARLY_WORSE = 3.0
+CLEARLY_WORSE = 2.0
 """A candidate this many standard errors below the best one is not trained for the inner choices."""
 NEAR = 0.03
 """Images count as one if their cosine distance is below this share of the median distance within a class.
@@ -127,15 +127,13 @@ class CrossValidation:
         """Maximum number of trainings of a candidate."""
         return len(self.numbers) + len(list(combinations(self.numbers, 2)))
 
-    def add(
-        self, learner: Learner, reserved: Callable[[float], float], on_training: Callable[[], None] = lambda: None
-    ) -> Outcome:
+    def add(self, learner: Learner, reserved: Callable[[float], float], nested: bool = True) -> Outcome:
         """Cross-validate a candidate.
 
         Args:
             learner: The candidate with its model.
             reserved: Function from the seconds of a training to those that must be left afterwards.
-            on_training: Function that is called after each training.
+            nested: Whether the candidate is also trained for the inner choices.
 
         Raises:
             OutOfTimeError: If it would not end in time. The candidate is then left out.
@@ -151,7 +149,6 @@ class CrossValidation:
                 rows = np.flatnonzero(self.folds == fold)
                 found[fold] = learner.scores(rows).argmax(axis=-1) == self.labels[rows]
             seconds.append(time.monotonic() - began)
-            on_training()
             return found
 
         outer = np.full(len(self.labels), np.nan)
@@ -160,7 +157,7 @@ class CrossValidation:
             self.budget.check((self.trainings - done) * mean + reserved(mean))
             outer[self.folds == fold] = held_out([fold], [fold])[fold]
         inner = np.full((len(self.numbers), len(self.labels)), np.nan)
-        contends = [self._contends(outer, fold) for fold in self.numbers]
+        contends = [nested and self._contends(outer, fold) for fold in self.numbers]
         for (first, one), (second, other) in combinations(enumerate(self.numbers), 2):
             if contends[first] or contends[second]:
                 self.budget.check(reserved(float(np.mean(seconds))))

@@ -119,7 +119,7 @@ def prompts_of(arguments: AutoArguments, data: ProtocolData) -> tuple[Prompts, l
 
 
 def find_best(
-    arguments: AutoArguments, data: ProtocolData, images: LabelledImages, budget: Budget
+    arguments: AutoArguments, data: ProtocolData, images: LabelledImages, budget: Budget, nested: bool = True
 ) -> tuple[Search, Learner]:
     """Choose a candidate by cross-validation, and train it on all images.
 
@@ -128,6 +128,7 @@ def find_best(
         data: The training data, with the prompts.
         images: The training images.
         budget: The time budget.
+        nested: Whether the test accuracy is estimated, which takes most of the time.
 
     Returns:
         The result of the search, and the winner, trained on all images.
@@ -157,7 +158,7 @@ def find_best(
     validation = CrossValidation(labels, folds, budget)
     kinds = arguments.methods or KINDS
     tried = [each for each in candidates(own, others) if each.kind in kinds]
-    _validate_all(validation, tried, build, search, budget, progress)
+    _validate_all(validation, tried, build, search, budget, progress, nested)
     if not validation.outcomes:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(search.left_out.items())[:3])
         raise ValueError(f"No candidate fits into --time_budget {arguments.time_budget} ({reasons}). Allow more time.")
@@ -165,7 +166,8 @@ def find_best(
     best = search.outcomes[0]
     search.winner = best.candidate
     learner = build(best.candidate)
-    _add_estimate(search, validation, learner, best, budget, seed)
+    if nested:
+        _add_estimate(search, validation, learner, best, budget, seed)
     learner.train(rows)
     search.seconds = time.monotonic() - budget.began
     return search, learner
@@ -178,6 +180,7 @@ def _validate_all(
     search: Search,
     budget: Budget,
     progress: bool,
+    nested: bool,
 ) -> None:
     """Cross-validate the candidates in turn, and note those that are left out."""
     with tqdm(total=len(tried), leave=False, disable=not progress, file=sys.stderr) as bar:
@@ -191,7 +194,7 @@ def _validate_all(
                 def reserved(seconds: float, longest: float = longest) -> float:
                     return (1 + CURVE_POINTS) * max(seconds, longest) + SECONDS_TO_WRITE
 
-                validation.add(learner, reserved)
+                validation.add(learner, reserved, nested)
             except OutOfTimeError as error:
                 search.left_out[candidate.name] = str(error)
             except TypeError as error:  # prolip needs a projection, which a SigLIP does not have
