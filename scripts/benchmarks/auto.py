@@ -19,8 +19,8 @@ from hf_prompt_models.data.images.dataset import ImageDataset
 from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.playground import write_image_folder
 from hf_prompt_models.tasks.image_classification.auto.arguments import AutoArguments
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget
 from hf_prompt_models.tasks.image_classification.auto.candidates import KINDS
-from hf_prompt_models.tasks.image_classification.auto.cross_validation import Budget
 from hf_prompt_models.tasks.image_classification.auto.learners import Learner
 from hf_prompt_models.tasks.image_classification.auto.run import read_training_data
 from hf_prompt_models.tasks.image_classification.auto.search import find_best

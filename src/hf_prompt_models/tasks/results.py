@@ -1,6 +1,7 @@
 """Read the `results.json` files of many runs, and the flags of their command lines."""
 
 import json
+import logging
 import os
 import shlex
 from collections.abc import Sequence
@@ -13,7 +14,11 @@ from hf_prompt_models.training.run_folder import RESULTS_FILE
 from hf_prompt_models.utils.files import UNFINISHED
 
 
+logger = logging.getLogger(__name__)
+
 MAX_BYTES = 16 * 2**20
+SEARCH = "auto"
+"""Method in the results of a search, which have no test set and no place in tables."""
 SETTINGS = frozenset(
     {
         "recipe", "num_train_epochs", "max_steps", "learning_rate", "per_device_train_batch_size",
@@ -70,7 +75,13 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
             result = read_result(path)
             if not result.value.get("comparison"):  # a table of `hf-prompt compare`, whose runs are read one by one
                 results.append(result)
-    return results
+    searches = [each for each in results if each.value.get("method") == SEARCH]
+    if searches:
+        logger.warning(
+            f"Left out {len(searches)} run(s) of `hf-prompt train {SEARCH}`, which test on no images, such as "
+            f"{searches[0].path}."
+        )
+    return [each for each in results if each not in searches]
 
 
 def read_result(path: Path) -> RunResults:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget, OutOfTimeError
 from hf_prompt_models.tasks.image_classification.auto.cross_validation import (
-    Budget,
     CrossValidation,
-    OutOfTimeError,
     difference,
     near_identical,
 )

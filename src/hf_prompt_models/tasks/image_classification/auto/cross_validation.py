@@ -10,6 +10,7 @@ import torch
 from sklearn.cluster import DBSCAN
 from torch.nn import functional as F
 
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget
 from hf_prompt_models.tasks.image_classification.auto.candidates import Candidate
 from hf_prompt_models.tasks.image_classification.auto.learners import Learner
 
@@ -25,41 +26,6 @@ Copies of photos as JPEG files of quality 60 differ by up to 0.02, different pho
 SMALLEST_DISTANCE = 1e-9
 SAMPLE = 1000
 """Number of images whose median distance is computed."""
-
-
-class OutOfTimeError(Exception):
-    """Error of a step that would not end within the time budget. Its message is the reason that is reported."""
-
-
-@dataclass
-class Budget:
-    """Time budget of a search.
-
-    Attributes:
-        seconds: The budget.
-        began: Start, on the clock of `time.monotonic`.
-    """
-
-    seconds: float
-    began: float
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left, negative if the time is over."""
-        return self.began + self.seconds - time.monotonic()
-
-    def check(self, needed: float = 0.0) -> None:
-        """Check that a step can end in time.
-
-        Args:
-            needed: Seconds that the step needs.
-
-        Raises:
-            OutOfTimeError: If there is less time left.
-        """
-        left = max(self.left, 0.0)
-        if needed >= left:
-            raise OutOfTimeError(f"needs about {max(needed, 1):.0f} s more, of which {left:.0f} s were left")
 
 
 def near_identical(features: torch.Tensor, labels: Sequence[int] | np.ndarray) -> np.ndarray:

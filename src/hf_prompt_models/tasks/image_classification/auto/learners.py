@@ -18,6 +18,7 @@ from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassific
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.recipe_utils import Protocol
 from hf_prompt_models.tasks.arguments import recipe_arguments
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget, WithinBudget
 from hf_prompt_models.tasks.image_classification.auto.candidates import ADAPTER, ZERO_SHOT, Candidate
 from hf_prompt_models.tasks.image_classification.features import class_logits, compute_image_features
 from hf_prompt_models.training.feature_cache import open_feature_cache
@@ -36,6 +37,7 @@ class Features:
         processor: Processor of the backbone.
         feature_cache: Folder of the cache, as for `open_feature_cache`.
         seed: Seed of the crops.
+        budget: Time budget in which features have to be computed.
         progress: Whether to show progress bars.
     """
 
@@ -45,12 +47,14 @@ class Features:
         processor: ClipPromptProcessor,
         feature_cache: str | None,
         seed: int,
+        budget: Budget,
         progress: bool = True,
     ):
-        self.images, self.processor, self.seed = images, processor, seed
+        self.images, self.processor, self.seed, self.budget = images, processor, seed, budget
         self.labels = torch.tensor(images.labels)
         self._feature_cache, self._progress = feature_cache, progress
         self._found: dict[tuple[str, int, float], torch.Tensor] = {}
+        self._seconds_per_image = 0.0
 
     def of(self, model: Any, views: int = 0, min_crop_area: float = 1.0) -> torch.Tensor:
         """Return the features that a model reads, (views, images, dim); one view of the prepared images for 0 views.
@@ -59,6 +63,9 @@ class Features:
             model: The model with the image tower.
             views: Number of random crops of each image.
             min_crop_area: Smallest area of a crop.
+
+        Raises:
+            OutOfTimeError: If they cannot be computed within the time budget.
         """
         key = (model.image_feature, views, min_crop_area if views else 1.0)
         if key not in self._found:
@@ -67,8 +74,12 @@ class Features:
                 dataset = AugmentedViewDataset(
                     views, self.images, self.processor.image_processor, self.seed, min_crop_area
                 )
+            self.budget.check(self._seconds_per_image * len(dataset))
+            began = time.monotonic()
             cache = open_feature_cache(self._feature_cache, model, self.processor.image_processor)
-            found = compute_image_features(model, dataset, progress=self._progress, cache=cache).features
+            timed: Any = WithinBudget(dataset, self.budget)
+            found = compute_image_features(model, timed, progress=self._progress, cache=cache).features
+            self._seconds_per_image = (time.monotonic() - began) / len(dataset)
             self._found[key] = found.unflatten(0, (-1, max(views, 1))).transpose(0, 1).contiguous()
         return self._found[key]
 

@@ -27,7 +27,7 @@ from hf_prompt_models.tasks.classification.protocols import (
     templates_of,
 )
 from hf_prompt_models.tasks.image_classification.auto.arguments import AutoArguments
-from hf_prompt_models.tasks.image_classification.auto.cross_validation import Budget
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget
 from hf_prompt_models.tasks.image_classification.auto.reporting import (
     CANDIDATES_FIGURE,
     CANDIDATES_FILE,

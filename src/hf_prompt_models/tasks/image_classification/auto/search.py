@@ -16,6 +16,7 @@ from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassific
 from hf_prompt_models.tasks.classification.class_prompts import WAFFLE, backbone_tokenizer, read_sentences
 from hf_prompt_models.tasks.classification.protocols import ProtocolData
 from hf_prompt_models.tasks.image_classification.auto.arguments import AutoArguments
+from hf_prompt_models.tasks.image_classification.auto.budget import Budget, OutOfTimeError
 from hf_prompt_models.tasks.image_classification.auto.candidates import (
     KINDS,
     SAFE,
@@ -28,10 +29,8 @@ from hf_prompt_models.tasks.image_classification.auto.candidates import (
 )
 from hf_prompt_models.tasks.image_classification.auto.cross_validation import (
     NUM_FOLDS,
-    Budget,
     CrossValidation,
     Outcome,
-    OutOfTimeError,
     near_identical,
 )
 from hf_prompt_models.tasks.image_classification.auto.estimate import (
@@ -141,8 +140,14 @@ def find_best(
     )
     accelerator = None if arguments.use_cpu else torch.accelerator.current_accelerator(check_available=True)
     device = accelerator or torch.device("cpu")
-    features = Features(images, processor, arguments.feature_cache, seed, progress)
-    plain = features.of(zero_shot.to(device))[0]
+    features = Features(images, processor, arguments.feature_cache, seed, budget, progress)
+    try:
+        plain = features.of(zero_shot.to(device))[0]
+    except OutOfTimeError as error:
+        raise ValueError(
+            f"The features of {len(images)} images do not fit into --time_budget {arguments.time_budget} ({error}). "
+            "Allow more time. Those that were computed are in the feature cache."
+        ) from error
     del zero_shot
     build = partial(Learner, backbone=arguments.backbone, features=features, device=device)
     labels = np.asarray(images.labels)
