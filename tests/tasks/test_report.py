@@ -383,6 +383,13 @@ def test_runs_are_searched_and_found_once(tmp_path: Path) -> None:
         read_results([tmp_path / "nowhere"])
 
 
+def test_searches_have_no_test_set_and_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"a": few_shot("DTD", 4, 0.5), "b": {"method": "auto", "estimate": {"value": 0.5}}})
+    assert [result.value["method"] for result in read_results([tmp_path])] == ["CoOp"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Left out 1 run(s) of `hf-prompt train auto`, which test on no images")
+
+
 def test_backbones_on_disk_are_called_by_their_folders_while_these_differ(tmp_path: Path) -> None:
     backbones = ["/models/a/clip", "/models/b/clip", "/other/b/clip", "openai/clip"]
     runs = {str(number): few_shot("DTD", 4, 0.5, backbone=name) for number, name in enumerate(backbones)}
