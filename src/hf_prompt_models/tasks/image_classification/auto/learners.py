@@ -19,7 +19,7 @@ from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.recipe_utils import Protocol
 from hf_prompt_models.tasks.arguments import recipe_arguments
 from hf_prompt_models.tasks.image_classification.auto.budget import Budget, WithinBudget
-from hf_prompt_models.tasks.image_classification.auto.candidates import ADAPTER, ZERO_SHOT, Candidate
+from hf_prompt_models.tasks.image_classification.auto.candidates import ADAPTER, COOP, ZERO_SHOT, Candidate
 from hf_prompt_models.tasks.image_classification.features import class_logits, compute_image_features
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from hf_prompt_models.training.trainer import PromptTrainer
@@ -109,6 +109,9 @@ class Learner:
             )
         self.model.to(device).eval()
         self._plain = features.of(self.model)[0]
+        if candidate.method != COOP:
+            with torch.no_grad():
+                self.model.get_text_features()  # cached from here on, and not part of the time of a training
         self._start = {
             name: each.detach().clone() for name, each in self.model.named_parameters() if each.requires_grad
         }
