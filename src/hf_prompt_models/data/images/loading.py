@@ -12,6 +12,7 @@ import binascii
 import io
 import os
 import re
+import threading
 import warnings
 from base64 import b64decode
 from collections.abc import Iterator
@@ -237,11 +238,39 @@ def _name_of(source: ImageSource) -> str:
     return str(getattr(source, "name", "")) or f"passed as {type(source).__name__}"
 
 
+class _BombsRefused:
+    """Raises Pillow's warning about decompression bombs as an error, while any thread is in this context.
+
+    `warnings.catch_warnings` alone is not safe in threads: the first to leave would restore the filters for all.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            self._readers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_BOMBS_REFUSED = _BombsRefused()
+
+
 @contextmanager
 def _errors_that_name(name: str, source: ImageSource) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _BOMBS_REFUSED:
             yield
     except UnreadableFileError as error:
         raise UnreadableImageError(str(error)) from error
