@@ -3,8 +3,6 @@
 import logging
 import math
 import os
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,8 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from huggingface_hub import CommitInfo
-from torch.utils.data import IterableDataset
-from tqdm.auto import tqdm
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
     PreTrainedModel,
     ProgressCallback,
@@ -27,6 +24,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
+from hf_prompt_models.data.images.dataset import FeatureDataset, ViewFeatureDataset
 from hf_prompt_models.data.streaming import EndlessStream
 from hf_prompt_models.hub.model_card import (
     CARD_FILE,
@@ -37,6 +35,7 @@ from hf_prompt_models.hub.model_card import (
     read_card,
     write_card,
 )
+from hf_prompt_models.training.callbacks.progress import PaceCallback, QuietProgressCallback
 from hf_prompt_models.training.checkpoints import (
     STATE_FILE,
     remove_torn_checkpoints,
@@ -101,8 +100,8 @@ class PromptTrainer(Trainer):
             # A number of steps, because a resuming Trainer would report a share as a changed setting.
             self.args.save_steps = math.ceil(self.args.save_steps * self.total_steps())
         self.add_callback(EpochCallback(self))
-        if not self.args.disable_tqdm:
-            self.add_callback(PaceCallback())
+        self.pace = PaceCallback()
+        self.add_callback(self.pace)
         self.stopping = StopCallback()
         self.add_callback(self.stopping)
         if not self.args.disable_tqdm and DEFAULT_PROGRESS_CALLBACK is ProgressCallback:  # a notebook has its table
@@ -309,6 +308,34 @@ class PromptTrainer(Trainer):
         epochs, *others = super().set_initial_training_values(args, dataloader)
         return (1 if isinstance(self.train_dataset, EndlessStream) else epochs, *others)
 
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the data loader of the training set, as `Trainer` does; without processes if it holds features."""
+        with self._loading_of(self.train_dataset):
+            return super().get_train_dataloader()
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Return the data loader of an evaluation set, as `Trainer` does; without processes if it holds features.
+
+        Args:
+            eval_dataset: as in `Trainer`.
+        """
+        with self._loading_of(self.eval_dataset if eval_dataset is None else eval_dataset):
+            return super().get_eval_dataloader(eval_dataset)
+
+    @contextmanager
+    def _loading_of(self, dataset: Any) -> Iterator[None]:
+        """Use no processes in this context for a dataset in memory, which they would only copy."""
+        names = ("dataloader_num_workers", "dataloader_persistent_workers", "dataloader_prefetch_factor")
+        before = {name: getattr(self.args, name) for name in names}
+        if isinstance(dataset, FeatureDataset | ViewFeatureDataset):
+            for name, value in zip(names, (0, False, None), strict=True):
+                setattr(self.args, name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self.args, name, value)
+
     def steps_per_epoch(self) -> int:
         """Return the number of optimizer steps per epoch; 1 for a stream, which has no epochs."""
         if isinstance(self.train_dataset, EndlessStream):
@@ -388,53 +415,3 @@ class EpochCallback(TrainerCallback):
         set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(int(state.epoch + 1e-6))
-
-
-class PaceCallback(TrainerCallback):
-    """Prints, after the first steps, an estimate of the remaining time of this seed."""
-
-    STEPS = 5
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Record the first step and the time."""
-        self._first, self._began = state.global_step, time.monotonic()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Print the estimate after `STEPS` steps."""
-        done = state.global_step - self._first
-        if done == 1:
-            self._began = time.monotonic()  # the first step also starts the data loading
-        left = state.max_steps - state.global_step
-        if done == self.STEPS and left > 0 and state.is_world_process_zero:
-            seconds = left * (time.monotonic() - self._began) / (done - 1)
-            tqdm.write(f"About {in_words(seconds)} left for the remaining {left} steps of this seed.", file=sys.stderr)
-
-
-def in_words(seconds: float) -> str:
-    """Return a rounded duration such as "40 s", "12 min" or "3.5 h"."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    return f"{round(seconds / 60)} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-class QuietProgressCallback(ProgressCallback):
-    """Progress bar that shows the loss next to it instead of printing a line for every log."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Show the logged values next to the progress bar."""
-        if state.is_world_process_zero and self.training_bar is not None and logs:
-            shown = {
-                name: logs[name] for name in ("loss", "learning_rate", "eval_accuracy", "eval_cider_d") if name in logs
-            }
-            self.training_bar.set_postfix(shown)

@@ -27,10 +27,10 @@ from hf_prompt_models.tasks.image_classification.comparison.cost import (
 from hf_prompt_models.tasks.image_classification.comparison.methods import Method, all_methods, methods_named
 from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, check_folder, flag_of, request_of
 from hf_prompt_models.tasks.image_classification.comparison.report import write_report
+from hf_prompt_models.training.callbacks.progress import in_words
 from hf_prompt_models.training.run_folder import digest_of
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import check_backbones
-from hf_prompt_models.training.trainer import in_words
 
 
 FEATURES = "features"
