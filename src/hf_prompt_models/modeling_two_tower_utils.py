@@ -16,6 +16,7 @@ from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, a
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import get_tokenizer
 from hf_prompt_models.utils.forward_options import forward_options
+from hf_prompt_models.utils.precision import in_image_dtype
 
 
 class TwoTowerModel(PromptPreTrainedModel):
@@ -31,6 +32,8 @@ class TwoTowerModel(PromptPreTrainedModel):
     _supports_attention_backend = True
 
     clip: PreTrainedModel
+    image_dtype: torch.dtype | None = None
+    """Precision of the image tower's matrix products, such as `torch.bfloat16`. `None`: that of the weights."""
 
     def __init__(self, config: PreTrainedConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
@@ -114,6 +117,7 @@ class TwoTowerModel(PromptPreTrainedModel):
         outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
         return outputs
 
+    @in_image_dtype
     def encode_images(
         self,
         pixel_values: torch.Tensor | None,

@@ -257,7 +257,7 @@ def test_a_damaged_file_is_repaired_not_trusted(
 def test_a_stopped_run_resumes_where_it_was(
     model, images: LabelledImages, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hf_prompt_models.training.feature_cache.CACHED_AT_A_TIME", 2)
+    monkeypatch.setattr("hf_prompt_models.training.feature_cache.CACHED_AT_A_TIME", 3)
     written = cache.write
 
     def stop_at_the_third(keys: Sequence[bytes], computed: torch.Tensor) -> None:
@@ -270,7 +270,7 @@ def test_a_stopped_run_resumes_where_it_was(
         features(model, images, cache)
     monkeypatch.undo()
     resumed, computed = features(model, images, cache)
-    assert computed == 7 - 2 * 2
+    assert computed == 7 - 2 * 3
     torch.testing.assert_close(resumed, alone(model, images), rtol=0, atol=1e-6)
 
 

@@ -21,6 +21,8 @@ from hf_prompt_models.training.settings import (
     check_numbers,
     implied_strategies,
 )
+from hf_prompt_models.utils.loading import default_num_workers
+from hf_prompt_models.utils.precision import FEATURE_DTYPES
 
 
 NOT_GIVEN = object()
@@ -164,6 +166,7 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         # The last norm of a CLIP's image tower, or another model's pooler, gets no gradient, also with checkpointing.
         "ddp_find_unused_parameters": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_num_workers": 0 if explicit.get("use_cpu") else default_num_workers(),
     }
     if "optim" in explicit:
         defaults.pop("optim_args", None)  # they belong to the recipe's optimizer
@@ -173,7 +176,10 @@ def training_settings(recipes: dict[str, Any], explicit: dict[str, Any]) -> dict
         defaults.pop("max_steps", None)  # it would take precedence
     if explicit.get("save_strategy") not in (None, "steps"):
         defaults.pop("save_steps")
-    return defaults | implied_strategies(explicit) | explicit
+    settings = defaults | implied_strategies(explicit) | explicit
+    # New processes in each epoch would read their images again.
+    persists = torch.accelerator.is_available() and settings["dataloader_num_workers"] > 0
+    return {"dataloader_persistent_workers": persists} | settings
 
 
 def recipe_arguments(recipe: dict[str, Any], output_dir: str, **settings: Any) -> TrainingArguments:
@@ -252,8 +258,28 @@ def add_loading_arguments(parser: argparse.ArgumentParser, default: str) -> None
     parser.add_argument(
         "--num_workers",
         type=natural,
-        default=0,
-        help="number of processes that decode files (default: 0, the main process)",
+        default=default_num_workers(),
+        help="number of processes that decode files; 0: threads of the main process (default: all cores but one "
+        "with an accelerator, else 0)",
+    )
+
+
+def add_precision_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--feature_dtype` and `--bf16`."""
+    parser.add_argument(
+        "--feature_dtype",
+        choices=FEATURE_DTYPES,
+        help="precision in which the image encoder computes, as for `hf-prompt train` (default: bfloat16 with "
+        "--bf16 true, else float32)",
+    )
+    parser.add_argument(
+        "--bf16",
+        type=string_to_bool,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="compute the image encoder in bfloat16, as --feature_dtype bfloat16 does",
     )
 
 

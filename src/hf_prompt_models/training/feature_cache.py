@@ -20,7 +20,7 @@ import torch
 from huggingface_hub.constants import HF_HOME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import FeatureDataset
@@ -34,6 +34,7 @@ from hf_prompt_models.utils.files import (
     replacing,
     write_json,
 )
+from hf_prompt_models.utils.loading import load_batches
 
 
 logger = logging.getLogger(__name__)
@@ -133,8 +134,8 @@ def open_feature_cache(
     Args:
         directory: folder of the cache. `None` means a folder in the cache of the Hugging Face libraries (`HF_HOME`),
             `"off"` means no cache.
-        model: the model. Only the image tower of its backbone counts: models that differ only in the prompt share
-            their cache.
+        model: the model. Only the image tower of its backbone and its `image_dtype` count: models that differ only in
+            the prompt share their cache.
         image_processor: the image processor. Only its class and its settings count.
 
     Returns:
@@ -148,7 +149,7 @@ def open_feature_cache(
         "image_processor_class": type(image_processor).__name__,
         "attention": str(model.clip.config.vision_config._attn_implementation),
         "image_tower": _digest_image_tower(model),
-        "dtype": str(model.clip.dtype),
+        "dtype": str(model.image_dtype or model.clip.dtype),
         "feature": model.image_feature,
     }
     return FeatureCache(DEFAULT_DIRECTORY if directory is None else directory, setting)
@@ -183,7 +184,7 @@ def _checksum(keys: torch.Tensor, features: torch.Tensor) -> str:
 
 
 CACHED_AT_A_TIME = 1000
-"""Number of images whose features are written to the cache at once, which an interrupted run loses at most."""
+"""Number of images after whose batch features are written to the cache; an interrupted run loses the others."""
 
 
 @torch.no_grad()
@@ -195,6 +196,7 @@ def compute_features(
     num_workers: int = 0,
     progress: bool = True,
     cache: FeatureCache | None = None,
+    device: torch.device | str = "cpu",
 ) -> FeatureDataset:
     """Return the features of each item of a dataset under a frozen tower, computed once.
 
@@ -204,32 +206,39 @@ def compute_features(
             attribute `labels` holds the labels of all items.
         name: the keyword under which the model takes the features.
         batch_size: number of items per batch.
-        num_workers: number of processes that load items.
+        num_workers: number of processes that load items; 0: threads of this process.
         progress: whether to show a progress bar.
         cache: the cache in which features are looked up and stored. Of several processes, each computes a part and
             reads the rest from the cache; without a cache, each process computes all features.
+        device: device of the model, to which batches are moved.
     """
+    device = torch.device(device)
     computed: list[torch.Tensor] = []
 
+    def keep(indices: Sequence[int], features: torch.Tensor) -> None:
+        computed.append(features)
+        if cache:
+            known.update(zip((keys[index] for index in indices), features, strict=True))
+            # Skip files that were replaced after their key was computed: the key is of the old content.
+            kept = [place for place, index in enumerate(indices) if _has_key(dataset, index, keys[index])]
+            if kept:
+                cache.write([keys[indices[place]] for place in kept], features[kept])
+
     def compute(missing: list[int]) -> None:
-        step = CACHED_AT_A_TIME if cache else max(len(missing), 1)
-        with tqdm(
-            total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress or not missing
-        ) as bar:
-            for start in range(0, len(missing), step):
-                part = missing[start : start + step]
-                features = []
-                for batch in DataLoader(Subset(dataset, part), batch_size=batch_size, num_workers=num_workers):
-                    batch.pop("labels")
-                    features.append(encode(**batch).float().cpu())
-                    bar.update(len(features[-1]))
-                computed.append(torch.cat(features))
-                if cache:
-                    known.update(zip((keys[index] for index in part), computed[-1], strict=True))
-                    # Skip files that were replaced after their key was computed: the key is of the old content.
-                    kept = [place for place, index in enumerate(part) if _has_key(dataset, index, keys[index])]
-                    if kept:
-                        cache.write([keys[part[place]] for place in kept], computed[-1][kept])
+        if not missing:
+            return
+        waiting: list[torch.Tensor] = []
+        done = 0
+        with tqdm(total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress) as bar:
+            for batch in load_batches(Subset(dataset, missing), batch_size, device, num_workers):
+                batch.pop("labels")
+                waiting.append(encode(**batch).float().cpu())
+                bar.update(len(waiting[-1]))
+                done += len(waiting[-1])
+                if (cache and sum(map(len, waiting)) >= CACHED_AT_A_TIME) or done == len(missing):
+                    features = torch.cat(waiting)
+                    keep(missing[done - len(features) : done], features)
+                    waiting.clear()
 
     if cache is None:
         compute(list(range(len(dataset))))

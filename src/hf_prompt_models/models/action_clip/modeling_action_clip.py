@@ -27,6 +27,7 @@ from hf_prompt_models.prompts.class_names import check_class_names
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES, check_templates
 from hf_prompt_models.utils.distributed import gather_examples
 from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
+from hf_prompt_models.utils.precision import in_image_dtype
 
 
 @dataclass
@@ -235,6 +236,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         return super().get_text_features(**kwargs)
 
     @forward_options
+    @in_image_dtype
     def get_frame_features(
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:

@@ -31,6 +31,7 @@ OTHER_FLAGS = frozenset(
         "output_dir",
         "seed",
         "use_cpu",
+        "bf16",
         "disable_tqdm",
         "per_device_eval_batch_size",
         "dataloader_num_workers",

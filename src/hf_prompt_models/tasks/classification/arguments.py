@@ -9,6 +9,7 @@ from transformers import HfArgumentParser
 from hf_prompt_models.data.few_shot import read_few_shot_shots
 from hf_prompt_models.data.published_datasets import PUBLISHED_DATASETS, find_dataset
 from hf_prompt_models.recipe_utils import ClassificationRecipe, Protocol
+from hf_prompt_models.utils.precision import FEATURE_DTYPES
 
 
 @dataclass
@@ -138,6 +139,15 @@ class ClassificationArguments:
         metadata={
             "help": "Folder in which the features of a frozen image encoder are cached between runs. Default: in "
             "the Hugging Face cache folder. off: no cache."
+        },
+    )
+    feature_dtype: str | None = field(
+        default=None,
+        metadata={
+            "help": "Precision in which the image encoder computes. float32: that of the backbone's weights. "
+            "bfloat16: faster on processors with instructions for it. auto: bfloat16 on such a processor if the "
+            "features of some images differ little. Default: bfloat16 with --bf16 true, else float32.",
+            "choices": list(FEATURE_DTYPES),
         },
     )
 

@@ -2,10 +2,11 @@
 
 import argparse
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch.utils.data import Dataset
 from transformers import AutoImageProcessor, HfArgumentParser, Pipeline, TrainingArguments, pipeline
 
@@ -19,6 +20,7 @@ from hf_prompt_models.tasks.arguments import (
     add_backbone_argument,
     add_loading_arguments,
     add_on_unreadable_argument,
+    add_precision_arguments,
     add_top_k_argument,
     fields_of,
     output_file,
@@ -46,6 +48,7 @@ from hf_prompt_models.tasks.classification.evaluation import (
 from hf_prompt_models.tasks.classification.prediction import Predictions, classify, set_classes
 from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.classification.summary import summarise
+from hf_prompt_models.utils.precision import wanted_dtype
 
 
 RecipeT = TypeVar("RecipeT", bound=ClassificationRecipe[Any])
@@ -99,6 +102,10 @@ class ClassificationTask(Task[RecipeT]):
     @abstractmethod
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
         """Return the inputs of a classifier for files, which are decoded on access."""
+
+    @abstractmethod
+    def encoder(self, model: Any) -> Callable[..., torch.Tensor]:
+        """Return the function from a batch of a model's inputs to the features of its image tower."""
 
     @abstractmethod
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
@@ -177,6 +184,7 @@ class ClassificationTask(Task[RecipeT]):
             metavar="DIR",
             help="folder in which the features of a frozen image encoder are cached; off: no cache",
         )
+        add_precision_arguments(parser)
         parser.add_argument(
             "--confusion_matrix",
             metavar="FILE",
@@ -189,7 +197,12 @@ class ClassificationTask(Task[RecipeT]):
         """Test saved models and return what `--json` writes."""
         class_prompts = vars(arguments).get("class_prompts")
         models = ModelsToTest(
-            directories, arguments.set_classes, arguments.backbone, arguments.feature_cache, class_prompts
+            directories,
+            arguments.set_classes,
+            arguments.backbone,
+            arguments.feature_cache,
+            class_prompts,
+            wanted_dtype(arguments.feature_dtype, arguments.bf16),
         )
         tested = self.test(models, arguments)
         write_tested(tested, arguments)
@@ -205,6 +218,7 @@ class ClassificationTask(Task[RecipeT]):
         add_top_k_argument(parser, "classes")
         add_loading_arguments(parser, f"{self.prediction_batch_size} {self.kind}s")
         add_on_unreadable_argument(parser)
+        add_precision_arguments(parser)
         parser.add_argument(
             "--class_names",
             metavar="FILE",

@@ -39,6 +39,7 @@ class ModelsToTest:
         backbone: Current location of the backbone, if it moved since training.
         feature_cache: Folder for the features of a frozen tower, as for `open_feature_cache`.
         class_prompts: Sentences about the classes of the test set, as for `read_sentences`.
+        feature_dtype: Precision of the image encoder, as for `choose_image_dtype`.
 
     Raises:
         ValueError: If there are sentences, and the model keeps its classes.
@@ -49,6 +50,7 @@ class ModelsToTest:
     backbone: str | None = None
     feature_cache: str | None = None
     class_prompts: str | None = None
+    feature_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.class_prompts is not None and not self.set_classes:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 from tqdm.auto import tqdm
 from transformers import AutoProcessor, BatchFeature, Pipeline
 from transformers.modeling_outputs import ImageClassifierOutput
@@ -20,6 +20,8 @@ from hf_prompt_models.tasks.arguments import DEFAULT_TOP_K
 from hf_prompt_models.tasks.classification.class_prompts import check_takes_sentences, read_sentences
 from hf_prompt_models.tasks.classification.templates import read_templates
 from hf_prompt_models.utils.files import UnreadableFileError, replacing
+from hf_prompt_models.utils.loading import load_batches
+from hf_prompt_models.utils.precision import choose_image_dtype, wanted_dtype
 
 
 if TYPE_CHECKING:
@@ -55,9 +57,13 @@ def classify(
             file=sys.stderr,
         )
     files = task.readable(files, arguments.on_unreadable, progress=has_folders)
+    inputs = task.inputs(files, classifier)
+    model: Any = classifier.model
+    dtype = wanted_dtype(arguments.feature_dtype, arguments.bf16)
+    model.image_dtype = choose_image_dtype(model, dtype, task.encoder(model), inputs)
     results = classify_files(
         classifier,
-        task.inputs(files, classifier),
+        inputs,
         arguments.top_k,
         batch_size=arguments.batch_size or task.prediction_batch_size,
         num_workers=arguments.num_workers,
@@ -150,13 +156,12 @@ def classify_files(
         files: Inputs from `ClassificationTask.inputs`.
         top_k: Number of classes per file.
         batch_size: Number of files per batch.
-        num_workers: Number of processes that decode and prepare files; 0: the main process.
+        num_workers: Number of processes that decode and prepare files; 0: threads of this process.
 
     Yields:
         For each file its classes, or the error if it cannot be read, which names the file.
     """
-    loader = DataLoader(_Attempts(files), batch_size=batch_size, num_workers=num_workers, collate_fn=_collate_attempts)
-    for batch, errors in loader:
+    for batch, errors in load_batches(_Attempts(files), batch_size, classifier.device, num_workers, _collate_attempts):
         answers: Iterator[torch.Tensor] = iter(())
         if batch is not None:
             answers = iter(classifier.forward(BatchFeature(batch).to(classifier.dtype)).logits)

@@ -51,6 +51,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
     Attributes:
         tests: Test sets, by role.
         processor: Processor of the backbone.
+        zero_shot: Zero-shot classifier, with the image tower in the precision of the run.
         multi_label: Whether an example can have several labels.
         learning_rate_factors: Factors of the learning rate, by the beginning of parameter names.
 
@@ -63,6 +64,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
 
     draws_figures: bool = True
     """Whether `finish` writes figures."""
+    zero_shot: Any
 
     def __init__(
         self,
@@ -174,6 +176,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
             "protocol": few_shot.protocol,
             "kind": kind,
             "backbone": few_shot.backbone,
+            "feature_dtype": self.feature_dtype,
             "data": data,
             "shots": few_shot.shots,
             "tests": tests,
@@ -195,6 +198,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         sample = self.samples[seed]
         return {
             "backbone": portable_name(self.arguments.data.backbone),
+            "feature_dtype": self.feature_dtype,
             "images": list(sample.names),
             "classes": list(sample.class_names),
         }
@@ -210,16 +214,25 @@ class ClassificationRun(Run, Generic[RecipeT]):
         sample = self.samples[training.seed]
         with loaded_backbones(self.shared.backbones):
             model = self._new_model(sample.class_names)
-        return self.trainer_class(model)(
+        dataset = self.train_dataset(model, sample, training.seed)
+        trainer = self.trainer_class(model)(
             model=model,
             args=training,
-            train_dataset=self.train_dataset(model, sample, training.seed),
+            train_dataset=dataset,
             eval_dataset=self.eval_dataset(model),
             compute_metrics=self.compute_metrics,
             learning_rate_factors=self.learning_rate_factors,
             own_schedule=self.arguments.own_schedule,
             callbacks=self.recipe.callbacks(self.arguments.method),
         )
+        seeds = self.arguments.data.seeds
+        trainer.pace.later_seeds = len(seeds) - seeds.index(training.seed) - 1
+        trainer.pace.advice = self.ways_to_shorten(model, dataset)
+        return trainer
+
+    def ways_to_shorten(self, model: Any, dataset: Dataset) -> list[str]:
+        """Return sentences about flags that would shorten the run, which a long run prints."""
+        return []
 
     def trainer_class(self, model: Any) -> type[PromptTrainer]:
         """Return the class of the trainer of a model."""
@@ -264,6 +277,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
         summarise_seeds(results)
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def feature_dtype(self) -> str:
+        """Precision in which the image tower computes, such as "float32"."""
+        return str(self.zero_shot.image_dtype or self.zero_shot.clip.dtype).removeprefix("torch.")
 
     @property
     def first_test(self) -> TestSet:

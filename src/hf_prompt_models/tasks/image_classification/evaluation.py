@@ -7,8 +7,14 @@ from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.data.readable import without_unreadable
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested
 from hf_prompt_models.tasks.classification.scores import classification_metrics
-from hf_prompt_models.tasks.image_classification.features import class_logits, compute_image_features, image_logits
+from hf_prompt_models.tasks.image_classification.features import (
+    class_logits,
+    compute_image_features,
+    image_encoder,
+    image_logits,
+)
 from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.utils.precision import choose_image_dtype
 
 
 def evaluate_images(
@@ -30,9 +36,13 @@ def evaluate_images(
 
     def run(test: LabelledImages) -> dict[str, Tested]:
         tested: dict[str, Tested] = {}
-        features = None
+        features, is_chosen, dtype = None, False, None
         for seed, model, processor, images in models.load(AutoModelForImageClassification, test):
             dataset = ImageDataset(images, processor.image_processor)
+            if not is_chosen:  # once for all seeds
+                dtype = choose_image_dtype(model, models.feature_dtype, image_encoder(model), dataset)
+                is_chosen = True
+            model.image_dtype = dtype
             if not model.has_fixed_image_features:
                 logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
                 tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))

@@ -1,15 +1,17 @@
 """Image features of a frozen tower, and logits of image classes."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import AugmentedViewDataset, FeatureDataset, ImageDataset, ViewFeatureDataset
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.training.feature_cache import compute_features
+from hf_prompt_models.utils.loading import load_batches
 
 
 def compute_image_features(
@@ -25,11 +27,17 @@ def compute_image_features(
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
     """
+    encode = image_encoder(model)
+    return compute_features(encode, dataset, "image_embeds", batch_size, device=model.device, **settings)
+
+
+def image_encoder(model: ClipPromptModel) -> Callable[..., torch.Tensor]:
+    """Return the function from a batch of image inputs to their features, (batch, dim), not normalised."""
 
     def encode(**inputs: torch.Tensor) -> torch.Tensor:
         return model.encode_images(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
 
-    return compute_features(encode, dataset, "image_embeds", batch_size, **settings)
+    return encode
 
 
 def compute_view_features(
@@ -56,7 +64,7 @@ def class_logits(model: ClipPromptModel, dataset: FeatureDataset, batch_size: in
 
 @torch.no_grad()
 def image_logits(
-    model: ClipPromptModel, dataset: Dataset, batch_size: int, num_workers: int = 0, progress: bool = True
+    model: ClipPromptModel, dataset: Any, batch_size: int, num_workers: int = 0, progress: bool = True
 ) -> np.ndarray:
     """Return logits of shape (images, classes) of a model whose image tower was trained with the prompt.
 
@@ -67,10 +75,11 @@ def image_logits(
         num_workers: Number of processes that load images.
         progress: Whether to show a progress bar.
     """
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    batches = load_batches(dataset, batch_size, model.device, num_workers)
+    count = math.ceil(len(dataset) / batch_size)
     logits = []
-    for batch in tqdm(loader, desc="Testing", leave=False, disable=not progress):
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name != "labels"}
+    for batch in tqdm(batches, desc="Testing", total=count, leave=False, disable=not progress):
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         logits.append(model(**inputs).logits.cpu())
     return torch.cat(logits).numpy()
 

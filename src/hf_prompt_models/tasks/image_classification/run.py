@@ -17,16 +17,19 @@ from hf_prompt_models.tasks.classification.class_prompts import with_class_promp
 from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet
 from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.classification.scores import classification_metrics
+from hf_prompt_models.tasks.image_classification.advice import ways_to_shorten
 from hf_prompt_models.tasks.image_classification.features import (
     class_logits,
     compute_image_features,
     compute_view_features,
+    image_encoder,
     image_logits,
 )
 from hf_prompt_models.training.feature_cache import FeatureCache, open_feature_cache
 from hf_prompt_models.training.feature_trainer import FeatureTrainer
 from hf_prompt_models.training.run_folder import digest_of
 from hf_prompt_models.training.trainer import PromptTrainer
+from hf_prompt_models.utils.precision import choose_image_dtype, wanted_dtype
 
 
 class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
@@ -48,6 +51,12 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
                 few_shot.backbone, first.images.class_names, first.templates, self.processor, first.class_prompts
             ).to(self.settings.device)
             self._zero_shot_test = first
+            self.zero_shot.image_dtype = choose_image_dtype(
+                self.zero_shot,
+                wanted_dtype(few_shot.feature_dtype, self.settings.bf16),
+                image_encoder(self.zero_shot),
+                self.test_images(next(iter(self.tests))),
+            )
             for test in self.tests.values():
                 self._ask_zero_shot(test)
             cache = open_feature_cache(few_shot.feature_cache, self.zero_shot, self.processor.image_processor)
@@ -63,7 +72,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def build_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model."""
         arguments, first = self.arguments, self.first_test
-        return self.recipe.build_model(
+        model = self.recipe.build_model(
             arguments.method,
             arguments.data.backbone,
             class_names,
@@ -71,6 +80,8 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
             first.templates,
             first.class_prompts,
         )
+        model.image_dtype = self.zero_shot.image_dtype
+        return model
 
     def score_zero_shot(self, role: str) -> np.ndarray:
         """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""
@@ -112,6 +123,11 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return metrics for the Trainer's own evaluations."""
         return classification_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)
+
+    def ways_to_shorten(self, model: Any, dataset: Dataset) -> list[str]:
+        """Return sentences about flags that would shorten the run."""
+        settings = self.settings
+        return ways_to_shorten(model, dataset, self.arguments.method, settings.bf16, settings.device)
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
         """Return the training data of a seed, or its features if they are the same in every epoch."""

@@ -1,10 +1,11 @@
 """Task "image-classification"."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 from transformers import AutoModelForImageClassification, Pipeline
 
@@ -20,6 +21,7 @@ from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.class_prompts import add_class_prompts_argument
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
 from hf_prompt_models.tasks.image_classification.evaluation import evaluate_images
+from hf_prompt_models.tasks.image_classification.features import image_encoder
 from hf_prompt_models.tasks.image_classification.run import ImageClassificationRun
 
 
@@ -64,6 +66,10 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
         """Return the inputs of a classifier for files, which are decoded on access."""
         return ImageFiles(files, classifier.image_processor)
+
+    def encoder(self, model: Any) -> Callable[..., torch.Tensor]:
+        """Return the function from a batch of a model's inputs to the features of its image tower."""
+        return image_encoder(model)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: ImageClassificationRecipe[Any] | None

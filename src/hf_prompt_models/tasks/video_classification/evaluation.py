@@ -12,10 +12,12 @@ from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Teste
 from hf_prompt_models.tasks.video_classification.features import (
     class_probabilities,
     compute_frame_features,
+    frame_encoder,
     has_frozen_frames,
     video_metrics,
 )
 from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.utils.precision import choose_image_dtype
 
 
 def evaluate_videos(
@@ -46,10 +48,15 @@ def evaluate_videos(
         return VideoViewsDataset(videos, processor.image_processor, num_frames, temporal_views, spatial_views)
 
     def run(test: LabelledVideos) -> dict[str, Tested]:
-        tested, features = {}, None
+        tested: dict[str, Tested] = {}
+        features, is_chosen, dtype = None, False, None
         for seed, model, processor, videos in models.load(AutoModelForVideoClassification, test):
             dataset = views(videos, model, processor)
             labels = dataset.labels.numpy()
+            if not is_chosen:  # once for all seeds
+                dtype = choose_image_dtype(model, models.feature_dtype, frame_encoder(model), dataset)
+                is_chosen = True
+            model.image_dtype = dtype
             if has_frozen_frames(model.config):  # all seeds share the features
                 if features is None:
                     kept = open_feature_cache(models.feature_cache, model, processor.image_processor)

@@ -1,16 +1,18 @@
 """Frame features of a frozen tower, and probabilities of video classes."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import FeatureDataset
 from hf_prompt_models.metrics.classification import mean_average_precision, top_k_accuracy
 from hf_prompt_models.tasks.classification.scores import classification_metrics
 from hf_prompt_models.training.feature_cache import compute_features
+from hf_prompt_models.utils.loading import load_batches
 
 
 def has_frozen_frames(settings: Any) -> bool:
@@ -31,6 +33,12 @@ def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
     """
+    encode = frame_encoder(model)
+    return compute_features(encode, dataset, "frame_embeds", batch_size, device=model.device, **settings)
+
+
+def frame_encoder(model: Any) -> Callable[..., torch.Tensor]:
+    """Return the function from a batch of videos or views to the features of their frames, (..., frames, dim)."""
 
     def encode(pixel_values: torch.Tensor) -> torch.Tensor:
         pixels = pixel_values.to(model.device, model.clip.dtype)
@@ -38,7 +46,7 @@ def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings
             return model.get_frame_features(pixels).pooler_output
         return model.get_frame_features(pixels.flatten(0, 1)).pooler_output.unflatten(0, pixels.shape[:2])
 
-    return compute_features(encode, dataset, "frame_embeds", batch_size, **settings)
+    return encode
 
 
 @torch.no_grad()
@@ -58,11 +66,12 @@ def class_probabilities(
     """
     model.eval()
     from_features = isinstance(dataset, FeatureDataset)
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=0 if from_features else num_workers)
+    batches = load_batches(dataset, batch_size, model.device, 0 if from_features else num_workers)
+    count = math.ceil(len(dataset) / batch_size)
     probabilities = []
-    for batch in tqdm(loader, desc="Testing", leave=False, disable=not progress):
+    for batch in tqdm(batches, desc="Testing", total=count, leave=False, disable=not progress):
         (name, inputs), *_ = ((name, value) for name, value in batch.items() if name != "labels")
-        inputs = inputs.to(model.device) if from_features else inputs.to(model.device, model.clip.dtype)
+        inputs = inputs if from_features else inputs.to(model.clip.dtype)
         has_views = inputs.dim() == (4 if from_features else 6)
         logits = model(**{name: inputs.flatten(0, 1) if has_views else inputs}).logits
         several = model.config.problem_type == "multi_label_classification"

@@ -14,10 +14,12 @@ from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.video_classification.features import (
     class_probabilities,
     compute_frame_features,
+    frame_encoder,
     has_frozen_frames,
     video_metrics,
 )
 from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.utils.precision import choose_image_dtype, wanted_dtype
 
 
 class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
@@ -36,11 +38,17 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
         ).to(self.settings.device)
         for test in self.tests.values():
             self.zero_shot.set_classes(test.images.class_names, self.processor, test.templates)
-        self.cache = open_feature_cache(arguments.data.feature_cache, self.zero_shot, self.processor.image_processor)
         self._datasets = {
             role: self.recipe.build_test_dataset(arguments.method, test.images, self.processor)
             for role, test in self.tests.items()
         }
+        self.zero_shot.image_dtype = choose_image_dtype(
+            self.zero_shot,
+            wanted_dtype(arguments.data.feature_dtype, self.settings.bf16),
+            frame_encoder(self.zero_shot),
+            next(iter(self._datasets.values())),
+        )
+        self.cache = open_feature_cache(arguments.data.feature_cache, self.zero_shot, self.processor.image_processor)
 
     def compute_test_features(self) -> None:
         """Compute the features of the test sets."""
@@ -50,7 +58,7 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
 
     def build_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model."""
-        return self.recipe.build_model(
+        model = self.recipe.build_model(
             self.arguments.method,
             self.arguments.data.backbone,
             class_names,
@@ -58,6 +66,8 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
             self.first_test.templates,
             self.multi_label,
         )
+        model.image_dtype = self.zero_shot.image_dtype
+        return model
 
     def score_zero_shot(self, role: str) -> np.ndarray:
         """Return the scores of hand-written prompts on a test set, of shape (examples, classes)."""

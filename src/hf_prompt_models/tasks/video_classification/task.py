@@ -1,9 +1,10 @@
 """Task "video-classification"."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 from transformers import AutoModelForVideoClassification, Pipeline
 
@@ -19,6 +20,7 @@ from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Teste
 from hf_prompt_models.tasks.classification.prediction import Predictions
 from hf_prompt_models.tasks.frame_strip import drawn, strip_files
 from hf_prompt_models.tasks.video_classification.evaluation import evaluate_videos
+from hf_prompt_models.tasks.video_classification.features import frame_encoder
 from hf_prompt_models.tasks.video_classification.run import VideoClassificationRun
 
 
@@ -67,6 +69,10 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
     def inputs(self, files: Sequence[str], classifier: Pipeline) -> Dataset:
         """Return the inputs of a classifier for files, which are decoded on access."""
         return VideoFiles(files, classifier.image_processor, classifier.model.config.num_frames)
+
+    def encoder(self, model: Any) -> Callable[..., torch.Tensor]:
+        """Return the function from a batch of a model's inputs to the features of its image tower."""
+        return frame_encoder(model)
 
     def add_evaluation_arguments(
         self, parser: argparse.ArgumentParser, recipe: VideoClassificationRecipe[Any] | None
