@@ -81,8 +81,11 @@ style: $(VENV)/installed
 notebooks: $(VENV)/installed  # execute those of examples/ and write their outputs again
 	$(BIN)/python -m tests.examples.execute
 
+# Every row of docs/performance.md, for hours on a quiet machine: BENCH="--quick --allow_busy" for tiny sizes.
+BENCH ?= --page
+
 bench: $(VENV)/installed
-	$(BIN)/python scripts/benchmark.py coop
+	$(BIN)/python scripts/benchmark.py all $(BENCH)
 
 clean:
 	rm -rf $(VENV) .matrix $(DEMO) runs site build *.egg-info src/*.egg-info

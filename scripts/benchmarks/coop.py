@@ -142,7 +142,8 @@ class Arms:
             class_name_lengths=[arguments.name_length] * prompts.classes,
             **class_fields([str(index) for index in range(prompts.classes)]),
         )
-        self.model = CoOpForImageClassification(config, backbone=clip)
+        self.device = clip.device
+        self.model = CoOpForImageClassification(config, backbone=clip).to(self.device)
         self.optimizer = torch.optim.SGD([self.model.context], lr=0.002, momentum=0.9, weight_decay=5e-4)
         self.classes = prompts.classes
         self.chunk = min(arguments.chunk, prompts.classes)
@@ -156,7 +157,7 @@ class Arms:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Return the autocast context of our implementation."""
-        return contextlib.nullcontext() if self.dtype is None else torch.autocast("cpu", self.dtype)
+        return contextlib.nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
 
     def gradient(self) -> torch.Tensor:
         """Return the gradient of the context and reset it."""
@@ -172,12 +173,12 @@ class Arms:
         """Compute the features of some classes with each prompt in its own row, padded to 77 tokens."""
         text = self.model.clip.text_model
         prompts = self.model.prompt_token_ids()[start:stop]
-        ends = torch.tensor([len(prompt) - 1 for prompt in prompts])
-        ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts])
+        ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
+        ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts], device=self.device)
         table = torch.cat([text.embeddings.token_embedding.weight, self.model.context.flatten(0, -2)])
         hidden = text.embeddings(inputs_embeds=F.embedding(ids, table))
         hidden = text.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
-        pooled = text.final_layer_norm(hidden)[torch.arange(len(prompts)), ends]
+        pooled = text.final_layer_norm(hidden)[torch.arange(len(prompts), device=self.device), ends]
         return F.normalize(self.model.clip.text_projection(pooled), dim=-1)
 
     @torch.no_grad()

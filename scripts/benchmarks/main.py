@@ -21,11 +21,23 @@ PROGRAM = "python scripts/benchmark.py"
 
 TEXT_SIDE = ("ivlp", "kgcoop", "maple", "mmrl", "prograd", "promptsrc", "tcp")
 
+NAMED_LIKE_MODULES = (
+    "action_clip",
+    "alpro",
+    "auto",
+    "cocoop",
+    "coop",
+    "cpt",
+    "feature_adapter",
+    "features",
+    "gpu",
+    "mantis",
+    "whole_run",
+)
+
 MODULES = {
-    **{
-        method: method
-        for method in ("action_clip", "alpro", "auto", "cocoop", "coop", "cpt", "feature_adapter", "mantis")
-    },
+    "all": "suite",
+    **{name: name for name in NAMED_LIKE_MODULES},
     **dict.fromkeys(TEXT_SIDE, "text_side"),
     "import": "importing",
 }
