@@ -118,6 +118,19 @@ def test_a_checkpoint_is_not_resumed_in_another_precision(
     capsys.readouterr()
 
 
+def test_reduced_jpegs_are_recorded_and_cached_apart(
+    modern_clip: Path, data: Path, tmp_path: Path, capsys: Any
+) -> None:
+    first = train(modern_clip, data, tmp_path / "run", "--augmented_views", "0")
+    second = train(modern_clip, data, tmp_path / "other", "--augmented_views", "0", "--reduced_jpeg", "true")
+    assert (first["reduced_jpeg"], second["reduced_jpeg"]) == (False, True)
+    assert settings_of(tmp_path / "cache") == {"torch.float32": 2 * (6 + 4)}
+    flags = ["--test_dir", str(data / "test"), "--feature_cache", str(tmp_path / "cache"), "--reduced_jpeg", "true"]
+    main(["evaluate", str(tmp_path / "other"), *flags])
+    assert settings_of(tmp_path / "cache") == {"torch.float32": 2 * (6 + 4)}
+    capsys.readouterr()
+
+
 def test_features_of_both_precisions_are_cached_side_by_side(modern_clip: Path, data: Path, tmp_path: Path) -> None:
     from hf_prompt_models import ClipZeroShotForImageClassification
 

@@ -55,12 +55,13 @@ class LabelledImages(LabelledFiles):
 
     kind: ClassVar[str] = "image"
 
-    def load(self, index: int, shrink: bool = False) -> Image.Image:
+    def load(self, index: int, shrink: bool = False, least_side: int | None = None) -> Image.Image:
         """Decode image `index` to RGB.
 
         Args:
             index: index of the image.
             shrink: whether to decode a JPEG at an eighth of its size, which is enough to check that it is readable.
+            least_side: smallest side of a JPEG that is decoded at a reduced size, as for `load_image`.
 
         Raises:
             UnreadableImageError: if the image cannot be decoded. The message names it.
@@ -69,7 +70,7 @@ class LabelledImages(LabelledFiles):
             source = self.read(index)
         except UnreadableFileError as error:  # the row has no image
             raise UnreadableImageError(f"Cannot read the image {self.path(index)}: {error}") from error
-        return load_image(source, self.path(index), shrink)
+        return load_image(source, self.path(index), shrink, least_side=least_side)
 
     def check(self, index: int) -> None:
         """Check that image `index` has a valid label and can be decoded.

@@ -56,7 +56,11 @@ class UnreadableImageError(UnreadableFileError):
 
 
 def load_image(
-    source: ImageSource, name: str | None = None, shrink: bool = False, background: tuple[int, int, int] = WHITE
+    source: ImageSource,
+    name: str | None = None,
+    shrink: bool = False,
+    background: tuple[int, int, int] = WHITE,
+    least_side: int | None = None,
 ) -> Image.Image:
     """Decode an image to RGB and apply its EXIF orientation.
 
@@ -67,6 +71,8 @@ def load_image(
         name: name of the image in error messages. Default: the path of the file, or the kind of source.
         shrink: whether to decode a JPEG at an eighth of its size, to check quickly that it is readable to its end.
         background: RGB colour behind transparent pixels.
+        least_side: decode a JPEG at a half, a quarter or an eighth of its size, as long as both sides keep this number
+            of pixels. Default: at its size.
 
     Returns:
         An RGB image with 8 bits per channel. Transparent pixels are blended with the background. Of deeper pixels the
@@ -85,6 +91,8 @@ def load_image(
         with _open(source) as image:
             if shrink:
                 image.draft("RGB", (1, 1))
+            elif least_side is not None:
+                image.draft("RGB", (least_side, least_side))
             image.load()
             # In place, because a copy of the largest readable image takes 340 MiB.
             ImageOps.exif_transpose(image, in_place=True)

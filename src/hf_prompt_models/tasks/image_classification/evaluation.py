@@ -23,6 +23,7 @@ def evaluate_images(
     batch_size: int,
     num_workers: int = 0,
     on_unreadable: str = "refuse",
+    reduced_jpeg: bool = False,
 ) -> dict[str, Tested]:
     """Test image classifiers, and return scores, `accuracy` and `mean_class_accuracy`, by seed.
 
@@ -32,13 +33,14 @@ def evaluate_images(
         batch_size: Number of images per batch.
         num_workers: Number of processes that load images.
         on_unreadable: "skip" leaves out images that cannot be read.
+        reduced_jpeg: As for `ImageDataset`.
     """
 
     def run(test: LabelledImages) -> dict[str, Tested]:
         tested: dict[str, Tested] = {}
         features, is_chosen, dtype = None, False, None
         for seed, model, processor, images in models.load(AutoModelForImageClassification, test):
-            dataset = ImageDataset(images, processor.image_processor)
+            dataset = ImageDataset(images, processor.image_processor, reduced_jpeg)
             if not is_chosen:  # once for all seeds
                 dtype = choose_image_dtype(model, models.feature_dtype, image_encoder(model), dataset)
                 is_chosen = True

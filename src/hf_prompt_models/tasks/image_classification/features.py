@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import AugmentedViewDataset, FeatureDataset, ImageDataset, ViewFeatureDataset
+from hf_prompt_models.data.images.normalization import normalized_on_device
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.training.feature_cache import compute_features
 from hf_prompt_models.utils.loading import load_batches
@@ -27,8 +28,13 @@ def compute_image_features(
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
     """
+    dataset, prepare = normalized_on_device(dataset, model.device)
     encode = image_encoder(model)
-    return compute_features(encode, dataset, "image_embeds", batch_size, device=model.device, **settings)
+
+    def prepared(**inputs: torch.Tensor) -> torch.Tensor:
+        return encode(**prepare(inputs))
+
+    return compute_features(prepared, dataset, "image_embeds", batch_size, device=model.device, **settings)
 
 
 def image_encoder(model: ClipPromptModel) -> Callable[..., torch.Tensor]:
@@ -75,12 +81,13 @@ def image_logits(
         num_workers: Number of processes that load images.
         progress: Whether to show a progress bar.
     """
+    dataset, prepare = normalized_on_device(dataset, model.device)
     batches = load_batches(dataset, batch_size, model.device, num_workers)
     count = math.ceil(len(dataset) / batch_size)
     logits = []
     for batch in tqdm(batches, desc="Testing", total=count, leave=False, disable=not progress):
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        logits.append(model(**inputs).logits.cpu())
+        batch.pop("labels")
+        logits.append(model(**prepare(batch)).logits.cpu())
     return torch.cat(logits).numpy()
 
 

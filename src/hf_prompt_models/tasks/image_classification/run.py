@@ -8,7 +8,12 @@ import numpy as np
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
-from hf_prompt_models.data.images.dataset import AugmentedImageDataset, AugmentedViewDataset
+from hf_prompt_models.data.images.dataset import (
+    AugmentedImageDataset,
+    AugmentedViewDataset,
+    ImageDataset,
+    resized_side,
+)
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.modeling_clip_utils import EnsemblePromptModel
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
@@ -124,6 +129,14 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         """Return metrics for the Trainer's own evaluations."""
         return classification_metrics(prediction.predictions.argmax(axis=-1), prediction.label_ids)
 
+    def results(self) -> dict[str, Any]:
+        """Return the content of `results.json` before the first seed."""
+        return super().results() | {"reduced_jpeg": self.arguments.data.reduced_jpeg}
+
+    def record(self, seed: int) -> dict[str, Any]:
+        """Return the values that identify a seed's run."""
+        return super().record(seed) | {"reduced_jpeg": self.arguments.data.reduced_jpeg}
+
     def ways_to_shorten(self, model: Any, dataset: Dataset) -> list[str]:
         """Return sentences about flags that would shorten the run."""
         settings = self.settings
@@ -131,7 +144,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
         """Return the training data of a seed, or its features if they are the same in every epoch."""
-        dataset = self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed)
+        dataset = self._reduced(self.recipe.build_train_dataset(self.arguments.method, sample, self.processor, seed))
         if isinstance(dataset, AugmentedImageDataset) and not isinstance(dataset, AugmentedViewDataset):
             return dataset
         return self.stored_features(model.to(self.settings.device), dataset)
@@ -165,7 +178,13 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def test_images(self, role: str) -> Any:
         """Return the dataset of a test set."""
-        return self.recipe.build_test_dataset(self.tests[role].images, self.processor)
+        return self._reduced(self.recipe.build_test_dataset(self.tests[role].images, self.processor))
+
+    def _reduced(self, dataset: Any) -> Any:
+        """Return a dataset, with JPEGs decoded at a reduced size if it has no random crops and the flag is given."""
+        if self.arguments.data.reduced_jpeg and isinstance(dataset, ImageDataset):
+            dataset.least_side = resized_side(self.processor.image_processor)
+        return dataset
 
     def stored_features(self, model: Any, dataset: Any) -> Any:
         """Return the features of a dataset's images or views under a model's image tower, from the cache if known."""

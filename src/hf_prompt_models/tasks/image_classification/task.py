@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import AutoModelForImageClassification, Pipeline
+from transformers.hf_argparser import string_to_bool
 
 from hf_prompt_models.data.images.files import ImageFiles, list_images, readable_images
 from hf_prompt_models.data.images.labelled import read_labelled_images
@@ -89,6 +90,15 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
             choices=PUBLISHED_DATASETS,
             help="published dataset whose class folders --test_dir holds; sets the class names",
         )
+        parser.add_argument(
+            "--reduced_jpeg",
+            type=string_to_bool,
+            nargs="?",
+            const=True,
+            default=False,
+            metavar="true|false",
+            help="decode JPEGs at a reduced size, as for `hf-prompt train`",
+        )
         add_class_prompts_argument(parser, "sentences about the classes of a zero-shot model, with --set_classes")
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -103,7 +113,12 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
             images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])
         images = renamed(images, arguments.class_names).readable(arguments.on_unreadable)
         return evaluate_images(
-            models, images, arguments.batch_size or 100, arguments.num_workers, arguments.on_unreadable
+            models,
+            images,
+            arguments.batch_size or 100,
+            arguments.num_workers,
+            arguments.on_unreadable,
+            arguments.reduced_jpeg,
         )
 
 

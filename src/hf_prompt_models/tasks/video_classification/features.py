@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import FeatureDataset
+from hf_prompt_models.data.images.normalization import Prepare, normalized_on_device
 from hf_prompt_models.metrics.classification import mean_average_precision, top_k_accuracy
 from hf_prompt_models.tasks.classification.scores import classification_metrics
 from hf_prompt_models.training.feature_cache import compute_features
@@ -33,8 +34,13 @@ def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
     """
+    dataset, prepare = normalized_on_device(dataset, model.device)
     encode = frame_encoder(model)
-    return compute_features(encode, dataset, "frame_embeds", batch_size, device=model.device, **settings)
+
+    def prepared(**inputs: torch.Tensor) -> torch.Tensor:
+        return encode(**prepare(inputs))
+
+    return compute_features(prepared, dataset, "frame_embeds", batch_size, device=model.device, **settings)
 
 
 def frame_encoder(model: Any) -> Callable[..., torch.Tensor]:
@@ -66,11 +72,14 @@ def class_probabilities(
     """
     model.eval()
     from_features = isinstance(dataset, FeatureDataset)
+    prepare: Prepare = dict
+    if not from_features:
+        dataset, prepare = normalized_on_device(dataset, model.device)
     batches = load_batches(dataset, batch_size, model.device, 0 if from_features else num_workers)
     count = math.ceil(len(dataset) / batch_size)
     probabilities = []
     for batch in tqdm(batches, desc="Testing", total=count, leave=False, disable=not progress):
-        (name, inputs), *_ = ((name, value) for name, value in batch.items() if name != "labels")
+        (name, inputs), *_ = ((name, value) for name, value in prepare(batch).items() if name != "labels")
         inputs = inputs if from_features else inputs.to(model.clip.dtype)
         has_views = inputs.dim() == (4 if from_features else 6)
         logits = model(**{name: inputs.flatten(0, 1) if has_views else inputs}).logits
