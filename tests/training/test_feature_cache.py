@@ -40,7 +40,7 @@ class CountedModel:
 
     def __init__(self, model: ClipZeroShotForImageClassification):
         self.model = model
-        self.device = model.device
+        self.device, self.image_dtype = model.device, model.image_dtype
         self.seen = 0
 
     def encode_images(self, pixel_values: torch.Tensor):

@@ -4,7 +4,7 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from hf_prompt_models.training.callbacks import progress
-from hf_prompt_models.training.callbacks.progress import PaceCallback, in_words
+from hf_prompt_models.training.callbacks.progress import FeaturePace, PaceCallback, in_words
 
 
 class Clock:
@@ -64,6 +64,22 @@ def test_all_seeds_count(capsys, monkeypatch) -> None:
 def test_a_resumed_run_counts_the_steps_that_are_left(capsys, monkeypatch) -> None:
     (line,) = printed(2, 105, capsys, monkeypatch, began=50)
     assert line == "About 2 min left for the remaining 50 steps of this seed."
+
+
+@pytest.mark.parametrize(
+    ("per_batch", "line"), [(63, None), (80, "About 12 min left to compute the features of 900 items.")]
+)
+def test_features_that_take_more_than_ten_minutes_are_reported(
+    per_batch: float, line: str | None, capsys, monkeypatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    pace = FeaturePace(1200, ["--bf16 true computes in bfloat16."])
+    for number in range(12):
+        clock.now += 500 if number == 0 else per_batch
+        pace.update(100)
+    expected = [] if line is None else [line, "To shorten a run like this:", "  --bf16 true computes in bfloat16."]
+    assert capsys.readouterr().err.splitlines() == expected
 
 
 def test_durations_are_rounded() -> None:

@@ -39,7 +39,7 @@ class Numbers(Dataset):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_are_complete_and_in_order(num_workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "num_cores", lambda: 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     batches = load_batches(Numbers(10), 4, torch.device("cpu"), num_workers)
     assert [batch["x"].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 

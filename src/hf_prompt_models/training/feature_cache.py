@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.dataset import FeatureDataset
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.training.callbacks.progress import FeaturePace
 from hf_prompt_models.utils.distributed import num_processes, process_index, wait_for_all
 from hf_prompt_models.utils.files import (
     SECONDS_TO_WRITE,
@@ -197,6 +198,7 @@ def compute_features(
     progress: bool = True,
     cache: FeatureCache | None = None,
     device: torch.device | str = "cpu",
+    advice: Sequence[str] = (),
 ) -> FeatureDataset:
     """Return the features of each item of a dataset under a frozen tower, computed once.
 
@@ -211,6 +213,7 @@ def compute_features(
         cache: the cache in which features are looked up and stored. Of several processes, each computes a part and
             reads the rest from the cache; without a cache, each process computes all features.
         device: device of the model, to which batches are moved.
+        advice: sentences about flags that would shorten the computation, printed if it takes long.
     """
     device = torch.device(device)
     computed: list[torch.Tensor] = []
@@ -228,12 +231,13 @@ def compute_features(
         if not missing:
             return
         waiting: list[torch.Tensor] = []
-        done = 0
+        done, pace = 0, FeaturePace(len(missing), advice)
         with tqdm(total=len(missing), desc=f"Features ({name})", leave=False, disable=not progress) as bar:
             for batch in load_batches(Subset(dataset, missing), batch_size, device, num_workers):
                 batch.pop("labels")
                 waiting.append(encode(**batch).float().cpu())
                 bar.update(len(waiting[-1]))
+                pace.update(len(waiting[-1]))
                 done += len(waiting[-1])
                 if (cache and sum(map(len, waiting)) >= CACHED_AT_A_TIME) or done == len(missing):
                     features = torch.cat(waiting)

@@ -43,9 +43,9 @@ def load_batches(
 ) -> Iterator[Any]:
     """Yield the batches of a dataset in its order, on the device.
 
-    With processes, batches are decoded while the model computes. Without processes, threads decode the items of a
-    batch: on the CPU when it is needed, because the model and the decoding would otherwise compete for the cores; with
-    an accelerator up to `BATCHES_AHEAD` batches ahead.
+    With processes, batches are decoded while the model computes. Without processes, as many threads as torch uses
+    decode the items of a batch: on the CPU when it is needed, because the model and the decoding would otherwise
+    compete for the cores; with an accelerator up to `BATCHES_AHEAD` batches ahead.
 
     Args:
         dataset: map-style dataset. Its items are read by several threads if `num_workers` is 0.
@@ -56,7 +56,7 @@ def load_batches(
     """
     on_cpu = device.type == "cpu"
     if num_workers == 0:
-        dataset = ReadByThreads(dataset, num_cores())
+        dataset = ReadByThreads(dataset, torch.get_num_threads())
     loader = DataLoader(
         dataset,
         batch_size=batch_size,

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from hf_prompt_cli.main import main
-from hf_prompt_models.data.images.dataset import ImageDataset
+from hf_prompt_models.data.images.dataset import AugmentedViewDataset, ImageDataset
 from hf_prompt_models.data.images.labelled import read_labelled_images
 from hf_prompt_models.modeling_two_tower_utils import TwoTowerModel
-from hf_prompt_models.tasks.image_classification.advice import ways_to_shorten
+from hf_prompt_models.tasks.image_classification.advice import ways_to_shorten, ways_to_shorten_features
 from hf_prompt_models.tasks.image_classification.features import compute_image_features
 from hf_prompt_models.training.feature_cache import open_feature_cache
 from tests.pictures import write_pictures
@@ -168,3 +168,7 @@ def test_a_long_run_names_the_flags_that_shorten_it(modern_clip: Path, data: Pat
     assert flags(features, False) == ["--bf16", "feature_adapter"]
     adapter = FeatureAdapterForImageClassification.from_backbone(modern_clip, ["cat", "dog"])
     assert flags(features, True, adapter) == []
+    views = AugmentedViewDataset(4, images.images, images.image_processor)
+    assert [way.split()[0] for way in ways_to_shorten_features(model, views)] == ["--bf16", "--augmented_views"]
+    model.image_dtype = torch.bfloat16
+    assert ways_to_shorten_features(model, images) == []

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from hf_prompt_models.data.images.dataset import FeatureDataset, ViewFeatureDataset
+from hf_prompt_models.data.images.dataset import AugmentedViewDataset, FeatureDataset, ViewFeatureDataset
 from hf_prompt_models.utils.precision import has_native_bfloat16
 
 
 SUGGESTED_VIEWS = 8
+BFLOAT16 = "--bf16 true computes in bfloat16, for which this processor has instructions."
 
 
 def ways_to_shorten(model: Any, dataset: Dataset, method: Any, bf16: bool, device: torch.device) -> list[str]:
@@ -31,9 +32,24 @@ def ways_to_shorten(model: Any, dataset: Dataset, method: Any, bf16: bool, devic
             "image instead of in every step."
         )
     if not bf16 and has_native_bfloat16(device):
-        ways.append("--bf16 true computes in bfloat16, for which this processor has instructions.")
+        ways.append(BFLOAT16)
     if not model.fits_features:
         ways.append("`hf-prompt train feature_adapter` trains a head on stored features, in seconds.")
+    return ways
+
+
+def ways_to_shorten_features(model: Any, dataset: Dataset) -> list[str]:
+    """Return sentences about flags that would shorten the computation of image features.
+
+    Args:
+        model: The model with the image tower.
+        dataset: The images or views.
+    """
+    ways = []
+    if model.image_dtype is None and has_native_bfloat16(model.device):
+        ways.append(BFLOAT16)
+    if isinstance(dataset, AugmentedViewDataset) and dataset.num_views > 1:
+        ways.append(f"--augmented_views with fewer than {dataset.num_views} views of each image.")
     return ways
 
 

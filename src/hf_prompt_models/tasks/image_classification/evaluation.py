@@ -38,12 +38,11 @@ def evaluate_images(
 
     def run(test: LabelledImages) -> dict[str, Tested]:
         tested: dict[str, Tested] = {}
-        features, is_chosen, dtype = None, False, None
+        features, dtype = None, None
         for seed, model, processor, images in models.load(AutoModelForImageClassification, test):
             dataset = ImageDataset(images, processor.image_processor, reduced_jpeg)
-            if not is_chosen:  # once for all seeds
+            if not tested:  # the choice for the first seed applies to all
                 dtype = choose_image_dtype(model, models.feature_dtype, image_encoder(model), dataset)
-                is_chosen = True
             model.image_dtype = dtype
             if not model.has_fixed_image_features:
                 logits = image_logits(model, dataset, batch_size, num_workers, progress=False)

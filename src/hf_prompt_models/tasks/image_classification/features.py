@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from hf_prompt_models.data.images.dataset import AugmentedViewDataset, FeatureDataset, ImageDataset, ViewFeatureDataset
 from hf_prompt_models.data.images.normalization import normalized_on_device
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
+from hf_prompt_models.tasks.image_classification.advice import ways_to_shorten_features
 from hf_prompt_models.training.feature_cache import compute_features
 from hf_prompt_models.utils.loading import load_batches
 
@@ -28,13 +29,15 @@ def compute_image_features(
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
     """
+    advice = ways_to_shorten_features(model, dataset)
     dataset, prepare = normalized_on_device(dataset, model.device)
     encode = image_encoder(model)
 
     def prepared(**inputs: torch.Tensor) -> torch.Tensor:
         return encode(**prepare(inputs))
 
-    return compute_features(prepared, dataset, "image_embeds", batch_size, device=model.device, **settings)
+    settings |= {"device": model.device, "advice": advice}
+    return compute_features(prepared, dataset, "image_embeds", batch_size, **settings)
 
 
 def image_encoder(model: ClipPromptModel) -> Callable[..., torch.Tensor]:

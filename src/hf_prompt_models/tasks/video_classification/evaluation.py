@@ -49,13 +49,12 @@ def evaluate_videos(
 
     def run(test: LabelledVideos) -> dict[str, Tested]:
         tested: dict[str, Tested] = {}
-        features, is_chosen, dtype = None, False, None
+        features, dtype = None, None
         for seed, model, processor, videos in models.load(AutoModelForVideoClassification, test):
             dataset = views(videos, model, processor)
             labels = dataset.labels.numpy()
-            if not is_chosen:  # once for all seeds
+            if not tested:  # the choice for the first seed applies to all
                 dtype = choose_image_dtype(model, models.feature_dtype, frame_encoder(model), dataset)
-                is_chosen = True
             model.image_dtype = dtype
             if has_frozen_frames(model.config):  # all seeds share the features
                 if features is None:

@@ -71,6 +71,43 @@ class PaceCallback(TrainerCallback):
         return lines
 
 
+class FeaturePace:
+    """Prints, after the first batches, how long the computation of features takes if it takes long.
+
+    Args:
+        total: number of items.
+        advice: sentences about flags that would shorten it.
+    """
+
+    BATCHES = 3
+
+    def __init__(self, total: int, advice: Sequence[str] = ()):
+        self.total, self.advice = total, advice
+        self._batches = self._done = self._first = 0
+        self._began = 0.0
+
+    def update(self, items: int) -> None:
+        """Count the items of a batch whose features are computed.
+
+        Args:
+            items: number of items.
+        """
+        self._batches += 1
+        self._done += items
+        if self._batches == 1:  # the first batch also starts the loading
+            self._first, self._began = self._done, time.monotonic()
+        if self._batches != self.BATCHES:
+            return
+        seconds = (self.total - self._done) * (time.monotonic() - self._began) / (self._done - self._first)
+        if seconds <= LONG_SECONDS:
+            return
+        lines = [f"About {in_words(seconds)} left to compute the features of {self.total - self._done} items."]
+        if self.advice:
+            lines += ["To shorten a run like this:", *(f"  {sentence}" for sentence in self.advice)]
+        for line in lines:
+            tqdm.write(line, file=sys.stderr)
+
+
 def in_words(seconds: float) -> str:
     """Return a rounded duration such as "40 s", "12 min" or "3.5 h"."""
     if seconds < 90:
