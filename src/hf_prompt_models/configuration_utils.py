@@ -1,5 +1,6 @@
 """Base class of the configurations of all prompt methods."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -126,6 +127,26 @@ class PromptConfig(PreTrainedConfig):
     def class_names(self) -> list[str]:
         """Class names in the order of their indices; names may repeat."""
         return [self.id2label[index] for index in range(len(self.id2label))]
+
+
+@strict
+class ClassifierConfig(PromptConfig):
+    r"""Base class of the configurations of methods that classify images or videos.
+
+    Attributes:
+        calibration_temperature (`float`, *optional*, defaults to 1.0):
+            Number that the logits are divided by, so that their softmax is well calibrated (temperature scaling, arXiv
+            1706.04599). It is fitted after training, on held-out images, and is not the temperature of the backbone,
+            which training uses. It belongs to the classes of the model: `set_classes` resets it.
+    """
+
+    calibration_temperature: float = 1.0
+
+    def validate_calibration(self) -> None:
+        """Check the temperature; `@strict` calls this method."""
+        temperature = self.calibration_temperature
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"Expected calibration_temperature to be a number above 0, got {temperature}.")
 
 
 def class_fields(class_names: Sequence[str]) -> dict[str, Any]:

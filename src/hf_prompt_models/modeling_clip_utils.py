@@ -35,7 +35,7 @@ class ClipClassifierOutput(ModelOutput):
     Args:
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): loss of the method, if labels were given.
         logits (`torch.FloatTensor` of shape `(batch, classes)`): cosine similarities times the backbone's temperature,
-            plus the bias of a SigLIP.
+            plus the bias of a SigLIP, divided by `config.calibration_temperature`.
         image_embeds (`torch.FloatTensor` of shape `(batch, dim)`): image features, L2-normalised.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*): hidden states of the image tower, with
             `output_hidden_states=True`: the embedded patches, then the output of each layer, of shape `(batch, tokens,
@@ -127,6 +127,7 @@ class ClipPromptModel(TextPromptModel):
         if labels is not None:
             terms = self.loss_terms(logits, labels, images, text_embeds, pixel_values)
             loss = weighted_sum(terms, self.loss_weights())
+        logits = self.calibrated(logits)  # not in the loss, which stays that of the method
         output = ClipClassifierOutput(loss, logits, image_embeds, images.hidden_states, images.attentions)
         # Not fields: fields are items, and pipelines and the Trainer expect one value per image in each item.
         output.text_embeds = text_embeds
@@ -217,7 +218,7 @@ class TemplatePromptModel(TextPromptModel):
         templates = check_templates(self.config.templates if templates is None else templates)
         tokenizer = self._tokenizer_or_own(tokenizer)
         self.config.update(self._tokenized_classes(class_names, templates, tokenizer, self.config.clip_config))
-        self._prompted_classes = self._named_classes()
+        self._note_classes()
 
     @property
     def context(self) -> None:
@@ -321,7 +322,7 @@ class EnsemblePromptModel(TemplatePromptModel):
         self.config.update(
             self._ensemble_fields(class_names, templates, sentences, tokenizer, self.config.clip_config)
         )
-        self._prompted_classes = self._named_classes()
+        self._note_classes()
 
     def prompt_means(self, prompt_features: torch.Tensor, normalize: bool = True) -> torch.Tensor:
         """Return the mean of the features of each class's prompts, (classes, dim), which is not normalised.

@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 
-from hf_prompt_models.configuration_utils import PromptConfig, class_fields, ids_from_string, ids_to_string
+from hf_prompt_models.configuration_utils import ClassifierConfig, class_fields, ids_from_string, ids_to_string
 from hf_prompt_models.modeling_clip_utils import ClipPromptModel
 from hf_prompt_models.modeling_text_prompt_utils import same_tensors
 from hf_prompt_models.modeling_utils import at_least_float32
@@ -29,7 +29,7 @@ from hf_prompt_models.prompts.templates import PLACEHOLDER, fill_template
 
 
 @strict
-class ContextPromptConfig(PromptConfig):
+class ContextPromptConfig(ClassifierConfig):
     r"""Base class of the configurations of methods with a learned context before each class name.
 
     Attributes:
@@ -173,7 +173,7 @@ class ContextPromptModel(ClipPromptModel):
             ValueError: if a name is empty or does not fit the text tower.
         """
         self.config.update(self._tokenize_classes(self.config, class_names, self._tokenizer_or_own(tokenizer)))
-        self._prompted_classes = self._named_classes()
+        self._note_classes()
 
     @property
     def needs_class_token(self) -> bool:

@@ -1,5 +1,6 @@
 """Base class of methods that encode prompts with the text tower of a CLIP-like backbone: encoding and caching."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from hf_prompt_models.prompts.text_encoding import encode_prompts, run_prompts_a
 from hf_prompt_models.utils.forward_options import asks_for_states, captured, forward_options
 
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINTED_CHUNK_SIZE = 64
 """Default number of prompts to encode at a time with gradient checkpointing."""
 
@@ -53,6 +56,17 @@ class TextPromptModel(TwoTowerModel):
     def _named_classes(self) -> tuple[Any, ...]:
         """Return the names that the prompts in the configuration were made from."""
         return (dict(self.config.id2label),)
+
+    def _note_classes(self) -> None:
+        """Note the names of new prompts, and reset a calibration that was fitted for other ones."""
+        named, config = self._named_classes(), self.config
+        if named != self._prompted_classes and config.calibration_temperature != 1.0:
+            logger.warning(
+                f"calibration_temperature {config.calibration_temperature:.4g} was fitted for other classes or "
+                "prompts and is reset to 1. Probabilities of the new ones are not calibrated."
+            )
+            config.calibration_temperature = 1.0
+        self._prompted_classes = named
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """Save a checkpoint, as every model of a prompt method does.
@@ -141,6 +155,15 @@ class TextPromptModel(TwoTowerModel):
     def vocab_size(self) -> int:
         """Vocabulary size of the text tower, which is also the first id of context vectors."""
         return self.token_embedding.num_embeddings
+
+    def calibrated(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits divided by `config.calibration_temperature`, as `forward` returns them.
+
+        Args:
+            logits: (batch, classes)
+        """
+        temperature = self.config.calibration_temperature
+        return logits if temperature == 1.0 else logits / temperature
 
     # -- features ----------------------------------------------------------------------------------------------------
 

@@ -92,8 +92,8 @@ def evaluate(named: argparse.Namespace, argv: Sequence[str]) -> None:
 
 def written_files(arguments: argparse.Namespace, seeds: Mapping[str, Path]) -> list[Path]:
     """Return the files that a test wrote; with several seeds, each has its own predictions."""
-    named = (arguments.json, vars(arguments).get("confusion_matrix"))
-    files = [Path(file) for file in named if file is not None]
+    flags = ("json", "confusion_matrix", "reliability_plot")
+    files = [Path(file) for flag in flags if (file := vars(arguments).get(flag)) is not None]
     if arguments.predictions is None:
         return files
     return [*(predictions_file(arguments.predictions, seed, seeds) for seed in seeds), *files]

@@ -124,7 +124,8 @@ class ImageClassifier:
                 rows = [side.logits(picture.inputs, names) for picture in pictures]
                 tables.append(torch.cat(rows).softmax(dim=-1).tolist())
                 continue
-            tables.append(self.model.class_logits(embeds, side.features(names)).softmax(dim=-1).tolist())
+            logits = side.calibrated(self.model.class_logits(embeds, side.features(names)), names)
+            tables.append(logits.softmax(dim=-1).tolist())
         return [
             [Series(name, row) for name, row in zip(self.series_names, rows, strict=True)]
             for rows in zip(*tables, strict=True)

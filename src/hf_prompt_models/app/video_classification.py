@@ -78,7 +78,7 @@ class VideoClassifier:
     @torch.inference_mode()
     def classify(self, clip: Clip, names: Sequence[str]) -> list[float]:
         """Return the class probabilities: sigmoid for multi-label models, softmax otherwise."""
-        logits = self.model.class_logits(clip.embeds, self._side.features(names))[0]
+        logits = self._side.calibrated(self.model.class_logits(clip.embeds, self._side.features(names)), names)[0]
         several = self.model.config.problem_type == "multi_label_classification"
         return (logits.sigmoid() if several else logits.softmax(dim=-1)).tolist()
 

@@ -309,6 +309,21 @@ def natural(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """Parse a number from 0 to 1; used as the type of a flag.
+
+    Raises:
+        argparse.ArgumentTypeError: For other text.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}") from None
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, such as 0.6, got {text}")
+    return number
+
+
 def output_file(name: str) -> str:
     """Return the name of a file to write; used as the type of a flag.
 

@@ -103,6 +103,9 @@ class TextSide:
         self._processor = processor
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()
+        self._own_names = model.config.class_names
+        self._temperature = model.config.calibration_temperature
+        model.config.calibration_temperature = 1.0  # applied by `calibrated`, because the classes of the model change
         if names:
             self.features(names)
 
@@ -123,7 +126,16 @@ class TextSide:
         with self._lock:
             if list(names) != self._model.config.class_names:
                 self._model.set_classes(names, tokenizer=self._processor)
-            return self._model(**inputs).logits
+            return self.calibrated(self._model(**inputs).logits, names)
+
+    def calibrated(self, logits: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
+        """Return logits divided by the model's calibration temperature if the classes are those of the saved model.
+
+        Args:
+            logits: (batch, classes), which are not calibrated.
+            names: class names.
+        """
+        return logits / self._temperature if list(names) == self._own_names else logits
 
     @torch.inference_mode()
     def features(self, names: Sequence[str]) -> torch.Tensor:

@@ -38,7 +38,8 @@ class ActionClipOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`, *optional*): bidirectional KL divergence, if labels were given.
         logits (`torch.FloatTensor` of shape `(batch, classes)`, *optional*): class logits in eval mode: the logarithm
             of the mean probability over the templates, so that softmax returns that mean. For multi-label
-            classification they are its log-odds, so that the sigmoid returns it.
+            classification they are its log-odds, so that the sigmoid returns it. They are divided by
+            `config.calibration_temperature`.
         video_embeds (`torch.FloatTensor` of shape `(batch, dim)`): video features, L2-normalised.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*): hidden states of the image tower, with
             `output_hidden_states=True`: the embedded patches, then the output of each layer, of shape `(batch *
@@ -350,7 +351,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         else:
             text_embeds = self._text_embeds()
             with torch.autocast(video_embeds.device.type, enabled=False):
-                logits = self.class_logits(video_embeds, text_embeds)
+                logits = self.calibrated(self.class_logits(video_embeds, text_embeds))
                 if labels is not None:
                     loss = self._mean_loss(video_embeds, text_embeds, labels)
         output = ActionClipOutput(loss, logits, video_embeds, videos.hidden_states, videos.attentions)

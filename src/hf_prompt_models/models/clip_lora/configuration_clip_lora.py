@@ -7,14 +7,14 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.configuration_utils import ClassifierConfig
 
 
 Encoder = Literal["vision", "text", "both"]
 
 
 @strict
-class ClipLoraConfig(PromptConfig):
+class ClipLoraConfig(ClassifierConfig):
     r"""Configuration of [`ClipLoraForImageClassification`] (CLIP-LoRA, arXiv 2405.18541).
 
     Attributes:

@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.configuration_utils import ClassifierConfig
 
 
 @strict
-class ClipZeroShotConfig(PromptConfig):
+class ClipZeroShotConfig(ClassifierConfig):
     r"""Configuration of [`ClipZeroShotForImageClassification`].
 
     Attributes:

@@ -140,7 +140,7 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
             class_names, self._tokenizer_or_own(tokenizer), self.config.clip_config, self.config.n_ctx
         )
         self.config.update(fields)
-        self._prompted_classes = self._named_classes()
+        self._note_classes()
 
     @property
     def fixed_classes(self) -> str | None:

@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hf_prompt_models.configuration_utils import PromptConfig
+from hf_prompt_models.configuration_utils import ClassifierConfig
 
 
 AdapterType = Literal["clap", "linear", "lp++", "taskres", "tip_adapter", "tip_adapter_f", "clip_adapter", "prolip"]
@@ -41,7 +41,7 @@ def check_settings(
 
 
 @strict
-class FeatureAdapterConfig(PromptConfig):
+class FeatureAdapterConfig(ClassifierConfig):
     r"""Configuration of [`FeatureAdapterForImageClassification`].
 
     Attributes:

@@ -25,6 +25,7 @@ from hf_prompt_models.tasks.arguments import (
     fields_of,
     output_file,
     run_arguments,
+    share,
 )
 from hf_prompt_models.tasks.base import Entries, Task
 from hf_prompt_models.tasks.classification.arguments import (
@@ -190,6 +191,18 @@ class ClassificationTask(Task[RecipeT]):
             metavar="FILE",
             help="also write the confusion matrix as PNG; with several seeds, the sum over the seeds",
         )
+        parser.add_argument(
+            "--reliability_plot",
+            metavar="FILE",
+            help="also write a reliability diagram as PNG: the accuracy by the probability of the predicted class, "
+            "with the number of predictions; with several seeds, of all their predictions",
+        )
+        parser.add_argument(
+            "--min_score",
+            type=share,
+            help="also report how many predictions have at least this probability, from 0 to 1, and their accuracy, "
+            "as with `hf-prompt predict --min_score`",
+        )
 
     def evaluate(
         self, directories: Mapping[str, Path], recipe: RecipeT | None, arguments: argparse.Namespace
@@ -206,7 +219,7 @@ class ClassificationTask(Task[RecipeT]):
         )
         tested = self.test(models, arguments)
         write_tested(tested, arguments)
-        return results_of(tested, directories)
+        return results_of(tested, directories, arguments.min_score)
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
         """Return the text that `hf-prompt evaluate` prints."""
@@ -232,11 +245,17 @@ class ClassificationTask(Task[RecipeT]):
             help="hand-written prompts of a zero-shot classifier, as for `hf-prompt zero_shot`",
         )
         parser.add_argument(
+            "--min_score",
+            type=share,
+            help=f"smallest probability of an answer, from 0 to 1: for a {self.kind} whose best class is below it, "
+            "the answer is “I do not know”, with the best guess",
+        )
+        parser.add_argument(
             "--csv",
             metavar="FILE",
             type=output_file,
             help=f"write a table with the columns {self.kind}, rank, label, score: top_k rows per file, the best "
-            "class (rank 1) first",
+            "class (rank 1) first; with --min_score also the column known, 0 where the best score is below it",
         )
 
     def predict(self, directory: str, arguments: argparse.Namespace) -> Entries | str:

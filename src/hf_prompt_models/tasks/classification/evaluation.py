@@ -12,10 +12,11 @@ from transformers import AutoProcessor
 from hf_prompt_models.data.class_names_file import read_class_names_file
 from hf_prompt_models.data.labelled import Files, LabelledFiles
 from hf_prompt_models.metrics.classification import confusion_counts, mean_and_deviation
+from hf_prompt_models.tasks.classification.calibration.plot import plot_reliability
 from hf_prompt_models.tasks.classification.class_prompts import check_takes_sentences, read_sentences
 from hf_prompt_models.tasks.classification.predictions import write_predictions
 from hf_prompt_models.tasks.classification.protocols import TestSet
-from hf_prompt_models.tasks.classification.scores import guessing
+from hf_prompt_models.tasks.classification.scores import calibration_metrics, guessing
 from hf_prompt_models.tasks.classification.summary import shown_metrics
 from hf_prompt_models.training.plots import plot_confusion_matrix
 from hf_prompt_models.training.run_folder import predictions_file, seed_words
@@ -78,11 +79,13 @@ class Tested:
         files: Test data, labelled with the model's classes.
         scores: Scores of shape (files, classes).
         metrics: Metrics from 0 to 1, by name.
+        probabilities: Class probabilities of shape (files, classes).
     """
 
     files: LabelledFiles
     scores: np.ndarray
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
+    probabilities: np.ndarray
 
 
 def load_model(auto_class: Any, directory: str | Path, backbone: str | None = None) -> Any:
@@ -106,8 +109,16 @@ def renamed(files: Files, class_names: str | None) -> Files:
 
 
 def write_tested(tested: Mapping[str, Tested], arguments: argparse.Namespace) -> None:
-    """Write the confusion matrix and the predictions that the flags request."""
+    """Write the figures and the predictions that the flags request."""
     first = next(iter(tested.values())).files
+    if arguments.reliability_plot:
+        plot_reliability(
+            np.concatenate([each.probabilities for each in tested.values()]),
+            np.concatenate([each.files.labels for each in tested.values()]),
+            arguments.reliability_plot,
+            first.kind,
+            len(tested),
+        )
     if arguments.confusion_matrix:
         counts = [
             confusion_counts(each.scores.argmax(axis=-1), each.files.labels, len(first.class_names))
@@ -122,14 +133,28 @@ def write_tested(tested: Mapping[str, Tested], arguments: argparse.Namespace) ->
             write_predictions(predictions_file(arguments.predictions, seed, tested), sets, {"test": each.scores})
 
 
-def results_of(tested: Mapping[str, Tested], directories: Mapping[str, Path]) -> dict[str, Any]:
-    """Return what `hf-prompt evaluate --json` writes."""
+def results_of(
+    tested: Mapping[str, Tested], directories: Mapping[str, Path], min_score: float | None = None
+) -> dict[str, Any]:
+    """Return what `hf-prompt evaluate --json` writes.
+
+    Args:
+        tested: Results by seed.
+        directories: Folders of the models, by seed.
+        min_score: Smallest probability of an answer, if there is one.
+    """
     first = next(iter(tested.values())).files
+    trust = {
+        seed: {} if first.multi_label else calibration_metrics(each.probabilities, each.files.labels, min_score)
+        for seed, each in tested.items()
+    }
     return {
         "kind": first.kind,
         **guessing(first),
         "data": {"test": first.source, "classes": len(first.class_names), f"test_{first.kind}s": len(first)},
-        "seeds": {seed: each.metrics | {"model": str(directories[seed])} for seed, each in tested.items()},
+        "seeds": {
+            seed: each.metrics | trust[seed] | {"model": str(directories[seed])} for seed, each in tested.items()
+        },
         "accuracy": mean_and_deviation([each.metrics["accuracy"] for each in tested.values()]),
     }
 
@@ -148,4 +173,26 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
         lines.append(f"{seed_words(seed):<13} " + ", ".join(f"{TITLES[name]} {metrics[name]:.2%}" for name in shown))
     if len(results["seeds"]) > 1:
         lines.append(f"mean ± deviation  {results['accuracy']['mean']:.2%} ± {results['accuracy']['std']:.2%}")
+    for seed, metrics in results["seeds"].items():
+        of = "" if len(results["seeds"]) == 1 else f", {seed_words(seed)}"
+        lines += [line.format(of=of) for line in _trust(metrics, kind)]
     return "\n".join(lines)
+
+
+def _trust(metrics: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the lines about probabilities, with a field `{of}` for the seed."""
+    if "expected_calibration_error" not in metrics:  # several labels
+        return []
+    by_coverage = metrics["accuracy_at_coverage"]
+    shares = ", ".join(f"{float(coverage):.0%}: {accuracy:.2%}" for coverage, accuracy in by_coverage.items())
+    lines = [
+        f"expected calibration error{{of}}: {metrics['expected_calibration_error']:.2%}",
+        f"accuracy on the most confident {kind}s{{of}}: {shares}",
+    ]
+    if (answers := metrics.get("min_score")) is not None:
+        accuracy = answers["accuracy"]
+        right = "" if accuracy is None else f", of which {accuracy:.2%} are right"
+        lines.append(
+            f"answered with --min_score {answers['value']:g}{{of}}: {answers['coverage']:.2%} of the {kind}s{right}"
+        )
+    return lines

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hf_prompt_models.tasks.classification.base import ClassificationTask
 
 SUMMARY_CLASSES = 20
+UNKNOWN = "I do not know"
+"""Answer to files whose best score is below `--min_score`."""
 Predictions = Iterator[tuple[str, list[dict[str, Any]]]]
 """Type of predictions: files with their best classes as in `pipeline()`, dicts of `label` and `score`."""
 
@@ -71,18 +73,26 @@ def classify(
     bar = tqdm(results, total=len(files), desc="Predictions", leave=False, disable=not has_folders)
     skipped: list[UnreadableFileError] = []
     predictions = answered(files, bar, arguments.on_unreadable, skipped, kind)
+    least = arguments.min_score
     if arguments.csv:
-        predictions = kept_as_csv(predictions, arguments.csv, kind)
+        predictions = kept_as_csv(predictions, arguments.csv, kind, least)
     predictions = task.drawn(predictions, files, classifier, arguments)
     if arguments.json:
-        return [{kind: path, "predictions": classes} for path, classes in predictions]
+        return [{kind: path, **answer(classes, least), "predictions": classes} for path, classes in predictions]
     lines = []
     if has_folders:
-        lines.append(summarise(Counter(classes[0]["label"] for _, classes in predictions), kind))
+        found = Counter(best["label"] if is_known(best, least) else None for _, (best, *_) in predictions)
+        lines.append(summarise(found, kind, least))
     else:
+        unknown = 0
         for path, classes in list(predictions):
             lines.append(path)
+            if not is_known(classes[0], least):
+                unknown += 1
+                lines.append(f"  {UNKNOWN}: no score is at least {least:g}. Best guess{'es' * (len(classes) > 1)}:")
             lines += [f"  {entry['score']:7.2%}  {entry['label']}" for entry in classes]
+        if unknown and len(files) > 1:
+            lines.append(f"{UNKNOWN}: {unknown} of {len(files) - len(skipped)} {kind}s (--min_score {least:g})")
     if left_out := listed - len(files) + len(skipped):
         lines.append(f"Skipped {left_out} of {listed} {kind}s that cannot be read.")
     if arguments.csv:
@@ -203,7 +213,25 @@ def answered(
     report_skipped(kept, skipped, f"{kind}s")
 
 
-def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
+def is_known(best: dict[str, Any], min_score: float | None) -> bool:
+    """Return whether the score of the best class is that of an answer."""
+    return min_score is None or best["score"] >= min_score
+
+
+def answer(classes: Sequence[dict[str, Any]], min_score: float | None) -> dict[str, Any]:
+    """Return the fields `label` and `score` of the answer to a file, with the label `None` for “I do not know”.
+
+    Args:
+        classes: The best classes.
+        min_score: Smallest score of an answer. Without one there are no fields.
+    """
+    if min_score is None:
+        return {}
+    best = classes[0]
+    return {"label": best["label"] if is_known(best, min_score) else None, "score": best["score"]}
+
+
+def kept_as_csv(predictions: Predictions, path: str, kind: str, min_score: float | None = None) -> Predictions:
     """Yield the same predictions, and write them to a file."""
     with (
         replacing(path) as beside,
@@ -211,16 +239,28 @@ def kept_as_csv(predictions: Predictions, path: str, kind: str) -> Predictions:
         open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([kind, "rank", "label", "score"])
+        writer.writerow([kind, "rank", "label", "score", *([] if min_score is None else ["known"])])
         for name, classes in predictions:
-            writer.writerows([name, rank, entry["label"], entry["score"]] for rank, entry in enumerate(classes, 1))
+            known = [] if min_score is None else [int(is_known(classes[0], min_score))]
+            writer.writerows(
+                [name, rank, entry["label"], entry["score"], *known] for rank, entry in enumerate(classes, 1)
+            )
             yield name, classes
 
 
-def summarise(counts: Counter[str], kind: str) -> str:
-    """Return the number of files per class, most frequent first."""
+def summarise(counts: Counter[str | None], kind: str, min_score: float | None = None) -> str:
+    """Return the number of files per class, most frequent first.
+
+    Args:
+        counts: Number of files per class; `None` stands for “I do not know”, which comes last.
+        kind: "image" or "video".
+        min_score: Smallest score of an answer.
+    """
+    total, unknown = counts.total(), counts.pop(None, 0)
     shown, others = counts.most_common(SUMMARY_CLASSES), len(counts) - SUMMARY_CLASSES
-    lines = [f"  {count:7}  {count / counts.total():6.1%}  {label}" for label, count in shown]
+    lines = [f"  {count:7}  {count / total:6.1%}  {label}" for label, count in shown]
     if others > 0:
         lines.append(f"  and {counts.total() - sum(count for _, count in shown)} in {others} other classes")
-    return "\n".join([f"{counts.total()} {kind}s, by the best class:", *lines])
+    if min_score is not None:
+        lines.append(f"  {unknown:7}  {unknown / total:6.1%}  {UNKNOWN} (--min_score {min_score:g})")
+    return "\n".join([f"{total} {kind}s, by the best class:", *lines])

@@ -21,6 +21,7 @@ from hf_prompt_models.recipe_utils import ClassificationRecipe
 from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.base import Run
 from hf_prompt_models.tasks.cards import check_publishing
+from hf_prompt_models.tasks.classification.calibration.fitting import fit_calibration
 from hf_prompt_models.tasks.classification.predictions import confusion_matrix_file, write_predictions
 from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet, read_protocol
 from hf_prompt_models.tasks.classification.scores import guessing, least_recognised, summarise_seeds
@@ -90,6 +91,8 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.samples, self.tests = self._readable()
         self.examples = {seed: len(sample) for seed, sample in self.samples.items()}
         self.multi_label = self.first_test.images.multi_label
+        if few_shot.calibrate and self.multi_label:
+            raise ValueError("--calibrate true needs one label per video, but these have several. Remove the flag.")
         self.learning_rate_factors = recipe.learning_rate_factors(arguments.method)
         for seed, settings in training.items():
             # As in the released code, the last partial batch is dropped if each process has a complete one.
@@ -134,6 +137,14 @@ class ClassificationRun(Run, Generic[RecipeT]):
     @abstractmethod
     def score(self, model: Any, role: str) -> np.ndarray:
         """Return the scores of a model with the classes of the test set, of shape (examples, classes)."""
+
+    @abstractmethod
+    def score_files(self, model: Any, files: LabelledFiles) -> np.ndarray:
+        """Return the scores of a model on other files than test files, of shape (examples, classes)."""
+
+    @abstractmethod
+    def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the class probabilities of scores, of shape (examples, classes)."""
 
     @abstractmethod
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
@@ -209,9 +220,15 @@ class ClassificationRun(Run, Generic[RecipeT]):
             sample, file = self.samples[training.seed], Path(training.output_dir) / SAMPLE_FILE
             write_few_shot_sample(file, sample, range(len(sample)), self.arguments.data.shots, training.seed)
 
-    def build_trainer(self, training: TrainingArguments) -> PromptTrainer:
-        """Return the trainer of a seed, with a new model."""
-        sample = self.samples[training.seed]
+    def build_trainer(self, training: TrainingArguments, sample: LabelledFiles | None = None) -> PromptTrainer:
+        """Return the trainer of a seed, with a new model.
+
+        Args:
+            training: Training arguments of the seed.
+            sample: Training data. Default: that of the seed.
+        """
+        if sample is None:
+            sample = self.samples[training.seed]
         with loaded_backbones(self.shared.backbones):
             model = self._new_model(sample.class_names)
         dataset = self.train_dataset(model, sample, training.seed)
@@ -243,7 +260,9 @@ class ClassificationRun(Run, Generic[RecipeT]):
         model: Any = trainer.model
         model.eval()
         is_main, seed = trainer.args.process_index == 0, trainer.args.seed
-        saved = {}
+        saved: dict[str, Any] = {}
+        calibration = self._calibrate(model, trainer.args) if self.arguments.data.calibrate else {}
+        temperature = model.config.calibration_temperature
         if is_main:
             model.save_pretrained(directory)
             saved = {"bytes": saved_bytes(directory)}
@@ -270,7 +289,16 @@ class ClassificationRun(Run, Generic[RecipeT]):
         if is_main:
             write_predictions(directory / PREDICTIONS_FILE, self.tests, scores)
         self._set_classes(model, self.first_test)  # back to the classes that it was trained on
-        return next(iter(tested.values())) | {"tests": tested} | saved
+        model.config.calibration_temperature = temperature
+        return next(iter(tested.values())) | {"tests": tested} | saved | calibration
+
+    def _calibrate(self, model: Any, training: TrainingArguments) -> dict[str, Any]:
+        """Set the calibration temperature of a trained model, and return the entries of the results about it."""
+        calibration = fit_calibration(self, training)
+        if calibration is None:
+            return {"calibration": None}
+        model.config.calibration_temperature = calibration.temperature
+        return {"calibration": calibration.as_results()}
 
     def summarise(self, results: dict[str, Any]) -> None:
         """Add the means over the seeds so far to the results."""

@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 
 from hf_prompt_models.data.labelled import LabelledFiles
-from hf_prompt_models.metrics.classification import accuracy, harmonic_mean, mean_and_deviation, mean_class_accuracy
+from hf_prompt_models.metrics.classification import (
+    accuracy,
+    accuracy_at_coverage,
+    expected_calibration_error,
+    harmonic_mean,
+    mean_and_deviation,
+    mean_class_accuracy,
+    selective_accuracy,
+)
 from hf_prompt_models.metrics.guessing import chance_of_classes, most_frequent_class
 
 
@@ -15,6 +23,33 @@ def classification_metrics(predictions: np.ndarray, references: Any) -> dict[str
         "accuracy": accuracy(predictions, references),
         "mean_class_accuracy": mean_class_accuracy(predictions, references),
     }
+
+
+COVERAGES = (0.5, 0.8, 0.9, 1.0)
+"""Shares of the examples whose accuracy `hf-prompt evaluate` reports, most confident first."""
+
+
+def calibration_metrics(probabilities: np.ndarray, references: Any, min_score: float | None = None) -> dict[str, Any]:
+    """Return metrics of how far probabilities can be trusted.
+
+    Args:
+        probabilities: Class probabilities of shape (examples, classes).
+        references: Class index of each example.
+        min_score: Smallest probability of an answer, if there is one.
+
+    Returns:
+        `expected_calibration_error`; `accuracy_at_coverage`, by share of the examples that are answered; and with
+        `min_score` an entry `min_score` with its `value`, the `coverage` and the `accuracy` of the answers.
+    """
+    metrics: dict[str, Any] = {
+        "expected_calibration_error": expected_calibration_error(probabilities, references),
+        "accuracy_at_coverage": {
+            str(coverage): accuracy_at_coverage(probabilities, references, coverage) for coverage in COVERAGES
+        },
+    }
+    if min_score is not None:
+        metrics["min_score"] = {"value": min_score} | selective_accuracy(probabilities, references, min_score)
+    return metrics
 
 
 def guessing(files: LabelledFiles) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def summarise(results: dict[str, Any]) -> str:
             mean_of = f" (mean of {len(top5)} seeds)" if several else ""
             learned = sum(top5) / len(top5)
             lines.append(f"Top-5 accuracy{of}: {chance}zero-shot {hand_written:.2%}, {method} {learned:.2%}{mean_of}")
+    lines += describe_calibration(results)
     lines += advise_class_names(results)
     data, again = results["data"], []
     if "split" in data:
@@ -85,6 +86,30 @@ def summarise(results: dict[str, Any]) -> str:
             *again,
         ]
     )
+
+
+def describe_calibration(results: dict[str, Any]) -> list[str]:
+    """Return a line for each seed that `--calibrate` was requested for, with the temperature or why there is none."""
+    lines, kind = [], results["kind"]
+    for seed, run in results["seeds"].items():
+        if "calibration" not in run:
+            continue
+        title, found = f"Calibration, seed {seed}:", run["calibration"]
+        if found is None:
+            lines.append(f"{title} not possible, because no class has two training {kind}s, one to hold out.")
+            continue
+        errors = (
+            f"the calibration error is {found['calibration_error']:.2%} without and {found['calibrated_error']:.2%} "
+            f"with a fitted temperature, and the negative log-likelihood {found['negative_log_likelihood']:.3f} and "
+            f"{found['calibrated_log_likelihood']:.3f}"
+        )
+        verdict = (
+            f"temperature {found['temperature']:.3g}, saved with the model"
+            if found["temperature"] != 1.0
+            else "no temperature, because it does not help"
+        )
+        lines.append(f"{title} {verdict}. On {found['examples']} held-out training {kind}s, {errors}.")
+    return lines
 
 
 def advise_class_names(results: dict[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """Test saved image classifiers."""
 
+import numpy as np
 from transformers import AutoModelForImageClassification
 
 from hf_prompt_models.data.images.dataset import ImageDataset
 from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.data.readable import without_unreadable
+from hf_prompt_models.tasks.classification.calibration.temperature import log_softmax
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested
 from hf_prompt_models.tasks.classification.scores import classification_metrics
 from hf_prompt_models.tasks.image_classification.features import (
@@ -45,14 +47,17 @@ def evaluate_images(
                 dtype = choose_image_dtype(model, models.feature_dtype, image_encoder(model), dataset)
             model.image_dtype = dtype
             if not model.has_fixed_image_features:
-                logits = image_logits(model, dataset, batch_size, num_workers, progress=False)
-                tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+                tested[seed] = _tested(images, image_logits(model, dataset, batch_size, num_workers, progress=False))
                 continue
             if features is None:  # all seeds share one frozen backbone
                 kept = open_feature_cache(models.feature_cache, model, processor.image_processor)
                 features = compute_image_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
-            logits = class_logits(model, features)
-            tested[seed] = Tested(images, logits, classification_metrics(logits.argmax(axis=-1), images.labels))
+            tested[seed] = _tested(images, class_logits(model, features))
         return tested
 
     return without_unreadable(test, run, lambda images, index: images.load(index), on_unreadable, "images")
+
+
+def _tested(images: LabelledImages, logits: np.ndarray) -> Tested:
+    metrics = classification_metrics(logits.argmax(axis=-1), images.labels)
+    return Tested(images, logits, metrics, np.exp(log_softmax(logits)))

@@ -90,7 +90,7 @@ class PixelsToLogits(nn.Module):
             return self.model(pixel_values).logits
         images: Any = self.model.get_image_features(pixel_values)
         if self.head is None:
-            return self.model.image_logits(images, cast(torch.Tensor, self.text_embeds))
+            return self.model.calibrated(self.model.image_logits(images, cast(torch.Tensor, self.text_embeds)))
         return self.head(images.pooler_output)
 
 

@@ -15,9 +15,11 @@ from hf_prompt_models.data.images.dataset import (
     resized_side,
 )
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.metrics.classification import expected_calibration_error
 from hf_prompt_models.modeling_clip_utils import EnsemblePromptModel
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassification
 from hf_prompt_models.recipe_utils import ImageClassificationRecipe
+from hf_prompt_models.tasks.classification.calibration.temperature import log_softmax
 from hf_prompt_models.tasks.classification.class_prompts import with_class_prompts
 from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSet
 from hf_prompt_models.tasks.classification.run import ClassificationRun
@@ -97,10 +99,24 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         """Return the scores of a model on a test set, of shape (examples, classes)."""
         if model.has_fixed_image_features:
             return class_logits(model, self.features_for(model, role))
+        return self._pixel_logits(model, self.test_images(role))
+
+    def score_files(self, model: Any, files: LabelledFiles) -> np.ndarray:
+        """Return the scores of a model on other files than test files, of shape (examples, classes)."""
+        dataset = self._reduced(self.recipe.build_test_dataset(files, self.processor))
+        if model.has_fixed_image_features:
+            return class_logits(model, self.stored_features(model, dataset))
+        return self._pixel_logits(model, dataset)
+
+    def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the class probabilities of scores, of shape (examples, classes)."""
+        return log_softmax(scores)
+
+    def _pixel_logits(self, model: Any, dataset: Dataset) -> np.ndarray:
         settings = self.settings
         return image_logits(
             model,
-            self.test_images(role),
+            dataset,
             settings.per_device_eval_batch_size,
             settings.dataloader_num_workers,
             not settings.disable_tqdm,
@@ -123,7 +139,9 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
 
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
         """Return the metrics of scores, from 0 to 1."""
-        return classification_metrics(scores.argmax(axis=-1), self.tests[role].images.labels)
+        labels = self.tests[role].images.labels
+        error = expected_calibration_error(np.exp(self.log_probabilities(scores)), labels)
+        return classification_metrics(scores.argmax(axis=-1), labels) | {"expected_calibration_error": error}
 
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return metrics for the Trainer's own evaluations."""

@@ -62,7 +62,7 @@ def evaluate_videos(
                     features = compute_frame_features(model, dataset, batch_size, num_workers=num_workers, cache=kept)
                 dataset = features
             scores = class_probabilities(model, dataset, batch_size, num_workers)
-            tested[seed] = Tested(videos, scores, video_metrics(scores, labels))
+            tested[seed] = Tested(videos, scores, video_metrics(scores, labels), scores)
         return tested
 
     def decode(videos: LabelledVideos, index: int) -> Any:

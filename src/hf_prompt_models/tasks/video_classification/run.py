@@ -9,6 +9,7 @@ from transformers import EvalPrediction
 
 from hf_prompt_models.data.images.dataset import FeatureDataset
 from hf_prompt_models.data.labelled import LabelledFiles
+from hf_prompt_models.metrics.classification import expected_calibration_error
 from hf_prompt_models.recipe_utils import VideoClassificationRecipe
 from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.video_classification.features import (
@@ -79,13 +80,27 @@ class VideoClassificationRun(ClassificationRun[VideoClassificationRecipe[Any]]):
         """Return the scores of a model on a test set, of shape (examples, classes)."""
         return self._probabilities(model, self._features[role] if self._is_frozen else self._datasets[role])
 
+    def score_files(self, model: Any, files: LabelledFiles) -> np.ndarray:
+        """Return the scores of a model on other files than test files, of shape (examples, classes)."""
+        dataset = self.recipe.build_test_dataset(self.arguments.method, files, self.processor)
+        return self._probabilities(model, self._frame_features(model, dataset) if self._is_frozen else dataset)
+
+    def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the class probabilities of scores, of shape (examples, classes)."""
+        return np.log(np.maximum(scores, np.finfo(scores.dtype).tiny))
+
     def metrics(self, scores: np.ndarray, role: str) -> dict[str, float]:
         """Return the metrics of scores, from 0 to 1."""
-        return video_metrics(scores, self._datasets[role].labels.numpy())
+        labels = self._datasets[role].labels.numpy()
+        metrics = video_metrics(scores, labels)
+        if not self.multi_label:
+            metrics["expected_calibration_error"] = expected_calibration_error(scores, labels)
+        return metrics
 
     def compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return metrics for the Trainer's own evaluations."""
-        return self.metrics(prediction.predictions, next(iter(self.tests)))  # with one view of each video
+        role = next(iter(self.tests))
+        return video_metrics(prediction.predictions, self._datasets[role].labels.numpy())  # with one view of each
 
     def train_dataset(self, model: Any, sample: LabelledFiles, seed: int) -> Dataset:
         """Return the training data of a seed, or its features if they are the same in every epoch."""

@@ -94,10 +94,12 @@ class VideoClassification(ClassificationTask[VideoClassificationRecipe[Any]]):
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
         """Test saved models on the data that the flags name, by seed."""
         videos = read_labelled_videos(arguments.test_dir, "test", arguments.labels)
-        if arguments.confusion_matrix and videos.multi_label:
-            raise ValueError(
-                f"--confusion_matrix needs one label per video, but {videos.source} has several. Remove the flag."
-            )
+        if videos.multi_label:
+            for flag in ("confusion_matrix", "reliability_plot", "min_score"):
+                if getattr(arguments, flag) is not None:
+                    raise ValueError(
+                        f"--{flag} needs one label per video, but {videos.source} has several. Remove the flag."
+                    )
         return evaluate_videos(
             models,
             renamed(videos, arguments.class_names).readable(arguments.on_unreadable),
