@@ -219,7 +219,13 @@ class ClassificationTask(Task[RecipeT]):
         )
         tested = self.test(models, arguments)
         write_tested(tested, arguments)
-        return results_of(tested, directories, arguments.min_score)
+        return results_of(tested, directories, arguments.min_score) | self.check_data(models, tested, arguments)
+
+    def check_data(
+        self, models: ModelsToTest, tested: Mapping[str, Tested], arguments: argparse.Namespace
+    ) -> dict[str, Any]:
+        """Check the data as the flags request, and return entries for the results."""
+        return {}
 
     def summarise_evaluation(self, results: dict[str, Any]) -> str:
         """Return the text that `hf-prompt evaluate` prints."""

@@ -176,6 +176,8 @@ def summarise_evaluation(results: dict[str, Any]) -> str:
     for seed, metrics in results["seeds"].items():
         of = "" if len(results["seeds"]) == 1 else f", {seed_words(seed)}"
         lines += [line.format(of=of) for line in _trust(metrics, kind)]
+    if checks := results.get("data_check"):
+        lines += ["", *(check["line"] for check in checks.values())]
     return "\n".join(lines)
 
 

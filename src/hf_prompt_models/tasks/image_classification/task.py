@@ -1,7 +1,7 @@
 """Task "image-classification"."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from hf_prompt_models.tasks.classification.arguments import ImageClassificationA
 from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.class_prompts import add_class_prompts_argument
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
+from hf_prompt_models.tasks.image_classification.data_check.check import check_data, training_images
+from hf_prompt_models.tasks.image_classification.data_check.images import FrozenTower
 from hf_prompt_models.tasks.image_classification.evaluation import evaluate_images
 from hf_prompt_models.tasks.image_classification.features import image_encoder
 from hf_prompt_models.tasks.image_classification.run import ImageClassificationRun
@@ -100,14 +102,43 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
             help="decode JPEGs at a reduced size, as for `hf-prompt train`",
         )
         add_class_prompts_argument(parser, "sentences about the classes of a zero-shot model, with --set_classes")
+        parser.add_argument(
+            "--data_check",
+            metavar="DIR",
+            help="also check the data, and write to this folder: the most confident errors, with thumbnails; "
+            "test images that resemble a training image as much as 95%% of them resemble a copy of themselves at half "
+            "the size; labels that look wrong by cross-validation; class names that the backbone does not know. With "
+            "several seeds, the first one is checked",
+        )
+        parser.add_argument(
+            "--train_dir",
+            metavar="DIR",
+            help="training images for --data_check (default: those in the few_shot.json of the model folder)",
+        )
 
     def add_prediction_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the task's flags of `hf-prompt predict`."""
         super().add_prediction_arguments(parser)
         add_class_prompts_argument(parser, "sentences about the classes of a zero-shot classifier")
 
+    def check_data(
+        self, models: ModelsToTest, tested: Mapping[str, Tested], arguments: argparse.Namespace
+    ) -> dict[str, Any]:
+        """Check the data as the flags request, and return entries for the results."""
+        if arguments.data_check is None:
+            return {}
+        seed, first = next(iter(tested.items()))
+        _, model, processor, _ = next(models.load(self.auto_class, first.files))
+        names, train = model.config.class_names, None
+        if arguments.train_dir is not None or not arguments.set_classes:  # the sample has the classes of training
+            train = training_images(models.directories[seed], names, arguments)
+        tower = FrozenTower(model, processor, models.feature_cache, arguments.batch_size or 100, arguments.num_workers)
+        return {"data_check": check_data(tower, first, train, Path(arguments.data_check))}
+
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:
         """Test saved models on the data that the flags name, by seed."""
+        if arguments.train_dir is not None and arguments.data_check is None:
+            raise ValueError("--train_dir needs --data_check DIR. Pass both.")
         images = read_labelled_images(arguments.test_dir, "test", arguments.image_column, arguments.label_column)
         if arguments.dataset and find_dataset(arguments.test_dir) is None:
             images = images.named_as(PUBLISHED_DATASETS[arguments.dataset])

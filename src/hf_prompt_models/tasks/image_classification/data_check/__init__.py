@@ -1,0 +1,1 @@
+"""Checks of labelled images: confident errors, near-duplicates, labels that look wrong, unknown class names."""
