@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from hf_prompt_cli.main import main
-from tests.test_real_photos import CLIP, PHOTOS, pytestmark as pytestmark
+from tests.test_real_photos import CLIP, PHOTOS
+from tests.test_real_photos import pytestmark as pytestmark
 
 
 CLASSES = ("Banana", "Carrots", "Kiwi", "Red-Beet")

@@ -105,10 +105,11 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
         parser.add_argument(
             "--data_check",
             metavar="DIR",
-            help="also check the data, and write to this folder: the most confident errors, with thumbnails; "
-            "test images that resemble a training image as much as 95%% of them resemble a copy of themselves at half "
-            "the size; labels that look wrong by cross-validation; class names that the backbone does not know. With "
-            "several seeds, the first one is checked",
+            help="also check the data, and write a table for each check to this folder: the most confident errors, "
+            "with thumbnails; test images that nearly are training images (features as similar as those of 95%% of "
+            "the test images to a copy at half the size, and pixels that agree); labels that look wrong by "
+            "cross-validation; class names that the backbone does not know. With several seeds, the first one is "
+            "checked",
         )
         parser.add_argument(
             "--train_dir",

@@ -97,13 +97,18 @@ def check_errors(tested: Tested, directory: Path) -> dict[str, Any]:
     plot_errors(kept[:SHEET_ERRORS], images, sheet)
     said = f"{len(errors)} errors of {len(images)} test images" if len(errors) > 1 else "1 error"
     listed = f"the {len(kept)} most confident of " if len(kept) < len(errors) else ""
-    found = _check(len(errors), file, f"Confident errors: {listed}{said}, up to {kept[0].probability:.0%}: {file}")
+    found = _check(
+        len(errors), file, f"Confident errors: {listed}{said}, probability up to {kept[0].probability:.0%}: {file}"
+    )
     return found | {"sheet": str(sheet), "line": f"{found['line']}, thumbnails: {sheet}"}
 
 
 def check_duplicates(tower: FrozenTower, parts: Sequence[CheckedImages], directory: Path) -> dict[str, Any]:
     """Write the test images that are almost or exactly training images."""
-    file, head = directory / DUPLICATES_FILE, ["train_image", "test_image", "cosine", "same_content", "same_label"]
+    file, head = (
+        directory / DUPLICATES_FILE,
+        ["train_image", "test_image", "cosine", "correlation", "same_content", "same_label"],
+    )
     if len(parts) < 2:
         _write(file, head, [])
         return _check(None, file, "Near-duplicates: not checked without training images. Pass --train_dir DIR.")
@@ -115,6 +120,7 @@ def check_duplicates(tower: FrozenTower, parts: Sequence[CheckedImages], directo
             train.images.path(each.train),
             test.images.path(each.test),
             _number(each.cosine),
+            _number(each.correlation),
             int(each.identical),
             int(train.images.labels[each.train] == test.images.labels[each.test]),
         ]
@@ -122,11 +128,12 @@ def check_duplicates(tower: FrozenTower, parts: Sequence[CheckedImages], directo
     ]
     _write(file, head, rows)
     if not found:
-        return _check(0, file, f"No near-duplicates between {len(train.images)} training and test images.")
+        compared = f"{len(train.images)} training and {len(test.images)} test images"
+        return _check(0, file, f"No near-duplicates between {compared}.") | {"threshold": threshold, "same_content": 0}
     identical = sum(each.identical for each in found)
     line = (
-        f"Near-duplicates: {len(found)} of {len(test.images)} test images resemble a training image as much as a "
-        f"smaller copy of it would (cosine at least {threshold:.4f}); {identical} have the same content: {file}"
+        f"Near-duplicates: {len(found)} of {len(test.images)} test images are copies of a training image or nearly so "
+        f"(cosine at least {threshold:.3f}); {identical} have the same content: {file}"
     )
     return _check(len(found), file, line) | {"threshold": threshold, "same_content": identical}
 

@@ -1,11 +1,10 @@
 """Near-duplicates between training and test images, found by the features of the frozen image tower."""
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import torch
 from PIL import Image
 
 from hf_prompt_models.tasks.image_classification.data_check.images import CheckedImages, FrozenTower
@@ -18,6 +17,12 @@ FOUND_COPIES = 0.95
 """Share of these copies whose similarity counts as that of a duplicate."""
 ROWS = 1024
 """Number of test images that are compared at a time."""
+CANDIDATES = 3
+"""Number of the most similar training images whose pixels are compared with those of a test image."""
+SIDE = 16
+MIN_CORRELATION = 0.8
+"""Smallest correlation of the grey values of near-duplicates at 16 x 16 pixels. Copies at another size, quality or
+brightness have at least 0.99; photos of one shelf, whose features can be as similar as those of copies, up to 0.72."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,14 @@ class NearDuplicate:
         train: Index of the training image.
         test: Index of the test image.
         cosine: Cosine similarity of their features.
+        correlation: Correlation of their grey values at 16 x 16 pixels.
         identical: Whether both files have the same content.
     """
 
     train: int
     test: int
     cosine: float
+    correlation: float
     identical: bool
 
 
@@ -63,8 +70,18 @@ def similarity_of_copies(tower: FrozenTower, checked: CheckedImages) -> float:
     return float(np.quantile(similarities, 1 - FOUND_COPIES, method="lower"))
 
 
+def grey_values(image: Image.Image) -> np.ndarray:
+    """Return the grey values of an image at 16 x 16 pixels, of shape (256,), with mean 0 and length 1."""
+    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    values = np.asarray(small, dtype=float).ravel()
+    values -= values.mean()
+    return values / max(np.linalg.norm(values), 1e-9)
+
+
 def find_near_duplicates(train: CheckedImages, test: CheckedImages, threshold: float) -> list[NearDuplicate]:
     """Return the test images that are almost or exactly training images, most similar first.
+
+    The features find candidates, whose pixels are compared: photos of one scene can have equal features, too.
 
     Args:
         train: The training images.
@@ -74,14 +91,24 @@ def find_near_duplicates(train: CheckedImages, test: CheckedImages, threshold: f
     known: dict[bytes, int] = {}
     for index in range(len(train.images)):
         known.setdefault(train.images.digest(index), index)
+    pixels = cache(lambda index: grey_values(train.images.load(index)))
     found = []
-    for start, rows in enumerate(test.features.split(ROWS)):
-        nearest: Sequence[torch.Tensor] = (rows @ train.features.T).max(dim=1)
-        for place, (cosine, index) in enumerate(zip(*(each.tolist() for each in nearest), strict=True)):
-            row = start * ROWS + place
+    for start in range(0, len(test.images), ROWS):
+        similar = test.features[start : start + ROWS] @ train.features.T
+        nearest = similar.topk(min(CANDIDATES, similar.shape[1]), dim=1)
+        for row, (cosines, indices) in enumerate(
+            zip(nearest.values.tolist(), nearest.indices.tolist(), strict=True), start
+        ):
             identical = known.get(test.images.digest(row))
             if identical is not None:
-                found.append(NearDuplicate(identical, row, 1.0, True))
-            elif cosine >= threshold:
-                found.append(NearDuplicate(index, row, cosine, False))
+                found.append(NearDuplicate(identical, row, 1.0, 1.0, True))
+            elif cosines[0] >= threshold:
+                own = grey_values(test.images.load(row))
+                pairs = zip(cosines, indices, strict=True)
+                compared = [
+                    (float(own @ pixels(index)), index, cosine) for cosine, index in pairs if cosine >= threshold
+                ]
+                correlation, index, cosine = max(compared)
+                if correlation >= MIN_CORRELATION:
+                    found.append(NearDuplicate(index, row, cosine, correlation, False))
     return sorted(found, key=lambda each: (not each.identical, -each.cosine))

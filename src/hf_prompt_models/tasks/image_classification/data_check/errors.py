@@ -4,8 +4,10 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.utils.figures import GREEN, RED, new_figure, save_figure, shortened
@@ -18,7 +20,8 @@ SHEET_ERRORS = 24
 COLUMNS = 6
 TILE_INCHES = 1.8
 TILE_PIXELS = 240
-NAME_LETTERS = 24
+NAME_LETTERS = 28
+LINE_POINTS = 9
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,30 @@ def plot_errors(errors: Sequence[ConfidentError], images: LabelledImages, path: 
     """
     columns = min(COLUMNS, len(errors))
     rows = math.ceil(len(errors) / columns)
-    figure = new_figure(max(TILE_INCHES * columns, 3.6), (TILE_INCHES + 0.75) * rows)
+    figure = new_figure(max(TILE_INCHES * columns, 3.6), (TILE_INCHES + 0.6) * rows)
     tiles = figure.subplots(rows, columns, squeeze=False).flat
-    for axes in tiles:
+    for axes, error in zip_longest(tiles, errors):
         axes.set_axis_off()
-    for axes, error in zip(figure.axes, errors, strict=False):
-        picture = images.load(error.index)
-        picture.thumbnail((TILE_PIXELS, TILE_PIXELS))
-        axes.imshow(np.asarray(picture))
+        if error is None:
+            continue
+        axes.imshow(_tile(images.load(error.index)))
         true, predicted = (
             shortened(images.class_names[label], NAME_LETTERS)
             for label in (images.labels[error.index], error.predicted)
         )
-        name = shortened(images.names[error.index], NAME_LETTERS + 4)
-        axes.text(0.5, -0.03, name, size=6, ha="center", va="top", transform=axes.transAxes)
-        axes.text(0.5, -0.13, f"is: {true}", size=7, color=GREEN, ha="center", va="top", transform=axes.transAxes)
-        said = f"model: {predicted}, {error.probability:.0%}"
-        axes.text(0.5, -0.25, said, size=7, color=RED, ha="center", va="top", transform=axes.transAxes)
+        name = shortened(images.names[error.index], NAME_LETTERS)
+        said = f"{shortened(predicted, NAME_LETTERS - 12)} {error.probability:.0%}"
+        for line, (text, colour) in enumerate(((name, "black"), (f"is {true}", GREEN), (f"predicted {said}", RED))):
+            below = (0, -2 - LINE_POINTS * line)
+            axes.annotate(
+                text, (0.5, 0), below, "axes fraction", "offset points", color=colour, size=7, ha="center", va="top"
+            )
     save_figure(figure, path)
+
+
+def _tile(image: Image.Image) -> np.ndarray:
+    """Return an image on a white square, so that all tiles have the same shape."""
+    image = ImageOps.contain(image, (TILE_PIXELS, TILE_PIXELS))
+    tile = Image.new("RGB", (TILE_PIXELS, TILE_PIXELS), "white")
+    tile.paste(image, ((TILE_PIXELS - image.width) // 2, (TILE_PIXELS - image.height) // 2))
+    return np.asarray(tile)
