@@ -139,9 +139,9 @@ def check_duplicates(tower: FrozenTower, parts: Sequence[CheckedImages], directo
 
 
 def check_labels(parts: Sequence[CheckedImages], directory: Path) -> dict[str, Any]:
-    """Write the labels that look wrong, of each part of the data, the most suspicious first."""
+    """Write the labels that look wrong, of each part of the data, that with the lowest probability first."""
     found: list[tuple[float, Row]] = []
-    lines = []
+    numbers = []
     for checked in parts:
         images, labels, names = checked.images, checked.labels, checked.images.class_names
         probabilities, judged = cross_validated_probabilities(checked)
@@ -151,17 +151,15 @@ def check_labels(parts: Sequence[CheckedImages], directory: Path) -> dict[str, A
             index = int(chosen[each.index])
             row = [checked.part, images.path(index), names[labels[index]], names[each.suggested]]
             values = (each.self_confidence, each.suggested_probability, each.margin)
-            found.append((each.margin, [*row, *map(_number, values)]))
-        if len(chosen):
-            right = (probabilities[chosen].argmax(axis=-1) == labels[chosen]).mean()
-            lines.append(f"{len(suspicious)} of {len(chosen)} {checked.part} images (accuracy {right:.0%})")
+            found.append((each.self_confidence, [*row, *map(_number, values)]))
+        numbers.append(f"{len(suspicious)} of {len(chosen)} {checked.part} images")
         if skipped := len(labels) - len(chosen):
-            lines.append(f"{skipped} {checked.part} images not judged, as their class has no other")
+            numbers[-1] += f" ({skipped} not judged, because their class has no other image)"
     file = directory / LABELS_FILE
     head = ["part", "image", "label", "suggested", "self_confidence", "suggested_probability", "margin"]
     _write(file, head, [row for _, row in sorted(found, key=lambda pair: pair[0])])
-    title = "Labels that look wrong, by cross-validation" if found else "No labels look wrong by cross-validation"
-    return _check(len(found), file, f"{title}: {'; '.join(lines)}: {file}")
+    title = "Labels that look wrong" if found else "No labels look wrong"
+    return _check(len(found), file, f"{title} by cross-validation: {', '.join(numbers)}" + f": {file}" * bool(found))
 
 
 def check_names(tower: FrozenTower, parts: Sequence[CheckedImages], directory: Path) -> dict[str, Any]:

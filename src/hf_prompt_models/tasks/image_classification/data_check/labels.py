@@ -1,4 +1,4 @@
-"""Labels that look wrong: confident learning (Northcutt et al., arXiv 1911.00068) on cross-validated probabilities."""
+"""Labels that look wrong: self-confidence (Northcutt et al., arXiv 1911.00068) under cross-validation."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from hf_prompt_models.utils.folds import NEVER_HELD_OUT, stratified_folds
 
 
 NUM_FOLDS = 5
-INVERSE_DECAY = 100.0
-"""Weight of the features against the penalty of the logistic regression; unit features need a large one."""
-ITERATIONS = 300
+INVERSE_DECAY = 0.1
+"""Weight of the data against the penalty of the logistic regression."""
+ITERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SuspiciousLabel:
 
     Attributes:
         index: Index of the image.
-        suggested: Class index that the cross-validated classifier suggests.
+        suggested: Class index that the cross-validated classifier predicts.
         self_confidence: Probability of the given label.
         suggested_probability: Probability of the suggested class.
     """
@@ -32,33 +32,30 @@ class SuspiciousLabel:
 
     @property
     def margin(self) -> float:
-        """Probability of the given label minus that of the suggested one; the smallest is the most suspicious."""
+        """Probability of the given label minus that of the suggested one."""
         return self.self_confidence - self.suggested_probability
 
 
 def find_suspicious_labels(probabilities: np.ndarray, labels: np.ndarray) -> list[SuspiciousLabel]:
-    """Return the labels that confident learning would correct, the most suspicious first.
+    """Return the labels that look wrong, that with the lowest probability first.
 
-    An image is counted as one of class j if the probability of j is at least the mean probability of j among the
-    images labelled j. A label is suspicious if the most probable class is another one that the image is counted as.
+    A label looks wrong if its probability is below chance, one in the number of classes that have images, and another
+    class is predicted. The thresholds of confident learning, the mean probability of each class, find fewer wrong labels among
+    more right ones if the classifier is weak.
 
     Args:
         probabilities: Class probabilities of shape (images, classes), each from a model that was not trained on the
             image.
         labels: Class indices of shape (images,).
     """
-    rows = np.arange(len(labels))
+    rows, best = np.arange(len(labels)), probabilities.argmax(axis=-1)
     own = probabilities[rows, labels]
-    means = np.full(probabilities.shape[1], np.inf)  # a class without labelled images is never suggested
-    for label in np.unique(labels):
-        means[label] = own[labels == label].mean()
-    best = probabilities.argmax(axis=-1)
-    flagged = (best != labels) & (probabilities[rows, best] >= means[best])
-    found = [
+    flagged = np.flatnonzero((best != labels) & (own < 1 / max(len(np.unique(labels)), 1)))
+    order = flagged[np.argsort(own[flagged], kind="stable")].tolist()
+    return [
         SuspiciousLabel(index, int(best[index]), float(own[index]), float(probabilities[index, best[index]]))
-        for index in np.flatnonzero(flagged).tolist()
+        for index in order
     ]
-    return sorted(found, key=lambda each: each.margin)
 
 
 def cross_validated_probabilities(checked: CheckedImages, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -76,15 +73,21 @@ def cross_validated_probabilities(checked: CheckedImages, seed: int = 0) -> tupl
         image cannot be.
     """
     from sklearn.linear_model import LogisticRegression  # imported only when needed, because the import is slow
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     labels, features = checked.labels, checked.features.double().numpy()
     digests = [checked.images.digest(index) for index in range(len(labels))]
     folds = stratified_folds(labels, NUM_FOLDS, seed, digests)
+    judged = folds != NEVER_HELD_OUT
+    if len(np.unique(labels)) < 2:
+        judged[:] = False  # there is no other class to suggest
     probabilities = np.zeros((len(labels), len(checked.images.class_names)))
-    for fold in np.unique(folds[folds != NEVER_HELD_OUT]):
+    for fold in np.unique(folds[judged]):
         own, rest = folds == fold, folds != fold
-        if len(np.unique(labels[rest])) < 2:
-            continue
-        classifier = LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS).fit(features[rest], labels[rest])
+        classifier = make_pipeline(
+            StandardScaler(), LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS, tol=1e-3)
+        )
+        classifier.fit(features[rest], labels[rest])
         probabilities[np.ix_(own, classifier.classes_)] = classifier.predict_proba(features[own])
-    return probabilities, folds != NEVER_HELD_OUT
+    return probabilities, judged
