@@ -40,8 +40,8 @@ def find_suspicious_labels(probabilities: np.ndarray, labels: np.ndarray) -> lis
     """Return the labels that look wrong, that with the lowest probability first.
 
     A label looks wrong if its probability is below chance, one in the number of classes that have images, and another
-    class is predicted. The thresholds of confident learning, the mean probability of each class, find fewer wrong labels among
-    more right ones if the classifier is weak.
+    class is predicted. The thresholds of confident learning, the mean probability of each class, find fewer wrong
+    labels among more right ones if the classifier is weak.
 
     Args:
         probabilities: Class probabilities of shape (images, classes), each from a model that was not trained on the
@@ -73,10 +73,10 @@ def cross_validated_probabilities(checked: CheckedImages, seed: int = 0) -> tupl
         image cannot be.
     """
     from sklearn.linear_model import LogisticRegression  # imported only when needed, because the import is slow
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     labels, features = checked.labels, checked.features.double().numpy()
+    features = features - features.mean(axis=0)
+    features /= features.std()  # not of each dimension, which would raise those that are noise
     digests = [checked.images.digest(index) for index in range(len(labels))]
     folds = stratified_folds(labels, NUM_FOLDS, seed, digests)
     judged = folds != NEVER_HELD_OUT
@@ -85,9 +85,7 @@ def cross_validated_probabilities(checked: CheckedImages, seed: int = 0) -> tupl
     probabilities = np.zeros((len(labels), len(checked.images.class_names)))
     for fold in np.unique(folds[judged]):
         own, rest = folds == fold, folds != fold
-        classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS, tol=1e-3)
-        )
+        classifier = LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS, tol=1e-3)
         classifier.fit(features[rest], labels[rest])
         probabilities[np.ix_(own, classifier.classes_)] = classifier.predict_proba(features[own])
     return probabilities, judged
