@@ -205,7 +205,7 @@ def test_nothing_is_fitted_if_no_class_has_a_second_image(
 ) -> None:
     results = train(photos, tmp_path / "run", "--shots", 1)
     assert results["seeds"]["1"]["calibration"] is None
-    assert "no class has two training images" in capsys.readouterr().out
+    assert "no class has two images that differ" in capsys.readouterr().out
 
 
 def test_the_reliability_plot_accepts_one_prediction(tmp_path: Path) -> None:

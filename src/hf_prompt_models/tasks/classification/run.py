@@ -1,7 +1,7 @@
 """Training run of classifiers: sampling, training and test for each seed, with the zero-shot result."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +141,13 @@ class ClassificationRun(Run, Generic[RecipeT]):
     @abstractmethod
     def score_files(self, model: Any, files: LabelledFiles) -> np.ndarray:
         """Return the scores of a model on other files than test files, of shape (examples, classes)."""
+
+    def similar_files(self, files: LabelledFiles) -> list[Hashable]:
+        """Return a value for each file that is equal for nearly the same files: by default, the digest of its content.
+
+        A model that was trained on some of them is too confident about the others.
+        """
+        return [files.digest(index) for index in range(len(files))]
 
     @abstractmethod
     def log_probabilities(self, scores: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def describe_calibration(results: dict[str, Any]) -> list[str]:
             continue
         title, found = f"Calibration, seed {seed}:", run["calibration"]
         if found is None:
-            lines.append(f"{title} not possible, because no class has two training {kind}s, one to hold out.")
+            lines.append(f"{title} not possible, because no class has two {kind}s that differ, one to hold out.")
             continue
         errors = (
             f"the calibration error is {found['calibration_error']:.2%} without and {found['calibrated_error']:.2%} "

@@ -1,6 +1,6 @@
 """Training run of image classifiers, which computes the features of a frozen image tower once."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hf_prompt_models.data.images.dataset import (
     ImageDataset,
     resized_side,
 )
+from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.data.labelled import LabelledFiles
 from hf_prompt_models.metrics.classification import expected_calibration_error
 from hf_prompt_models.modeling_clip_utils import EnsemblePromptModel
@@ -25,6 +26,8 @@ from hf_prompt_models.tasks.classification.protocols import ProtocolData, TestSe
 from hf_prompt_models.tasks.classification.run import ClassificationRun
 from hf_prompt_models.tasks.classification.scores import classification_metrics
 from hf_prompt_models.tasks.image_classification.advice import ways_to_shorten
+from hf_prompt_models.tasks.image_classification.data_check.duplicates import groups_of_copies
+from hf_prompt_models.tasks.image_classification.data_check.images import FrozenTower
 from hf_prompt_models.tasks.image_classification.features import (
     class_logits,
     compute_image_features,
@@ -107,6 +110,14 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
         if model.has_fixed_image_features:
             return class_logits(model, self.stored_features(model, dataset))
         return self._pixel_logits(model, dataset)
+
+    def similar_files(self, files: LabelledFiles) -> list[Hashable]:
+        """Return a value for each image that is equal for images of one class that are as similar as copies."""
+        tower = FrozenTower(
+            self.zero_shot, self.processor, self.cache, self.settings.dataloader_num_workers, progress=False
+        )
+        assert isinstance(files, LabelledImages)
+        return list(groups_of_copies(tower, tower.read("train", files)))
 
     def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Return the logarithms of the class probabilities of scores, of shape (examples, classes)."""

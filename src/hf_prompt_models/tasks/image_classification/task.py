@@ -22,10 +22,11 @@ from hf_prompt_models.tasks.classification.base import ClassificationTask
 from hf_prompt_models.tasks.classification.class_prompts import add_class_prompts_argument
 from hf_prompt_models.tasks.classification.evaluation import ModelsToTest, Tested, renamed
 from hf_prompt_models.tasks.image_classification.data_check.check import check_data, training_images
-from hf_prompt_models.tasks.image_classification.data_check.images import FrozenTower
+from hf_prompt_models.tasks.image_classification.data_check.images import FrozenTower, backbone_classifier
 from hf_prompt_models.tasks.image_classification.evaluation import evaluate_images
 from hf_prompt_models.tasks.image_classification.features import image_encoder
 from hf_prompt_models.tasks.image_classification.run import ImageClassificationRun
+from hf_prompt_models.training.feature_cache import open_feature_cache
 
 
 class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
@@ -133,7 +134,9 @@ class ImageClassification(ClassificationTask[ImageClassificationRecipe[Any]]):
         names, train = model.config.class_names, None
         if arguments.train_dir is not None or not arguments.set_classes:  # the sample has the classes of training
             train = training_images(models.directories[seed], names, arguments)
-        tower = FrozenTower(model, processor, models.feature_cache, arguments.batch_size or 100, arguments.num_workers)
+        classifier = backbone_classifier(model, processor)
+        cache = open_feature_cache(models.feature_cache, classifier, processor.image_processor)
+        tower = FrozenTower(classifier, processor, cache, arguments.num_workers, arguments.batch_size or 100)
         return {"data_check": check_data(tower, first, train, Path(arguments.data_check))}
 
     def test(self, models: ModelsToTest, arguments: argparse.Namespace) -> dict[str, Tested]:

@@ -23,7 +23,8 @@ NUM_FOLDS = 5
 def fit_calibration(run: "ClassificationRun[Any]", training: TrainingArguments) -> Calibration | None:
     """Train a model on each but one fold of a seed's training data, score the fold, and fit a temperature.
 
-    Files with the same content are in the same fold. Classes with one file are never held out.
+    Files that are nearly the same are in the same fold, so that held-out files are new to the model. A class whose
+    files are all nearly the same is never held out.
 
     Args:
         run: The run, whose data and recipe are used.
@@ -34,8 +35,7 @@ def fit_calibration(run: "ClassificationRun[Any]", training: TrainingArguments) 
     """
     sample = run.samples[training.seed]
     labels = np.asarray(sample.labels)
-    digests = [sample.digest(index) for index in range(len(sample))]
-    folds = stratified_folds(labels, NUM_FOLDS, training.seed, digests)
+    folds = stratified_folds(labels, NUM_FOLDS, training.seed, run.similar_files(sample))
     held_out = [fold for fold in np.unique(folds) if fold != NEVER_HELD_OUT]
     if len(held_out) < 2:
         return None

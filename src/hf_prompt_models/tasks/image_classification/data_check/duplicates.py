@@ -70,6 +70,27 @@ def similarity_of_copies(tower: FrozenTower, checked: CheckedImages) -> float:
     return float(np.quantile(similarities, 1 - FOUND_COPIES, method="lower"))
 
 
+def groups_of_copies(tower: FrozenTower, checked: CheckedImages) -> list[tuple[int, int]]:
+    """Return a group for each image: its class, and a number that images share which are linked by similar ones.
+
+    Two images of a class are linked if they are as similar as copies (`similarity_of_copies`), such as photos that
+    were taken one after the other.
+
+    Args:
+        tower: The image tower.
+        checked: The images.
+    """
+    from sklearn.cluster import DBSCAN  # imported only when needed, because the import is slow
+
+    labels, features = checked.labels, checked.features.double().numpy()
+    distance = max(1 - similarity_of_copies(tower, checked), 1e-6)
+    numbers = np.zeros(len(labels), dtype=int)
+    for label in np.unique(labels):
+        own = labels == label
+        numbers[own] = DBSCAN(eps=distance, min_samples=1, metric="cosine").fit_predict(features[own])
+    return list(zip(labels.tolist(), numbers.tolist(), strict=True))
+
+
 def grey_values(image: Image.Image) -> np.ndarray:
     """Return the grey values of an image at 16 x 16 pixels, of shape (256,), with mean 0 and length 1."""
     small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from hf_prompt_models.data.images.dataset import ImageDataset
 from hf_prompt_models.data.images.labelled import LabelledImages
-from hf_prompt_models.modeling_clip_utils import ClipPromptModel, TemplatePromptModel
+from hf_prompt_models.modeling_clip_utils import ClipPromptModel, EnsemblePromptModel
 from hf_prompt_models.models.clip_zero_shot import ClipZeroShotConfig, ClipZeroShotForImageClassification
 from hf_prompt_models.prompts.templates import DEFAULT_TEMPLATE
 from hf_prompt_models.tasks.image_classification.features import compute_image_features
-from hf_prompt_models.training.feature_cache import open_feature_cache
+from hf_prompt_models.training.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -39,33 +39,33 @@ class CheckedImages:
 
 
 class FrozenTower:
-    """The backbone of a model without what the model learned, as a zero-shot classifier of its classes.
+    """The frozen image tower of a backbone, with a zero-shot classifier of the classes.
 
     Attributes:
-        classifier: The classifier. Its templates and sentences are the model's, or "a photo of a {}.".
-        processor: Processor of the model.
+        classifier: The classifier.
+        processor: Its processor.
 
     Args:
-        model: The model that is checked.
+        classifier: The classifier.
         processor: Its processor.
-        feature_cache: Folder for features, as for `open_feature_cache`.
-        batch_size: Number of images per batch.
+        cache: Cache of the features, as from `open_feature_cache`.
         num_workers: Number of processes that load images.
+        batch_size: Number of images per batch.
+        progress: Whether to show a progress bar.
     """
 
     def __init__(
-        self, model: ClipPromptModel, processor: Any, feature_cache: str | None, batch_size: int, num_workers: int
+        self,
+        classifier: ClipZeroShotForImageClassification,
+        processor: Any,
+        cache: FeatureCache | None,
+        num_workers: int = 0,
+        batch_size: int = 100,
+        progress: bool = True,
     ):
-        config = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
-        config.clip_config = model.clip.config  # set late: a new configuration resets its parts' attention
-        self.processor = processor
-        self.classifier = ClipZeroShotForImageClassification(config, model.clip).eval()
-        templates, sentences = [DEFAULT_TEMPLATE], None
-        if isinstance(model, TemplatePromptModel):
-            templates, sentences = model.config.templates, model.config.class_prompts
-        self.classifier.set_classes(model.config.class_names, processor, templates, sentences)
-        self._cache = open_feature_cache(feature_cache, self.classifier, processor.image_processor)
-        self._batch_size, self._num_workers = batch_size, num_workers
+        self.classifier, self.processor = classifier, processor
+        self._cache, self._num_workers = cache, num_workers
+        self._batch_size, self._progress = batch_size, progress
 
     def read(self, part: str, images: LabelledImages) -> CheckedImages:
         """Return images with their features, which are cached."""
@@ -74,6 +74,7 @@ class FrozenTower:
             ImageDataset(images, self.processor.image_processor),
             self._batch_size,
             num_workers=self._num_workers,
+            progress=self._progress,
             cache=self._cache,
         ).features
         return CheckedImages(part, images, F.normalize(features, dim=-1))
@@ -89,3 +90,20 @@ class FrozenTower:
         """Return the logits of hand-written prompts, of shape (images, classes)."""
         features = checked.features.to(self.classifier.device)
         return self.classifier(image_embeds=features).logits.cpu().numpy()
+
+
+def backbone_classifier(model: ClipPromptModel, processor: Any) -> ClipZeroShotForImageClassification:
+    """Return a zero-shot classifier of a model's backbone and classes, without what the model learned.
+
+    Args:
+        model: The model. Its templates and sentences are used, if it has some, else "a photo of a {}.".
+        processor: Its processor.
+    """
+    config = ClipZeroShotConfig(templates=[DEFAULT_TEMPLATE])
+    config.clip_config = model.clip.config  # set late: a new configuration resets its parts' attention
+    classifier = ClipZeroShotForImageClassification(config, model.clip).eval()
+    templates, sentences = [DEFAULT_TEMPLATE], None
+    if isinstance(model, EnsemblePromptModel):
+        templates, sentences = model.config.templates, model.config.class_prompts
+    classifier.set_classes(model.config.class_names, processor, templates, sentences)
+    return classifier
