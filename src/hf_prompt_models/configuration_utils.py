@@ -38,6 +38,15 @@ class PromptConfig(PreTrainedConfig):
 
     Subclasses set the class attribute `task` to the task of their models (`hf_prompt_models.tasks`), where commands
     look it up. The class attribute `method` is the name of the method if it differs from `model_type`.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpConfig, PromptConfig
+        >>> config = CoOpConfig(id2label={0: "a red key", 1: "a blue cup"})
+        >>> isinstance(config, PromptConfig), config.task, config.class_names
+        (True, 'image-classification', ['a red key', 'a blue cup'])
+
+        ```
     """
 
     task: ClassVar[str] = ""

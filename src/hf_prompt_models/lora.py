@@ -1,11 +1,7 @@
-r"""Low-rank updates of a frozen backbone (LoRA, arXiv 2106.09685) next to a learned prompt, with the optional peft.
+"""Low-rank updates of a frozen backbone (LoRA, arXiv 2106.09685) next to a learned prompt, with the optional peft.
 
-```python
-adapted = add_lora(model, rank=8, targets=r"vision_model\..*\.(q|v)_proj")  # a PeftModel
-Trainer(model=adapted, ...).train()
-save_with_lora(adapted, folder)  # the prompt, the processor and the updates: no backbone
-AutoModelForImageClassification.from_pretrained(folder)  # in any program, with or without peft
-```
+`add_lora` returns a `PeftModel` to train. `save_with_lora` saves the prompt, the processor and the updates, but no
+backbone. `from_pretrained` loads them in any program, with or without peft.
 
 During training peft also saves the other trained tensors (a context, a head, a projection), so that the Trainer's
 checkpoints are complete. The final checkpoint has the usual layout, and contains peft's files with the updates, which
@@ -95,6 +91,17 @@ def add_lora(
     Raises:
         ImportError: if peft is not installed.
         ValueError: if no layer has such a name, or the backbone is not frozen.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpForImageClassification
+        >>> from hf_prompt_models.training import add_lora
+        >>> model = CoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
+        >>> adapted = add_lora(model, rank=2, targets=["q_proj"])
+        >>> adapted.peft_config["default"].lora_alpha
+        4
+
+        ```
     """
     peft = import_peft()
     if any(parameter.requires_grad for parameter in model.backbone.parameters()):
@@ -195,6 +202,19 @@ def save_with_lora(adapted: Any, directory: str | os.PathLike) -> None:
     Args:
         adapted: the `PeftModel`.
         directory: folder to save both to.
+
+    Example:
+        ```python
+        >>> from pathlib import Path
+        >>> from hf_prompt_models import CoOpForImageClassification
+        >>> from hf_prompt_models.training import add_lora, save_with_lora
+        >>> model = CoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
+        >>> save_with_lora(add_lora(model, rank=2, targets=["q_proj"]), "mine")
+        >>> sorted(file.name for file in Path("mine").glob("*.safetensors"))
+        ['adapter_model.safetensors', 'model.safetensors']
+        >>> loaded = CoOpForImageClassification.from_pretrained("mine")  # with the updates in its backbone
+
+        ```
     """
     # Only the modules are copied, because unloading replaces them. Weights and the processor are shared.
     tensors = [*adapted.parameters(), *adapted.buffers()]

@@ -186,6 +186,17 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
     Checkpoints contain only the trained tensors (`weights_scope: "prompt"`; the backbone is loaded from
     `base_model_name_or_path`), or all tensors (`"full"`). The configuration records which; it is never guessed from
     missing keys.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpForImageClassification, PromptPreTrainedModel
+        >>> model = CoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
+        >>> isinstance(model, PromptPreTrainedModel)
+        True
+        >>> [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        ['prompt_learner.context']
+
+        ```
     """
 
     backbone_classes: ClassVar[tuple[type[PreTrainedModel], ...]]

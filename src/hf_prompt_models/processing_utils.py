@@ -103,7 +103,16 @@ def sort_options(
 
 
 class PromptProcessor(ProcessorMixin):
-    """Base class of all processors of this package."""
+    """Base class of all processors of this package.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpProcessor, PromptProcessor
+        >>> issubclass(CoOpProcessor, PromptProcessor)
+        True
+
+        ```
+    """
 
     def prepare_inputs_layout(self, images: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Prepare the layout of inputs, as in transformers, after opening images with `data.images.load_image`.

@@ -27,8 +27,12 @@ class OpenClipImageProcessor(PilBackend):
 
     Example:
         ```python
-        processor = OpenClipImageProcessor(size={"height": 224, "width": 224})
-        processor(image, return_tensors="pt").pixel_values  # (1, 3, 224, 224)
+        >>> from PIL import Image
+        >>> from hf_prompt_models import OpenClipImageProcessor
+        >>> processor = OpenClipImageProcessor(size={"height": 224, "width": 224})
+        >>> processor(Image.new("RGB", (64, 48)), return_tensors="pt").pixel_values.shape
+        torch.Size([1, 3, 224, 224])
+
         ```
     """
 

@@ -101,6 +101,16 @@ def read_class_names(path: str | os.PathLike) -> list[str]:
     Raises:
         OSError: if there is no such file.
         ValueError: as for `read_class_names_file`.
+
+    Example:
+        ```python
+        >>> from pathlib import Path
+        >>> from hf_prompt_models import read_class_names
+        >>> _ = Path("names.json").write_text('["tench", "goldfish"]')
+        >>> read_class_names("names.json")
+        ['tench', 'goldfish']
+
+        ```
     """
     return read_class_names_file(path).names
 

@@ -26,9 +26,11 @@ def read_class_prompts(path: str | os.PathLike) -> dict[str, list[str]]:
 
     Example:
         ```python
+        >>> from pathlib import Path
         >>> from hf_prompt_models import read_class_prompts
-        >>> read_class_prompts("examples/class_prompts.json")["ring"][0]  # doctest: +SKIP
-        'A ring is a round band.'
+        >>> _ = Path("prompts.json").write_text('{"ring": ["A ring is a round band.", "A hoop of metal."]}')
+        >>> read_class_prompts("prompts.json")
+        {'ring': ['A ring is a round band.', 'A hoop of metal.']}
 
         ```
     """

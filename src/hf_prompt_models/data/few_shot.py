@@ -72,6 +72,18 @@ def sample_few_shot(
         ValueError: if a class has fewer usable images than `shots` (the message lists classes and counts), or an
             image may have several labels.
         UnreadableFileError: if `on_unreadable` is "refuse" and images cannot be decoded.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import read_labelled_images, sample_few_shot
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> write_image_folder("shapes", seed=0, train_per_class=4, test_per_class=1)
+        >>> images = read_labelled_images("shapes:train")
+        >>> indices = sample_few_shot(images, shots=2, seed=1)
+        >>> len(images), len(indices), [images.labels[index] for index in indices[:4]]
+        (48, 24, [0, 0, 1, 1])
+
+        ```
     """
     if shots < 1:
         raise ValueError(

@@ -27,8 +27,12 @@ def split_of(name: str) -> str | None:
     """Return the split that a name refers to, "train", "val" or "test", or None.
 
     Example:
+        ```python
+        >>> from hf_prompt_models.data.splits import split_of
         >>> split_of("Test set"), split_of("validation"), split_of("train2017"), split_of("trains")
         ('test', 'val', 'train', None)
+
+        ```
     """
     match = _PATTERN.fullmatch(re.sub(r"[\W_]+", "", name.casefold()))
     return _SPELLINGS[match[1]] if match else None

@@ -22,6 +22,17 @@ def undecoded(data: Any) -> Any:
 
     Args:
         data: a dataset, streamed or not. A stream with unknown columns (`features` is `None`) is returned unchanged.
+
+    Example:
+        ```python
+        >>> from datasets import Dataset, Image
+        >>> from PIL.Image import new
+        >>> from hf_prompt_models.data import undecoded
+        >>> data = Dataset.from_dict({"image": [new("RGB", (64, 48))], "label": [0]}).cast_column("image", Image())
+        >>> sorted(undecoded(data)[0]["image"])
+        ['bytes', 'path']
+
+        ```
     """
     import datasets  # slow to import, and not needed for folders
 
@@ -66,6 +77,18 @@ class ImageCollator:
         image_processor: image processor of the model, `model.processor.image_processor`.
         image: column with the image, decoded or not.
         label: column with the class index.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import CoOpProcessor
+        >>> from hf_prompt_models.data import ImageCollator
+        >>> collator = ImageCollator(CoOpProcessor.from_backbone("playground").image_processor)
+        >>> batch = collator([{"image": Image.new("RGB", (64, 48)), "label": label} for label in (0, 2)])
+        >>> batch["pixel_values"].shape, batch["labels"]
+        (torch.Size([2, 3, 48, 48]), tensor([0, 2]))
+
+        ```
     """
 
     image_processor: Any

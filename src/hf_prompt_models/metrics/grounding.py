@@ -20,6 +20,14 @@ def is_right_region(boxes: Sequence[Sequence[float]], references: Sequence[Seque
 
     Raises:
         ValueError: if the numbers of boxes and references differ, or there are none.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.metrics import is_right_region
+        >>> is_right_region([[0, 0, 9, 9], [0, 0, 9, 9]], [[0, 0, 9, 11], [5, 5, 14, 14]]).tolist()
+        [True, False]
+
+        ```
     """
     if len(boxes) != len(references) or not len(boxes):
         raise ValueError(

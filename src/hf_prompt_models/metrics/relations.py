@@ -24,6 +24,14 @@ def rank_relations(pairs: Sequence[tuple[int, int]], scores: np.ndarray) -> list
 
     Raises:
         ValueError: if pairs and scores do not fit together.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.metrics import rank_relations
+        >>> rank_relations([(0, 1), (1, 0)], scores=[[0.7, 0.1, 0.2], [0.1, 0.8, 0.1]])
+        [(1, 0, 1), (0, 1, 2)]
+
+        ```
     """
     scores = np.asarray(scores)
     if (

@@ -27,6 +27,18 @@ class TrainingCollator:
         target: name of the field with the text to generate.
         max_length: number of tokens to which longer examples are truncated. Image slots are never truncated. Default:
             the number of tokens that the language model can read.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import MantisProcessor
+        >>> from hf_prompt_models.training import TrainingCollator
+        >>> collator = TrainingCollator(MantisProcessor.from_backbone("playground"))
+        >>> batch = collator([{"images": [Image.new("RGB", (64, 48))], "title": "key", "description": "a red key"}])
+        >>> batch["labels"]
+        tensor([[-100, -100, -100,  259,  333,  450,    0]])
+
+        ```
     """
 
     processor: PrefixLMProcessor

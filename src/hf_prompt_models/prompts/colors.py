@@ -128,6 +128,14 @@ def clip_boxes(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> list[
     Raises:
         ValueError: if a box is not four finite numbers, or is completely outside of the image. The message contains
             its index.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.prompts import clip_boxes
+        >>> clip_boxes([[-3, 2.7, 30, 90]], size=(64, 48))
+        [(0, 2, 30, 48)]
+
+        ```
     """
     width, height = size
     clipped = []
@@ -226,6 +234,17 @@ def paint_regions(
         regions: boxes of `clip_boxes` or masks of `check_masks`.
         colors: one colour per region.
         alpha: opacity from 1 to 255.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models.prompts import paint_regions
+        >>> image = Image.new("RGB", (64, 48), "white")
+        >>> painted = paint_regions(image, [(0, 0, 32, 48)], colors=[(240, 0, 30)], alpha=127)
+        >>> painted.getpixel((5, 5)), painted.getpixel((60, 5))
+        ((248, 128, 143), (255, 255, 255))
+
+        ```
     """
     painted = image.copy()
     for region, rgb in zip(regions, colors, strict=True):
@@ -267,6 +286,17 @@ def search_color_prompts(
 
     Raises:
         ValueError: if `rgb_step` or `alpha` is not from 1 to 255.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CptForVisualGrounding, CptProcessor
+        >>> from hf_prompt_models.prompts import search_color_prompts
+        >>> model, processor = (each.from_backbone("playground") for each in (CptForVisualGrounding, CptProcessor))
+        >>> found = search_color_prompts(model.eval(), processor, ["red", "blue"], rgb_step=255)
+        >>> [name for name, rgb, probability in found]
+        ['red', 'blue']
+
+        ```
     """
     if not 1 <= rgb_step <= 255:
         raise ValueError(f"Expected rgb_step, the grid distance of colours, from 1 to 255, got {rgb_step}.")

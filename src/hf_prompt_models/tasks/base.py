@@ -43,6 +43,14 @@ class Run(ABC):
     Attributes:
         examples: Number of training examples, by seed.
         card_task: Name of the task in the model-index of the model cards.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.tasks import Run
+        >>> sorted(Run.__abstractmethods__)  # what the run of a new task defines
+        ['build_trainer', 'finish', 'record', 'results', 'summarise']
+
+        ```
     """
 
     examples: Mapping[int, int]
@@ -88,6 +96,15 @@ class Task(ABC, Generic[RecipeT]):
         needs_files: Whether `hf-prompt predict` needs files.
         prediction_examples: Example arguments of `hf-prompt predict`, for `--help`.
         evaluation_examples: Example arguments of `hf-prompt evaluate`, for `--help`.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.tasks import Task, task_named
+        >>> task = task_named("image-classification")
+        >>> isinstance(task, Task), task.does
+        (True, 'classifies images')
+
+        ```
     """
 
     name: ClassVar[str]
@@ -242,6 +259,14 @@ def task_named(name: str) -> Task[Any]:
 
     Raises:
         ValueError: If there is no such task.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.tasks import task_named
+        >>> task_named("visual-grounding").does
+        'grounds phrases'
+
+        ```
     """
     if name not in all_tasks():
         raise ValueError(f"There is no task {name!r}. The tasks are {', '.join(all_tasks())}.")
@@ -256,6 +281,15 @@ def task_of(config: PreTrainedConfig) -> Task[Any]:
 
     Raises:
         ValueError: If the model is neither from this package nor from a package that registers its methods.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import AlproConfig, CoOpConfig
+        >>> from hf_prompt_models.tasks import task_of
+        >>> task_of(CoOpConfig()).name, task_of(AlproConfig()).name
+        ('image-classification', 'video-text')
+
+        ```
     """
     if not isinstance(config, PromptConfig) or not config.task:
         raise ValueError(f"Models of type {config.model_type!r} do not belong to any task of this package.")

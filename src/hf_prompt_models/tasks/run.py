@@ -58,6 +58,22 @@ def run_training(task: Task[Any], recipe: Recipe[Any], arguments: RunArguments, 
     Raises:
         OSError: If a backbone cannot be found or a folder cannot be written to.
         ValueError: For data or settings that cannot be used, or an output folder that holds another run.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.models.coop.recipe_coop import RECIPE
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> from hf_prompt_models.tasks import run_training, task_named
+        >>> write_image_folder("shapes", seed=0, train_per_class=1, test_per_class=1)
+        >>> flags = "--backbone playground --train_dir shapes --test_dir shapes --shots 1 --seeds 1 --max_steps 2"
+        >>> flags += " --output_dir mine --disable_tqdm true"
+        >>> task = task_named(RECIPE.task)
+        >>> arguments = task.parse_training(RECIPE, flags.split(), "train.py coop")
+        >>> results = run_training(task, RECIPE, arguments, command=f"train.py coop {flags}")
+        >>> results["method"], results["seeds"]["1"]["steps"]
+        ('CoOp', 2)
+
+        ```
     """
     seeds = arguments.data.seeds
     # These are built first, because TrainingArguments refuses flags that contradict each other.

@@ -67,6 +67,20 @@ class PromptTrainer(Trainer):
             prefixes. If there are any, weight decay applies to all parameters, as in ActionCLIP's code.
         args: positional arguments of `Trainer`.
         kwargs: keyword arguments of `Trainer`.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from transformers import TrainingArguments
+        >>> from hf_prompt_models import CoOpForImageClassification
+        >>> from hf_prompt_models.training import PromptTrainer
+        >>> model = CoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
+        >>> dataset = [{"pixel_values": torch.randn(3, 48, 48), "labels": label} for label in (0, 1)]
+        >>> arguments = TrainingArguments("mine", max_steps=2, dataloader_pin_memory=False, disable_tqdm=True)
+        >>> PromptTrainer(model, arguments, train_dataset=dataset).train().global_step
+        2
+
+        ```
     """
 
     EMBEDS_TOKENS: ClassVar[bool] = False

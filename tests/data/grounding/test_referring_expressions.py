@@ -11,14 +11,13 @@ import pytest
 from PIL import Image
 
 from hf_prompt_models.data.grounding.referring_expressions import (
-    coco_image_id,
     draw_expressions,
     read_annotations,
     read_referring_expressions,
     read_sampled_expressions,
     write_sampled_expressions,
 )
-from hf_prompt_models.data.grounding.region_proposals import read_proposals
+from hf_prompt_models.data.grounding.region_proposals import coco_image_id, read_proposals
 
 
 ITEMS = [

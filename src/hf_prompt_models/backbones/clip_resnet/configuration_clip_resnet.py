@@ -26,10 +26,11 @@ class ClipResNetVisionConfig(PreTrainedConfig):
 
     Example:
         ```python
-        from hf_prompt_models import ClipResNetVisionConfig, ClipResNetVisionModel
+        >>> from hf_prompt_models import ClipResNetVisionConfig
+        >>> config = ClipResNetVisionConfig(layers=[4, 6, 10, 6], width=80, image_size=288, output_dim=640)  # RN50x4
+        >>> config.image_size, config.output_dim
+        (288, 640)
 
-        config = ClipResNetVisionConfig(layers=[4, 6, 10, 6], width=80, image_size=288, output_dim=640)  # RN50x4
-        model = ClipResNetVisionModel(config)
         ```
     """
 
@@ -92,9 +93,11 @@ class ClipResNetConfig(PreTrainedConfig):
 
     Example:
         ```python
-        from hf_prompt_models import ClipResNetConfig, ClipResNetModel
+        >>> from hf_prompt_models import ClipResNetConfig
+        >>> config = ClipResNetConfig()  # RN50
+        >>> config.vision_config.layers, config.projection_dim
+        ([3, 4, 6, 3], 1024)
 
-        model = ClipResNetModel(ClipResNetConfig())  # RN50 with random weights
         ```
     """
 

@@ -238,14 +238,13 @@ class ClipResNetVisionModel(ClipResNetPreTrainedModel):
 
     Example:
         ```python
-        from transformers import AutoImageProcessor
-        from transformers.image_utils import load_image
-        from hf_prompt_models import ClipResNetVisionModel
+        >>> import torch
+        >>> from hf_prompt_models import ClipResNetVisionConfig, ClipResNetVisionModel
+        >>> config = ClipResNetVisionConfig(layers=[1, 1, 1, 1], width=8, image_size=64, output_dim=32)
+        >>> model = ClipResNetVisionModel(config).eval()
+        >>> model(torch.randn(2, 3, 64, 64)).pooler_output.shape
+        torch.Size([2, 32])
 
-        model = ClipResNetVisionModel.from_pretrained("my-rn50")
-        image_processor = AutoImageProcessor.from_pretrained("my-rn50")
-        inputs = image_processor(load_image("cat.jpg"), return_tensors="pt")
-        model(**inputs).pooler_output  # (1, 1024)
         ```
     """
 
@@ -313,15 +312,15 @@ class ClipResNetModel(ClipResNetPreTrainedModel):
 
     Example:
         ```python
-        from transformers import AutoProcessor
-        from transformers.image_utils import load_image
-        from hf_prompt_models import ClipResNetModel
+        >>> import torch
+        >>> from hf_prompt_models import ClipResNetConfig, ClipResNetModel
+        >>> vision = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 64, "output_dim": 32}
+        >>> text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        >>> model = ClipResNetModel(ClipResNetConfig(text_config=text, vision_config=vision, projection_dim=32)).eval()
+        >>> texts = torch.tensor([[49406, 320, 49407], [49406, 518, 49407]])
+        >>> model(input_ids=texts, pixel_values=torch.randn(1, 3, 64, 64)).logits_per_image.shape
+        torch.Size([1, 2])
 
-        model = ClipResNetModel.from_pretrained("my-rn50")
-        processor = AutoProcessor.from_pretrained("my-rn50")
-        texts = ["a photo of a cat", "a photo of a dog"]
-        inputs = processor(text=texts, images=load_image("cat.jpg"), padding=True, return_tensors="pt")
-        model(**inputs).logits_per_image.softmax(dim=-1)
         ```
     """
 

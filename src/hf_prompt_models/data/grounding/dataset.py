@@ -27,6 +27,17 @@ class GroundingDataset(Dataset):
             again each epoch. For an image without a correct region, two others are used (thunlp/CPT,
             Oscar/oscar/datasets/refcoco_fsl_cpt_dataset.py).
         seed: seed of the sampling.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import GroundingDataset, read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> write_scene_folder("scenes", seed=0, train=3, test=1)
+        >>> dataset = GroundingDataset(read_referring_expressions("scenes", split="train"))
+        >>> len(dataset), sorted(dataset[0])
+        (3, ['boxes', 'images', 'target_boxes', 'text'])
+
+        ```
     """
 
     def __init__(self, expressions: ReferringExpressions, sample_regions: bool = False, seed: int = 0):
@@ -82,6 +93,19 @@ class GroundingCollator:
 
     Attributes:
         processor: a `CptProcessor`.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CptProcessor
+        >>> from hf_prompt_models.data import GroundingCollator, GroundingDataset, read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> write_scene_folder("scenes", seed=0, train=3, test=1)
+        >>> dataset = GroundingDataset(read_referring_expressions("scenes", split="train"))
+        >>> collator = GroundingCollator(CptProcessor.from_backbone("playground"))
+        >>> collator([dataset[0], dataset[1]])["labels"].shape  # (phrases, regions)
+        torch.Size([2, 4])
+
+        ```
     """
 
     processor: Callable[..., Mapping[str, torch.Tensor]]

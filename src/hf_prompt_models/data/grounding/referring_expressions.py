@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,12 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 
 from hf_prompt_models.data.dataset_rows import is_saved_dataset, load_split, stored_image
-from hf_prompt_models.data.grounding.region_proposals import RegionProposals, check_box, read_proposals
+from hf_prompt_models.data.grounding.region_proposals import (
+    RegionProposals,
+    check_box,
+    coco_image_id,
+    read_proposals,
+)
 from hf_prompt_models.data.images.loading import image_size, load_image
 from hf_prompt_models.data.listing import folders_in
 from hf_prompt_models.data.splits import find_split
@@ -41,6 +45,19 @@ class ReferringExpressions:
         read: function that returns the path or the bytes of the image for the phrase at an index.
         proposals: region proposals of the image of each phrase. Empty before `with_proposals` is called.
         box_format: box format of the source, for error messages.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> write_scene_folder("scenes", seed=0, train=3, test=1)
+        >>> expressions = read_referring_expressions("scenes", split="train")
+        >>> expressions.texts[0], expressions.boxes[0], len(expressions.proposals[0])
+        ('the triangle', (1.0, 33.0, 13.0, 45.0), 4)
+        >>> len(expressions.select([0, 2]))
+        2
+
+        ```
     """
 
     source: str
@@ -165,17 +182,6 @@ def _read_selected(read: Callable[[int], Any], indices: Sequence[int], index: in
     return read(indices[index])
 
 
-def coco_image_id(picture: str) -> list[str]:
-    """Return the COCO image ID in a file name, such as "581857" in `COCO_train2014_000000581857.jpg`.
-
-    Returns:
-        A list of the ID. For other names, it is the number at the end. The list is empty if there is none.
-    """
-    stem = Path(picture).stem
-    match = re.search(r"(?<!\d)\d{12}(?!\d)", stem) or re.search(r"\d{1,18}$", stem, re.ASCII)
-    return [str(int(match[0]))] if match else []
-
-
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +209,16 @@ def read_referring_expressions(
 
     Raises:
         ValueError: if the source is none of these or invalid, or there are no region proposals.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> write_scene_folder("scenes", seed=0, train=3, test=1)
+        >>> len(read_referring_expressions("scenes", split="train"))
+        3
+
+        ```
     """
     check_box_format(box_format)
     path = Path(source)

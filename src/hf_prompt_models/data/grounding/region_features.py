@@ -34,6 +34,16 @@ class DetectedRegion:
         box: box (x1, y1, x2, y2) in pixels of the image.
         label: class name from the detector.
         feature: float32 array of shape (region_feature_size,).
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import DetectedRegion
+        >>> region = DetectedRegion(box=(0, 0, 30, 20), label="key", feature=np.zeros(2054, dtype=np.float32))
+        >>> region.label, region.feature.shape
+        ('key', (2054,))
+
+        ```
     """
 
     box: Box
@@ -51,6 +61,17 @@ class GroundingPrompt:
         copies: all regions of each copy, with the features of the painted image.
         color_names: names of the colours painted in each copy.
         painted: boxes in pixels that are painted with these colours in each copy.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import DetectedRegion, GroundingPrompt
+        >>> region = DetectedRegion((0, 0, 30, 20), "key", np.zeros(2054, dtype=np.float32))
+        >>> prompt = GroundingPrompt("77", "the key", [[region]], color_names=[["red"]], painted=[[(0, 0, 30, 20)]])
+        >>> prompt.text, len(prompt.copies)
+        ('the key', 1)
+
+        ```
     """
 
     key: str
@@ -71,6 +92,18 @@ class RelationPrompt:
         color_names: names of the colours of the subject and the object.
         names: names of the subject and the object.
         predicate: the relation, or `None` if the file does not have it.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import DetectedRegion, RelationPrompt
+        >>> names = ["man", "horse"]
+        >>> regions = [DetectedRegion((0, 0, 30, 20), name, np.zeros(2054, dtype=np.float32)) for name in names]
+        >>> prompt = RelationPrompt("1.jpg", (0, 1), regions, ["red", "blue"], names, predicate="riding")
+        >>> prompt.names, prompt.predicate
+        (['man', 'horse'], 'riding')
+
+        ```
     """
 
     picture: str
@@ -91,6 +124,18 @@ class RegionFeatureFile:
     Raises:
         OSError: if one of the files does not exist.
         ValueError: if the offsets do not belong to this file.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import DetectedRegion, RegionFeatureFile, encode_region, write_region_features
+        >>> region = DetectedRegion((0, 0, 30, 20), "key", np.zeros(6, dtype=np.float32))
+        >>> write_region_features("regions.tsv", [("1.jpg", {"objects": [encode_region(region)]})])
+        >>> file = RegionFeatureFile("regions.tsv", region_feature_size=6)
+        >>> len(file), file.regions(0)[0].label
+        (1, 'key')
+
+        ```
     """
 
     def __init__(self, path: str | os.PathLike, region_feature_size: int = REGION_FEATURE_SIZE):
@@ -298,6 +343,16 @@ def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any
 
     Raises:
         ValueError: if a key holds a tab or a line break.
+
+    Example:
+        ```python
+        >>> from pathlib import Path
+        >>> from hf_prompt_models.data import write_region_features
+        >>> write_region_features("regions.tsv", [("1.jpg", {"objects": []}), ("2.jpg", {"objects": []})])
+        >>> sorted(file.name for file in Path().iterdir())
+        ['regions.lineidx', 'regions.tsv']
+
+        ```
     """
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for key, content in rows:
@@ -308,6 +363,16 @@ def write_region_features(path: str | os.PathLike, rows: Iterable[tuple[str, Any
 
 
 def encode_region(region: DetectedRegion) -> dict[str, Any]:
-    """Return a region in the JSON format of region feature files."""
+    """Return a region in the JSON format of region feature files.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import DetectedRegion, encode_region
+        >>> encode_region(DetectedRegion((0, 0, 30, 20), "key", np.zeros(2, dtype=np.float32)))
+        {'rect': [0, 0, 30, 20], 'class': 'key', 'feature': 'AAAAAAAAAAA='}
+
+        ```
+    """
     feature = base64.b64encode(np.asarray(region.feature, dtype="<f4").tobytes()).decode("ascii")
     return {"rect": list(region.box), "class": region.label, "feature": feature}

@@ -2,7 +2,9 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,3 +131,14 @@ def check_box(box: Any, box_format: str = "xywh") -> Box:
         raise ValueError(f"a box is four numbers, [x, y, width, height], got {str(box)[:60]}.")
     x1, y1, x2, y2 = to_xyxy(box, box_format)
     return x1, y1, x2 - 1, y2 - 1
+
+
+def coco_image_id(picture: str) -> list[str]:
+    """Return the COCO image ID in a file name, such as "581857" in `COCO_train2014_000000581857.jpg`.
+
+    Returns:
+        A list of the ID. For other names, it is the number at the end. The list is empty if there is none.
+    """
+    stem = Path(picture).stem
+    match = re.search(r"(?<!\d)\d{12}(?!\d)", stem) or re.search(r"\d{1,18}$", stem, re.ASCII)
+    return [str(int(match[0]))] if match else []

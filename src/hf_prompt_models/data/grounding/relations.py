@@ -28,6 +28,15 @@ class RelationVocabulary:
     Attributes:
         labels: names of object labels by index, counted from 1.
         predicates: names of predicates by index, counted from 1.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import RelationVocabulary
+        >>> vocabulary = RelationVocabulary(labels={1: "man", 2: "horse"}, predicates={1: "riding"})
+        >>> vocabulary.predicates[1]
+        'riding'
+
+        ```
     """
 
     labels: dict[int, str]
@@ -43,6 +52,16 @@ class PictureRelations:
         boxes: boxes (x1, y1, x2, y2) of the objects in pixels, both corners included.
         labels: label of each object, an index in the vocabulary.
         relations: (subject, object, predicate) triples of two indices in `boxes` and an index in the vocabulary.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import PictureRelations
+        >>> boxes = [(0, 0, 9, 9), (5, 5, 20, 20), (30, 0, 40, 9)]
+        >>> image = PictureRelations("1.jpg", boxes, labels=[1, 2, 2], relations=[(0, 1, 1)])
+        >>> image.overlapping_pairs()
+        [(0, 1)]
+
+        ```
     """
 
     picture: str
@@ -67,6 +86,16 @@ def read_relation_vocabulary(path: str | os.PathLike) -> RelationVocabulary:
 
     Raises:
         ValueError: if the file lacks these, or indices do not count from 1. The message names the file.
+
+    Example:
+        ```python
+        >>> from pathlib import Path
+        >>> from hf_prompt_models.data import read_relation_vocabulary
+        >>> _ = Path("names.json").write_text('{"idx_to_label": {"1": "man"}, "idx_to_predicate": {"1": "riding"}}')
+        >>> read_relation_vocabulary("names.json").labels
+        {1: 'man'}
+
+        ```
     """
     content = read_json(path, MAX_BYTES, "lists of relations")
     try:
@@ -93,6 +122,19 @@ def read_relations(path: str | os.PathLike, vocabulary: RelationVocabulary) -> l
 
     Raises:
         ValueError: if the file is invalid. The message names the file and the image.
+
+    Example:
+        ```python
+        >>> import json
+        >>> from pathlib import Path
+        >>> from hf_prompt_models.data import RelationVocabulary, read_relations
+        >>> boxes = [[0, 0, 9, 9], [5, 5, 20, 20]]
+        >>> rows = [{"img_path": "1.jpg", "boxes": boxes, "labels": [1, 2], "relations": [[0, 1, 1]]}]
+        >>> _ = Path("relations.json").write_text(json.dumps(rows))
+        >>> read_relations("relations.json", RelationVocabulary({1: "man", 2: "horse"}, {1: "riding"}))[0].relations
+        [(0, 1, 1)]
+
+        ```
     """
     path = Path(path)
     content = read_json(path, MAX_BYTES, "lists of relations")
@@ -142,6 +184,17 @@ def draw_relations(pictures: Sequence[PictureRelations], shots: int, seed: int) 
 
     Raises:
         ValueError: if `shots` is less than 1.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import PictureRelations, draw_relations
+        >>> boxes, relations = [(0, 0, 9, 9), (5, 5, 20, 20)], [(0, 1, 1), (1, 0, 2)]
+        >>> images = [PictureRelations(f"{name}.jpg", boxes, [1, 2], relations) for name in range(8)]
+        >>> sample = draw_relations(images, shots=2, seed=0)
+        >>> len(sample), [images[image].relations[relation][2] for image, relation in sample]
+        (4, [1, 1, 2, 2])
+
+        ```
     """
     if shots < 1:
         raise ValueError(

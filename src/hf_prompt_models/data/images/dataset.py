@@ -61,6 +61,18 @@ class ImageDataset(Dataset):
     Raises:
         ValueError: if an image has no label. `images.readable("skip")` leaves such images out. Also if JPEGs are to
             be reduced, and the image processor does not resize images to one size.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpProcessor
+        >>> from hf_prompt_models.data import ImageDataset
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> write_image_folder("shapes", seed=0, train_per_class=2, test_per_class=1)
+        >>> dataset = ImageDataset("shapes:test", CoOpProcessor.from_backbone("playground").image_processor)
+        >>> len(dataset), dataset[0]["pixel_values"].shape, dataset[0]["labels"]
+        (12, torch.Size([3, 48, 48]), 0)
+
+        ```
     """
 
     def __init__(self, images: Any, image_processor: Any, reduced_jpeg: bool = False):
@@ -117,6 +129,20 @@ class AugmentedImageDataset(Epoch, Dataset):
             resizes the crop.
         seed: seed of the augmentation.
         min_crop_area: smallest area of a random crop, as a fraction of the image area.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpProcessor
+        >>> from hf_prompt_models.data import AugmentedImageDataset
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> write_image_folder("shapes", seed=0, train_per_class=2, test_per_class=1)
+        >>> dataset = AugmentedImageDataset("shapes:train", CoOpProcessor.from_backbone("playground").image_processor)
+        >>> first = dataset[0]["pixel_values"]
+        >>> dataset.set_epoch(1)
+        >>> bool((dataset[0]["pixel_values"] == first).all())
+        False
+
+        ```
     """
 
     def __init__(self, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
@@ -165,6 +191,19 @@ class AugmentedViewDataset(AugmentedImageDataset):
         image_processor: image processor of the backbone, as for `AugmentedImageDataset`.
         seed: seed of the augmentation.
         min_crop_area: smallest area of a random crop, as a fraction of the image area.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpProcessor
+        >>> from hf_prompt_models.data import AugmentedViewDataset
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> write_image_folder("shapes", seed=0, train_per_class=2, test_per_class=1)
+        >>> image_processor = CoOpProcessor.from_backbone("playground").image_processor
+        >>> dataset = AugmentedViewDataset(3, "shapes:test", image_processor)  # three views of each image
+        >>> len(dataset), dataset.labels[:4]
+        (36, tensor([0, 0, 0, 1]))
+
+        ```
     """
 
     def __init__(self, num_views: int, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):

@@ -49,7 +49,19 @@ def _digest_file(path: str, version: tuple[int, ...]) -> bytes:
 
 @dataclass(frozen=True)
 class LabelledImages(LabelledFiles):
-    """Images with class labels, decoded on access. `read_labelled_images` creates them."""
+    """Images with class labels, decoded on access. `read_labelled_images` creates them.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.data import read_labelled_images
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> write_image_folder("shapes", seed=0, train_per_class=2, test_per_class=1)
+        >>> images = read_labelled_images("shapes:train")
+        >>> images.class_names[:2], images.labels[:4], images.load(0).size
+        (['boat', 'bottle'], [0, 0, 1, 1], (80, 80))
+
+        ```
+    """
 
     read: Callable[[int], str | os.PathLike | bytes]
 
@@ -272,7 +284,17 @@ def read_labelled_images(
         ValueError: if the source is none of these, or has no such split or columns.
 
     Example:
-        >>> images = read_labelled_images(dataset["train"], label_column="fine_label")
+        ```python
+        >>> from datasets import ClassLabel, Dataset, Features, Image
+        >>> from PIL.Image import new
+        >>> from hf_prompt_models.data import read_labelled_images
+        >>> features = Features({"image": Image(), "fine_label": ClassLabel(names=["key", "cup"])})
+        >>> rows = {"image": [new("RGB", (64, 48))] * 2, "fine_label": [0, 1]}
+        >>> images = read_labelled_images(Dataset.from_dict(rows, features), label_column="fine_label")
+        >>> images.class_names, images.labels
+        (['key', 'cup'], [0, 1])
+
+        ```
     """
     if not isinstance(source, str | os.PathLike):
         return read_dataset(source, split, image_column, label_column)

@@ -70,6 +70,21 @@ def read_products(source: str | os.PathLike, split: str = "train") -> Records[Pr
 
     Raises:
         ValueError: if an item is not a product. The message names the file and the line, or the row.
+
+    Example:
+        ```python
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from hf_prompt_models.data import read_products
+        >>> Image.new("RGB", (64, 48), "red").save("key.png")
+        >>> row = {"id": "1", "images": ["key.png"], "title": "key", "description": "A red key."}
+        >>> _ = Path("products.jsonl").write_text(json.dumps(row))
+        >>> products = read_products("products.jsonl")
+        >>> products[0].title, products[0].description
+        ('key', 'A red key.')
+
+        ```
     """
     path = Path(source)
     rows = _json_lines(path) if path.is_file() else _dataset_rows(str(source), split)

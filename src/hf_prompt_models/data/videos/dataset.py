@@ -50,6 +50,20 @@ class VideoDataset(_Videos):
         videos: labelled videos.
         image_processor: image processor that converts a list of PIL images to `pixel_values`.
         num_frames: number of frames per video, taken from the middles of as many segments.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models import ActionClipProcessor
+        >>> from hf_prompt_models.data import VideoDataset, read_labelled_videos, write_video
+        >>> for name in ("falling", "rising"):
+        ...     write_video(f"clips/{name}/0.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> image_processor = ActionClipProcessor.from_backbone("playground").image_processor
+        >>> dataset = VideoDataset(read_labelled_videos("clips", "test"), image_processor, num_frames=4)
+        >>> dataset[1]["pixel_values"].shape, dataset[1]["labels"]
+        (torch.Size([4, 3, 48, 48]), 1)
+
+        ```
     """
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -133,6 +147,21 @@ class AugmentedVideoDataset(Epoch, _Videos):
             the reference implementation's fine-tuning on HMDB51 and UCF101.
         seed: seed of frame sampling and augmentation.
         **augmentation: keyword arguments for `augment_video`.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models import ActionClipProcessor
+        >>> from hf_prompt_models.data import AugmentedVideoDataset, read_labelled_videos, write_video
+        >>> for name in ("falling", "rising"):
+        ...     write_video(f"clips/{name}/0.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> image_processor = ActionClipProcessor.from_backbone("playground").image_processor
+        >>> dataset = AugmentedVideoDataset(read_labelled_videos("clips", "train"), image_processor, num_frames=4)
+        >>> dataset.set_epoch(1)  # other frames and crops than in epoch 0
+        >>> dataset[0]["pixel_values"].shape
+        torch.Size([4, 3, 48, 48])
+
+        ```
     """
 
     def __init__(

@@ -27,7 +27,22 @@ from hf_prompt_models.utils.files import check_listed
 
 @dataclass(frozen=True)
 class LabelledVideos(LabelledFiles):
-    """Videos with one or several class labels each, decoded on access. `read_labelled_videos` creates them."""
+    """Videos with one or several class labels each, decoded on access. `read_labelled_videos` creates them.
+
+    Example:
+        ```python
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from hf_prompt_models.data import read_labelled_videos
+        >>> for name in ("falling", "rising"):
+        ...     Path("clips", name, "0").mkdir(parents=True)  # a folder with the frames of a video
+        ...     Image.new("RGB", (64, 48)).save(f"clips/{name}/0/0.png")
+        >>> videos = read_labelled_videos("clips", "train")
+        >>> len(videos.load(0, num_frames=4))
+        4
+
+        ```
+    """
 
     read: Callable[[int], VideoSource]
 
@@ -109,6 +124,18 @@ def read_labelled_videos(
 
     Raises:
         ValueError: if the source is none of these, or a class has no video.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import read_labelled_videos, write_video
+        >>> for name in ("falling_down", "rising_up"):
+        ...     write_video(f"clips/train/{name}/0.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> videos = read_labelled_videos("clips", split="train")
+        >>> videos.class_names, videos.labels
+        (['falling down', 'rising up'], [0, 1])
+
+        ```
     """
     if (part := read_part(source, split, partial(read_labelled_videos, labels=labels))) is not None:
         return part

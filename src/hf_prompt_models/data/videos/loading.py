@@ -38,6 +38,17 @@ def load_video(
         UnreadableVideoError: if the video is missing, empty, truncated, without images, not a video, or too large
             (`MAX_FRAMES` of `data.videos.reader`, `MAX_PIXELS` and `MAX_BYTES` of `data.videos.decoding`).
         ImportError: if it is a video file and PyAV is not installed.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import load_video, write_video
+        >>> frames = np.repeat(np.uint8([0, 80, 160, 240]), 3 * 48 * 64).reshape(4, 48, 64, 3)
+        >>> write_video("brighter.mp4", frames)
+        >>> [round(np.asarray(image).mean() / 10) * 10 for image in load_video("brighter.mp4", num_frames=2)]
+        [0, 160]
+
+        ```
     """
     return load_video_views(source, lambda count: [segment_indices(count, num_frames, generator)], name)[0]
 

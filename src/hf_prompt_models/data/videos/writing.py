@@ -19,6 +19,16 @@ def write_video(path: str | Path, frames: np.ndarray, frames_per_second: int = 1
 
     Raises:
         ImportError: if PyAV is not installed.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.data import load_video, write_video
+        >>> write_video("clips/black.mp4", np.zeros((10, 48, 64, 3), dtype=np.uint8))
+        >>> load_video("clips/black.mp4", num_frames=1)[0].size
+        (64, 48)
+
+        ```
     """
     require_av(f"write the video {path}")
     import av

@@ -51,6 +51,15 @@ class ActionClipConfig(ClassifierConfig):
             What is trained: the complete model, everything except the text side, or only what is not part of the
             backbone, which is the head and the time positions. With `"head"` a checkpoint may contain only these
             parts, otherwise it contains the backbone too.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import ActionClipConfig
+        >>> config = ActionClipConfig(post_network="mean", num_frames=16, trainable="head")
+        >>> config.post_network, config.num_frames
+        ('mean', 16)
+
+        ```
     """
 
     task = "video-classification"

@@ -22,6 +22,17 @@ class ActionClipImageProcessor(PilBackend):
 
     Frames are prepared as in the evaluation of the released code: PIL's bicubic interpolation resizes the short side
     to 256/224 of the crop size, the centre is cropped, and pixels are normalised with CLIP's mean and deviation.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import ActionClipImageProcessor
+        >>> processor = ActionClipImageProcessor(size={"shortest_edge": 54}, crop_size={"height": 48, "width": 48})
+        >>> frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+        >>> processor(frames, return_tensors="pt").pixel_values.shape
+        torch.Size([1, 2, 3, 48, 48])
+
+        ```
     """
 
     resample = PILImageResampling.BICUBIC

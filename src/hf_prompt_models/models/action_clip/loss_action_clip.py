@@ -40,3 +40,24 @@ def find_matches(labels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         (examples, texts) true or 1 if the class of the text applies to the example.
     """
     return labels[:, classes] if labels.dim() == 2 else labels[:, None] == classes[None]
+
+
+def draw_classes(labels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Return one of the classes of each example, (batch,).
+
+    Args:
+        labels: (batch, number of classes) 1 for each class that applies.
+        draws: (batch,) random integers from 0, which select one of these classes.
+
+    Raises:
+        ValueError: if an example has no class.
+    """
+    own = labels > 0
+    counts = own.sum(dim=1)
+    without = torch.nonzero(counts == 0).flatten().tolist()
+    if without:
+        raise ValueError(
+            f"The videos {without} of the batch have no label. Leave videos without labels out of training."
+        )
+    wanted = draws % counts
+    return ((own.cumsum(dim=1) == wanted[:, None] + 1) & own).long().argmax(dim=1)

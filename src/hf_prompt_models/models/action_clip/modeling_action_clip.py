@@ -20,7 +20,7 @@ from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.modeling_utils import at_least_float32
 from hf_prompt_models.models.action_clip.configuration_action_clip import ActionClipConfig
 from hf_prompt_models.models.action_clip.heads_action_clip import HEADS, FrameHead
-from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, find_matches
+from hf_prompt_models.models.action_clip.loss_action_clip import bidirectional_kl, draw_classes, find_matches
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
 from hf_prompt_models.models.action_clip.visual_prompts_action_clip import JointSpaceTime, encode_with_shift
 from hf_prompt_models.prompts.class_names import check_class_names
@@ -163,6 +163,17 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             ValueError: if a template does not contain `{}`, or a name is too long for the text tower.
             StrictDataclassError: if the configuration does not allow this combination of visual prompts.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> import torch
+            >>> from hf_prompt_models import ActionClipForVideoClassification
+            >>> names = ["falling", "rising"]
+            >>> model = ActionClipForVideoClassification.from_backbone("playground", names, post_network="mean")
+            >>> model(pixel_values=torch.randn(1, 8, 3, 48, 48)).logits.shape
+            torch.Size([1, 2])
+
+            ```
         """
         templates = check_templates([each.text for each in ACTION_TEMPLATES] if templates is None else templates)
         choices = {
@@ -388,7 +399,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             raise ValueError(f"draws must be ({len(labels)}, 2) integers >= 0, got {tuple(draws.shape)}.")
         template_draws, class_draws = draws.cpu().unbind(dim=1)
         templates = template_draws % self.num_templates
-        classes = self._draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
+        classes = draw_classes(labels.cpu(), class_draws) if self._multi_label else labels.cpu()
         if self._trains_text() or self._is_text_adapted():
             sentences = (templates * self.config.num_labels + classes).tolist()
             prompts = self._lay_out_prompts(self.prompt_token_ids(sentences))
@@ -405,19 +416,6 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         matches = find_matches(gather_examples(labels), gather_examples(classes))
         videos, texts = gather_examples(video_embeds), gather_examples(text_embeds)
         return bidirectional_kl(videos, texts, matches, self.similarity_scale())
-
-    @staticmethod
-    def _draw_classes(labels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return one of the classes of each video, (batch,)."""
-        own = labels > 0
-        counts = own.sum(dim=1)
-        without = torch.nonzero(counts == 0).flatten().tolist()
-        if without:
-            raise ValueError(
-                f"The videos {without} of the batch have no label. Leave videos without labels out of training."
-            )
-        wanted = draws % counts
-        return ((own.cumsum(dim=1) == wanted[:, None] + 1) & own).long().argmax(dim=1)
 
     def _mean_loss(self, video_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of this batch, averaged over the templates, with the sentences of all classes of a video."""

@@ -19,6 +19,20 @@ class ActionClipVideoClassificationPipeline(VideoClassificationPipeline):
     width). All frames that are passed are used. From a file, one frame is sampled at the centre of each of
     `num_frames` equal segments (default: `config.num_frames`). Other models work as in transformers, which reads the
     first frames.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from transformers import pipeline
+        >>> from hf_prompt_models import ActionClipForVideoClassification
+        >>> names = ["falling", "rising"]
+        >>> model = ActionClipForVideoClassification.from_backbone("playground", names, post_network="mean")
+        >>> pipe = pipeline("video-classification", model=model, image_processor=model.processor.image_processor)
+        >>> frames = [Image.new("RGB", (64, 48), "red")] * 8
+        >>> sorted(found["label"] for found in pipe(frames))
+        ['falling', 'rising']
+
+        ```
     """
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -18,6 +18,15 @@ class AlproVisionConfig(TimesformerConfig):
         Number of frames of a video, each with a time embedding. The tower takes exactly this number.
     drop_path_rate (`float`, *optional*, defaults to 0.1):
         Probability of skipping the last layer in training; it rises linearly from 0 in the first layer.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import AlproVisionConfig
+        >>> config = AlproVisionConfig(image_size=48, patch_size=12, num_frames=8)
+        >>> config.patches_per_side, config.num_frames
+        (4, 8)
+
+        ```
     """
 
     model_type = "alpro_vision"
@@ -78,6 +87,15 @@ class AlproConfig(PromptConfig):
         is in use.
 
     In [`AlproForVideoQuestionAnswering`], `id2label` contains the answers.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import AlproConfig
+        >>> config = AlproConfig(vision_config={"num_frames": 8}, num_entities=2, entities=["key", "tree"])
+        >>> config.num_frames, config.entities
+        (8, ['key', 'tree'])
+
+        ```
     """
 
     task = "video-text"

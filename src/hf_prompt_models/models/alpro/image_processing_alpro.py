@@ -41,6 +41,16 @@ class AlproImageProcessor(PilBackend):
     """Turn frames into `pixel_values`, (videos, frames, 3, height, width).
 
     As in the released code, frames are resized to squares and normalised with CLIP's mean and standard deviation.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import AlproImageProcessor
+        >>> processor = AlproImageProcessor(size={"height": 48, "width": 48})
+        >>> processor([Image.new("RGB", (64, 80), "red")] * 4, return_tensors="pt").pixel_values.shape
+        torch.Size([1, 4, 3, 48, 48])
+
+        ```
     """
 
     resample = PILImageResampling.BILINEAR

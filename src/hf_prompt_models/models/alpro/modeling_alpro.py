@@ -273,6 +273,16 @@ class AlproModel(AlproPreTrainedModel):
         video_model: a TimeSformer.
         text_model: a BERT whose first layers read text alone and whose other layers read text and video.
         temperature: divisor of similarities in the contrastive loss.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from hf_prompt_models import AlproModel
+        >>> model = AlproModel.from_backbone("playground")
+        >>> model.get_video_features(torch.randn(2, 4, 3, 48, 48)).pooler_output.shape
+        torch.Size([2, 64])
+
+        ```
     """
 
     def __init__(self, config: PreTrainedConfig):

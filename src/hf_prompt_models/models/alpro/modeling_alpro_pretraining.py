@@ -148,6 +148,19 @@ class AlproForPreTraining(AlproPreTrainedModel):
         mlm_head: the head of BERT's masked language model.
         pem_head: predicts the entity that the patches inside a crop show.
         prompter: a frozen [`AlproPrompter`], or `None`.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from PIL import Image
+        >>> from hf_prompt_models import AlproForPreTraining
+        >>> model = AlproForPreTraining.from_backbone("playground")
+        >>> videos = [[Image.new("RGB", (64, 48), color)] * 4 for color in ("red", "blue")]
+        >>> inputs = model.processor.prepare_pretraining(videos, ["a red key", "a blue cup"], torch.Generator())
+        >>> model(**inputs).entity_logits.shape
+        torch.Size([2, 10])
+
+        ```
     """
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {

@@ -59,6 +59,16 @@ class AlproPrompter(AlproPreTrainedModel):
     `from_entities` encodes them once; until then they are random.
 
     The model always runs in eval mode and without gradients.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import AlproForPreTraining, AlproPrompter
+        >>> model = AlproForPreTraining.from_backbone("playground")
+        >>> prompter = AlproPrompter.from_entities(model, ["key", "tree"], model.processor)
+        >>> prompter.video_prompts.shape
+        torch.Size([2, 64])
+
+        ```
     """
 
     def __init__(self, config: PreTrainedConfig):

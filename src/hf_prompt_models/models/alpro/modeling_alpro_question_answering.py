@@ -42,6 +42,17 @@ class AlproForVideoQuestionAnswering(AlproPreTrainedModel):
 
     Attributes:
         classifier: two layers on the first token of question and video.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import AlproForVideoQuestionAnswering
+        >>> model = AlproForVideoQuestionAnswering.from_backbone("playground", answers=["red", "blue", "green"])
+        >>> frames = [Image.new("RGB", (64, 48), "red")] * 4
+        >>> model(**model.processor(images=[frames], text=["which color?"], return_tensors="pt")).logits.shape
+        torch.Size([1, 3])
+
+        ```
     """
 
     pipeline_task = "video-question-answering"

@@ -183,6 +183,16 @@ class AlproForVideoTextRetrieval(AlproPreTrainedModel):
 
     Attributes:
         vtm_head: the layer on a pair's first token: 0 no, 1 yes.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from hf_prompt_models import AlproForVideoTextRetrieval
+        >>> model = AlproForVideoTextRetrieval.from_backbone("playground")
+        >>> model.rank(["a key falls", "a tree rises"], torch.randn(3, 4, 3, 48, 48)).shape  # (texts, videos)
+        torch.Size([2, 3])
+
+        ```
     """
 
     pipeline_task = "video-text-retrieval"

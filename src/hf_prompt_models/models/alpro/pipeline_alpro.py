@@ -59,15 +59,24 @@ def _given(truncation: bool | None) -> dict[str, Any]:
 class VideoTextRetrievalPipeline(_AlproPipeline):
     """Find the videos that a sentence describes.
 
-    ```python
-    pipe = pipeline("video-text-retrieval", model=folder)
-    pipe.index_videos("clips", file="clips.safetensors")
-    pipe("a red ball rolls to the left", index="clips.safetensors", top_k=3)
-    ```
-
     Returns a list of `{"video", "score"}`, best first: the file, and how likely it belongs to the sentence, among the
     `k` videos that were read together with it. For a list of sentences, it returns a list of such lists. A sentence
     that is longer than the model reads raises an error, or is truncated with `truncation=True`.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from transformers import pipeline
+        >>> from hf_prompt_models import AlproForVideoTextRetrieval
+        >>> from hf_prompt_models.data import write_video
+        >>> write_video("clips/ball.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> model = AlproForVideoTextRetrieval.from_backbone("playground")
+        >>> pipe = pipeline("video-text-retrieval", model=model, processor=model.processor)
+        >>> index = pipe.index_videos("clips", file="clips.safetensors")
+        >>> [each["video"] for each in pipe("a red ball rolls to the left", index="clips.safetensors", top_k=3)]
+        ['clips/ball.mp4']
+
+        ```
     """
 
     task_name = RETRIEVAL_TASK
@@ -149,14 +158,22 @@ class VideoTextRetrievalPipeline(_AlproPipeline):
 class VideoQuestionAnsweringPipeline(_AlproPipeline):
     """Answer questions about videos from the model's list of answers.
 
-    ```python
-    pipe = pipeline("video-question-answering", model=folder)
-    pipe({"video": "clip.mp4", "question": "what is the man holding?"}, top_k=3)
-    ```
-
     A video is a file, or its frames as a list of PIL images, as many as the model takes. Returns a list of `{"answer",
     "score"}`, best first. For a list of inputs, it returns a list of such lists. A question that is longer than the
     model reads raises an error, or is truncated with `truncation=True`.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from transformers import pipeline
+        >>> from hf_prompt_models import AlproForVideoQuestionAnswering
+        >>> model = AlproForVideoQuestionAnswering.from_backbone("playground", answers=["red", "blue", "green"])
+        >>> pipe = pipeline("video-question-answering", model=model, processor=model.processor)
+        >>> video = [Image.new("RGB", (64, 48), "red")] * 4
+        >>> sorted(each["answer"] for each in pipe({"video": video, "question": "what color is it?"}, top_k=3))
+        ['blue', 'green', 'red']
+
+        ```
     """
 
     task_name = QUESTION_TASK

@@ -35,6 +35,18 @@ class AlproProcessor(PromptProcessor):
         num_frames: number of frames of a video that the model takes.
         max_text_length: greatest number of tokens of a sentence (30 in pre-training; 40 in fine-tuning).
         patch_size: side of a patch in pixels. The edges of crops are moved to the patches' grid.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import AlproProcessor
+        >>> processor = AlproProcessor.from_backbone("playground")
+        >>> frames = [Image.new("RGB", (64, 48), "red")] * 4
+        >>> inputs = processor(images=[frames], text=["a red key falls"], return_tensors="pt")
+        >>> inputs.pixel_values.shape, inputs.input_ids.shape
+        (torch.Size([1, 4, 3, 48, 48]), torch.Size([1, 6]))
+
+        ```
     """
 
     @classmethod

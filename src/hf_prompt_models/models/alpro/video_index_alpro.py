@@ -38,6 +38,19 @@ class AlproVideoIndex:
         embeds: (videos, projection_dim) L2-normalised features.
         model_digest: digest of the weights that computed the features.
         skipped: videos that could not be read, each with the reason.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models import AlproForVideoTextRetrieval, AlproVideoIndex
+        >>> from hf_prompt_models.data import write_video
+        >>> write_video("clips/key.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> model = AlproForVideoTextRetrieval.from_backbone("playground")
+        >>> AlproVideoIndex.build(model, model.processor, "clips").save("clips.safetensors")
+        >>> AlproVideoIndex.load("clips.safetensors").embeds.shape
+        torch.Size([1, 64])
+
+        ```
     """
 
     names: list[str]

@@ -38,6 +38,15 @@ class ClipLoraConfig(ClassifierConfig):
         prompt_token_ids (`list[str]`, *optional*):
             Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, …,
             then the sentences of each class.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import ClipLoraConfig
+        >>> config = ClipLoraConfig(rank=4, lora_alpha=2.0)
+        >>> config.scaling, config.towers
+        (1.0, ('text_model', 'vision_model'))
+
+        ```
     """
 
     task = "image-classification"

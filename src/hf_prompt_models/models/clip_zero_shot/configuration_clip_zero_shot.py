@@ -24,6 +24,15 @@ class ClipZeroShotConfig(ClassifierConfig):
         prompt_token_ids (`list[str]`, *optional*):
             Token ids of each prompt, one string per prompt: all classes in the first template, then in the second, …,
             then the sentences of the first class, of the second, ….
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import ClipZeroShotConfig
+        >>> config = ClipZeroShotConfig(templates=["a photo of a {}.", "a drawing of a {}."])
+        >>> len(config.templates)
+        2
+
+        ```
     """
 
     task = "image-classification"

@@ -73,6 +73,17 @@ class CoCoOpForImageClassification(CoCoOpPreTrainedModel):
         Raises:
             ValueError: if a name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> import torch
+            >>> from hf_prompt_models import CoCoOpForImageClassification
+            >>> names = ["a red key", "a blue cup", "a green bell"]
+            >>> model = CoCoOpForImageClassification.from_backbone("playground", names)
+            >>> model.get_text_features(torch.randn(2, 64)).pooler_output.shape  # (images, classes, dim)
+            torch.Size([2, 3, 64])
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

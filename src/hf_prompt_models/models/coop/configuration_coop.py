@@ -35,6 +35,15 @@ class CoOpConfig(ClassifierConfig):
             produces.
         class_name_lengths (`list[int]`, *optional*):
             Number of those tokens that belong to the name, for each class.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpConfig
+        >>> config = CoOpConfig(n_ctx=4, class_token_position="middle")
+        >>> config.class_token_position, config.class_specific_context
+        ('middle', False)
+
+        ```
     """
 
     task = "image-classification"

@@ -82,6 +82,19 @@ class CoOpForImageClassification(CoOpPreTrainedModel):
         Raises:
             ValueError: if the position is unknown, or a name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> import torch
+            >>> from hf_prompt_models import CoOpForImageClassification
+            >>> model = CoOpForImageClassification.from_backbone("playground", ["a red key", "a blue cup"], n_ctx=4)
+            >>> model.prompt_learner.context.shape
+            torch.Size([4, 64])
+            >>> model.set_classes(["a red key", "a blue cup", "a green bell"])
+            >>> model(pixel_values=torch.zeros(1, 3, 48, 48)).logits.shape
+            torch.Size([1, 3])
+
+            ```
         """
         if class_token_position not in CLASS_TOKEN_POSITIONS:
             raise ValueError(

@@ -34,6 +34,15 @@ class CptConfig(PromptConfig):
         For each label of region classification, or predicate of relation detection, a string of its token ids.
     negative_token_ids (`list[str]`, *optional*):
         For each number of blanks, the words that relation detection is trained to predict if there is no relation.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CptConfig
+        >>> config = CptConfig(score="prob", trainable="all")
+        >>> config.tower_config.model_type, config.loss
+        ('vilt', 'vocab_ce')
+
+        ```
     """
 
     task = "visual-grounding"

@@ -16,6 +16,15 @@ class OscarConfig(BertConfig):
         `use_img_layernorm`).
     region_layer_norm_eps (`float`, *optional*, defaults to 1e-12):
         Epsilon of that layer norm (`img_layer_norm_eps`).
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import OscarConfig
+        >>> config = OscarConfig(region_feature_size=16)
+        >>> config.region_feature_size, config.hidden_size
+        (16, 768)
+
+        ```
     """
 
     model_type = "oscar"

@@ -241,6 +241,19 @@ class CptForVisualGrounding(CptPreTrainedModel):
 
         Raises:
             TypeError: if the backbone is of another type.
+
+        Example:
+            ```python
+            >>> from PIL import Image
+            >>> from hf_prompt_models import CptForVisualGrounding, CptProcessor
+            >>> model = CptForVisualGrounding.from_backbone("playground")
+            >>> processor = CptProcessor.from_backbone("playground")
+            >>> boxes = [[0, 0, 30, 30], [30, 30, 60, 60]]
+            >>> inputs = processor(images=Image.new("RGB", (64, 64)), text="the red key", boxes=boxes)
+            >>> model(**inputs).proposal_logits.shape
+            torch.Size([1, 2])
+
+            ```
         """
         fields = {
             "score": score,

@@ -192,6 +192,18 @@ class CptForRegionClassification(CptWordModel):
         Raises:
             ValueError: if the tokenizer does not know a name.
             TypeError: if the backbone is of another type, or fills in no blanks.
+
+        Example:
+            ```python
+            >>> from PIL import Image
+            >>> from hf_prompt_models import CptForRegionClassification, CptProcessor
+            >>> model = CptForRegionClassification.from_backbone("playground", ["key", "tree", "ring"])
+            >>> processor = CptProcessor.from_backbone("playground")
+            >>> images, boxes = [Image.new("RGB", (64, 64))], [[[0, 0, 30, 30], [30, 30, 60, 60]]]
+            >>> model(**processor.for_region_classification(images, model.num_blanks, boxes)).logits.shape
+            torch.Size([1, 2, 3])
+
+            ```
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
 
@@ -260,6 +272,15 @@ class CptForRelationDetection(CptWordModel):
         Raises:
             ValueError: if predicates or negative words have a wrong number of tokens, or are unknown to the tokenizer.
             TypeError: if the backbone is of another type, or fills in no blanks.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import CptForRelationDetection
+            >>> model = CptForRelationDetection.from_backbone("playground", ["above", "below"], negatives={1: "the"})
+            >>> model.config.id2label
+            {0: 'no relation', 1: 'above', 2: 'below'}
+
+            ```
         """
         fields = {"max_copies_per_forward": max_copies_per_forward, "trainable": trainable}
         said = NEGATIVES if negatives is None else negatives

@@ -38,7 +38,19 @@ class OscarPreTrainedModel(BertPreTrainedModel):
 
 
 class OscarModel(OscarPreTrainedModel):
-    """The encoder over words and regions, without BERT's pooler."""
+    """The encoder over words and regions, without BERT's pooler.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from hf_prompt_models import OscarConfig, OscarModel
+        >>> config = OscarConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+        >>> model = OscarModel(config).eval()
+        >>> model(torch.tensor([[101, 102]]), region_features=torch.randn(1, 3, 2054)).last_hidden_state.shape
+        torch.Size([1, 5, 16])
+
+        ```
+    """
 
     def __init__(self, config: OscarConfig):
         super().__init__(config)
@@ -113,7 +125,19 @@ class OscarModel(OscarPreTrainedModel):
 
 
 class OscarForMaskedLM(OscarPreTrainedModel):
-    """Oscar with a masked-language head, which fills in masked words of a text about an image's regions."""
+    """Oscar with a masked-language head, which fills in masked words of a text about an image's regions.
+
+    Example:
+        ```python
+        >>> import torch
+        >>> from hf_prompt_models import OscarConfig, OscarForMaskedLM
+        >>> config = OscarConfig(vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = OscarForMaskedLM(config).eval()
+        >>> model(torch.tensor([[101, 103, 102]]), region_features=torch.randn(1, 5, 2054)).logits.shape
+        torch.Size([1, 3, 200])
+
+        ```
+    """
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",

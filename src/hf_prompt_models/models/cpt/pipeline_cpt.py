@@ -25,11 +25,6 @@ TASK = "visual-grounding"
 class VisualGroundingPipeline(Pipeline):
     """Find the region of an image that a phrase refers to.
 
-    ```python
-    pipe = pipeline("visual-grounding", model=folder)
-    pipe({"image": "photo.jpg", "text": "the horse watched by the woman", "boxes": [[x1, y1, x2, y2], ...]})
-    ```
-
     Boxes are in pixels; with `box_format="xywh"` they are `[x, y, width, height]`. `masks` can be passed instead of
     `boxes`. Without either, `proposals` finds the regions: the name or folder of an object-detection or
     mask-generation model, or such a pipeline. `region_features` is passed to the processor. A phrase that is longer
@@ -38,6 +33,22 @@ class VisualGroundingPipeline(Pipeline):
     Returns a list of `{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}` with every region once, best first.
     Scores sum to 1 over the regions, and the label is the phrase. For a list of inputs, it returns a list of such
     lists.
+
+    Example:
+        ```python
+        >>> from transformers import pipeline
+        >>> from hf_prompt_models import CptForVisualGrounding, CptProcessor
+        >>> from hf_prompt_models.data import read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> model, processor = (each.from_backbone("playground") for each in (CptForVisualGrounding, CptProcessor))
+        >>> pipe = pipeline("visual-grounding", model=model, processor=processor)
+        >>> write_scene_folder("scenes", seed=0, train=1, test=1)
+        >>> scenes = read_referring_expressions("scenes", split="test")
+        >>> found = pipe({"image": scenes.load(0), "text": "the small cross", "boxes": scenes.proposals[0].boxes})
+        >>> found[0]["box"]
+        {'xmin': 34, 'ymin': 34, 'xmax': 43, 'ymax': 43}
+
+        ```
     """
 
     _load_processor = True

@@ -31,9 +31,11 @@ from hf_prompt_models.models.cpt.processing_cpt_base import (
     clean_phrase,
     encode_sentence,
     fill_template,
+    fill_up,
     find_regions,
     pad_sentences,
     single_piece,
+    tags_of,
 )
 from hf_prompt_models.models.cpt.processing_cpt_words import CptWordProcessor
 from hf_prompt_models.processing_utils import sort_options
@@ -179,6 +181,17 @@ class CptProcessor(CptWordProcessor):
             ValueError: for a colour word of several tokens, a template without its blank, or an invalid combination of
                 settings.
             TypeError: if the backbone is of another type.
+
+        Example:
+            ```python
+            >>> from PIL import Image
+            >>> from hf_prompt_models import CptProcessor
+            >>> processor = CptProcessor.from_backbone("playground", mode="multi_color")
+            >>> boxes = [[0, 0, 30, 30], [30, 30, 60, 60]]
+            >>> processor(images=Image.new("RGB", (64, 64)), text="the red key", boxes=boxes)["region_index"].shape
+            torch.Size([1, 1, 6])
+
+            ```
         """
         name_or_path = locate_backbone(name_or_path, VILT_DIR)
         check_reachable(name_or_path, **kwargs)
@@ -271,9 +284,7 @@ class CptProcessor(CptWordProcessor):
                 )
         cut_tags: list[str] = []
         examples = [
-            self.painted_copies(
-                picture, phrase, painted, self._check_tags(tags, index, len(painted)), truncation, cut_tags
-            )
+            self.painted_copies(picture, phrase, painted, tags_of(tags, index, len(painted)), truncation, cut_tags)
             for index, (picture, phrase, painted) in enumerate(zip(pictures, phrases, regions, strict=True))
         ]
         if cut_tags:
@@ -300,15 +311,6 @@ class CptProcessor(CptWordProcessor):
             ]
             data["labels"] = pad_stack(overlaps, -1.0)
         return BatchFeature(data)
-
-    def _check_tags(self, tags: Sequence[Sequence[str]] | None, index: int, count: int) -> Sequence[str] | None:
-        if tags is None:
-            return None
-        if len(tags[index]) != count:
-            raise ValueError(
-                f"Example {index} has {len(tags[index])} tags, but {count} regions. Pass one tag per region."
-            )
-        return tags[index]
 
     def painted_copies(
         self,
@@ -438,11 +440,6 @@ class CptProcessor(CptWordProcessor):
             kept = torch.as_tensor(np.asarray(of_example), device=order.device)
             results.append({"scores": scores, "boxes": kept[order], "index": order})
         return results
-
-
-def fill_up(numbers: list[int], length: int) -> list[int]:
-    """Pad a list of numbers with -1."""
-    return numbers + [-1] * (length - len(numbers))
 
 
 __all__ = ["CptProcessor"]

@@ -415,3 +415,26 @@ class CptBaseProcessor(PromptProcessor):
                 )
             features.append(torch.stack(tensors))
         return features
+
+
+def tags_of(tags: Sequence[Sequence[str]] | None, index: int, count: int) -> Sequence[str] | None:
+    """Return the tags of one example, or `None` if there are no tags.
+
+    Args:
+        tags: for each example, a word for each region, or `None`.
+        index: index of the example.
+        count: number of its regions.
+
+    Raises:
+        ValueError: if the example has another number of tags.
+    """
+    if tags is None:
+        return None
+    if len(tags[index]) != count:
+        raise ValueError(f"Example {index} has {len(tags[index])} tags, but {count} regions. Pass one tag per region.")
+    return tags[index]
+
+
+def fill_up(numbers: list[int], length: int) -> list[int]:
+    """Pad a list of numbers with -1."""
+    return numbers + [-1] * (length - len(numbers))

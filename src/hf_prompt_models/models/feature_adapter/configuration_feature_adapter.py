@@ -73,6 +73,15 @@ class FeatureAdapterConfig(ClassifierConfig):
             Names of the settings that `fit_features` searched.
         key_labels (`list[int]`, *optional*):
             Class index of each cached example (Tip-Adapter).
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import FeatureAdapterConfig
+        >>> config = FeatureAdapterConfig(adapter_type="tip_adapter", alpha=1.0, beta=5.5)
+        >>> config.adapter_type, config.alpha, config.beta
+        ('tip_adapter', 1.0, 5.5)
+
+        ```
     """
 
     task = "image-classification"

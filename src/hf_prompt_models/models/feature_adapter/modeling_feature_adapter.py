@@ -153,7 +153,7 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
             >>> from hf_prompt_models import FeatureAdapterForImageClassification
             >>> model = FeatureAdapterForImageClassification.from_backbone("playground", ["a red key", "a blue cup"])
             >>> model.class_weights.shape
-            torch.Size([2, 32])
+            torch.Size([2, 64])
 
             ```
         """
@@ -377,7 +377,7 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
             >>> model = FeatureAdapterForImageClassification.from_backbone(
             ...     "playground", ["a red key", "a blue cup"], adapter_type="taskres"
             ... )
-            >>> model.fit_features(torch.randn(8, 32), torch.tensor([0, 1] * 4))
+            >>> model.fit_features(torch.randn(8, 64), torch.tensor([0, 1] * 4))
             {'alpha': 0.5}
 
             ```

@@ -15,6 +15,15 @@ class FrozenConfig(PrefixLMConfig):
     vision_from_scratch (`bool`, *optional*, defaults to `False`):
         Whether the vision backbone starts from new weights, as in the paper. Its batch norms are then trained, too.
         The batch norms of a pretrained backbone keep their statistics.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import FrozenConfig
+        >>> config = FrozenConfig(text_config={"model_type": "llama"}, vision_from_scratch=True)
+        >>> config.num_image_tokens, config.text_config.model_type
+        (2, 'llama')
+
+        ```
     """
 
     model_type = "frozen"

@@ -11,15 +11,6 @@ def build_fewshot_prompt(
 ) -> tuple[str, list[Any]]:
     """Build a prompt that shows the task by examples, and asks about one more image.
 
-    ```python
-    text, images = build_fewshot_prompt(
-        "Answer with dax or blicket.",
-        shots=[(dog, "This is a dax."), (cat, "This is a blicket.")],
-        query=(another_dog, "Q: What is this? A: This is a"),
-    )
-    inputs = processor(images=[images], text=[text], return_tensors="pt")
-    ```
-
     Args:
         induction: the text at the start of the prompt, which may be empty.
         shots: the examples in order, each an image and the text about it.
@@ -31,6 +22,20 @@ def build_fewshot_prompt(
 
     Raises:
         ValueError: if a text contains `<image>`, or `repeats` is negative.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import build_fewshot_prompt
+        >>> dog, cat, other = (Image.new("RGB", (64, 48), color) for color in ("brown", "grey", "black"))
+        >>> shots = [(dog, "This is a dax."), (cat, "This is a blicket.")]
+        >>> text, images = build_fewshot_prompt("Answer with dax or blicket.", shots, query=(other, "This is a"))
+        >>> text
+        'Answer with dax or blicket. <image>This is a dax. <image>This is a blicket. <image>This is a'
+        >>> len(images)
+        3
+
+        ```
     """
     if repeats < 0:
         raise ValueError(f"Expected repeats, how often the examples are repeated, to be at least 0, got {repeats}.")

@@ -85,6 +85,15 @@ class FrozenForConditionalGeneration(FrozenPreTrainedModel, GenerationMixin):
             OSError: if there is no such backbone.
             TypeError: if `language_model` is not a causal language model, or `vision_model` does not take images.
             ValueError: if the tokenizer has no end token.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import FrozenForConditionalGeneration
+            >>> model = FrozenForConditionalGeneration.from_backbone("playground", freeze_vision=True)
+            >>> {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+            {'image_projection'}
+
+            ```
         """
         return cls._from_backbones(
             language_model,

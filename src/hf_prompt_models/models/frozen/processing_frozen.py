@@ -42,7 +42,19 @@ class FrozenProcessor(PrefixLMProcessor):
         num_image_tokens: int = 2,
         **kwargs: Any,
     ) -> Self:
-        """Load the tokenizer and the image processor, as in [`PrefixLMProcessor`]."""
+        """Load the tokenizer and the image processor, as in [`PrefixLMProcessor`].
+
+        Example:
+            ```python
+            >>> from PIL import Image
+            >>> from hf_prompt_models import FrozenProcessor
+            >>> processor = FrozenProcessor.from_backbone("playground", num_image_tokens=2)
+            >>> image = Image.new("RGB", (64, 48))
+            >>> processor(images=[image], text=["a red"], suffix=["key"], return_tensors="pt").labels
+            tensor([[-100, -100, -100, -100,  450,    0]])
+
+            ```
+        """
         return super().from_backbone(language_model, vision_model, num_image_tokens, **kwargs)
 
     def _prepare_image(self, image: Image.Image) -> Image.Image:

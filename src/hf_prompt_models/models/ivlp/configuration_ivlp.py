@@ -21,6 +21,15 @@ class IVLPConfig(DeepPromptConfig):
             Number of prompts that are appended to the patches of the image tower.
         vision_depth (`int`, *optional*, defaults to 12):
             Number of layers of the image tower with prompts. With 0 there are none (deep language prompting).
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import IVLPConfig
+        >>> config = IVLPConfig(text_depth=0, vision_depth=3)
+        >>> config.text_prompt_depth, config.vision_prompt_depth
+        (0, 3)
+
+        ```
     """
 
     model_type = "ivlp"

@@ -73,6 +73,16 @@ class IVLPForImageClassification(IVLPPreTrainedModel):
         Raises:
             ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import IVLPForImageClassification
+            >>> names = ["a red key", "a blue cup"]
+            >>> model = IVLPForImageClassification.from_backbone("playground", names, text_depth=0, vision_depth=4)
+            >>> [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+            ['prompt_learner.vision_context', 'prompt_learner.deep_vision_context']
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

@@ -12,6 +12,14 @@ class KgCoOpConfig(ContextPromptConfig):
     Attributes:
         knowledge_weight (`float`, *optional*, defaults to 8.0):
             Weight in the loss of the distance between the class features and the teacher's.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import KgCoOpConfig
+        >>> KgCoOpConfig(templates=["a photo of a {}."]).knowledge_weight
+        8.0
+
+        ```
     """
 
     model_type = "kgcoop"

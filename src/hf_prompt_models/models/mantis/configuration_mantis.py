@@ -17,6 +17,15 @@ class MantisConfig(PrefixLMConfig):
         Token id of `<sep>`, which separates the title from the description.
     freeze_text (`bool`, *optional*, defaults to `False`):
         Whether to freeze the language model. Checkpoints can then leave it out.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import MantisConfig
+        >>> config = MantisConfig(num_image_tokens=4, freeze_text=True)
+        >>> config.num_image_tokens, config.grids[4]
+        (4, (2, 2))
+
+        ```
     """
 
     model_type = "mantis_nlg"  # "mantis" is already the name of another model on the Hub

@@ -107,6 +107,18 @@ class MantisForConditionalGeneration(MantisPreTrainedModel, GenerationMixin):
             OSError: if there is no such backbone.
             TypeError: if `language_model` is not a causal language model, or `vision_model` does not take images.
             ValueError: if the tokenizer has no end token.
+
+        Example:
+            ```python
+            >>> from PIL import Image
+            >>> from hf_prompt_models import MantisForConditionalGeneration, MantisProcessor
+            >>> model = MantisForConditionalGeneration.from_backbone("playground", num_image_tokens=4)
+            >>> processor = MantisProcessor.from_backbone("playground", num_image_tokens=4)
+            >>> inputs = processor(images=[Image.new("RGB", (64, 48))], text=["red key"], return_tensors="pt")
+            >>> model.generate(**inputs, max_new_tokens=5, min_new_tokens=5).shape
+            torch.Size([1, 12])
+
+            ```
         """
         return cls._from_backbones(
             language_model,

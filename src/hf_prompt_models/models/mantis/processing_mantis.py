@@ -18,6 +18,17 @@ class MantisProcessor(PrefixLMProcessor):
         max_positions: as in [`PrefixLMProcessor`].
         blind: as in [`PrefixLMProcessor`].
         condition_on: `"both"`, or, for ablations, only the `"images"` or only the `"title"` of each example.
+
+    Example:
+        ```python
+        >>> from PIL import Image
+        >>> from hf_prompt_models import MantisProcessor
+        >>> processor = MantisProcessor.from_backbone("playground")
+        >>> inputs = processor(images=[Image.new("RGB", (64, 48))], text=["red key"], return_tensors="pt")
+        >>> processor.batch_decode(inputs.input_ids)
+        ['<image> red key<sep>']
+
+        ```
     """
 
     default_vision_model = "microsoft/resnet-152"

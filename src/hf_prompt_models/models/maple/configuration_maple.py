@@ -14,6 +14,15 @@ class MaPLeConfig(DeepPromptConfig):
             Number of prompts, the same in both towers.
         prompt_depth (`int`, *optional*, defaults to 9):
             Number of layers with prompts, in both towers.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import MaPLeConfig
+        >>> config = MaPLeConfig(prompt_depth=3)
+        >>> config.text_prompt_depth, config.vision_prompt_depth
+        (3, 3)
+
+        ```
     """
 
     model_type = "maple"

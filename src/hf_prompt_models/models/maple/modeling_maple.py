@@ -108,6 +108,16 @@ class MaPLeForImageClassification(MaPLePreTrainedModel):
         Raises:
             TypeError: if the method does not support the type of the backbone.
             ValueError: if a depth exceeds the number of layers of a tower, or a name is too long for the text tower.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import MaPLeForImageClassification
+            >>> names = ["a red key", "a blue cup"]
+            >>> model = MaPLeForImageClassification.from_backbone("playground", names, prompt_depth=3)
+            >>> [tuple(prompts.shape) for prompts in model.prompt_learner.vision_prompts()]
+            [(2, 128), (2, 128), (2, 128)]
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

@@ -26,6 +26,15 @@ class MMRLConfig(ContextPromptConfig):
         role (`"base"` or `"new"`, *optional*, defaults to `"base"`):
             Whether the model was trained on these classes ("base") or not ("new"). For new classes only the class
             token is used.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import MMRLConfig
+        >>> config = MMRLConfig(first_layer=6)
+        >>> config.n_rep, config.first_layer, config.alpha
+        (5, 6, 0.7)
+
+        ```
     """
 
     model_type = "mmrl"

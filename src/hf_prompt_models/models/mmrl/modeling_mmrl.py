@@ -156,6 +156,20 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
             TypeError: if the method does not support the type of the backbone.
             ValueError: if a tower does not have the layer, a template does not contain `{}`, or a name is too long for
                 the text tower.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import MMRLForImageClassification
+            >>> model = MMRLForImageClassification.from_backbone(
+            ...     "playground", ["a red key", "a blue cup"], n_rep=3, first_layer=1, rep_dim=16
+            ... )
+            >>> model.prompt_learner.representation.shape
+            torch.Size([3, 16])
+            >>> model.set_classes(["a green bell"], role="new")
+            >>> model.config.role
+            'new'
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

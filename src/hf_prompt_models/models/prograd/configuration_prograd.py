@@ -16,6 +16,15 @@ class ProGradConfig(ContextPromptConfig):
             Fraction that is removed of the gradient component that conflicts with the teacher.
         temperature (`float`, *optional*, defaults to 1.0):
             Temperature of the divergence from the teacher's probabilities, above 0.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import ProGradConfig
+        >>> config = ProGradConfig(gradient_weight=0.8)
+        >>> config.gradient_weight, config.temperature
+        (0.8, 1.0)
+
+        ```
     """
 
     model_type = "prograd"

@@ -80,6 +80,19 @@ class ProGradForImageClassification(ProGradPreTrainedModel):
             ValueError: if a template does not contain `{}`, the first one has more than `n_ctx` tokens before it, or a
                 name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> import torch
+            >>> from hf_prompt_models import ProGradForImageClassification
+            >>> names = ["a red key", "a blue cup"]
+            >>> model = ProGradForImageClassification.from_backbone("playground", names, gradient_weight=0.8)
+            >>> output = model.train()(pixel_values=torch.randn(2, 3, 48, 48), labels=torch.tensor([0, 1]))
+            >>> output.loss.backward()
+            >>> model.prompt_learner.context.grad.shape
+            torch.Size([16, 64])
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

@@ -18,6 +18,15 @@ class PromptSRCConfig(DeepPromptConfig):
             Weight of the difference between the image features and those of the backbone without prompts.
         logits_weight (`float`, *optional*, defaults to 1.0):
             Weight of the divergence from the teacher's probabilities.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import PromptSRCConfig
+        >>> config = PromptSRCConfig()
+        >>> config.text_weight, config.image_weight, config.logits_weight
+        (25.0, 10.0, 1.0)
+
+        ```
     """
 
     model_type = "promptsrc"

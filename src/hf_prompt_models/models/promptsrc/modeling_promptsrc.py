@@ -83,6 +83,18 @@ class PromptSRCForImageClassification(PromptSRCPreTrainedModel):
             ValueError: if the depth exceeds the number of layers of a tower, a template does not contain `{}`, or a
                 name is too long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> import torch
+            >>> from hf_prompt_models import PromptSRCForImageClassification
+            >>> names = ["a red key", "a blue cup"]
+            >>> model = PromptSRCForImageClassification.from_backbone("playground", names, prompt_depth=3)
+            >>> output = model.train()(pixel_values=torch.randn(2, 3, 48, 48), labels=torch.tensor([0, 1]))
+            >>> list(output.loss_terms)
+            ['cross_entropy', 'text', 'image', 'logits']
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

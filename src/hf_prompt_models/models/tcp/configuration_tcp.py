@@ -16,6 +16,15 @@ class TCPConfig(ContextPromptConfig):
             Weight in the loss of the distance between the class features and the teacher's.
         prompt_template (`str`, *optional*, defaults to `"{}."`):
             Template of the text after the context, with `{}` for the class name.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import TCPConfig
+        >>> config = TCPConfig(prompt_template="{}, a type of pet.")
+        >>> config.class_token_layer, config.prompt_template
+        (8, '{}, a type of pet.')
+
+        ```
     """
 
     model_type = "tcp"

@@ -84,6 +84,16 @@ class TCPForImageClassification(TCPPreTrainedModel):
             ValueError: if the text tower does not have the layer, a template does not contain `{}`, or a name is too
                 long for the text tower.
             TypeError: if the method does not support the type of the backbone.
+
+        Example:
+            ```python
+            >>> from hf_prompt_models import TCPForImageClassification
+            >>> names = ["a red key", "a blue cup", "a green bell"]
+            >>> model = TCPForImageClassification.from_backbone("playground", names, n_ctx=4, class_token_layer=1)
+            >>> {layer: tuple(tokens.shape) for layer, tokens in model.layer_context.items()}
+            {1: (3, 4, 64)}
+
+            ```
         """
         return cls._from_backbone(
             name_or_path,

@@ -28,6 +28,21 @@ def compute_image_features(
         dataset: Dataset with one image per item.
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpForImageClassification
+        >>> from hf_prompt_models.data import ImageDataset, read_labelled_images
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> from hf_prompt_models.tasks import compute_image_features
+        >>> write_image_folder("shapes", seed=0, train_per_class=1, test_per_class=1)
+        >>> images = read_labelled_images("shapes:train")
+        >>> model = CoOpForImageClassification.from_backbone("playground", images.class_names)
+        >>> dataset = ImageDataset(images, model.processor.image_processor)
+        >>> compute_image_features(model, dataset, progress=False).image_embeds.shape
+        torch.Size([12, 64])
+
+        ```
     """
     advice = ways_to_shorten_features(model, dataset)
     dataset, prepare = normalized_on_device(dataset, model.device)
@@ -58,6 +73,21 @@ def compute_view_features(
         model: Model with the image tower.
         dataset: Dataset with several crops of each image.
         **settings: As for `compute_image_features`.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CoOpForImageClassification
+        >>> from hf_prompt_models.data import AugmentedViewDataset, read_labelled_images
+        >>> from hf_prompt_models.playground import write_image_folder
+        >>> from hf_prompt_models.tasks import compute_view_features
+        >>> write_image_folder("shapes", seed=0, train_per_class=1, test_per_class=1)
+        >>> images = read_labelled_images("shapes:train")
+        >>> model = CoOpForImageClassification.from_backbone("playground", images.class_names)
+        >>> dataset = AugmentedViewDataset(3, images, model.processor.image_processor)
+        >>> compute_view_features(model, dataset, progress=False).view_embeds.shape
+        torch.Size([12, 3, 64])
+
+        ```
     """
     features = compute_image_features(model, dataset, **settings).features
     views = features.unflatten(0, (-1, dataset.num_views))

@@ -33,6 +33,22 @@ def compute_frame_features(model: Any, dataset: Any, batch_size: int, **settings
         dataset: Dataset with one or several views per video.
         batch_size: As for `compute_features`.
         **settings: As for `compute_features`.
+
+    Example:
+        ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models import ActionClipForVideoClassification
+        >>> from hf_prompt_models.data import VideoDataset, read_labelled_videos, write_video
+        >>> from hf_prompt_models.tasks import compute_frame_features
+        >>> for name in ("falling", "rising"):
+        ...     write_video(f"clips/{name}/0.mp4", np.zeros((8, 48, 64, 3), dtype=np.uint8))
+        >>> videos = read_labelled_videos("clips", "train")
+        >>> model = ActionClipForVideoClassification.from_backbone("playground", videos.class_names, trainable="head")
+        >>> dataset = VideoDataset(videos, model.processor.image_processor, num_frames=4)
+        >>> compute_frame_features(model, dataset, batch_size=2, progress=False)[0]["frame_embeds"].shape
+        torch.Size([4, 64])
+
+        ```
     """
     dataset, prepare = normalized_on_device(dataset, model.device)
     encode = frame_encoder(model)

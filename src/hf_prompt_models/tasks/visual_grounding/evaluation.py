@@ -75,6 +75,20 @@ def ground_expressions(
         batch_size: Number of phrases per batch.
         num_workers: Number of processes that load examples.
         progress: Whether to show a progress bar.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models import CptForVisualGrounding, CptProcessor
+        >>> from hf_prompt_models.data import read_referring_expressions
+        >>> from hf_prompt_models.playground.scenes import write_scene_folder
+        >>> from hf_prompt_models.tasks import ground_expressions
+        >>> write_scene_folder("scenes", seed=0, train=1, test=4)
+        >>> model, processor = (each.from_backbone("playground") for each in (CptForVisualGrounding, CptProcessor))
+        >>> expressions = read_referring_expressions("scenes", split="test")
+        >>> ground_expressions(model.eval(), processor, expressions, progress=False).metrics()
+        {'accuracy': 1.0, 'proposal_oracle': 1.0}
+
+        ```
     """
     loader = DataLoader(
         GroundingDataset(expressions), batch_size, collate_fn=GroundingCollator(processor), num_workers=num_workers
