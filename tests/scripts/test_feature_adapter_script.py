@@ -116,7 +116,7 @@ def test_test_set_cannot_be_read_while_settings_are_searched(
 
     def guarded(self: FeatureAdapterForImageClassification, *arguments: Any, **keywords: Any) -> dict[str, float]:
         (run,) = runs
-        kept = {name: getattr(run, name) for name in ("tests", "features", "zero_shot_scores")}
+        kept = {name: getattr(run, name) for name in ("tests", "shared", "zero_shot_scores")}
         for name in kept:
             setattr(run, name, Unreadable())
         (data / "test").rename(data / "moved")

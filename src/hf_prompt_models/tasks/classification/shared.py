@@ -19,6 +19,7 @@ class Shared:
 
     Example:
         ```python
+        >>> from hf_prompt_models.tasks.classification.shared import Shared
         >>> shared = Shared()
         >>> shared.once("data", lambda: [1, 2])
         [1, 2]

@@ -130,6 +130,7 @@ def parse_time(text: str) -> float:
 
     Example:
         ```python
+        >>> from hf_prompt_models.tasks.image_classification.comparison.arguments import parse_time
         >>> parse_time("1h30m")
         5400.0
 

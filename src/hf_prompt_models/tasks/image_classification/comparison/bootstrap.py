@@ -22,6 +22,8 @@ def resampled_means(values: np.ndarray, resamples: int, seed: int = 0) -> np.nda
 
     Example:
         ```python
+        >>> import numpy as np
+        >>> from hf_prompt_models.tasks.image_classification.comparison.bootstrap import resampled_means
         >>> resampled_means(np.ones((4, 2)), resamples=3).tolist()
         [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
 
