@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -32,6 +34,26 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTED_CHUNK_SIZE = 64
 """Default number of prompts to encode at a time with gradient checkpointing."""
+
+
+_SHARED_TEXTS: ContextVar[dict[Hashable, torch.Tensor] | None] = ContextVar("shared texts", default=None)
+
+
+@contextmanager
+def shared_texts(kept: dict[Hashable, torch.Tensor]) -> Iterator[None]:
+    """Encode hand-written prompts once for all models in this context, on a CPU.
+
+    Features are found by the values of the text tower and of the prompts, so that models with other weights have
+    their own.
+
+    Args:
+        kept: Features of earlier contexts, to which new ones are added.
+    """
+    token = _SHARED_TEXTS.set(kept)
+    try:
+        yield
+    finally:
+        _SHARED_TEXTS.reset(token)
 
 
 class TextPromptModel(TwoTowerModel):
@@ -291,6 +313,32 @@ class TextPromptModel(TwoTowerModel):
         first_layer: int = 0,
     ) -> torch.Tensor:
         """Return the projected features of prompts, (prompts, dim). The arguments are those of `encode_prompts`."""
+        kept = _SHARED_TEXTS.get()
+        is_fixed = context is None and not layer_context and not torch.is_grad_enabled()
+        if kept is None or not is_fixed or self._is_text_adapted() or self.clip.device.type != "cpu":
+            return self._run_prompts(prompts, context, layer_context, first_layer)
+        key = self._key_of_prompts(prompts)
+        if key not in kept:
+            kept[key] = self._run_prompts(prompts, context, layer_context, first_layer)
+        return kept[key].clone()
+
+    def _key_of_prompts(self, prompts: PackedPrompts | PaddedPrompts) -> Hashable:
+        """Return a key of everything that the features of prompts without context depend on."""
+        rows = [tensor for tensor in vars(prompts).values() if tensor is not None]
+        tensors = [*self._text_tensors().values(), *self.learned_text_tensors(), *rows]
+        marks = value_marks([tensor.detach() for tensor in tensors])
+        config = sorted(map(repr, vars(self.clip.text_model.config).items()))
+        setting = (type(self.clip), type(prompts), self.clip.dtype, self.text_chunk_size, *config)
+        return (*setting, *(mark.numpy().tobytes() for mark in marks))
+
+    def _run_prompts(
+        self,
+        prompts: PackedPrompts | PaddedPrompts,
+        context: torch.Tensor | None,
+        layer_context: Mapping[int, torch.Tensor] | None,
+        first_layer: int,
+    ) -> torch.Tensor:
+        """Return the projected features of prompts, as `_encode_prompts` does."""
         tower = self.encoding_backbone("text_model").text_model
         if isinstance(prompts, PackedPrompts):
             pooled = encode_prompts(tower, prompts, context, self.text_chunk_size, layer_context, first_layer)

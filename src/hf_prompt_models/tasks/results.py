@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_prompt_models.training.run_folder import RESULTS_FILE
+from hf_prompt_models.training.run_folder import PLAN_FILE, RESULTS_FILE
 from hf_prompt_models.utils.files import UNFINISHED
 
 
@@ -72,9 +72,7 @@ def read_results(runs: Sequence[str | os.PathLike]) -> list[RunResults]:
     results = []
     for path in sorted(paths.values()):
         with suppress(FileNotFoundError):  # removed since it was listed
-            result = read_result(path)
-            if not result.value.get("comparison"):  # a table of `hf-prompt compare`, whose runs are read one by one
-                results.append(result)
+            results.append(read_result(path))
     searches = [each for each in results if each.value.get("method") == SEARCH]
     if searches:
         logger.warning(
@@ -109,11 +107,14 @@ def not_a_result(path: Path, problem: object) -> ValueError:
 
 
 def find_results(directory: Path) -> list[Path]:
-    """Return the results in a folder and its sub-folders, except those that a run is writing at the moment."""
+    """Return the results in a folder and its sub-folders, except those that a run is writing at the moment.
+
+    The table of `hf-prompt compare` is left out, because its runs are found one by one.
+    """
     found = []
     for folder, inner, files in os.walk(directory):
         inner[:] = [name for name in inner if not name.startswith(UNFINISHED)]
-        found += [Path(folder, RESULTS_FILE)] if RESULTS_FILE in files else []
+        found += [Path(folder, RESULTS_FILE)] if RESULTS_FILE in files and PLAN_FILE not in files else []
     return sorted(found)
 
 

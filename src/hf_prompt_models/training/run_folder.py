@@ -24,6 +24,8 @@ from hf_prompt_models.utils.files import read_json, remove_unfinished, write_jso
 RESULTS_FILE = "results.json"
 SAMPLE_FILE = "few_shot.json"
 SPLIT_FILE = "split.json"
+PLAN_FILE = "plan.json"
+"""File in the folder of a comparison."""
 PREDICTIONS_FILE = "predictions.csv"
 OPTIMIZER_SETTINGS = (
     "learning_rate",

@@ -16,6 +16,7 @@ from hf_prompt_models.data.few_shot import read_few_shot_sample, sample_few_shot
 from hf_prompt_models.data.held_out import check_same_split
 from hf_prompt_models.data.labelled import LabelledFiles, readable_sets
 from hf_prompt_models.metrics.classification import confusion_counts
+from hf_prompt_models.modeling_text_prompt_utils import shared_texts
 from hf_prompt_models.modeling_utils import loaded_backbones
 from hf_prompt_models.recipe_utils import ClassificationRecipe
 from hf_prompt_models.tasks.arguments import RunArguments
@@ -101,7 +102,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         self.processor = recipe.build_processor(few_shot.backbone)
         with loaded_backbones(self.shared.backbones):
             self.load_zero_shot()
-            model = self._new_model(self.data.train.class_names)
+        model = self.new_model(self.data.train.class_names)
         for test in self.tests.values():
             self._set_classes(model, test)
         check_publishing(model, self.settings)
@@ -236,8 +237,7 @@ class ClassificationRun(Run, Generic[RecipeT]):
         """
         if sample is None:
             sample = self.samples[training.seed]
-        with loaded_backbones(self.shared.backbones):
-            model = self._new_model(sample.class_names)
+        model = self.new_model(sample.class_names)
         dataset = self.train_dataset(model, sample, training.seed)
         trainer = self.trainer_class(model)(
             model=model,
@@ -323,9 +323,11 @@ class ClassificationRun(Run, Generic[RecipeT]):
         """Test set of the classes that are trained on."""
         return next(iter(self.tests.values()))
 
-    def _new_model(self, class_names: Sequence[str]) -> Any:
+    def new_model(self, class_names: Sequence[str]) -> Any:
         """Return a new model, which is saved with or without the tokenizer."""
-        model, few_shot = self.build_model(class_names), self.arguments.data
+        few_shot = self.arguments.data
+        with loaded_backbones(self.shared.backbones), shared_texts(self.shared.texts):
+            model = self.build_model(class_names)
         if not few_shot.save_tokenizer:
             model.processor.leave_out_tokenizer(portable_name(few_shot.backbone), model.config.base_model_revision)
         return model

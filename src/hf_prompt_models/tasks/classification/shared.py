@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import torch
 from transformers import PreTrainedModel
 
 
@@ -16,6 +17,7 @@ class Shared:
 
     Attributes:
         backbones: Loaded backbones, of which every model gets a copy (`loaded_backbones`).
+        texts: Features of hand-written prompts (`shared_texts`).
 
     Example:
         ```python
@@ -31,6 +33,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.backbones: dict[Hashable, PreTrainedModel] = {}
+        self.texts: dict[Hashable, torch.Tensor] = {}
         self._values: dict[Hashable, Any] = {}
 
     def once(self, name: Hashable, compute: Callable[[], Value]) -> Value:

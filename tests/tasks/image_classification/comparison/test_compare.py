@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hf_prompt_cli.main import main
+from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel
 from hf_prompt_models.tasks.image_classification.comparison import compare as comparing
 from hf_prompt_models.tasks.image_classification.comparison.arguments import parse_time
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell, CellRunner
@@ -19,6 +20,7 @@ from hf_prompt_models.tasks.image_classification.comparison.cost import Cost, to
 from hf_prompt_models.tasks.image_classification.comparison.methods import all_methods, methods_named
 from hf_prompt_models.tasks.report import write_report
 from hf_prompt_models.tasks.results import read_results
+from hf_prompt_models.training.feature_cache import FeatureCache
 from tests.docs.running import short_trainings
 from tests.pictures import write_pictures
 
@@ -187,6 +189,26 @@ def test_another_setting_is_refused(compared: Path, command: Callable[..., list[
     with pytest.raises(SystemExit) as stop:
         main(command(compared, "--templates", "a drawing of a {}."))
     assert "contains a comparison with other settings: templates the default then" in str(stop.value)
+
+
+def test_cells_compute_no_features_and_encode_hand_written_prompts_once(
+    data: Path, command: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, computed, original = [], [], CellRunner.run
+
+    def counting(runner: CellRunner, cell: Cell) -> None:
+        with monkeypatch.context() as patched:
+            run_prompts, write = TextPromptModel._run_prompts, FeatureCache.write
+            patched.setattr(TextPromptModel, "_run_prompts", lambda *a: encoded.append(cell) or run_prompts(*a))
+            patched.setattr(FeatureCache, "write", lambda *a: computed.append(cell) or write(*a))
+            original(runner, cell)
+
+    monkeypatch.setattr(CellRunner, "run", counting)
+    words = command(tmp_path / "out", methods=("clip_adapter", "clap", "prolip"))
+    words[words.index("--feature_cache") + 1] = str(tmp_path / "cache")
+    assert main(words) == 0
+    assert not computed
+    assert len(encoded) <= 1
 
 
 def test_methods_can_be_added_without_running_complete_cells_again(

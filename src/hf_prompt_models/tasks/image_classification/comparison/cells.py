@@ -18,6 +18,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from hf_prompt_models.modeling_text_prompt_utils import shared_texts
 from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.classification.shared import Shared
 from hf_prompt_models.tasks.image_classification.comparison.arguments import CompareArguments
@@ -158,7 +159,7 @@ class CellRunner:
         began = time.perf_counter()
         (method,) = methods_named([cell.method])
         folder = cell.folder(output_dir)
-        with quiet(), one_thread():
+        with quiet(), one_thread(), shared_texts(self.shared.texts):
             prepared = self.prepare(method, cell.shots, [cell.seed], folder)
             for settings in prepared.training.values():
                 settings.disable_tqdm = True

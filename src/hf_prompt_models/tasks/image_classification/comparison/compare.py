@@ -19,6 +19,7 @@ from hf_prompt_models.tasks.image_classification.comparison.cells import (
     run_cells,
 )
 from hf_prompt_models.tasks.image_classification.comparison.cost import (
+    compute_test_features,
     estimate,
     stored_views,
     total_seconds,
@@ -217,8 +218,10 @@ def compute_features(runner: CellRunner, plan: Plan, left: Sequence[Cell], worke
             prepared = runner.prepare(
                 method, max(plan.shots), seeds, runner.arguments.output_dir, workers if workers > 1 else 0
             )
+            model = prepared.run.new_model(prepared.run.data.train.class_names).to(prepared.run.settings.device)
+            compute_test_features(prepared, model)
         for seed in seeds:
-            prepared.run.stored_features(prepared.run.zero_shot, stored_views(prepared, seed))
+            prepared.run.stored_features(model, stored_views(prepared, seed))
 
 
 def run_all(runner: CellRunner, plan: Plan, left: Sequence[Cell], workers: int) -> None:

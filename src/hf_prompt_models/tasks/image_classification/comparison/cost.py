@@ -98,6 +98,7 @@ def estimate_method(runner: CellRunner, method: Method, shots: Sequence[int], se
         training.disable_tqdm = True
         trainer = prepared.run.build_trainer(training)
         fixed = time.perf_counter() - began
+        compute_test_features(prepared, trainer.model)  # once for all cells
         if trainer.model.fits_features:
             began = time.perf_counter()
             trainer.train()
@@ -125,7 +126,7 @@ def estimate_method(runner: CellRunner, method: Method, shots: Sequence[int], se
             settings, number = full.training[seeds[0]], full.run.examples[seeds[0]]
             batches = min(settings.train_batch_size, number) / min(training.train_batch_size, images * least)
             cells[k] = fixed + step * batches * number_of_steps(settings, number)
-        views, features = _features(runner, method, most, seeds, folder)
+        views, features = _features(runner, method, trainer.model, most, seeds, folder)
     return Cost({k: round(seconds, 3) for k, seconds in cells.items()}, views, round(features, 3))
 
 
@@ -170,7 +171,16 @@ def stored_views(prepared: Prepared, seed: int) -> Any:
     return None if encoded else dataset
 
 
-def _features(runner: CellRunner, method: Method, shots: int, seeds: Sequence[int], folder: str) -> tuple[str, float]:
+def compute_test_features(prepared: Prepared, model: Any) -> None:
+    """Compute and store the features of the test images that a model with a frozen image encoder reads."""
+    if model.has_fixed_image_features:
+        for role in prepared.run.tests:
+            prepared.run.features_for(model, role)
+
+
+def _features(
+    runner: CellRunner, method: Method, model: Any, shots: int, seeds: Sequence[int], folder: str
+) -> tuple[str, float]:
     """Return the name of a method's stored features, and the time to compute those that are not cached."""
     prepared = runner.prepare(method, shots, seeds, folder)
     missing, name = 0, ""
@@ -179,9 +189,10 @@ def _features(runner: CellRunner, method: Method, shots: int, seeds: Sequence[in
         dataset = stored_views(prepared, seed)
         if dataset is None:
             return "", 0.0
-        name = f"{getattr(dataset, 'num_views', 0)} views, crops from {getattr(dataset, 'min_crop_area', 1)}"
+        area = getattr(dataset, "min_crop_area", 1)
+        name = f"{model.image_feature}, {getattr(dataset, 'num_views', 0)} views, crops from {area}"
         keys = {dataset.key(index) for index in range(len(dataset))}
-        cache = prepared.run.cache
+        cache = prepared.run.cache_of(model)
         missing += len(keys) - (0 if cache is None else len(cache.read(list(keys))))
     if not missing:
         return name, 0.0
@@ -189,7 +200,6 @@ def _features(runner: CellRunner, method: Method, shots: int, seeds: Sequence[in
         began = time.perf_counter()
         items = [dataset[index] for index in np.linspace(0, len(dataset) - 1, min(IMAGES, len(dataset))).astype(int)]
         inputs = {key: torch.stack([item[key] for item in items]) for key in items[0] if key != "labels"}
-        model = prepared.run.zero_shot
         model.encode_images(**{key: each.to(model.device) for key, each in inputs.items()})
         each = (time.perf_counter() - began) / len(items)
     return name, each * missing

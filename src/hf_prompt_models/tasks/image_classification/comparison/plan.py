@@ -9,11 +9,8 @@ from typing import Any
 from hf_prompt_models.tasks.image_classification.comparison.arguments import CompareArguments
 from hf_prompt_models.tasks.image_classification.comparison.cells import RUNS, Cell
 from hf_prompt_models.tasks.image_classification.comparison.cost import Cost
-from hf_prompt_models.training.run_folder import MAX_BYTES
+from hf_prompt_models.training.run_folder import MAX_BYTES, PLAN_FILE
 from hf_prompt_models.utils.files import read_json, write_json
-
-
-PLAN_FILE = "plan.json"
 
 
 @dataclass

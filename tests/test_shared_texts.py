@@ -1,0 +1,47 @@
+"""Hand-written prompts are encoded once for models with the same text tower, and again for another one."""
+
+import torch
+
+from hf_prompt_models import ClipZeroShotForImageClassification
+from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel, shared_texts
+from hf_prompt_models.modeling_utils import loaded_backbones
+
+
+NAMES = ["ring", "cross", "star"]
+
+
+def features(model: ClipZeroShotForImageClassification) -> torch.Tensor:
+    return model.get_text_features().pooler_output
+
+
+def test_prompts_are_encoded_again_for_other_weights_or_names(monkeypatch) -> None:
+    runs: list[object] = []
+    original = TextPromptModel._run_prompts
+    monkeypatch.setattr(TextPromptModel, "_run_prompts", lambda *a: runs.append(a) or original(*a))
+    models = [ClipZeroShotForImageClassification.from_backbone("playground", NAMES) for _ in range(4)]
+    with torch.no_grad():
+        models[2].clip.text_model.encoder.layers[0].mlp.fc1.weight.mul_(1.5)
+    models[3].set_classes(NAMES[::-1])
+    alone = [features(model) for model in models]
+    for model in models:
+        model._text_cache = None
+    runs.clear()
+    with shared_texts({}):
+        together = [features(model) for model in models]
+    assert len(runs) == 3  # the second model has the prompts and the weights of the first
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not torch.equal(together[0], together[2])
+
+
+def test_a_loaded_backbone_is_copied_for_each_model() -> None:
+    kept: dict = {}
+    with loaded_backbones(kept):
+        first, second = (ClipZeroShotForImageClassification.from_backbone("playground", NAMES) for _ in range(2))
+    assert len(kept) == 1
+    with torch.no_grad():
+        first.clip.text_projection.weight.zero_()
+    assert second.clip.text_projection.weight.abs().sum() > 0
+    with loaded_backbones(kept):
+        third = ClipZeroShotForImageClassification.from_backbone("playground", NAMES)
+    torch.testing.assert_close(features(third), features(second), rtol=0, atol=0)
