@@ -88,3 +88,13 @@ def test_names_that_were_not_used_for_long_are_forgotten(
     side.features(["cat", "wolf"])
     assert set(side._features) == {"fox", "cat", "wolf"}
     assert side.features(list("abcd")).shape[0] == 4
+
+
+def test_only_the_classes_of_the_saved_model_are_calibrated(learned_prompt: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(learned_prompt)
+    model.config.calibration_temperature = 2.0
+    names, logits = model.config.class_names, torch.tensor([[1.0, 3.0]])
+    side = TextSide(model, AutoProcessor.from_pretrained(learned_prompt))
+    side.features(["other", "classes"])
+    assert torch.equal(side.calibrated(logits, names), logits / 2)
+    assert torch.equal(side.calibrated(logits, ["other", "classes"]), logits)

@@ -212,3 +212,15 @@ def test_methods_that_compare_more_than_one_image_feature_are_exported(
         logits = run(tmp_path / "model.onnx", pixels["pixel_values"])
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
     assert np.ptp(logits, axis=0).max() > 0.1  # they depend on the image
+
+
+@pytest.mark.parametrize("adapter_type", ["linear", "tip_adapter"])
+def test_a_calibration_temperature_is_in_the_file(modern_clip: Path, tmp_path: Path, adapter_type: str) -> None:
+    model = FeatureAdapterForImageClassification.from_backbone(modern_clip, NAMES, adapter_type=adapter_type)
+    model.fit_features(torch.randn(10, model.image_feature_size), torch.arange(10) % len(NAMES))
+    pixels = model.processor(images=[random_image(0)], return_tensors="pt").pixel_values
+    with torch.no_grad():
+        logits = model.eval()(pixels).logits.numpy()
+    model.config.calibration_temperature = 2.0
+    export_onnx(model, tmp_path / "model.onnx", model.processor.image_processor)
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", pixels), logits / 2, rtol=1e-4, atol=1e-4)
