@@ -13,12 +13,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from hf_prompt_cli.main import main
+from hf_prompt_models import ClipZeroShotForImageClassification
 from hf_prompt_models.data.images.labelled import LabelledImages
 from hf_prompt_models.playground import draw_example
 from hf_prompt_models.tasks.image_classification.data_check.class_names import find_unknown_names
-from hf_prompt_models.tasks.image_classification.data_check.duplicates import find_near_duplicates
+from hf_prompt_models.tasks.image_classification.data_check.duplicates import find_near_duplicates, groups_of_copies
 from hf_prompt_models.tasks.image_classification.data_check.errors import find_errors
-from hf_prompt_models.tasks.image_classification.data_check.images import CheckedImages
+from hf_prompt_models.tasks.image_classification.data_check.images import CheckedImages, FrozenTower
 from hf_prompt_models.tasks.image_classification.data_check.labels import (
     cross_validated_probabilities,
     find_suspicious_labels,
@@ -110,6 +111,21 @@ def test_copies_are_duplicates_and_images_of_the_same_features_are_not(tmp_path:
     assert found[1].cosine == pytest.approx(1)
     assert found[1].correlation > 0.95
     assert find_near_duplicates(train, test, threshold=1.1) == found[:1]
+
+
+def test_images_of_a_class_that_are_as_similar_as_copies_are_one_group(tmp_path: Path) -> None:
+    classifier = ClipZeroShotForImageClassification.from_backbone("playground", NAMES).eval()
+    tower = FrozenTower(classifier, classifier.processor, None, progress=False)
+    files = [tmp_path / f"{name}.png" for name in ("cup", "again", "other-class", "fish")]
+    image = draw_example("cup", "train", seed=1, index=0)
+    for file in files[:3]:
+        image.save(file)
+    image.resize((2 * image.width, 2 * image.height)).save(files[1])
+    draw_example("fish", "train", seed=1, index=0).save(files[3])
+    images = LabelledImages("photos", NAMES, [1, 1, 2, 1], [file.name for file in files], files.__getitem__)
+    first, again, other_class, fish = groups_of_copies(tower, tower.read("train", images))
+    assert first == again
+    assert len({first, other_class, fish}) == 3
 
 
 @pytest.fixture(scope="module")
