@@ -282,6 +282,16 @@ def test_the_methods_that_fit_are_the_cheapest_which_share_features() -> None:
     assert within_budget(costs, seeds=2, workers=1, budget=52) == ["a", "b", "c"]
 
 
+def test_the_precision_of_the_image_encoder_applies_to_all_cells(
+    command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([*command(tmp_path / "all", "--bf16", "true", methods=("clap",))]) == 0
+    for path in (tmp_path / "all" / "runs" / "clap" / "shots-1").glob("seed-*/results.json"):
+        assert "--bf16 true" in json.loads(path.read_text(encoding="utf-8"))["command"]
+    with pytest.raises(SystemExit, match="bf16"):
+        main([*command(tmp_path / "all", "--bf16", "false", methods=("clap",))])
+
+
 def test_methods_are_named_as_in_train_and_by_type() -> None:
     assert [each.name for each in methods_named(["feature_adapter:lp++", "zero_shot", "coop"])] == ["lp++", "coop"]
     assert methods_named(["feature_adapter"]) == methods_named(["clap"])

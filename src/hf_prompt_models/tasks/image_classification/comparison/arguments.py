@@ -81,6 +81,9 @@ class CompareArguments(ImageClassificationArguments):
     allow_shared_files: bool = field(
         default=False, metadata={"help": "Allow test images that are also trained on, as in `hf-prompt train`."}
     )
+    bf16: bool = field(
+        default=False, metadata={"help": "Train and compute the image encoder in bfloat16, as in `hf-prompt train`."}
+    )
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
 
     def __post_init__(self) -> None:
@@ -98,7 +101,7 @@ class CompareArguments(ImageClassificationArguments):
     def of_training(self) -> dict[str, Any]:
         """Return the flags that are also flags of `hf-prompt train`, of the data and for all methods."""
         names = {each.name for each in fields(ImageClassificationArguments)} - {"few_shot_sample", "shots", "seeds"}
-        names |= {"recipe", "allow_shared_files"}
+        names |= {"recipe", "allow_shared_files", "bf16"}
         defaults = {each.name: each.default for each in fields(self)}
         given = {name: getattr(self, name) for name in sorted(names)}
         return {name: value for name, value in given.items() if value != defaults[name] or name == "recipe"}
