@@ -12,8 +12,8 @@ LEVEL = 0.9
 INFLATION = 1.7
 """Factor of the variance of a share of independent images.
 
-The models of the folds share their images, and another training set would give another model and another choice. On
-the playground with 4 images per class the factor was 1.5.
+The models of the folds share their images, and another training set would give another model and another choice. The
+factor was chosen on the playground with 4 images per class (docs/auto.md).
 """
 RESAMPLES = 500
 
