@@ -117,7 +117,7 @@ class ImageClassificationRun(ClassificationRun[ImageClassificationRecipe[Any]]):
             self.zero_shot, self.processor, self.cache, self.settings.dataloader_num_workers, progress=False
         )
         assert isinstance(files, LabelledImages)
-        return list(groups_of_copies(tower, tower.read("train", files)))
+        return groups_of_copies(tower, tower.read("train", files)).tolist()
 
     def log_probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Return the logarithms of the class probabilities of scores, of shape (examples, classes)."""

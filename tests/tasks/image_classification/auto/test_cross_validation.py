@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from hf_prompt_models.tasks.image_classification.auto.budget import Budget, OutOfTimeError
 from hf_prompt_models.tasks.image_classification.auto.cross_validation import (
     CrossValidation,
     difference,
-    near_identical,
 )
 from hf_prompt_models.utils.folds import stratified_folds
 
@@ -124,17 +122,3 @@ def test_the_difference_is_paired() -> None:
     mean, error = difference(some, others)
     assert mean == 0.25
     assert error == pytest.approx(np.std([0, 1, 0, 0], ddof=1) / 2)
-
-
-def test_near_identical_images_are_in_one_group() -> None:
-    features = torch.randn(30, 16, generator=torch.Generator().manual_seed(0))
-    features[7] = 3 * features[3]  # the length does not count
-    features[12] = features[3] + 0.01 * features[4]
-    labels = np.repeat([0, 1], 15)
-    groups = near_identical(features, labels)
-    assert groups[7] == groups[12] == groups[3]
-    assert len(set(groups.tolist())) == 28
-    assert near_identical(features[:1], labels[:1]).tolist() == [0]
-    assert len(set(near_identical(torch.ones(3, 4), [0, 1, 1]).tolist())) == 1
-    apart = torch.randn(30, 16, generator=torch.Generator().manual_seed(1)) + 50 * torch.eye(16)[labels]
-    assert len(set(near_identical(apart, labels).tolist())) == 30  # similar images of classes that are far apart

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import torch
-from sklearn.cluster import DBSCAN
-from torch.nn import functional as F
 
 from hf_prompt_models.tasks.image_classification.auto.budget import Budget
 from hf_prompt_models.tasks.image_classification.auto.candidates import Candidate
@@ -18,33 +15,6 @@ from hf_prompt_models.tasks.image_classification.auto.learners import Learner
 NUM_FOLDS = 5
 CLEARLY_WORSE = 2.0
 """A candidate this many standard errors below the best one is not trained for the inner choices."""
-NEAR = 0.03
-"""Images count as one if their cosine distance is below this share of the median distance within a class.
-
-Copies of photos as JPEG files of quality 60 differ by up to 0.02, different photos of a class by 0.05 and more.
-"""
-SMALLEST_DISTANCE = 1e-9
-SAMPLE = 1000
-"""Number of images whose median distance is computed."""
-
-
-def near_identical(features: torch.Tensor, labels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return the group of each image. Identical and near-identical images, and chains of them, are in one group.
-
-    Args:
-        features: (images, dim) features of the images.
-        labels: Class index of each image.
-
-    Returns:
-        Integers of shape (images,).
-    """
-    images, classes = F.normalize(features.double(), dim=-1), torch.as_tensor(labels)
-    sample = torch.linspace(0, len(images) - 1, min(len(images), SAMPLE)).long()
-    pairs = classes[sample][:, None] == classes[sample]
-    distances = (1 - images[sample] @ images[sample].T)[pairs.fill_diagonal_(False)]
-    limit = max(NEAR * distances.median().item() if len(distances) else 0.0, SMALLEST_DISTANCE)
-    # The squared Euclidean distance of unit vectors is twice the cosine distance.
-    return DBSCAN(eps=(2 * limit) ** 0.5, min_samples=1).fit_predict(images.numpy())
 
 
 @dataclass

@@ -214,13 +214,13 @@ def summarise_search(search: Search, directory: Path, train_dir: str) -> str:
     if search.outcomes and search.tested < len(search.images):
         notes.append(
             f"{len(search.images) - search.tested} of the {len(search.images)} images are not part of the estimate, "
-            "because their class has no other image."
+            "because their class has no other image that differs from them."
         )
     copies = len(search.images) - len(np.unique(search.groups))
     if copies:
         notes.append(
-            f"{copies} images of {train_dir} are identical or almost identical to others. They were kept together in "
-            "cross-validation."
+            f"{copies} images of {train_dir} are as similar to others of their class as copies. They were kept "
+            "together in cross-validation."
         )
     notes += [f"Left out: {name}: {reason}." for name, reason in search.left_out.items()]
     folder = shlex.quote(str(directory))

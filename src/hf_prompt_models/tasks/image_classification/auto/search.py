@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from hf_prompt_models.data.images.labelled import LabelledImages
@@ -31,7 +32,6 @@ from hf_prompt_models.tasks.image_classification.auto.cross_validation import (
     NUM_FOLDS,
     CrossValidation,
     Outcome,
-    near_identical,
 )
 from hf_prompt_models.tasks.image_classification.auto.estimate import (
     Curve,
@@ -41,6 +41,8 @@ from hf_prompt_models.tasks.image_classification.auto.estimate import (
     gain_interval,
 )
 from hf_prompt_models.tasks.image_classification.auto.learners import Features, Learner
+from hf_prompt_models.tasks.image_classification.data_check.duplicates import groups_of_copies
+from hf_prompt_models.tasks.image_classification.data_check.images import CheckedImages, FrozenTower
 from hf_prompt_models.utils.folds import stratified_folds
 
 
@@ -148,10 +150,11 @@ def find_best(
             f"The features of {len(images)} images do not fit into --time_budget {arguments.time_budget} ({error}). "
             "Allow more time. Those that were computed are in the feature cache."
         ) from error
-    del zero_shot
+    tower = FrozenTower(zero_shot, processor, cache=None, progress=progress)
+    groups = groups_of_copies(tower, CheckedImages("train", images, F.normalize(plain, dim=-1)))
+    del zero_shot, tower
     build = partial(Learner, backbone=arguments.backbone, features=features, device=device)
     labels = np.asarray(images.labels)
-    groups = near_identical(plain, labels)
     folds = stratified_folds(labels, NUM_FOLDS, seed, groups.tolist())
     search = Search(images, folds, groups, adapter(SAFE, own))
     rows = np.arange(len(images))

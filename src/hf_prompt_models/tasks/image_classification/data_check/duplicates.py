@@ -70,8 +70,8 @@ def similarity_of_copies(tower: FrozenTower, checked: CheckedImages) -> float:
     return float(np.quantile(similarities, 1 - FOUND_COPIES, method="lower"))
 
 
-def groups_of_copies(tower: FrozenTower, checked: CheckedImages) -> list[tuple[int, int]]:
-    """Return a group for each image: its class, and a number that images share which are linked by similar ones.
+def groups_of_copies(tower: FrozenTower, checked: CheckedImages) -> np.ndarray:
+    """Return the group of each image: images of a class that are linked by similar ones share a group.
 
     Two images of a class are linked if they are as similar as copies (`similarity_of_copies`), such as photos that
     were taken one after the other.
@@ -79,16 +79,20 @@ def groups_of_copies(tower: FrozenTower, checked: CheckedImages) -> list[tuple[i
     Args:
         tower: The image tower.
         checked: The images.
+
+    Returns:
+        Integers of shape (images,).
     """
     from sklearn.cluster import DBSCAN  # imported only when needed, because the import is slow
 
     labels, features = checked.labels, checked.features.double().numpy()
     distance = max(1 - similarity_of_copies(tower, checked), 1e-6)
-    numbers = np.zeros(len(labels), dtype=int)
+    groups = np.zeros(len(labels), dtype=int)
     for label in np.unique(labels):
         own = labels == label
-        numbers[own] = DBSCAN(eps=distance, min_samples=1, metric="cosine").fit_predict(features[own])
-    return list(zip(labels.tolist(), numbers.tolist(), strict=True))
+        found = DBSCAN(eps=distance, min_samples=1, metric="cosine").fit_predict(features[own])
+        groups[own] = groups.max() + 1 + found
+    return groups
 
 
 def grey_values(image: Image.Image) -> np.ndarray:
