@@ -1,6 +1,8 @@
 """Command lines of training. The recipe's settings apply unless a flag overrides them."""
 
 import argparse
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -334,3 +336,26 @@ def output_file(name: str) -> str:
     if (suffix := Path(name).suffix.lower()) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         raise argparse.ArgumentTypeError(f"{name!r} is the name of an image or a video ({suffix}). Pass a text file.")
     return name
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds of a time such as "1h30m", "5m" or "90s"; a number alone is in seconds.
+
+    Raises:
+        ValueError: For other text.
+
+    Example:
+        ```python
+        >>> from hf_prompt_models.tasks.arguments import parse_time
+        >>> parse_time("1h30m")
+        5400.0
+
+        ```
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    found = re.fullmatch(f"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip())
+    parts = found.groups() if found else ()
+    seconds = sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False) if part)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"Expected a time such as 5m, 90s or 1h30m, got {text!r}.")
+    return seconds

@@ -1,8 +1,9 @@
-"""Read the `results.json` files of many runs, and the flags of their command lines."""
+"""Write the `results.json` of a run, read those of many runs, and the flags of their command lines."""
 
 import json
 import logging
 import os
+import platform
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,8 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
+
+from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.run_folder import PLAN_FILE, RESULTS_FILE
-from hf_prompt_models.utils.files import UNFINISHED
+from hf_prompt_models.utils.files import UNFINISHED, write_json
+from hf_prompt_models.version import __version__
 
 
 logger = logging.getLogger(__name__)
@@ -28,6 +34,31 @@ SETTINGS = frozenset(
     }
 )  # fmt: skip
 """Flags that affect the scores of a run. Other values are the recipe's, which can depend on the shots."""
+
+
+def origin(command: str) -> dict[str, Any]:
+    """Return the entries of results that say how they were made: `versions`, and `command` without tokens.
+
+    Args:
+        command: The command line.
+    """
+    versions = {
+        "hf_prompt_models": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    return {"versions": versions, "command": without_tokens(command)}
+
+
+def write_results(directory: Path, results: dict[str, Any]) -> None:
+    """Write results to the folder of a run.
+
+    Args:
+        directory: Folder of the run.
+        results: The results, with those of `origin`.
+    """
+    write_json(directory / RESULTS_FILE, results)
 
 
 @dataclass(frozen=True)

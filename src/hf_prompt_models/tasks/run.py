@@ -1,12 +1,9 @@
 """Training run of every task: checks, baselines, training and test for each seed, results and model cards."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from transformers import TrainingArguments, set_seed
 
 from hf_prompt_models.models import recipe_of
@@ -14,15 +11,13 @@ from hf_prompt_models.recipe_utils import Recipe
 from hf_prompt_models.tasks.arguments import RunArguments
 from hf_prompt_models.tasks.base import Run, Task, task_named
 from hf_prompt_models.tasks.cards import RunCards
-from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.tasks.results import origin, write_results
 from hf_prompt_models.training.earlier_runs import clear_output_dir
-from hf_prompt_models.training.run_folder import RESULTS_FILE, begin_seed
+from hf_prompt_models.training.run_folder import begin_seed
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import arguments_by_seed
 from hf_prompt_models.training.settings import announce
 from hf_prompt_models.training.trainer import PromptTrainer
-from hf_prompt_models.utils.files import write_json
-from hf_prompt_models.version import __version__
 
 
 def train(method: str, flags: Sequence[str], prog: str, command: str) -> str:
@@ -109,13 +104,7 @@ def train_seeds(
         **run.results(),
         "seeds": {},
         "arguments": vars(arguments.method),
-        "versions": {
-            "hf_prompt_models": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "command": without_tokens(command),
+        **origin(command),
     }
     cards = RunCards(results, run.card_task, task.run_on_card)
     with only_run(directory, is_main):
@@ -126,7 +115,7 @@ def train_seeds(
             results["seeds"][str(seed)], trainer = run_seed(recipe, arguments, run, training[seed])
             run.summarise(results)
             if is_main:
-                write_json(directory / RESULTS_FILE, results)
+                write_results(directory, results)
             cards.add(seed, trainer)
         cards.finish()
     return results

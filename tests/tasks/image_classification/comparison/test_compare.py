@@ -13,8 +13,8 @@ import pytest
 
 from hf_prompt_cli.main import main
 from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel
+from hf_prompt_models.tasks.arguments import parse_time
 from hf_prompt_models.tasks.image_classification.comparison import compare as comparing
-from hf_prompt_models.tasks.image_classification.comparison.arguments import parse_time
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell, CellRunner
 from hf_prompt_models.tasks.image_classification.comparison.cost import Cost, total_seconds, within_budget
 from hf_prompt_models.tasks.image_classification.comparison.methods import all_methods, methods_named
@@ -302,14 +302,16 @@ def test_methods_are_named_as_in_train_and_by_type() -> None:
         methods_named(["clap", "feature_adapter:clap"])
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800), ("300", 300)]
+)
 def test_times_are_read(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["30", "m", "0s", "5 m", "1d"])
+@pytest.mark.parametrize("text", ["1.2.3s", "m", "0s", "5 m", "1d"])
 def test_other_texts_are_not_times(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 90s, 30m or 1h30m"):
+    with pytest.raises(ValueError, match="such as 5m, 90s or 1h30m"):
         parse_time(text)
 
 

@@ -1,7 +1,6 @@
 """Command line of `hf-prompt train auto`."""
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -9,33 +8,15 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
-from hf_prompt_models.tasks.arguments import NOT_GIVEN, SourcedDefaultsFormatter
+from hf_prompt_models.tasks.arguments import NOT_GIVEN, SourcedDefaultsFormatter, parse_time
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
 from hf_prompt_models.tasks.image_classification.auto.candidates import KINDS
 from hf_prompt_models.training.settings import RunOptions
 
 
-DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
-SHORTEST_BUDGET = 1.0
 NO_TEST_DATA = "auto needs no test data; evaluate the result afterwards with hf-prompt evaluate"
 NOT_TAKEN = dict.fromkeys(("--test_dir", "--test-dir", "--test_fraction", "--test-fraction"), NO_TEST_DATA)
 """Flags of other methods that are refused, with the reason."""
-
-
-def duration(text: str) -> float:
-    """Return a time such as "5m", "90s", "1h30m" or "300" in seconds; used as the type of a flag.
-
-    Raises:
-        argparse.ArgumentTypeError: For other text.
-    """
-    found = DURATION.fullmatch(text.strip().lower())
-    if found is None or not any(found.groups()):
-        raise argparse.ArgumentTypeError(f"expected a time such as 5m, 90s or 1h30m, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    total = 3600 * hours + 60 * minutes + seconds
-    if total < SHORTEST_BUDGET:
-        raise argparse.ArgumentTypeError(f"expected a time of at least {SHORTEST_BUDGET:g} s, got {text!r}")
-    return total
 
 
 def _help_of(name: str, owner: type = ImageClassificationArguments) -> Mapping[str, Any]:
@@ -104,7 +85,7 @@ class AutoArguments:
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:
-        self.seconds = duration(self.time_budget)
+        self.seconds = parse_time(self.time_budget)
 
     def data(self) -> ImageClassificationArguments:
         """Return the flags for the data as other methods have them."""
@@ -159,7 +140,7 @@ def parse_auto(argv: Sequence[str], prog: str) -> AutoArguments:
         given["seeds"] = [given["seed"]]
     try:
         arguments = AutoArguments(**given)
-    except argparse.ArgumentTypeError as error:
+    except ValueError as error:
         parser.error(f"argument --time_budget: {error}")
     if len(arguments.seeds) != 1:
         parser.error(f"expected one seed, because one model is written, got --seeds {arguments.seeds}")

@@ -1,14 +1,10 @@
 """The run of `hf-prompt train auto`: reads the training data, and writes the chosen model with its results."""
 
-import platform
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
 
 from hf_prompt_models.backbones.packaged import portable_name
 from hf_prompt_models.data.few_shot import sample_few_shot, write_few_shot_sample
@@ -38,14 +34,13 @@ from hf_prompt_models.tasks.image_classification.auto.reporting import (
     write_candidates,
 )
 from hf_prompt_models.tasks.image_classification.auto.search import find_best
-from hf_prompt_models.training.command_line import without_tokens
+from hf_prompt_models.tasks.results import origin, write_results
 from hf_prompt_models.training.earlier_runs import check_output_dir, clear_output_dir
-from hf_prompt_models.training.run_folder import RESULTS_FILE, RUN_FILE, SAMPLE_FILE, digest_of, saved_bytes
+from hf_prompt_models.training.run_folder import RUN_FILE, SAMPLE_FILE, digest_of, saved_bytes
 from hf_prompt_models.training.run_lock import only_run
 from hf_prompt_models.training.run_start import check_backbones
 from hf_prompt_models.utils.distributed import num_processes
 from hf_prompt_models.utils.files import move_files, staging, write_json
-from hf_prompt_models.version import __version__
 
 
 def train_auto(arguments: AutoArguments, command: str, began: float | None = None) -> str:
@@ -91,13 +86,7 @@ def train_auto(arguments: AutoArguments, command: str, began: float | None = Non
             "shots": arguments.shots,
             **results_of_search(search),
             "arguments": {"time_budget": arguments.time_budget},
-            "versions": {
-                "hf_prompt_models": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
-            "command": without_tokens(command),
+            **origin(command),
         }
         model = learner.model
         if not arguments.save_tokenizer:
@@ -116,7 +105,7 @@ def train_auto(arguments: AutoArguments, command: str, began: float | None = Non
                 write_card(make_card(model.describe_checkpoint(), run=run), folder / CARD_FILE)
             record = {"method": "auto", "seed": seed, "backbone": portable_name(arguments.backbone)}
             write_json(folder / RUN_FILE, record | {"images": list(images.names), "classes": list(images.class_names)})
-            write_json(folder / RESULTS_FILE, results)
+            write_results(folder, results)
             move_files(folder, directory)
     return summarise_search(search, directory, arguments.train_dir)
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from transformers import HfArgumentParser
 
-from hf_prompt_models.tasks.arguments import SourcedDefaultsFormatter
+from hf_prompt_models.tasks.arguments import SourcedDefaultsFormatter, parse_time
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
 
 
@@ -20,7 +19,6 @@ TIME_BUDGET = "30m"
 RESAMPLES = 10_000
 WORTH_A_PROCESS = 30.0
 """Seconds of work from which on further processes are started, each of which imports all libraries first."""
-SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass
@@ -123,27 +121,6 @@ class CompareArguments(ImageClassificationArguments):
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def parse_time(text: str) -> float:
-    """Return the seconds of a time such as 90s, 30m or 1h30m.
-
-    Raises:
-        ValueError: For other text.
-
-    Example:
-        ```python
-        >>> from hf_prompt_models.tasks.image_classification.comparison.arguments import parse_time
-        >>> parse_time("1h30m")
-        5400.0
-
-        ```
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
-    seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds < math.inf:
-        raise ValueError(f"Expected --time_budget to be a time such as 90s, 30m or 1h30m, got {text!r}.")
-    return seconds
 
 
 def build_parser(prog: str, description: str) -> HfArgumentParser:

@@ -9,7 +9,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from hf_prompt_models.backbones.packaged import portable_name
-from hf_prompt_models.tasks.image_classification.comparison.arguments import SHOTS, CompareArguments, parse_time
+from hf_prompt_models.tasks.arguments import parse_time
+from hf_prompt_models.tasks.image_classification.comparison.arguments import SHOTS, CompareArguments
 from hf_prompt_models.tasks.image_classification.comparison.cells import (
     Cell,
     CellRunner,

@@ -1,14 +1,11 @@
 """Report of a comparison: tables of accuracies, what is significant, time and size, and what changes."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import transformers
 
 from hf_prompt_models.metrics.classification import harmonic_mean, mean_and_deviation
 from hf_prompt_models.tasks.accuracy_results import Score
@@ -28,12 +25,11 @@ from hf_prompt_models.tasks.image_classification.comparison.cells import Cell
 from hf_prompt_models.tasks.image_classification.comparison.methods import ZERO_SHOT
 from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, flag_of
 from hf_prompt_models.tasks.report import REPORT_FILE
+from hf_prompt_models.tasks.results import origin, write_results
 from hf_prompt_models.tasks.sections import Section, escape
 from hf_prompt_models.training.command_line import without_tokens
 from hf_prompt_models.training.plots import plot_accuracy_by_shots
-from hf_prompt_models.training.run_folder import RESULTS_FILE
-from hf_prompt_models.utils.files import write_json, write_text
-from hf_prompt_models.version import __version__
+from hf_prompt_models.utils.files import write_text
 
 
 CURVES_FILE = "accuracy_by_shots.png"
@@ -173,8 +169,8 @@ def write_report(
     blocks += [section.markdown() for section in sections[len(scores.seeds) :]]
     blocks.append(settings_words(plan, arguments, used, command))
     write_text(directory / REPORT_FILE, "\n\n".join(blocks) + "\n")
-    write_json(
-        directory / RESULTS_FILE,
+    write_results(
+        directory,
         {
             "task": "image-classification",
             "comparison": True,
@@ -200,13 +196,7 @@ def write_report(
             "left_out_shots": plan.left_out_shots,
             "settings": plan.settings,
             "estimated_seconds": {name: cost.as_json() for name, cost in plan.costs.items()},
-            "versions": {
-                "hf_prompt_models": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
-            "command": without_tokens(command),
+            **origin(command),
         },
     )
     shown = [section.markdown() for section in sections[: 2 * len(scores.seeds)]]
