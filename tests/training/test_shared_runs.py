@@ -19,7 +19,7 @@ from hf_prompt_cli.main import main
 from hf_prompt_models import CoOpForImageClassification
 from hf_prompt_models.playground import few_shot_task
 from hf_prompt_models.tasks import results
-from hf_prompt_models.tasks.results import find_results
+from hf_prompt_models.tasks.results import RunResults, find_results
 from hf_prompt_models.training.checkpoints import newest_complete_checkpoint, restore_checkpoints
 from hf_prompt_models.training.run_lock import LOCK, only_run
 from hf_prompt_models.utils.files import FolderInUseError, move_folder, remove_unfinished, replacing
@@ -163,10 +163,10 @@ def test_a_run_that_is_removed_while_results_are_read_is_left_out(
     for run in ("kept", "removed"):
         (tmp_path / run).mkdir()
         (tmp_path / run / "results.json").write_text('{"task": null}')
-    monkeypatch.setattr(results, "read_result", lambda path: (path.read_text(), path)[1])
+    monkeypatch.setattr(results, "read_result", lambda path: RunResults(path, json.loads(path.read_text())))
     plain = results.read_result
     monkeypatch.setattr(results, "read_result", remove_first)
-    assert results.read_results([tmp_path]) == [tmp_path / "kept" / "results.json"]
+    assert [each.path for each in results.read_results([tmp_path])] == [tmp_path / "kept" / "results.json"]
 
 
 def test_drawing_again_what_another_process_reads_leaves_every_image_whole(

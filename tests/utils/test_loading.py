@@ -44,8 +44,21 @@ def test_batches_are_complete_and_in_order(num_workers: int, monkeypatch: pytest
     assert [batch["x"].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+class Meeting(Numbers):
+    """Numbers whose first items of each thread are read at the same time."""
+
+    def __init__(self, count: int):
+        super().__init__(count)
+        self.barrier = threading.Barrier(3)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index in (0, 3, 6):
+            self.barrier.wait(timeout=60)
+        return super().__getitem__(index)
+
+
 def test_threads_read_consecutive_items() -> None:
-    numbers = Numbers(9)
+    numbers = Meeting(9)
     items = ReadByThreads(numbers, 3).__getitems__(list(range(8)))
     assert [int(item["x"]) for item in items] == list(range(8))
     readers = [numbers.readers[index] for index in range(8)]
