@@ -44,7 +44,7 @@ def test_clips_are_found_and_play(
     open_page: Callable[[str], Page], address: str, transformers_may_warn: list[str], width: int
 ) -> None:
     page = open_page(address)
-    expect(page.locator("#status")).to_contain_text(f"{CLIPS} clips of test can be searched")
+    expect(page.locator("#status")).to_contain_text(f"{CLIPS} videos of test can be searched")
     expect(page.locator("#status .problem")).to_have_text("These videos cannot be read and are left out: torn.mp4.")
     transformers_may_warn.clear()
     check_looks(page)
@@ -80,7 +80,7 @@ def test_of_an_empty_folder_the_page_reports_it(
 ) -> None:
     options = Options(clips=tmp_path, device="cpu")
     page = open_page(served(build(ALPRO_DIR, options), options))
-    expect(page.locator(".notice .problem")).to_contain_text("holds no videos")
+    expect(page.locator(".notice .problem")).to_contain_text("contains no videos")
     check_looks(page)
     keep_picture(page, "video-text-retrieval-problem", width)
 

@@ -111,7 +111,7 @@ def test_what_is_wrong_is_reported_in_words(
     expect(problem).to_contain_text("The phrase is empty")
     page.get_by_label("Phrase").fill("the large ring " * 30)
     find.click()
-    expect(problem).to_contain_text("The phrase is too long")
+    expect(problem).to_contain_text("The sentence of the phrase is too long")
     check_looks(page)
 
     (tmp_path / "torn.png").write_bytes(picture.read_bytes()[:500])
