@@ -154,13 +154,22 @@ def read_few_shot_shots(path: str | os.PathLike) -> int:
     Raises:
         ValueError: if the file is not a few-shot sample.
     """
-    return _read_sample(path)["shots"]
+    return read_few_shot_record(path)["shots"]
 
 
-def _read_sample(path: str | os.PathLike) -> dict[str, Any]:
-    match read_json(path, MAX_BYTES, "few-shot samples"):
+def read_few_shot_record(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the content of a file written by `write_few_shot_sample`.
+
+    Returns:
+        The `source`, if the file has one, the `shots`, and in `classes` the names of the images of each class.
+
+    Raises:
+        ValueError: if the file is not a few-shot sample.
+    """
+    match value := read_json(path, MAX_BYTES, "few-shot samples"):
         case {"shots": int(shots), "classes": [*classes]} if all(map(_is_sampled, classes)):
-            return {"shots": shots, "classes": {entry["class"]: entry["images"] for entry in classes}}
+            sampled = {entry["class"]: entry["images"] for entry in classes}
+            return {"source": value.get("source"), "shots": shots, "classes": sampled}
     raise ValueError(f"{path} is not a few-shot sample. Pass the file that was saved next to a trained model.")
 
 
@@ -182,7 +191,7 @@ def read_few_shot_sample(path: str | os.PathLike, images: LabelledFiles) -> list
     Raises:
         ValueError: if the file is not a few-shot sample, or names classes or images that the dataset does not have.
     """
-    classes = _read_sample(path)["classes"]
+    classes = read_few_shot_record(path)["classes"]
     if list(classes) != list(images.class_names):
         raise ValueError(
             f"The few-shot sample {path} has other classes than {images.source}. Pass the data that it "

@@ -1,5 +1,6 @@
 """Read files from untrusted sources within limits, and write files so that a crash leaves the earlier one intact."""
 
+import csv
 import errno
 import fnmatch
 import json
@@ -380,6 +381,16 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def write_json_lines(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one object per line to a temporary file and move it into place. Folders are created if needed."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+@contextmanager
+def writing_csv(path: str | os.PathLike) -> Iterator[Any]:
+    """Yield a `csv.writer` to a temporary file, which is moved into place unless the block raises an error.
+
+    The table is UTF-8. Bytes of file names that are not characters are escaped.
+    """
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield csv.writer(file)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

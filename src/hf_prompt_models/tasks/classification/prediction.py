@@ -1,7 +1,6 @@
 """Classify many image or video files in batches."""
 
 import argparse
-import csv
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from hf_prompt_models.modeling_clip_utils import TemplatePromptModel
 from hf_prompt_models.tasks.arguments import DEFAULT_TOP_K
 from hf_prompt_models.tasks.classification.class_prompts import check_takes_sentences, read_sentences
 from hf_prompt_models.tasks.classification.templates import read_templates
-from hf_prompt_models.utils.files import UnreadableFileError, replacing
+from hf_prompt_models.utils.files import UnreadableFileError, writing_csv
 from hf_prompt_models.utils.loading import load_batches
 from hf_prompt_models.utils.precision import choose_image_dtype, wanted_dtype
 
@@ -233,12 +232,7 @@ def answer(classes: Sequence[dict[str, Any]], min_score: float | None) -> dict[s
 
 def kept_as_csv(predictions: Predictions, path: str, kind: str, min_score: float | None = None) -> Predictions:
     """Yield the same predictions, and write them to a file."""
-    with (
-        replacing(path) as beside,
-        # A file name can have undecodable bytes, but the table must be UTF-8.
-        open(beside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         writer.writerow([kind, "rank", "label", "score", *([] if min_score is None else ["known"])])
         for name, classes in predictions:
             known = [] if min_score is None else [int(is_known(classes[0], min_score))]

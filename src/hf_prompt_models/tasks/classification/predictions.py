@@ -1,6 +1,5 @@
 """Write the predictions of classifiers as CSV, from which all metrics can be recomputed."""
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hf_prompt_models.tasks.classification.protocols import TestSet
-from hf_prompt_models.utils.files import replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 def confusion_matrix_file(role: str, tests: dict[str, TestSet]) -> str:
@@ -30,8 +29,7 @@ def write_predictions(path: Path, tests: dict[str, TestSet], scores: dict[str, n
         tests: Test sets, by role.
         scores: Scores of shape (examples, classes), by role.
     """
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         kind = next(iter(tests.values())).images.kind
         head = ["test", kind, "label", "class", "predicted_label", "predicted_class"]
         several = any(test.images.multi_label for test in tests.values())
@@ -55,8 +53,7 @@ def scores_file(predictions: Path) -> Path:
 
 def write_scores(path: Path, tests: Mapping[str, TestSet], scores: Mapping[str, np.ndarray]) -> None:
     """Write a CSV file with a row for each example and class: whether the class applies, and its score."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         kind = next(iter(tests.values())).images.kind
         writer.writerow(["test", kind, "label", "class", "applies", "score"])
         for role, test in tests.items():

@@ -1,6 +1,5 @@
 """Test models for videos with texts, and write tables and figures of their answers."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from hf_prompt_models.tasks.video_text.evaluation import (
 )
 from hf_prompt_models.tasks.video_text.plots import plot_answered, plot_retrieved
 from hf_prompt_models.training.run_folder import PREDICTIONS_FILE, predictions_file
-from hf_prompt_models.utils.files import replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 FIGURE = "answers.png"
@@ -97,8 +96,7 @@ def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
     """Write a CSV file with a row for each sentence, from which recalls can be recomputed."""
     ranks, contrast = found.ranks(), found.contrast_ranks()
     best = found.by_text.argmax(axis=1)
-    with replacing(path) as beside, _table(beside) as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         writer.writerow(["text", "video", "rank", "rank_by_features", "best_video"])
         for index, item in enumerate(found.captions.items):
             row = [item.text, item.video, ranks[index], contrast[index], found.videos[best[index]]]
@@ -108,8 +106,7 @@ def write_retrieved(path: str | os.PathLike, found: Retrieved) -> None:
 def write_retrieved_texts(path: str | os.PathLike, found: Retrieved) -> None:
     """Write a CSV file with a row for each video, from which video-to-text recalls can be recomputed."""
     ranks, best = found.text_ranks(), found.by_video.argmax(axis=0)
-    with replacing(path) as beside, _table(beside) as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         writer.writerow(["video", "texts", "rank", "best_text"])
         for index, video in enumerate(found.videos):
             row = [video, int(found.right[:, index].sum()), ranks[index], found.captions[best[index]].text]
@@ -125,8 +122,7 @@ def write_answered(path: str | os.PathLike, answered: Answered, prior: Sequence[
         prior: Answer to each question without the video (`prior_answers`), for a last column.
     """
     chosen, chances = answered.chosen, answered.probabilities.max(axis=1)
-    with replacing(path) as beside, _table(beside) as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         head = ["video", "question", "kind", "answer", "predicted", "score", "right"]
         writer.writerow(head if prior is None else [*head, "without_video"])
         for index, item in enumerate(answered.questions.items):
@@ -134,10 +130,6 @@ def write_answered(path: str | os.PathLike, answered: Answered, prior: Sequence[
             score = f"{chances[index]:.4f}"
             row = [item.video, item.text, item.kind, item.answer, chosen[index], score, right]
             writer.writerow(row if prior is None else [*row, prior[index]])
-
-
-def _table(path: Path) -> Any:
-    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def evaluate_video_text(

@@ -1,6 +1,5 @@
 """Test models on phrases, and write their answers."""
 
-import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from hf_prompt_models.metrics.guessing import chance_of_regions, right_regions
 from hf_prompt_models.processing_utils import report_cut_texts
 from hf_prompt_models.training.run_folder import predictions_file, seed_words
 from hf_prompt_models.utils.boxes import Box, box_iou
-from hf_prompt_models.utils.files import replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,7 @@ def write_grounding_predictions(path: str | os.PathLike, grounded: GroundedExpre
     chance is the mean of `right_candidates` over `candidates`.
     """
     expressions = grounded.expressions
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         columns = ["id", "image", "text", "region", "x1", "y1", "x2", "y2", "iou", "candidates", "right_candidates"]
         writer.writerow([*columns, "right"])
         counts = right_regions([regions.boxes for regions in expressions.proposals], expressions.boxes)

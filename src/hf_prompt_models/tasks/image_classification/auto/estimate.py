@@ -6,6 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from hf_prompt_models.tasks.image_classification.bootstrap import interval, resampled_means
+
 
 LEVEL = 0.9
 """Level of all intervals."""
@@ -105,15 +107,10 @@ def gain_interval(
     gain = fit_curve(images, correct.mean(axis=1).tolist()).gain(before, after)
     names, places = np.unique(groups, return_inverse=True)
     sums = np.stack([np.bincount(places, weights=row, minlength=len(names)) for row in correct])
-    sizes = np.bincount(places)
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(len(names), size=len(names))
-        accuracies = sums[:, drawn].sum(axis=1) / sizes[drawn].sum()
-        found.append(fit_curve(images, accuracies.tolist()).gain(before, after))
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(gain, min(float(low), gain), max(float(high), gain))
+    means = resampled_means(np.stack([*sums, np.bincount(places)], axis=1), RESAMPLES, seed)
+    accuracies = means[:, :-1] / means[:, -1:]  # groups have different numbers of images
+    low, high = interval([fit_curve(images, each.tolist()).gain(before, after) for each in accuracies], LEVEL)
+    return Interval(gain, min(low, gain), max(high, gain))
 
 
 def estimate_accuracy(correct: np.ndarray, groups: np.ndarray, gain: float) -> Interval:

@@ -1,6 +1,5 @@
 """Results of a search as text, table, figure, and part of the model card."""
 
-import csv
 import os
 import shlex
 from pathlib import Path
@@ -16,7 +15,7 @@ from hf_prompt_models.tasks.image_classification.auto.cross_validation import Ou
 from hf_prompt_models.tasks.image_classification.auto.estimate import LEVEL, Interval, wilson
 from hf_prompt_models.tasks.image_classification.auto.search import Search
 from hf_prompt_models.utils.figures import BLUE, GREY, ORANGE, new_figure, save_figure, shortened
-from hf_prompt_models.utils.files import replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 CANDIDATES_FILE, CANDIDATES_FIGURE = "candidates.csv", "candidates.png"
@@ -83,10 +82,9 @@ def write_candidates(path: str | os.PathLike, search: Search) -> None:
     rows = [_row(search, each) for each in search.outcomes]
     columns = list(rows[0]) if rows else ["candidate", "left_out"]
     rows += [{"candidate": name, "left_out": reason} for name, reason in search.left_out.items()]
-    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    with writing_csv(path) as writer:
+        writer.writerow(columns)
+        writer.writerows([row.get(column, "") for column in columns] for row in rows)
 
 
 def plot_search(path: str | os.PathLike, search: Search) -> None:

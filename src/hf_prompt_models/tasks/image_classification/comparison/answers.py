@@ -10,7 +10,7 @@ import numpy as np
 
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell
 from hf_prompt_models.training.run_folder import PREDICTIONS_FILE, ZERO_SHOT_FILE
-from hf_prompt_models.utils.files import replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 CHANGES_FILE, CLASSES_FILE = "changed_images.csv", "classes.csv"
@@ -168,5 +168,5 @@ def write_changes(path: Path, answers: AllAnswers, methods: Sequence[str], shots
 
 
 def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        csv.writer(file).writerows(rows)
+    with writing_csv(path) as writer:
+        writer.writerows(rows)

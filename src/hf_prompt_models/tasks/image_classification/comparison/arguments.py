@@ -1,7 +1,6 @@
 """Flags of `hf-prompt compare`."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -12,6 +11,7 @@ from transformers import HfArgumentParser
 
 from hf_prompt_models.tasks.arguments import SourcedDefaultsFormatter, parse_time
 from hf_prompt_models.tasks.classification.arguments import ImageClassificationArguments
+from hf_prompt_models.utils.loading import num_cores
 
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -114,13 +114,8 @@ class CompareArguments(ImageClassificationArguments):
         number = self.num_workers
         if number is None:
             alone = torch.accelerator.is_available() or seconds < WORTH_A_PROCESS
-            number = 1 if alone else usable_cores()
+            number = 1 if alone else num_cores()
         return max(min(number, cells), 1)
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_parser(prog: str, description: str) -> HfArgumentParser:

@@ -203,7 +203,7 @@ def _begin_worker(arguments: CompareArguments) -> None:
     assert main is not None
     threading.Thread(target=_end_with, args=(main,), daemon=True).start()
     transformers_logging.disable_progress_bar()
-    _RUNNER = CellRunner(replace_flags(arguments, disable_tqdm=True))
+    _RUNNER = CellRunner(replace(arguments, disable_tqdm=True))
 
 
 def _end_with(main: Any) -> None:
@@ -216,11 +216,6 @@ def _run_in_worker(cell: Cell) -> Cell:
     assert _RUNNER is not None
     _RUNNER.run(cell)
     return cell
-
-
-def replace_flags(arguments: CompareArguments, **changed: Any) -> CompareArguments:
-    """Return the arguments with other values of some flags."""
-    return replace(arguments, **changed)
 
 
 def run_cells(runner: CellRunner, cells: Sequence[Cell], workers: int) -> Iterator[Cell]:

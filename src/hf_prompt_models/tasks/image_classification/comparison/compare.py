@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hf_prompt_models.tasks.image_classification.comparison.cells import (
     CellRunner,
     Prepared,
     quiet,
-    replace_flags,
     run_cells,
 )
 from hf_prompt_models.tasks.image_classification.comparison.cost import (
@@ -54,7 +54,7 @@ def compare(arguments: CompareArguments, command: str) -> str:
     check_backbones([arguments.backbone])
     directory = Path(arguments.output_dir)
     if arguments.feature_cache == "off":
-        arguments = replace_flags(arguments, feature_cache=str(directory / FEATURES))
+        arguments = replace(arguments, feature_cache=str(directory / FEATURES))
     runner = CellRunner(arguments)
     candidates = (
         list(all_methods().values()) if requested is None else requested or [next(iter(all_methods().values()))]

@@ -10,6 +10,7 @@ import numpy as np
 from hf_prompt_models.metrics.classification import harmonic_mean, mean_and_deviation
 from hf_prompt_models.tasks.accuracy_results import Score
 from hf_prompt_models.tasks.accuracy_tables import NO_VALUE, percent, score_text
+from hf_prompt_models.tasks.image_classification.bootstrap import interval, is_noise, resampled_means
 from hf_prompt_models.tasks.image_classification.comparison.answers import (
     CHANGES_FILE,
     CLASSES_FILE,
@@ -20,7 +21,6 @@ from hf_prompt_models.tasks.image_classification.comparison.answers import (
     write_classes,
 )
 from hf_prompt_models.tasks.image_classification.comparison.arguments import CompareArguments
-from hf_prompt_models.tasks.image_classification.comparison.bootstrap import interval, is_noise, resampled_means
 from hf_prompt_models.tasks.image_classification.comparison.cells import Cell
 from hf_prompt_models.tasks.image_classification.comparison.methods import ZERO_SHOT
 from hf_prompt_models.tasks.image_classification.comparison.plan import Plan, flag_of

@@ -1,7 +1,6 @@
 """All checks of `hf-prompt evaluate --data_check`, and the files that they write."""
 
 import argparse
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from hf_prompt_models.data.few_shot import read_few_shot_record
 from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 from hf_prompt_models.tasks.classification.evaluation import Tested, renamed
 from hf_prompt_models.tasks.image_classification.data_check.class_names import find_unknown_names
@@ -29,7 +29,7 @@ from hf_prompt_models.tasks.image_classification.data_check.labels import (
     find_suspicious_labels,
 )
 from hf_prompt_models.training.run_folder import SAMPLE_FILE
-from hf_prompt_models.utils.files import read_json, replacing
+from hf_prompt_models.utils.files import writing_csv
 
 
 ERRORS_FILE = "confident_errors.csv"
@@ -37,7 +37,6 @@ SHEET_FILE = "confident_errors.png"
 DUPLICATES_FILE = "near_duplicates.csv"
 LABELS_FILE = "suspicious_labels.csv"
 NAMES_FILE = "unknown_class_names.csv"
-MAX_BYTES = 2**28
 
 Row = Sequence[Any]
 
@@ -213,11 +212,11 @@ def training_images(
         return renamed(images, arguments.class_names).with_classes(class_names).readable(arguments.on_unreadable)
     if not (directory / SAMPLE_FILE).is_file():
         return None
-    match read_json(directory / SAMPLE_FILE, MAX_BYTES, "few-shot samples"):
-        case {"source": str(source), "classes": [*classes]}:
-            labels = {name: entry["class"] for entry in classes for name in entry["images"]}
-        case _:
-            return None
+    sample = read_few_shot_record(directory / SAMPLE_FILE)
+    source, classes = sample["source"], list(sample["classes"])
+    if not isinstance(source, str):
+        return None
+    labels = {name: place for place, names in enumerate(sample["classes"].values()) for name in names}
     try:
         images = read_labelled_images(source, "train", *columns)
     except ValueError as error:
@@ -228,9 +227,8 @@ def training_images(
             f"{source} lacks {len(labels) - len(own)} of the {len(labels)} training images of {directory}. Pass "
             "--train_dir DIR."
         )
-    places = {entry["class"]: place for place, entry in enumerate(classes)}
     images = images.select(own)
-    named = replace(images, class_names=list(places), labels=[places[labels[name]] for name in images.names])
+    named = replace(images, class_names=classes, labels=[labels[name] for name in images.names])
     return named.with_classes(class_names).readable(arguments.on_unreadable)
 
 
@@ -243,7 +241,6 @@ def _number(value: float) -> str:
 
 
 def _write(path: Path, head: Row, rows: Iterable[Row]) -> None:
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
+    with writing_csv(path) as writer:
         writer.writerow(head)
         writer.writerows(rows)

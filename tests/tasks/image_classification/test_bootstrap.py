@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hf_prompt_models.tasks.image_classification.comparison import bootstrap
-from hf_prompt_models.tasks.image_classification.comparison.bootstrap import interval, is_noise, resampled_means
+from hf_prompt_models.tasks.image_classification import bootstrap
+from hf_prompt_models.tasks.image_classification.bootstrap import interval, is_noise, resampled_means
 
 
 def test_means_are_those_of_a_loop_over_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:

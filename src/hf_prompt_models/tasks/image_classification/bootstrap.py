@@ -1,6 +1,6 @@
-"""Paired bootstrap over test images: which differences in accuracy are more than noise of the test set."""
+"""Bootstrap over images: which differences in accuracy are more than noise of the images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def resampled_means(values: np.ndarray, resamples: int, seed: int = 0) -> np.nda
     Example:
         ```python
         >>> import numpy as np
-        >>> from hf_prompt_models.tasks.image_classification.comparison.bootstrap import resampled_means
+        >>> from hf_prompt_models.tasks.image_classification.bootstrap import resampled_means
         >>> resampled_means(np.ones((4, 2)), resamples=3).tolist()
         [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
 
@@ -42,9 +42,9 @@ def _counts(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(chosen.ravel(), minlength=number * images).reshape(number, images).astype(np.float64)
 
 
-def interval(samples: np.ndarray) -> tuple[float, float]:
-    """Return the percentile interval of resampled values, with a probability of `LEVEL`."""
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def interval(samples: np.ndarray | Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of resampled values, with a probability of `level`."""
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
