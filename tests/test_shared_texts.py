@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_prompt_models import ClipZeroShotForImageClassification
+from hf_prompt_models import ActionClipForVideoClassification, ClipZeroShotForImageClassification
 from hf_prompt_models.modeling_text_prompt_utils import TextPromptModel, shared_texts
 from hf_prompt_models.modeling_utils import loaded_backbones
 
@@ -34,14 +34,36 @@ def test_prompts_are_encoded_again_for_other_weights_or_names(monkeypatch) -> No
     assert not torch.equal(together[0], together[2])
 
 
-def test_a_loaded_backbone_is_copied_for_each_model() -> None:
+def test_models_share_the_memory_of_a_frozen_backbone_and_are_converted_alone() -> None:
     kept: dict = {}
     with loaded_backbones(kept):
         first, second = (ClipZeroShotForImageClassification.from_backbone("playground", NAMES) for _ in range(2))
     assert len(kept) == 1
-    with torch.no_grad():
-        first.clip.text_projection.weight.zero_()
-    assert second.clip.text_projection.weight.abs().sum() > 0
+    addresses = [[each.data_ptr() for each in model.clip.parameters()] for model in (first, second)]
+    assert addresses[0] == addresses[1]
+    before = features(second).clone()
+    first.double().requires_grad_(True)
+    assert second.dtype == torch.float32
+    assert not any(each.requires_grad for each in second.clip.parameters())
+    second._text_cache = None
+    torch.testing.assert_close(features(second), before, rtol=0, atol=0)
+
+
+def test_a_trained_backbone_does_not_share_its_memory() -> None:
+    kept: dict = {}
     with loaded_backbones(kept):
-        third = ClipZeroShotForImageClassification.from_backbone("playground", NAMES)
-    torch.testing.assert_close(features(third), features(second), rtol=0, atol=0)
+        frozen, trained = (
+            ActionClipForVideoClassification.from_backbone("playground", NAMES, trainable=part)
+            for part in ("head", "image")
+        )
+    values = [each.clone() for each in frozen.clip.parameters()]
+    parameters = list(trained.trained_backbone_parameters())
+    assert parameters
+    assert len(kept) == 1
+    with torch.no_grad():
+        for each in parameters:
+            each.zero_()
+    for each, value in zip(frozen.clip.parameters(), values, strict=True):
+        torch.testing.assert_close(each.data, value, rtol=0, atol=0)
+    shared = {each.data_ptr() for each in frozen.clip.parameters()}
+    assert shared > {each.data_ptr() for each in trained.clip.text_model.parameters()}  # the frozen tower is shared

@@ -262,7 +262,7 @@ def find_lora(path: str | os.PathLike, **hub_kwargs: Any) -> str | None:
 
 @torch.no_grad()
 def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_kwargs: Any) -> None:
-    """Add the updates in a checkpoint to the weights of a backbone, in place: W + alpha / rank * B A.
+    """Add the updates in a checkpoint to the weights of a backbone: W + alpha / rank * B A.
 
     This does not need peft, and does not use it, because configurations of peft may contain modules to import.
 
@@ -309,7 +309,8 @@ def merge_lora(backbone: nn.Module, path: str | os.PathLike, folder: str, **hub_
     for name in names:
         module = modules[name]
         update = alpha / rank * (updates[_update_name(name, "B")] @ updates[_update_name(name, "A")])
-        module.weight += (update.T if isinstance(module, Conv1D) else update).to(module.weight.device)
+        update = (update.T if isinstance(module, Conv1D) else update).to(module.weight.device)
+        module.weight.data = module.weight + update  # not in the memory, which other models may share
 
 
 def _update_name(layer: str, matrix: str) -> str:

@@ -39,7 +39,7 @@ from hf_prompt_models.hub.repository import (
 )
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.saving.complete_checkpoints import HUB_KWARGS, CompleteCheckpoints
-from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints
+from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints, own_weights
 
 
 _LOADED: ContextVar[dict[Hashable, PreTrainedModel] | None] = ContextVar("loaded backbones", default=None)
@@ -47,7 +47,9 @@ _LOADED: ContextVar[dict[Hashable, PreTrainedModel] | None] = ContextVar("loaded
 
 @contextmanager
 def loaded_backbones(kept: dict[Hashable, PreTrainedModel]) -> Iterator[None]:
-    """Load every backbone once: further models in this context get a copy of what was loaded.
+    """Load every backbone once: further models in this context share the weights of what was loaded.
+
+    Weights that a model trains are its own.
 
     Args:
         kept: Loaded backbones of earlier contexts, to which new ones are added.
@@ -213,6 +215,8 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         It is called again after loading, because transformers 5 unfreezes what it loads.
         """
         self.backbone.requires_grad_(False)
+        if _LOADED.get() is not None:
+            own_weights(self.trained_backbone_parameters())
         for parameter in self.trained_backbone_parameters():
             parameter.requires_grad_(True)
         self.train(self.training)
@@ -260,7 +264,10 @@ class PromptPreTrainedModel(PromptCheckpoints, CompletePreTrainedModel):
         key = (cls.backbone_classes, str(name_or_path), repr(sorted(kwargs.items())))
         if key not in kept:
             kept[key] = cls._read_backbone(name_or_path, **kwargs)
-        return copy.deepcopy(kept[key])
+            own_weights(kept[key].parameters())
+        # The parameters are new, so that each model moves and freezes its own, but their memory is shared.
+        shared = {id(each): nn.Parameter(each.data, each.requires_grad) for each in kept[key].parameters()}
+        return copy.deepcopy(kept[key], shared)
 
     @classmethod
     def _read_backbone(cls, name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedModel:

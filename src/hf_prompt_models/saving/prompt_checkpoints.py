@@ -8,13 +8,14 @@ loaded again in the new dtype.
 
 import copy
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 from transformers.utils.hub import cached_file
@@ -33,6 +34,18 @@ from hf_prompt_models.saving.peft_adapters import Digests, digest_backbone, has_
 logger = logging.get_logger(__name__)
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
+
+
+def own_weights(parameters: Iterable[nn.Parameter]) -> None:
+    """Copy the values of parameters that may be views of a file, or share their memory with another model.
+
+    Matrix products at the addresses of a file's tensors can also round differently.
+
+    Args:
+        parameters: the parameters, which are changed.
+    """
+    for parameter in parameters:
+        parameter.data = parameter.data.clone()
 
 
 class PromptCheckpoints(CompleteCheckpoints):
@@ -113,12 +126,9 @@ class PromptCheckpoints(CompleteCheckpoints):
         return super()._load(path, config, adapters, hub_kwargs, *model_args, **kwargs)
 
     def _freeze_loaded(self) -> None:
-        # Parameters of a complete checkpoint are views of its file. Matrix products at such addresses can round
-        # differently, so they are copied.
         for name, module in self.named_children():
             if name != self.backbone_name:
-                for parameter in module.parameters():
-                    parameter.data = parameter.data.clone()
+                own_weights(module.parameters())
         self.freeze_backbone()
         self._own_trained_backbone()
 
