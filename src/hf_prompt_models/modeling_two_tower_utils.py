@@ -16,6 +16,7 @@ from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, a
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import get_tokenizer
 from hf_prompt_models.utils.forward_options import forward_options
+from hf_prompt_models.utils.parts import run_in_parts
 from hf_prompt_models.utils.precision import in_image_dtype
 
 
@@ -165,4 +166,4 @@ class TwoTowerModel(PromptPreTrainedModel):
     def run_image_tower(self, **inputs: Any) -> Any:
         """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""
         encoder: Any = self.encoding_backbone("vision_model")
-        return encoder.get_image_features(return_dict=True, **inputs)
+        return run_in_parts(encoder.get_image_features, encoder.config.vision_config, return_dict=True, **inputs)

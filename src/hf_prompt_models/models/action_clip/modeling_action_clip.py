@@ -272,7 +272,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             )
         self.config.check_num_frames(pixel_values.shape[1])
         if self.pre_network is None and self.config.in_network is None:
-            outputs = self.clip.get_image_features(pixel_values.flatten(0, 1), return_dict=True, **kwargs)
+            outputs = self.run_image_tower(pixel_values=pixel_values.flatten(0, 1), **kwargs)
             outputs.pooler_output = outputs.pooler_output.unflatten(0, pixel_values.shape[:2])
             return outputs
         if self.pre_network is not None:

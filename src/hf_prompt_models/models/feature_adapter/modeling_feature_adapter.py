@@ -43,6 +43,7 @@ from hf_prompt_models.models.feature_adapter.processing_feature_adapter import F
 from hf_prompt_models.prompts.class_names import check_class_names
 from hf_prompt_models.prompts.class_prompts import ClassPrompts, check_ensemble
 from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
+from hf_prompt_models.utils.parts import run_in_parts
 
 
 CLASS_WEIGHTS = frozenset({"linear", "clap", "taskres"})
@@ -290,7 +291,8 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
     def run_image_tower(self, **inputs: Any) -> Any:
         """Return the output of the image tower, whose features are not projected yet for "prolip"."""
         if self.config.adapter_type == "prolip":
-            return self.clip.vision_model(return_dict=True, **inputs)
+            tower: Any = self.clip.vision_model
+            return run_in_parts(tower, tower.config, return_dict=True, **inputs)
         return super().run_image_tower(**inputs)
 
     @forward_options
