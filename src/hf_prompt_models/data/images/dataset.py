@@ -12,8 +12,12 @@ from hf_prompt_models.data.images.augmentation import augment
 from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
 
 
-CACHE_BYTES = 2**30
-"""Largest total size in bytes of decoded images kept in memory. A few-shot dataset fits and is read every epoch."""
+CACHE_BYTES = 2**28
+"""Largest total size in bytes of decoded images that a dataset keeps in memory, because every epoch reads them."""
+RECENT_IMAGES = 8
+"""Number of decoded images that are kept while their views are read, one after the other, by a few threads."""
+VIEW_SEED = 1
+"""Seed of stored views, which is the same in all runs so that they share the features of the views."""
 
 
 class Epoch:
@@ -182,14 +186,14 @@ class AugmentedImageDataset(Epoch, Dataset):
 class AugmentedViewDataset(AugmentedImageDataset):
     """Dataset of a fixed number of random views (crops and flips) of each image, sampled once.
 
-    Item `i * num_views + v` is view `v` of image `i`. A view depends only on `seed`, the index of the view,
-    `min_crop_area` and the content of the image file.
+    Item `i * num_views + v` is view `v` of image `i`. A view depends only on `v`, `min_crop_area` and the content of
+    the image file. All runs and seeds on the same images therefore share the features of the views.
 
     Args:
         num_views: number of views per image.
         images: labelled images, or a source for them, as for `ImageDataset`.
         image_processor: image processor of the backbone, as for `AugmentedImageDataset`.
-        seed: seed of the augmentation.
+        seed: seed of the samples that training takes of the views in each epoch. The views do not depend on it.
         min_crop_area: smallest area of a random crop, as a fraction of the image area.
 
     Example:
@@ -209,6 +213,7 @@ class AugmentedViewDataset(AugmentedImageDataset):
     def __init__(self, num_views: int, images: Any, image_processor: Any, seed: int = 0, min_crop_area: float = 0.08):
         super().__init__(images, image_processor, seed, min_crop_area)
         self.num_views = num_views
+        self._recent: list[tuple[int, Image.Image] | None] = [None] * RECENT_IMAGES
 
     def __len__(self) -> int:
         return len(self.images) * self.num_views
@@ -216,6 +221,12 @@ class AugmentedViewDataset(AugmentedImageDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         generator = np.random.default_rng(np.frombuffer(self.key(index), dtype=np.uint32))
         return self._augment(index // self.num_views, generator)
+
+    def _load(self, index: int) -> Image.Image:
+        recent = self._recent[index % RECENT_IMAGES]
+        if recent is None or recent[0] != index:
+            recent = self._recent[index % RECENT_IMAGES] = (index, self.images.load(index))
+        return recent[1]
 
     @property
     def labels(self) -> torch.Tensor:
@@ -225,7 +236,7 @@ class AugmentedViewDataset(AugmentedImageDataset):
     def key(self, index: int) -> bytes:
         """Return a 32-byte key that identifies the pixels of an item before the image processor is applied."""
         image, view = divmod(index, self.num_views)
-        drawn = f"seed {self.seed}, view {view}, crops from {self.min_crop_area}".encode()
+        drawn = f"seed {VIEW_SEED}, view {view}, crops from {self.min_crop_area}".encode()
         return hashlib.sha256(self.images.digest(image) + drawn).digest()
 
 

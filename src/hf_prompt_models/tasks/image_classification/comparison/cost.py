@@ -183,7 +183,8 @@ def _features(
 ) -> tuple[str, float]:
     """Return the name of a method's stored features, and the time to compute those that are not cached."""
     prepared = runner.prepare(method, shots, seeds, folder)
-    missing, name = 0, ""
+    keys: set[bytes] = set()  # the seeds share the views of images that they have in common
+    name = ""
     dataset: Any = None
     for seed in seeds:
         dataset = stored_views(prepared, seed)
@@ -191,9 +192,9 @@ def _features(
             return "", 0.0
         area = getattr(dataset, "min_crop_area", 1)
         name = f"{model.image_feature}, {getattr(dataset, 'num_views', 0)} views, crops from {area}"
-        keys = {dataset.key(index) for index in range(len(dataset))}
-        cache = prepared.run.cache_of(model)
-        missing += len(keys) - (0 if cache is None else len(cache.read(list(keys))))
+        keys |= {dataset.key(index) for index in range(len(dataset))}
+    cache = prepared.run.cache_of(model)
+    missing = len(keys) - (0 if cache is None else len(cache.read(list(keys))))
     if not missing:
         return name, 0.0
     with torch.no_grad():
