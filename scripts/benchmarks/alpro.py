@@ -2,31 +2,38 @@
 
 This package compares features first and runs the multimodal layers only on the best clips of each text. The released
 code runs them on every pair. Both implementations have the same weights and the same clips, which are encoded before.
-With --model, the tables also show recall at 1. Without --model, the weights are random, in the given sizes.
+With --model, the tables also show recall at 1. Without --model, the weights are random, in the given sizes. With
+--model playground, the model is the packaged one, and clips that it was not trained on are drawn.
 """
 
 import argparse
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from hf_prompt_models.backbones.packaged import ALPRO_DIR, PLAYGROUND
 from hf_prompt_models.data.text.captioned_videos import read_captioned_videos
 from hf_prompt_models.data.text.video_text_dataset import VideoTextDataset
 from hf_prompt_models.metrics.retrieval import ranks_of_any, recall_at
 from hf_prompt_models.models.alpro.configuration_alpro import AlproConfig
 from hf_prompt_models.models.alpro.modeling_alpro_retrieval import AlproForVideoTextRetrieval
 from hf_prompt_models.models.alpro.processing_alpro import AlproCollator
+from hf_prompt_models.playground.captioned_clips import write_captioned_clips
 
 from .measuring import count_flops, describe_machine, fastest, markdown_table
 
 
 TEXT_LENGTH, VOCABULARY = 12, 1000
 HEAD_WIDTH = 32
+CLIPS_SEED = 101
+"""Random seed of the clips of --model playground. The packaged model was trained on clips of another stream."""
 COUNTED_TEXTS = 4
 """Number of texts whose operations are counted; every text needs the same number of operations."""
 
@@ -51,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="DIR",
-        help="folder of a trained ALPRO retrieval model; needs --captions (default: random weights)",
+        help="folder of a trained ALPRO retrieval model, with --captions, or `playground` (default: random weights)",
     )
     parser.add_argument(
         "--captions",
@@ -88,17 +95,32 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     for name in ("clips", "texts", "k", "batch_size", "repeats"):
         if getattr(arguments, name) < 1:
             raise ValueError(f"Expected --{name} to be at least 1, got {getattr(arguments, name)}.")
-    if (arguments.model is None) != (arguments.captions is None):
-        raise ValueError("Expected both --model and --captions, got only one of them. Pass both or neither.")
+    is_packaged = arguments.model == PLAYGROUND
+    if (arguments.model is None or is_packaged) != (arguments.captions is None):
+        raise ValueError(
+            "Expected both --model and --captions, or --model playground alone, whose clips are drawn. Pass both or "
+            "neither of them."
+        )
     if arguments.k >= arguments.clips:
         raise ValueError(
             f"--k {arguments.k} covers all {arguments.clips} clips, so there is nothing to compare. Pass a "
             "smaller --k."
         )
     yield describe_machine()
+    if is_packaged:
+        with tempfile.TemporaryDirectory() as folder:
+            write_captioned_clips(folder, seed=CLIPS_SEED, train=1, test=arguments.clips, questions=1)
+            settings = {"model": str(ALPRO_DIR), "captions": str(Path(folder) / "test" / "captions.jsonl")}
+            yield compare(argparse.Namespace(**vars(arguments) | settings))
+    else:
+        yield compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> str:
+    """Build the model and the gallery, and return the table of both implementations."""
     model = load_model(arguments)
     gallery = trained_gallery(model, arguments) if arguments.model else random_gallery(model, arguments)
-    yield search_table(model, gallery, arguments)
+    return search_table(model, gallery, arguments)
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         epochs = fit_settings(adapter_type, arguments.shots).num_epochs
         passes = RELEASED_PASSES.get(adapter_type, epochs)
         tower, once = passes * images * per_image, arguments.views * images * per_image
-        cells = [f"{fitted:.1f}", f"{once:.0f}", f"{tower:.0f}", f"{(tower + fitted) / (once + fitted):.0f}"]
+        cells = [f"{fitted:.1f}", f"{once:.0f}", f"{tower:.0f}", f"{(tower + fitted) / (once + fitted):.1f}"]
         rows.append([adapter_type, str(passes), *cells, f"{(tower + fitted) / fitted:.0f}"])
     header = ["type", "released passes", "head s", "views once s", "released passes s", "times faster", "next run"]
     yield (

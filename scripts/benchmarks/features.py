@@ -30,7 +30,7 @@ from .measuring import CLIP_SHAPES, build_random_clip, describe_machine, fastest
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the benchmark."""
-    parser.add_argument("--images", type=int, default=200, help="number of images (default: 200)")
+    parser.add_argument("--images", type=int, default=100, help="number of images (default: 100)")
     parser.add_argument(
         "--size", type=int, nargs=2, default=[500, 375], help="width and height of the images (default: 500 375)"
     )

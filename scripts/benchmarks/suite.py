@@ -59,8 +59,13 @@ class Row:
 ROWS = (
     Row(
         "coop text",
-        "coop --parts text --classes 10 100 397 1000 --n_ctx 4 16 --layouts end --repeats 2",
+        "coop --parts text --classes 10 100 397 --n_ctx 4 16 --layouts end --repeats 2",
         f"coop --parts text {QUICK_CLIP} --n_ctx 2 --layouts end --chunk 2",
+    ),
+    Row(  # in a process of its own, because full length needs up to 20 GiB
+        "coop text 1000",
+        "coop --parts text --classes 1000 --n_ctx 16 --layouts end --repeats 1",
+        f"coop --parts text {QUICK_CLIP} --n_ctx 3 --layouts end --chunk 2",
     ),
     Row(
         "coop layouts",
@@ -69,13 +74,13 @@ ROWS = (
     ),
     Row(
         "coop bf16",
-        "coop --parts text --classes 100 1000 --n_ctx 16 --layouts end --repeats 2 --autocast bf16",
+        "coop --parts text --classes 100 --n_ctx 16 --layouts end --repeats 2 --autocast bf16",
         f"coop --parts text {QUICK_CLIP} --n_ctx 2 --layouts end --chunk 2 --autocast bf16",
     ),
     Row(
         "coop step",
         "coop --parts step evaluation --backbones vit-b-32 vit-b-16 --classes 100 --n_ctx 16 --layouts end "
-        "--repeats 2",
+        "--repeats 1",
         f"coop --parts training {QUICK_CLIP} --n_ctx 2 --layouts end --steps 2 --batch_size 2",
     ),
     Row(
@@ -120,6 +125,11 @@ ROWS = (
     Row("cpt", "cpt", "cpt --regions 2 --size 64 48"),
     Row("generation", "mantis", "mantis --batch_size 1 --new_tokens 2 --title_tokens 2"),
     Row("alpro", "alpro", "alpro --clips 4 --texts 1 --k 2 --hidden_size 16 --num_layers 2 --image_size 32"),
+    Row(
+        "alpro packaged",
+        "alpro --model playground --texts 200",
+        "alpro --model playground --clips 3 --texts 1 --k 2",
+    ),
     Row("import", "import", "import"),
 )
 """The rows of the page, in its order."""

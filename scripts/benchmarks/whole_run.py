@@ -84,7 +84,9 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         rows = [["reference loop", f"{reference / 60:.1f}", "", f"{their_bytes / MIB:.0f}", "", ""]]
         for number in arguments.runs:
             name, (method, flags) = list(RUNS.items())[number]
-            (seconds, again), our_bytes = in_process(our_seconds, data, [method, *flags], arguments, trained, number)
+            flags = [method, *flags, "--feature_cache", str(data / f"cache-{number}")]
+            seconds, our_bytes = in_process(our_seconds, data, flags, arguments, trained, arguments.seeds)
+            again, _ = in_process(our_seconds, data, flags, arguments, trained, 1)
             rows.append(
                 [
                     name,
@@ -136,53 +138,66 @@ def _with_peak(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]
 
 
 def our_seconds(
-    data: Path, method: Sequence[str], arguments: argparse.Namespace, trained: int, number: int
-) -> tuple[float, float]:
-    """Return the seconds of one of our runs, and those of its first seed again with cached features.
+    data: Path, method: Sequence[str], arguments: argparse.Namespace, trained: int, num_seeds: int
+) -> float:
+    """Return the seconds of one of our runs. The steps of epochs that are not trained are counted as those that are.
 
     Args:
         data: folder with training images, test images and the backbone.
         method: the method and its flags.
         arguments: flags of the benchmark.
         trained: number of epochs that are trained.
-        number: number of the run, for its folders.
+        num_seeds: number of seeds.
     """
+    from transformers import TrainerCallback
+
     from hf_prompt_cli.main import main
     from hf_prompt_models.training.trainer import PromptTrainer
 
-    spent, train = [0.0], PromptTrainer.train
+    class StepTimes(TrainerCallback):
+        """Callback that adds up the time from the beginning of the first epoch to the end of the last step."""
+
+        seconds = began = ended = 0.0
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.epoch in (None, 0):
+                self.began = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.ended = time.perf_counter()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.seconds += self.ended - self.began
+
+    times, train = StepTimes(), PromptTrainer.train
 
     def timed(self: Any, *arguments: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return train(self, *arguments, **kwargs)
-        finally:
-            spent[0] += time.perf_counter() - start
+        self.add_callback(times)
+        return train(self, *arguments, **kwargs)
 
+    flags = {
+        "--backbone": data / "backbone",
+        "--train_dir": data / "train",
+        "--test_dir": data / "test",
+        "--shots": arguments.shots,
+        "--num_train_epochs": trained,
+        "--disable_tqdm": "true",
+        "--report_to": "none",
+    }
+    values = [str(part) for item in flags.items() for part in item]
+    seeds = map(str, range(1, num_seeds + 1))
     PromptTrainer.train = timed  # type: ignore[method-assign]
     try:
-        seconds: list[float] = []
-        for seed_numbers in (range(1, arguments.seeds + 1), range(1, 2)):
-            folder = data / f"run-{number}-{len(seconds)}"
-            flags = {
-                "--backbone": data / "backbone",
-                "--train_dir": data / "train",
-                "--test_dir": data / "test",
-                "--output_dir": folder,
-                "--feature_cache": data / f"cache-{number}",
-                "--shots": arguments.shots,
-                "--num_train_epochs": trained,
-                "--disable_tqdm": "true",
-                "--report_to": "none",
-            }
-            values = [str(part) for item in flags.items() for part in item]
-            spent[0], start = 0.0, time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                main(["train", *method, *values, "--seeds", *map(str, seed_numbers)])
-            seconds.append(time.perf_counter() - start + spent[0] * (arguments.epochs / trained - 1))
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            start = time.perf_counter()
+            main(["train", *method, *values, "--output_dir", folder, "--seeds", *seeds])
+            return time.perf_counter() - start + times.seconds * (arguments.epochs / trained - 1)
     finally:
         PromptTrainer.train = train  # type: ignore[method-assign]
-    return seconds[0], seconds[1]
 
 
 def reference_seconds(data: Path, arguments: argparse.Namespace) -> float:

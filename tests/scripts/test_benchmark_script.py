@@ -212,6 +212,7 @@ def test_searching_clips_is_measured_against_reading_every_pair(tmp_path: Path, 
         ("--clips 0", "--clips to be at least 1"),
         ("--clips 16", "nothing to compare"),
         ("--model m", "Pass both or neither"),
+        ("--model playground --captions f", "whose clips are drawn"),
     ],
 )
 def test_searches_that_make_no_sense_are_refused(flags: str, message: str) -> None:
