@@ -39,7 +39,8 @@ from hf_prompt_models.hub.repository import (
 )
 from hf_prompt_models.hub.shim import write_shim
 from hf_prompt_models.saving.complete_checkpoints import HUB_KWARGS, CompleteCheckpoints
-from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints, own_weights
+from hf_prompt_models.saving.prompt_checkpoints import PromptCheckpoints
+from hf_prompt_models.utils.parameters import own_weights
 
 
 _LOADED: ContextVar[dict[Hashable, PreTrainedModel] | None] = ContextVar("loaded backbones", default=None)

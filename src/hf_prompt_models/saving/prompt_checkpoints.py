@@ -8,14 +8,13 @@ loaded again in the new dtype.
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, logging
 from transformers.utils.hub import cached_file
@@ -29,23 +28,12 @@ from hf_prompt_models.lora import CONFIG_FILE as LORA_CONFIG_FILE
 from hf_prompt_models.lora import LoraUpdates, find_lora, merge_lora
 from hf_prompt_models.saving.complete_checkpoints import CompleteCheckpoints, attention_choices, refuse_offloading
 from hf_prompt_models.saving.peft_adapters import Digests, digest_backbone, has_adapters, without_adapters
+from hf_prompt_models.utils.parameters import own_weights
 
 
 logger = logging.get_logger(__name__)
 
 BASE_MODEL_FIELDS = ("base_model_name_or_path", "base_model_revision", "base_model_fingerprint")
-
-
-def own_weights(parameters: Iterable[nn.Parameter]) -> None:
-    """Copy the values of parameters that may be views of a file, or share their memory with another model.
-
-    Matrix products at the addresses of a file's tensors can also round differently.
-
-    Args:
-        parameters: the parameters, which are changed.
-    """
-    for parameter in parameters:
-        parameter.data = parameter.data.clone()
 
 
 class PromptCheckpoints(CompleteCheckpoints):
