@@ -62,7 +62,7 @@ ROWS = (
         "coop --parts text --classes 10 100 397 --n_ctx 4 16 --layouts end --repeats 2",
         f"coop --parts text {QUICK_CLIP} --n_ctx 2 --layouts end --chunk 2",
     ),
-    Row(  # in a process of its own, because full length needs up to 20 GiB
+    Row(  # in a process of its own, because memory that the others have used is not all returned
         "coop text 1000",
         "coop --parts text --classes 1000 --n_ctx 16 --layouts end --repeats 1",
         f"coop --parts text {QUICK_CLIP} --n_ctx 3 --layouts end --chunk 2",

@@ -155,13 +155,12 @@ def our_seconds(
     from hf_prompt_models.training.trainer import PromptTrainer
 
     class StepTimes(TrainerCallback):
-        """Callback that adds up the time from the beginning of the first epoch to the end of the last step."""
+        """Callback that adds up the time from the beginning of each training to the end of its last step."""
 
         seconds = began = ended = 0.0
 
-        def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.epoch in (None, 0):
-                self.began = time.perf_counter()
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.began = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.ended = time.perf_counter()
