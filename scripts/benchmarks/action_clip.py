@@ -41,6 +41,7 @@ from .measuring import (
     markdown_table,
     random_tensor,
     relative_difference,
+    transformers_activations,
 )
 
 
@@ -205,7 +206,8 @@ def full_length_features(
     """
     positions = model.clip.config.text_config.max_position_embeddings
     ids = torch.tensor([[*prompt, *[0] * (positions - len(prompt))] for prompt in prompts])
-    features = [model.clip.get_text_features(input_ids=part).pooler_output for part in ids.split(chunk)]
+    with transformers_activations(model.clip):
+        features = [model.clip.get_text_features(input_ids=part).pooler_output for part in ids.split(chunk)]
     return F.normalize(torch.cat(features), dim=-1)
 
 

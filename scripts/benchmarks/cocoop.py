@@ -25,6 +25,7 @@ from .measuring import (
     markdown_table,
     random_tensor,
     relative_difference,
+    transformers_activations,
 )
 from .text_side import (
     Arm,
@@ -115,7 +116,7 @@ def logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.T
 
 def full_length_logits(model: CoCoOpForImageClassification, pixels: torch.Tensor) -> torch.Tensor:
     """Return the logits of the full-length implementation."""
-    with torch.no_grad():
+    with torch.no_grad(), transformers_activations(model.clip):
         images = F.normalize(model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
     rows = []
     for image in images:

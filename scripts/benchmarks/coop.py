@@ -33,6 +33,7 @@ from .measuring import (
     matmul_rate,
     random_tensor,
     relative_difference,
+    transformers_activations,
 )
 
 
@@ -177,14 +178,16 @@ class Arms:
         ids = torch.tensor([prompt + [0] * (POSITIONS - len(prompt)) for prompt in prompts], device=self.device)
         table = torch.cat([text.embeddings.token_embedding.weight, self.model.context.flatten(0, -2)])
         hidden = text.embeddings(inputs_embeds=F.embedding(ids, table))
-        hidden = text.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
+        with transformers_activations(text):
+            hidden = text.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
         pooled = text.final_layer_norm(hidden)[torch.arange(len(prompts), device=self.device), ends]
         return F.normalize(self.model.clip.text_projection(pooled), dim=-1)
 
     @torch.no_grad()
     def full_length_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute normalised image features."""
-        return F.normalize(self.model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+        with transformers_activations(self.model.clip):
+            return F.normalize(self.model.clip.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
 
     def full_length_text(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return class features and the gradient of the context, full-length implementation."""

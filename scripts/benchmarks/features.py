@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, CLIPModel
 
+from hf_prompt_models.backbones.activations import replace_quick_gelu
 from hf_prompt_models.backbones.packaged import CLIP_DIR
 from hf_prompt_models.data.images.dataset import ImageDataset
 from hf_prompt_models.data.images.labelled import read_labelled_images
@@ -25,7 +26,14 @@ from hf_prompt_models.models.clip_zero_shot import ClipZeroShotForImageClassific
 from hf_prompt_models.tasks.image_classification.features import class_logits, compute_image_features, image_encoder
 from hf_prompt_models.utils.precision import cosine_distances
 
-from .measuring import CLIP_SHAPES, build_random_clip, describe_machine, fastest_in_turn, markdown_table
+from .measuring import (
+    CLIP_SHAPES,
+    build_random_clip,
+    describe_machine,
+    fastest_in_turn,
+    markdown_table,
+    transformers_activations,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[*CLIP_SHAPES, "playground"],
         default=["vit-b-32", "vit-b-16"],
         help="CLIP models whose shapes are used (default: vit-b-32 vit-b-16)",
+    )
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=["float32", "bfloat16"],
+        default=["float32", "bfloat16"],
+        help="precisions of the image tower; the first is the one that others are compared with (default: both)",
     )
     parser.add_argument("--num_workers", type=int, default=0, help="number of decoding processes (default: 0)")
     parser.add_argument(
@@ -105,6 +120,7 @@ def measure_extraction(arguments: argparse.Namespace, device: torch.device | str
             clip, processor = random_backbone(name, Path(folder))
             model = ClipZeroShotForImageClassification.from_backbone(CLIP_DIR, ["a", "b"])
             model.clip = clip
+            replace_quick_gelu(clip)
             model.to(device)
             dataset = ImageDataset(images, processor)
             batches = [
@@ -112,7 +128,8 @@ def measure_extraction(arguments: argparse.Namespace, device: torch.device | str
                 for start, stop in _spans(len(files), arguments.batch_size)
             ]
             full = None
-            for dtype in (None, torch.bfloat16):
+            for precision in arguments.precisions:
+                dtype = None if precision == "float32" else torch.bfloat16
                 model.image_dtype = dtype
                 arms: list[Callable[[], Any]] = [
                     partial(tower, model, batches),
@@ -127,7 +144,7 @@ def measure_extraction(arguments: argparse.Namespace, device: torch.device | str
                 rows.append(
                     [
                         name,
-                        "float32" if dtype is None else "bfloat16",
+                        precision,
                         *(f"{rate:.1f}" for rate in rates),
                         f"{rates[1] / rates[0]:.0%}",
                         "" if loop is None else f"{loop:.1f}",
@@ -164,10 +181,11 @@ def extraction(model: Any, dataset: ImageDataset, batch_size: int, num_workers: 
 def plain_loop(clip: CLIPModel, processor: Any, files: Sequence[Path], batch_size: int) -> torch.Tensor:
     """Return the features of files, as with transformers alone."""
     features = []
-    for start, stop in _spans(len(files), batch_size):
-        images = [Image.open(file).convert("RGB") for file in files[start:stop]]
-        inputs = processor(images=images, return_tensors="pt").to(clip.device)
-        features.append(clip.get_image_features(**inputs).pooler_output.cpu())
+    with transformers_activations(clip):
+        for start, stop in _spans(len(files), batch_size):
+            images = [Image.open(file).convert("RGB") for file in files[start:stop]]
+            inputs = processor(images=images, return_tensors="pt").to(clip.device)
+            features.append(clip.get_image_features(**inputs).pooler_output.cpu())
     return torch.cat(features)
 
 

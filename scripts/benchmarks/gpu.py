@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.quick:
         sizes = {"images": 4, "size": [60, 50], "batch_size": 2, "backbones": ["playground"], "repeats": 1}
     workers = default_num_workers(device.type)
-    yield features.measure_extraction(argparse.Namespace(**sizes, num_workers=workers), device)
+    sizes |= {"num_workers": workers, "precisions": ["float32", "bfloat16"]}
+    yield features.measure_extraction(argparse.Namespace(**sizes), device)
 
 
 def describe(device: torch.device) -> str:

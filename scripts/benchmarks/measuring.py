@@ -1,13 +1,18 @@
 """Measurement of time, floating point operations and memory for the backward pass, and random models to measure."""
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPConfig, CLIPModel
+from transformers.activations import QuickGELUActivation
+
+from hf_prompt_models.backbones.activations import QuickGELU
 
 
 Result = TypeVar("Result")
@@ -111,6 +116,19 @@ def relative_difference(one: torch.Tensor, other: torch.Tensor) -> str:
 def random_tensor(*shape: int, seed: int) -> torch.Tensor:
     """Sample a tensor from the standard normal distribution."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@contextlib.contextmanager
+def transformers_activations(backbone: nn.Module) -> Iterator[None]:
+    """Give the layers of a backbone the QuickGELU of transformers for some time, as a reference implementation has."""
+    layers = [module for module in backbone.modules() if isinstance(getattr(module, "activation_fn", None), QuickGELU)]
+    for layer in layers:
+        layer.activation_fn = QuickGELUActivation()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.activation_fn = QuickGELU()
 
 
 def build_random_clip(patch_size: int | None = None) -> CLIPModel:

@@ -96,12 +96,23 @@ ROWS = (
     ),
     Row(
         "whole runs",
-        "whole_run",
+        "whole_run --runs 0 1 3",
         "whole_run --classes 3 --shots 2 --test_images 6 --seeds 1 --epochs 2 --measured_steps 1 --size 60 50 "
         "--backbone playground --runs 1",
     ),
+    Row(  # for processors with bfloat16 instructions
+        "whole runs bf16",
+        "whole_run --runs 2",
+        "whole_run --classes 3 --shots 2 --test_images 6 --seeds 1 --epochs 2 --measured_steps 1 --size 60 50 "
+        "--backbone playground --runs 2",
+    ),
     Row(
         "features",
+        "features --precisions float32",
+        "features --images 8 --batch_size 4 --backbones playground --repeats 1 --size 60 50 --precisions float32",
+    ),
+    Row(
+        "features bf16",
         "features",
         "features --images 8 --batch_size 4 --backbones playground --repeats 1 --size 60 50",
     ),

@@ -35,6 +35,7 @@ from .measuring import (
     markdown_table,
     random_tensor,
     relative_difference,
+    transformers_activations,
 )
 
 
@@ -165,7 +166,8 @@ def full_length_text_features(model: ContextPromptModel, context: torch.Tensor |
         if index in layer_context:
             replaced = 0 if inserted and index == model.first_layer else count
             hidden = put(hidden, layer_context[index], first, replaced)
-        hidden = layer(hidden, None, is_causal=True)
+        with transformers_activations(layer):
+            hidden = layer(hidden, None, is_causal=True)
     pooled = text.final_layer_norm(hidden[torch.arange(len(prompts)), ends])
     return F.normalize(model.clip.text_projection(pooled), dim=-1)
 

@@ -109,7 +109,12 @@ class ClipPromptModel(TextPromptModel):
             )
         if pixel_values is not None and image_embeds is None:
             images: Any = self.get_image_features(
-                pixel_values, pixel_attention_mask, spatial_shapes, return_dict=True, **kwargs
+                pixel_values,
+                pixel_attention_mask,
+                spatial_shapes,
+                pooled_only=not asks_for_states(kwargs),
+                return_dict=True,
+                **kwargs,
             )
         elif image_embeds is not None and pixel_values is None:
             if asks_for_states(kwargs):

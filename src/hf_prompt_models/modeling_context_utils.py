@@ -257,7 +257,7 @@ class ContextPromptModel(ClipPromptModel):
                 f"The loss of {type(self).__name__} compares with the image encoder without prompts. Pass "
                 "pixel_values with labels instead of image_embeds."
             )
-        return ClipPromptModel.get_image_features(self, pixel_values).pooler_output
+        return ClipPromptModel.get_image_features(self, pixel_values, pooled_only=True).pooler_output
 
     def check_pixels(self, pixel_values: torch.Tensor | None, *others: torch.Tensor | None) -> None:
         """Check that the inputs of an image tower with prompts are only pixels.

@@ -144,6 +144,7 @@ class DeepPromptModel(ContextPromptModel):
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        pooled_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the image features of the tower with prompts: `.pooler_output`, (batch, dim), L2-normalised.
@@ -152,13 +153,20 @@ class DeepPromptModel(ContextPromptModel):
             pixel_values: (batch, 3, height, width)
             pixel_attention_mask: not supported; it belongs to NaFlex backbones, which have no class token.
             spatial_shapes: not supported, for the same reason.
+            pooled_only: whether to compute only `.pooler_output`, for which the last layer needs less time.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
         if not self.config.vision_prompt_depth:
-            return super().get_image_features(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
+            return super().get_image_features(
+                pixel_values, pixel_attention_mask, spatial_shapes, pooled_only, **kwargs
+            )
         self.check_pixels(pixel_values, pixel_attention_mask, spatial_shapes)
         outputs: Any = encode_with_appended_prompts(
-            self.clip.vision_model, pixel_values, self.vision_prompts(), **captured(kwargs)
+            self.clip.vision_model,
+            pixel_values,
+            self.vision_prompts(),
+            num_read=1 if pooled_only else None,
+            **captured(kwargs),
         )
         outputs.pooler_output = self.normalized_image_features(outputs.pooler_output)
         return outputs

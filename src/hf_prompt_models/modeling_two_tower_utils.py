@@ -1,6 +1,7 @@
 """Base class of methods over a CLIP-like backbone: loading it, and encoding images with its frozen image tower."""
 
 import os
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -10,12 +11,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils.generic import TransformersKwargs
 
+from hf_prompt_models.backbones.activations import replace_quick_gelu
 from hf_prompt_models.backbones.packaged import CLIP_DIR
 from hf_prompt_models.backbones.two_tower import BACKBONES, find_backbone
 from hf_prompt_models.modeling_utils import HUB_KWARGS, PromptPreTrainedModel, at_least_float32
 from hf_prompt_models.processing_utils import ClipPromptProcessor
 from hf_prompt_models.prompts.class_names import get_tokenizer
-from hf_prompt_models.utils.forward_options import forward_options
+from hf_prompt_models.prompts.image_encoding import encode_class_token
+from hf_prompt_models.utils.forward_options import asks_for_states, forward_options
 from hf_prompt_models.utils.parts import run_in_parts
 from hf_prompt_models.utils.precision import in_image_dtype
 
@@ -40,6 +43,7 @@ class TwoTowerModel(PromptPreTrainedModel):
         super().__init__(config)
         self.backbone_type = find_backbone(config.clip_config)
         self.clip = self.backbone_type.model_class._from_config(config.clip_config) if backbone is None else backbone
+        replace_quick_gelu(self.clip)
 
     @classmethod
     def fingerprint_weights(cls, backbone: PreTrainedModel) -> tuple[str, ...]:
@@ -98,6 +102,7 @@ class TwoTowerModel(PromptPreTrainedModel):
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        pooled_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the image features: `.pooler_output`, (batch, dim), L2-normalised.
@@ -108,13 +113,14 @@ class TwoTowerModel(PromptPreTrainedModel):
             pixel_values: (batch, 3, height, width); for NaFlex backbones (batch, patches, 3 * patch size ** 2).
             pixel_attention_mask: (batch, patches), 0 for padding patches; only for NaFlex backbones.
             spatial_shapes: (batch, 2) rows and columns of patches; only for NaFlex backbones.
+            pooled_only: whether to compute only `.pooler_output`, for which the last layer needs less time.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
             ValueError: if these are not the inputs of the backbone, or attentions are requested from an image tower
                 that has none.
         """
-        outputs = self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
+        outputs = self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, pooled_only, **kwargs)
         outputs.pooler_output = F.normalize(outputs.pooler_output, dim=-1)
         return outputs
 
@@ -124,6 +130,7 @@ class TwoTowerModel(PromptPreTrainedModel):
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        pooled_only: bool = True,
         **kwargs: Any,
     ) -> Any:
         """Return the output of the frozen image tower; `.pooler_output`, (batch, dim), is not normalised.
@@ -132,6 +139,7 @@ class TwoTowerModel(PromptPreTrainedModel):
             pixel_values: as in `get_image_features`.
             pixel_attention_mask: as in `get_image_features`.
             spatial_shapes: as in `get_image_features`.
+            pooled_only: as in `get_image_features`, but true by default.
             kwargs: `output_hidden_states`, `output_attentions`.
 
         Raises:
@@ -149,7 +157,7 @@ class TwoTowerModel(PromptPreTrainedModel):
                 f"{type(self.clip).__name__} needs {', '.join(expected)} for images, got {', '.join(inputs)}. Pass "
                 "everything that the processor returns for them."
             )
-        outputs = self.run_image_tower(**inputs, **kwargs)
+        outputs = self.run_image_tower(pooled_only, **inputs, **kwargs)
         attentions = outputs.get("attentions")
         if kwargs.get("output_attentions") and attentions is None:
             raise ValueError(
@@ -163,7 +171,20 @@ class TwoTowerModel(PromptPreTrainedModel):
             attentions=attentions,
         )
 
-    def run_image_tower(self, **inputs: Any) -> Any:
-        """Return the output of the image tower for its inputs, with the features as `.pooler_output`."""
+    def run_image_tower(self, pooled_only: bool = False, **inputs: Any) -> Any:
+        """Return the output of the image tower for its inputs, with the features as `.pooler_output`.
+
+        Args:
+            pooled_only: as in `get_image_features`.
+            inputs: the inputs, and `output_hidden_states` and `output_attentions`.
+        """
         encoder: Any = self.encoding_backbone("vision_model")
-        return run_in_parts(encoder.get_image_features, encoder.config.vision_config, return_dict=True, **inputs)
+        run = encoder.get_image_features
+        if pooled_only and self.backbone_type.has_class_token and not asks_for_states(inputs):
+            run = partial(_class_token_features, encoder)
+        return run_in_parts(run, encoder.config.vision_config, return_dict=True, **inputs)
+
+
+def _class_token_features(clip: Any, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+    token = encode_class_token(clip.vision_model, pixel_values)
+    return BaseModelOutputWithPooling(pooler_output=clip.visual_projection(token))

@@ -111,7 +111,7 @@ class ImageClassifier:
         inputs = self.processor.image_processor(image, return_tensors="pt").to(self.model.device)
         for name, tensor in inputs.items():
             inputs[name] = tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
-        features = self._frozen.get_image_features(**inputs).pooler_output
+        features = self._frozen.get_image_features(**inputs, pooled_only=True).pooler_output
         return Picture(Path(path).name, thumbnail(image, THUMBNAIL_PIXELS), features, inputs)
 
     @torch.inference_mode()

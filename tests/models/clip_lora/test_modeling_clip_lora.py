@@ -172,7 +172,7 @@ def test_the_number_of_trained_parameters_on_vit_b_16_is_the_papers() -> None:
 
 
 def test_the_backbone_alone_computes_what_it_did(folder: Path, pixels: torch.Tensor) -> None:
-    model, plain = build(folder), CLIPModel.from_pretrained(folder).eval()
+    model, plain = build(folder), ClipZeroShotForImageClassification.from_backbone(folder, NAMES).clip
     with torch.no_grad():
         model(pixels)
         expected = plain.get_image_features(pixels).pooler_output

@@ -32,8 +32,8 @@ def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype | None]:
     seen: list[torch.dtype | None] = []
     run = TwoTowerModel.run_image_tower
 
-    def recorded(self: Any, **inputs: Any) -> Any:
-        outputs = run(self, **inputs)
+    def recorded(self: Any, pooled_only: bool = False, **inputs: Any) -> Any:
+        outputs = run(self, pooled_only, **inputs)
         assert (outputs.pooler_output.dtype == torch.bfloat16) == torch.is_autocast_enabled("cpu")
         seen.append(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None)
         return outputs

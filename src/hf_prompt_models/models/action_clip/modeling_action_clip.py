@@ -250,12 +250,13 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
     @forward_options
     @in_image_dtype
     def get_frame_features(
-        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+        self, pixel_values: torch.Tensor, pooled_only: bool = False, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPooling:
         """Return the projected image features of each frame.
 
         Args:
             pixel_values: (batch, frames, 3, height, width), as returned by the processor.
+            pooled_only: whether to compute only `.pooler_output`, for which a frozen tower needs less time.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
@@ -272,7 +273,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
             )
         self.config.check_num_frames(pixel_values.shape[1])
         if self.pre_network is None and self.config.in_network is None:
-            outputs = self.run_image_tower(pixel_values=pixel_values.flatten(0, 1), **kwargs)
+            outputs = self.run_image_tower(pooled_only, pixel_values=pixel_values.flatten(0, 1), **kwargs)
             outputs.pooler_output = outputs.pooler_output.unflatten(0, pixel_values.shape[:2])
             return outputs
         if self.pre_network is not None:
@@ -287,6 +288,7 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         self,
         pixel_values: torch.Tensor | None = None,
         frame_embeds: torch.Tensor | None = None,
+        pooled_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the video features: `.pooler_output`, (batch, dim), L2-normalised.
@@ -294,13 +296,14 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         Args:
             pixel_values: (batch, frames, 3, height, width), as returned by the processor.
             frame_embeds: (batch, frames, dim) features of `get_frame_features`, instead of pixels.
+            pooled_only: as in `get_frame_features`.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Raises:
             ValueError: if the shape is another, or the model does not accept this number of frames.
         """
         if pixel_values is not None and frame_embeds is None:
-            outputs = self.get_frame_features(pixel_values, return_dict=True, **kwargs)
+            outputs = self.get_frame_features(pixel_values, pooled_only, return_dict=True, **kwargs)
             frame_embeds = outputs.pooler_output
         elif frame_embeds is not None and pixel_values is None:
             if asks_for_states(kwargs):
@@ -350,7 +353,8 @@ class ActionClipForVideoClassification(ActionClipPreTrainedModel):
         """
         if labels is not None:
             self._check_labels(labels)
-        videos = self.get_video_features(pixel_values, frame_embeds, return_dict=True, **kwargs)
+        pooled_only = not asks_for_states(kwargs)
+        videos = self.get_video_features(pixel_values, frame_embeds, pooled_only, return_dict=True, **kwargs)
         video_embeds = videos.pooler_output
         loss = logits = None
         if self.training:

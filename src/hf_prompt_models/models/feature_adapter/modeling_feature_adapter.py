@@ -288,12 +288,12 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
         """Which features of an image the adapter reads, as part of the key of cached features."""
         return "before the projection" if self.config.adapter_type == "prolip" else super().image_feature
 
-    def run_image_tower(self, **inputs: Any) -> Any:
+    def run_image_tower(self, pooled_only: bool = False, **inputs: Any) -> Any:
         """Return the output of the image tower, whose features are not projected yet for "prolip"."""
         if self.config.adapter_type == "prolip":
             tower: Any = self.clip.vision_model
             return run_in_parts(tower, tower.config, return_dict=True, **inputs)
-        return super().run_image_tower(**inputs)
+        return super().run_image_tower(pooled_only, **inputs)
 
     @forward_options
     def get_image_features(
@@ -301,6 +301,7 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        pooled_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the image features that the adapter reads: `.pooler_output`, (batch, dim), not normalised.
@@ -309,9 +310,10 @@ class FeatureAdapterForImageClassification(FeatureAdapterPreTrainedModel):
             pixel_values: (batch, 3, height, width)
             pixel_attention_mask: as in [`ClipZeroShotForImageClassification`].
             spatial_shapes: as in [`ClipZeroShotForImageClassification`].
+            pooled_only: as in [`ClipZeroShotForImageClassification`].
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
         """
-        return self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, **kwargs)
+        return self.encode_images(pixel_values, pixel_attention_mask, spatial_shapes, pooled_only, **kwargs)
 
     def given_image_features(self, image_embeds: torch.Tensor) -> torch.Tensor:
         """Return image features that a caller passes instead of pixels, which are read as they are."""

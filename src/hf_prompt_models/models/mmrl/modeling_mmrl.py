@@ -266,6 +266,7 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         pixel_values: torch.Tensor | None,
         pixel_attention_mask: torch.Tensor | None = None,
         spatial_shapes: torch.Tensor | None = None,
+        pooled_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the image features of the class token: `.pooler_output`, (batch, dim), L2-normalised.
@@ -274,6 +275,8 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
             pixel_values: (batch, 3, height, width)
             pixel_attention_mask: not supported; it belongs to NaFlex backbones, which have no class token.
             spatial_shapes: not supported, for the same reason.
+            pooled_only: whether to compute only `.pooler_output` and `.representation_embeds`, for which the last
+                layer needs less time.
             kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, as in every transformers model.
 
         Returns:
@@ -283,7 +286,11 @@ class MMRLForImageClassification(MMRLPreTrainedModel):
         self.check_pixels(pixel_values, pixel_attention_mask, spatial_shapes)
         tower = self.clip.vision_model
         outputs: Any = encode_with_inserted_prompts(
-            tower, pixel_values, self._tokens(self.prompt_learner.vision_projections), **captured(kwargs)
+            tower,
+            pixel_values,
+            self._tokens(self.prompt_learner.vision_projections),
+            num_read=1 + self.config.n_rep if pooled_only else None,
+            **captured(kwargs),
         )
         tokens = tower.post_layernorm(outputs.last_hidden_state[:, 1 : 1 + self.config.n_rep]).mean(dim=1)
         project = self.prompt_learner.representation_projection

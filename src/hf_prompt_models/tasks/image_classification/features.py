@@ -58,7 +58,7 @@ def compute_image_features(
 def image_encoder(model: ClipPromptModel) -> Callable[..., torch.Tensor]:
     """Return the function from a batch of image inputs to their features, (batch, dim), not normalised."""
 
-    def encode(**inputs: torch.Tensor) -> torch.Tensor:
+    def encode(**inputs: Any) -> torch.Tensor:
         return model.encode_images(**{name: each.to(model.device) for name, each in inputs.items()}).pooler_output
 
     return encode

@@ -64,9 +64,9 @@ def frame_encoder(model: Any) -> Callable[..., torch.Tensor]:
 
     def encode(pixel_values: torch.Tensor) -> torch.Tensor:
         pixels = pixel_values.to(model.device, model.clip.dtype)
-        if pixels.dim() == 5:
-            return model.get_frame_features(pixels).pooler_output
-        return model.get_frame_features(pixels.flatten(0, 1)).pooler_output.unflatten(0, pixels.shape[:2])
+        videos = pixels if pixels.dim() == 5 else pixels.flatten(0, 1)  # of all views
+        embeds = model.get_frame_features(videos, pooled_only=True).pooler_output
+        return embeds.unflatten(0, pixels.shape[:-4])
 
     return encode
 

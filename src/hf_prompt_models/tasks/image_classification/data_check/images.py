@@ -83,7 +83,7 @@ class FrozenTower:
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Return the L2-normalised features of images in memory, of shape (images, dim)."""
         inputs = self.processor.image_processor(list(images), return_tensors="pt").to(self.classifier.device)
-        return self.classifier.get_image_features(**inputs).pooler_output.cpu()
+        return self.classifier.get_image_features(**inputs, pooled_only=True).pooler_output.cpu()
 
     @torch.no_grad()
     def zero_shot_logits(self, checked: CheckedImages) -> np.ndarray:
