@@ -80,7 +80,7 @@ ROWS = (
     Row(
         "coop step",
         "coop --parts step evaluation --backbones vit-b-32 vit-b-16 --classes 100 --n_ctx 16 --layouts end "
-        "--repeats 1",
+        "--eval_batches 3 --repeats 2",
         f"coop --parts training {QUICK_CLIP} --n_ctx 2 --layouts end --steps 2 --batch_size 2",
     ),
     Row(
@@ -217,14 +217,16 @@ def wait_until_quiet() -> None:
 
 def describe() -> dict[str, Any]:
     """Return the description of the machine, without its name."""
+    has_bfloat16 = has_native_bfloat16(torch.device("cpu"))
     return {
         "processor": processor_model(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / MIB / 1024, 1),
-        "native_bfloat16": has_native_bfloat16(torch.device("cpu")),
+        "native_bfloat16": has_bfloat16,
         "float32_gflops": round(matmul_rate() / 1e9, 1),
-        "bfloat16_gflops": round(matmul_rate(dtype=torch.bfloat16) / 1e9, 1),
+        # Without instructions for it, this would take minutes.
+        "bfloat16_gflops": round(matmul_rate(dtype=torch.bfloat16) / 1e9, 1) if has_bfloat16 else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -324,10 +326,11 @@ def with_tables(page: str, results: Mapping[str, Any]) -> str:
         commands = "\n".join(row["command"] for row in rows)
         busy = max(row["cores_used_by_others"] for row in rows)
         state = "" if all(row["is_quiet"] for row in rows) else f"**Other processes used {busy:g} cores.** "
+        half = machine["bfloat16_gflops"]
         about = (
             f"{state}{max(row['date'] for row in rows)}, {machine['processor']}, {machine['cores']} cores, "
-            f"{machine['float32_gflops']:g} GFLOP/s in float32 and {machine['bfloat16_gflops']:g} in bfloat16 "
-            "(products of 2048 x 2048 matrices)."
+            f"{machine['float32_gflops']:g} GFLOP/s in float32{f' and {half:g} in bfloat16' if half else ''} "
+            f"(products of 2048 x 2048 matrices){'' if half else ', no instructions for bfloat16'}."
         )
         tables = rows[0]["markdown"] if len(rows) == 1 else merged(names, rows)
         block = f"<!-- not run: a measurement -->\n\n```bash\n{commands}\n```"

@@ -37,6 +37,13 @@ def test_first_and_second_derivatives_are_those_of_the_function() -> None:
     torch.testing.assert_close(gradient, expected)
 
 
+def test_function_transforms_apply() -> None:
+    given = values()
+    per_value = torch.vmap(torch.func.grad(lambda value: QuickGELU()(value)))(given)
+    (expected,) = torch.autograd.grad(QuickGELUActivation()(given.requires_grad_()).sum(), given)
+    torch.testing.assert_close(per_value, expected)
+
+
 def test_both_towers_use_it_and_encode_as_in_transformers(openai_clip: Path) -> None:
     plain = CLIPModel.from_pretrained(openai_clip)
     model = CoOpForImageClassification.from_backbone(openai_clip, ["cat", "dog"])

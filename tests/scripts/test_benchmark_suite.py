@@ -64,6 +64,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(suite, "measured", measured)
     monkeypatch.setattr(suite, "other_cores", lambda: 0.0)
     monkeypatch.setattr(suite, "matmul_rate", lambda dtype=None: 1.5e11)
+    monkeypatch.setattr(suite, "has_native_bfloat16", lambda device: True)
     return ran
 
 
@@ -139,6 +140,10 @@ def test_the_page_has_the_tables_with_command_date_and_machine() -> None:
     assert with_tables(made, results) == made
     busy = measured_row(command="c", is_quiet=False, cores_used_by_others=0.8)
     assert "**Other processes used 0.8 cores.**" in with_tables(page, {"machine": machine, "rows": {"features": busy}})
+    without = results | {"machine": machine | {"bfloat16_gflops": None}}
+    assert "190 GFLOP/s in float32 (products of 2048 x 2048 matrices), no instructions for bfloat16." in with_tables(
+        page, without
+    )
     several = results | {"rows": {name: measured_row(command=f"c {name}") for name in ("maple", "tcp")}}
     made = with_tables("<!-- measured: maple + tcp -->old<!-- end -->", several)
     assert "```bash\nc maple\nc tcp\n```" in made

@@ -57,9 +57,10 @@ class Meeting(Numbers):
         return super().__getitem__(index)
 
 
-def test_threads_read_consecutive_items() -> None:
+def test_threads_read_consecutive_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     numbers = Meeting(9)
-    items = ReadByThreads(numbers, 3).__getitems__(list(range(8)))
+    items = ReadByThreads(numbers).__getitems__(list(range(8)))
     assert [int(item["x"]) for item in items] == list(range(8))
     readers = [numbers.readers[index] for index in range(8)]
     assert len(set(readers)) == 3

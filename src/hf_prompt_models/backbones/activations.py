@@ -25,10 +25,15 @@ class QuickGELU(nn.Module):
 
 
 class _QuickGELU(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, hidden_states: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(hidden_states)
+    def forward(hidden_states: torch.Tensor) -> torch.Tensor:
         return F.silu(SLOPE * hidden_states, inplace=True).mul_(1 / SLOPE)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from hf_prompt_models.data.images.stored import StoredImage
 from hf_prompt_models.prefix_lm.collators import PromptCollator, TrainingCollator
 from hf_prompt_models.prefix_lm.processing_prefix_lm import PrefixLMProcessor
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
 class Scoring(Enum):
@@ -44,7 +43,7 @@ class GenerationExample:
     scoring: Scoring = Scoring.TEXT
 
 
-class GenerationDataset(Dataset):
+class GenerationDataset(DecodedDataset):
     """A dataset of examples with decoded images, in the format that the collators in this module take.
 
     Args:

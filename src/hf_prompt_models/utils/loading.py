@@ -56,7 +56,7 @@ def load_batches(
     """
     on_cpu = device.type == "cpu"
     if num_workers == 0:
-        dataset = ReadByThreads(dataset, torch.get_num_threads())
+        dataset = ReadByThreads(dataset)
     loader = DataLoader(
         dataset,
         batch_size=batch_size,
@@ -96,38 +96,43 @@ def read_ahead(batches: Iterator[Any], depth: int) -> Iterator[Any]:
         pool.shutdown(cancel_futures=True)
 
 
-class ReadByThreads(Dataset):
-    """Dataset whose items of a batch are read by several threads, each of which reads consecutive ones.
+class DecodedDataset(Dataset):
+    """Base class of datasets whose items are decoded when they are read: threads read the items of a batch.
 
     Decoding and resizing release Python's lock, so that threads use several cores without the memory and the start of
-    processes. Items and their order are those of the dataset.
+    processes. In the processes of a data loader, torch uses one thread.
+    """
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Return the items of a batch, in its order; PyTorch's data loader calls it.
+
+        As many threads as torch uses read them, each of which reads consecutive ones.
+
+        Args:
+            indices: indices of the items.
+        """
+        threads = min(torch.get_num_threads(), len(indices))
+        if threads < 2:
+            return [self[index] for index in indices]
+        share = -(-len(indices) // threads)
+        parts = [indices[start : start + share] for start in range(0, len(indices), share)]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            read = pool.map(lambda part: [self[index] for index in part], parts)
+            return [item for part in read for item in part]
+
+
+class ReadByThreads(DecodedDataset):
+    """Dataset with the items of another one, of which threads read those of a batch.
 
     Args:
         dataset: map-style dataset.
-        num_threads: number of threads.
     """
 
-    def __init__(self, dataset: Any, num_threads: int):
+    def __init__(self, dataset: Any):
         self.dataset = dataset
-        self.num_threads = num_threads
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
-
-    def __getitems__(self, indices: list[int]) -> list[Any]:
-        """Return the items of a batch; PyTorch's data loader calls it.
-
-        Args:
-            indices: indices of the items.
-        """
-        threads = min(self.num_threads, len(indices))
-        if threads < 2:
-            return [self.dataset[index] for index in indices]
-        share = -(-len(indices) // threads)
-        parts = [indices[start : start + share] for start in range(0, len(indices), share)]
-        with ThreadPoolExecutor(len(parts)) as pool:
-            read = pool.map(lambda part: [self.dataset[index] for index in part], parts)
-            return [item for part in read for item in part]

@@ -1,5 +1,7 @@
 """Images for the Trainer."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,27 @@ def test_workers_draw_the_same_views_and_see_the_epoch_change(images: LabelledIm
         dataset.set_epoch(epoch)
         seen = next(iter(loader))["pixel_values"]
         assert torch.equal(seen, torch.stack([dataset[index]["pixel_values"] for index in range(5)]))
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 3 * 300 * 260 * 2, 2**28])
+def test_threads_read_the_items_of_a_batch(
+    kept_bytes: int, images: LabelledImages, image_processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hf_prompt_models.data.images.dataset.CACHE_BYTES", kept_bytes)
+    expected = AugmentedImageDataset(images, image_processor, seed=4)
+    dataset, readers, load = AugmentedImageDataset(images, image_processor, seed=4), set(), LabelledImages.load
+
+    def recorded(self: LabelledImages, *arguments: object, **keywords: object) -> object:
+        readers.add(threading.get_ident())
+        time.sleep(0.02)  # so that each thread reads some
+        return load(self, *arguments, **keywords)
+
+    monkeypatch.setattr(LabelledImages, "load", recorded)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for epoch in range(2):
+        for each in (expected, dataset):
+            each.set_epoch(epoch)
+        (batch,) = DataLoader(dataset, batch_size=5)
+        assert torch.equal(batch["pixel_values"], torch.stack([expected[index]["pixel_values"] for index in range(5)]))
+    assert len(readers) >= 3  # two threads, and this one
+    assert sum(3 * image.width * image.height for image in dataset._cache.values()) <= kept_bytes

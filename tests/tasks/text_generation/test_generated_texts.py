@@ -12,7 +12,7 @@ from hf_prompt_models.metrics.evaluate_metrics import TextGeneration
 from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
 from hf_prompt_models.tasks.text_generation.baselines import blind_baseline, most_frequent_answer
 from hf_prompt_models.tasks.text_generation.data import one_for_each_prompt
-from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts, generate_texts, rows_as_markdown
+from hf_prompt_models.tasks.text_generation.generated_texts import GeneratedTexts, generate_texts, rows_as_markdown
 from tests.prefix_lm.backbones import made, make
 from tests.programs import IN_TWO_PROCESSES, run_program
 from tests.tasks.text_generation.examples import EXAMPLES
@@ -71,19 +71,19 @@ def test_processes_that_share_the_weights_generate_the_same(tmp_path: Path) -> N
 
 def test_scores_are_those_that_the_examples_ask_for() -> None:
     texts = ["red", "a red", "red", "blue", "red"]
-    written = WrittenTexts(EXAMPLES, texts, [True] * 5)
+    written = GeneratedTexts(EXAMPLES, texts, [True] * 5)
     expected = TextGeneration().compute(predictions=texts, references=[["red"]] * 5)
     assert written.metrics() == pytest.approx(expected)
     answers = [replace(example, scoring=Scoring.ANSWER) for example in EXAMPLES]
     ended = [True, True, False, True, True]  # a right word without the end is no answer
-    assert WrittenTexts(answers, texts, ended).metrics() == {"exact_match": 2 / 5}
+    assert GeneratedTexts(answers, texts, ended).metrics() == {"exact_match": 2 / 5}
     people = [replace(example, scoring=Scoring.VQA, references=("red",) * 10) for example in EXAMPLES]
     # VQA passes articles over, so that "a red" is right too.
-    assert WrittenTexts(people, texts, ended).metrics() == {"vqa_accuracy": pytest.approx(4 / 5)}
+    assert GeneratedTexts(people, texts, ended).metrics() == {"vqa_accuracy": pytest.approx(4 / 5)}
 
 
 def test_rows_can_be_read_by_people() -> None:
-    text = rows_as_markdown(WrittenTexts(EXAMPLES[2:3], ["a\nred  mug"], [True]).rows(), "Written")
+    text = rows_as_markdown(GeneratedTexts(EXAMPLES[2:3], ["a\nred  mug"], [True]).rows(), "Written")
     assert text == (
         "# Written\n\n- image: `picture 20`\n- image: `picture 21`\n- reference: red\n- **generated: a red mug**\n"
     )
@@ -103,12 +103,12 @@ def test_the_blind_baseline_is_counted_on_the_same_examples_for_every_seed() -> 
     class Processor:
         blind = False
 
-    def write(examples: Sequence[GenerationExample]) -> WrittenTexts:
+    def write(examples: Sequence[GenerationExample]) -> GeneratedTexts:
         assert Processor.blind
         asked.append([example.id for example in examples])
-        return WrittenTexts(examples, ["blue"] * len(examples), [True] * len(examples))
+        return GeneratedTexts(examples, ["blue"] * len(examples), [True] * len(examples))
 
-    seeing = WrittenTexts(EXAMPLES, ["red"] * len(EXAMPLES), [True] * len(EXAMPLES))
+    seeing = GeneratedTexts(EXAMPLES, ["red"] * len(EXAMPLES), [True] * len(EXAMPLES))
     for _ in range(2):
         blind, results = blind_baseline(write, Processor, seeing, 3)
     assert asked[0] == asked[1]

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from hf_prompt_models.data.grounding.referring_expressions import ReferringExpressions
 from hf_prompt_models.utils.boxes import Box, box_iou
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
 POSITIVE_IOU = 0.5
 """IoU with the target box above which a region is a correct one."""
 
 
-class GroundingDataset(Dataset):
+class GroundingDataset(DecodedDataset):
     """Dataset of referring expressions in the format of `CptProcessor`.
 
     An item holds `images`, `text`, `boxes`, `target_boxes` and, if the regions have masks, `masks` of one phrase.

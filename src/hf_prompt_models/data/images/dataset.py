@@ -1,6 +1,7 @@
 """PyTorch datasets of labelled images for the Trainer."""
 
 import hashlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch.utils.data import Dataset
 
 from hf_prompt_models.data.images.augmentation import augment
 from hf_prompt_models.data.images.labelled import LabelledImages, read_labelled_images
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
 CACHE_BYTES = 2**28
 """Largest total size in bytes of decoded images that a dataset keeps in memory, because every epoch reads them."""
+CACHE_LOCK = threading.Lock()  # not an attribute of datasets, which are sent to other processes
 RECENT_IMAGES = 8
 """Number of decoded images that are kept while their views are read, one after the other, by a few threads."""
 VIEW_SEED = 1
@@ -51,7 +54,7 @@ def as_labelled(images: Any) -> LabelledImages:
     return labelled
 
 
-class ImageDataset(Dataset):
+class ImageDataset(DecodedDataset):
     """Dataset of preprocessed images for evaluation.
 
     An item holds the output of the image processor (`pixel_values`, …) and `labels`.
@@ -120,7 +123,7 @@ def resized_side(image_processor: Any) -> int:
     return max(sides)
 
 
-class AugmentedImageDataset(Epoch, Dataset):
+class AugmentedImageDataset(Epoch, DecodedDataset):
     """Dataset of randomly cropped and flipped images, sampled again each epoch.
 
     The augmentation of an image depends only on `seed`, the epoch and the index of the image. Runs can therefore be
@@ -177,9 +180,10 @@ class AugmentedImageDataset(Epoch, Dataset):
         if image is None:
             image = self.images.load(index)
             size = 3 * image.width * image.height
-            if size <= self._cache_bytes_left:
-                self._cache_bytes_left -= size
-                self._cache[index] = image
+            with CACHE_LOCK:  # several threads read the items of a batch
+                if size <= self._cache_bytes_left:
+                    self._cache_bytes_left -= size
+                    self._cache[index] = image
         return image
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset
 
 from hf_prompt_models.data.images.dataset import Epoch
 from hf_prompt_models.data.text.captioned_videos import VideoText
 from hf_prompt_models.data.videos.frame_sampling import head_tail_indices, random_indices, segment_indices
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
 SAMPLING: Mapping[str, Callable[[int, int, np.random.Generator], list[int]]] = {
@@ -20,7 +20,7 @@ SAMPLING: Mapping[str, Callable[[int, int, np.random.Generator], list[int]]] = {
 """Frame sampling for training by name: from each half, from the complete video, or one frame of each equal part."""
 
 
-class VideoTextDataset(Epoch, Dataset):
+class VideoTextDataset(Epoch, DecodedDataset):
     """Dataset of sentences with the frames of their videos.
 
     An item is a dict with `frames` (PIL images, only one for a still image), `text`, `index` and `draw`, a random

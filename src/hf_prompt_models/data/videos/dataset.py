@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
 from hf_prompt_models.data.images.dataset import Epoch
 from hf_prompt_models.data.videos.augmentation import augment_video
 from hf_prompt_models.data.videos.files import prepare_frames
 from hf_prompt_models.data.videos.frame_sampling import segment_views
 from hf_prompt_models.data.videos.labelled import LabelledVideos
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
-class _Videos(Dataset):
+class _Videos(DecodedDataset):
     """Base class of the video datasets."""
 
     def __init__(self, videos: LabelledVideos, image_processor: Any, num_frames: int):

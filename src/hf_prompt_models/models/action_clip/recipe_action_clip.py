@@ -16,6 +16,7 @@ from hf_prompt_models.models.action_clip.modeling_action_clip import ActionClipF
 from hf_prompt_models.models.action_clip.processing_action_clip import ActionClipProcessor
 from hf_prompt_models.prompts.templates import ACTION_TEMPLATES
 from hf_prompt_models.recipe_utils import Protocol, VideoClassificationRecipe
+from hf_prompt_models.utils.loading import DecodedDataset
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Arguments:
         ActionClipConfig(**choices)  # invalid combinations are refused before a video is read
 
 
-class DrawnSentences(Epoch, Dataset):
+class DrawnSentences(Epoch, DecodedDataset):
     """Training dataset whose items have the additional key `draws`, which selects the sentences to train with.
 
     The values depend only on `seed`, the epoch, and the index of the item, so training with several processes gives

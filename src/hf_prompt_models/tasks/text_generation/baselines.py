@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hf_prompt_models.prefix_lm.examples import GenerationExample, Scoring
-from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
+from hf_prompt_models.tasks.text_generation.generated_texts import GeneratedTexts
 
 
 BLIND_FILE = "blind_predictions.jsonl"
@@ -28,8 +28,8 @@ def sees_images(arguments: Any, examples: Sequence[GenerationExample]) -> bool:
 
 
 def blind_baseline(
-    write: Callable[[Sequence[GenerationExample]], WrittenTexts], processor: Any, seeing: WrittenTexts, count: int
-) -> tuple[WrittenTexts, dict[str, Any]]:
+    write: Callable[[Sequence[GenerationExample]], GeneratedTexts], processor: Any, seeing: GeneratedTexts, count: int
+) -> tuple[GeneratedTexts, dict[str, Any]]:
     """Generate texts for test examples whose images are replaced with black ones.
 
     Args:
@@ -51,7 +51,7 @@ def blind_baseline(
         blind = write([seeing.examples[index] for index in chosen])
     finally:
         processor.blind = False
-    same = WrittenTexts(
+    same = GeneratedTexts(
         blind.examples, [seeing.texts[index] for index in chosen], [seeing.ended[index] for index in chosen]
     )
     return blind, {"examples": len(blind.examples), "test": blind.metrics(), "seeing": same.metrics()}
@@ -70,5 +70,5 @@ def most_frequent_answer(examples: Sequence[GenerationExample]) -> dict[str, Any
         return None
     counts = Counter(reference for example in examples for reference in example.references)
     answer, _ = counts.most_common(1)[0]
-    constant = WrittenTexts(examples, [answer] * len(examples), [True] * len(examples))
+    constant = GeneratedTexts(examples, [answer] * len(examples), [True] * len(examples))
     return {"answer": answer, "test": constant.metrics()}

@@ -10,11 +10,11 @@ from hf_prompt_models.metrics.classification import mean_and_deviation
 from hf_prompt_models.recipe_utils import TextGenerationRecipe
 from hf_prompt_models.tasks.text_generation.baselines import most_frequent_answer
 from hf_prompt_models.tasks.text_generation.data import check_prompts, read_test_examples
-from hf_prompt_models.tasks.text_generation.generated_texts import generate_texts, write_rows
+from hf_prompt_models.tasks.text_generation.generated_texts import generate_texts
 from hf_prompt_models.tasks.text_generation.prediction import load_generator
 from hf_prompt_models.tasks.text_generation.summary import describe_metrics
 from hf_prompt_models.training.run_folder import RUN_FILE, predictions_file, seed_words
-from hf_prompt_models.utils.files import read_json
+from hf_prompt_models.utils.files import read_json, write_json_lines
 
 
 def evaluate_generation(
@@ -69,7 +69,7 @@ def evaluate_generation(
             model, processor, examples, {"max_new_tokens": limit} | decoding, batch_size, num_workers, progress=False
         )
         if predictions is not None:
-            write_rows(predictions_file(predictions, seed, directories), written.rows())
+            write_json_lines(predictions_file(predictions, seed, directories), written.rows())
         seeds[seed] = {"test": written.metrics(), "model": str(directory)}
     return {
         "data": {"test": source, "test_examples": len(examples), "blind": processor.blind},

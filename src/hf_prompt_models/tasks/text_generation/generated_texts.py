@@ -1,7 +1,5 @@
 """Generate text for prompts, in one process or several, and score it."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,11 +16,10 @@ from hf_prompt_models.metrics.exact_match import exact_match
 from hf_prompt_models.metrics.text_scores import text_scores
 from hf_prompt_models.metrics.vqa import vqa_accuracy
 from hf_prompt_models.prefix_lm.examples import GenerationDataset, GenerationExample, Scoring, prompt_collator
-from hf_prompt_models.utils.files import write_text
 
 
 @dataclass(frozen=True)
-class WrittenTexts:
+class GeneratedTexts:
     """Texts that a model generated.
 
     Attributes:
@@ -78,7 +75,7 @@ def generate_texts(
     batch_size: int = 16,
     num_workers: int = 0,
     progress: bool = True,
-) -> WrittenTexts:
+) -> GeneratedTexts:
     """Generate a text for the prompt of each example.
 
     With several processes, each generates a share, and all return all texts.
@@ -108,7 +105,7 @@ def generate_texts(
         num_workers=num_workers,
     )
     tokenizer, written = processor.tokenizer, []
-    for batch in tqdm(loader, desc="Writing", leave=False, disable=not (progress and state.is_main_process)):
+    for batch in tqdm(loader, desc="Generating", leave=False, disable=not (progress and state.is_main_process)):
         inputs = batch.to(model.device)
         output = model.generate(**inputs, **decoding)
         for ids in output[:, inputs["input_ids"].shape[1] :].tolist():
@@ -117,12 +114,7 @@ def generate_texts(
             written.append((tokenizer.decode(ids, skip_special_tokens=True).strip(), has_end))
     by_index = dict(zip(gather_object(own), gather_object(written), strict=True))
     pairs = [by_index[index] for index in range(len(examples))]
-    return WrittenTexts(examples, [text for text, _ in pairs], [has_end for _, has_end in pairs])
-
-
-def write_rows(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a JSONL file, with one object per line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return GeneratedTexts(examples, [text for text, _ in pairs], [has_end for _, has_end in pairs])
 
 
 def rows_as_markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:

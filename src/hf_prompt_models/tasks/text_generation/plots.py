@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from hf_prompt_models.prefix_lm.examples import GenerationExample
 from hf_prompt_models.prefix_lm.processing_prefix_lm import IMAGE_TOKEN
-from hf_prompt_models.tasks.text_generation.generated_texts import WrittenTexts
+from hf_prompt_models.tasks.text_generation.generated_texts import GeneratedTexts
 from hf_prompt_models.training.plots import draw_baselines
 from hf_prompt_models.utils.figures import BLUE, COLOURS, GREY, ORANGE, new_figure, save_figure, wrapped
 
@@ -37,7 +37,7 @@ class _Panel:
 
 
 def plot_generated_texts(
-    written: WrittenTexts, path: str | os.PathLike, count: int = 12, blind: WrittenTexts | None = None
+    written: GeneratedTexts, path: str | os.PathLike, count: int = 12, blind: GeneratedTexts | None = None
 ) -> None:
     """Write a figure of examples: their images with the prompt, the generated text, and the reference below.
 

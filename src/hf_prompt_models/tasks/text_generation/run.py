@@ -33,16 +33,15 @@ from hf_prompt_models.tasks.text_generation.data import (
 )
 from hf_prompt_models.tasks.text_generation.evaluation import mean_metrics
 from hf_prompt_models.tasks.text_generation.generated_texts import (
-    WrittenTexts,
+    GeneratedTexts,
     generate_texts,
     rows_as_markdown,
-    write_rows,
 )
 from hf_prompt_models.tasks.text_generation.plots import plot_generated_texts, plot_generation_curve
 from hf_prompt_models.tasks.text_generation.summary import CURVE, FIGURE, PREDICTIONS_FILE
 from hf_prompt_models.training.settings import check_batches
 from hf_prompt_models.training.trainer import PromptTrainer
-from hf_prompt_models.utils.files import remove_unfinished, write_text
+from hf_prompt_models.utils.files import remove_unfinished, write_json_lines, write_text
 
 
 SAMPLES_DIRECTORY, SAMPLES_FILE = "samples", "samples.md"
@@ -78,11 +77,11 @@ class GenerationTrainer(PromptTrainer):
         self.log(scores)
         if self.is_world_process_zero():
             directory, step = Path(self.args.output_dir), self.state.global_step
-            write_rows(directory / SAMPLES_DIRECTORY / f"step-{step}.jsonl", written.rows())
+            write_json_lines(directory / SAMPLES_DIRECTORY / f"step-{step}.jsonl", written.rows())
             write_text(directory / SAMPLES_FILE, rows_as_markdown(written.rows(), f"Generated after {step} steps"))
         return metrics | scores
 
-    def write(self, examples: Sequence[GenerationExample]) -> WrittenTexts:
+    def write(self, examples: Sequence[GenerationExample]) -> GeneratedTexts:
         """Return the texts that the current model generates for examples."""
         self.model.eval()
         return generate_texts(
@@ -209,7 +208,7 @@ class TextGenerationRun(Run):
         method, settings, data = self.arguments.method, self.arguments.data, self.data
         written = trainer.write(data.test)
         result: dict[str, Any] = {"test": written.metrics()}
-        blind: WrittenTexts | None = None
+        blind: GeneratedTexts | None = None
         if settings.blind_baseline and sees_images(method, data.test):
             blind, result["blind"] = blind_baseline(trainer.write, self.processor, written, settings.blind_baseline)
         weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
@@ -220,9 +219,9 @@ class TextGenerationRun(Run):
             if not settings.lora_r:
                 remove_lora(directory)
             model.save_pretrained(directory, state_dict=weights)
-            write_rows(directory / PREDICTIONS_FILE, written.rows())
+            write_json_lines(directory / PREDICTIONS_FILE, written.rows())
             if blind is not None:
-                write_rows(directory / BLIND_FILE, blind.rows())
+                write_json_lines(directory / BLIND_FILE, blind.rows())
             plot_generated_texts(written, directory / FIGURE, blind=blind)
             plot_generation_curve(
                 trainer.state.log_history,
