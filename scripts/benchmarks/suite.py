@@ -96,15 +96,15 @@ ROWS = (
     ),
     Row(
         "whole runs",
-        "whole_run --runs 0 1 3",
-        "whole_run --classes 3 --shots 2 --test_images 6 --seeds 1 --epochs 2 --measured_steps 1 --size 60 50 "
-        "--backbone playground --runs 1",
+        "whole_run --runs 0 3",
+        "whole_run --classes 3 --shots 2 --test_images 6 --seeds 2 --epochs 2 --measured_steps 1 --size 60 50 "
+        "--backbone playground --runs 0 3",
     ),
     Row(  # for processors with bfloat16 instructions
-        "whole runs bf16",
-        "whole_run --runs 2",
+        "whole runs views",
+        "whole_run --runs 1 2",
         "whole_run --classes 3 --shots 2 --test_images 6 --seeds 1 --epochs 2 --measured_steps 1 --size 60 50 "
-        "--backbone playground --runs 2",
+        "--backbone playground --runs 1",
     ),
     Row(
         "features",

@@ -184,10 +184,9 @@ def our_seconds(
         "--test_dir": data / "test",
         "--shots": arguments.shots,
         "--disable_tqdm": "true",
-        "--report_to": "none",
     }
-    if method[0] == "coop":
-        flags["--num_train_epochs"] = trained
+    if method[0] == "coop":  # feature adapters are fitted in seconds, without the Trainer
+        flags |= {"--num_train_epochs": trained, "--report_to": "none"}
     values = [str(part) for item in flags.items() for part in item]
     seeds = map(str, range(1, num_seeds + 1))
     PromptTrainer.train = timed  # type: ignore[method-assign]
