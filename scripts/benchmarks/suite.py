@@ -80,7 +80,7 @@ ROWS = (
     Row(
         "coop step",
         "coop --parts step evaluation --backbones vit-b-32 vit-b-16 --classes 100 --n_ctx 16 --layouts end "
-        "--eval_batches 3 --repeats 2",
+        "--eval_batches 1 --repeats 2",
         f"coop --parts training {QUICK_CLIP} --n_ctx 2 --layouts end --steps 2 --batch_size 2",
     ),
     Row(
